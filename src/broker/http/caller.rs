@@ -1,0 +1,177 @@
+//! Who is calling, and whether the request may be heard at all.
+//!
+//! On the Unix socket the kernel has vouched for the user. Over TCP the token must, and a
+//! request that a web page could have made (foreign `Host`, any `Origin`) is refused before the
+//! token is even looked at.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use subtle::ConstantTimeEq as _;
+
+use super::errors::Refusal;
+use crate::broker::Shared;
+use crate::broker::mailbox::{Identity, Key};
+use crate::broker::serve::Transport;
+use crate::protocol::{ApiError, ErrorCode, header, route};
+
+/// The middleware before every route.
+pub async fn check(
+    State(shared): State<Arc<Shared>>,
+    Extension(transport): Extension<Transport>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    shared.activity.note();
+    let checked = may_be_heard(&shared, transport, &request);
+    let mut response = match checked {
+        Ok(()) => {
+            let identity = match request.headers().get(header::SESSION) {
+                Some(secret) => Identity::Session(lossy(secret)),
+                None => Identity::Owner,
+            };
+            request.extensions_mut().insert(identity);
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    };
+    let name = HeaderName::from_static(header::PROTOCOL);
+    response.headers_mut().insert(name, HeaderValue::from(shared.protocol));
+    response
+}
+
+fn lossy(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn may_be_heard(shared: &Shared, transport: Transport, request: &Request) -> Result<(), Refusal> {
+    let headers = request.headers();
+    if transport == Transport::Tcp {
+        check_host(headers)?;
+        if headers.contains_key(ORIGIN) {
+            return Err(Refusal::new(ErrorCode::Forbidden, "requests of web pages are refused"));
+        }
+        if request.uri().path() != route::HEALTH {
+            check_token(shared, headers)?;
+        }
+    }
+    if request.method() == Method::POST {
+        check_content_type(headers)?;
+    }
+    check_settings(shared, headers)
+}
+
+/// Only a name for loopback: a foreign one means that a web page's domain was bent to this port.
+fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
+    let host = headers.get(HOST).map(lossy).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host.as_str(),
+    };
+    if ["127.0.0.1", "localhost", "[::1]"].contains(&name.to_ascii_lowercase().as_str()) {
+        return Ok(());
+    }
+    Err(Refusal::new(ErrorCode::Forbidden, "the Host header does not name this machine"))
+}
+
+fn check_token(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
+    let given = headers.get(AUTHORIZATION).map(lossy).unwrap_or_default();
+    let given = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let right = given.is_some_and(|(_, token)| token.trim().as_bytes().ct_eq(shared.token.as_bytes()).into());
+    if right {
+        return Ok(());
+    }
+    Err(Refusal(
+        ApiError::new(ErrorCode::Unauthorized, "the token is missing or wrong")
+            .hint("`claude-peers token` prints it; send it as `Authorization: Bearer TOKEN`."),
+    ))
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let given = headers.get(CONTENT_TYPE).map(lossy).unwrap_or_default();
+    let kind = given.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"))
+}
+
+/// A client with other settings would put its mail where nobody looks for it.
+fn check_settings(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
+    let number = |value: &HeaderValue| lossy(value).trim().parse::<u32>().ok();
+    if let Some(theirs) = headers.get(header::PROTOCOL).and_then(number)
+        && theirs > shared.protocol
+    {
+        return Err(Refusal(
+            ApiError::new(
+                ErrorCode::BrokerTooOld,
+                format!("the broker speaks protocol {}, the client {theirs}", shared.protocol),
+            )
+            .hint("Restart the broker: `claude-peers kill-broker`."),
+        ));
+    }
+    if let Some(theirs) = headers.get(header::DATABASE) {
+        use std::os::unix::ffi::OsStrExt as _;
+        let ours = shared.config.database_path();
+        if theirs.as_bytes() != ours.as_os_str().as_bytes() {
+            return Err(Refusal(
+                ApiError::new(
+                    ErrorCode::SettingsDiffer,
+                    format!("this client's database is {}, the running broker's is {}", lossy(theirs), ours.display()),
+                )
+                .hint("Set CLAUDE_PEERS_DB alike for both (the configuration file serves both), or stop the broker by `claude-peers kill-broker`; another CLAUDE_PEERS_PORT names a broker of its own."),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The body of a write: its JSON, and the key that makes a retry safe.
+pub struct Write<T> {
+    pub body: T,
+    pub key: Option<Key>,
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Write<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &Arc<Shared>) -> Result<Self, Refusal> {
+        let path = request.uri().path().to_owned();
+        let key = request.headers().get(header::IDEMPOTENCY_KEY).map(lossy);
+        if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 128) {
+            return Err(Refusal::new(ErrorCode::BadRequest, "an idempotency key has 1 to 128 characters"));
+        }
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|error| match error.status().as_u16() {
+                413 => Refusal::new(ErrorCode::TooLarge, "the body is too large"),
+                _ => Refusal::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}")),
+            })?;
+        let body = serde_json::from_slice(&bytes)
+            .map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("the body is not what this route takes: {error}")))?;
+        let key = key.map(|key| Key::new(&key, &[path.as_bytes(), &bytes]));
+        Ok(Self { body, key })
+    }
+}
+
+/// The query of a read.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Shared>> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, Refusal> {
+        axum::extract::Query::from_request_parts(parts, state)
+            .await
+            .map(|query: axum::extract::Query<T>| Self(query.0))
+            .map_err(|error| Refusal::new(ErrorCode::BadRequest, error.body_text()))
+    }
+}

@@ -1,0 +1,47 @@
+//! Health and shutdown.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::{Extension, Json};
+
+use super::caller::Write;
+use super::errors::Refusal;
+use crate::broker::serve::Transport;
+use crate::broker::{Shared, registry};
+use crate::protocol::health::{Detail, Health, Stopping};
+
+pub async fn health(
+    State(shared): State<Arc<Shared>>,
+    Extension(transport): Extension<Transport>,
+) -> Result<Json<Health>, Refusal> {
+    let mut health = Health { status: "ok".to_owned(), protocol: shared.protocol, detail: None };
+    if transport != Transport::Tcp {
+        let (peers, backlog) = shared.store.read(|tx| registry::live_and_backlog(tx)).await?;
+        health.detail = Some(Detail {
+            version: crate::VERSION.to_owned(),
+            pid: std::process::id(),
+            started: shared.started,
+            started_at: shared.started_at,
+            uptime_seconds: shared.since.elapsed().as_secs(),
+            peers,
+            backlog,
+            socket: shared.config.paths.socket.display().to_string(),
+            database: shared.config.database_path().display().to_string(),
+            database_moved_to: shared.damage.get().map(|path| path.display().to_string()),
+            tcp: shared.tcp.clone(),
+            idle_exit_seconds: shared.config.idle_exit.as_secs(),
+        });
+    }
+    Ok(Json(health))
+}
+
+/// Nothing to say, but JSON all the same.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+pub async fn shutdown(State(shared): State<Arc<Shared>>, _: Write<Nothing>) -> Json<Stopping> {
+    shared.stop.cancel();
+    Json(Stopping { pid: std::process::id() })
+}

@@ -1,0 +1,31 @@
+//! Sending, and the history.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::{Extension, Json};
+
+use super::caller::{Query, Write};
+use super::errors::Refusal;
+use crate::broker::Shared;
+use crate::broker::mailbox::{self, Identity, once};
+use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
+
+pub async fn send(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Write { body, key }: Write<SendMessage>,
+) -> Result<Json<Sent>, Refusal> {
+    let sent = shared.store.write(move |tx| {
+        let caller = identity.resolve(tx.db)?;
+        once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::send(tx, &caller, &body))
+    });
+    Ok(Json(sent.await?))
+}
+
+pub async fn list(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<ListMessages>,
+) -> Result<Json<MessageList>, Refusal> {
+    Ok(Json(shared.store.read(move |tx| mailbox::list_messages(tx, &query)).await?))
+}

@@ -1,0 +1,46 @@
+//! The broker's HTTP API: one file per noun, and one for who is calling.
+//!
+//! A handler reads its request, calls the mailbox or the registry on the database's thread, and
+//! answers. It decides nothing by itself.
+
+mod caller;
+mod control;
+mod errors;
+mod mailbox;
+mod messages;
+mod peers;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post};
+
+use super::Shared;
+use crate::config::MAX_MESSAGE_BYTES;
+use crate::protocol::route;
+
+/// The largest body: a message of the largest size, each byte escaped as `\u0000`, and the rest.
+const MAX_BODY: usize = MAX_MESSAGE_BYTES as usize * 6 + 64 * 1024;
+
+/// All routes, behind the check of who calls.
+pub fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route(route::HEALTH, get(control::health))
+        .route(route::SHUTDOWN, post(control::shutdown))
+        .route(route::REGISTER, post(peers::register))
+        .route(route::PEERS, get(peers::list))
+        .route(route::PROFILE, post(peers::set_profile))
+        .route(route::MESSAGES, post(messages::send).get(messages::list))
+        .route(route::TAKE, post(mailbox::take))
+        .route(route::CONFIRM, post(mailbox::confirm))
+        .route(route::WRITTEN, post(mailbox::written))
+        .route(route::STREAM, get(stream::open))
+        .fallback(errors::no_route)
+        .method_not_allowed_fallback(errors::no_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), caller::check))
+        .with_state(shared)
+}

@@ -1,0 +1,65 @@
+//! Registration, the directory, and what a peer says of itself.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::{Extension, Json};
+
+use super::caller::{Query, Write};
+use super::errors::Refusal;
+use crate::broker::mailbox::{Identity, once};
+use crate::broker::serve::Transport;
+use crate::broker::{Shared, registry};
+use crate::process;
+use crate::protocol::peers::{ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile};
+use crate::protocol::{ApiError, ErrorCode};
+
+/// Registration needs no idempotency key: the instance is one.
+pub async fn register(
+    State(shared): State<Arc<Shared>>,
+    Extension(transport): Extension<Transport>,
+    Write { body, .. }: Write<Register>,
+) -> Result<Json<Registered>, Refusal> {
+    check_descent(transport, &body)?;
+    Ok(Json(shared.store.write(move |tx| registry::register(tx, &body)).await?))
+}
+
+/// Where the kernel tells who calls, the caller must descend from the client that it names: one
+/// session cannot register in the name of another.
+fn check_descent(transport: Transport, request: &Register) -> Result<(), ApiError> {
+    let (Transport::Unix { pid: Some(caller) }, Some(client)) = (transport, &request.client) else {
+        return Ok(());
+    };
+    let above = process::ancestors(caller);
+    if above.is_empty() || caller == client.pid || above.contains(&client.pid) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorCode::Forbidden,
+        format!("process {caller} is no descendant of process {}, whose session it claims", client.pid),
+    ))
+}
+
+pub async fn list(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Query(query): Query<ListPeers>,
+) -> Result<Json<PeerList>, Refusal> {
+    let list = shared.store.read(move |tx| {
+        let caller = identity.resolve(tx.db)?;
+        registry::list(tx, &caller, &query)
+    });
+    Ok(Json(list.await?))
+}
+
+pub async fn set_profile(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Write { body, key }: Write<SetProfile>,
+) -> Result<Json<ProfileSet>, Refusal> {
+    let set = shared.store.write(move |tx| {
+        let (caller, _) = identity.session(tx.db)?;
+        once(tx, &caller.receiver(), key.as_ref(), |tx| registry::set_profile(tx, &caller, &body))
+    });
+    Ok(Json(set.await?))
+}

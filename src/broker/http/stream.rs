@@ -1,0 +1,133 @@
+//! The event stream of a session. It is open exactly as long as the session is live.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_core::Stream;
+use tokio::sync::mpsc;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::errors::Refusal;
+use crate::broker::Shared;
+use crate::broker::mailbox::{self, Caller, Identity};
+use crate::protocol::InstanceId;
+use crate::protocol::stream::{ByeReason, Event};
+
+pub async fn open(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+) -> Result<Response, Refusal> {
+    let (caller, instance) = shared.store.read(move |tx| identity.session(tx.db)).await?;
+    let (sender, events) = mpsc::unbounded_channel();
+    // Made before the stream is opened, so that whatever fails from here on closes it again.
+    let presence = Guard {
+        generation: shared.presence.next_generation(),
+        shared: Arc::clone(&shared),
+        caller: caller.clone(),
+        instance: instance.clone(),
+    };
+    let generation = presence.generation;
+    shared
+        .store
+        .write(move |tx| mailbox::open_stream(tx, &caller, &instance, generation, sender))
+        .await?;
+    let stop = Box::pin(shared.stop.clone().cancelled_owned());
+    let body = Body::from_stream(EventStream { events, stop, ended: false, _presence: presence });
+    Ok(([(CONTENT_TYPE, "text/event-stream")], body).into_response())
+}
+
+/// Ends the session's presence when the stream is dropped, for whatever reason.
+struct Guard {
+    shared: Arc<Shared>,
+    caller: Caller,
+    instance: InstanceId,
+    generation: u64,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.shared.presence.close(&self.instance, self.generation) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let peer = self.caller.peer.clone();
+        self.shared.tasks.spawn(async move {
+            let noted = shared.store.write(move |tx| mailbox::close_stream(tx, &peer)).await;
+            if let Err(error) = noted {
+                tracing::warn!("a session's end could not be noted: {error}");
+            }
+        });
+    }
+}
+
+/// Events as `data:` lines. What is there at once goes out in one piece.
+struct EventStream {
+    events: mpsc::UnboundedReceiver<Event>,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    ended: bool,
+    _presence: Guard,
+}
+
+/// How many bytes are gathered at most before they go out.
+const CHUNK: usize = 256 * 1024;
+
+impl Stream for EventStream {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let mut chunk = Vec::new();
+        if self.stop.as_mut().poll(context).is_ready() {
+            self.ended = true;
+            append(&mut chunk, &Event::Bye { reason: ByeReason::Stopping });
+            return Poll::Ready(Some(Ok(chunk.into())));
+        }
+        loop {
+            let next = self.events.poll_recv(context);
+            let event = if chunk.is_empty() {
+                ready!(next)
+            } else {
+                match next {
+                    Poll::Ready(event) => event,
+                    Poll::Pending => break,
+                }
+            };
+            match event {
+                Some(event) => {
+                    append(&mut chunk, &event);
+                    if matches!(event, Event::Bye { .. }) {
+                        self.ended = true;
+                        break;
+                    }
+                    if chunk.len() > CHUNK {
+                        break;
+                    }
+                }
+                None if chunk.is_empty() => return Poll::Ready(None),
+                None => break,
+            }
+        }
+        Poll::Ready(Some(Ok(chunk.into())))
+    }
+}
+
+fn append(chunk: &mut Vec<u8>, event: &Event) {
+    let start = chunk.len();
+    chunk.extend_from_slice(b"data: ");
+    match serde_json::to_writer(&mut *chunk, event) {
+        Ok(()) => chunk.extend_from_slice(b"\n\n"),
+        Err(error) => {
+            tracing::error!("an event cannot be written: {error}");
+            chunk.truncate(start);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The history: recent messages and where they stand.
+
+use rusqlite::{Row, params};
+
+use super::Tx;
+use crate::broker::registry;
+use crate::broker::store::Fault;
+use crate::protocol::messages::{ListMessages, Message, MessageList, MessageState, Party, Via};
+use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId, Timestamp};
+
+const DEFAULT_LIMIT: u32 = 20;
+const MAX_LIMIT: u32 = 10_000;
+
+/// The newest messages that fit the request, oldest first.
+///
+/// # Errors
+///
+/// [`ErrorCode::NotFound`] for a message or peer that is not there.
+pub fn list_messages(tx: &mut Tx<'_>, request: &ListMessages) -> Result<MessageList, Fault> {
+    let limit = match request.limit {
+        0 => DEFAULT_LIMIT,
+        limit => limit.min(MAX_LIMIT),
+    };
+    let peer = match &request.peer {
+        Some(word) => Some(registry::resolve(tx, word)?.peer.id.to_string()),
+        None => None,
+    };
+    let mut statement = tx.db.prepare_cached(
+        "SELECT m.id, m.sender, coalesce(m.sender_name, s.name), m.recipient, r.name, m.text, m.reply_to,
+                m.sent_at, m.state, m.offered_at, m.offered_via, m.read_at, m.read_via, m.expires_at
+         FROM messages m JOIN peers s ON s.id = m.sender JOIN peers r ON r.id = m.recipient
+         WHERE (?1 IS NULL OR m.sender = ?1 OR m.recipient = ?1) AND (?2 IS NULL OR m.id = ?2)
+         ORDER BY m.seq DESC LIMIT ?3",
+    )?;
+    let id = request.id.as_ref().map(MessageId::as_str);
+    let mut messages = statement
+        .query_map(params![peer, id, limit], message)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    if let (Some(id), true) = (&request.id, messages.is_empty()) {
+        return Err(ApiError::new(ErrorCode::NotFound, format!("there is no message {id}")).into());
+    }
+    messages.reverse();
+    Ok(MessageList { messages })
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    let party = |id: usize, name: usize| -> rusqlite::Result<Party> {
+        Ok(Party { id: PeerId::from_text(row.get::<_, String>(id)?), name: row.get(name)? })
+    };
+    let moment = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
+    };
+    let via = |column: usize| -> rusqlite::Result<Option<Via>> {
+        Ok(row.get::<_, Option<String>>(column)?.map(|word| Via::from_word(&word)))
+    };
+    Ok(Message {
+        id: MessageId::from_text(row.get::<_, String>(0)?),
+        from: party(1, 2)?,
+        to: party(3, 4)?,
+        text: row.get(5)?,
+        reply_to: row.get::<_, Option<String>>(6)?.map(MessageId::from_text),
+        sent_at: Timestamp::from_millis(row.get(7)?),
+        state: MessageState::from_word(&row.get::<_, String>(8)?),
+        offered_at: moment(9)?,
+        offered_via: via(10)?,
+        read_at: moment(11)?,
+        read_via: via(12)?,
+        expires_at: Timestamp::from_millis(row.get(13)?),
+    })
+}

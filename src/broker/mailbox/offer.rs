@@ -1,0 +1,230 @@
+//! Pushing: which stream gets which message, in order, and never more than its window.
+//!
+//! An offer is recorded in the transaction that decides it, before anything leaves the broker.
+//! So a receiver that dies with a message in its hands leaves a trace, and the next one is told
+//! that it is a repeat. What a receiver has not reported as written is sent again when the same
+//! instance comes back; it knows by itself what it has written, so its client sees each id once.
+
+use std::time::Duration;
+
+use rusqlite::params;
+use tokio::sync::mpsc;
+
+use super::{Caller, Tx};
+use crate::broker::registry;
+use crate::broker::presence::WINDOW;
+use crate::broker::store::Fault;
+use crate::protocol::mailbox::Delivery;
+use crate::protocol::messages::MessageState;
+use crate::protocol::peers::Channel;
+use crate::protocol::stream::Event;
+use crate::protocol::{InstanceId, MessageId, PeerId, Timestamp};
+
+/// How long a push over a proven channel keeps a message from all other ways.
+const CHANNEL_LEASE: Duration = Duration::from_secs(60);
+
+/// The stream of `instance` opens: it is live, and what waits is pushed.
+///
+/// # Errors
+///
+/// If the database fails; the stream is then not open.
+pub fn open_stream(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    instance: &InstanceId,
+    generation: u64,
+    events: mpsc::UnboundedSender<Event>,
+) -> Result<(), Fault> {
+    let channel: String = tx
+        .db
+        .prepare_cached("SELECT channel FROM receivers WHERE instance = ?1")?
+        .query_row([instance.as_str()], |row| row.get(0))?;
+    registry::touch(tx, &caller.peer)?;
+    let channel = registry::channel_from(&channel);
+    tx.companion.presence.open(instance, generation, &caller.peer, channel, events);
+    let peer = Box::new(registry::peer(tx, &caller.peer)?);
+    if let Some(stream) = tx.companion.presence.lock().stream(instance) {
+        stream.send(Event::Ready { peer });
+    }
+    push_waiting(tx, &caller.peer)
+}
+
+/// A stream ended: its peer may be away now, or another of its receivers takes over.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn close_stream(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
+    registry::touch(tx, peer)?;
+    let heir = {
+        let mut inner = tx.companion.presence.lock();
+        let instance = inner.receiver(peer).cloned();
+        if let Some(stream) = instance.as_ref().and_then(|i| inner.stream_mut(i)) {
+            // What the closed one had may be this one's now: look from the beginning.
+            stream.behind = true;
+            stream.cursor = 0;
+        }
+        instance
+    };
+    if heir.is_some() { push_waiting(tx, peer) } else { Ok(()) }
+}
+
+/// The stream that a peer is pushed to, and how it stands.
+struct Target {
+    instance: InstanceId,
+    generation: u64,
+    channel: Channel,
+    cursor: i64,
+    room: usize,
+    behind: bool,
+}
+
+fn target(tx: &Tx<'_>, peer: &PeerId) -> Option<Target> {
+    let inner = tx.companion.presence.lock();
+    let instance = inner.receiver(peer)?.clone();
+    let stream = inner.stream(&instance)?;
+    let (pending, last) = tx.companion.outbox.pending(&instance, stream.generation);
+    Some(Target {
+        generation: stream.generation,
+        channel: stream.channel,
+        cursor: stream.cursor.max(last),
+        room: WINDOW.saturating_sub(stream.in_flight + pending),
+        behind: stream.behind,
+        instance,
+    })
+}
+
+/// A message was just stored: pushes it if its recipient's stream has room, behind all that is
+/// older.
+pub fn push_new(tx: &mut Tx<'_>, peer: &PeerId, seq: i64) -> Result<MessageState, Fault> {
+    let Some(target) = target(tx, peer) else { return Ok(MessageState::Queued) };
+    if target.behind {
+        push_waiting(tx, peer)?;
+        let state: String = tx
+            .db
+            .prepare_cached("SELECT state FROM messages WHERE seq = ?1")?
+            .query_row([seq], |row| row.get(0))?;
+        return Ok(MessageState::from_word(&state));
+    }
+    if target.room == 0 {
+        if let Some(stream) = tx.companion.presence.lock().stream_mut(&target.instance) {
+            stream.behind = true;
+        }
+        return Ok(MessageState::Queued);
+    }
+    let delivery = delivery(tx, seq)?;
+    push(tx, &target, seq, delivery)?;
+    Ok(MessageState::Offered)
+}
+
+/// Pushes what waits for a peer, as much as its stream's window takes.
+pub fn push_waiting(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
+    let Some(target) = target(tx, peer).filter(|t| t.behind && t.room > 0) else { return Ok(()) };
+    let rows = waiting_rows(tx, peer, &target)?;
+    let behind = rows.len() > target.room;
+    for seq in rows.into_iter().take(target.room) {
+        let delivery = delivery(tx, seq)?;
+        push(tx, &target, seq, delivery)?;
+    }
+    if let Some(stream) = tx.companion.presence.lock().stream_mut(&target.instance) {
+        stream.behind = behind;
+    }
+    Ok(())
+}
+
+/// One more than there is room for, so that the caller knows whether more wait.
+fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>, Fault> {
+    let mut statement = tx.db.prepare_cached(
+        "SELECT m.seq, CASE WHEN m.lease_until > ?4 THEN m.lease_by END FROM messages m
+         WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered') AND m.seq > ?2
+           AND NOT EXISTS (SELECT 1 FROM offers o WHERE o.message = m.seq AND o.receiver = ?3
+                                                    AND o.via = 'channel' AND o.written_at IS NOT NULL)
+         ORDER BY m.seq",
+    )?;
+    let mut rows = statement.query(params![
+        peer.as_str(),
+        target.cursor,
+        target.instance.as_str(),
+        tx.now.millis()
+    ])?;
+    let mut found = Vec::new();
+    while found.len() <= target.room
+        && let Some(row) = rows.next()?
+    {
+        let lease_by: Option<String> = row.get(1)?;
+        // A lease binds as long as its holder lives.
+        let held = lease_by.is_some_and(|holder| {
+            holder != target.instance.as_str()
+                && tx.companion.presence.lock().stream(&InstanceId::from_text(holder)).is_some()
+        });
+        if !held {
+            found.push(row.get(0)?);
+        }
+    }
+    Ok(found)
+}
+
+fn push(tx: &mut Tx<'_>, target: &Target, seq: i64, mut delivery: Delivery) -> Result<(), Fault> {
+    delivery.repeat = was_offered_elsewhere(tx, seq, &target.instance)?;
+    let lease = (target.channel == Channel::Proven).then(|| tx.now.plus(CHANNEL_LEASE));
+    record(tx, seq, target.instance.as_str(), "channel", lease)?;
+    tx.companion.outbox.push(target.instance.clone(), target.generation, seq, delivery);
+    Ok(())
+}
+
+/// Whether another receiver, or another way, had it before.
+fn was_offered_elsewhere(tx: &Tx<'_>, seq: i64, instance: &InstanceId) -> Result<bool, Fault> {
+    Ok(tx
+        .db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM offers WHERE message = ?1 AND (receiver <> ?2 OR via <> 'channel'))",
+        )?
+        .query_row(params![seq, instance.as_str()], |row| row.get(0))?)
+}
+
+/// Records an offer, and the lease that goes with it.
+pub fn record(
+    tx: &Tx<'_>,
+    seq: i64,
+    receiver: &str,
+    via: &str,
+    lease: Option<Timestamp>,
+) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached(
+            "INSERT INTO offers (message, receiver, via, offered_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET offered_at = excluded.offered_at",
+        )?
+        .execute(params![seq, receiver, via, tx.now.millis()])?;
+    tx.db
+        .prepare_cached(
+            "UPDATE messages SET state = 'offered', offered_at = ?2, offered_via = ?3,
+                                 lease_until = ?4, lease_by = CASE WHEN ?4 IS NULL THEN NULL ELSE ?5 END
+             WHERE seq = ?1 AND state IN ('queued', 'offered')",
+        )?
+        .execute(params![seq, tx.now.millis(), via, lease.map(Timestamp::millis), receiver])?;
+    Ok(())
+}
+
+/// What a receiver needs of a message.
+pub fn delivery(tx: &Tx<'_>, seq: i64) -> Result<Delivery, Fault> {
+    let mut statement = tx.db.prepare_cached(
+        "SELECT id, sender, sender_name, sender_summary, sender_cwd, sent_at, text, reply_to
+         FROM messages WHERE seq = ?1",
+    )?;
+    let delivery = statement.query_row([seq], |row| {
+        Ok(Delivery {
+            id: MessageId::from_text(row.get::<_, String>(0)?),
+            from_id: PeerId::from_text(row.get::<_, String>(1)?),
+            from_name: row.get(2)?,
+            from_summary: row.get(3)?,
+            from_cwd: row.get(4)?,
+            sent_at: Timestamp::from_millis(row.get(5)?),
+            text: row.get(6)?,
+            reply_to: row.get::<_, Option<String>>(7)?.map(MessageId::from_text),
+            repeat: false,
+            already_pushed: false,
+        })
+    })?;
+    Ok(delivery)
+}

@@ -1,0 +1,83 @@
+//! How fast one peer may write to another: a token bucket for each pair, so that two polite
+//! models cannot thank each other all night.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::protocol::PeerId;
+
+/// Above this many pairs the full buckets are forgotten: they are as good as new ones.
+const MAX_PAIRS: usize = 4_096;
+
+pub struct Rates {
+    per_minute: f64,
+    burst: f64,
+    pairs: HashMap<(PeerId, PeerId), Bucket>,
+}
+
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Rates {
+    /// `per_minute` 0 is no limit.
+    pub fn new(per_minute: u32, burst: u32) -> Self {
+        Self { per_minute: per_minute.into(), burst: burst.max(1).into(), pairs: HashMap::new() }
+    }
+
+    /// Takes one message's allowance; otherwise says after how many seconds there is one.
+    pub fn take(&mut self, from: &PeerId, to: &PeerId, now: Instant) -> Result<(), u64> {
+        if self.per_minute == 0.0 {
+            return Ok(());
+        }
+        let (per_second, burst) = (self.per_minute / 60.0, self.burst);
+        let refilled = |bucket: &Bucket| {
+            let elapsed = now.saturating_duration_since(bucket.at).as_secs_f64();
+            (bucket.tokens + elapsed * per_second).min(burst)
+        };
+        if self.pairs.len() > MAX_PAIRS {
+            self.pairs.retain(|_, bucket| refilled(bucket) < burst);
+        }
+        let bucket =
+            self.pairs.entry((from.clone(), to.clone())).or_insert(Bucket { tokens: burst, at: now });
+        bucket.tokens = refilled(bucket);
+        bucket.at = now;
+        if bucket.tokens >= 1.0 {
+            bucket.tokens -= 1.0;
+            return Ok(());
+        }
+        let seconds = ((1.0 - bucket.tokens) / per_second).ceil();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        Err(seconds.clamp(1.0, 60.0) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_then_the_rate_and_each_pair_for_itself() {
+        let (a, b, c) = (PeerId::generate(), PeerId::generate(), PeerId::generate());
+        let start = Instant::now();
+        let mut rates = Rates::new(60, 3);
+        for _ in 0..3 {
+            assert_eq!(rates.take(&a, &b, start), Ok(()));
+        }
+        assert_eq!(rates.take(&a, &b, start), Err(1));
+        assert_eq!(rates.take(&b, &a, start), Ok(()));
+        assert_eq!(rates.take(&a, &c, start), Ok(()));
+        assert_eq!(rates.take(&a, &b, start + Duration::from_secs(1)), Ok(()));
+        assert_eq!(rates.take(&a, &b, start + Duration::from_secs(1)), Err(1));
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let (a, b) = (PeerId::generate(), PeerId::generate());
+        let mut rates = Rates::new(0, 1);
+        assert!((0..10_000).all(|_| rates.take(&a, &b, Instant::now()).is_ok()));
+    }
+}

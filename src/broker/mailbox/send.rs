@@ -1,0 +1,169 @@
+//! Sending: the message is stored and its pushes are decided in one transaction.
+
+use std::time::Instant;
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{Caller, Tx, offer};
+use crate::broker::registry;
+use crate::broker::store::Fault;
+use crate::protocol::messages::{SendMessage, Sent};
+use crate::protocol::peers::{Channel, PeerKind};
+use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId};
+
+/// Accepts a message from `caller`.
+///
+/// # Errors
+///
+/// A refusal that says what is wrong and what to do; nothing is then stored.
+pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<Sent, Fault> {
+    check_text(tx, &request.text)?;
+    let found = registry::resolve(tx, &request.to)?;
+    let to = found.peer;
+    if to.id == caller.peer {
+        let error = ApiError::new(ErrorCode::BadRequest, "that is yourself: a message goes to another peer");
+        return Err(error.into());
+    }
+    if to.kind == PeerKind::History {
+        let error = ApiError::new(
+            ErrorCode::NotFound,
+            format!("{} is known from an older database only and cannot receive", to.id),
+        );
+        return Err(error.into());
+    }
+    if let Some(id) = &request.reply_to {
+        check_reply(tx, caller, id)?;
+    }
+    check_limits(tx, &caller.peer, &to.id)?;
+
+    let sender = registry::sender(tx, caller, request.from_session.as_deref())?;
+    let id = MessageId::generate();
+    let expires_at = tx.now.plus(tx.companion.limits.time_to_live);
+    tx.db
+        .prepare_cached(
+            "INSERT INTO messages (id, sender, recipient, sender_name, sender_summary, sender_cwd,
+                                   addressed_name, text, reply_to, sent_at, expires_at, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'queued')",
+        )?
+        .execute(params![
+            id.as_str(),
+            caller.peer.as_str(),
+            to.id.as_str(),
+            sender.name,
+            sender.summary,
+            sender.cwd,
+            found.name_while_away,
+            request.text,
+            request.reply_to.as_ref().map(MessageId::as_str),
+            tx.now.millis(),
+            expires_at.millis(),
+        ])?;
+    let seq = tx.db.last_insert_rowid();
+    if let Some(original) = &request.reply_to {
+        note_reply(tx, caller, original)?;
+    }
+    let state = offer::push_new(tx, &to.id, seq)?;
+    Ok(Sent {
+        id,
+        state,
+        sent_at: tx.now,
+        to: registry::peer(tx, &to.id)?,
+        waiting: waiting(tx, &caller.peer)?,
+    })
+}
+
+fn check_text(tx: &Tx<'_>, text: &str) -> Result<(), ApiError> {
+    if text.trim().is_empty() {
+        return Err(ApiError::new(ErrorCode::BadRequest, "the message is empty").hint("Send some text."));
+    }
+    let limit = tx.companion.limits.max_message_bytes;
+    if limit > 0 && text.len() > limit as usize {
+        return Err(ApiError::new(
+            ErrorCode::TooLarge,
+            format!("the message has {} bytes, {limit} are allowed", text.len()),
+        )
+        .hint(
+            "Put the text into a file and send its path, or raise the limit max_message_bytes (CLAUDE_PEERS_MAX_MESSAGE_BYTES).",
+        ));
+    }
+    Ok(())
+}
+
+fn check_reply(tx: &Tx<'_>, caller: &Caller, id: &MessageId) -> Result<(), Fault> {
+    let recipient: Option<String> = tx
+        .db
+        .prepare_cached("SELECT recipient FROM messages WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get(0))
+        .optional()?;
+    if recipient.as_deref() == Some(caller.peer.as_str()) {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorCode::NotFound, format!("no message {id} was sent to you, so nothing can answer it"))
+        .hint("Give the message_id of the message that you answer, or leave reply_to out.")
+        .into())
+}
+
+fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> {
+    let max = u64::from(tx.companion.limits.max_unread);
+    if max > 0 && unread(tx, to)? >= max {
+        return Err(ApiError::new(ErrorCode::MailboxFull, format!("{to} has {max} unread messages already"))
+            .hint("Wait until it reads them, or raise the limit max_unread (CLAUDE_PEERS_MAX_UNREAD).")
+            .into());
+    }
+    // The last check: a message that is refused for another reason costs no allowance.
+    tx.companion.rates.take(from, to, Instant::now()).map_err(|seconds| {
+        ApiError::new(
+            ErrorCode::RateLimited,
+            format!(
+                "too many messages to {to}: {} a minute are allowed, {} at once",
+                tx.companion.limits.messages_per_minute, tx.companion.limits.burst
+            ),
+        )
+        .hint(format!(
+            "Nothing was sent. Say more in one message, wait {seconds} s, or raise the limit messages_per_minute (CLAUDE_PEERS_MESSAGES_PER_MINUTE)."
+        ))
+        .into()
+    })
+}
+
+/// A peer answered: it has read what it answers. If only a push of this very instance can have
+/// shown it, its channel is proven.
+fn note_reply(tx: &mut Tx<'_>, caller: &Caller, original: &MessageId) -> Result<(), Fault> {
+    let changed = super::receive::mark_read(tx, &caller.peer, original, "reply")?;
+    let Some(instance) = caller.instance.as_ref().filter(|_| changed) else { return Ok(()) };
+    let (pushed, other): (bool, bool) = tx
+        .db
+        .prepare_cached(
+            "SELECT count(*) FILTER (WHERE o.via = 'channel' AND o.receiver = ?2) > 0,
+                    count(*) FILTER (WHERE o.via <> 'channel' OR o.receiver <> ?2) > 0
+             FROM offers o JOIN messages m ON m.seq = o.message WHERE m.id = ?1",
+        )?
+        .query_row(params![original.as_str(), instance.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if pushed && !other {
+        tx.db
+            .prepare_cached("UPDATE receivers SET channel = 'proven' WHERE instance = ?1")?
+            .execute([instance.as_str()])?;
+        if let Some(stream) = tx.companion.presence.lock().stream_mut(instance) {
+            stream.channel = Channel::Proven;
+        }
+    }
+    Ok(())
+}
+
+/// Messages without evidence of having been read.
+fn unread(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
+    let unread: i64 = tx
+        .db
+        .prepare_cached("SELECT unread FROM peers WHERE id = ?1")?
+        .query_row([peer.as_str()], |row| row.get(0))?;
+    Ok(u64::try_from(unread).unwrap_or(0))
+}
+
+/// Messages that wait for a peer: unread, and not on their way by a channel that works.
+pub fn waiting(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
+    let leased: i64 = tx
+        .db
+        .prepare_cached("SELECT count(*) FROM messages WHERE recipient = ?1 AND lease_until > ?2")?
+        .query_row(params![peer.as_str(), tx.now.millis()], |row| row.get(0))?;
+    Ok(unread(tx, peer)?.saturating_sub(u64::try_from(leased).unwrap_or(0)))
+}

@@ -1,0 +1,248 @@
+//! The directory: a peer as others see it, who is here, and whom a word means.
+
+use std::time::Duration;
+
+use rusqlite::{Row, params};
+
+use super::super::mailbox::{Caller, Tx, waiting};
+use super::super::store::Fault;
+use crate::protocol::peers::{
+    Channel, ListPeers, Peer, PeerKind, PeerList, Reachability, Scope,
+};
+use crate::protocol::error::Candidate;
+use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp};
+
+/// How long an ended session without mail keeps its automatic name.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Whether a peer last seen at `seen_at` (Unix milliseconds) has had its time to come back.
+pub fn grace_is_over(seen_at: i64, now: Timestamp) -> bool {
+    now.since(Timestamp::from_millis(seen_at)) > GRACE
+}
+
+const COLUMNS: &str = "id, name, kind, seen_at, summary, cwd, repo, client_name, client_version, one_shot,
+    unread, directory, name_source";
+
+/// A row of the directory, before it is known whether it is live.
+struct Entry {
+    peer: Peer,
+    directory: Option<String>,
+    name_source: Option<String>,
+    seen_at: i64,
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let kind = match row.get::<_, String>(2)?.as_str() {
+        "session" => PeerKind::Session,
+        "client" => PeerKind::Client,
+        "cli" => PeerKind::Cli,
+        _ => PeerKind::History,
+    };
+    let seen_at: i64 = row.get(3)?;
+    let peer = Peer {
+        id: PeerId::from_text(row.get::<_, String>(0)?),
+        name: row.get(1)?,
+        kind,
+        live: false,
+        reach: if kind == PeerKind::Cli { Reachability::Inbox } else { Reachability::Away },
+        since: Timestamp::from_millis(seen_at),
+        summary: row.get(4)?,
+        cwd: row.get(5)?,
+        repo: row.get(6)?,
+        client_name: row.get(7)?,
+        client_version: row.get(8)?,
+        one_shot: row.get(9)?,
+        unread: u64::try_from(row.get::<_, i64>(10)?).unwrap_or(0),
+        oldest_unread: None,
+    };
+    Ok(Entry { peer, directory: row.get(11)?, name_source: row.get(12)?, seen_at })
+}
+
+/// Adds what only memory and the mailbox know.
+fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
+    let channel = tx.companion.presence.lock().channel(&entry.peer.id);
+    if let Some(channel) = channel {
+        entry.peer.live = true;
+        entry.peer.reach = match channel {
+            Channel::Proven => Reachability::ChannelProven,
+            Channel::Presumed => Reachability::ChannelPresumed,
+            Channel::Absent => Reachability::Tools,
+        };
+    }
+    if entry.peer.unread > 0 {
+        entry.peer.unread = waiting(tx, &entry.peer.id)?;
+    }
+    if entry.peer.unread > 0 {
+        let oldest: Option<i64> = tx
+            .db
+            .prepare_cached(
+                "SELECT sent_at FROM messages
+                 WHERE recipient = ?1 AND state IN ('queued', 'offered') ORDER BY seq LIMIT 1",
+            )?
+            .query_row([entry.peer.id.as_str()], |row| row.get(0))
+            .map(Some)
+            .or_else(|error| match error {
+                rusqlite::Error::QueryReturnedNoRows => Ok(None),
+                error => Err(error),
+            })?;
+        entry.peer.oldest_unread = oldest.map(Timestamp::from_millis);
+    }
+    Ok(entry)
+}
+
+fn load(tx: &Tx<'_>, id: &PeerId) -> Result<Entry, Fault> {
+    let found = tx
+        .db
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM peers WHERE id = ?1"))?
+        .query_row([id.as_str()], entry)?;
+    complete(tx, found)
+}
+
+/// A peer, by its id.
+///
+/// # Errors
+///
+/// If the database fails or has no such peer.
+pub fn peer(tx: &Tx<'_>, id: &PeerId) -> Result<Peer, Fault> {
+    Ok(load(tx, id)?.peer)
+}
+
+/// All that could be listed: live, or away with something to come back to.
+fn listed(tx: &Tx<'_>) -> Result<Vec<Entry>, Fault> {
+    let mut statement = tx.db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM peers WHERE kind IN ('session', 'client') ORDER BY created_at, id"
+    ))?;
+    let mut found = Vec::new();
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let candidate = entry(row)?;
+        let live = tx.companion.presence.lock().is_live(&candidate.peer.id);
+        let chosen = matches!(candidate.name_source.as_deref(), Some("environment" | "tool"));
+        if live || chosen || candidate.peer.unread > 0 {
+            found.push(complete(tx, candidate)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Who is here, as `caller` sees it.
+///
+/// # Errors
+///
+/// If the scope refers to a place that the caller does not have.
+pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerList, Fault> {
+    let me = match caller.instance {
+        Some(_) => Some(load(tx, &caller.peer)?),
+        None => None,
+    };
+    let (directory, repo) = match &me {
+        Some(me) => (me.directory.clone(), me.peer.repo.clone()),
+        None => (request.directory.clone(), request.repo.clone()),
+    };
+    let in_scope = |candidate: &Entry| match request.scope {
+        Scope::Machine => true,
+        Scope::Directory => directory.is_some() && candidate.directory == directory,
+        Scope::Repo => repo.is_some() && candidate.peer.repo == repo,
+    };
+    if request.scope == Scope::Repo && repo.is_none() {
+        return Err(ApiError::new(ErrorCode::BadRequest, "this is not inside a git repository")
+            .hint("Use the scope directory or machine.")
+            .into());
+    }
+    let mut peers: Vec<Peer> = listed(tx)?
+        .into_iter()
+        .filter(|candidate| candidate.peer.id != caller.peer && in_scope(candidate))
+        .map(|candidate| candidate.peer)
+        .collect();
+    let away = peers.iter().filter(|peer| !peer.live).count() as u64;
+    if !request.all {
+        peers.retain(|peer| peer.live);
+    }
+    peers.sort_by_key(|peer| !peer.live);
+    let away = if request.all { 0 } else { away };
+    Ok(PeerList { me: me.map(|me| me.peer), peers, away, waiting: waiting(tx, &caller.peer)? })
+}
+
+/// Whom a word means, and whether it was a name whose owner is away.
+pub struct Resolved {
+    pub peer: Peer,
+    pub name_while_away: Option<String>,
+}
+
+/// Exact id, exact name, then an unambiguous prefix of either.
+///
+/// # Errors
+///
+/// [`ErrorCode::NotFound`], or [`ErrorCode::Ambiguous`] with the candidates.
+pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
+    let word = word.trim().trim_start_matches('@').to_lowercase();
+    if word.is_empty() {
+        return Err(ApiError::new(ErrorCode::BadRequest, "no peer is named")
+            .hint("Give a peer's id, name, or an unambiguous prefix of either.")
+            .into());
+    }
+    let exact: Option<Entry> = tx
+        .db
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM peers WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1"
+        ))?
+        .query_map([&word], entry)?
+        .next()
+        .transpose()?;
+    if let Some(found) = exact {
+        let found = complete(tx, found)?;
+        let by_id = found.peer.id.as_str() == word;
+        if by_id || !is_left(&found, tx.now) {
+            let away = !by_id && !found.peer.live && found.peer.kind != PeerKind::Cli;
+            return Ok(Resolved { peer: found.peer, name_while_away: away.then_some(word) });
+        }
+    }
+    let fits = |candidate: &Entry| {
+        candidate.peer.id.as_str().starts_with(&word)
+            || candidate.peer.name.as_deref().is_some_and(|name| name.starts_with(&word))
+    };
+    let mut fitting: Vec<Peer> = listed(tx)?.into_iter().filter(fits).map(|c| c.peer).collect();
+    match (fitting.pop(), fitting.is_empty()) {
+        (Some(peer), true) => Ok(Resolved { peer, name_while_away: None }),
+        (Some(last), false) => {
+            fitting.push(last);
+            Err(ambiguous(&word, fitting).into())
+        }
+        (None, _) => Err(ApiError::new(ErrorCode::NotFound, format!("there is no peer {word:?}"))
+            .hint("list_peers, or `claude-peers peers` on the command line, says who is here.")
+            .into()),
+    }
+}
+
+/// An ended session without mail has left its automatic name.
+fn is_left(entry: &Entry, now: Timestamp) -> bool {
+    !entry.peer.live
+        && entry.peer.unread == 0
+        && entry.name_source.as_deref() == Some("automatic")
+        && grace_is_over(entry.seen_at, now)
+}
+
+fn ambiguous(word: &str, fitting: Vec<Peer>) -> ApiError {
+    let mut error = ApiError::new(
+        ErrorCode::Ambiguous,
+        format!("{word:?} fits {} peers; nothing was done", fitting.len()),
+    )
+    .hint("Name one of them by its id.");
+    error.candidates = fitting
+        .into_iter()
+        .map(|peer| Candidate { id: peer.id, name: peer.name, cwd: peer.cwd })
+        .collect();
+    error
+}
+
+/// How many peers are live, and how many messages wait in all.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
+    let live = tx.companion.presence.lock().live_peers() as u64;
+    let backlog: i64 =
+        tx.db.prepare_cached("SELECT coalesce(sum(unread), 0) FROM peers")?.query_row(params![], |row| row.get(0))?;
+    Ok((live, u64::try_from(backlog).unwrap_or(0)))
+}

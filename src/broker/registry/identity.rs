@@ -1,0 +1,225 @@
+//! Who is who: the same key gets the same peer, name and mailbox again.
+//!
+//! A session of Claude Code is known by its session id, any other client by its process and
+//! directory. Peers are never merged: when two claim one identity, the second is a new peer, and
+//! the mail stays with the first.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::super::mailbox::Tx;
+use super::super::store::Fault;
+use super::{channel_word, names, peer};
+use crate::process::{Process, command_name};
+use crate::protocol::peers::{Channel, Register, Registered};
+use crate::protocol::{ApiError, ErrorCode, PeerId};
+
+/// The key of a Claude Code session.
+pub fn session_key(session: &str) -> String {
+    format!("session:{session}")
+}
+
+/// Makes a receiver's session known; the same instance may do so any number of times.
+///
+/// # Errors
+///
+/// If the instance belongs to somebody with another secret, or the request makes no sense.
+pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault> {
+    if request.secret.len() < 32 || request.instance.as_str().is_empty() {
+        return Err(ApiError::new(ErrorCode::BadRequest, "instance or secret is too short").into());
+    }
+    let mut notes = Vec::new();
+    let known = known_instance(tx, request)?;
+    let id = match known.clone() {
+        Some(id) => id,
+        None => match find(tx, request)? {
+            Found::Peer(id) => id,
+            Found::Nobody { key } => create(tx, request, Some(&key))?,
+            Found::Claimed { by } => {
+                let first = peer(tx, &by)?;
+                notes.push(format!(
+                    "Another live client already holds this session as {}; you are a new peer, and earlier mail stays there.",
+                    first.name.as_deref().unwrap_or(by.as_str())
+                ));
+                create(tx, request, None)?
+            }
+        },
+    };
+    describe(tx, &id, request)?;
+    tx.db
+        .prepare_cached(
+            "INSERT INTO receivers (instance, peer, secret, channel, client_process, registered_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (instance) DO UPDATE SET
+                 channel = CASE WHEN channel = 'proven' AND excluded.channel <> 'absent' THEN channel
+                                ELSE excluded.channel END",
+        )?
+        .execute(params![
+            request.instance.as_str(),
+            id.as_str(),
+            request.secret,
+            channel_word(if request.channel == Channel::Absent { Channel::Absent } else { Channel::Presumed }),
+            request.client.as_ref().map(ToString::to_string),
+            tx.now.millis(),
+        ])?;
+    // A session that only reconnects keeps its name, whoever else is slower to come back.
+    let wanted = request.name.as_deref().filter(|_| known.is_none());
+    names::settle(tx, &id, wanted, request, &mut notes)?;
+    tx.companion.presence.lock().expect(&id);
+    let undescribed = tx
+        .db
+        .prepare_cached("SELECT summary_source = 'none' FROM peers WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get(0))?;
+    Ok(Registered { peer: peer(tx, &id)?, notes, undescribed })
+}
+
+fn known_instance(tx: &Tx<'_>, request: &Register) -> Result<Option<PeerId>, Fault> {
+    let known: Option<(String, String)> = tx
+        .db
+        .prepare_cached("SELECT peer, secret FROM receivers WHERE instance = ?1")?
+        .query_row([request.instance.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match known {
+        Some((_, secret)) if secret != request.secret => {
+            Err(ApiError::new(ErrorCode::Forbidden, "this instance registered with another secret").into())
+        }
+        Some((peer, _)) => Ok(Some(PeerId::from_text(peer))),
+        None => Ok(None),
+    }
+}
+
+enum Found {
+    /// The same identity as before.
+    Peer(PeerId),
+    /// A new identity, to be known by this key.
+    Nobody { key: String },
+    /// The identity is in use by another live client.
+    Claimed { by: PeerId },
+}
+
+fn find(tx: &Tx<'_>, request: &Register) -> Result<Found, Fault> {
+    match (&request.session, &request.client) {
+        (Some(session), client) => find_session(tx, session, client.as_ref()),
+        (None, Some(client)) => find_process(tx, client, &request.cwd),
+        (None, None) => Ok(Found::Nobody { key: format!("instance:{}", request.instance) }),
+    }
+}
+
+fn find_session(tx: &Tx<'_>, session: &str, client: Option<&Process>) -> Result<Found, Fault> {
+    let key = session_key(session);
+    let known: Option<(String, Option<String>)> = tx
+        .db
+        .prepare_cached("SELECT p.id, p.client_process FROM keys k JOIN peers p ON p.id = k.peer WHERE k.key = ?1")?
+        .query_row([&key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((id, held_by)) = known {
+        let id = PeerId::from_text(id);
+        let same_client = match (client, &held_by) {
+            (Some(client), Some(held_by)) => client.to_string() == *held_by,
+            _ => true,
+        };
+        let gone = held_by.as_deref().is_some_and(|holder| !still_runs(holder));
+        let claimed = !same_client && !gone && tx.companion.presence.lock().is_claimed(&id);
+        return Ok(if claimed { Found::Claimed { by: id } } else { Found::Peer(id) });
+    }
+    // After /clear a reconnected server may be given a session id that nobody knows yet. The
+    // window is the same, and so is the peer, if its last server is gone.
+    if let Some(client) = client.filter(|c| command_name(c.pid).as_deref() == Some("claude"))
+        && let Some(id) = last_of_process(tx, client)?
+        && !tx.companion.presence.lock().is_claimed(&id)
+    {
+        bind(tx, &key, &id)?;
+        return Ok(Found::Peer(id));
+    }
+    Ok(Found::Nobody { key })
+}
+
+/// A client that has no session ids may host several sessions in one process, so each takes the
+/// first identity of its process and directory that nobody uses.
+fn find_process(tx: &Tx<'_>, client: &Process, cwd: &str) -> Result<Found, Fault> {
+    for number in 1.. {
+        let key = format!("process:{client}:{number}:{cwd}");
+        let known: Option<String> = tx
+            .db
+            .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
+            .query_row([&key], |row| row.get(0))
+            .optional()?;
+        match known.map(PeerId::from_text) {
+            None => return Ok(Found::Nobody { key }),
+            Some(id) if !tx.companion.presence.lock().is_claimed(&id) => return Ok(Found::Peer(id)),
+            Some(_) => {}
+        }
+    }
+    // The loop ends at the first number that is free.
+    Ok(Found::Nobody { key: format!("process:{client}:0:{cwd}") })
+}
+
+/// Whether the process `pid:start:boot` runs; unknown counts as running.
+fn still_runs(process: &str) -> bool {
+    let mut parts = process.splitn(3, ':');
+    let (Some(Ok(pid)), Some(start), Some(boot)) =
+        (parts.next().map(str::parse), parts.next(), parts.next())
+    else {
+        return true;
+    };
+    start.is_empty() || Process { pid, start: start.into(), boot: boot.into() }.is_alive()
+}
+
+fn last_of_process(tx: &Tx<'_>, client: &Process) -> Result<Option<PeerId>, Fault> {
+    let id: Option<String> = tx
+        .db
+        .prepare_cached(
+            "SELECT id FROM peers WHERE client_process = ?1 AND kind = 'session' ORDER BY seen_at DESC LIMIT 1",
+        )?
+        .query_row([client.to_string()], |row| row.get(0))
+        .optional()?;
+    Ok(id.map(PeerId::from_text))
+}
+
+fn create(tx: &Tx<'_>, request: &Register, key: Option<&str>) -> Result<PeerId, Fault> {
+    let id = loop {
+        let id = PeerId::generate();
+        let taken: bool = tx
+            .db
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM peers WHERE id = ?1 OR name = ?1)")?
+            .query_row([id.as_str()], |row| row.get(0))?;
+        if !taken {
+            break id;
+        }
+    };
+    let kind = if request.session.is_some() { "session" } else { "client" };
+    tx.db
+        .prepare_cached("INSERT INTO peers (id, kind, created_at, seen_at) VALUES (?1, ?2, ?3, ?3)")?
+        .execute(params![id.as_str(), kind, tx.now.millis()])?;
+    if let Some(key) = key {
+        bind(tx, key, &id)?;
+    }
+    Ok(id)
+}
+
+fn bind(tx: &Tx<'_>, key: &str, id: &PeerId) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached("INSERT INTO keys (key, peer, bound_at) VALUES (?1, ?2, ?3)")?
+        .execute(params![key, id.as_str(), tx.now.millis()])?;
+    Ok(())
+}
+
+fn describe(tx: &Tx<'_>, id: &PeerId, request: &Register) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached(
+            "UPDATE peers SET cwd = ?2, directory = ?3, repo = ?4, client_name = ?5, client_version = ?6,
+                              client_process = ?7, one_shot = ?8, seen_at = ?9
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            id.as_str(),
+            request.cwd,
+            request.directory,
+            request.repo,
+            request.client_name,
+            request.client_version,
+            request.client.as_ref().map(ToString::to_string),
+            request.one_shot,
+            tx.now.millis(),
+        ])?;
+    Ok(())
+}

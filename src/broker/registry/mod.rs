@@ -1,0 +1,122 @@
+//! Peers: who they are, what they are called, and where they stand.
+//!
+//! Like the mailbox this runs on the database's thread, inside a request's transaction.
+
+mod directory;
+mod identity;
+mod names;
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::mailbox::{Caller, Tx};
+use super::store::Fault;
+use crate::protocol::peers::{Channel, ProfileSet, SetProfile};
+use crate::protocol::{ApiError, ErrorCode, PeerId};
+
+pub use directory::{list, live_and_backlog, peer, resolve};
+pub use identity::register;
+
+/// The database's word for a channel.
+#[must_use]
+pub const fn channel_word(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Absent => "absent",
+        Channel::Presumed => "presumed",
+        Channel::Proven => "proven",
+    }
+}
+
+/// The reverse of [`channel_word`].
+#[must_use]
+pub fn channel_from(word: &str) -> Channel {
+    match word {
+        "proven" => Channel::Proven,
+        "presumed" => Channel::Presumed,
+        _ => Channel::Absent,
+    }
+}
+
+/// Notes that a peer's presence begins or ends now.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn touch(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached("UPDATE peers SET seen_at = ?2 WHERE id = ?1")?
+        .execute(params![peer.as_str(), tx.now.millis()])?;
+    Ok(())
+}
+
+/// How a message's sender is shown to its recipient.
+pub struct Sender {
+    pub name: Option<String>,
+    pub summary: String,
+    pub cwd: String,
+}
+
+/// The sender as it is now. A command line inside a session says so: `cli (from NAME)`.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn sender(tx: &Tx<'_>, caller: &Caller, from_session: Option<&str>) -> Result<Sender, Fault> {
+    let one = |id: &str| {
+        tx.db.prepare_cached("SELECT name, summary, cwd FROM peers WHERE id = ?1")?.query_row([id], |row| {
+            Ok(Sender { name: row.get(0)?, summary: row.get(1)?, cwd: row.get(2)? })
+        })
+    };
+    let me = one(caller.peer.as_str())?;
+    let Some(session) = from_session.filter(|_| caller.instance.is_none()) else { return Ok(me) };
+    let around: Option<String> = tx
+        .db
+        .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
+        .query_row([identity::session_key(session)], |row| row.get(0))
+        .optional()?;
+    let name = match &around {
+        Some(id) => one(id)?.name.unwrap_or_else(|| id.clone()),
+        None => "a session".to_owned(),
+    };
+    Ok(Sender { name: Some(format!("cli (from {name})")), ..me })
+}
+
+/// Sets what a session says of itself. Both parts are set, or none.
+///
+/// # Errors
+///
+/// If the summary is too long, or the name is not valid or taken.
+pub fn set_profile(tx: &mut Tx<'_>, caller: &Caller, request: &SetProfile) -> Result<ProfileSet, Fault> {
+    let mut changed = true;
+    if let Some(summary) = &request.summary {
+        changed = set_summary(tx, caller, summary, request.automatic)?;
+    }
+    if let Some(name) = &request.name {
+        names::choose(tx, &caller.peer, name)?;
+    }
+    Ok(ProfileSet { peer: peer(tx, &caller.peer)?, changed })
+}
+
+fn set_summary(tx: &Tx<'_>, caller: &Caller, summary: &str, automatic: bool) -> Result<bool, Fault> {
+    let limit = tx.companion.limits.max_summary_chars as usize;
+    let length = summary.chars().count();
+    if limit > 0 && length > limit {
+        return Err(ApiError::new(
+            ErrorCode::TooLarge,
+            format!("the summary has {length} characters, {limit} are allowed"),
+        )
+        .hint("One or two sentences are enough; the limit is max_summary_chars (CLAUDE_PEERS_MAX_SUMMARY_CHARS).")
+        .into());
+    }
+    let source = if automatic { "automatic" } else { "session" };
+    let changed = tx
+        .db
+        .prepare_cached(
+            "UPDATE peers SET summary = ?2, summary_source = ?3
+             WHERE id = ?1 AND (?3 = 'session' OR summary_source <> 'session')",
+        )?
+        .execute(params![caller.peer.as_str(), summary.trim(), source])?;
+    Ok(changed > 0)
+}
+
+#[cfg(test)]
+mod tests;

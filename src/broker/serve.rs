@@ -1,0 +1,189 @@
+//! The accept loops: who connects, how many at once, and how long they may take.
+//!
+//! On the Unix socket the kernel says who calls. On TCP anybody on the machine can connect, so
+//! connections are few and a client that dawdles with its headers is cut off.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+use tower_service::Service as _;
+
+use super::{Shared, http};
+use crate::files::effective_uid;
+
+/// Connections over TCP at once. Scripts need a few; a flood is turned away.
+const MAX_TCP: usize = 128;
+
+/// Connections over the Unix socket at once: a stream and a call or two for each session.
+const MAX_UNIX: usize = 4_096;
+
+/// Descriptors that the broker needs for itself.
+const RESERVED: usize = 64;
+
+/// How long a TCP client may take for its request's headers.
+const HEADER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long to wait before accepting again when the system is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// The Unix socket, from a process of the owner, with its pid where the kernel tells.
+    Unix { pid: Option<u32> },
+    /// TCP, from anybody.
+    Tcp,
+}
+
+/// Serves all listeners; the tracker holds the connections.
+pub fn serve(
+    shared: &Arc<Shared>,
+    unix: Vec<std::os::unix::net::UnixListener>,
+    tcp: Vec<std::net::TcpListener>,
+) -> io::Result<TaskTracker> {
+    let tracker = TaskTracker::new();
+    let router = http::router(Arc::clone(shared));
+    let files = raise_descriptor_limit();
+    let unix_slots = Arc::new(Semaphore::new(files.saturating_sub(RESERVED + MAX_TCP).clamp(16, MAX_UNIX)));
+    let tcp_slots = Arc::new(Semaphore::new(MAX_TCP));
+    for listener in unix {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        tracker.spawn(accept_unix(listener, Acceptor::new(shared, &tracker, &router, &unix_slots)));
+    }
+    for listener in tcp {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        tracker.spawn(accept_tcp(listener, Acceptor::new(shared, &tracker, &router, &tcp_slots)));
+    }
+    Ok(tracker)
+}
+
+/// Many distributions give 1,024 by default and allow far more.
+fn raise_descriptor_limit() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(8_192).min(8_192);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let before = limit.current;
+        limit.current = Some(wanted);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::debug!("the limit of open files stays: {error}");
+            limit.current = before;
+        }
+    }
+    usize::try_from(limit.current.unwrap_or(8_192)).unwrap_or(usize::MAX)
+}
+
+/// What an accept loop needs.
+struct Acceptor {
+    shared: Arc<Shared>,
+    tracker: TaskTracker,
+    router: Router,
+    slots: Arc<Semaphore>,
+}
+
+impl Acceptor {
+    fn new(shared: &Arc<Shared>, tracker: &TaskTracker, router: &Router, slots: &Arc<Semaphore>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            tracker: tracker.clone(),
+            router: router.clone(),
+            slots: Arc::clone(slots),
+        }
+    }
+
+    fn serve<S>(&self, stream: S, transport: Transport, slot: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let router = self.router.clone();
+        let stop = self.shared.stop.clone();
+        self.tracker.spawn(async move {
+            let _slot = slot;
+            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                let mut router = router.clone();
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(transport);
+                async move { Ok::<_, Infallible>(router.call(request).await.unwrap_or_else(|e| match e {})) }
+            });
+            let mut builder = http1::Builder::new();
+            if transport == Transport::Tcp {
+                builder.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
+            }
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            tokio::pin!(connection);
+            let result = tokio::select! {
+                result = connection.as_mut() => result,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = result {
+                tracing::debug!("a connection ended: {error}");
+            }
+        });
+    }
+
+    /// A failed accept concerns one client, or means that the system has no descriptors left.
+    async fn pause(&self, error: &io::Error) {
+        tracing::warn!("a connection could not be accepted: {error}");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+async fn accept_unix(listener: tokio::net::UnixListener, acceptor: Acceptor) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = acceptor.shared.stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let Ok(slot) = Arc::clone(&acceptor.slots).try_acquire_owned() else { continue };
+                match stream.peer_cred() {
+                    Ok(caller) if caller.uid() == effective_uid() => {
+                        let pid = caller.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|p| *p > 0);
+                        acceptor.serve(stream, Transport::Unix { pid }, slot);
+                    }
+                    Ok(caller) => {
+                        tracing::warn!(event = "refused", "user id {} was turned away", caller.uid());
+                    }
+                    Err(error) => tracing::warn!("a caller without credentials: {error}"),
+                }
+            }
+            Err(error) => acceptor.pause(&error).await,
+        }
+    }
+}
+
+async fn accept_tcp(listener: tokio::net::TcpListener, acceptor: Acceptor) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = acceptor.shared.stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // A connection above the limit is closed at once: better than one that hangs.
+                let Ok(slot) = Arc::clone(&acceptor.slots).try_acquire_owned() else { continue };
+                // An error costs a few milliseconds of latency and nothing else.
+                let _ = stream.set_nodelay(true);
+                acceptor.serve(stream, Transport::Tcp, slot);
+            }
+            Err(error) => acceptor.pause(&error).await,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! A damaged database: found out, and moved aside whole.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use crate::files::beside;
+use crate::protocol::Timestamp;
+
+/// Above this size a full check is made only after an unclean stop: it costs about 1.3 ms a
+/// megabyte.
+const ALWAYS_CHECKED: u64 = 64 * 1024 * 1024;
+
+/// Whether the database is sound. `quick_check` reports damage as text, not as an error.
+pub fn is_sound(connection: &Connection, path: &Path, was_clean: bool) -> rusqlite::Result<bool> {
+    let size = std::fs::metadata(path).map_or(0, |m| m.len());
+    if was_clean && size > ALWAYS_CHECKED {
+        return Ok(true);
+    }
+    let report: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok(report == "ok")
+}
+
+/// Moves the database and its side files away together; nothing is deleted.
+///
+/// # Errors
+///
+/// If a file cannot be moved. The first one is the database itself, so a failure leaves all.
+pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
+    let stamp = Timestamp::now().to_string().replace(':', "-");
+    let aside = beside(path, &format!(".damaged-{stamp}"));
+    for suffix in ["", "-wal", "-shm"] {
+        match std::fs::rename(beside(path, suffix), beside(&aside, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}

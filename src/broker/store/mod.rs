@@ -1,0 +1,243 @@
+//! SQLite: one connection, owned by one thread.
+//!
+//! Many requests share one transaction and one `fsync` (group commit); each has a savepoint of
+//! its own, so that one that is refused does not undo its neighbours. Nobody hears an answer
+//! before the commit. What must happen only after it (a push, say) is kept by a [`Companion`].
+
+mod damage;
+mod legacy;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::files::LockFile;
+use crate::protocol::{ApiError, ErrorCode, Timestamp};
+
+/// Why work on the database came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The request is at fault; it is told so.
+    #[error(transparent)]
+    Refused(#[from] ApiError),
+    /// The database is at fault.
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+}
+
+impl Fault {
+    fn into_api(self) -> ApiError {
+        match self {
+            Self::Refused(error) => error,
+            Self::Database(error) => storage_error(&error),
+        }
+    }
+}
+
+fn storage_error(error: &rusqlite::Error) -> ApiError {
+    use rusqlite::ErrorCode as Sqlite;
+    let hint = match error.sqlite_error_code() {
+        Some(Sqlite::DiskFull) => "The disk is full: make room and try again.",
+        Some(Sqlite::ReadOnly | Sqlite::PermissionDenied | Sqlite::CannotOpen) => {
+            "The database cannot be written: check its permissions and its file system, and try again."
+        }
+        Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => {
+            "The database is damaged: it was moved aside and a new one serves. Try again."
+        }
+        _ => "Try again; `claude-peers status` names the database.",
+    };
+    ApiError::new(ErrorCode::Storage, format!("the database could not be used: {error}")).hint(hint)
+}
+
+/// What lives beside the database on its thread and must keep step with its transactions.
+pub trait Companion: Send + 'static {
+    /// Once per transaction, before its first request: what is due by the clock.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails; the transaction is then given up.
+    fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// A request begins.
+    fn savepoint(&mut self);
+    /// The request since the last savepoint is undone.
+    fn rollback(&mut self);
+    /// All since the last commit is durable: do what was put off.
+    fn commit(&mut self);
+    /// All since the last commit is lost.
+    fn abort(&mut self);
+    /// The database was replaced by an empty one.
+    fn reset(&mut self, moved_to: &Path);
+}
+
+/// A transaction, as a request sees it.
+pub struct Tx<'a, C> {
+    pub db: &'a Connection,
+    pub companion: &'a mut C,
+    pub now: Timestamp,
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the directory {0} of the database does not exist")]
+    NoDirectory(PathBuf),
+    #[error("the database {path} is in use by another broker{holder}")]
+    InUse { path: PathBuf, holder: String },
+    #[error("the database {path} was written by a newer claude-peers (schema {found}, this one knows {known})")]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("the database {path} belongs to the TypeScript claude-peers, whose broker still runs{holder}")]
+    LegacyRuns { path: PathBuf, holder: String },
+    #[error("the database {path} holds tables of another program")]
+    Foreign { path: PathBuf },
+    #[error("the database {path} belongs to user id {owner}")]
+    Owner { path: PathBuf, owner: u32 },
+    #[error("the database {path} cannot be opened: {error}")]
+    Sqlite { path: PathBuf, error: rusqlite::Error },
+    #[error("the database {path} cannot be opened: {error}")]
+    Io { path: PathBuf, error: std::io::Error },
+}
+
+impl OpenError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoDirectory(path) => {
+                format!("Make {}, or name another place by CLAUDE_PEERS_DB.", path.display())
+            }
+            Self::InUse { .. } => {
+                "Stop that broker (`claude-peers kill-broker` with its settings), or name another database by CLAUDE_PEERS_DB.".to_owned()
+            }
+            Self::Newer { .. } => "Upgrade claude-peers; nothing was changed.".to_owned(),
+            Self::LegacyRuns { .. } => {
+                "Stop it first (`bun cli.ts kill-broker` in its directory, and end its sessions); nothing was changed.".to_owned()
+            }
+            Self::Foreign { .. } | Self::Owner { .. } => {
+                "Name another database by CLAUDE_PEERS_DB; nothing was changed.".to_owned()
+            }
+            Self::Sqlite { .. } | Self::Io { .. } => {
+                "Check the permissions and the free space of its directory.".to_owned()
+            }
+        }
+    }
+}
+
+/// How opening went.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// A damaged database was moved here, whole.
+    pub moved_to: Option<PathBuf>,
+    /// A database of the TypeScript claude-peers was taken over; its copy lies here.
+    pub legacy_copy: Option<PathBuf>,
+}
+
+enum Command<C> {
+    Write(Box<dyn writer::Job<C>>),
+    Read(Box<dyn FnOnce(&Connection, &mut C) + Send>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The handle by which the rest of the broker reaches the database's thread.
+pub struct Store<C> {
+    commands: mpsc::UnboundedSender<Command<C>>,
+}
+
+impl<C> Clone for Store<C> {
+    fn clone(&self) -> Self {
+        Self { commands: self.commands.clone() }
+    }
+}
+
+impl<C: Companion> Store<C> {
+    /// Opens, checks and migrates the database and starts its thread.
+    ///
+    /// `legacy_port` is where a broker of the TypeScript claude-peers would listen.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot serve. A damaged one can: it is moved aside.
+    pub fn open(
+        path: &Path,
+        legacy_port: u16,
+        companion: C,
+    ) -> Result<(Self, Opened), OpenError> {
+        let (lock, connection, opened) = schema::open(path, legacy_port)?;
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let thread = writer::Writer { path: path.to_owned(), connection, companion, _lock: lock };
+        std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || thread.run(receiver))
+            .map_err(|error| OpenError::Io { path: path.into(), error })?;
+        Ok((Self { commands }, opened))
+    }
+
+    /// Runs `work` in a transaction and answers once it is durable.
+    ///
+    /// # Errors
+    ///
+    /// What `work` refuses, or [`ErrorCode::Storage`]; nothing of `work` was then done.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_, C>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (job, answer) = writer::job(work);
+        self.enqueue(Command::Write(job))?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Runs `work`, which must not write.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::write`].
+    pub async fn read<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_, C>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (sender, answer) = oneshot::channel();
+        self.enqueue(Command::Read(Box::new(move |db, companion| {
+            let result = work(&mut Tx { db, companion, now: Timestamp::now() });
+            // A caller that went away needs no answer.
+            let _ = sender.send(result.map_err(Fault::into_api));
+        })))?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Finishes what was enqueued before, folds the log into the database and closes it.
+    pub async fn close(&self) {
+        let (sender, done) = oneshot::channel();
+        if self.enqueue(Command::Stop(sender)).is_ok() {
+            // An error means that the thread has ended already, which is what we want.
+            let _ = done.await;
+        }
+    }
+
+    fn enqueue(&self, command: Command<C>) -> Result<(), ApiError> {
+        self.commands.send(command).map_err(|_| gone())
+    }
+}
+
+fn gone() -> ApiError {
+    ApiError::new(ErrorCode::ShuttingDown, "the broker is stopping").hint("Try again.")
+}
+
+/// The lock that makes one database have one broker.
+fn lock_database(path: &Path) -> Result<LockFile, OpenError> {
+    let io = |error| OpenError::Io { path: path.into(), error };
+    let lock_path = crate::files::beside(path, "-lock");
+    if let Some(mut lock) = LockFile::try_take(&lock_path).map_err(io)? {
+        lock.describe(&std::process::id().to_string()).map_err(io)?;
+        return Ok(lock);
+    }
+    let holder = crate::files::lock_holder(&lock_path).ok().flatten().unwrap_or_default();
+    let holder = if holder.is_empty() { String::new() } else { format!(" (process {holder})") };
+    Err(OpenError::InUse { path: path.into(), holder })
+}
+
+#[cfg(test)]
+mod tests;

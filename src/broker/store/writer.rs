@@ -1,0 +1,221 @@
+//! The database's thread: group commit with a savepoint per request.
+
+use std::path::PathBuf;
+
+use rusqlite::{Connection, ErrorCode as Sqlite, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Command, Companion, Fault, Tx, damage, schema, storage_error};
+use crate::files::LockFile;
+use crate::protocol::{ApiError, Timestamp};
+
+/// How many requests share one commit at most.
+const BATCH: usize = 256;
+
+/// A request that waits for its transaction.
+pub(super) trait Job<C>: Send {
+    /// Does the work and keeps its result; false if the work must be undone.
+    fn run(&mut self, tx: &mut Tx<'_, C>) -> Result<(), Option<rusqlite::Error>>;
+    /// Answers the caller, after the commit or instead of it.
+    fn finish(self: Box<Self>, lost: Option<&ApiError>);
+}
+
+struct Work<T, F> {
+    work: Option<F>,
+    result: Option<Result<T, ApiError>>,
+    answer: oneshot::Sender<Result<T, ApiError>>,
+}
+
+type Answer<T> = oneshot::Receiver<Result<T, ApiError>>;
+
+pub(super) fn job<C, T, F>(work: F) -> (Box<dyn Job<C>>, Answer<T>)
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Tx<'_, C>) -> Result<T, Fault> + Send + 'static,
+{
+    let (answer, receiver) = oneshot::channel();
+    (Box::new(Work { work: Some(work), result: None, answer }), receiver)
+}
+
+impl<C, T, F> Job<C> for Work<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Tx<'_, C>) -> Result<T, Fault> + Send + 'static,
+{
+    fn run(&mut self, tx: &mut Tx<'_, C>) -> Result<(), Option<rusqlite::Error>> {
+        let Some(work) = self.work.take() else { return Ok(()) };
+        match work(tx) {
+            Ok(value) => {
+                self.result = Some(Ok(value));
+                Ok(())
+            }
+            Err(Fault::Refused(error)) => {
+                self.result = Some(Err(error));
+                Err(None)
+            }
+            Err(Fault::Database(error)) => {
+                self.result = Some(Err(storage_error(&error)));
+                Err(Some(error))
+            }
+        }
+    }
+
+    fn finish(self: Box<Self>, lost: Option<&ApiError>) {
+        let result = match (self.result, lost) {
+            // A refusal stands, whatever became of the transaction.
+            (Some(Err(error)), _) => Err(error),
+            (_, Some(lost)) => Err(lost.clone()),
+            (Some(result), None) => result,
+            (None, None) => Err(super::gone()),
+        };
+        // A caller that went away needs no answer: its work is done all the same.
+        let _ = self.answer.send(result);
+    }
+}
+
+/// What the thread owns.
+pub(super) struct Writer<C> {
+    pub path: PathBuf,
+    pub connection: Connection,
+    pub companion: C,
+    /// Held until the connection is closed.
+    pub _lock: LockFile,
+}
+
+impl<C: Companion> Writer<C> {
+    /// Serves until told to stop, or until the last handle is gone.
+    pub fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command<C>>) {
+        let mut stopped = None;
+        while stopped.is_none()
+            && let Some(first) = commands.blocking_recv()
+        {
+            let mut writes = Vec::new();
+            let mut reads = Vec::new();
+            let mut next = Some(first);
+            while let Some(command) = next {
+                match command {
+                    Command::Write(job) => writes.push(job),
+                    Command::Read(work) => reads.push(work),
+                    Command::Stop(done) => stopped = Some(done),
+                }
+                let more = stopped.is_none() && writes.len() + reads.len() < BATCH;
+                next = if more { commands.try_recv().ok() } else { None };
+            }
+            if !writes.is_empty() {
+                self.write(writes);
+            }
+            // After the commit, so that a reader never sees what may still be undone.
+            for work in reads {
+                work(&self.connection, &mut self.companion);
+            }
+        }
+        self.close();
+        if let Some(done) = stopped {
+            let _ = done.send(());
+        }
+    }
+
+    fn write(&mut self, mut jobs: Vec<Box<dyn Job<C>>>) {
+        let outcome = self.transaction(&mut jobs);
+        let lost = outcome.as_ref().err().map(storage_error);
+        if let Some(error) = &lost {
+            tracing::error!(event = "storage", "{}", error.message);
+            self.companion.abort();
+        } else {
+            self.companion.commit();
+        }
+        for job in jobs {
+            job.finish(lost.as_ref());
+        }
+        if let Err(error) = outcome
+            && is_damage(&error)
+        {
+            self.replace();
+        }
+    }
+
+    fn transaction(&mut self, jobs: &mut [Box<dyn Job<C>>]) -> rusqlite::Result<()> {
+        let mut transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.companion.begin(&transaction)?;
+        let now = Timestamp::now();
+        for job in jobs {
+            let savepoint = transaction.savepoint()?;
+            self.companion.savepoint();
+            match job.run(&mut Tx { db: &savepoint, companion: &mut self.companion, now }) {
+                Ok(()) => savepoint.commit()?,
+                Err(error) => {
+                    self.companion.rollback();
+                    let undone = savepoint.finish();
+                    if let Some(error) = error.filter(|e| is_damage(e) || is_out_of_order(e)) {
+                        return Err(error);
+                    }
+                    undone?;
+                }
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Moves the damaged database aside and goes on with an empty one.
+    fn replace(&mut self) {
+        let memory = match Connection::open_in_memory() {
+            Ok(memory) => memory,
+            Err(error) => return tracing::error!(event = "storage", "{error}"),
+        };
+        // The damaged connection must be closed before its files are moved. Closing it may fail
+        // on damage; the files are moved as they are.
+        let damaged = std::mem::replace(&mut self.connection, memory);
+        if let Err((_, error)) = damaged.close() {
+            tracing::warn!(event = "storage", "closing the damaged database: {error}");
+        }
+        let fresh = damage::move_aside(&self.path)
+            .map_err(|error| error.to_string())
+            .and_then(|moved| {
+                let fresh = schema::create(&self.path).map_err(|error| error.to_string())?;
+                Ok((moved, fresh))
+            });
+        match fresh {
+            Ok((moved_to, connection)) => {
+                tracing::error!(
+                    event = "database_damaged",
+                    "the database was damaged; it was moved to {} and a new one serves",
+                    moved_to.display()
+                );
+                self.connection = connection;
+                self.companion.reset(&moved_to);
+            }
+            // The in-memory connection has no tables: every write fails and says so.
+            Err(error) => tracing::error!(event = "storage", "no new database: {error}"),
+        }
+    }
+
+    fn close(self) {
+        let Self { connection, _lock: lock, .. } = self;
+        if let Err(error) = schema::mark_clean(&connection) {
+            tracing::warn!(event = "storage", "closing the database: {error}");
+        }
+        if let Err((_, error)) = connection.close() {
+            tracing::warn!(event = "storage", "closing the database: {error}");
+        }
+        drop(lock);
+    }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase))
+}
+
+/// After these SQLite may have rolled back the whole transaction, so no neighbour is safe.
+fn is_out_of_order(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            Sqlite::DiskFull
+                | Sqlite::SystemIoFailure
+                | Sqlite::OutOfMemory
+                | Sqlite::ReadOnly
+                | Sqlite::OperationInterrupted
+        )
+    )
+}

@@ -1,0 +1,65 @@
+//! `claude-peers broker`: the daemon, in the foreground, activated, or detached.
+
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+
+use super::error::Failure;
+use super::{output, runtime};
+use crate::broker::activation::Inherited;
+use crate::broker::{self, Options};
+use crate::client::say_ready;
+use crate::config::Config;
+use crate::protocol::health::Started;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Start the broker in the background and return
+    #[arg(long, hide = true)]
+    detach: bool,
+    /// Run as the broker that `--detach` started
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    detached: bool,
+}
+
+pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Failure> {
+    if arguments.detach {
+        return detach();
+    }
+    if arguments.detached {
+        // Away from the terminal that started us: its end must not be ours.
+        rustix::process::setsid().map_err(std::io::Error::from)?;
+    }
+    // Everything we make is for its owner alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    output::log_to_stderr("info,hyper=warn");
+    let started = match (inherited.is_empty(), arguments.detached) {
+        (false, _) => Started::Systemd,
+        (true, true) => Started::Fallback,
+        (true, false) => Started::Foreground,
+    };
+    let mut options = Options::new(Config::load()?, started);
+    options.inherited = inherited;
+    if arguments.detached {
+        options.ready = Some(Box::new(|| {
+            if let Err(error) = say_ready() {
+                tracing::warn!("whoever started us cannot be told: {error}");
+            }
+        }));
+    }
+    let runtime = runtime()?;
+    runtime
+        .block_on(broker::run(options))
+        .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
+    // Nothing that still hangs may hold the process.
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts the broker as a process of its own and ends, so that it is nobody's child.
+fn detach() -> Result<ExitCode, Failure> {
+    // Standard output is the pipe on which the broker says that it is ready; standard error its
+    // log. Both are inherited.
+    Command::new(std::env::current_exe()?).args(["broker", "--detached"]).spawn()?;
+    Ok(ExitCode::SUCCESS)
+}

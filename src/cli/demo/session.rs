@@ -1,0 +1,198 @@
+//! One session of the demo: `claude-peers mcp` as a child, driven as Claude Code drives it.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::cli::error::Failure;
+
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// A home, directories and a port of the demo's own: nothing of the user's is touched.
+pub struct Environment {
+    root: PathBuf,
+    variables: Vec<(&'static str, OsString)>,
+}
+
+impl Environment {
+    pub fn new(root: &Path) -> Result<Self, Failure> {
+        let mut private = std::fs::DirBuilder::new();
+        private.mode(0o700).recursive(true);
+        let mut variables: Vec<(&'static str, OsString)> = Vec::new();
+        for (name, directory) in [
+            ("HOME", "home"),
+            ("XDG_RUNTIME_DIR", "run"),
+            ("XDG_STATE_HOME", "state"),
+            ("XDG_CONFIG_HOME", "config"),
+        ] {
+            private.create(root.join(directory))?;
+            variables.push((name, root.join(directory).into()));
+        }
+        // A port that is free now; should somebody take it, the sessions do not need it.
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        variables.push(("CLAUDE_PEERS_PORT", port.to_string().into()));
+        if let Some(path) = std::env::var_os("PATH") {
+            variables.push(("PATH", path));
+        }
+        Ok(Self { root: root.into(), variables })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn get(&self, name: &str) -> Option<OsString> {
+        self.variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.clone())
+    }
+
+    pub fn apply(&self, command: &mut Command) {
+        command.env_clear().envs(self.variables.iter().cloned());
+    }
+}
+
+/// A push, and when it stood on the server's standard output.
+pub struct Push {
+    pub params: Value,
+    pub at: Instant,
+}
+
+impl Push {
+    /// As Claude Code shows it to the model.
+    pub fn as_tag(&self) -> String {
+        let mut tag = "<channel source=\"claude-peers\"".to_owned();
+        for (name, value) in self.params["meta"].as_object().into_iter().flatten() {
+            let value = value.as_str().unwrap_or_default();
+            tag.push_str(&format!("\n         {name}=\"{value}\""));
+        }
+        format!("{tag}>\n{}\n</channel>", self.params["content"].as_str().unwrap_or_default())
+    }
+}
+
+/// A running session.
+pub struct Session {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    pushes: VecDeque<Push>,
+    next_id: u64,
+    /// From spawn to the answer to `initialize`.
+    pub started_after: Duration,
+}
+
+impl Session {
+    pub async fn start(environment: &Environment, name: &str) -> Result<Self, Failure> {
+        let project = environment.root().join(name);
+        std::fs::create_dir_all(&project)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        environment.apply(&mut command);
+        command
+            .arg("mcp")
+            .current_dir(&project)
+            .env("CLAUDE_PROJECT_DIR", &project)
+            .env("CLAUDE_CODE_SESSION_ID", format!("demo-{name}"))
+            .env("CLAUDE_CODE_ENTRYPOINT", "cli")
+            .env("CLAUDE_PEERS_CHANNEL", "on")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        let since = Instant::now();
+        let mut child = command.spawn()?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Failure::new("the session has no standard input or output"));
+        };
+        let output = BufReader::new(output).lines();
+        let mut session =
+            Self { child, input, output, pushes: VecDeque::new(), next_id: 0, started_after: Duration::ZERO };
+        session
+            .request(
+                "initialize",
+                json!({
+                    "protocolVersion": "2025-11-25",
+                    "capabilities": { "roots": { "listChanged": true } },
+                    "clientInfo": { "name": "claude-code", "version": "2.1.330" },
+                }),
+            )
+            .await?;
+        session.started_after = since.elapsed();
+        session.write(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await?;
+        session.request("tools/list", json!({})).await?;
+        Ok(session)
+    }
+
+    async fn write(&mut self, message: &Value) -> Result<(), Failure> {
+        let mut line = message.to_string();
+        line.push('\n');
+        self.input.write_all(line.as_bytes()).await?;
+        Ok(self.input.flush().await?)
+    }
+
+    async fn request(&mut self, method: &str, params: Value) -> Result<Value, Failure> {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.write(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await?;
+        let wait = async {
+            loop {
+                let message = self.read().await?;
+                if message["id"] == id {
+                    return Ok::<_, Failure>(message);
+                }
+            }
+        };
+        let answer: Value = tokio::time::timeout(ANSWER, wait)
+            .await
+            .map_err(|_| Failure::new(format!("{method} was not answered")))??;
+        match answer.get("error") {
+            Some(error) => Err(Failure::new(format!("{method} failed: {error}"))),
+            None => Ok(answer["result"].clone()),
+        }
+    }
+
+    /// The next line; a push is put aside, too.
+    async fn read(&mut self) -> Result<Value, Failure> {
+        let line = self.output.next_line().await?.ok_or_else(|| Failure::new("the session ended early"))?;
+        let at = Instant::now();
+        let message: Value = serde_json::from_str(&line)?;
+        if message["method"] == "notifications/claude/channel" {
+            self.pushes.push_back(Push { params: message["params"].clone(), at });
+        }
+        Ok(message)
+    }
+
+    /// Calls a tool; its result, which must not be an error.
+    pub async fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, Failure> {
+        let result = self.request("tools/call", json!({ "name": tool, "arguments": arguments })).await?;
+        if result["isError"] == true {
+            return Err(Failure::new(format!("{tool} failed: {}", result["content"][0]["text"])));
+        }
+        Ok(result)
+    }
+
+    /// The next push.
+    pub async fn next_push(&mut self, limit: Duration) -> Result<Push, Failure> {
+        let wait = async {
+            loop {
+                if let Some(push) = self.pushes.pop_front() {
+                    return Ok::<_, Failure>(push);
+                }
+                self.read().await?;
+            }
+        };
+        tokio::time::timeout(limit, wait).await.map_err(|_| Failure::new("no message arrived"))?
+    }
+
+    /// Closes the session as a client that exits does.
+    pub async fn end(mut self) -> Result<(), Failure> {
+        drop(self.input);
+        let ended = tokio::time::timeout(ANSWER, self.child.wait()).await;
+        ended.map_err(|_| Failure::new("the session does not end"))??;
+        Ok(())
+    }
+}

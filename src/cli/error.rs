@@ -1,0 +1,80 @@
+//! What went wrong, what to do about it, and the exit code that follows.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::client::ClientError;
+use crate::config::ConfigError;
+use crate::text;
+
+/// A command's failure.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    hint: Option<String>,
+    details: Vec<String>,
+    code: u8,
+    /// Whoever read our output has enough: no failure at all.
+    broken_pipe: bool,
+}
+
+impl Failure {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, details: Vec::new(), code: 1, broken_pipe: false }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says it on standard error, and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        if self.broken_pipe {
+            return ExitCode::SUCCESS;
+        }
+        let mut text = format!("error: {}\n", text::terminal_line(&self.message, 2_000));
+        for detail in &self.details {
+            text.push_str(&format!("  {}\n", text::terminal_line(detail, 500)));
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("hint: {}\n", text::terminal_line(hint, 2_000)));
+        }
+        // Not `eprint!`, which panics where standard error is closed.
+        let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
+        Self { broken_pipe, ..Self::new(error.to_string()) }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let details = match &error {
+            ClientError::Refused(refused) => refused
+                .candidates
+                .iter()
+                .map(|c| format!("{}  {}  {}", c.id, c.name.as_deref().unwrap_or("-"), c.cwd))
+                .collect(),
+            _ => Vec::new(),
+        };
+        Self { hint: error.hint(), details, ..Self::new(error.to_string()) }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        io::Error::from(error).into()
+    }
+}

@@ -1,0 +1,87 @@
+//! `claude-peers kill-broker`: stops the broker, and only the broker.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::json;
+
+use super::error::Failure;
+use super::output::Out;
+use crate::client::Client;
+use crate::config::Config;
+use crate::holder::{Holder, holder};
+use crate::protocol::health::Started;
+
+/// How long a broker may take to end by itself, and then by SIGTERM.
+const POLITE: Duration = Duration::from_secs(5);
+const FIRM: Duration = Duration::from_secs(3);
+
+/// How long it may take to answer the order to stop.
+const ANSWER: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(arguments: &Arguments, client: Client, out: &mut Out) -> Result<ExitCode, Failure> {
+    let config = client.config().clone();
+    let Some(running) = holder(&config.paths) else {
+        if arguments.json {
+            out.json(&json!({ "stopped": false, "was_running": false }))?;
+        } else {
+            out.line("No broker is running.")?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let sessions = stop(client, &config, &running).await?;
+    if arguments.json {
+        out.json(&json!({ "stopped": true, "was_running": true, "process": running.pid }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    out.line(format!("Stopped the broker (process {}). Nothing is lost: peers and mail are in {}.", running.pid, config.database_path().display()))?;
+    if running.started == Started::Systemd {
+        out.line("systemd still listens and starts it again on the next connection.")?;
+    } else if sessions > 0 {
+        out.line(format!("{sessions} running sessions start it again at once, as they need it."))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// First an order, then SIGTERM, then SIGKILL. Gives the number of sessions that were live.
+async fn stop(client: Client, config: &Config, running: &Holder) -> Result<u64, Failure> {
+    let client = client.without_start();
+    let health = tokio::time::timeout(ANSWER, client.health()).await;
+    let sessions = match &health {
+        Ok(Ok(health)) => health.detail.as_ref().map_or(0, |detail| detail.peers),
+        _ => 0,
+    };
+    let ordered = matches!(tokio::time::timeout(ANSWER, client.shutdown()).await, Ok(Ok(_)));
+    if ordered && is_gone(config, running, POLITE).await {
+        return Ok(sessions);
+    }
+    running.ask_to_stop();
+    if is_gone(config, running, FIRM).await {
+        return Ok(sessions);
+    }
+    running.kill();
+    if is_gone(config, running, FIRM).await {
+        return Ok(sessions);
+    }
+    Err(Failure::new(format!("the broker (process {}) does not end", running.pid))
+        .hint("It may wait for a disk that hangs; look at it with `ps` and end it by hand."))
+}
+
+async fn is_gone(config: &Config, running: &Holder, limit: Duration) -> bool {
+    let since = Instant::now();
+    while holder(&config.paths).is_some_and(|now| now.pid == running.pid) {
+        if since.elapsed() > limit {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    true
+}

@@ -1,0 +1,93 @@
+//! `claude-peers log`: recent messages and what became of them.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::error::Failure;
+use super::output::{Out, cell};
+use crate::client::Client;
+use crate::protocol::MessageId;
+use crate::protocol::messages::{ListMessages, Message, Party};
+use crate::text;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Show this message in full
+    message: Option<String>,
+    /// Show at most so many of the newest
+    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Only messages from or to this peer
+    #[arg(long, value_name = "PEER")]
+    peer: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(arguments: &Arguments, client: &Client, out: &mut Out) -> Result<ExitCode, Failure> {
+    let request = ListMessages {
+        limit: arguments.limit,
+        peer: arguments.peer.clone(),
+        id: arguments.message.as_deref().map(MessageId::from_text),
+    };
+    let list = client.messages(&request).await?;
+    if arguments.json {
+        out.json(&list)?;
+    } else if arguments.message.is_some() {
+        for message in &list.messages {
+            in_full(message, out)?;
+        }
+    } else {
+        let rows = list.messages.iter().map(row).collect();
+        out.table(&["ID", "SENT", "FROM", "TO", "STATE", "TEXT"], rows)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn called(party: &Party) -> String {
+    // A sender such as "cli (from backend)" stays one column.
+    cell(party.name.as_deref().unwrap_or(party.id.as_str()), 60).replace(' ', "_")
+}
+
+/// "read,tool", "offered,channel", "queued".
+fn state(message: &Message) -> String {
+    let via = message.read_via.or(message.offered_via);
+    via.map_or_else(|| message.state.to_string(), |via| format!("{},{via}", message.state))
+}
+
+fn row(message: &Message) -> Vec<String> {
+    vec![
+        message.id.to_string(),
+        message.sent_at.to_string(),
+        called(&message.from),
+        called(&message.to),
+        state(message),
+        cell(&message.text, 80),
+    ]
+}
+
+fn in_full(message: &Message, out: &mut Out) -> Result<(), Failure> {
+    let party = |p: &Party| format!("{} ({})", cell(p.name.as_deref().unwrap_or_default(), 60), p.id);
+    out.line(format!("message  {}", message.id))?;
+    out.line(format!("from     {}", party(&message.from)))?;
+    out.line(format!("to       {}", party(&message.to)))?;
+    if let Some(original) = &message.reply_to {
+        out.line(format!("answers  {}", cell(original.as_str(), 40)))?;
+    }
+    out.line(format!("sent     {}", message.sent_at))?;
+    for (what, at, via) in [
+        ("offered", message.offered_at, message.offered_via),
+        ("read", message.read_at, message.read_via),
+    ] {
+        if let Some(at) = at {
+            let via = via.map(|via| format!(" by {via}")).unwrap_or_default();
+            out.line(format!("{what:8} {at}{via}"))?;
+        }
+    }
+    out.line(format!("state    {}", message.state))?;
+    out.line("")?;
+    out.line(text::terminal(&message.text))?;
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! The command line: one file per command. Commands print; they do not think.
+
+mod broker;
+mod completions;
+mod demo;
+mod error;
+mod inbox;
+mod kill_broker;
+mod log;
+mod output;
+mod peers;
+mod send;
+mod status;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::broker::activation::Inherited;
+use crate::client::Client;
+use crate::config::Config;
+use error::Failure;
+use output::Out;
+
+/// Sessions of Claude Code on this machine find each other and talk.
+///
+/// Each session runs `claude-peers mcp` as an MCP server; one broker per user keeps peers and
+/// mail. The broker starts by itself when it is needed.
+#[derive(Debug, Parser)]
+#[command(name = "claude-peers", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "\
+Set up Claude Code once:
+  claude mcp add --scope user --transport stdio claude-peers -- claude-peers mcp
+
+Exit status: 0 success, 1 failure, 2 wrong usage, 3 no broker is running (status).")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say how the broker is, without starting it
+    Status(status::Arguments),
+    /// List the peers: sessions that are here
+    Peers(peers::Arguments),
+    /// Send a message to a peer
+    Send(send::Arguments),
+    /// Read the messages that peers sent to the command line
+    Inbox(inbox::Arguments),
+    /// Show recent messages and what became of them
+    Log(log::Arguments),
+    /// Run two sessions and a broker in a throw-away directory, and let them talk
+    Demo(demo::Arguments),
+    /// Print the token for calls over TCP
+    Token,
+    /// Stop the broker, and only the broker
+    KillBroker(kill_broker::Arguments),
+    /// Serve one session over standard input and output (MCP); Claude Code runs this
+    Mcp,
+    /// Run the broker in the foreground
+    Broker(broker::Arguments),
+    /// Print a completion script
+    Completions(completions::Arguments),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main(inherited: Inherited) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where even this cannot be printed there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let mut out = Out::stdout();
+    match run(cli.command, inherited, &mut out).and_then(|code| out.flush().map(|()| code).map_err(Failure::from)) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Broker(arguments) => broker::run(&arguments, inherited),
+        Command::Mcp => mcp(),
+        Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command(), out),
+        Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, out)),
+        command => {
+            let client = Client::new(Config::load()?)?;
+            runtime()?.block_on(async {
+                match command {
+                    Command::Status(arguments) => status::run(&arguments, client, out).await,
+                    Command::Peers(arguments) => peers::run(&arguments, &client, out).await,
+                    Command::Send(arguments) => send::run(&arguments, &client, out).await,
+                    Command::Inbox(arguments) => inbox::run(&arguments, &client, out).await,
+                    Command::Log(arguments) => log::run(&arguments, &client, out).await,
+                    Command::Token => token::run(&client, out).await,
+                    Command::KillBroker(arguments) => kill_broker::run(&arguments, client, out).await,
+                    // The others were dispatched above.
+                    _ => Ok(ExitCode::SUCCESS),
+                }
+            })
+        }
+    }
+}
+
+/// One thread is enough for everything here, and is the quickest to start.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::from)
+}
+
+/// Standard output belongs to the protocol, so this never returns to the usual way out: a read
+/// of standard input cannot be cancelled, and must not hold the process.
+fn mcp() -> Result<ExitCode, Failure> {
+    output::log_to_stderr("warn,rmcp=error");
+    let config = Config::load();
+    runtime()?.block_on(crate::mcp::run(config));
+    std::process::exit(0)
+}

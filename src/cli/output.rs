@@ -1,0 +1,93 @@
+//! Standard output for people and programs: aligned tables, JSON, and no panic on a closed pipe.
+
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use crate::protocol::Timestamp;
+use crate::text;
+
+use super::error::Failure;
+
+/// Buffered standard output.
+pub struct Out {
+    writer: BufWriter<Stdout>,
+}
+
+impl Out {
+    pub fn stdout() -> Self {
+        Self { writer: BufWriter::new(io::stdout()) }
+    }
+
+    /// Whether a person reads along.
+    pub fn is_terminal(&self) -> bool {
+        self.writer.get_ref().is_terminal()
+    }
+
+    pub fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
+        writeln!(self.writer, "{}", text.as_ref())
+    }
+
+    pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes)
+    }
+
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        serde_json::to_writer_pretty(&mut self.writer, value)?;
+        Ok(writeln!(self.writer)?)
+    }
+
+    /// Aligned columns. On a terminal the last column is cut to its width; elsewhere nothing is.
+    pub fn table(&mut self, header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(header.iter().copied());
+        for row in rows {
+            table.add_row(row);
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        for line in table.lines() {
+            self.line(line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// One cell of a table: a single harmless line that never is empty, so that columns stay columns
+/// for `awk`.
+pub fn cell(text: &str, max_chars: usize) -> String {
+    let line = text::terminal_line(text, max_chars);
+    if line.is_empty() { "-".to_owned() } else { line }
+}
+
+/// "12s", "5m", "3h", "2d" since a moment.
+pub fn ago(then: Timestamp) -> String {
+    let seconds = Timestamp::now().since(then).as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// Logs go to standard error; `RUST_LOG` overrides the filter.
+pub fn log_to_stderr(default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    // An error means that a log is set up already.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
+}

@@ -1,0 +1,166 @@
+//! `claude-peers status`: how the broker is. It never starts one.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::error::Failure;
+use super::output::{Out, ago};
+use crate::client::{Client, ClientError};
+use crate::holder::{Holder, holder};
+use crate::protocol::health::{Detail, Health, Started};
+
+/// How long a healthy broker may take to answer.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// The exit code of "nothing listens".
+const NOT_RUNNING: u8 = 3;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the broker is, as `--json` prints it.
+#[derive(Serialize)]
+struct Report {
+    state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<u32>,
+    socket: String,
+    database: String,
+    port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<Health>,
+}
+
+#[derive(Serialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// It answers.
+    Running,
+    /// A service manager listens and starts it on the first connection.
+    Ready,
+    /// A process holds the lock and does not answer.
+    Silent,
+    /// Nothing listens.
+    Stopped,
+}
+
+pub async fn run(arguments: &Arguments, client: Client, out: &mut Out) -> Result<ExitCode, Failure> {
+    let config = client.config().clone();
+    let held_by = holder(&config.paths);
+    let mut health = None;
+    let state = match &held_by {
+        Some(_) => match ask(client).await {
+            Ok(answer) => {
+                health = Some(answer);
+                State::Running
+            }
+            Err(ClientError::Silent(_) | ClientError::Broken(_) | ClientError::NotRunning) => State::Silent,
+            Err(error) => return Err(error.into()),
+        },
+        None if somebody_listens(&config.paths.socket) => State::Ready,
+        None => State::Stopped,
+    };
+    let report = Report {
+        state,
+        process: held_by.as_ref().map(|h| h.pid),
+        socket: config.paths.socket.display().to_string(),
+        database: config.database_path().display().to_string(),
+        port: config.port.value,
+        health,
+    };
+    if arguments.json {
+        out.json(&report)?;
+    } else {
+        print(&report, held_by.as_ref(), out)?;
+    }
+    Ok(match state {
+        State::Running | State::Ready => ExitCode::SUCCESS,
+        State::Silent => ExitCode::FAILURE,
+        State::Stopped => ExitCode::from(NOT_RUNNING),
+    })
+}
+
+async fn ask(client: Client) -> Result<Health, ClientError> {
+    let client = client.without_start();
+    tokio::time::timeout(LIMIT, client.health()).await.unwrap_or(Err(ClientError::Silent(LIMIT)))
+}
+
+fn print(report: &Report, held_by: Option<&Holder>, out: &mut Out) -> Result<(), Failure> {
+    match (&report.health, report.state) {
+        (Some(Health { protocol, detail: Some(detail), .. }), _) => running(detail, *protocol, out)?,
+        (_, State::Ready) => {
+            out.line("broker    ready, starts on the first connection")?;
+            settings(report, out)?;
+        }
+        (_, State::Silent) => {
+            let pid = held_by.map(|h| h.pid).unwrap_or_default();
+            out.line(format!("broker    process {pid} does not answer; `claude-peers kill-broker` ends it"))?;
+            settings(report, out)?;
+        }
+        _ => {
+            out.line("broker    not running; the first session, or `claude-peers peers`, starts it")?;
+            settings(report, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn settings(report: &Report, out: &mut Out) -> Result<(), Failure> {
+    out.line(format!("socket    {}", report.socket))?;
+    out.line(format!("port      127.0.0.1:{}", report.port))?;
+    out.line(format!("database  {}", report.database))?;
+    Ok(())
+}
+
+fn running(detail: &Detail, protocol: u32, out: &mut Out) -> Result<(), Failure> {
+    let how = match detail.started {
+        Started::Fallback => "started by a client",
+        Started::Systemd => "started by systemd",
+        Started::Launchd => "started by launchd",
+        Started::Foreground => "started by hand",
+    };
+    out.line(format!("broker    running ({how}) since {}, for {}", detail.started_at, ago(detail.started_at)))?;
+    out.line(format!("version   {}, protocol {protocol}, process {}", detail.version, detail.pid))?;
+    out.line(format!("socket    {}", detail.socket))?;
+    match &detail.tcp.problem {
+        None => out.line(format!("port      127.0.0.1:{}", detail.tcp.port))?,
+        Some(problem) => out.line(format!(
+            "port      127.0.0.1:{} is not served ({problem}); sessions do not need it",
+            detail.tcp.port
+        ))?,
+    }
+    out.line(format!("database  {}", detail.database))?;
+    if let Some(moved) = &detail.database_moved_to {
+        out.line(format!("          WARNING: it was damaged; the damaged one was moved to {moved}"))?;
+    }
+    out.line(format!("peers     {} live", detail.peers))?;
+    out.line(format!("backlog   {} unread", detail.backlog))?;
+    Ok(())
+}
+
+/// Whether a socket listens at `path`, found out without a connection, which would start the
+/// service behind it.
+fn somebody_listens(path: &Path) -> bool {
+    /// `SO_ACCEPTCON`, as unix(7) calls the flag of a listening socket.
+    const LISTENS: u64 = 0x10000;
+    if cfg!(target_os = "linux") {
+        // Num RefCount Protocol Flags Type St Inode Path
+        let Ok(table) = std::fs::read_to_string("/proc/net/unix") else { return false };
+        let wanted = path.to_string_lossy();
+        return table.lines().skip(1).any(|line| {
+            let mut fields = line.split_whitespace();
+            let flags = fields.nth(3).and_then(|flags| u64::from_str_radix(flags, 16).ok());
+            flags.is_some_and(|flags| flags & LISTENS != 0) && line.ends_with(&format!(" {wanted}"))
+        });
+    }
+    // launchd keeps the path while its job is loaded; ours is removed when the broker ends.
+    path.exists()
+}

@@ -1,0 +1,24 @@
+//! `claude-peers token`: the secret for calls over TCP.
+
+use std::process::ExitCode;
+
+use super::error::Failure;
+use super::output::Out;
+use crate::client::Client;
+
+/// Prints the token, but only if the listener on the port is ours: another user may hold it, and
+/// must not be sent the secret.
+pub async fn run(client: &Client, out: &mut Out) -> Result<ExitCode, Failure> {
+    let health = client.health().await?;
+    let tcp = health.detail.map(|detail| detail.tcp);
+    let config = client.config();
+    if let Some(tcp) = tcp.filter(|tcp| !tcp.listening) {
+        let problem = tcp.problem.unwrap_or_default();
+        return Err(Failure::new(format!("127.0.0.1:{} is not the broker's: {problem}", tcp.port))
+            .hint("Free the port and restart the broker, or set CLAUDE_PEERS_PORT."));
+    }
+    let token = std::fs::read_to_string(&config.paths.token)
+        .map_err(|error| Failure::new(format!("the token file {}: {error}", config.paths.token.display())))?;
+    out.line(token.trim())?;
+    Ok(ExitCode::SUCCESS)
+}

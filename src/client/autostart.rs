@@ -1,0 +1,292 @@
+//! Starting a broker where no service manager does.
+//!
+//! Connect; else take the spawn lock, connect *again*, spawn, wait for the ready line, release.
+//! However many clients find no broker at once, one starts it and the others find it listening.
+//! The broker is nobody's child: it leaves the terminal's session and process group, gets a
+//! cleared environment, and writes its log to a file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+use crate::config::Config;
+use crate::files::{LockFile, private_directory};
+use crate::holder::{Holder, holder};
+use crate::protocol::health::Started;
+
+/// How long the start of a broker may take, or the wait for another client that starts it.
+const START: Duration = Duration::from_secs(12);
+
+/// How long a broker may take to stop when it is replaced.
+const STOP: Duration = Duration::from_secs(8);
+
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A log larger than this is begun anew.
+const MAX_LOG: u64 = 1024 * 1024;
+
+/// The line by which a broker says on its standard output that it serves.
+pub const READY: &str = "ready";
+
+/// Why there is no broker.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the broker did not start: {0}")]
+    Failed(String, Option<String>),
+    #[error("the broker did not start within {} s", .0.as_secs())]
+    TooSlow(Duration),
+    #[error("another client has been starting the broker for {} s", .0.as_secs())]
+    Locked(Duration),
+    #[error("{what} {path}: {error}")]
+    File { what: &'static str, path: PathBuf, error: io::Error },
+    #[error("the running broker {version} is older than this client and {reason}")]
+    CannotReplace { version: String, reason: String, hint: String },
+}
+
+impl StartError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Failed(_, hint) => hint.clone(),
+            Self::TooSlow(_) | Self::Locked(_) => {
+                Some("Run `claude-peers broker` in a terminal to see what it does.".to_owned())
+            }
+            Self::File { .. } => Some("Check its owner, its permissions and the free space there.".to_owned()),
+            Self::CannotReplace { hint, .. } => Some(hint.clone()),
+        }
+    }
+}
+
+/// Whether somebody listens at `path`. Never blocks, and never starts anything by itself, except
+/// that a service manager that listens there would start its service.
+#[must_use]
+pub fn is_listening(path: &Path) -> bool {
+    let Ok(address) = SocketAddrUnix::new(path) else { return false };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) else { return false };
+    match connect(&socket, &address) {
+        // A full queue is somebody who listens, if slowly.
+        Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INPROGRESS) => true,
+        Err(_) => false,
+    }
+}
+
+/// Makes sure that a broker listens.
+pub async fn ensure(config: &Config) -> Result<(), StartError> {
+    if is_listening(&config.paths.socket) {
+        return Ok(());
+    }
+    let config = config.clone();
+    off_thread(move || {
+        let _lock = spawn_lock(&config)?;
+        if is_listening(&config.paths.socket) {
+            return Ok(());
+        }
+        spawn(&config)
+    })
+    .await
+}
+
+/// Replaces a fallback broker that is older than this client. What it has is in the database.
+pub async fn replace(config: &Config) -> Result<(), StartError> {
+    let config = config.clone();
+    off_thread(move || {
+        let _lock = spawn_lock(&config)?;
+        if let Some(running) = holder(&config.paths).filter(|h| h.protocol < crate::protocol::PROTOCOL) {
+            stop(&config, &running)?;
+        }
+        if is_listening(&config.paths.socket) { Ok(()) } else { spawn(&config) }
+    })
+    .await
+}
+
+async fn off_thread(
+    work: impl FnOnce() -> Result<(), StartError> + Send + 'static,
+) -> Result<(), StartError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(StartError::Failed(error.to_string(), None)))
+}
+
+fn spawn_lock(config: &Config) -> Result<LockFile, StartError> {
+    let runtime = config.paths.runtime();
+    private_directory(runtime).map_err(file("the runtime directory", runtime))?;
+    let path = &config.paths.spawn_lock;
+    let since = Instant::now();
+    loop {
+        match LockFile::try_take(path).map_err(file("the lock file", path))? {
+            Some(lock) => return Ok(lock),
+            None if since.elapsed() > START => return Err(StartError::Locked(since.elapsed())),
+            None => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
+fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartError {
+    let path = path.to_owned();
+    move |error| StartError::File { what, path, error }
+}
+
+/// Ends a broker that we may end: one that a client started.
+fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
+    let cannot = |reason: &str, hint: &str| StartError::CannotReplace {
+        version: running.version.clone(),
+        reason: reason.to_owned(),
+        hint: hint.to_owned(),
+    };
+    match running.started {
+        Started::Fallback => {}
+        Started::Systemd => {
+            return Err(cannot("runs under systemd", "Restart it: `systemctl --user restart claude-peers`."));
+        }
+        Started::Launchd => {
+            return Err(cannot("runs under launchd", "Restart it: `claude-peers kill-broker`."));
+        }
+        Started::Foreground => {
+            return Err(cannot("was started by hand", "Stop it and start it again."));
+        }
+    }
+    running.ask_to_stop();
+    let since = Instant::now();
+    while holder(&config.paths).is_some_and(|now| now.pid == running.pid) {
+        if since.elapsed() > STOP {
+            return Err(cannot("does not stop", "End it by `claude-peers kill-broker`."));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+fn spawn(config: &Config) -> Result<(), StartError> {
+    let state = config.paths.state();
+    private_directory(state).map_err(file("the state directory", state))?;
+    let log_path = &config.paths.log;
+    let log = open_log(log_path).map_err(file("the log file", log_path))?;
+    let log_start = log.metadata().map_or(0, |m| m.len());
+    let program = program().map_err(file("this program's own file", Path::new("claude-peers")))?;
+    let mut command = Command::new(&program);
+    command
+        .args(["broker", "--detach"])
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| is_passed_on(&name.to_string_lossy())))
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
+    let mut child = command.spawn().map_err(file("the broker's program", &program))?;
+    let output = child.stdout.take();
+    // The one that we started starts the broker and ends at once.
+    child.wait().map_err(file("the broker's program", &program))?;
+    match output.map(|pipe| wait_ready(pipe, START)) {
+        Some(Ok(Readiness::Ready)) => Ok(()),
+        Some(Ok(Readiness::Died)) | None => {
+            let (message, hint) = last_words(log_path, log_start);
+            Err(StartError::Failed(message, hint))
+        }
+        Some(Ok(Readiness::Slow)) => Err(StartError::TooSlow(START)),
+        Some(Err(error)) => Err(StartError::Failed(error.to_string(), None)),
+    }
+}
+
+fn open_log(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    if file.metadata()?.len() > MAX_LOG {
+        file.set_len(0)?;
+    }
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// This program. After an upgrade its file has a new inode, and the system calls ours deleted.
+fn program() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let text = path.to_string_lossy();
+    Ok(match text.strip_suffix(" (deleted)") {
+        Some(replaced) if Path::new(replaced).exists() => PathBuf::from(replaced),
+        _ => path,
+    })
+}
+
+/// What a broker needs of the environment. Claude Code gives its servers keys and tokens of its
+/// own, and a broker outlives the session that started it.
+fn is_passed_on(name: &str) -> bool {
+    const EXACT: [&str; 9] =
+        ["HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "TZ", "RUST_LOG", "RUST_BACKTRACE"];
+    /// These are about one session.
+    const SESSION: [&str; 2] = ["CLAUDE_PEERS_NAME", "CLAUDE_PEERS_CHANNEL"];
+    EXACT.contains(&name)
+        || ((name.starts_with("XDG_") || name.starts_with("LC_") || name.starts_with("CLAUDE_PEERS_"))
+            && !SESSION.contains(&name))
+}
+
+enum Readiness {
+    Ready,
+    Died,
+    Slow,
+}
+
+fn wait_ready(mut pipe: impl io::Read + std::os::fd::AsFd, limit: Duration) -> io::Result<Readiness> {
+    let since = Instant::now();
+    let mut text = Vec::new();
+    loop {
+        let left = limit.saturating_sub(since.elapsed());
+        let timeout = Timespec { tv_sec: left.as_secs().try_into().unwrap_or(0), tv_nsec: left.subsec_nanos().into() };
+        let fd = pipe.as_fd();
+        if poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout))? == 0 {
+            return Ok(Readiness::Slow);
+        }
+        let mut bytes = [0u8; 64];
+        match pipe.read(&mut bytes)? {
+            0 => return Ok(Readiness::Died),
+            count => text.extend_from_slice(&bytes[..count]),
+        }
+        if text.starts_with(READY.as_bytes()) {
+            return Ok(Readiness::Ready);
+        }
+    }
+}
+
+/// What a broker that died said last: its error, and its hint if it gave one.
+fn last_words(path: &Path, from: u64) -> (String, Option<String>) {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(64 * 1024).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    let last = |prefix: &str| {
+        text.lines().rev().find_map(|line| line.strip_prefix(prefix)).map(|line| line.trim().to_owned())
+    };
+    let message = last("error: ")
+        .or_else(|| text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned))
+        .unwrap_or_else(|| "it ended without a word".to_owned());
+    (message, last("hint: "))
+}
+
+/// Frees the pipe on our standard output, once we have said that we are ready: whoever started
+/// us reads until it closes.
+///
+/// # Errors
+///
+/// If standard output cannot be replaced.
+pub fn say_ready() -> io::Result<()> {
+    use std::io::Write as _;
+    let mut output = io::stdout().lock();
+    // The one who waited may have given up; that is no reason not to serve.
+    let _ = writeln!(output, "{READY}").and_then(|()| output.flush());
+    let null = OpenOptions::new().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(null.as_fd())?;
+    Ok(())
+}

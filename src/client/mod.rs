@@ -1,0 +1,351 @@
+//! The thin client of the broker: one call per route, over the Unix socket and nothing else.
+//!
+//! A broker that is not there is started; one that goes away in the middle of a call is called
+//! again, which is safe because every write carries an idempotency key. Whatever happens, a call
+//! ends within its time limit and says what to do.
+
+mod autostart;
+mod stream;
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::protocol::health::{Health, Stopping};
+use crate::protocol::ids::random_secret;
+use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
+use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
+use crate::protocol::peers::{ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile};
+use crate::protocol::{ApiError, ErrorCode, PROTOCOL, header, route};
+
+pub use autostart::{StartError, is_listening, say_ready};
+pub use stream::EventStream;
+
+/// How long one attempt may take. A healthy broker answers within milliseconds.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// How long a call may take in all, a start of the broker included.
+const CALL: Duration = Duration::from_secs(20);
+
+/// Why a call came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The broker refused.
+    #[error(transparent)]
+    Refused(#[from] ApiError),
+    /// Nobody listens, and the caller did not want a broker started.
+    #[error("no broker is running")]
+    NotRunning,
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("the broker does not answer (waited {} s)", .0.as_secs())]
+    Silent(Duration),
+    #[error("the broker cannot be reached: {0}")]
+    Broken(String),
+    #[error("the broker gave an answer that makes no sense: {0}")]
+    Nonsense(String),
+}
+
+impl ClientError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused(error) => error.hint.clone(),
+            Self::NotRunning => Some("Any session, or `claude-peers peers`, starts it.".to_owned()),
+            Self::Start(error) => error.hint(),
+            Self::Silent(_) => Some("`claude-peers kill-broker` ends it; the next call starts a new one, and no message is lost.".to_owned()),
+            Self::Broken(_) | Self::Nonsense(_) => Some("Try again; `claude-peers status` tells more.".to_owned()),
+        }
+    }
+
+    /// The broker's code, if it refused.
+    #[must_use]
+    pub const fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused(error) => Some(error.code),
+            _ => None,
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, ClientError>;
+
+/// The session that a client acts as. A broker that does not know it is told.
+#[derive(Debug)]
+struct Session {
+    registration: Register,
+    registered: watch::Sender<Option<Registered>>,
+}
+
+/// A handle on the broker. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    config: Arc<Config>,
+    session: Option<Arc<Session>>,
+    /// Start a broker where none runs.
+    start: bool,
+}
+
+impl Client {
+    /// A client that starts a broker if none runs.
+    ///
+    /// # Errors
+    ///
+    /// If the HTTP client cannot be built, which no input of the user can cause.
+    pub fn new(config: Config) -> Result<Self> {
+        // An error means that it is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .unix_socket(config.paths.socket.as_path())
+            // No certificate is needed for a Unix socket, and loading them costs milliseconds.
+            .tls_certs_only([])
+            .no_proxy()
+            // Without an idle time-out the pool needs no timer.
+            .pool_idle_timeout(None)
+            .build()
+            .map_err(|error| ClientError::Broken(error.to_string()))?;
+        Ok(Self { http, config: Arc::new(config), session: None, start: true })
+    }
+
+    /// The same, acting as this session: it registers as soon as a call needs it.
+    #[must_use]
+    pub fn with_session(self, registration: Register) -> Self {
+        let session = Session { registration, registered: watch::Sender::new(None) };
+        Self { session: Some(Arc::new(session)), ..self }
+    }
+
+    /// Follows the broker's answer to the session's registration.
+    #[must_use]
+    pub fn registered(&self) -> Option<watch::Receiver<Option<Registered>>> {
+        self.session.as_ref().map(|session| session.registered.subscribe())
+    }
+
+    /// The same, but it never starts a broker.
+    #[must_use]
+    pub fn without_start(self) -> Self {
+        Self { start: false, ..self }
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// # Errors
+    ///
+    /// If the broker refuses or cannot be reached; so for all calls below.
+    pub async fn health(&self) -> Result<Health> {
+        self.get(route::HEALTH, &()).await
+    }
+
+    pub async fn peers(&self, request: &ListPeers) -> Result<PeerList> {
+        self.get(route::PEERS, request).await
+    }
+
+    pub async fn set_profile(&self, request: &SetProfile) -> Result<ProfileSet> {
+        self.post(route::PROFILE, request).await
+    }
+
+    pub async fn send(&self, request: &SendMessage) -> Result<Sent> {
+        self.post(route::MESSAGES, request).await
+    }
+
+    pub async fn messages(&self, request: &ListMessages) -> Result<MessageList> {
+        self.get(route::MESSAGES, request).await
+    }
+
+    pub async fn take(&self, request: &Take) -> Result<Taken> {
+        self.post(route::TAKE, request).await
+    }
+
+    pub async fn confirm(&self, request: &Confirm) -> Result<Noted> {
+        self.post(route::CONFIRM, request).await
+    }
+
+    pub async fn written(&self, request: &Written) -> Result<Noted> {
+        self.post(route::WRITTEN, request).await
+    }
+
+    /// Asks the broker to stop.
+    pub async fn shutdown(&self) -> Result<Stopping> {
+        self.post(route::SHUTDOWN, &serde_json::json!({})).await
+    }
+
+    /// Opens the session's event stream: from then on it is live.
+    pub async fn stream(&self) -> Result<EventStream> {
+        match self.open_stream().await {
+            Err(ClientError::Broken(_)) if self.start => autostart::ensure(&self.config).await?,
+            Err(error) if error.code() == Some(ErrorCode::BrokerTooOld) && self.start => {
+                autostart::replace(&self.config).await?;
+            }
+            Err(error) if error.code() == Some(ErrorCode::UnknownSession) => self.register().await?,
+            result => return result,
+        }
+        match self.open_stream().await {
+            // A broker that was just started may not know us either.
+            Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {
+                self.register().await?;
+                self.open_stream().await
+            }
+            result => result,
+        }
+    }
+
+    async fn open_stream(&self) -> Result<EventStream> {
+        let request = self.request(&Method::GET, route::STREAM);
+        let response = tokio::time::timeout(ATTEMPT, request.send())
+            .await
+            .map_err(|_| ClientError::Silent(ATTEMPT))?
+            .map_err(|error| broken(&error))?;
+        if response.status().is_success() {
+            return Ok(EventStream::new(response));
+        }
+        let bytes = response.bytes().await.map_err(|error| broken(&error))?;
+        Err(refusal(&bytes))
+    }
+
+    async fn register(&self) -> Result<()> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let request = || self.request(&Method::POST, route::REGISTER).json(&session.registration);
+        let answer: Registered = self.call(request).await?;
+        session.registered.send_replace(Some(answer));
+        Ok(())
+    }
+
+    async fn get<Q: Serialize + Sync, T: DeserializeOwned>(&self, path: &str, query: &Q) -> Result<T> {
+        let query = serde_json::to_value(query).map_err(|e| ClientError::Nonsense(e.to_string()))?;
+        let path = with_query(path, &query);
+        self.call_known(|| self.request(&Method::GET, &path)).await
+    }
+
+    async fn post<B: Serialize + Sync, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T> {
+        let key = random_secret();
+        self.call_known(|| self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, &key).json(body))
+            .await
+    }
+
+    /// Calls; a broker that does not know the session is told who it is, once.
+    async fn call_known<T: DeserializeOwned>(&self, request: impl Fn() -> reqwest::RequestBuilder) -> Result<T> {
+        match self.call(&request).await {
+            Err(error) if error.code() == Some(ErrorCode::UnknownSession) && self.session.is_some() => {
+                self.register().await?;
+                self.call(&request).await
+            }
+            result => result,
+        }
+    }
+
+    fn request(&self, method: &Method, path: &str) -> reqwest::RequestBuilder {
+        let mut request = self
+            .http
+            .request(method.clone(), format!("http://localhost{path}"))
+            .header(header::PROTOCOL, PROTOCOL)
+            .header(header::DATABASE, self.config.database_path().as_os_str().as_bytes());
+        if let Some(session) = &self.session {
+            request = request.header(header::SESSION, &session.registration.secret);
+        }
+        request
+    }
+
+    /// Calls until there is an answer: a broker that is missing is started, one that goes away
+    /// is called again.
+    async fn call<T: DeserializeOwned>(&self, request: impl Fn() -> reqwest::RequestBuilder) -> Result<T> {
+        let since = Instant::now();
+        let mut pause = Duration::ZERO;
+        loop {
+            let left = CALL.saturating_sub(since.elapsed()).min(ATTEMPT);
+            let error = match tokio::time::timeout(left, attempt(request())).await {
+                Err(_) => return Err(ClientError::Silent(since.elapsed())),
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+            };
+            match &error {
+                ClientError::Refused(refused) if refused.code == ErrorCode::ShuttingDown => {}
+                ClientError::Refused(refused) if refused.code == ErrorCode::BrokerTooOld && self.start => {
+                    autostart::replace(&self.config).await?;
+                }
+                ClientError::Broken(_) => {
+                    if !self.start {
+                        let listening = autostart::is_listening(&self.config.paths.socket);
+                        return Err(if listening { error } else { ClientError::NotRunning });
+                    }
+                    autostart::ensure(&self.config).await?;
+                }
+                _ => return Err(error),
+            }
+            if since.elapsed() + pause >= CALL {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).clamp(Duration::from_millis(5), Duration::from_millis(500));
+        }
+    }
+}
+
+async fn attempt<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T> {
+    let response = request.send().await.map_err(|error| broken(&error))?;
+    let status = response.status();
+    let bytes = response.bytes().await.map_err(|error| broken(&error))?;
+    if !status.is_success() {
+        return Err(refusal(&bytes));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| ClientError::Nonsense(error.to_string()))
+}
+
+/// The cause that matters is the last of the chain.
+fn broken(error: &reqwest::Error) -> ClientError {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    ClientError::Broken(cause.to_string())
+}
+
+fn refusal(bytes: &[u8]) -> ClientError {
+    match serde_json::from_slice::<ApiError>(bytes) {
+        Ok(error) => ClientError::Refused(error),
+        Err(_) => ClientError::Nonsense(String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned()),
+    }
+}
+
+/// `path?key=value&…` of an object's scalar fields.
+fn with_query(path: &str, query: &serde_json::Value) -> String {
+    let Some(fields) = query.as_object() else { return path.to_owned() };
+    let mut text = path.to_owned();
+    for (name, value) in fields {
+        let value = match value {
+            serde_json::Value::Null => continue,
+            serde_json::Value::String(value) => value.clone(),
+            other => other.to_string(),
+        };
+        text.push(if text.contains('?') { '&' } else { '?' });
+        text.push_str(name);
+        text.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => text.push(char::from(byte)),
+                byte => text.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_escaped() {
+        let query = serde_json::json!({ "all": true, "directory": "/a b&c=ü", "none": null });
+        assert_eq!(with_query("/v1/peers", &query), "/v1/peers?all=true&directory=%2Fa%20b%26c%3D%C3%BC");
+    }
+}

@@ -1,0 +1,44 @@
+//! The event stream, as a session reads it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use axum::body::Bytes;
+use futures_core::Stream;
+use sse_stream::{Sse, SseStream};
+
+use super::ClientError;
+use crate::protocol::stream::Event;
+
+type Events = Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>;
+
+/// An open stream. Dropping it makes the session away.
+pub struct EventStream {
+    events: Events,
+}
+
+impl EventStream {
+    pub(super) fn new(response: reqwest::Response) -> Self {
+        let bytes: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>> = Box::pin(response.bytes_stream());
+        Self { events: Box::pin(SseStream::from_bytes_stream(bytes)) }
+    }
+
+    /// The next event; `None` once the broker is gone.
+    ///
+    /// # Errors
+    ///
+    /// If the stream breaks or carries what is no event.
+    pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+        loop {
+            let Some(event) = poll_fn(|context| self.events.as_mut().poll_next(context)).await else {
+                return Ok(None);
+            };
+            let event = event.map_err(|error| ClientError::Broken(error.to_string()))?;
+            if let Some(data) = event.data {
+                return serde_json::from_str(&data)
+                    .map(Some)
+                    .map_err(|error| ClientError::Nonsense(error.to_string()));
+            }
+        }
+    }
+}

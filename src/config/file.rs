@@ -1,0 +1,75 @@
+//! The configuration file, `$XDG_CONFIG_HOME/claude-peers/config.toml`: for what a service must
+//! see too, because a service does not see a shell's variables.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// The file's contents. A key that nobody knows is an error: it is a typing mistake.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    pub port: Option<u16>,
+    pub database: Option<PathBuf>,
+    pub channel: Option<String>,
+    pub name: Option<String>,
+    pub idle_exit_seconds: Option<u64>,
+    pub limits: Limits,
+    pub auto_summary: AutoSummary,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    pub messages_per_minute: Option<u32>,
+    pub message_burst: Option<u32>,
+    pub max_unread: Option<u32>,
+    pub max_message_bytes: Option<u32>,
+    pub max_summary_chars: Option<u32>,
+    pub message_ttl_seconds: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutoSummary {
+    pub enabled: Option<bool>,
+    pub base_url: Option<String>,
+    pub model: Option<String>,
+}
+
+/// Why the file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("the configuration file {path} cannot be read: {error}")]
+    Read { path: PathBuf, error: io::Error },
+    #[error("the configuration file {path} is not valid: {error}")]
+    Parse { path: PathBuf, error: Box<toml::de::Error> },
+}
+
+impl FileError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Read { path, .. } => format!("Make {} readable for you, or move it away.", path.display()),
+            Self::Parse { path, .. } => format!("Correct {}, or move it away.", path.display()),
+        }
+    }
+}
+
+impl File {
+    /// Reads the file; one that is not there is empty.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => toml::from_str(&text)
+                .map_err(|error| FileError::Parse { path: path.into(), error: Box::new(error) }),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                Ok(Self::default())
+            }
+            Err(error) => Err(FileError::Read { path: path.into(), error }),
+        }
+    }
+}

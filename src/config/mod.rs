@@ -1,0 +1,315 @@
+//! Configuration: environment, file and defaults, read once at start and passed down.
+//!
+//! A value's order of precedence is flag, environment, file, default; each keeps where it came
+//! from, so that a person can be told. Nothing below `main` reads the environment by itself.
+
+mod file;
+mod paths;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use file::FileError;
+pub use paths::{MAX_SOCKET_PATH, Paths};
+
+/// The port that people know.
+pub const DEFAULT_PORT: u16 = 7899;
+
+/// Where a setting's value came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Environment,
+    File,
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Environment => "environment",
+            Self::File => "configuration file",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// A value and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting<T> {
+    pub value: T,
+    pub source: Source,
+}
+
+/// `CLAUDE_PEERS_CHANNEL`: what to believe about pushes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelSetting {
+    /// Find out.
+    Auto,
+    /// Push, though nobody can tell whether it is shown.
+    On,
+    /// Never push.
+    Off,
+}
+
+/// Limits of the mailbox; 0 is no limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages a minute for each sender and recipient.
+    pub messages_per_minute: u32,
+    /// How many of these may come at once.
+    pub burst: u32,
+    /// Unread messages in one mailbox.
+    pub max_unread: u32,
+    /// Bytes of one message.
+    pub max_message_bytes: u32,
+    /// Characters of a summary.
+    pub max_summary_chars: u32,
+    /// How long a message is offered.
+    pub time_to_live: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            messages_per_minute: 60,
+            burst: 20,
+            max_unread: 1_000,
+            max_message_bytes: 64 * 1024,
+            max_summary_chars: 500,
+            time_to_live: Duration::from_secs(7 * 24 * 60 * 60),
+        }
+    }
+}
+
+/// The automatic description of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutoSummary {
+    pub enabled: bool,
+    pub base_url: String,
+    pub model: String,
+}
+
+/// A secret that no log and no debug output shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub paths: Paths,
+    pub port: Setting<u16>,
+    pub database: Setting<PathBuf>,
+    pub channel: ChannelSetting,
+    /// The session's name, as its person chose it.
+    pub name: Option<String>,
+    pub limits: Limits,
+    /// Time without peers and calls after which the broker exits; zero is never.
+    pub idle_exit: Duration,
+    pub auto_summary: AutoSummary,
+    pub openai_api_key: Option<Secret>,
+    /// The Claude Code session around us, if there is one.
+    pub claude: ClaudeEnvironment,
+}
+
+/// What Claude Code tells its children.
+#[derive(Debug, Clone, Default)]
+pub struct ClaudeEnvironment {
+    /// `CLAUDE_CODE_SESSION_ID`
+    pub session: Option<String>,
+    /// `CLAUDE_CODE_ENTRYPOINT` says that this is `claude -p` or the SDK.
+    pub one_shot: bool,
+    /// `CLAUDE_PROJECT_DIR`
+    pub project: Option<PathBuf>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("HOME is not set, so there is no place for the database and the settings")]
+    NoHome,
+    #[error("HOME is {0}, which is not an absolute path")]
+    RelativeHome(PathBuf),
+    #[error("{name} is {value:?}: {problem}")]
+    Value { name: String, value: String, problem: String },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the socket's path is too long for the system: {path} has {length} bytes, {limit} are allowed")]
+    SocketPathTooLong { path: String, length: usize, limit: usize },
+}
+
+impl ConfigError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoHome | Self::RelativeHome(_) => "Set HOME to your home directory.".to_owned(),
+            Self::Value { name, .. } => format!("Correct or unset {name}."),
+            Self::File(error) => error.hint(),
+            Self::SocketPathTooLong { .. } => {
+                "Set XDG_RUNTIME_DIR, or CLAUDE_PEERS_SOCKET, to a shorter path.".to_owned()
+            }
+        }
+    }
+}
+
+/// The environment as a function, so that a test can hold it.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+impl Config {
+    /// Reads environment and file of this process.
+    ///
+    /// # Errors
+    ///
+    /// If a value makes no sense or the file cannot be read.
+    pub fn load() -> Result<Self, ConfigError> {
+        Self::from_environment(&|name| std::env::var_os(name))
+    }
+
+    /// The same, for a given environment. An empty variable counts as unset.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn from_environment(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
+        let variable = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
+        let home = paths::home(&variable)?;
+        let file = file::File::read(&paths::config_file(&home, &variable))?;
+
+        let port = pick(number("CLAUDE_PEERS_PORT", text("CLAUDE_PEERS_PORT"))?, file.port, DEFAULT_PORT);
+        if port.value == 0 {
+            return Err(bad("CLAUDE_PEERS_PORT", "0", "a port from 1 to 65535 is needed"));
+        }
+        let default_database = home.join(match port.value {
+            DEFAULT_PORT => ".claude-peers.db".to_owned(),
+            other => format!(".claude-peers-{other}.db"),
+        });
+        let mut database = pick(
+            variable("CLAUDE_PEERS_DB").map(PathBuf::from),
+            file.database.clone(),
+            default_database,
+        );
+        database.value = paths::absolute(&database.value, &home)
+            .ok_or_else(|| bad("CLAUDE_PEERS_DB", &database.value.to_string_lossy(), "an absolute path is needed"))?;
+        let paths = Paths::new(&home, port.value, &variable)?;
+
+        let limits = limits(&text, &file)?;
+        let minutes = pick(number("CLAUDE_PEERS_IDLE_EXIT_SECONDS", text("CLAUDE_PEERS_IDLE_EXIT_SECONDS"))?, file.idle_exit_seconds, 600u64);
+        Ok(Self {
+            channel: channel(text("CLAUDE_PEERS_CHANNEL"), file.channel.clone())?,
+            name: text("CLAUDE_PEERS_NAME").or(file.name.clone()),
+            idle_exit: Duration::from_secs(minutes.value),
+            auto_summary: AutoSummary {
+                enabled: switch("CLAUDE_PEERS_AUTO_SUMMARY", text("CLAUDE_PEERS_AUTO_SUMMARY"))?
+                    .or(file.auto_summary.enabled)
+                    .unwrap_or(true),
+                base_url: text("CLAUDE_PEERS_SUMMARY_BASE_URL")
+                    .or_else(|| text("OPENAI_BASE_URL"))
+                    .or(file.auto_summary.base_url.clone())
+                    .unwrap_or_else(|| "https://api.openai.com/v1".to_owned()),
+                model: text("CLAUDE_PEERS_SUMMARY_MODEL")
+                    .or(file.auto_summary.model.clone())
+                    .unwrap_or_else(|| "gpt-4o-mini".to_owned()),
+            },
+            openai_api_key: text("OPENAI_API_KEY").map(Secret),
+            claude: ClaudeEnvironment {
+                session: text("CLAUDE_CODE_SESSION_ID"),
+                one_shot: text("CLAUDE_CODE_ENTRYPOINT").is_some_and(|e| e.starts_with("sdk")),
+                project: variable("CLAUDE_PROJECT_DIR").map(PathBuf::from),
+            },
+            paths,
+            port,
+            database,
+            limits,
+        })
+    }
+
+    /// The database as the settings name it, for the comparison of client and broker.
+    #[must_use]
+    pub fn database_path(&self) -> &Path {
+        &self.database.value
+    }
+}
+
+fn pick<T>(environment: Option<T>, file: Option<T>, default: T) -> Setting<T> {
+    match (environment, file) {
+        (Some(value), _) => Setting { value, source: Source::Environment },
+        (None, Some(value)) => Setting { value, source: Source::File },
+        (None, None) => Setting { value: default, source: Source::Default },
+    }
+}
+
+fn bad(name: &str, value: &str, problem: &str) -> ConfigError {
+    ConfigError::Value { name: name.to_owned(), value: value.to_owned(), problem: problem.to_owned() }
+}
+
+fn number<T: std::str::FromStr>(name: &str, text: Option<String>) -> Result<Option<T>, ConfigError> {
+    text.map(|text| {
+        text.trim().parse().map_err(|_| bad(name, &text, "a whole number in range is needed"))
+    })
+    .transpose()
+}
+
+fn switch(name: &str, text: Option<String>) -> Result<Option<bool>, ConfigError> {
+    text.map(|text| match text.trim().to_ascii_lowercase().as_str() {
+        "on" | "1" | "true" | "yes" => Ok(true),
+        "off" | "0" | "false" | "no" => Ok(false),
+        _ => Err(bad(name, &text, "on or off is needed")),
+    })
+    .transpose()
+}
+
+fn channel(environment: Option<String>, file: Option<String>) -> Result<ChannelSetting, ConfigError> {
+    let Some(word) = environment.or(file) else { return Ok(ChannelSetting::Auto) };
+    match word.trim().to_ascii_lowercase().as_str() {
+        "auto" => Ok(ChannelSetting::Auto),
+        "on" => Ok(ChannelSetting::On),
+        "off" => Ok(ChannelSetting::Off),
+        _ => Err(bad("CLAUDE_PEERS_CHANNEL", &word, "on, off or auto is needed")),
+    }
+}
+
+fn limits(text: &dyn Fn(&str) -> Option<String>, file: &file::File) -> Result<Limits, ConfigError> {
+    let default = Limits::default();
+    let one = |name: &str, in_file: Option<u32>, default: u32| {
+        Ok::<_, ConfigError>(number(name, text(name))?.or(in_file).unwrap_or(default))
+    };
+    let seconds = number("CLAUDE_PEERS_MESSAGE_TTL_SECONDS", text("CLAUDE_PEERS_MESSAGE_TTL_SECONDS"))?
+        .or(file.limits.message_ttl_seconds);
+    Ok(Limits {
+        messages_per_minute: one(
+            "CLAUDE_PEERS_MESSAGES_PER_MINUTE",
+            file.limits.messages_per_minute,
+            default.messages_per_minute,
+        )?,
+        burst: one("CLAUDE_PEERS_MESSAGE_BURST", file.limits.message_burst, default.burst)?,
+        max_unread: one("CLAUDE_PEERS_MAX_UNREAD", file.limits.max_unread, default.max_unread)?,
+        max_message_bytes: one(
+            "CLAUDE_PEERS_MAX_MESSAGE_BYTES",
+            file.limits.max_message_bytes,
+            default.max_message_bytes,
+        )?
+        .min(MAX_MESSAGE_BYTES),
+        max_summary_chars: one(
+            "CLAUDE_PEERS_MAX_SUMMARY_CHARS",
+            file.limits.max_summary_chars,
+            default.max_summary_chars,
+        )?,
+        time_to_live: seconds.map_or(default.time_to_live, Duration::from_secs),
+    })
+}
+
+/// What one request can carry whatever the settings say, in bytes: far above the default limit,
+/// and low enough that no request can exhaust the broker's memory.
+pub const MAX_MESSAGE_BYTES: u32 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

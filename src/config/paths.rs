@@ -1,0 +1,109 @@
+//! Where everything lies. Socket and locks in the runtime directory, token and logs in the state
+//! directory. A broker on another port is another broker, so its files carry the port.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{ConfigError, DEFAULT_PORT};
+
+/// The longest path a socket can have, in bytes, without the terminating NUL.
+pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
+
+/// The files of one broker.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The broker's Unix socket.
+    pub socket: PathBuf,
+    /// Held by the broker for its whole life.
+    pub broker_lock: PathBuf,
+    /// Held by a client while it starts a broker.
+    pub spawn_lock: PathBuf,
+    /// The secret for calls over TCP.
+    pub token: PathBuf,
+    /// Where a broker that a client started writes its log.
+    pub log: PathBuf,
+    pub config_file: PathBuf,
+}
+
+type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+pub(super) fn home(variable: Variable<'_>) -> Result<PathBuf, ConfigError> {
+    let home = PathBuf::from(variable("HOME").ok_or(ConfigError::NoHome)?);
+    if home.is_absolute() { Ok(home) } else { Err(ConfigError::RelativeHome(home)) }
+}
+
+pub(super) fn config_file(home: &Path, variable: Variable<'_>) -> PathBuf {
+    base(variable, "XDG_CONFIG_HOME", || home.join(".config")).join("claude-peers/config.toml")
+}
+
+/// A directory of the XDG base directory specification: a relative path in its variable is
+/// invalid and ignored, as the specification demands.
+fn base(variable: Variable<'_>, name: &str, default: impl FnOnce() -> PathBuf) -> PathBuf {
+    variable(name).map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(default)
+}
+
+/// `~/x` and absolute paths; anything else depends on where one stands, so it is refused.
+pub(super) fn absolute(path: &Path, home: &Path) -> Option<PathBuf> {
+    match path.strip_prefix("~") {
+        Ok(rest) => Some(home.join(rest)),
+        Err(_) if path.is_absolute() => Some(path.to_owned()),
+        Err(_) => None,
+    }
+}
+
+impl Paths {
+    pub(super) fn new(home: &Path, port: u16, variable: Variable<'_>) -> Result<Self, ConfigError> {
+        let state = base(variable, "XDG_STATE_HOME", || home.join(".local/state")).join("claude-peers");
+        let tag = if port == DEFAULT_PORT { String::new() } else { format!("-{port}") };
+        let socket = match variable("CLAUDE_PEERS_SOCKET").map(PathBuf::from) {
+            Some(path) => absolute(&path, home).ok_or_else(|| {
+                super::bad("CLAUDE_PEERS_SOCKET", &path.to_string_lossy(), "an absolute path is needed")
+            })?,
+            None => runtime_directory(&state, variable).join(format!("broker{tag}.sock")),
+        };
+        let length = socket.as_os_str().as_bytes().len();
+        if length > MAX_SOCKET_PATH {
+            let path = socket.display().to_string();
+            return Err(ConfigError::SocketPathTooLong { path, length, limit: MAX_SOCKET_PATH });
+        }
+        Ok(Self {
+            broker_lock: socket.with_extension("lock"),
+            spawn_lock: socket.with_extension("spawn-lock"),
+            token: state.join(format!("token{tag}")),
+            log: state.join(format!("broker{tag}.log")),
+            config_file: config_file(home, variable),
+            socket,
+        })
+    }
+
+    /// The directory of the socket and its locks.
+    #[must_use]
+    pub fn runtime(&self) -> &Path {
+        self.socket.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The directory of token and log.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        self.token.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+/// The user's runtime directory, if it is truly the user's; else a private one in the state
+/// directory. A process without the variable (a cron job) finds the one that logind made, so
+/// that it does not start a broker of its own.
+fn runtime_directory(state: &Path, variable: Variable<'_>) -> PathBuf {
+    let uid = crate::files::effective_uid();
+    let is_ours = |path: &PathBuf| {
+        path.is_absolute() && std::fs::metadata(path).is_ok_and(|m| m.is_dir() && m.uid() == uid)
+    };
+    let logind = || cfg!(target_os = "linux").then(|| PathBuf::from(format!("/run/user/{uid}")));
+    variable("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .or_else(logind)
+        .filter(is_ours)
+        .map_or_else(|| state.join("run"), |directory| directory.join("claude-peers"))
+}

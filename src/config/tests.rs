@@ -1,0 +1,81 @@
+use std::collections::HashMap;
+
+use super::*;
+
+fn load(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let map: HashMap<&str, &str> = pairs.iter().copied().collect();
+    Config::from_environment(&|name| map.get(name).map(OsString::from))
+}
+
+#[test]
+fn a_port_names_a_broker_of_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().to_str().unwrap();
+    let plain = load(&[("HOME", dir), ("XDG_RUNTIME_DIR", dir)]).unwrap();
+    assert_eq!(plain.port.value, 7899);
+    assert_eq!(plain.database_path(), home.path().join(".claude-peers.db"));
+    assert_eq!(plain.paths.socket, home.path().join("claude-peers/broker.sock"));
+    let other = load(&[("HOME", dir), ("XDG_RUNTIME_DIR", dir), ("CLAUDE_PEERS_PORT", "7900")]).unwrap();
+    assert_eq!(other.database_path(), home.path().join(".claude-peers-7900.db"));
+    assert_eq!(other.paths.socket, home.path().join("claude-peers/broker-7900.sock"));
+    assert_eq!(other.port.source, Source::Environment);
+}
+
+#[test]
+fn without_a_runtime_directory_the_socket_lies_in_the_state_directory() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().to_str().unwrap();
+    let config = load(&[("HOME", dir), ("XDG_RUNTIME_DIR", "/nonexistent")]).unwrap();
+    assert_eq!(config.paths.socket, home.path().join(".local/state/claude-peers/run/broker.sock"));
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().to_str().unwrap();
+    std::fs::create_dir_all(home.path().join(".config/claude-peers")).unwrap();
+    let file = home.path().join(".config/claude-peers/config.toml");
+    std::fs::write(&file, "port = 8000\n[limits]\nmax_unread = 5\nmessages_per_minute = 7\n").unwrap();
+    let config = load(&[("HOME", dir), ("CLAUDE_PEERS_MAX_UNREAD", "0")]).unwrap();
+    assert_eq!((config.port.value, config.port.source), (8000, Source::File));
+    assert_eq!(config.limits.max_unread, 0);
+    assert_eq!(config.limits.messages_per_minute, 7);
+
+    std::fs::write(&file, "port = 8000\nprot = 1\n").unwrap();
+    let error = load(&[("HOME", dir)]).unwrap_err().to_string();
+    assert!(error.contains("prot") && error.contains("config.toml"), "{error}");
+}
+
+#[test]
+fn values_without_sense_are_named() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().to_str().unwrap();
+    for (name, value) in [
+        ("CLAUDE_PEERS_PORT", "0"),
+        ("CLAUDE_PEERS_PORT", "70000"),
+        ("CLAUDE_PEERS_MAX_UNREAD", "many"),
+        ("CLAUDE_PEERS_CHANNEL", "maybe"),
+        ("CLAUDE_PEERS_AUTO_SUMMARY", "perhaps"),
+        ("CLAUDE_PEERS_DB", "relative.db"),
+    ] {
+        let error = load(&[("HOME", dir), (name, value)]).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        assert!(!error.hint().is_empty());
+    }
+    assert!(matches!(load(&[]), Err(ConfigError::NoHome)));
+    assert!(matches!(load(&[("HOME", "here")]), Err(ConfigError::RelativeHome(_))));
+    let long = format!("/{}", "x".repeat(120));
+    assert!(matches!(
+        load(&[("HOME", dir), ("CLAUDE_PEERS_SOCKET", &long)]),
+        Err(ConfigError::SocketPathTooLong { .. })
+    ));
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().to_str().unwrap();
+    let config = load(&[("HOME", dir), ("OPENAI_API_KEY", ""), ("CLAUDE_PEERS_PORT", "")]).unwrap();
+    assert!(config.openai_api_key.is_none());
+    assert_eq!(config.port.source, Source::Default);
+}

@@ -1,0 +1,180 @@
+//! Private files and directories, and locks that live as long as their holder.
+//!
+//! Everything of ours lies in directories of mode 0700 and files of mode 0600, and what is there
+//! already is checked for its owner before it is trusted.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// The user whose files these are.
+#[must_use]
+pub fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Makes `directory` (and what is missing above it) for its owner alone.
+///
+/// # Errors
+///
+/// If it cannot be made, is no directory, or belongs to somebody else. A mode that lets others
+/// in is mended, not refused.
+pub fn private_directory(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let metadata = std::fs::metadata(directory)?;
+    if metadata.uid() != effective_uid() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{} belongs to user id {}", directory.display(), metadata.uid()),
+        ));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Writes a file of mode 0600 in one step: a reader sees the old text or the new one.
+///
+/// # Errors
+///
+/// If the file cannot be written; the old one is then untouched.
+pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// An exclusive lock on a file. Dropping it, or dying, lets it go.
+#[derive(Debug)]
+pub struct LockFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl LockFile {
+    fn open(path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    }
+
+    /// Takes the lock, or `None` if somebody else has it.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened or locked for another reason.
+    pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
+        loop {
+            let file = Self::open(path)?;
+            match file.try_lock() {
+                Ok(()) if is_still(&file, path)? => return Ok(Some(Self { file, path: path.into() })),
+                // The file was removed or replaced between opening and locking it.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for the lock as long as it takes. Call it off the async threads.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened or locked.
+    pub fn take(path: &Path) -> io::Result<Self> {
+        loop {
+            let file = Self::open(path)?;
+            file.lock()?;
+            if is_still(&file, path)? {
+                return Ok(Self { file, path: path.into() });
+            }
+        }
+    }
+
+    /// Says in the file who holds it.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn describe(&mut self, text: &str) -> io::Result<()> {
+        self.file.rewind()?;
+        self.file.set_len(0)?;
+        self.file.write_all(text.as_bytes())
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn is_still(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(there) => Ok(ours.dev() == there.dev() && ours.ino() == there.ino()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the holder of a lock says of itself; `None` if nobody holds it.
+///
+/// # Errors
+///
+/// If the file is there but cannot be read.
+pub fn lock_holder(path: &Path) -> io::Result<Option<String>> {
+    let mut file = match OpenOptions::new().read(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // Shared, so that two who ask at once do not take each other for the holder.
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            Ok(Some(text))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// `~/.x` with `suffix` behind its file name: `a.db` and `-lock` give `a.db-lock`.
+#[must_use]
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_has_one_holder_and_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        assert_eq!(lock_holder(&path).unwrap(), None);
+        let mut held = LockFile::try_take(&path).unwrap().unwrap();
+        held.describe("me").unwrap();
+        assert!(LockFile::try_take(&path).unwrap().is_none());
+        assert_eq!(lock_holder(&path).unwrap().as_deref(), Some("me"));
+        drop(held);
+        assert_eq!(lock_holder(&path).unwrap(), None);
+        assert!(LockFile::try_take(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_directory_that_lets_others_in_is_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        private_directory(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        private_directory(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+    }
+}

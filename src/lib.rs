@@ -1,0 +1,31 @@
+//! claude-peers: sessions of Claude Code on one machine find each other and talk.
+//!
+//! The map of the house, in the direction the data flows:
+//!
+//! ```text
+//! claude ─stdio─ mcp ─► client ─socket─► broker::http ─► broker::mailbox ─► broker::store
+//! claude ◄─stdio─ mcp ◄─ client ◄─stream─ broker::http ◄─ broker::mailbox ◄───┘
+//! ```
+//!
+//! * [`protocol`]: what client and broker say to each other. No I/O.
+//! * [`config`]: environment, file and paths, read once and passed down.
+//! * [`text`], [`process`], [`git`], [`files`], [`holder`]: small rooms that both sides stand on.
+//! * [`broker`]: the daemon. It knows nothing of the rooms below.
+//! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
+//! * [`mcp`]: the MCP stdio server, one per session.
+//! * [`cli`]: one file per command; they print, they do not think.
+
+pub mod broker;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod files;
+pub mod git;
+pub mod holder;
+pub mod mcp;
+pub mod process;
+pub mod protocol;
+pub mod text;
+
+/// This build's version, as `--version` prints it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,76 @@
+//! The tools' arguments. Their doc comments are what the model reads in the schema.
+
+use rmcp::model::JsonObject;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::protocol::peers::Scope;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListPeersArguments {
+    /// machine: all sessions on this machine. directory: those in the same directory. repo: those
+    /// in the same git repository, worktrees and subdirectories included. Default: machine.
+    #[serde(default)]
+    pub scope: Scope,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendMessageArguments {
+    /// The peer to write to: its id, its name, or an unambiguous prefix of either.
+    pub to_id: String,
+    /// The text. The peer sees nothing else of this conversation.
+    pub message: String,
+    /// The message_id of the message that this one answers.
+    #[serde(default)]
+    pub reply_to: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetSummaryArguments {
+    /// One or two sentences: what this session works on. At most 500 characters.
+    pub summary: String,
+    /// A short name for this session, so that others can write to it by name: lower-case
+    /// letters, digits, '.', '_' and '-'. Left out, the name stays as it is.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckMessagesArguments {}
+
+/// Reads a tool's arguments; the error names what is wrong in words that help a model.
+///
+/// # Errors
+///
+/// What is missing, unknown, or of the wrong type.
+pub fn read<T: DeserializeOwned>(tool: &str, arguments: Option<JsonObject>) -> Result<T, String> {
+    let value = serde_json::Value::Object(arguments.unwrap_or_default());
+    serde_json::from_value(value).map_err(|error| {
+        format!("The arguments of {tool} are not right: {error}. Correct them and call again; nothing was done.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(json: serde_json::Value) -> Option<JsonObject> {
+        json.as_object().cloned()
+    }
+
+    #[test]
+    fn wrong_arguments_are_told_by_name() {
+        let error = read::<SendMessageArguments>("send_message", object(serde_json::json!({ "to_id": "x" }))).unwrap_err();
+        assert!(error.contains("message") && error.contains("send_message"), "{error}");
+        let error = read::<ListPeersArguments>("list_peers", object(serde_json::json!({ "scope": "galaxy" }))).unwrap_err();
+        assert!(error.contains("galaxy") && error.contains("machine"), "{error}");
+        let error = read::<CheckMessagesArguments>("check_messages", object(serde_json::json!({ "x": 1 }))).unwrap_err();
+        assert!(error.contains('x'), "{error}");
+        assert!(read::<ListPeersArguments>("list_peers", None).is_ok());
+    }
+}

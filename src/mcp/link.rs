@@ -1,0 +1,111 @@
+//! The server's link to the broker: the event stream, and the session's own description.
+//!
+//! It comes up by itself, and comes back by itself when the broker restarts, with the same
+//! instance, so the session keeps its peer, its name and its mail.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::summary;
+use crate::client::{Client, ClientError};
+use crate::protocol::mailbox::Delivery;
+use crate::protocol::peers::SetProfile;
+use crate::protocol::stream::{ByeReason, Event};
+
+/// Pauses between attempts to reach a broker that cannot be had. A tool call tries at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A broker that said goodbye is about to be replaced or was stopped on purpose.
+const AFTER_BYE: Duration = Duration::from_millis(300);
+
+/// How a stream ended, or failed to open.
+enum Ended {
+    Bye(ByeReason),
+    Broken(ClientError),
+}
+
+/// Keeps the session's event stream open for as long as the session lasts.
+pub async fn keep_open(client: Client, deliveries: mpsc::UnboundedSender<Delivery>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let (ended, was_open) = follow_stream(&client, &deliveries).await;
+        if was_open {
+            pause = FIRST_PAUSE;
+        }
+        match ended {
+            Ended::Bye(ByeReason::Replaced) => {
+                tracing::debug!("a newer stream of this instance took over");
+            }
+            Ended::Bye(_) => tokio::time::sleep(AFTER_BYE).await,
+            // The broker is gone without a word: the next attempt starts another at once.
+            Ended::Broken(_) if was_open => {}
+            Ended::Broken(error) => {
+                tracing::warn!("no broker: {error}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Opens the stream and reads it to its end; says also whether it ever was open.
+async fn follow_stream(client: &Client, deliveries: &mpsc::UnboundedSender<Delivery>) -> (Ended, bool) {
+    let mut stream = match client.stream().await {
+        Ok(stream) => stream,
+        Err(error) => return (Ended::Broken(error), false),
+    };
+    loop {
+        match stream.next().await {
+            Ok(Some(Event::Message { delivery })) => {
+                // An error means that the session is ending.
+                let _ = deliveries.send(*delivery);
+            }
+            Ok(Some(Event::Ready { peer })) => tracing::info!(event = "live", peer = %peer.id, "live"),
+            Ok(Some(Event::Bye { reason })) => return (Ended::Bye(reason), true),
+            Ok(Some(Event::Unknown)) => {}
+            Ok(None) => return (Ended::Broken(ClientError::Broken("the stream ended".to_owned())), true),
+            Err(error) => return (Ended::Broken(error), true),
+        }
+    }
+}
+
+/// Describes the session by itself, in the background, once: if nobody has, and nothing forbids.
+pub async fn describe(client: Client, cwd: String, one_shot: bool) {
+    let config = client.config();
+    let Some(key) = config.openai_api_key.clone().filter(|_| config.auto_summary.enabled && !one_shot) else {
+        return;
+    };
+    let Some(mut registered) = client.registered() else { return };
+    let undescribed = match registered.wait_for(Option::is_some).await {
+        Ok(answer) => answer.as_ref().is_some_and(|answer| answer.undescribed),
+        Err(_) => return,
+    };
+    if !undescribed {
+        return;
+    }
+    let settings = summary::Settings {
+        api_key: key.0,
+        base_url: config.auto_summary.base_url.clone(),
+        model: config.auto_summary.model.clone(),
+    };
+    // Claimed first, so that a failing service is asked once per session and no more.
+    if let Err(error) = set_automatic(&client, String::new()).await {
+        return tracing::warn!("no summary: {error}");
+    }
+    let facts = summary::facts(std::path::Path::new(&cwd)).await;
+    match summary::describe(&settings, &facts).await {
+        Ok(text) => {
+            if let Err(error) = set_automatic(&client, text).await {
+                tracing::warn!("no summary: {error}");
+            }
+        }
+        Err(error) => tracing::warn!("no summary: {error}"),
+    }
+}
+
+async fn set_automatic(client: &Client, summary: String) -> Result<(), ClientError> {
+    let profile = SetProfile { summary: Some(summary), name: None, automatic: true };
+    client.set_profile(&profile).await.map(drop)
+}

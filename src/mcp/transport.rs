@@ -1,0 +1,82 @@
+//! Standard input and output, watched: when the client closes its end we leave, and whoever
+//! wants to know when an answer has gone out is told.
+//!
+//! The second is what makes a tool's result evidence: a message is read once the result that
+//! held it was written, and not when the tool's function returned.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rmcp::RoleServer;
+use rmcp::model::{JsonRpcMessage, RequestId};
+use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use rmcp::transport::async_rw::AsyncRwTransport;
+use tokio::io::{Stdin, Stdout};
+use tokio_util::sync::CancellationToken;
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// What is to happen once the answer to a request was written.
+#[derive(Clone, Default)]
+pub struct SentHooks(Arc<Mutex<HashMap<RequestId, Hook>>>);
+
+impl SentHooks {
+    /// Calls `hook` when the answer to `id` was written; never, if it is not.
+    pub fn on_sent(&self, id: RequestId, hook: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Box::new(hook));
+    }
+
+    fn take(&self, id: &RequestId) -> Option<Hook> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
+    }
+}
+
+/// The transport that rmcp serves on.
+pub struct Watched {
+    inner: AsyncRwTransport<RoleServer, Stdin, Stdout>,
+    hooks: SentHooks,
+    leave: CancellationToken,
+}
+
+impl Watched {
+    pub fn stdio(hooks: SentHooks, leave: CancellationToken) -> Self {
+        let inner = AsyncRwTransport::new_server(tokio::io::stdin(), tokio::io::stdout());
+        Self { inner, hooks, leave }
+    }
+}
+
+impl Transport<RoleServer> for Watched {
+    type Error = std::io::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        let hook = match &item {
+            JsonRpcMessage::Response(response) => self.hooks.take(&response.id),
+            _ => None,
+        };
+        let sent = self.inner.send(item);
+        async move {
+            sent.await?;
+            if let Some(hook) = hook {
+                hook();
+            }
+            Ok(())
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        let received = self.inner.receive().await;
+        if received.is_none() {
+            // The client is gone.
+            self.leave.cancel();
+        }
+        received
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        self.inner.close().await
+    }
+}

@@ -1,0 +1,104 @@
+//! What the broker says when it refuses: a code for programs, a sentence for people, and what
+//! to do about it.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a call was refused. The HTTP status follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The request itself is wrong: malformed, a field too many, an impossible value.
+    BadRequest,
+    /// No token, or a wrong one.
+    Unauthorized,
+    /// The session's secret is not known here (a new database, say): register again.
+    UnknownSession,
+    /// The caller may not do this.
+    Forbidden,
+    /// No such peer, message or route.
+    NotFound,
+    /// A prefix that fits several peers.
+    Ambiguous,
+    /// The name belongs to another peer.
+    NameTaken,
+    /// Larger than the limit.
+    TooLarge,
+    /// Too many messages in a short time.
+    RateLimited,
+    /// The recipient has too many unread messages.
+    MailboxFull,
+    /// The idempotency key was used for another request.
+    KeyReused,
+    /// The body is not `application/json`.
+    UnsupportedMediaType,
+    /// Client and broker name different databases.
+    SettingsDiffer,
+    /// The client speaks a newer protocol than this broker.
+    BrokerTooOld,
+    /// The database could not be written: read-only, full, damaged.
+    Storage,
+    /// The broker is on its way out; try again.
+    ShuttingDown,
+    /// A code of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl ErrorCode {
+    /// The HTTP status that carries this code.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Unauthorized | Self::UnknownSession => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Ambiguous | Self::NameTaken | Self::SettingsDiffer => 409,
+            Self::TooLarge => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::KeyReused => 422,
+            Self::BrokerTooOld => 426,
+            Self::RateLimited | Self::MailboxFull => 429,
+            Self::Storage | Self::ShuttingDown => 503,
+            Self::Unknown => 500,
+        }
+    }
+}
+
+/// A refusal. Nothing of the refused request was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    pub code: ErrorCode,
+    /// What happened, one sentence.
+    pub message: String,
+    /// What to do about it, one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// For [`ErrorCode::Ambiguous`]: the peers that fit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
+}
+
+/// A peer that an ambiguous word could mean.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub id: super::PeerId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub cwd: String,
+}
+
+impl ApiError {
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None, candidates: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}

@@ -1,0 +1,68 @@
+//! `GET /health`: the one route that is open to all. Over TCP it gives [`Health`] with its first
+//! two fields only; over the Unix socket it gives everything.
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+
+/// How the broker came to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Started {
+    /// A client started it, because no service manager did.
+    Fallback,
+    /// systemd handed it its sockets.
+    Systemd,
+    /// launchd handed it its sockets.
+    Launchd,
+    /// Somebody ran `claude-peers broker`.
+    Foreground,
+}
+
+/// The broker's health.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+    pub protocol: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Detail>,
+}
+
+/// What the owner may know of the broker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Detail {
+    pub version: String,
+    pub pid: u32,
+    pub started: Started,
+    pub started_at: Timestamp,
+    pub uptime_seconds: u64,
+    /// Live peers.
+    pub peers: u64,
+    /// Unread messages in all mailboxes.
+    pub backlog: u64,
+    pub socket: String,
+    pub database: String,
+    /// Where a damaged database was moved to when this broker started or ran.
+    #[serde(default)]
+    pub database_moved_to: Option<String>,
+    pub tcp: Tcp,
+    /// Seconds without peers and calls after which the broker exits; 0 is never.
+    pub idle_exit_seconds: u64,
+}
+
+/// The state of the TCP listener.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Tcp {
+    pub port: u16,
+    pub listening: bool,
+    /// Why not, if it does not listen.
+    #[serde(default)]
+    pub problem: Option<String>,
+}
+
+/// The answer to `POST /v1/shutdown`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stopping {
+    pub pid: u32,
+}

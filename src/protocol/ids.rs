@@ -1,0 +1,205 @@
+//! The names of things: peers, messages, instances and their secrets.
+//!
+//! All are random and none is ever reused. A peer's id is short, because people type it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+
+/// `length` random characters of `[a-z0-9]`.
+fn random_text(length: usize) -> String {
+    let mut text = String::with_capacity(length);
+    let mut bytes = [0u8; 32];
+    while text.len() < length {
+        fill(&mut bytes);
+        // 252 is the largest multiple of 36 in a byte: above it the choice would be biased.
+        let usable = bytes.iter().filter(|b| **b < 252).map(|b| ALPHABET[usize::from(b % 36)]);
+        text.extend(usable.take(length - text.len()).map(char::from));
+    }
+    text
+}
+
+/// Random bytes from the operating system.
+fn fill(bytes: &mut [u8]) {
+    if let Err(error) = getrandom::fill(bytes) {
+        // Without randomness no id is unique and no secret is secret: nothing may go on.
+        eprintln!("claude-peers: the operating system gives no random numbers: {error}");
+        std::process::abort();
+    }
+}
+
+/// A secret of 256 bits as 64 hexadecimal digits.
+#[must_use]
+pub fn random_secret() -> String {
+    let mut bytes = [0u8; 32];
+    fill(&mut bytes);
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes an id that was read from the wire or the database.
+            #[must_use]
+            pub fn from_text(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// An identity that can send and receive: 8 characters of `[a-z0-9]`, at least one a digit,
+    /// so that no id can look like a name.
+    PeerId
+}
+id! {
+    /// A message: `m` and 11 characters of `[a-z0-9]`. It never changes.
+    MessageId
+}
+id! {
+    /// One life of one receiver process.
+    InstanceId
+}
+
+impl PeerId {
+    /// A new random id.
+    #[must_use]
+    pub fn generate() -> Self {
+        loop {
+            let text = random_text(8);
+            if text.bytes().any(|b| b.is_ascii_digit()) {
+                return Self(text);
+            }
+        }
+    }
+}
+
+impl MessageId {
+    /// A new random id.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(format!("m{}", random_text(11)))
+    }
+}
+
+impl InstanceId {
+    /// A new random id.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(random_text(16))
+    }
+}
+
+/// The longest name of a peer, in characters.
+pub const MAX_NAME: usize = 40;
+
+/// Names that belong to no session.
+pub const RESERVED_NAMES: [&str; 5] = ["cli", "all", "machine", "directory", "repo"];
+
+/// Whether `name` may be a peer's name: `[a-z][a-z0-9._-]{0,39}`, not reserved, and not in the
+/// form of an id.
+#[must_use]
+pub fn is_valid_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let starts_well = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
+    let goes_on = bytes.all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
+    starts_well
+        && goes_on
+        && name.len() <= MAX_NAME
+        && !RESERVED_NAMES.contains(&name)
+        && !looks_like_peer_id(name)
+}
+
+/// Whether `text` has the form of a peer id. A name never has it, so the two cannot be confused.
+#[must_use]
+pub fn looks_like_peer_id(text: &str) -> bool {
+    text.len() == 8
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && text.bytes().any(|b| b.is_ascii_digit())
+}
+
+/// The name that a directory or repository gives: lower case, other characters as `-`.
+#[must_use]
+pub fn name_from(text: &str) -> String {
+    let mut name = String::new();
+    for c in text.chars().flat_map(char::to_lowercase) {
+        match c {
+            'a'..='z' | '0'..='9' | '.' | '_' => name.push(c),
+            _ if !name.is_empty() && !name.ends_with('-') => name.push('-'),
+            _ => {}
+        }
+    }
+    let name: String = name
+        .trim_start_matches(|c: char| !c.is_ascii_lowercase())
+        .chars()
+        // Room for the "-2" that tells two of a name apart.
+        .take(MAX_NAME - 4)
+        .collect();
+    let name = name.trim_end_matches(['-', '.', '_']).to_owned();
+    match name.as_str() {
+        "" => "session".to_owned(),
+        _ if is_valid_name(&name) => name,
+        _ => format!("{name}-x"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_id_always_has_a_digit_and_is_never_a_name() {
+        for _ in 0..2_000 {
+            let id = PeerId::generate();
+            assert!(looks_like_peer_id(id.as_str()), "{id}");
+            assert!(!is_valid_name(id.as_str()), "{id}");
+        }
+    }
+
+    #[test]
+    fn names_follow_their_rule() {
+        for good in ["backend", "a", "my.repo_2-x", "backend-2"] {
+            assert!(is_valid_name(good), "{good}");
+        }
+        for bad in ["", "cli", "Backend", "2nd", "-a", "a b", "ünder", "abcdefg1", "repo", &"a".repeat(41)] {
+            assert!(!is_valid_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn any_directory_gives_a_valid_name() {
+        for (directory, name) in [
+            ("backend", "backend"),
+            ("My Project", "my-project"),
+            ("2048-game", "game"),
+            ("..", "session"),
+            ("", "session"),
+            ("日本", "session"),
+            ("cli", "cli-x"),
+            ("abcdefg1", "abcdefg1-x"),
+        ] {
+            assert_eq!(name_from(directory), name, "{directory}");
+            assert!(is_valid_name(&name_from(directory)), "{directory}");
+        }
+        assert!(is_valid_name(&name_from(&"x".repeat(300))));
+    }
+}

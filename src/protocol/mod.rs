@@ -1,0 +1,48 @@
+//! The broker's wire protocol: JSON over HTTP/1.1, one module per noun.
+//!
+//! Every type here is plain data. Both the broker and its clients depend on this
+//! module and on nothing else of each other. MCP servers outlive upgrades of the
+//! broker, so a field may be added (with a default) but never renamed or removed.
+
+pub mod error;
+pub mod health;
+pub mod ids;
+pub mod mailbox;
+pub mod messages;
+pub mod peers;
+pub mod stream;
+pub mod time;
+
+pub use error::{ApiError, ErrorCode};
+pub use ids::{InstanceId, MessageId, PeerId};
+pub use time::Timestamp;
+
+/// The protocol that this build speaks. It grows when a client needs something that an older
+/// broker does not have; a fallback broker that is older than its client is then replaced.
+pub const PROTOCOL: u32 = 1;
+
+/// Names of the HTTP headers that carry what is common to all calls.
+pub mod header {
+    /// The caller's [`super::PROTOCOL`]; the broker answers with its own under the same name.
+    pub const PROTOCOL: &str = "claude-peers-protocol";
+    /// The database path that the caller's settings name, so that a mismatch is refused.
+    pub const DATABASE: &str = "claude-peers-database";
+    /// The secret of a registered session; it decides who the sender of a message is.
+    pub const SESSION: &str = "claude-peers-session";
+    /// One random key per write; a retry with the same key gets the stored answer.
+    pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+}
+
+/// Paths of the API.
+pub mod route {
+    pub const HEALTH: &str = "/health";
+    pub const REGISTER: &str = "/v1/register";
+    pub const STREAM: &str = "/v1/stream";
+    pub const PEERS: &str = "/v1/peers";
+    pub const PROFILE: &str = "/v1/profile";
+    pub const MESSAGES: &str = "/v1/messages";
+    pub const TAKE: &str = "/v1/mailbox/take";
+    pub const CONFIRM: &str = "/v1/mailbox/confirm";
+    pub const WRITTEN: &str = "/v1/mailbox/written";
+    pub const SHUTDOWN: &str = "/v1/shutdown";
+}

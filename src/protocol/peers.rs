@@ -1,0 +1,201 @@
+//! Peers: registration, the directory of who is here, and what a peer says of itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::{InstanceId, PeerId, Timestamp};
+use crate::process::Process;
+
+/// Whether a push of ours can reach the model of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// It loads no channel of ours: never pushed.
+    Absent,
+    /// It cannot be ruled out: pushed, but not counted on.
+    Presumed,
+    /// This instance has had evidence of a push.
+    Proven,
+}
+
+/// `POST /v1/register`: a receiver process makes its session known.
+///
+/// The same `instance` may register again at any time; it gets the same answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    /// One life of the receiver process.
+    pub instance: InstanceId,
+    /// The secret that later calls of this instance carry; at least 32 characters.
+    pub secret: String,
+    /// Claude Code's session id, if the client is Claude Code.
+    #[serde(default)]
+    pub session: Option<String>,
+    /// The process whose session this is.
+    #[serde(default)]
+    pub client: Option<Process>,
+    /// The name that the MCP client gave itself, such as `claude-code`.
+    #[serde(default)]
+    pub client_name: String,
+    #[serde(default)]
+    pub client_version: String,
+    /// Where the session works, an absolute path.
+    pub cwd: String,
+    /// The canonical form of `cwd`: the scope `directory`.
+    #[serde(default)]
+    pub directory: Option<String>,
+    /// The canonical git common directory: the scope `repo`.
+    #[serde(default)]
+    pub repo: Option<String>,
+    /// The name that the person chose by `CLAUDE_PEERS_NAME`.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// `absent` or `presumed`; only the broker decides that a channel is proven.
+    pub channel: Channel,
+    /// `claude -p`: the session ends with its answer.
+    #[serde(default)]
+    pub one_shot: bool,
+    /// The version of the receiver's program.
+    #[serde(default)]
+    pub version: String,
+}
+
+/// The answer to [`Register`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Registered {
+    pub peer: Peer,
+    /// What the session should know, a sentence each: a name that was taken, say.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Nobody has described the session yet, nor tried to.
+    #[serde(default)]
+    pub undescribed: bool,
+}
+
+/// How a peer can be reached, by evidence and not by hope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reachability {
+    /// Live, and a push has been seen to arrive.
+    ChannelProven,
+    /// Live; pushed to, but whether that is shown is not known.
+    ChannelPresumed,
+    /// Live; it sees mail when it calls a tool.
+    Tools,
+    /// Not here; mail waits for it.
+    Away,
+    /// The person at the CLI, who reads by `claude-peers inbox`.
+    Inbox,
+    /// Something of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerKind {
+    /// A session of Claude Code.
+    Session,
+    /// A session of another MCP client.
+    Client,
+    /// The person or script at the command line.
+    Cli,
+    /// Known from an older database only.
+    History,
+}
+
+/// A peer, as others see it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Peer {
+    pub id: PeerId,
+    #[serde(default)]
+    pub name: Option<String>,
+    pub kind: PeerKind,
+    /// Its client holds its stream open right now.
+    pub live: bool,
+    pub reach: Reachability,
+    /// Live since, or away since.
+    pub since: Timestamp,
+    #[serde(default)]
+    pub summary: String,
+    pub cwd: String,
+    #[serde(default)]
+    pub repo: Option<String>,
+    #[serde(default)]
+    pub client_name: String,
+    #[serde(default)]
+    pub client_version: String,
+    #[serde(default)]
+    pub one_shot: bool,
+    /// Messages that wait for it.
+    pub unread: u64,
+    /// When the oldest of these was sent.
+    #[serde(default)]
+    pub oldest_unread: Option<Timestamp>,
+}
+
+/// Which peers a listing is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All on this machine.
+    #[default]
+    Machine,
+    /// The same directory.
+    Directory,
+    /// The same git repository, worktrees and subdirectories included.
+    Repo,
+}
+
+/// `GET /v1/peers`: query parameters.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListPeers {
+    #[serde(default)]
+    pub scope: Scope,
+    /// Away peers in full, too.
+    #[serde(default)]
+    pub all: bool,
+    /// For a caller that is no session: the directory that `scope` refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// For a caller that is no session: the repository that `scope` refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+}
+
+/// The answer to [`ListPeers`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PeerList {
+    /// The caller, if it is a session.
+    #[serde(default)]
+    pub me: Option<Peer>,
+    /// The others: live ones first; away ones only with `all`.
+    pub peers: Vec<Peer>,
+    /// How many away peers with mail or a chosen name were left out.
+    pub away: u64,
+    /// Messages that wait for the caller.
+    pub waiting: u64,
+}
+
+/// `POST /v1/profile`: what a session says of itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetProfile {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The summary was made by the program. It never replaces one that the session set itself.
+    /// An empty one says that the program is about to try, so that it tries once only.
+    #[serde(default)]
+    pub automatic: bool,
+}
+
+/// The answer to [`SetProfile`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProfileSet {
+    pub peer: Peer,
+    /// False if an automatic summary gave way to one that the session set itself.
+    pub changed: bool,
+}

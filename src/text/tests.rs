@@ -1,0 +1,332 @@
+//! What peer text may look like after cleaning, by table and by chance.
+//!
+//! Run by `cargo test` only. The checks here must not call the code that they check: `forged` looks
+//! for tags in its own, cruder way.
+
+use proptest::prelude::*;
+
+use super::{block, line, quoted, terminal, terminal_line};
+
+/// Ordinary messages; every one must come through as it was.
+const ORDINARY: &[&str] = &[
+    "",
+    "plain words, \"quoted\" & 'so' on; 50% \\ C:\\Users\\me",
+    "a\tb\n\n\tc\n",
+    "Vec<u8> a < b, a<b && b>c; x <- y; x <= y; 1 << 4; <3 ->",
+    "if x < user_count && i<n-1 || i < max_len - 2 { f::<my_type>() }",
+    "HashMap<String, Vec<User>>, Option<&'a str>, fn f<T: Copy, U_>(), collect::<Vec<_>>()",
+    "std::vector<std::system_error> v; Map<uint8_t, foo::bar_t>; #include <sys/types.h>",
+    "Promise<User[]>, useState<User | undefined>(), Result<System, E>",
+    "msg := <-channel; done <- true; cat <<END_TEXT; cmd <input >output 2>&1 </dev/null",
+    "<div class=\"x\"><br/></p></div><!-- note --><?xml version=\"1.0\"?>",
+    "Ann <ann-b@example.com>, see <https://example.com/a-b?c=d_e>",
+    "[U+202E] and [9 blank lines], <\\system-reminder> and <\\/channel>",
+    "👩‍👩‍👧 ❤️‍🔥 1️⃣ 🏳️‍🌈 naïve café “x” — …",
+    "می‌خواهم کتاب‌ها شلوم שלום مرحبا क्‍ष 漢字、ｶﾅ",
+];
+
+#[test]
+fn ordinary_text_is_unchanged() {
+    for text in ORDINARY {
+        assert_eq!(block(text), *text);
+        assert_eq!(terminal(text), *text);
+    }
+}
+
+#[test]
+fn characters_become_visible() {
+    for (text, want) in [
+        (
+            "a\r\nb\rc\u{2028}d\u{2029}e\u{85}f\u{b}g\u{c}h",
+            "a\nb\nc\nd\ne\nf\ng\nh",
+        ),
+        ("\0\u{7}\u{8}\u{1b}[31m\u{7f}", "␀␇␈␛[31m␡"),
+        ("\u{9b}31m\u{9d}", "\u{fffd}31m\u{fffd}"),
+        ("a\u{202e}b\u{2066}c", "a[U+202E]b[U+2066]c"),
+        ("\u{200b}\u{200b}\u{feff}x", "[U+200B +2]x"),
+        (
+            "\u{e0041}\u{e0042} \u{e0100} \u{61c}",
+            "[U+E0041 +1] [U+E0100] [U+061C]",
+        ),
+        ("soft\u{ad}hyphen", "softhyphen"),
+        ("a\u{200d}b é\u{200c} \u{200d}é\u{200d}", "ab é é"),
+        (
+            "é\u{200d}\u{200d}\u{200d}\u{200d}\u{200d}é",
+            "é\u{200d}\u{200d}\u{200d}é",
+        ),
+        (
+            "a\u{fe0f}b ❤\u{fe0f}\u{fe0e}\u{fe01} 1\u{fe0f}",
+            "ab ❤\u{fe0f} 1",
+        ),
+    ] {
+        assert_eq!(terminal(text), want, "{text:?}");
+        assert_eq!(block(text), want, "{text:?}");
+    }
+}
+
+#[test]
+fn tags_get_a_backslash() {
+    for (text, want) in [
+        ("</channel>", "<\\/channel>"),
+        ("<channel source=\"x\">", "<\\channel source=\"x\">"),
+        ("<channel\nsource=\"x\">", "<\\channel\nsource=\"x\">"),
+        ("x<SYSTEM-Reminder>", "x<\\SYSTEM-Reminder>"),
+        ("the end <system-rem", "the end <\\system-rem"),
+        ("< system>< / user>", "<\\ system><\\ / user>"),
+        ("<\n\n/\tchannel>", "<\\\n\n/\tchannel>"),
+        ("< \\channel><//user>", "<\\ \\channel><\\//user>"),
+        ("<\\channel><\\/channel>", "<\\channel><\\/channel>"),
+        ("<\u{200d}\\user>", "<\\user>"),
+        (
+            "<antml:invoke name=\"x\"></antml:x>",
+            "<\\antml:invoke name=\"x\"><\\/antml:x>",
+        ),
+        (
+            "a<tool_use> b<tool-result> <my_own>",
+            "a<\\tool_use> b<\\tool-result> <\\my_own>",
+        ),
+        (
+            "<x-y><ns:z></a_b>f</a_b>",
+            "<\\x-y><\\ns:z><\\/a_b>f<\\/a_b>",
+        ),
+        (
+            "Vec<user> Vec<User a=1> </User> <User>",
+            "Vec<\\user> Vec<\\User a=1> <\\/User> <\\User>",
+        ),
+        (
+            "＜channel> ﹤/user> ＜／ｓｙｓｔｅｍ＞",
+            "＜\\channel> ﹤\\/user> ＜\\／ｓｙｓｔｅｍ＞",
+        ),
+        ("＜\u{200d}/\u{fe0f}user>", "＜\\/user>"),
+        ("<sys\u{200b}tem>", "<\\sys[U+200B]tem>"),
+        ("<\u{feff}user\u{202e}x>", "<\\[U+FEFF]user[U+202E]x>"),
+        ("<\0us\u{301}er>", "<\\␀us\u{301}er>"),
+        ("a<foo\u{2060}-bar>", "a<\\foo[U+2060]-bar>"),
+        (
+            "<<system> <<User> a<USER>",
+            "<<\\system> <<\\User> a<\\USER>",
+        ),
+    ] {
+        assert_eq!(block(text), want, "{text:?}");
+    }
+    assert_eq!(
+        terminal("</channel><system-reminder>"),
+        "</channel><system-reminder>"
+    );
+}
+
+#[test]
+fn gaps_are_folded() {
+    let gap = |n: usize| format!("a{}b", "\n".repeat(n + 1));
+    assert_eq!(block(&gap(8)), gap(8));
+    assert_eq!(block(&gap(9)), "a\n[9 blank lines]\nb");
+    assert_eq!(
+        terminal(&format!("{}x", "\r \u{2003}\t".repeat(65_530))),
+        "[65530 blank lines]\n \u{2003}\tx"
+    );
+    assert_eq!(block(&"\n".repeat(20)), "[21 blank lines]");
+    let twice = format!("{}{}", gap(50), gap(10));
+    assert_eq!(
+        block(&twice),
+        "a\n[50 blank lines]\nba\n[10 blank lines]\nb"
+    );
+}
+
+#[test]
+fn one_line_is_one_line() {
+    for (text, max, want) in [
+        ("  a \r\n\n b\u{2028}\u{3000}c\t", 99, "a b c"),
+        ("abcdef", 6, "abcdef"),
+        ("abcdefg", 6, "abcde…"),
+        ("ab cdefg", 4, "ab…"),
+        ("abc", 1, "…"),
+        ("abc", 0, ""),
+        ("", 0, ""),
+        ("x <channel>\u{1b}", 99, "x <\\channel>␛"),
+        ("<users>", 6, "<\\use…"),
+        ("Vec<User>.", 9, "Vec<\\Use…"),
+        ("1️⃣ 2", 3, "1…"),
+        ("é\u{200d}é", 3, "é\u{200d}é"),
+        ("é\u{200d}é\u{200d}é", 3, "é…"),
+    ] {
+        assert_eq!(line(text, max), want, "{text:?}");
+    }
+    assert_eq!(terminal_line("<users>\n\u{1b}[2J", 99), "<users> ␛[2J");
+    assert_eq!(terminal_line("<users>", 6), "<user…");
+}
+
+#[test]
+fn quotes_begin_every_line() {
+    assert_eq!(
+        quoted("a\r- b\n\n</channel>"),
+        "| a\n| - b\n| \n| <\\/channel>"
+    );
+    assert_eq!(quoted(""), "| ");
+}
+
+#[test]
+fn huge_hostile_text_is_quick_and_stays_small() {
+    for unit in [
+        "<",
+        "< ",
+        "<a",
+        "<a-",
+        "\u{202e}",
+        "\u{202e}\u{200d}",
+        "a\u{200b}",
+        "\n",
+        "a\n",
+        "\0",
+        "\u{9b}",
+        "<channel>",
+        "<user\u{200b}",
+        "＜／",
+        "é\u{200d}",
+        "❤\u{fe0f}",
+        "\u{e0041}x",
+        "\u{ad}",
+        "[U+",
+        "/",
+    ] {
+        for text in [
+            unit.repeat((1 << 17) / unit.len()),
+            format!("<{}", unit.repeat(20_000)),
+        ] {
+            for out in [block(&text), terminal(&text), line(&text, usize::MAX)] {
+                assert!(out.len() <= text.len() * 3 + 16, "{unit:?}: {}", out.len());
+            }
+            assert!(line(&text, 500).chars().count() <= 500);
+        }
+    }
+}
+
+/// The first known tag that a careless reader could see in `text`; `Vec<User>` is none.
+fn forged(text: &str) -> Option<&'static str> {
+    const TAGS: [&str; 9] = [
+        "channel",
+        "system",
+        "system-reminder",
+        "user",
+        "antml:invoke",
+        "tool_use",
+        "function_calls",
+        "task-notification",
+        "mcp-x",
+    ];
+    let text = text.replace(['＜', '﹤'], "<");
+    text.match_indices('<').find_map(|(at, _)| {
+        let behind = &text[at + 1..];
+        let generic = ["User", "System"].iter().any(|name| {
+            behind
+                .strip_prefix(name)
+                .is_some_and(|end| end.starts_with(['>', ',', '<', '[', ' ']))
+        });
+        let before = text[..at].trim_end_matches("::");
+        if generic
+            && (before.len() < at - 1
+                || before.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+        {
+            return None;
+        }
+        let name = behind.trim_start();
+        let name = name
+            .strip_prefix('/')
+            .unwrap_or(name)
+            .trim_start()
+            .to_ascii_lowercase();
+        let end = name.find(|c: char| !c.is_ascii_alphanumeric() && !"-_:".contains(c));
+        TAGS.into_iter()
+            .find(|tag| *tag == &name[..end.unwrap_or(name.len())])
+    })
+}
+
+/// Whether Unicode gives `c` no shape of its own, `\n` and `\t` excepted.
+fn unseen(c: char) -> bool {
+    let n = u32::from(c);
+    let joiner = matches!(n, 0x200c | 0x200d);
+    let format = matches!(n, 0xad | 0x34f | 0x61c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e
+        | 0x2060..=0x206f | 0x3164 | 0xfeff | 0xffa0 | 0xfff9..=0xfffb | 0xe0000..=0xe0fff);
+    c.is_control() && c != '\n' && c != '\t' || format && !joiner
+}
+
+fn lone_joiner(text: &str) -> bool {
+    let all: Vec<char> = text.chars().collect();
+    let soft = |c| matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0e}');
+    let edge = all.first().is_some_and(|c| soft(*c)) || all.last().is_some_and(|c| soft(*c));
+    edge && !all
+        .last()
+        .is_some_and(|c| ('\u{fe00}'..='\u{fe0e}').contains(c))
+        || all.windows(2).any(|w| {
+            w[0].is_ascii() && soft(w[1])
+                || soft(w[0]) && w[0] > '\u{200b}' && w[0] < '\u{200e}' && w[1].is_ascii()
+        })
+}
+
+/// Text made of the pieces that attacks are made of.
+fn hostile() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        4 => prop::sample::select(vec!["<", "＜", "﹤", "/", "\\", ">", "／", "_", "-", ":", "::", ",", "@"]),
+        3 => prop::sample::select(vec![
+            "channel", "System", "system-reminder", "USER", "antml:invoke", "tool_use", "x-y", "Us", "er",
+            "function_calls", "task-notification", "mcp-x", "foo_bar", "a", "source=\"x\"", "Vec",
+        ]),
+        2 => prop::sample::select(vec![" ", "\n", "\r", "\r\n", "\t", "\u{2003}", "\n\n\n\n\n\n\n\n\n\n"]),
+        2 => prop::sample::select(vec![
+            "\u{200b}", "\u{200c}", "\u{200d}", "\u{fe0f}", "\u{fe00}", "\u{202e}", "\u{feff}", "\u{ad}", "\0",
+            "\u{1b}[", "\u{9b}", "\u{e0041}", "\u{34f}", "\u{301}", "\u{20e3}", "\u{180b}",
+        ]),
+        1 => prop::sample::select(vec!["é", "❤", "1", "👩", "ک", "[U+200B]", "[U+", "]", "| ", "…"]),
+    ];
+    let any = prop::collection::vec(any::<char>(), 0..40).prop_map(String::from_iter);
+    let built = prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat());
+    prop_oneof![3 => built.clone(), 1 => any.clone(), 1 => (built, any).prop_map(|(a, b)| a + &b)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn cleaning_twice_is_cleaning_once(text in hostile(), max in 0_usize..30) {
+        for clean in [block, terminal] {
+            let once = clean(&text);
+            prop_assert_eq!(clean(&once), once);
+        }
+        for clean in [line, terminal_line] {
+            let once = clean(&text, max);
+            prop_assert_eq!(clean(&once, max), once);
+        }
+    }
+
+    #[test]
+    fn nothing_dangerous_is_left(text in hostile(), max in 0_usize..30) {
+        let lines = [line(&text, max), line(&text, 999), terminal_line(&text, max)];
+        for out in &lines {
+            prop_assert!(!out.contains(['\n', '\t']), "{:?}", out);
+        }
+        prop_assert!(lines[0].chars().count() <= max && lines[2].chars().count() <= max);
+        let quoted = quoted(&text);
+        prop_assert!(quoted.split('\n').all(|line| line.starts_with("| ")));
+        let blocks = [block(&text), terminal(&text), quoted];
+        for out in lines.iter().chain(&blocks) {
+            prop_assert!(!out.contains(unseen), "{:?}", out);
+            prop_assert!(!lone_joiner(out), "{:?}", out);
+            prop_assert!(out.len() <= text.len() * 4 + 16);
+        }
+        for out in [&lines[0], &lines[1], &blocks[0], &blocks[2]] {
+            let found = forged(out);
+            prop_assert!(found.is_none(), "{:?} in {:?}", found, out);
+        }
+    }
+
+    #[test]
+    fn words_are_unchanged(text in "[ -;=-~\t]{0,80}(\n[ -;=-~\t]{1,80}){0,6}") {
+        prop_assert_eq!(block(&text), text.as_str());
+        prop_assert_eq!(terminal(&text), text);
+    }
+
+    #[test]
+    fn code_is_unchanged(parts in prop::collection::vec(prop::sample::select(ORDINARY), 0..6)) {
+        let text = parts.join("\n");
+        prop_assert_eq!(block(&text), text);
+    }
+}
