@@ -1,0 +1,203 @@
+//! What the black-box tests stand on: a private home, real processes, raw JSON.
+//!
+//! Every test has a sandbox of its own: home, XDG directories, port and database. Nothing of the
+//! user's is touched, and a broker that a test left running is ended by its pid.
+
+#![allow(dead_code)]
+
+mod session;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use claude_peers::config::Config;
+use claude_peers::holder::{Holder, holder};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub use session::{Session, SessionOptions};
+
+/// How long anything that must happen may take on a slow machine. No test measures time by it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_claude-peers");
+
+/// A private world for one test.
+pub struct Sandbox {
+    directory: TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::Builder::new().prefix("cp-").tempdir().unwrap();
+        let mut variables = vec![("PATH".to_owned(), std::env::var("PATH").unwrap_or_default())];
+        for (name, part) in [
+            ("HOME", "home"),
+            ("XDG_RUNTIME_DIR", "run"),
+            ("XDG_STATE_HOME", "state"),
+            ("XDG_CONFIG_HOME", "config"),
+        ] {
+            let path = directory.path().join(part);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+            variables.push((name.to_owned(), path.display().to_string()));
+        }
+        variables.push(("CLAUDE_PEERS_PORT".to_owned(), free_port().to_string()));
+        Self { directory, variables }
+    }
+
+    /// The same, with limits on rate and backlog switched off.
+    pub fn unlimited() -> Self {
+        Self::new().with("CLAUDE_PEERS_MESSAGES_PER_MINUTE", "0").with("CLAUDE_PEERS_MAX_UNREAD", "0")
+    }
+
+    /// Sets a variable for all processes of this sandbox.
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.retain(|(n, _)| n != name);
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.path().join("home")
+    }
+
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.config().port.value
+    }
+
+    pub fn config(&self) -> Config {
+        Config::from_environment(&|name| self.variable(name).map(Into::into)).unwrap()
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.config().database.value
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.config().paths.socket
+    }
+
+    /// The TCP token; the broker must have run.
+    pub fn token(&self) -> String {
+        std::fs::read_to_string(self.config().paths.token).unwrap().trim().to_owned()
+    }
+
+    /// The program in this sandbox.
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().envs(self.variables.iter().cloned()).args(arguments).current_dir(self.path());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs the program; it must succeed. Gives its standard output.
+    pub fn ok<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
+        let output = self.run(arguments);
+        assert!(
+            output.status.success(),
+            "{:?}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs the program with `--json`, which must succeed.
+    pub fn json<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Value {
+        let mut command = self.command(arguments);
+        let output = command.arg("--json").stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs the program; it must fail. Gives its exit code and standard error.
+    pub fn fails<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> (i32, String) {
+        let output = self.run(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "it succeeded: {}", String::from_utf8_lossy(&output.stdout));
+        (output.status.code().unwrap_or(-1), error)
+    }
+
+    /// The broker that runs here now.
+    pub fn holder(&self) -> Option<Holder> {
+        holder(&self.config().paths)
+    }
+
+    /// Starts a broker in the foreground and waits until it serves.
+    pub fn start_broker(&self) -> Child {
+        let log = std::fs::File::options().create(true).append(true).open(self.path().join("broker.log")).unwrap();
+        let child =
+            self.command(["broker"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        until("the broker serves", || self.status_is("running"));
+        child
+    }
+
+    pub fn status_is(&self, state: &str) -> bool {
+        let output = self.run(["status", "--json"]);
+        serde_json::from_slice::<Value>(&output.stdout).is_ok_and(|status| status["state"] == state)
+    }
+
+    /// A session called `name`, in a directory of that name, whose client takes pushes.
+    pub fn session(&self, name: &str) -> Session {
+        SessionOptions::new(name).start(self)
+    }
+
+    /// A message as `log` shows it.
+    pub fn message(&self, id: &str) -> Value {
+        self.json(["log", id])["messages"][0].clone()
+    }
+
+    /// Ends the broker with SIGKILL, if one runs; gives its pid.
+    pub fn kill9_broker(&self) -> Option<u32> {
+        let running = self.holder()?;
+        running.kill();
+        Some(running.pid)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Sessions that are still to be dropped may start another: ask until nobody answers.
+        let since = Instant::now();
+        while let Some(running) = self.holder()
+            && since.elapsed() < Duration::from_secs(5)
+        {
+            running.kill();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A port that nobody uses now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < PATIENCE, "it never came to be: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

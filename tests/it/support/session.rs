@@ -1,0 +1,289 @@
+//! One session: `claude-peers mcp` as a child, driven with raw JSON lines.
+
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{PATIENCE, Sandbox, until};
+
+/// How a session is to be.
+pub struct SessionOptions {
+    pub name: String,
+    /// `CLAUDE_CODE_SESSION_ID`; `None` for a client that has none.
+    pub session_id: Option<String>,
+    pub client: String,
+    pub variables: Vec<(String, String)>,
+    pub directory: Option<PathBuf>,
+    /// Wait until the session is live and pushes may reach it.
+    pub settle: bool,
+}
+
+impl SessionOptions {
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            session_id: Some(format!("session-{name}")),
+            client: "claude-code".to_owned(),
+            variables: vec![("CLAUDE_PEERS_CHANNEL".to_owned(), "on".to_owned())],
+            directory: None,
+            settle: true,
+        }
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.retain(|(n, _)| n != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn without_channel(self) -> Self {
+        self.with("CLAUDE_PEERS_CHANNEL", "off")
+    }
+
+    pub fn at_once(mut self) -> Self {
+        self.settle = false;
+        self
+    }
+
+    pub fn session_id(mut self, id: Option<&str>) -> Self {
+        self.session_id = id.map(str::to_owned);
+        self
+    }
+
+    pub fn client(mut self, name: &str) -> Self {
+        self.client = name.to_owned();
+        self
+    }
+
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Starts the process and does nothing else.
+    pub fn spawn(&self, sandbox: &Sandbox) -> Session {
+        let directory = self.directory.clone().unwrap_or_else(|| sandbox.path().join(&self.name));
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut command = sandbox.command(["mcp"]);
+        command.current_dir(&directory).env("CLAUDE_PROJECT_DIR", &directory);
+        if let Some(id) = &self.session_id {
+            command.env("CLAUDE_CODE_SESSION_ID", id).env("CLAUDE_CODE_ENTRYPOINT", "cli");
+        }
+        command.envs(self.variables.iter().cloned());
+        Session::spawn(command)
+    }
+
+    /// Starts the session and shakes hands, as Claude Code does.
+    pub fn start(&self, sandbox: &Sandbox) -> Session {
+        let mut session = self.spawn(sandbox);
+        session.handshake(&self.client);
+        if self.settle {
+            // The peer's own listing says when it is live; pushes begin one second after
+            // `initialized`.
+            let since = Instant::now();
+            until("the session is live", || session.call("list_peers", json!({}))["structuredContent"]["me"]["live"] == true);
+            std::thread::sleep(Duration::from_millis(1_050).saturating_sub(since.elapsed()));
+        }
+        session
+    }
+}
+
+/// A running server process.
+pub struct Session {
+    pub child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<(Instant, String)>,
+    pushes: VecDeque<(Instant, Value)>,
+    next_id: u64,
+}
+
+impl Session {
+    /// Runs any command that speaks MCP over standard input and output.
+    pub fn spawn(mut command: std::process::Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let output = child.stdout.take().unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send((Instant::now(), line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { input: child.stdin.take(), child, lines, pushes: VecDeque::new(), next_id: 0 }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `initialize`, `notifications/initialized`; gives the result of the first.
+    pub fn handshake(&mut self, client: &str) -> Value {
+        let answer = self.request(
+            "initialize",
+            json!({
+                "protocolVersion": "2025-11-25",
+                "capabilities": { "roots": { "listChanged": true }, "elicitation": { "form": {}, "url": {} } },
+                "clientInfo": { "name": client, "title": "Test", "version": "2.1.330" },
+            }),
+        );
+        self.write(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        answer["result"].clone()
+    }
+
+    /// Writes one line, whatever it is.
+    pub fn write_line(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("standard input was closed");
+        writeln!(input, "{line}").unwrap();
+        input.flush().unwrap();
+    }
+
+    pub fn write(&mut self, message: &Value) {
+        self.write_line(&message.to_string());
+    }
+
+    /// Sends a request without waiting for its answer; gives its id.
+    pub fn start_request(&mut self, method: &str, params: Value) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.write(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
+        id
+    }
+
+    /// Sends a request and waits for its whole answer, result or error.
+    pub fn request(&mut self, method: &str, params: Value) -> Value {
+        let id = self.start_request(method, params);
+        self.answer_to(&json!(id))
+    }
+
+    /// Waits for the answer to a request.
+    #[track_caller]
+    pub fn answer_to(&mut self, id: &Value) -> Value {
+        loop {
+            let (_, message) = self.read(PATIENCE).expect("the request is answered");
+            if message["id"] == *id && message.get("method").is_none() {
+                return message;
+            }
+        }
+    }
+
+    /// The next message from the server; pushes are also kept aside.
+    pub fn read(&mut self, limit: Duration) -> Option<(Instant, Value)> {
+        let (at, line) = self.read_line(limit)?;
+        let message: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: not JSON on standard output: {line}"));
+        if message["method"] == "notifications/claude/channel" {
+            self.pushes.push_back((at, message["params"].clone()));
+        }
+        Some((at, message))
+    }
+
+    fn read_line(&mut self, limit: Duration) -> Option<(Instant, String)> {
+        match self.lines.recv_timeout(limit) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Calls a tool; its result, which must not be an error.
+    #[track_caller]
+    pub fn call(&mut self, tool: &str, arguments: Value) -> Value {
+        let result = self.try_call(tool, arguments);
+        assert_ne!(result["isError"], true, "{tool}: {result}");
+        result
+    }
+
+    /// Calls a tool; its result, error or not.
+    #[track_caller]
+    pub fn try_call(&mut self, tool: &str, arguments: Value) -> Value {
+        let answer = self.request("tools/call", json!({ "name": tool, "arguments": arguments }));
+        assert!(answer.get("error").is_none(), "{tool}: {answer}");
+        answer["result"].clone()
+    }
+
+    /// The text of a tool's result.
+    pub fn text(&mut self, tool: &str, arguments: Value) -> String {
+        self.call(tool, arguments)["content"][0]["text"].as_str().unwrap().to_owned()
+    }
+
+    /// Who this session is.
+    pub fn me(&mut self) -> Value {
+        self.call("list_peers", json!({}))["structuredContent"]["me"].clone()
+    }
+
+    pub fn id(&mut self) -> String {
+        self.me()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a message; gives its id.
+    #[track_caller]
+    pub fn send(&mut self, to: &str, message: &str) -> String {
+        let result = self.call("send_message", json!({ "to_id": to, "message": message }));
+        result["structuredContent"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The next push within the limit: when it stood on standard output, and its params.
+    pub fn push_within(&mut self, limit: Duration) -> Option<(Instant, Value)> {
+        let since = Instant::now();
+        loop {
+            if let Some(push) = self.pushes.pop_front() {
+                return Some(push);
+            }
+            let left = limit.saturating_sub(since.elapsed());
+            if left.is_zero() || self.read(left).is_none() {
+                return self.pushes.pop_front();
+            }
+        }
+    }
+
+    /// The next push, which must come.
+    #[track_caller]
+    pub fn push(&mut self) -> Value {
+        self.push_within(PATIENCE).expect("a push arrives").1
+    }
+
+    /// Closes standard input, as a client that goes does.
+    pub fn close_input(&mut self) {
+        self.input = None;
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end of the process; gives its exit code, or -signal, and how long it took.
+    #[track_caller]
+    pub fn wait_end(&mut self) -> (i32, Duration) {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                let code = status.code().unwrap_or_else(|| -status.signal().unwrap_or(0));
+                return (code, since.elapsed());
+            }
+            assert!(since.elapsed() < PATIENCE, "the process ends");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Ends the process with SIGKILL.
+    pub fn kill9(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Errors mean that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

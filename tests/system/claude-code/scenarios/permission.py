@@ -1,0 +1,25 @@
+"""Without an allow rule the client refuses our tools by itself, and we are not even asked."""
+
+from __future__ import annotations
+
+from harness.lab import Lab
+from harness.report import Report
+
+
+def run(lab: Lab, check: Report) -> None:
+    recording = lab.register_recorded()
+    session = lab.session("a", "--permission-mode", "default")
+    status = session.connect()
+    check.require("the client connects us", status == "connected", status)
+
+    result = session.call("list_peers", scope="machine")
+    check.check("the call is refused, in the client's words", result.is_error and "requested permissions" in result.text, result.block)
+    check.check("it never came to us", not recording.requests("tools/call"), recording.requests("tools/call"))
+
+    # The rule that our documentation names.
+    session.close()
+    lab.allow_our_tools()
+    session = lab.session("a", "--permission-mode", "default")
+    session.connect()
+    result = session.call("list_peers", scope="machine")
+    check.check("with the rule mcp__claude-peers it goes through", not result.is_error, result.block)
