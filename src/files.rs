@@ -5,7 +5,9 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 /// The user whose files these are.
@@ -57,7 +59,13 @@ pub struct LockFile {
 
 impl LockFile {
     fn open(path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
     }
 
     /// Takes the lock, or `None` if somebody else has it.
@@ -69,7 +77,9 @@ impl LockFile {
         loop {
             let file = Self::open(path)?;
             match file.try_lock() {
-                Ok(()) if is_still(&file, path)? => return Ok(Some(Self { file, path: path.into() })),
+                Ok(()) if is_still(&file, path)? => {
+                    return Ok(Some(Self { file, path: path.into() }));
+                }
                 // The file was removed or replaced between opening and locking it.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),

@@ -90,10 +90,7 @@ impl Git {
             .into_iter()
             .filter(|(name, _)| !name.as_bytes().starts_with(b"GIT_"))
             .collect();
-        Self {
-            environment,
-            patience: PATIENCE,
-        }
+        Self { environment, patience: PATIENCE }
     }
 
     async fn repository(&self, dir: &Path) -> Option<Repository> {
@@ -101,16 +98,11 @@ impl Git {
         let question = ["rev-parse", ABSOLUTE, "--git-common-dir", "--show-toplevel"];
         let answer = self.ask(dir, &question).await?;
         let said = answer.stdout.as_slice();
-        let said = said
-            .strip_prefix(format!("{ABSOLUTE}\n").as_bytes())
-            .unwrap_or(said);
+        let said = said.strip_prefix(format!("{ABSOLUTE}\n").as_bytes()).unwrap_or(said);
         let said = said.strip_suffix(b"\n")?;
         if !answer.success {
             let common_dir = canonical(dir, said).await?;
-            return Some(Repository {
-                top: common_dir.clone(),
-                common_dir,
-            });
+            return Some(Repository { top: common_dir.clone(), common_dir });
         }
         let lines: Vec<&[u8]> = said.split(|byte| *byte == b'\n').collect();
         let (common_dir, top) = if let [common_dir, top] = lines[..] {
@@ -163,11 +155,7 @@ impl Git {
         ];
         let names = self.names(dir, &question).await;
         // Two letters of state and a space stand before each name.
-        names
-            .iter()
-            .filter_map(|entry| entry.get(3..))
-            .map(lossy)
-            .collect()
+        names.iter().filter_map(|entry| entry.get(3..)).map(lossy).collect()
     }
 
     async fn committed(&self, dir: &Path) -> Vec<String> {
@@ -229,10 +217,7 @@ impl Git {
                 let success = status.success();
                 return status.code().map(|_| Answer { success, stdout });
             }
-            Ok(Some((stdout, None))) => Some(Answer {
-                success: true,
-                stdout,
-            }),
+            Ok(Some((stdout, None))) => Some(Answer { success: true, stdout }),
             Ok(None) | Err(_) => None,
         };
         end(&mut child).await;
@@ -269,10 +254,7 @@ async fn canonical(dir: &Path, printed: &[u8]) -> Option<PathBuf> {
         return None;
     }
     let path = dir.join(OsStr::from_bytes(printed));
-    timeout(PATIENCE, tokio::fs::canonicalize(path))
-        .await
-        .ok()?
-        .ok()
+    timeout(PATIENCE, tokio::fs::canonicalize(path)).await.ok()?.ok()
 }
 
 async fn plain_files(dir: PathBuf, limit: usize) -> Vec<String> {
@@ -301,33 +283,15 @@ fn newest_files(dir: &Path, limit: usize) -> Vec<String> {
         })
         .collect();
     files.sort_by(|(a, a_name), (b, b_name)| b.cmp(a).then_with(|| a_name.cmp(b_name)));
-    files
-        .into_iter()
-        .map(|(_, name)| name)
-        .take(limit)
-        .collect()
+    files.into_iter().map(|(_, name)| name).take(limit).collect()
 }
 
 /// Whether even the name is better kept to ourselves. Wrong in doubt: a name too few harms nobody.
 fn looks_secret(path: &str) -> bool {
-    const NAMES: [&str; 7] = [
-        ".netrc",
-        ".npmrc",
-        ".pypirc",
-        ".pgpass",
-        ".htpasswd",
-        ".ssh",
-        ".gnupg",
-    ];
-    const STARTS: [&str; 7] = [
-        ".env",
-        "credential",
-        "secret",
-        "id_rsa",
-        "id_dsa",
-        "id_ecdsa",
-        "id_ed25519",
-    ];
+    const NAMES: [&str; 7] =
+        [".netrc", ".npmrc", ".pypirc", ".pgpass", ".htpasswd", ".ssh", ".gnupg"];
+    const STARTS: [&str; 7] =
+        [".env", "credential", "secret", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"];
     const ENDS: [&str; 11] = [
         ".env",
         ".pem",

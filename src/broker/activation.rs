@@ -46,7 +46,9 @@ pub unsafe fn inherit() -> Inherited {
         let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
         match sockopt::socket_domain(&socket) {
             Ok(AddressFamily::UNIX) => inherited.unix.push(UnixListener::from(socket)),
-            Ok(AddressFamily::INET | AddressFamily::INET6) => inherited.tcp.push(TcpListener::from(socket)),
+            Ok(AddressFamily::INET | AddressFamily::INET6) => {
+                inherited.tcp.push(TcpListener::from(socket))
+            }
             // Not a socket of ours: closed.
             _ => {}
         }

@@ -74,8 +74,13 @@ impl RunError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::AlreadyRuns(_) => "`claude-peers status` describes it, `claude-peers kill-broker` stops it.".to_owned(),
-            Self::File { .. } => "Check its owner, its permissions and the free space there.".to_owned(),
+            Self::AlreadyRuns(_) => {
+                "`claude-peers status` describes it, `claude-peers kill-broker` stops it."
+                    .to_owned()
+            }
+            Self::File { .. } => {
+                "Check its owner, its permissions and the free space there.".to_owned()
+            }
             Self::Database(error) => error.hint(),
             Self::Serve(_) => "Try again.".to_owned(),
         }
@@ -113,7 +118,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         let path = path.to_owned();
         move |error| RunError::File { what, path, error }
     };
-    files::private_directory(paths.runtime()).map_err(file("the runtime directory", paths.runtime()))?;
+    files::private_directory(paths.runtime())
+        .map_err(file("the runtime directory", paths.runtime()))?;
     files::private_directory(paths.state()).map_err(file("the state directory", paths.state()))?;
     let _lock = lock(&config, started, protocol)?;
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;
@@ -124,8 +130,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let (store, opened) = Store::open(config.database_path(), config.port.value, engine)?;
     report(&opened, &damage, &config);
 
-    let (unix, bound) = unix_listeners(inherited.unix, &paths.socket)
-        .map_err(file("the socket", &paths.socket))?;
+    let (unix, bound) =
+        unix_listeners(inherited.unix, &paths.socket).map_err(file("the socket", &paths.socket))?;
     let (tcp, tcp_state) = tcp_listeners(inherited.tcp, config.port.value);
 
     let shared = Arc::new(Shared {
@@ -184,19 +190,21 @@ fn lock(config: &Config, started: Started, protocol: u32) -> Result<LockFile, Ru
             let holder = holder.map(|h| format!(" (process {})", h.pid)).unwrap_or_default();
             return Err(RunError::AlreadyRuns(holder));
         }
-        if since.elapsed() > LEAVE && !asked && let Some(holder) = holder {
-            tracing::warn!("process {} holds the lock and no socket: it is asked to stop", holder.pid);
+        if since.elapsed() > LEAVE
+            && !asked
+            && let Some(holder) = holder
+        {
+            tracing::warn!(
+                "process {} holds the lock and no socket: it is asked to stop",
+                holder.pid
+            );
             holder.ask_to_stop();
             asked = true;
         }
         std::thread::sleep(Duration::from_millis(10));
     };
-    let text = Holder {
-        pid: std::process::id(),
-        started,
-        version: crate::VERSION.to_owned(),
-        protocol,
-    };
+    let text =
+        Holder { pid: std::process::id(), started, version: crate::VERSION.to_owned(), protocol };
     let json = serde_json::to_string(&text).map_err(io::Error::from).map_err(file)?;
     lock.describe(&json).map_err(file)?;
     Ok(lock)
@@ -206,7 +214,9 @@ fn lock(config: &Config, started: Started, protocol: u32) -> Result<LockFile, Ru
 fn token(path: &std::path::Path) -> io::Result<String> {
     use std::os::unix::fs::MetadataExt as _;
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.mode() & 0o077 == 0 && metadata.uid() == files::effective_uid() => {
+        Ok(metadata)
+            if metadata.mode() & 0o077 == 0 && metadata.uid() == files::effective_uid() =>
+        {
             let token = std::fs::read_to_string(path)?.trim().to_owned();
             if token.len() >= 32 {
                 return Ok(token);

@@ -172,9 +172,10 @@ impl Inner {
     /// The best belief about pushes to this peer; `None` if it is not live.
     #[must_use]
     pub fn channel(&self, peer: &PeerId) -> Option<Channel> {
-        self.receiver(peer).and_then(|i| self.streams.get(i)).map(|s| s.channel).or_else(|| {
-            self.is_live(peer).then_some(Channel::Absent)
-        })
+        self.receiver(peer)
+            .and_then(|i| self.streams.get(i))
+            .map(|s| s.channel)
+            .or_else(|| self.is_live(peer).then_some(Channel::Absent))
     }
 
     /// The one instance of a peer that is pushed to: the proven one, else the newest that has a

@@ -56,7 +56,8 @@ pub fn serve(
     let tracker = TaskTracker::new();
     let router = http::router(Arc::clone(shared));
     let files = raise_descriptor_limit();
-    let unix_slots = Arc::new(Semaphore::new(files.saturating_sub(RESERVED + MAX_TCP).clamp(16, MAX_UNIX)));
+    let unix_slots =
+        Arc::new(Semaphore::new(files.saturating_sub(RESERVED + MAX_TCP).clamp(16, MAX_UNIX)));
     let tcp_slots = Arc::new(Semaphore::new(MAX_TCP));
     for listener in unix {
         listener.set_nonblocking(true)?;
@@ -95,7 +96,12 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    fn new(shared: &Arc<Shared>, tracker: &TaskTracker, router: &Router, slots: &Arc<Semaphore>) -> Self {
+    fn new(
+        shared: &Arc<Shared>,
+        tracker: &TaskTracker,
+        router: &Router,
+        slots: &Arc<Semaphore>,
+    ) -> Self {
         Self {
             shared: Arc::clone(shared),
             tracker: tracker.clone(),
@@ -116,7 +122,9 @@ impl Acceptor {
                 let mut router = router.clone();
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(transport);
-                async move { Ok::<_, Infallible>(router.call(request).await.unwrap_or_else(|e| match e {})) }
+                async move {
+                    Ok::<_, Infallible>(router.call(request).await.unwrap_or_else(|e| match e {}))
+                }
             });
             let mut builder = http1::Builder::new();
             if transport == Transport::Tcp {
@@ -155,11 +163,16 @@ async fn accept_unix(listener: tokio::net::UnixListener, acceptor: Acceptor) {
                 let Ok(slot) = Arc::clone(&acceptor.slots).try_acquire_owned() else { continue };
                 match stream.peer_cred() {
                     Ok(caller) if caller.uid() == effective_uid() => {
-                        let pid = caller.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|p| *p > 0);
+                        let pid =
+                            caller.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|p| *p > 0);
                         acceptor.serve(stream, Transport::Unix { pid }, slot);
                     }
                     Ok(caller) => {
-                        tracing::warn!(event = "refused", "user id {} was turned away", caller.uid());
+                        tracing::warn!(
+                            event = "refused",
+                            "user id {} was turned away",
+                            caller.uid()
+                        );
                     }
                     Err(error) => tracing::warn!("a caller without credentials: {error}"),
                 }

@@ -14,7 +14,11 @@ pub struct Arguments {
     shell: Shell,
 }
 
-pub fn run(arguments: &Arguments, command: &mut clap::Command, out: &mut Out) -> Result<ExitCode, Failure> {
+pub fn run(
+    arguments: &Arguments,
+    command: &mut clap::Command,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, command, "claude-peers", &mut script);
     out.raw(&script)?;

@@ -20,7 +20,13 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, details: Vec::new(), code: 1, broken_pipe: false }
+        Self {
+            message: message.into(),
+            hint: None,
+            details: Vec::new(),
+            code: 1,
+            broken_pipe: false,
+        }
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -18,7 +18,11 @@ pub struct Arguments {
 }
 
 /// Prints all unread messages. They are read once they were printed, and not before.
-pub async fn run(arguments: &Arguments, client: &Client, out: &mut Out) -> Result<ExitCode, Failure> {
+pub async fn run(
+    arguments: &Arguments,
+    client: &Client,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
     let taken = client.take(&Take::default()).await?;
     if arguments.json {
         out.json(&serde_json::json!({ "messages": taken.messages }))?;

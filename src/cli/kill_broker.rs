@@ -27,7 +27,11 @@ pub struct Arguments {
     json: bool,
 }
 
-pub async fn run(arguments: &Arguments, client: Client, out: &mut Out) -> Result<ExitCode, Failure> {
+pub async fn run(
+    arguments: &Arguments,
+    client: Client,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
     let config = client.config().clone();
     let Some(running) = holder(&config.paths) else {
         if arguments.json {
@@ -42,7 +46,11 @@ pub async fn run(arguments: &Arguments, client: Client, out: &mut Out) -> Result
         out.json(&json!({ "stopped": true, "was_running": true, "process": running.pid }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    out.line(format!("Stopped the broker (process {}). Nothing is lost: peers and mail are in {}.", running.pid, config.database_path().display()))?;
+    out.line(format!(
+        "Stopped the broker (process {}). Nothing is lost: peers and mail are in {}.",
+        running.pid,
+        config.database_path().display()
+    ))?;
     if running.started == Started::Systemd {
         out.line("systemd still listens and starts it again on the next connection.")?;
     } else if sessions > 0 {

@@ -26,7 +26,11 @@ pub struct Arguments {
     json: bool,
 }
 
-pub async fn run(arguments: &Arguments, client: &Client, out: &mut Out) -> Result<ExitCode, Failure> {
+pub async fn run(
+    arguments: &Arguments,
+    client: &Client,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
     let request = ListMessages {
         limit: arguments.limit,
         peer: arguments.peer.clone(),
@@ -69,7 +73,8 @@ fn row(message: &Message) -> Vec<String> {
 }
 
 fn in_full(message: &Message, out: &mut Out) -> Result<(), Failure> {
-    let party = |p: &Party| format!("{} ({})", cell(p.name.as_deref().unwrap_or_default(), 60), p.id);
+    let party =
+        |p: &Party| format!("{} ({})", cell(p.name.as_deref().unwrap_or_default(), 60), p.id);
     out.line(format!("message  {}", message.id))?;
     out.line(format!("from     {}", party(&message.from)))?;
     out.line(format!("to       {}", party(&message.to)))?;

@@ -77,7 +77,9 @@ pub fn main(inherited: Inherited) -> ExitCode {
         }
     };
     let mut out = Out::stdout();
-    match run(cli.command, inherited, &mut out).and_then(|code| out.flush().map(|()| code).map_err(Failure::from)) {
+    match run(cli.command, inherited, &mut out)
+        .and_then(|code| out.flush().map(|()| code).map_err(Failure::from))
+    {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
@@ -99,7 +101,9 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
                     Command::Inbox(arguments) => inbox::run(&arguments, &client, out).await,
                     Command::Log(arguments) => log::run(&arguments, &client, out).await,
                     Command::Token => token::run(&client, out).await,
-                    Command::KillBroker(arguments) => kill_broker::run(&arguments, client, out).await,
+                    Command::KillBroker(arguments) => {
+                        kill_broker::run(&arguments, client, out).await
+                    }
                     // The others were dispatched above.
                     _ => Ok(ExitCode::SUCCESS),
                 }

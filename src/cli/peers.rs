@@ -30,7 +30,11 @@ enum ScopeArgument {
     Repo,
 }
 
-pub async fn run(arguments: &Arguments, client: &Client, out: &mut Out) -> Result<ExitCode, Failure> {
+pub async fn run(
+    arguments: &Arguments,
+    client: &Client,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
     let mut request = ListPeers { all: arguments.all, ..ListPeers::default() };
     let here = || std::env::current_dir().and_then(std::fs::canonicalize);
     match arguments.scope {
@@ -59,7 +63,8 @@ pub async fn run(arguments: &Arguments, client: &Client, out: &mut Out) -> Resul
             out.line(line)?;
         } else {
             out.flush()?;
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
+            let _ =
+                std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -28,7 +28,11 @@ pub struct Arguments {
     json: bool,
 }
 
-pub async fn run(arguments: &Arguments, client: &Client, out: &mut Out) -> Result<ExitCode, Failure> {
+pub async fn run(
+    arguments: &Arguments,
+    client: &Client,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
     let text = match arguments.text.as_slice() {
         [dash] if dash == "-" => standard_input()?,
         words => words.join(" "),
@@ -51,7 +55,9 @@ pub async fn run(arguments: &Arguments, client: &Client, out: &mut Out) -> Resul
 fn standing(sent: &Sent) -> String {
     let name = sent.to.name.as_deref().unwrap_or(sent.to.id.as_str());
     let how = match (sent.state, sent.to.reach) {
-        (MessageState::Offered, Reachability::ChannelProven) => "pushed; pushes have arrived there before",
+        (MessageState::Offered, Reachability::ChannelProven) => {
+            "pushed; pushes have arrived there before"
+        }
         (MessageState::Offered, _) => "pushed; whether it is shown is not known",
         (_, Reachability::Away) => "away; the message waits for it",
         (_, Reachability::Tools) => "live; it sees mail when it calls a tool",
@@ -65,7 +71,8 @@ fn standard_input() -> Result<String, Failure> {
     let mut bytes = Vec::new();
     // One byte more than any limit, so that the broker can say what the limit is.
     std::io::stdin().lock().take(u64::from(MAX_MESSAGE_BYTES) + 1).read_to_end(&mut bytes)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::new("standard input is not UTF-8 text").hint("Send the path of the file instead."))?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Failure::new("standard input is not UTF-8 text").hint("Send the path of the file instead.")
+    })?;
     Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
 }

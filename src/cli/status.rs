@@ -52,7 +52,11 @@ enum State {
     Stopped,
 }
 
-pub async fn run(arguments: &Arguments, client: Client, out: &mut Out) -> Result<ExitCode, Failure> {
+pub async fn run(
+    arguments: &Arguments,
+    client: Client,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
     let config = client.config().clone();
     let held_by = holder(&config.paths);
     let mut health = None;
@@ -62,7 +66,9 @@ pub async fn run(arguments: &Arguments, client: Client, out: &mut Out) -> Result
                 health = Some(answer);
                 State::Running
             }
-            Err(ClientError::Silent(_) | ClientError::Broken(_) | ClientError::NotRunning) => State::Silent,
+            Err(ClientError::Silent(_) | ClientError::Broken(_) | ClientError::NotRunning) => {
+                State::Silent
+            }
             Err(error) => return Err(error.into()),
         },
         None if somebody_listens(&config.paths.socket) => State::Ready,
@@ -95,18 +101,24 @@ async fn ask(client: Client) -> Result<Health, ClientError> {
 
 fn print(report: &Report, held_by: Option<&Holder>, out: &mut Out) -> Result<(), Failure> {
     match (&report.health, report.state) {
-        (Some(Health { protocol, detail: Some(detail), .. }), _) => running(detail, *protocol, out)?,
+        (Some(Health { protocol, detail: Some(detail), .. }), _) => {
+            running(detail, *protocol, out)?
+        }
         (_, State::Ready) => {
             out.line("broker    ready, starts on the first connection")?;
             settings(report, out)?;
         }
         (_, State::Silent) => {
             let pid = held_by.map(|h| h.pid).unwrap_or_default();
-            out.line(format!("broker    process {pid} does not answer; `claude-peers kill-broker` ends it"))?;
+            out.line(format!(
+                "broker    process {pid} does not answer; `claude-peers kill-broker` ends it"
+            ))?;
             settings(report, out)?;
         }
         _ => {
-            out.line("broker    not running; the first session, or `claude-peers peers`, starts it")?;
+            out.line(
+                "broker    not running; the first session, or `claude-peers peers`, starts it",
+            )?;
             settings(report, out)?;
         }
     }
@@ -127,7 +139,11 @@ fn running(detail: &Detail, protocol: u32, out: &mut Out) -> Result<(), Failure>
         Started::Launchd => "started by launchd",
         Started::Foreground => "started by hand",
     };
-    out.line(format!("broker    running ({how}) since {}, for {}", detail.started_at, ago(detail.started_at)))?;
+    out.line(format!(
+        "broker    running ({how}) since {}, for {}",
+        detail.started_at,
+        ago(detail.started_at)
+    ))?;
     out.line(format!("version   {}, protocol {protocol}, process {}", detail.version, detail.pid))?;
     out.line(format!("socket    {}", detail.socket))?;
     match &detail.tcp.problem {
@@ -139,7 +155,9 @@ fn running(detail: &Detail, protocol: u32, out: &mut Out) -> Result<(), Failure>
     }
     out.line(format!("database  {}", detail.database))?;
     if let Some(moved) = &detail.database_moved_to {
-        out.line(format!("          WARNING: it was damaged; the damaged one was moved to {moved}"))?;
+        out.line(format!(
+            "          WARNING: it was damaged; the damaged one was moved to {moved}"
+        ))?;
     }
     out.line(format!("peers     {} live", detail.peers))?;
     out.line(format!("backlog   {} unread", detail.backlog))?;

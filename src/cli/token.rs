@@ -17,8 +17,9 @@ pub async fn run(client: &Client, out: &mut Out) -> Result<ExitCode, Failure> {
         return Err(Failure::new(format!("127.0.0.1:{} is not the broker's: {problem}", tcp.port))
             .hint("Free the port and restart the broker, or set CLAUDE_PEERS_PORT."));
     }
-    let token = std::fs::read_to_string(&config.paths.token)
-        .map_err(|error| Failure::new(format!("the token file {}: {error}", config.paths.token.display())))?;
+    let token = std::fs::read_to_string(&config.paths.token).map_err(|error| {
+        Failure::new(format!("the token file {}: {error}", config.paths.token.display()))
+    })?;
     out.line(token.trim())?;
     Ok(ExitCode::SUCCESS)
 }

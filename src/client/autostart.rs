@@ -60,7 +60,9 @@ impl StartError {
             Self::TooSlow(_) | Self::Locked(_) => {
                 Some("Run `claude-peers broker` in a terminal to see what it does.".to_owned())
             }
-            Self::File { .. } => Some("Check its owner, its permissions and the free space there.".to_owned()),
+            Self::File { .. } => {
+                Some("Check its owner, its permissions and the free space there.".to_owned())
+            }
             Self::CannotReplace { hint, .. } => Some(hint.clone()),
         }
     }
@@ -72,7 +74,9 @@ impl StartError {
 pub fn is_listening(path: &Path) -> bool {
     let Ok(address) = SocketAddrUnix::new(path) else { return false };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) else { return false };
+    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) else {
+        return false;
+    };
     match connect(&socket, &address) {
         // A full queue is somebody who listens, if slowly.
         Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INPROGRESS) => true,
@@ -101,7 +105,9 @@ pub async fn replace(config: &Config) -> Result<(), StartError> {
     let config = config.clone();
     off_thread(move || {
         let _lock = spawn_lock(&config)?;
-        if let Some(running) = holder(&config.paths).filter(|h| h.protocol < crate::protocol::PROTOCOL) {
+        if let Some(running) =
+            holder(&config.paths).filter(|h| h.protocol < crate::protocol::PROTOCOL)
+        {
             stop(&config, &running)?;
         }
         if is_listening(&config.paths.socket) { Ok(()) } else { spawn(&config) }
@@ -146,7 +152,10 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
     match running.started {
         Started::Fallback => {}
         Started::Systemd => {
-            return Err(cannot("runs under systemd", "Restart it: `systemctl --user restart claude-peers`."));
+            return Err(cannot(
+                "runs under systemd",
+                "Restart it: `systemctl --user restart claude-peers`.",
+            ));
         }
         Started::Launchd => {
             return Err(cannot("runs under launchd", "Restart it: `claude-peers kill-broker`."));
@@ -225,7 +234,9 @@ fn is_passed_on(name: &str) -> bool {
     /// These are about one session.
     const SESSION: [&str; 2] = ["CLAUDE_PEERS_NAME", "CLAUDE_PEERS_CHANNEL"];
     EXACT.contains(&name)
-        || ((name.starts_with("XDG_") || name.starts_with("LC_") || name.starts_with("CLAUDE_PEERS_"))
+        || ((name.starts_with("XDG_")
+            || name.starts_with("LC_")
+            || name.starts_with("CLAUDE_PEERS_"))
             && !SESSION.contains(&name))
 }
 
@@ -235,12 +246,18 @@ enum Readiness {
     Slow,
 }
 
-fn wait_ready(mut pipe: impl io::Read + std::os::fd::AsFd, limit: Duration) -> io::Result<Readiness> {
+fn wait_ready(
+    mut pipe: impl io::Read + std::os::fd::AsFd,
+    limit: Duration,
+) -> io::Result<Readiness> {
     let since = Instant::now();
     let mut text = Vec::new();
     loop {
         let left = limit.saturating_sub(since.elapsed());
-        let timeout = Timespec { tv_sec: left.as_secs().try_into().unwrap_or(0), tv_nsec: left.subsec_nanos().into() };
+        let timeout = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(0),
+            tv_nsec: left.subsec_nanos().into(),
+        };
         let fd = pipe.as_fd();
         if poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout))? == 0 {
             return Ok(Readiness::Slow);
@@ -267,7 +284,10 @@ fn last_words(path: &Path, from: u64) -> (String, Option<String>) {
     };
     let text = read().unwrap_or_default();
     let last = |prefix: &str| {
-        text.lines().rev().find_map(|line| line.strip_prefix(prefix)).map(|line| line.trim().to_owned())
+        text.lines()
+            .rev()
+            .find_map(|line| line.strip_prefix(prefix))
+            .map(|line| line.trim().to_owned())
     };
     let message = last("error: ")
         .or_else(|| text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned))

@@ -186,7 +186,9 @@ impl Client {
             Err(error) if error.code() == Some(ErrorCode::BrokerTooOld) && self.start => {
                 autostart::replace(&self.config).await?;
             }
-            Err(error) if error.code() == Some(ErrorCode::UnknownSession) => self.register().await?,
+            Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {
+                self.register().await?
+            }
             result => return result,
         }
         match self.open_stream().await {
@@ -220,22 +222,38 @@ impl Client {
         Ok(())
     }
 
-    async fn get<Q: Serialize + Sync, T: DeserializeOwned>(&self, path: &str, query: &Q) -> Result<T> {
-        let query = serde_json::to_value(query).map_err(|e| ClientError::Nonsense(e.to_string()))?;
+    async fn get<Q: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &Q,
+    ) -> Result<T> {
+        let query =
+            serde_json::to_value(query).map_err(|e| ClientError::Nonsense(e.to_string()))?;
         let path = with_query(path, &query);
         self.call_known(|| self.request(&Method::GET, &path)).await
     }
 
-    async fn post<B: Serialize + Sync, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T> {
+    async fn post<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T> {
         let key = random_secret();
-        self.call_known(|| self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, &key).json(body))
-            .await
+        self.call_known(|| {
+            self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, &key).json(body)
+        })
+        .await
     }
 
     /// Calls; a broker that does not know the session is told who it is, once.
-    async fn call_known<T: DeserializeOwned>(&self, request: impl Fn() -> reqwest::RequestBuilder) -> Result<T> {
+    async fn call_known<T: DeserializeOwned>(
+        &self,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> Result<T> {
         match self.call(&request).await {
-            Err(error) if error.code() == Some(ErrorCode::UnknownSession) && self.session.is_some() => {
+            Err(error)
+                if error.code() == Some(ErrorCode::UnknownSession) && self.session.is_some() =>
+            {
                 self.register().await?;
                 self.call(&request).await
             }
@@ -257,7 +275,10 @@ impl Client {
 
     /// Calls until there is an answer: a broker that is missing is started, one that goes away
     /// is called again.
-    async fn call<T: DeserializeOwned>(&self, request: impl Fn() -> reqwest::RequestBuilder) -> Result<T> {
+    async fn call<T: DeserializeOwned>(
+        &self,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> Result<T> {
         let since = Instant::now();
         let mut pause = Duration::ZERO;
         loop {
@@ -269,7 +290,9 @@ impl Client {
             };
             match &error {
                 ClientError::Refused(refused) if refused.code == ErrorCode::ShuttingDown => {}
-                ClientError::Refused(refused) if refused.code == ErrorCode::BrokerTooOld && self.start => {
+                ClientError::Refused(refused)
+                    if refused.code == ErrorCode::BrokerTooOld && self.start =>
+                {
                     autostart::replace(&self.config).await?;
                 }
                 ClientError::Broken(_) => {
@@ -312,7 +335,9 @@ fn broken(error: &reqwest::Error) -> ClientError {
 fn refusal(bytes: &[u8]) -> ClientError {
     match serde_json::from_slice::<ApiError>(bytes) {
         Ok(error) => ClientError::Refused(error),
-        Err(_) => ClientError::Nonsense(String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned()),
+        Err(_) => ClientError::Nonsense(
+            String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned(),
+        ),
     }
 }
 
@@ -331,7 +356,9 @@ fn with_query(path: &str, query: &serde_json::Value) -> String {
         text.push('=');
         for byte in value.bytes() {
             match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => text.push(char::from(byte)),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                    text.push(char::from(byte))
+                }
                 byte => text.push_str(&format!("%{byte:02X}")),
             }
         }
@@ -346,6 +373,9 @@ mod tests {
     #[test]
     fn a_query_is_escaped() {
         let query = serde_json::json!({ "all": true, "directory": "/a b&c=ü", "none": null });
-        assert_eq!(with_query("/v1/peers", &query), "/v1/peers?all=true&directory=%2Fa%20b%26c%3D%C3%BC");
+        assert_eq!(
+            with_query("/v1/peers", &query),
+            "/v1/peers?all=true&directory=%2Fa%20b%26c%3D%C3%BC"
+        );
     }
 }

@@ -19,7 +19,8 @@ pub struct EventStream {
 
 impl EventStream {
     pub(super) fn new(response: reqwest::Response) -> Self {
-        let bytes: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>> = Box::pin(response.bytes_stream());
+        let bytes: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>> =
+            Box::pin(response.bytes_stream());
         Self { events: Box::pin(SseStream::from_bytes_stream(bytes)) }
     }
 
@@ -30,7 +31,8 @@ impl EventStream {
     /// If the stream breaks or carries what is no event.
     pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
         loop {
-            let Some(event) = poll_fn(|context| self.events.as_mut().poll_next(context)).await else {
+            let Some(event) = poll_fn(|context| self.events.as_mut().poll_next(context)).await
+            else {
                 return Ok(None);
             };
             let event = event.map_err(|error| ClientError::Broken(error.to_string()))?;

@@ -52,7 +52,9 @@ impl FileError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Read { path, .. } => format!("Make {} readable for you, or move it away.", path.display()),
+            Self::Read { path, .. } => {
+                format!("Make {} readable for you, or move it away.", path.display())
+            }
             Self::Parse { path, .. } => format!("Correct {}, or move it away.", path.display()),
         }
     }
@@ -65,7 +67,10 @@ impl File {
             Ok(text) => toml::from_str(&text)
                 .map_err(|error| FileError::Parse { path: path.into(), error: Box::new(error) }),
             Err(error)
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
             {
                 Ok(Self::default())
             }

@@ -141,7 +141,9 @@ pub enum ConfigError {
     Value { name: String, value: String, problem: String },
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("the socket's path is too long for the system: {path} has {length} bytes, {limit} are allowed")]
+    #[error(
+        "the socket's path is too long for the system: {path} has {length} bytes, {limit} are allowed"
+    )]
     SocketPathTooLong { path: String, length: usize, limit: usize },
 }
 
@@ -184,7 +186,8 @@ impl Config {
         let home = paths::home(&variable)?;
         let file = file::File::read(&paths::config_file(&home, &variable))?;
 
-        let port = pick(number("CLAUDE_PEERS_PORT", text("CLAUDE_PEERS_PORT"))?, file.port, DEFAULT_PORT);
+        let port =
+            pick(number("CLAUDE_PEERS_PORT", text("CLAUDE_PEERS_PORT"))?, file.port, DEFAULT_PORT);
         if port.value == 0 {
             return Err(bad("CLAUDE_PEERS_PORT", "0", "a port from 1 to 65535 is needed"));
         }
@@ -197,12 +200,17 @@ impl Config {
             file.database.clone(),
             default_database,
         );
-        database.value = paths::absolute(&database.value, &home)
-            .ok_or_else(|| bad("CLAUDE_PEERS_DB", &database.value.to_string_lossy(), "an absolute path is needed"))?;
+        database.value = paths::absolute(&database.value, &home).ok_or_else(|| {
+            bad("CLAUDE_PEERS_DB", &database.value.to_string_lossy(), "an absolute path is needed")
+        })?;
         let paths = Paths::new(&home, port.value, &variable)?;
 
         let limits = limits(&text, &file)?;
-        let minutes = pick(number("CLAUDE_PEERS_IDLE_EXIT_SECONDS", text("CLAUDE_PEERS_IDLE_EXIT_SECONDS"))?, file.idle_exit_seconds, 600u64);
+        let minutes = pick(
+            number("CLAUDE_PEERS_IDLE_EXIT_SECONDS", text("CLAUDE_PEERS_IDLE_EXIT_SECONDS"))?,
+            file.idle_exit_seconds,
+            600u64,
+        );
         Ok(Self {
             channel: channel(text("CLAUDE_PEERS_CHANNEL"), file.channel.clone())?,
             name: text("CLAUDE_PEERS_NAME").or(file.name.clone()),
@@ -248,10 +256,17 @@ fn pick<T>(environment: Option<T>, file: Option<T>, default: T) -> Setting<T> {
 }
 
 fn bad(name: &str, value: &str, problem: &str) -> ConfigError {
-    ConfigError::Value { name: name.to_owned(), value: value.to_owned(), problem: problem.to_owned() }
+    ConfigError::Value {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        problem: problem.to_owned(),
+    }
 }
 
-fn number<T: std::str::FromStr>(name: &str, text: Option<String>) -> Result<Option<T>, ConfigError> {
+fn number<T: std::str::FromStr>(
+    name: &str,
+    text: Option<String>,
+) -> Result<Option<T>, ConfigError> {
     text.map(|text| {
         text.trim().parse().map_err(|_| bad(name, &text, "a whole number in range is needed"))
     })
@@ -267,7 +282,10 @@ fn switch(name: &str, text: Option<String>) -> Result<Option<bool>, ConfigError>
     .transpose()
 }
 
-fn channel(environment: Option<String>, file: Option<String>) -> Result<ChannelSetting, ConfigError> {
+fn channel(
+    environment: Option<String>,
+    file: Option<String>,
+) -> Result<ChannelSetting, ConfigError> {
     let Some(word) = environment.or(file) else { return Ok(ChannelSetting::Auto) };
     match word.trim().to_ascii_lowercase().as_str() {
         "auto" => Ok(ChannelSetting::Auto),
@@ -282,8 +300,9 @@ fn limits(text: &dyn Fn(&str) -> Option<String>, file: &file::File) -> Result<Li
     let one = |name: &str, in_file: Option<u32>, default: u32| {
         Ok::<_, ConfigError>(number(name, text(name))?.or(in_file).unwrap_or(default))
     };
-    let seconds = number("CLAUDE_PEERS_MESSAGE_TTL_SECONDS", text("CLAUDE_PEERS_MESSAGE_TTL_SECONDS"))?
-        .or(file.limits.message_ttl_seconds);
+    let seconds =
+        number("CLAUDE_PEERS_MESSAGE_TTL_SECONDS", text("CLAUDE_PEERS_MESSAGE_TTL_SECONDS"))?
+            .or(file.limits.message_ttl_seconds);
     Ok(Limits {
         messages_per_minute: one(
             "CLAUDE_PEERS_MESSAGES_PER_MINUTE",

@@ -11,7 +11,6 @@ use super::{ConfigError, DEFAULT_PORT};
 /// The longest path a socket can have, in bytes, without the terminating NUL.
 pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-
 /// The files of one broker.
 #[derive(Debug, Clone)]
 pub struct Paths {
@@ -56,11 +55,16 @@ pub(super) fn absolute(path: &Path, home: &Path) -> Option<PathBuf> {
 
 impl Paths {
     pub(super) fn new(home: &Path, port: u16, variable: Variable<'_>) -> Result<Self, ConfigError> {
-        let state = base(variable, "XDG_STATE_HOME", || home.join(".local/state")).join("claude-peers");
+        let state =
+            base(variable, "XDG_STATE_HOME", || home.join(".local/state")).join("claude-peers");
         let tag = if port == DEFAULT_PORT { String::new() } else { format!("-{port}") };
         let socket = match variable("CLAUDE_PEERS_SOCKET").map(PathBuf::from) {
             Some(path) => absolute(&path, home).ok_or_else(|| {
-                super::bad("CLAUDE_PEERS_SOCKET", &path.to_string_lossy(), "an absolute path is needed")
+                super::bad(
+                    "CLAUDE_PEERS_SOCKET",
+                    &path.to_string_lossy(),
+                    "an absolute path is needed",
+                )
             })?,
             None => runtime_directory(&state, variable).join(format!("broker{tag}.sock")),
         };

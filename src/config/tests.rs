@@ -15,7 +15,8 @@ fn a_port_names_a_broker_of_its_own() {
     assert_eq!(plain.port.value, 7899);
     assert_eq!(plain.database_path(), home.path().join(".claude-peers.db"));
     assert_eq!(plain.paths.socket, home.path().join("claude-peers/broker.sock"));
-    let other = load(&[("HOME", dir), ("XDG_RUNTIME_DIR", dir), ("CLAUDE_PEERS_PORT", "7900")]).unwrap();
+    let other =
+        load(&[("HOME", dir), ("XDG_RUNTIME_DIR", dir), ("CLAUDE_PEERS_PORT", "7900")]).unwrap();
     assert_eq!(other.database_path(), home.path().join(".claude-peers-7900.db"));
     assert_eq!(other.paths.socket, home.path().join("claude-peers/broker-7900.sock"));
     assert_eq!(other.port.source, Source::Environment);
@@ -35,7 +36,8 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
     let dir = home.path().to_str().unwrap();
     std::fs::create_dir_all(home.path().join(".config/claude-peers")).unwrap();
     let file = home.path().join(".config/claude-peers/config.toml");
-    std::fs::write(&file, "port = 8000\n[limits]\nmax_unread = 5\nmessages_per_minute = 7\n").unwrap();
+    std::fs::write(&file, "port = 8000\n[limits]\nmax_unread = 5\nmessages_per_minute = 7\n")
+        .unwrap();
     let config = load(&[("HOME", dir), ("CLAUDE_PEERS_MAX_UNREAD", "0")]).unwrap();
     assert_eq!((config.port.value, config.port.source), (8000, Source::File));
     assert_eq!(config.limits.max_unread, 0);

@@ -34,10 +34,7 @@ fn plain() -> Git {
 
 /// What these tests ask is not how fast a loaded machine is.
 fn patient(environment: Vec<(OsString, OsString)>) -> Git {
-    Git {
-        patience: Duration::from_secs(20),
-        ..Git::new(environment)
-    }
+    Git { patience: Duration::from_secs(20), ..Git::new(environment) }
 }
 
 fn git(dir: &Path, arguments: &[&str]) {
@@ -76,10 +73,7 @@ fn stand_in(script: &str) -> (tempfile::TempDir, Git) {
     // Written by another process: a descriptor of ours could be inherited by a child that some
     // other test is just forking, and the program would be "busy" until that one is gone.
     let written = std::process::Command::new("sh")
-        .args([
-            "-c",
-            "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"",
-        ])
+        .args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\""])
         .arg(&program)
         .arg(script)
         .status()
@@ -155,16 +149,7 @@ async fn a_submodule_is_a_repository_of_its_own() {
     let whole = base.join("whole");
     init(&whole);
     let source = base.join("part");
-    git(
-        &whole,
-        &[
-            "submodule",
-            "add",
-            "-q",
-            source.to_str().unwrap(),
-            "libs/part",
-        ],
-    );
+    git(&whole, &["submodule", "add", "-q", source.to_str().unwrap(), "libs/part"]);
     let found = plain().repository(&whole.join("libs/part")).await.unwrap();
     assert_eq!(found.top, whole.join("libs/part"));
     assert_eq!(found.common_dir, whole.join(".git/modules/libs/part"));
@@ -228,15 +213,7 @@ async fn an_empty_repository_has_a_branch_and_a_detached_one_has_none() {
 async fn uncommitted_files_come_before_committed_ones_and_none_twice() {
     let (_guard, base) = temporary();
     init(&base);
-    for file in [
-        "old",
-        "z.rs",
-        "dir name/x",
-        "li\nne",
-        ".env",
-        "deploy/id_rsa.pub",
-        "a",
-    ] {
+    for file in ["old", "z.rs", "dir name/x", "li\nne", ".env", "deploy/id_rsa.pub", "a"] {
         commit(&base, file);
     }
     std::fs::write(base.join("z.rs"), "changed").unwrap();
@@ -263,12 +240,7 @@ async fn settings_of_the_repository_start_no_programs() {
     std::fs::write(&trap, "#!/bin/sh\n: > \"$(dirname \"$0\")/sprung\"\n").unwrap();
     std::fs::set_permissions(&trap, std::fs::Permissions::from_mode(0o755)).unwrap();
     let trap = trap.to_str().unwrap();
-    for key in [
-        "core.fsmonitor",
-        "gpg.program",
-        "diff.external",
-        "core.pager",
-    ] {
+    for key in ["core.fsmonitor", "gpg.program", "diff.external", "core.pager"] {
         git(&base, &["config", key, trap]);
     }
     git(&base, &["config", "log.showSignature", "true"]);
@@ -283,22 +255,13 @@ async fn settings_of_the_repository_start_no_programs() {
 async fn without_a_repository_the_newest_visible_files_stand_for_it() {
     let (_guard, base) = temporary();
     let old = SystemTime::now() - Duration::from_secs(60);
-    for (name, age) in [
-        ("older", 9),
-        ("newer", 1),
-        ("b", 5),
-        (".history", 0),
-        ("my.key", 0),
-    ] {
+    for (name, age) in [("older", 9), ("newer", 1), ("b", 5), (".history", 0), ("my.key", 0)] {
         let file = std::fs::File::create(base.join(name)).unwrap();
         file.set_modified(old - Duration::from_secs(age)).unwrap();
     }
     std::fs::create_dir(base.join("dir")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", base.join("link")).unwrap();
-    assert_eq!(
-        plain().recent_files(&base, 9).await,
-        ["newer", "b", "older"]
-    );
+    assert_eq!(plain().recent_files(&base, 9).await, ["newer", "b", "older"]);
     assert_eq!(plain().recent_files(&base, 1).await, ["newer"]);
     assert!(plain().recent_files(&base.join("no"), 9).await.is_empty());
 }
@@ -328,10 +291,7 @@ async fn a_git_that_hangs_is_ended_with_its_children() {
         Err(_) => rustix::process::test_kill_process(pid).is_err(),
     };
     while !gone() {
-        assert!(
-            start.elapsed() < Duration::from_secs(5),
-            "the child lives on"
-        );
+        assert!(start.elapsed() < Duration::from_secs(5), "the child lives on");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -373,13 +333,7 @@ fn names_that_look_like_secrets_are_known() {
     ] {
         assert!(looks_secret(name), "{name}");
     }
-    for name in [
-        "src/environment.rs",
-        "keyboard.c",
-        "monkey",
-        "README.md",
-        "idea_rsa.txt",
-    ] {
+    for name in ["src/environment.rs", "keyboard.c", "monkey", "README.md", "idea_rsa.txt"] {
         assert!(!looks_secret(name), "{name}");
     }
 }

@@ -59,7 +59,10 @@ mod tests {
     #[test]
     fn the_command_line_tells_whether_a_channel_is_loaded() {
         assert!(loads_channel(&argv(&["claude", "--channels", "plugin:peers@market"])));
-        assert!(loads_channel(&argv(&["claude", "--dangerously-load-development-channels=server:claude-peers"])));
+        assert!(loads_channel(&argv(&[
+            "claude",
+            "--dangerously-load-development-channels=server:claude-peers"
+        ])));
         assert!(!loads_channel(&argv(&["claude", "--channels-off", "x"])));
         assert!(!loads_channel(&argv(&["claude", "--continue"])));
     }

@@ -51,7 +51,10 @@ pub async fn keep_open(client: Client, deliveries: mpsc::UnboundedSender<Deliver
 }
 
 /// Opens the stream and reads it to its end; says also whether it ever was open.
-async fn follow_stream(client: &Client, deliveries: &mpsc::UnboundedSender<Delivery>) -> (Ended, bool) {
+async fn follow_stream(
+    client: &Client,
+    deliveries: &mpsc::UnboundedSender<Delivery>,
+) -> (Ended, bool) {
     let mut stream = match client.stream().await {
         Ok(stream) => stream,
         Err(error) => return (Ended::Broken(error), false),
@@ -62,10 +65,14 @@ async fn follow_stream(client: &Client, deliveries: &mpsc::UnboundedSender<Deliv
                 // An error means that the session is ending.
                 let _ = deliveries.send(*delivery);
             }
-            Ok(Some(Event::Ready { peer })) => tracing::info!(event = "live", peer = %peer.id, "live"),
+            Ok(Some(Event::Ready { peer })) => {
+                tracing::info!(event = "live", peer = %peer.id, "live")
+            }
             Ok(Some(Event::Bye { reason })) => return (Ended::Bye(reason), true),
             Ok(Some(Event::Unknown)) => {}
-            Ok(None) => return (Ended::Broken(ClientError::Broken("the stream ended".to_owned())), true),
+            Ok(None) => {
+                return (Ended::Broken(ClientError::Broken("the stream ended".to_owned())), true);
+            }
             Err(error) => return (Ended::Broken(error), true),
         }
     }
@@ -74,7 +81,9 @@ async fn follow_stream(client: &Client, deliveries: &mpsc::UnboundedSender<Deliv
 /// Describes the session by itself, in the background, once: if nobody has, and nothing forbids.
 pub async fn describe(client: Client, cwd: String, one_shot: bool) {
     let config = client.config();
-    let Some(key) = config.openai_api_key.clone().filter(|_| config.auto_summary.enabled && !one_shot) else {
+    let Some(key) =
+        config.openai_api_key.clone().filter(|_| config.auto_summary.enabled && !one_shot)
+    else {
         return;
     };
     let Some(mut registered) = client.registered() else { return };

@@ -58,7 +58,8 @@ fn watch(pid: Pid) -> impl Future<Output = ()> {
     let wait = move || -> rustix::io::Result<()> {
         let queue = kqueue()?;
         let filter = EventFilter::Proc { pid, flags: ProcessEvents::EXIT };
-        let change = [Event::new(filter, EventFlags::ADD | EventFlags::ONESHOT, std::ptr::null_mut())];
+        let change =
+            [Event::new(filter, EventFlags::ADD | EventFlags::ONESHOT, std::ptr::null_mut())];
         let mut events: Vec<Event> = Vec::with_capacity(1);
         // SAFETY: the only descriptor named is our own queue.
         unsafe { kevent(&queue, &change, &mut events, None) }?;

@@ -45,7 +45,8 @@ pub async fn pump(
     while let Some(delivery) = deliveries.recv().await {
         if !pushed.contains(&delivery.id) {
             let notification = CustomNotification::new(METHOD, Some(params(&delivery)));
-            let sent = peer.send_notification(ServerNotification::CustomNotification(notification)).await;
+            let sent =
+                peer.send_notification(ServerNotification::CustomNotification(notification)).await;
             if sent.is_err() {
                 // The client is gone; what was not written is offered to the next server.
                 return;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, DiscoverResult, ErrorCode,
-    ErrorData, ExperimentalCapabilities, Implementation, InitializeRequestParams, InitializeResult,
-    ListToolsResult, PaginatedRequestParams, ProtocolVersion, RequestId, ServerCapabilities, ServerConfig,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, DiscoverResult,
+    ErrorCode, ErrorData, ExperimentalCapabilities, Implementation, InitializeRequestParams,
+    InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, RequestId,
+    ServerCapabilities, ServerConfig,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{Peer, RoleServer};
@@ -76,7 +77,9 @@ impl Server {
             let info = peer.peer_info().ok_or("The client has not introduced itself.")?;
             let registration = session::registration(config, &info).await;
             let (cwd, one_shot) = (registration.cwd.clone(), registration.one_shot);
-            let client = Client::new(config.clone()).map_err(|error| told(&error))?.with_session(registration);
+            let client = Client::new(config.clone())
+                .map_err(|error| told(&error))?
+                .with_session(registration);
             let (deliver, deliveries) = mpsc::unbounded_channel();
             let (write, written) = mpsc::unbounded_channel();
             tokio::spawn(push::pump(peer.clone(), deliveries, self.open_at.subscribe(), write));
@@ -88,17 +91,28 @@ impl Server {
         self.client.get_or_try_init(make).await
     }
 
-    async fn list_peers(&self, client: &Client, arguments: ListPeersArguments) -> Result<Output, String> {
+    async fn list_peers(
+        &self,
+        client: &Client,
+        arguments: ListPeersArguments,
+    ) -> Result<Output, String> {
         let request = ListPeers { scope: arguments.scope, ..ListPeers::default() };
         let list = client.peers(&request).await.map_err(|e| told(&e))?;
         Ok(results::list_peers(&list, arguments.scope, notes(client)))
     }
 
-    async fn send_message(&self, client: &Client, arguments: SendMessageArguments) -> Result<Output, String> {
+    async fn send_message(
+        &self,
+        client: &Client,
+        arguments: SendMessageArguments,
+    ) -> Result<Output, String> {
         let request = SendMessage {
             to: arguments.to_id,
             text: arguments.message,
-            reply_to: arguments.reply_to.filter(|id| !id.trim().is_empty()).map(|id| MessageId::from_text(id.trim())),
+            reply_to: arguments
+                .reply_to
+                .filter(|id| !id.trim().is_empty())
+                .map(|id| MessageId::from_text(id.trim())),
             from_session: None,
         };
         // The lock is fair: whoever was called first sends first.
@@ -107,7 +121,11 @@ impl Server {
         Ok(results::send_message(&sent))
     }
 
-    async fn set_summary(&self, client: &Client, arguments: SetSummaryArguments) -> Result<Output, String> {
+    async fn set_summary(
+        &self,
+        client: &Client,
+        arguments: SetSummaryArguments,
+    ) -> Result<Output, String> {
         let request = SetProfile {
             summary: Some(arguments.summary),
             name: arguments.name.filter(|name| !name.trim().is_empty()),
@@ -137,7 +155,11 @@ impl Server {
         Ok(results::check_messages(&taken))
     }
 
-    async fn call(&self, request: CallToolRequestParams, context: &RequestContext<RoleServer>) -> Result<Output, String> {
+    async fn call(
+        &self,
+        request: CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Output, String> {
         let name = request.name.as_ref();
         match name {
             tools::LIST_PEERS => {
@@ -176,7 +198,11 @@ fn told(error: &ClientError) -> String {
     if let ClientError::Refused(refused) = error {
         for candidate in &refused.candidates {
             let name = candidate.name.as_deref().map(|n| text::line(n, 120)).unwrap_or_default();
-            words.push_str(&format!("\n- {} {name}, in {}", candidate.id, text::line(&candidate.cwd, 500)));
+            words.push_str(&format!(
+                "\n- {} {name}, in {}",
+                candidate.id,
+                text::line(&candidate.cwd, 500)
+            ));
         }
     }
     words
@@ -186,10 +212,14 @@ impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let mut experimental = ExperimentalCapabilities::new();
         experimental.insert("claude/channel".to_owned(), serde_json::Map::new());
-        let capabilities =
-            ServerCapabilities::builder().enable_tools().enable_experimental_with(experimental).build();
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_experimental_with(experimental)
+            .build();
         ServerConfig::new(capabilities)
-            .with_server_info(Implementation::new("claude-peers", crate::VERSION).with_title("claude-peers"))
+            .with_server_info(
+                Implementation::new("claude-peers", crate::VERSION).with_title("claude-peers"),
+            )
             .with_protocol_version(ProtocolVersion::V_2025_11_25)
             .with_instructions(INSTRUCTIONS)
     }
@@ -233,9 +263,13 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let known = [tools::LIST_PEERS, tools::SEND_MESSAGE, tools::SET_SUMMARY, tools::CHECK_MESSAGES];
+        let known =
+            [tools::LIST_PEERS, tools::SEND_MESSAGE, tools::SET_SUMMARY, tools::CHECK_MESSAGES];
         if !known.contains(&request.name.as_ref()) {
-            return Err(ErrorData::invalid_params(format!("there is no tool {}", request.name), None));
+            return Err(ErrorData::invalid_params(
+                format!("there is no tool {}", request.name),
+                None,
+            ));
         }
         let outcome = tokio::select! {
             outcome = self.call(request, &context) => outcome,

@@ -85,11 +85,7 @@ impl Settings {
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.endpoint().map(|url| host(&url));
-        let key = if self.key().is_empty() {
-            "none"
-        } else {
-            "[hidden]"
-        };
+        let key = if self.key().is_empty() { "none" } else { "[hidden]" };
         f.debug_struct("Settings")
             .field("api_key", &key)
             .field("base_url", &host.as_deref().unwrap_or("[invalid]"))
@@ -149,11 +145,8 @@ fn after_colon(excerpt: &str) -> String {
 
 /// What may be told about the session in `cwd`. Takes two seconds at worst.
 pub async fn facts(cwd: &Path) -> Facts {
-    let (repository, branch, recent_files) = tokio::join!(
-        git::repository(cwd),
-        git::branch(cwd),
-        git::recent_files(cwd, MAX_FILES),
-    );
+    let (repository, branch, recent_files) =
+        tokio::join!(git::repository(cwd), git::branch(cwd), git::recent_files(cwd, MAX_FILES),);
     Facts {
         directory: without_home(cwd, std::env::home_dir().as_deref()),
         repository: repository.and_then(|repository| repository.name()),
@@ -213,11 +206,7 @@ async fn exchange(settings: &Settings, facts: &Facts) -> Result<String, SummaryE
     let body = read(response, &host).await;
     if !status.is_success() {
         let excerpt = excerpt(&body.unwrap_or_default(), settings.key());
-        return Err(SummaryError::Status {
-            host,
-            status,
-            excerpt,
-        });
+        return Err(SummaryError::Status { host, status, excerpt });
     }
     let Ok(completion) = serde_json::from_slice::<Completion>(&body?) else {
         return Err(SummaryError::NotAChat { host });
@@ -259,10 +248,7 @@ async fn client(url: &Url) -> Result<Client, SummaryError> {
 fn is_loopback(url: &Url) -> bool {
     let name = url.host_str().unwrap_or_default();
     let address = name.trim_start_matches('[').trim_end_matches(']');
-    name == "localhost"
-        || address
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
+    name == "localhost" || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 fn question(model: &str, facts: &Facts) -> serde_json::Value {

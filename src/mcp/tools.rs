@@ -46,7 +46,11 @@ pub fn all() -> Vec<Tool> {
     ]
 }
 
-fn tool<A: JsonSchema, R: JsonSchema>(name: &'static str, description: &'static str, hints: ToolAnnotations) -> Tool {
+fn tool<A: JsonSchema, R: JsonSchema>(
+    name: &'static str,
+    description: &'static str,
+    hints: ToolAnnotations,
+) -> Tool {
     let mut tool = Tool::new(name, description, schema::<A>())
         .with_raw_output_schema(schema::<R>())
         .with_annotations(hints);
@@ -68,7 +72,11 @@ fn schema<T: JsonSchema>() -> Arc<JsonObject> {
 }
 
 fn hints(read_only: bool, idempotent: bool) -> ToolAnnotations {
-    ToolAnnotations::new().read_only(read_only).destructive(false).idempotent(idempotent).open_world(false)
+    ToolAnnotations::new()
+        .read_only(read_only)
+        .destructive(false)
+        .idempotent(idempotent)
+        .open_world(false)
 }
 
 #[cfg(test)]

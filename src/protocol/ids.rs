@@ -180,7 +180,9 @@ mod tests {
         for good in ["backend", "a", "my.repo_2-x", "backend-2"] {
             assert!(is_valid_name(good), "{good}");
         }
-        for bad in ["", "cli", "Backend", "2nd", "-a", "a b", "ünder", "abcdefg1", "repo", &"a".repeat(41)] {
+        for bad in
+            ["", "cli", "Backend", "2nd", "-a", "a b", "ünder", "abcdefg1", "repo", &"a".repeat(41)]
+        {
             assert!(!is_valid_name(bad), "{bad}");
         }
     }

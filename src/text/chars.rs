@@ -20,10 +20,7 @@ pub(super) fn visible(text: &str) -> String {
 fn spell_out(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     // Soft hyphen and grapheme joiner say nothing at all; pages that people copy from have many.
-    let mut chars = text
-        .chars()
-        .filter(|c| !matches!(c, '\u{AD}' | '\u{34F}'))
-        .peekable();
+    let mut chars = text.chars().filter(|c| !matches!(c, '\u{AD}' | '\u{34F}')).peekable();
     while let Some(c) = chars.next() {
         match c {
             '\n' | '\t' => out.push(c),
@@ -60,10 +57,7 @@ pub(super) fn strip_note(text: &str) -> Option<&str> {
     let body = text.strip_prefix("[U+")?;
     let end = body.bytes().take(32).position(|b| b == b']')?;
     let known = |b: &u8| matches!(b, b'0'..=b'9' | b'A'..=b'F' | b' ' | b'+');
-    body.as_bytes()[..end]
-        .iter()
-        .all(known)
-        .then(|| &body[end + 1..])
+    body.as_bytes()[..end].iter().all(known).then(|| &body[end + 1..])
 }
 
 fn settle_soft(text: &str) -> String {

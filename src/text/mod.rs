@@ -45,10 +45,7 @@ pub fn line(text: &str, max_chars: usize) -> String {
 /// Text of many lines for a model, each behind `| `, so that none can pass for one of ours.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    let lines: Vec<String> = block(text)
-        .split('\n')
-        .map(|line| format!("| {line}"))
-        .collect();
+    let lines: Vec<String> = block(text).split('\n').map(|line| format!("| {line}")).collect();
     lines.join("\n")
 }
 
@@ -82,10 +79,7 @@ fn cut(line: &str, max_chars: usize) -> String {
     let Some(keep) = max_chars.checked_sub(1) else {
         return String::new();
     };
-    let end = line
-        .char_indices()
-        .nth(keep)
-        .map_or(line.len(), |(at, _)| at);
+    let end = line.char_indices().nth(keep).map_or(line.len(), |(at, _)| at);
     // A joiner whose right half was cut off would be an invisible character at the end.
     let kept = line[..end].trim_end_matches(|c: char| c.is_whitespace() || is_soft(c));
     format!("{kept}…")

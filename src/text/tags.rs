@@ -97,21 +97,12 @@ fn is_tag(before: &str, behind: &str) -> bool {
 impl<'a> Tag<'a> {
     fn new(full: &'a str, capital: bool, before: &'a str, gap: &'a str, after: &'a str) -> Self {
         let name = full.trim_end_matches(['-', '_', ':', '.']);
-        Self {
-            name,
-            capital,
-            before,
-            gap,
-            after,
-        }
+        Self { name, capital, before, gap, after }
     }
 
     fn is_dangerous(&self) -> bool {
         // Not a digit, dot or dash: `<-channel` is Go, and no tag begins so.
-        if !self
-            .name
-            .starts_with(|c: char| c.is_ascii_lowercase() || matches!(c, '_' | ':'))
-        {
+        if !self.name.starts_with(|c: char| c.is_ascii_lowercase() || matches!(c, '_' | ':')) {
             return false;
         }
         let dashed = self.name.replace('_', "-");
@@ -119,20 +110,14 @@ impl<'a> Tag<'a> {
             return !self.is_type_argument();
         }
         let parted = self.name.contains(['-', ':']);
-        let known = parted
-            && self
-                .name
-                .split(['-', ':'])
-                .any(|word| is_among(WORDS, word));
+        let known = parted && self.name.split(['-', ':']).any(|word| is_among(WORDS, word));
         known || (parted || self.name.contains('_')) && !self.is_code()
     }
 
     /// `Vec<User>`, `Result<System, E>`: one word, glued on the left, nothing like an attribute.
     fn is_type_argument(&self) -> bool {
         let one_word = self.capital && !self.name.contains(['-', '_']);
-        let ends = [">", ",", "<", "[]", " |"]
-            .iter()
-            .any(|end| self.after.starts_with(end));
+        let ends = [">", ",", "<", "[]", " |"].iter().any(|end| self.after.starts_with(end));
         one_word && ends && self.is_glued()
     }
 

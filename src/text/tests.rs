@@ -36,28 +36,16 @@ fn ordinary_text_is_unchanged() {
 #[test]
 fn characters_become_visible() {
     for (text, want) in [
-        (
-            "a\r\nb\rc\u{2028}d\u{2029}e\u{85}f\u{b}g\u{c}h",
-            "a\nb\nc\nd\ne\nf\ng\nh",
-        ),
+        ("a\r\nb\rc\u{2028}d\u{2029}e\u{85}f\u{b}g\u{c}h", "a\nb\nc\nd\ne\nf\ng\nh"),
         ("\0\u{7}\u{8}\u{1b}[31m\u{7f}", "␀␇␈␛[31m␡"),
         ("\u{9b}31m\u{9d}", "\u{fffd}31m\u{fffd}"),
         ("a\u{202e}b\u{2066}c", "a[U+202E]b[U+2066]c"),
         ("\u{200b}\u{200b}\u{feff}x", "[U+200B +2]x"),
-        (
-            "\u{e0041}\u{e0042} \u{e0100} \u{61c}",
-            "[U+E0041 +1] [U+E0100] [U+061C]",
-        ),
+        ("\u{e0041}\u{e0042} \u{e0100} \u{61c}", "[U+E0041 +1] [U+E0100] [U+061C]"),
         ("soft\u{ad}hyphen", "softhyphen"),
         ("a\u{200d}b é\u{200c} \u{200d}é\u{200d}", "ab é é"),
-        (
-            "é\u{200d}\u{200d}\u{200d}\u{200d}\u{200d}é",
-            "é\u{200d}\u{200d}\u{200d}é",
-        ),
-        (
-            "a\u{fe0f}b ❤\u{fe0f}\u{fe0e}\u{fe01} 1\u{fe0f}",
-            "ab ❤\u{fe0f} 1",
-        ),
+        ("é\u{200d}\u{200d}\u{200d}\u{200d}\u{200d}é", "é\u{200d}\u{200d}\u{200d}é"),
+        ("a\u{fe0f}b ❤\u{fe0f}\u{fe0e}\u{fe01} 1\u{fe0f}", "ab ❤\u{fe0f} 1"),
     ] {
         assert_eq!(terminal(text), want, "{text:?}");
         assert_eq!(block(text), want, "{text:?}");
@@ -77,42 +65,24 @@ fn tags_get_a_backslash() {
         ("< \\channel><//user>", "<\\ \\channel><\\//user>"),
         ("<\\channel><\\/channel>", "<\\channel><\\/channel>"),
         ("<\u{200d}\\user>", "<\\user>"),
-        (
-            "<antml:invoke name=\"x\"></antml:x>",
-            "<\\antml:invoke name=\"x\"><\\/antml:x>",
-        ),
-        (
-            "a<tool_use> b<tool-result> <my_own>",
-            "a<\\tool_use> b<\\tool-result> <\\my_own>",
-        ),
-        (
-            "<x-y><ns:z></a_b>f</a_b>",
-            "<\\x-y><\\ns:z><\\/a_b>f<\\/a_b>",
-        ),
+        ("<antml:invoke name=\"x\"></antml:x>", "<\\antml:invoke name=\"x\"><\\/antml:x>"),
+        ("a<tool_use> b<tool-result> <my_own>", "a<\\tool_use> b<\\tool-result> <\\my_own>"),
+        ("<x-y><ns:z></a_b>f</a_b>", "<\\x-y><\\ns:z><\\/a_b>f<\\/a_b>"),
         (
             "Vec<user> Vec<User a=1> </User> <User>",
             "Vec<\\user> Vec<\\User a=1> <\\/User> <\\User>",
         ),
-        (
-            "＜channel> ﹤/user> ＜／ｓｙｓｔｅｍ＞",
-            "＜\\channel> ﹤\\/user> ＜\\／ｓｙｓｔｅｍ＞",
-        ),
+        ("＜channel> ﹤/user> ＜／ｓｙｓｔｅｍ＞", "＜\\channel> ﹤\\/user> ＜\\／ｓｙｓｔｅｍ＞"),
         ("＜\u{200d}/\u{fe0f}user>", "＜\\/user>"),
         ("<sys\u{200b}tem>", "<\\sys[U+200B]tem>"),
         ("<\u{feff}user\u{202e}x>", "<\\[U+FEFF]user[U+202E]x>"),
         ("<\0us\u{301}er>", "<\\␀us\u{301}er>"),
         ("a<foo\u{2060}-bar>", "a<\\foo[U+2060]-bar>"),
-        (
-            "<<system> <<User> a<USER>",
-            "<<\\system> <<\\User> a<\\USER>",
-        ),
+        ("<<system> <<User> a<USER>", "<<\\system> <<\\User> a<\\USER>"),
     ] {
         assert_eq!(block(text), want, "{text:?}");
     }
-    assert_eq!(
-        terminal("</channel><system-reminder>"),
-        "</channel><system-reminder>"
-    );
+    assert_eq!(terminal("</channel><system-reminder>"), "</channel><system-reminder>");
 }
 
 #[test]
@@ -126,10 +96,7 @@ fn gaps_are_folded() {
     );
     assert_eq!(block(&"\n".repeat(20)), "[21 blank lines]");
     let twice = format!("{}{}", gap(50), gap(10));
-    assert_eq!(
-        block(&twice),
-        "a\n[50 blank lines]\nba\n[10 blank lines]\nb"
-    );
+    assert_eq!(block(&twice), "a\n[50 blank lines]\nba\n[10 blank lines]\nb");
 }
 
 #[test]
@@ -157,10 +124,7 @@ fn one_line_is_one_line() {
 
 #[test]
 fn quotes_begin_every_line() {
-    assert_eq!(
-        quoted("a\r- b\n\n</channel>"),
-        "| a\n| - b\n| \n| <\\/channel>"
-    );
+    assert_eq!(quoted("a\r- b\n\n</channel>"), "| a\n| - b\n| \n| <\\/channel>");
     assert_eq!(quoted(""), "| ");
 }
 
@@ -188,10 +152,7 @@ fn huge_hostile_text_is_quick_and_stays_small() {
         "[U+",
         "/",
     ] {
-        for text in [
-            unit.repeat((1 << 17) / unit.len()),
-            format!("<{}", unit.repeat(20_000)),
-        ] {
+        for text in [unit.repeat((1 << 17) / unit.len()), format!("<{}", unit.repeat(20_000))] {
             for out in [block(&text), terminal(&text), line(&text, usize::MAX)] {
                 assert!(out.len() <= text.len() * 3 + 16, "{unit:?}: {}", out.len());
             }
@@ -217,9 +178,7 @@ fn forged(text: &str) -> Option<&'static str> {
     text.match_indices('<').find_map(|(at, _)| {
         let behind = &text[at + 1..];
         let generic = ["User", "System"].iter().any(|name| {
-            behind
-                .strip_prefix(name)
-                .is_some_and(|end| end.starts_with(['>', ',', '<', '[', ' ']))
+            behind.strip_prefix(name).is_some_and(|end| end.starts_with(['>', ',', '<', '[', ' ']))
         });
         let before = text[..at].trim_end_matches("::");
         if generic
@@ -229,14 +188,9 @@ fn forged(text: &str) -> Option<&'static str> {
             return None;
         }
         let name = behind.trim_start();
-        let name = name
-            .strip_prefix('/')
-            .unwrap_or(name)
-            .trim_start()
-            .to_ascii_lowercase();
+        let name = name.strip_prefix('/').unwrap_or(name).trim_start().to_ascii_lowercase();
         let end = name.find(|c: char| !c.is_ascii_alphanumeric() && !"-_:".contains(c));
-        TAGS.into_iter()
-            .find(|tag| *tag == &name[..end.unwrap_or(name.len())])
+        TAGS.into_iter().find(|tag| *tag == &name[..end.unwrap_or(name.len())])
     })
 }
 
@@ -253,9 +207,7 @@ fn lone_joiner(text: &str) -> bool {
     let all: Vec<char> = text.chars().collect();
     let soft = |c| matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0e}');
     let edge = all.first().is_some_and(|c| soft(*c)) || all.last().is_some_and(|c| soft(*c));
-    edge && !all
-        .last()
-        .is_some_and(|c| ('\u{fe00}'..='\u{fe0e}').contains(c))
+    edge && !all.last().is_some_and(|c| ('\u{fe00}'..='\u{fe0e}').contains(c))
         || all.windows(2).any(|w| {
             w[0].is_ascii() && soft(w[1])
                 || soft(w[0]) && w[0] > '\u{200b}' && w[0] < '\u{200e}' && w[1].is_ascii()

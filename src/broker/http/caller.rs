@@ -85,7 +85,8 @@ fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
 fn check_token(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     let given = headers.get(AUTHORIZATION).map(lossy).unwrap_or_default();
     let given = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let right = given.is_some_and(|(_, token)| token.trim().as_bytes().ct_eq(shared.token.as_bytes()).into());
+    let right = given
+        .is_some_and(|(_, token)| token.trim().as_bytes().ct_eq(shared.token.as_bytes()).into());
     if right {
         return Ok(());
     }
@@ -147,16 +148,25 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Write<T> {
         let path = request.uri().path().to_owned();
         let key = request.headers().get(header::IDEMPOTENCY_KEY).map(lossy);
         if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 128) {
-            return Err(Refusal::new(ErrorCode::BadRequest, "an idempotency key has 1 to 128 characters"));
+            return Err(Refusal::new(
+                ErrorCode::BadRequest,
+                "an idempotency key has 1 to 128 characters",
+            ));
         }
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|error| match error.status().as_u16() {
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| {
+            match error.status().as_u16() {
                 413 => Refusal::new(ErrorCode::TooLarge, "the body is too large"),
-                _ => Refusal::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}")),
-            })?;
-        let body = serde_json::from_slice(&bytes)
-            .map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("the body is not what this route takes: {error}")))?;
+                _ => {
+                    Refusal::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}"))
+                }
+            }
+        })?;
+        let body = serde_json::from_slice(&bytes).map_err(|error| {
+            Refusal::new(
+                ErrorCode::BadRequest,
+                format!("the body is not what this route takes: {error}"),
+            )
+        })?;
         let key = key.map(|key| Key::new(&key, &[path.as_bytes(), &bytes]));
         Ok(Self { body, key })
     }

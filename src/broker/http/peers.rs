@@ -36,7 +36,10 @@ fn check_descent(transport: Transport, request: &Register) -> Result<(), ApiErro
     }
     Err(ApiError::new(
         ErrorCode::Forbidden,
-        format!("process {caller} is no descendant of process {}, whose session it claims", client.pid),
+        format!(
+            "process {caller} is no descendant of process {}, whose session it claims",
+            client.pid
+        ),
     ))
 }
 

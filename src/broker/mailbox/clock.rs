@@ -36,8 +36,9 @@ impl Clock {
         let now = Timestamp::now();
         self.follow(db, now.millis() - boot_millis())?;
         expire(db, now)?;
-        db.prepare_cached("DELETE FROM answers WHERE answered_at < ?1")?
-            .execute([now.millis() - i64::try_from(KEEP_ANSWERS.as_millis()).unwrap_or(i64::MAX)])?;
+        db.prepare_cached("DELETE FROM answers WHERE answered_at < ?1")?.execute([
+            now.millis() - i64::try_from(KEEP_ANSWERS.as_millis()).unwrap_or(i64::MAX)
+        ])?;
         self.looked = Some(Instant::now());
         Ok(())
     }
@@ -97,7 +98,9 @@ fn boot_millis() -> i64 {
 /// Ends the offers of messages whose time ran out. The text stays.
 fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     let due: Option<i64> = db
-        .prepare_cached("SELECT min(expires_at) FROM messages WHERE state IN ('queued', 'offered')")?
+        .prepare_cached(
+            "SELECT min(expires_at) FROM messages WHERE state IN ('queued', 'offered')",
+        )?
         .query_row([], |row| row.get(0))?;
     if due.is_some_and(|due| due <= now.millis()) {
         db.execute(

@@ -134,14 +134,17 @@ impl Identity {
     pub fn resolve(&self, db: &Connection) -> Result<Caller, Fault> {
         match self {
             Self::Owner => {
-                let peer: String =
-                    db.prepare_cached("SELECT id FROM peers WHERE kind = 'cli'")?.query_row([], |row| row.get(0))?;
+                let peer: String = db
+                    .prepare_cached("SELECT id FROM peers WHERE kind = 'cli'")?
+                    .query_row([], |row| row.get(0))?;
                 Ok(Caller { peer: PeerId::from_text(peer), instance: None })
             }
             Self::Session(secret) => {
                 let found = db
                     .prepare_cached("SELECT peer, instance FROM receivers WHERE secret = ?1")?
-                    .query_row([secret], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+                    .query_row([secret], |row| {
+                        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+                    });
                 match found {
                     Ok((peer, instance)) => Ok(Caller {
                         peer: PeerId::from_text(peer),

@@ -11,8 +11,8 @@ use rusqlite::params;
 use tokio::sync::mpsc;
 
 use super::{Caller, Tx};
-use crate::broker::registry;
 use crate::broker::presence::WINDOW;
+use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::messages::MessageState;

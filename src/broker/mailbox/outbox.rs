@@ -48,7 +48,8 @@ impl Outbox {
 
     /// How many wait for this instance, and the last of them.
     pub fn pending(&self, instance: &InstanceId, generation: u64) -> (usize, i64) {
-        let mine = self.pushes.iter().filter(|p| p.instance == *instance && p.generation == generation);
+        let mine =
+            self.pushes.iter().filter(|p| p.instance == *instance && p.generation == generation);
         mine.fold((0, 0), |(count, last), push| (count + 1, last.max(push.seq)))
     }
 

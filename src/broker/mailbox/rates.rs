@@ -39,8 +39,10 @@ impl Rates {
         if self.pairs.len() > MAX_PAIRS {
             self.pairs.retain(|_, bucket| refilled(bucket) < burst);
         }
-        let bucket =
-            self.pairs.entry((from.clone(), to.clone())).or_insert(Bucket { tokens: burst, at: now });
+        let bucket = self
+            .pairs
+            .entry((from.clone(), to.clone()))
+            .or_insert(Bucket { tokens: burst, at: now });
         bucket.tokens = refilled(bucket);
         bucket.at = now;
         if bucket.tokens >= 1.0 {

@@ -21,7 +21,10 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
     let found = registry::resolve(tx, &request.to)?;
     let to = found.peer;
     if to.id == caller.peer {
-        let error = ApiError::new(ErrorCode::BadRequest, "that is yourself: a message goes to another peer");
+        let error = ApiError::new(
+            ErrorCode::BadRequest,
+            "that is yourself: a message goes to another peer",
+        );
         return Err(error.into());
     }
     if to.kind == PeerKind::History {
@@ -74,7 +77,9 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
 
 fn check_text(tx: &Tx<'_>, text: &str) -> Result<(), ApiError> {
     if text.trim().is_empty() {
-        return Err(ApiError::new(ErrorCode::BadRequest, "the message is empty").hint("Send some text."));
+        return Err(
+            ApiError::new(ErrorCode::BadRequest, "the message is empty").hint("Send some text.")
+        );
     }
     let limit = tx.companion.limits.max_message_bytes;
     if limit > 0 && text.len() > limit as usize {
@@ -98,17 +103,23 @@ fn check_reply(tx: &Tx<'_>, caller: &Caller, id: &MessageId) -> Result<(), Fault
     if recipient.as_deref() == Some(caller.peer.as_str()) {
         return Ok(());
     }
-    Err(ApiError::new(ErrorCode::NotFound, format!("no message {id} was sent to you, so nothing can answer it"))
-        .hint("Give the message_id of the message that you answer, or leave reply_to out.")
-        .into())
+    Err(ApiError::new(
+        ErrorCode::NotFound,
+        format!("no message {id} was sent to you, so nothing can answer it"),
+    )
+    .hint("Give the message_id of the message that you answer, or leave reply_to out.")
+    .into())
 }
 
 fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> {
     let max = u64::from(tx.companion.limits.max_unread);
     if max > 0 && unread(tx, to)? >= max {
-        return Err(ApiError::new(ErrorCode::MailboxFull, format!("{to} has {max} unread messages already"))
-            .hint("Wait until it reads them, or raise the limit max_unread (CLAUDE_PEERS_MAX_UNREAD).")
-            .into());
+        return Err(ApiError::new(
+            ErrorCode::MailboxFull,
+            format!("{to} has {max} unread messages already"),
+        )
+        .hint("Wait until it reads them, or raise the limit max_unread (CLAUDE_PEERS_MAX_UNREAD).")
+        .into());
     }
     // The last check: a message that is refused for another reason costs no allowance.
     tx.companion.rates.take(from, to, Instant::now()).map_err(|seconds| {
@@ -138,7 +149,9 @@ fn note_reply(tx: &mut Tx<'_>, caller: &Caller, original: &MessageId) -> Result<
                     count(*) FILTER (WHERE o.via <> 'channel' OR o.receiver <> ?2) > 0
              FROM offers o JOIN messages m ON m.seq = o.message WHERE m.id = ?1",
         )?
-        .query_row(params![original.as_str(), instance.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row(params![original.as_str(), instance.as_str()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
     if pushed && !other {
         tx.db
             .prepare_cached("UPDATE receivers SET channel = 'proven' WHERE instance = ?1")?

@@ -6,10 +6,8 @@ use rusqlite::{Row, params};
 
 use super::super::mailbox::{Caller, Tx, waiting};
 use super::super::store::Fault;
-use crate::protocol::peers::{
-    Channel, ListPeers, Peer, PeerKind, PeerList, Reachability, Scope,
-};
 use crate::protocol::error::Candidate;
+use crate::protocol::peers::{Channel, ListPeers, Peer, PeerKind, PeerList, Reachability, Scope};
 use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp};
 
 /// How long an ended session without mail keeps its automatic name.
@@ -20,7 +18,8 @@ pub fn grace_is_over(seen_at: i64, now: Timestamp) -> bool {
     now.since(Timestamp::from_millis(seen_at)) > GRACE
 }
 
-const COLUMNS: &str = "id, name, kind, seen_at, summary, cwd, repo, client_name, client_version, one_shot,
+const COLUMNS: &str =
+    "id, name, kind, seen_at, summary, cwd, repo, client_name, client_version, one_shot,
     unread, directory, name_source";
 
 /// A row of the directory, before it is known whether it is live.
@@ -242,7 +241,9 @@ fn ambiguous(word: &str, fitting: Vec<Peer>) -> ApiError {
 /// If the database fails.
 pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
     let live = tx.companion.presence.lock().live_peers() as u64;
-    let backlog: i64 =
-        tx.db.prepare_cached("SELECT coalesce(sum(unread), 0) FROM peers")?.query_row(params![], |row| row.get(0))?;
+    let backlog: i64 = tx
+        .db
+        .prepare_cached("SELECT coalesce(sum(unread), 0) FROM peers")?
+        .query_row(params![], |row| row.get(0))?;
     Ok((live, u64::try_from(backlog).unwrap_or(0)))
 }

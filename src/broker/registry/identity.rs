@@ -80,7 +80,8 @@ fn known_instance(tx: &Tx<'_>, request: &Register) -> Result<Option<PeerId>, Fau
         .optional()?;
     match known {
         Some((_, secret)) if secret != request.secret => {
-            Err(ApiError::new(ErrorCode::Forbidden, "this instance registered with another secret").into())
+            Err(ApiError::new(ErrorCode::Forbidden, "this instance registered with another secret")
+                .into())
         }
         Some((peer, _)) => Ok(Some(PeerId::from_text(peer))),
         None => Ok(None),
@@ -145,7 +146,9 @@ fn find_process(tx: &Tx<'_>, client: &Process, cwd: &str) -> Result<Found, Fault
             .optional()?;
         match known.map(PeerId::from_text) {
             None => return Ok(Found::Nobody { key }),
-            Some(id) if !tx.companion.presence.lock().is_claimed(&id) => return Ok(Found::Peer(id)),
+            Some(id) if !tx.companion.presence.lock().is_claimed(&id) => {
+                return Ok(Found::Peer(id));
+            }
             Some(_) => {}
         }
     }
@@ -188,7 +191,9 @@ fn create(tx: &Tx<'_>, request: &Register, key: Option<&str>) -> Result<PeerId, 
     };
     let kind = if request.session.is_some() { "session" } else { "client" };
     tx.db
-        .prepare_cached("INSERT INTO peers (id, kind, created_at, seen_at) VALUES (?1, ?2, ?3, ?3)")?
+        .prepare_cached(
+            "INSERT INTO peers (id, kind, created_at, seen_at) VALUES (?1, ?2, ?3, ?3)",
+        )?
         .execute(params![id.as_str(), kind, tx.now.millis()])?;
     if let Some(key) = key {
         bind(tx, key, &id)?;

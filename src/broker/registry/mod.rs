@@ -62,9 +62,11 @@ pub struct Sender {
 /// If the database fails.
 pub fn sender(tx: &Tx<'_>, caller: &Caller, from_session: Option<&str>) -> Result<Sender, Fault> {
     let one = |id: &str| {
-        tx.db.prepare_cached("SELECT name, summary, cwd FROM peers WHERE id = ?1")?.query_row([id], |row| {
-            Ok(Sender { name: row.get(0)?, summary: row.get(1)?, cwd: row.get(2)? })
-        })
+        tx.db
+            .prepare_cached("SELECT name, summary, cwd FROM peers WHERE id = ?1")?
+            .query_row([id], |row| {
+                Ok(Sender { name: row.get(0)?, summary: row.get(1)?, cwd: row.get(2)? })
+            })
     };
     let me = one(caller.peer.as_str())?;
     let Some(session) = from_session.filter(|_| caller.instance.is_none()) else { return Ok(me) };
@@ -85,7 +87,11 @@ pub fn sender(tx: &Tx<'_>, caller: &Caller, from_session: Option<&str>) -> Resul
 /// # Errors
 ///
 /// If the summary is too long, or the name is not valid or taken.
-pub fn set_profile(tx: &mut Tx<'_>, caller: &Caller, request: &SetProfile) -> Result<ProfileSet, Fault> {
+pub fn set_profile(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    request: &SetProfile,
+) -> Result<ProfileSet, Fault> {
     let mut changed = true;
     if let Some(summary) = &request.summary {
         changed = set_summary(tx, caller, summary, request.automatic)?;
@@ -96,7 +102,12 @@ pub fn set_profile(tx: &mut Tx<'_>, caller: &Caller, request: &SetProfile) -> Re
     Ok(ProfileSet { peer: peer(tx, &caller.peer)?, changed })
 }
 
-fn set_summary(tx: &Tx<'_>, caller: &Caller, summary: &str, automatic: bool) -> Result<bool, Fault> {
+fn set_summary(
+    tx: &Tx<'_>,
+    caller: &Caller,
+    summary: &str,
+    automatic: bool,
+) -> Result<bool, Fault> {
     let limit = tx.companion.limits.max_summary_chars as usize;
     let length = summary.chars().count();
     if limit > 0 && length > limit {

@@ -70,7 +70,9 @@ pub fn settle(
             return Ok(());
         } else {
             let name = numbered(tx, id, &wanted, "environment")?;
-            notes.push(format!("The name {wanted} belongs to another live session; you are {name}."));
+            notes.push(format!(
+                "The name {wanted} belongs to another live session; you are {name}."
+            ));
             return Ok(());
         }
     }
@@ -87,7 +89,10 @@ pub fn settle(
 /// The repository's name, else the directory's.
 fn automatic(request: &Register) -> String {
     let last = |path: &str| {
-        Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        Path::new(path)
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
     };
     match &request.repo {
         // The common directory is `NAME/.git`, or `NAME.git` where it is bare.

@@ -19,7 +19,11 @@ use crate::protocol::{MessageId, PeerId, Timestamp};
 pub fn is_legacy(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(!has_table(connection, "meta")?
         && has_columns(connection, "peers", &["id", "pid", "cwd", "summary", "last_seen"])?
-        && has_columns(connection, "messages", &["id", "from_id", "to_id", "text", "sent_at", "delivered"])?)
+        && has_columns(
+            connection,
+            "messages",
+            &["id", "from_id", "to_id", "text", "sent_at", "delivered"],
+        )?)
 }
 
 fn has_columns(connection: &Connection, table: &str, columns: &[&str]) -> rusqlite::Result<bool> {
@@ -51,13 +55,16 @@ fn answers_like_legacy(port: u16) -> bool {
         let mut stream = TcpStream::connect_timeout(&address, limit)?;
         stream.set_read_timeout(Some(limit))?;
         stream.set_write_timeout(Some(limit))?;
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        stream
+            .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut answer = Vec::new();
         stream.take(64 * 1024).read_to_end(&mut answer)?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     };
     ask().is_ok_and(|answer| {
-        answer.contains("\"status\"") && answer.contains("\"peers\"") && !answer.contains("\"protocol\"")
+        answer.contains("\"status\"")
+            && answer.contains("\"peers\"")
+            && !answer.contains("\"protocol\"")
     })
 }
 
@@ -71,7 +78,9 @@ fn process_with_open(path: &Path) -> Option<u32> {
         .filter(|pid| *pid != std::process::id())
         .find(|pid| {
             std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|files| {
-                files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|f| f == wanted))
+                files
+                    .flatten()
+                    .any(|file| std::fs::read_link(file.path()).is_ok_and(|f| f == wanted))
             })
         })
 }
@@ -81,9 +90,8 @@ pub fn copy_aside(connection: &Connection, path: &Path) -> rusqlite::Result<Path
     let stamp = Timestamp::now().to_string().replace(':', "-");
     let copy = crate::files::beside(path, &format!(".typescript-{stamp}"));
     // Made first, so that it is never readable by others.
-    crate::files::write_private(&copy, "").map_err(|error| {
-        rusqlite::Error::ToSqlConversionFailure(Box::new(error))
-    })?;
+    crate::files::write_private(&copy, "")
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     connection.backup("main", &copy, None::<fn(rusqlite::backup::Progress)>)?;
     Ok(copy)
 }
@@ -132,7 +140,14 @@ pub fn import(transaction: &Connection) -> rusqlite::Result<()> {
         transaction.execute(
             "INSERT INTO messages (id, sender, recipient, text, sent_at, expires_at, state)
              VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
-            (MessageId::generate().as_str(), from, to, text.unwrap_or_default(), sent_at.millis(), state),
+            (
+                MessageId::generate().as_str(),
+                from,
+                to,
+                text.unwrap_or_default(),
+                sent_at.millis(),
+                state,
+            ),
         )?;
     }
     drop(rows);
@@ -140,7 +155,13 @@ pub fn import(transaction: &Connection) -> rusqlite::Result<()> {
     transaction.execute_batch("DROP TABLE legacy_messages; DROP TABLE legacy_peers;")
 }
 
-fn add_peer(db: &Connection, id: &str, cwd: &str, summary: &str, seen: Timestamp) -> rusqlite::Result<()> {
+fn add_peer(
+    db: &Connection,
+    id: &str,
+    cwd: &str,
+    summary: &str,
+    seen: Timestamp,
+) -> rusqlite::Result<()> {
     db.execute(
         "INSERT INTO peers (id, kind, cwd, summary, created_at, seen_at)
          VALUES (?1, 'history', ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING",
@@ -151,7 +172,12 @@ fn add_peer(db: &Connection, id: &str, cwd: &str, summary: &str, seen: Timestamp
 
 /// The peer that an old message names; the old broker deleted the rows of dead peers, so it may
 /// have to be made up from its id.
-fn party(db: &Connection, id: Option<String>, cli: &str, at: Timestamp) -> rusqlite::Result<String> {
+fn party(
+    db: &Connection,
+    id: Option<String>,
+    cli: &str,
+    at: Timestamp,
+) -> rusqlite::Result<String> {
     let id = match id {
         Some(id) if id == "cli" => return Ok(cli.to_owned()),
         Some(id) if !id.is_empty() => id,

@@ -86,9 +86,13 @@ pub enum OpenError {
     NoDirectory(PathBuf),
     #[error("the database {path} is in use by another broker{holder}")]
     InUse { path: PathBuf, holder: String },
-    #[error("the database {path} was written by a newer claude-peers (schema {found}, this one knows {known})")]
+    #[error(
+        "the database {path} was written by a newer claude-peers (schema {found}, this one knows {known})"
+    )]
     Newer { path: PathBuf, found: i64, known: i64 },
-    #[error("the database {path} belongs to the TypeScript claude-peers, whose broker still runs{holder}")]
+    #[error(
+        "the database {path} belongs to the TypeScript claude-peers, whose broker still runs{holder}"
+    )]
     LegacyRuns { path: PathBuf, holder: String },
     #[error("the database {path} holds tables of another program")]
     Foreign { path: PathBuf },
@@ -159,11 +163,7 @@ impl<C: Companion> Store<C> {
     /// # Errors
     ///
     /// If the database cannot serve. A damaged one can: it is moved aside.
-    pub fn open(
-        path: &Path,
-        legacy_port: u16,
-        companion: C,
-    ) -> Result<(Self, Opened), OpenError> {
+    pub fn open(path: &Path, legacy_port: u16, companion: C) -> Result<(Self, Opened), OpenError> {
         let (lock, connection, opened) = schema::open(path, legacy_port)?;
         let (commands, receiver) = mpsc::unbounded_channel();
         let thread = writer::Writer { path: path.to_owned(), connection, companion, _lock: lock };

@@ -91,8 +91,7 @@ fn check_owner(path: &Path) -> Result<(), OpenError> {
 /// Opens and checks; an error that [`is_damage`] means that the file must give way.
 fn try_open(path: &Path) -> rusqlite::Result<Connection> {
     // Created by us, because SQLite would create it by the umask.
-    let created =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop);
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop);
     if let Err(error) = created
         && error.kind() != io::ErrorKind::AlreadyExists
     {

@@ -169,9 +169,8 @@ impl<C: Companion> Writer<C> {
         if let Err((_, error)) = damaged.close() {
             tracing::warn!(event = "storage", "closing the damaged database: {error}");
         }
-        let fresh = damage::move_aside(&self.path)
-            .map_err(|error| error.to_string())
-            .and_then(|moved| {
+        let fresh =
+            damage::move_aside(&self.path).map_err(|error| error.to_string()).and_then(|moved| {
                 let fresh = schema::create(&self.path).map_err(|error| error.to_string())?;
                 Ok((moved, fresh))
             });

@@ -79,14 +79,18 @@ async fn story(environment: &Environment, out: &mut Out) -> Result<(), Failure> 
     quote(out, text_of(&list))?;
     out.flush()?;
 
-    let question = "GET /orders now returns a cursor instead of a page number. Does checkout depend on pages?";
+    let question =
+        "GET /orders now returns a cursor instead of a page number. Does checkout depend on pages?";
     let sent_at = Instant::now();
     let sent = backend.call("send_message", json!({ "to_id": to, "message": question })).await?;
     let push = frontend.next_push(STEP).await?;
     let latency = push.at.duration_since(sent_at);
     let id = string_at(&sent, "/structuredContent/id")?;
     expect(push.params["content"] == question, "frontend was pushed another text")?;
-    expect(push.params["meta"]["message_id"] == id.as_str(), "frontend was pushed another message")?;
+    expect(
+        push.params["meta"]["message_id"] == id.as_str(),
+        "frontend was pushed another message",
+    )?;
     out.line(format!("4. backend sends {id} to frontend:"))?;
     quote(out, text_of(&sent))?;
     out.line(format!("   frontend received, {} after the call:", millis(latency)))?;
@@ -103,22 +107,37 @@ async fn story(environment: &Environment, out: &mut Out) -> Result<(), Failure> 
     let latency = push.at.duration_since(sent_at);
     let reply_id = string_at(&reply, "/structuredContent/id")?;
     expect(push.params["content"] == answer, "backend was pushed another text")?;
-    expect(push.params["meta"]["reply_to"] == id.as_str(), "the reply does not name what it answers")?;
-    out.line(format!("5. frontend answers with {reply_id}; backend received, {} after the call:", millis(latency)))?;
+    expect(
+        push.params["meta"]["reply_to"] == id.as_str(),
+        "the reply does not name what it answers",
+    )?;
+    out.line(format!(
+        "5. frontend answers with {reply_id}; backend received, {} after the call:",
+        millis(latency)
+    ))?;
     quote(out, &push.as_tag())?;
     out.line("   The answer is evidence that the question was read:")?;
-    state(&client, &id, |m| m.state == MessageState::Read && m.read_via == Some(Via::Reply), out).await?;
+    state(&client, &id, |m| m.state == MessageState::Read && m.read_via == Some(Via::Reply), out)
+        .await?;
 
     let checked = backend.call("check_messages", json!({})).await?;
     expect(text_of(&checked).contains(answer), "check_messages does not show the answer")?;
     out.line("6. backend calls check_messages:")?;
     quote(out, text_of(&checked))?;
-    state(&client, &reply_id, |m| m.state == MessageState::Read && m.read_via == Some(Via::Tool), out).await?;
+    state(
+        &client,
+        &reply_id,
+        |m| m.state == MessageState::Read && m.read_via == Some(Via::Tool),
+        out,
+    )
+    .await?;
 
     backend.end().await?;
     frontend.end().await?;
     client.shutdown().await?;
-    let status = tokio::time::timeout(STEP, broker.wait()).await.map_err(|_| Failure::new("the broker does not end"))??;
+    let status = tokio::time::timeout(STEP, broker.wait())
+        .await
+        .map_err(|_| Failure::new("the broker does not end"))??;
     expect(status.success(), "the broker did not end in order")?;
     out.line("7. Sessions and broker have ended.\n\nAll of it happened.")?;
     Ok(())
@@ -128,7 +147,13 @@ fn start_broker(environment: &Environment) -> Result<Child, Failure> {
     let log = std::fs::File::create(environment.root().join("broker.log"))?;
     let mut command = Command::new(std::env::current_exe()?);
     environment.apply(&mut command);
-    Ok(command.arg("broker").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn()?)
+    Ok(command
+        .arg("broker")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()?)
 }
 
 async fn wait_for_broker(client: &Client, broker: &mut Child) -> Result<(), Failure> {
@@ -180,19 +205,36 @@ fn quote(out: &mut Out, text: &str) -> Result<(), Failure> {
 }
 
 /// Waits until the message stands as it should, and prints where it stands.
-async fn state(client: &Client, id: &str, holds: impl Fn(&Message) -> bool, out: &mut Out) -> Result<(), Failure> {
-    let request = ListMessages { id: Some(crate::protocol::MessageId::from_text(id)), ..ListMessages::default() };
+async fn state(
+    client: &Client,
+    id: &str,
+    holds: impl Fn(&Message) -> bool,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let request = ListMessages {
+        id: Some(crate::protocol::MessageId::from_text(id)),
+        ..ListMessages::default()
+    };
     let since = Instant::now();
     loop {
         let list = client.messages(&request).await?;
-        let Some(message) = list.messages.first() else { return Err(Failure::new(format!("message {id} is gone"))) };
-        let via = message.read_via.or(message.offered_via).map(|via| format!(" by {via}")).unwrap_or_default();
+        let Some(message) = list.messages.first() else {
+            return Err(Failure::new(format!("message {id} is gone")));
+        };
+        let via = message
+            .read_via
+            .or(message.offered_via)
+            .map(|via| format!(" by {via}"))
+            .unwrap_or_default();
         if holds(message) {
             out.line(format!("   {id} is {}{via}.", message.state))?;
             return Ok(out.flush()?);
         }
         if since.elapsed() > STEP {
-            return Err(Failure::new(format!("message {id} is {}{via} and stays so", message.state)));
+            return Err(Failure::new(format!(
+                "message {id} is {}{via} and stays so",
+                message.state
+            )));
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

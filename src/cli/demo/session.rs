@@ -109,8 +109,14 @@ impl Session {
             return Err(Failure::new("the session has no standard input or output"));
         };
         let output = BufReader::new(output).lines();
-        let mut session =
-            Self { child, input, output, pushes: VecDeque::new(), next_id: 0, started_after: Duration::ZERO };
+        let mut session = Self {
+            child,
+            input,
+            output,
+            pushes: VecDeque::new(),
+            next_id: 0,
+            started_after: Duration::ZERO,
+        };
         session
             .request(
                 "initialize",
@@ -137,7 +143,8 @@ impl Session {
     async fn request(&mut self, method: &str, params: Value) -> Result<Value, Failure> {
         let id = self.next_id;
         self.next_id += 1;
-        self.write(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await?;
+        self.write(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
+            .await?;
         let wait = async {
             loop {
                 let message = self.read().await?;
@@ -157,7 +164,11 @@ impl Session {
 
     /// The next line; a push is put aside, too.
     async fn read(&mut self) -> Result<Value, Failure> {
-        let line = self.output.next_line().await?.ok_or_else(|| Failure::new("the session ended early"))?;
+        let line = self
+            .output
+            .next_line()
+            .await?
+            .ok_or_else(|| Failure::new("the session ended early"))?;
         let at = Instant::now();
         let message: Value = serde_json::from_str(&line)?;
         if message["method"] == "notifications/claude/channel" {
@@ -168,7 +179,8 @@ impl Session {
 
     /// Calls a tool; its result, which must not be an error.
     pub async fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, Failure> {
-        let result = self.request("tools/call", json!({ "name": tool, "arguments": arguments })).await?;
+        let result =
+            self.request("tools/call", json!({ "name": tool, "arguments": arguments })).await?;
         if result["isError"] == true {
             return Err(Failure::new(format!("{tool} failed: {}", result["content"][0]["text"])));
         }

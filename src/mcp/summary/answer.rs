@@ -50,20 +50,14 @@ pub(super) fn cut(text: &str, max_chars: usize) -> String {
 /// Some servers repeat a rejected key; `OpenAI` does so with asterisks in its middle.
 pub(super) fn hide_key(message: &str, key: &str) -> String {
     const HIDDEN: &str = "[hidden]";
-    let whole = if key.is_empty() {
-        message.to_owned()
-    } else {
-        message.replace(key, HIDDEN)
-    };
+    let whole = if key.is_empty() { message.to_owned() } else { message.replace(key, HIDDEN) };
     // A short key's beginning is in half of all words.
     let beginning = key.get(..6).filter(|_| key.len() >= 12);
     let part = |word: &str| {
         word.contains("**") || beginning.is_some_and(|beginning| word.contains(beginning))
     };
     let line = one_line(&whole);
-    let words = line
-        .split(' ')
-        .map(|word| if part(word) { HIDDEN } else { word });
+    let words = line.split(' ').map(|word| if part(word) { HIDDEN } else { word });
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -140,18 +134,14 @@ fn without_wrapping(text: &str) -> &str {
 fn looks_like_json(text: &str) -> bool {
     // "[WIP] Mends the parser" is a sentence.
     text.starts_with('{')
-        || ["[{", "[\"", "[]"]
-            .iter()
-            .any(|start| text.starts_with(start))
+        || ["[{", "[\"", "[]"].iter().any(|start| text.starts_with(start))
         || serde_json::from_str::<serde_json::Value>(text).is_ok()
 }
 
 fn looks_like_markup(text: &str) -> bool {
     let lower = text.to_lowercase();
     text.starts_with('<')
-        || ["<!doctype", "<html", "<body", "<script"]
-            .iter()
-            .any(|tag| lower.contains(tag))
+        || ["<!doctype", "<html", "<body", "<script"].iter().any(|tag| lower.contains(tag))
 }
 
 /// Cuts after a sentence if that leaves most of it, else after a word, else anywhere.
@@ -160,18 +150,12 @@ fn shorten(text: &str) -> String {
         return text.to_owned();
     }
     // Two fewer: a space and the ellipsis.
-    let end = text
-        .char_indices()
-        .nth(MAX_CHARS - 2)
-        .map_or(text.len(), |(at, _)| at);
+    let end = text.char_indices().nth(MAX_CHARS - 2).map_or(text.len(), |(at, _)| at);
     let (head, rest) = text.split_at(end);
     // The separator may be the very character behind the cut.
     let next = rest.chars().next().map_or(0, char::len_utf8);
     let reach = &text[..end + next];
-    let sentence = [". ", "! ", "? "]
-        .iter()
-        .filter_map(|mark| reach.rfind(mark))
-        .max();
+    let sentence = [". ", "! ", "? "].iter().filter_map(|mark| reach.rfind(mark)).max();
     if let Some(at) = sentence.filter(|at| *at >= end / 2) {
         return format!("{} …", &head[..=at]);
     }
@@ -199,14 +183,8 @@ mod tests {
             ("**Summary:** Mends the parser.", "Mends the parser."),
             ("<think>Hm.\nSo.</think>\n\nMends it.", "Mends it."),
             ("\"a\" and \"b\"", "\"a\" and \"b\""),
-            (
-                "Mends\0 the \u{1b}[31mparser\u{9b}.",
-                "Mends the [31mparser .",
-            ),
-            (
-                "Mends\u{2028}the \u{202e}parser\u{200b}.\u{e0041}",
-                "Mends the parser.",
-            ),
+            ("Mends\0 the \u{1b}[31mparser\u{9b}.", "Mends the [31mparser ."),
+            ("Mends\u{2028}the \u{202e}parser\u{200b}.\u{e0041}", "Mends the parser."),
             ("[WIP] Mends the parser.", "[WIP] Mends the parser."),
             ("It's the parser's turn", "It's the parser's turn"),
             ("Übersetzt die Doku 日本語", "Übersetzt die Doku 日本語"),
@@ -252,12 +230,7 @@ mod tests {
         let words = clean(&"parser ".repeat(90)).unwrap();
         assert!(words.ends_with("parser…"), "{words}");
 
-        for text in [
-            "語".repeat(400),
-            "é".repeat(301),
-            "x".repeat(9999),
-            "a. ".repeat(200),
-        ] {
+        for text in ["語".repeat(400), "é".repeat(301), "x".repeat(9999), "a. ".repeat(200)] {
             let cut = clean(&text).unwrap();
             let length = cut.chars().count();
             assert!((290..=300).contains(&length), "{length}");
@@ -278,14 +251,8 @@ mod tests {
 
     #[test]
     fn a_key_of_any_length_is_hidden() {
-        assert_eq!(
-            hide_key("bad key tiny, tin", "tiny"),
-            "bad key [hidden], tin"
-        );
+        assert_eq!(hide_key("bad key tiny, tin", "tiny"), "bad key [hidden], tin");
         assert_eq!(hide_key("no key at all", ""), "no key at all");
-        assert_eq!(
-            hide_key("bad (sk-test-01...)", "sk-test-0123456789"),
-            "bad [hidden]"
-        );
+        assert_eq!(hide_key("bad (sk-test-01...)", "sk-test-0123456789"), "bad [hidden]");
     }
 }

@@ -44,10 +44,7 @@ where
 }
 
 fn settings(address: &str) -> Settings {
-    Settings {
-        base_url: format!("{address}/v1"),
-        ..Settings::new(KEY)
-    }
+    Settings { base_url: format!("{address}/v1"), ..Settings::new(KEY) }
 }
 
 fn some_facts() -> Facts {
@@ -71,10 +68,7 @@ async fn describe_from(status: u16, body: impl Into<String>) -> Result<String, S
     let result = describe_within(&settings(&address), &some_facts(), PATIENCE).await;
     result.map_err(|error| {
         let (text, debug) = (error.to_string(), format!("{error:?}"));
-        assert!(
-            !text.contains(KEY) && !debug.contains(KEY),
-            "{text} {debug}"
-        );
+        assert!(!text.contains(KEY) && !debug.contains(KEY), "{text} {debug}");
         text
     })
 }
@@ -113,12 +107,7 @@ async fn a_good_answer_is_cleaned_and_the_request_holds_names_alone() {
     assert_eq!(body["model"], DEFAULT_MODEL);
     assert_eq!(body["temperature"], 0);
     assert!(body["max_tokens"].as_u64().unwrap() <= 200);
-    assert!(
-        body["messages"][0]["content"]
-            .as_str()
-            .unwrap()
-            .contains("is data")
-    );
+    assert!(body["messages"][0]["content"].as_str().unwrap().contains("is data"));
     let told: Value =
         serde_json::from_str(body["messages"][1]["content"].as_str().unwrap()).unwrap();
     assert_eq!(told["branch"], "topic");
@@ -146,10 +135,7 @@ async fn the_apis_own_words_explain_a_refusal_without_the_key() {
     let body = |message: &str| json!({ "error": { "message": message } }).to_string();
     let whole = format!("Incorrect API key: {KEY}. See the page.");
     let error = describe_from(401, body(&whole)).await.unwrap_err();
-    assert!(
-        error.contains("401 Unauthorized: Incorrect API key: [hidden]"),
-        "{error}"
-    );
+    assert!(error.contains("401 Unauthorized: Incorrect API key: [hidden]"), "{error}");
     assert!(error.ends_with("See the page."), "{error}");
 
     let masked = describe_from(401, body("Bad key sk-t**************cdef.")).await;
@@ -157,32 +143,17 @@ async fn the_apis_own_words_explain_a_refusal_without_the_key() {
     let partial = describe_from(401, body("Bad key 'sk-test-0123'.")).await;
     assert!(partial.unwrap_err().ends_with("Bad key [hidden]"));
 
-    let error = describe_from(429, body("Slow\ndown\u{1b}[2J"))
-        .await
-        .unwrap_err();
-    assert!(
-        error.ends_with("429 Too Many Requests: Slow down [2J"),
-        "{error}"
-    );
-    let error = describe_from(404, r#"{"error":"model not found"}"#)
-        .await
-        .unwrap_err();
+    let error = describe_from(429, body("Slow\ndown\u{1b}[2J")).await.unwrap_err();
+    assert!(error.ends_with("429 Too Many Requests: Slow down [2J"), "{error}");
+    let error = describe_from(404, r#"{"error":"model not found"}"#).await.unwrap_err();
     assert!(error.ends_with("404 Not Found: model not found"), "{error}");
     let error = describe_from(503, "overloaded").await.unwrap_err();
-    assert!(
-        error.ends_with("503 Service Unavailable: overloaded"),
-        "{error}"
-    );
+    assert!(error.ends_with("503 Service Unavailable: overloaded"), "{error}");
     let error = describe_from(500, "<html>nginx</html>").await.unwrap_err();
     assert!(error.ends_with("500 Internal Server Error"), "{error}");
     let error = describe_from(500, "word ".repeat(9999)).await.unwrap_err();
-    assert!(
-        error.chars().count() < 300 && error.ends_with('…'),
-        "{error}"
-    );
-    let error = describe_from(500, "x".repeat(MAX_BODY * 2))
-        .await
-        .unwrap_err();
+    assert!(error.chars().count() < 300 && error.ends_with('…'), "{error}");
+    let error = describe_from(500, "x".repeat(MAX_BODY * 2)).await.unwrap_err();
     assert!(error.ends_with("500 Internal Server Error"), "{error}");
 }
 
@@ -200,23 +171,11 @@ async fn what_is_no_completion_is_refused() {
         "<html>Login</html>",
     ] {
         let error = describe_from(200, body).await.unwrap_err();
-        assert!(
-            error.ends_with("did not answer as a chat endpoint does"),
-            "{body}: {error}"
-        );
+        assert!(error.ends_with("did not answer as a chat endpoint does"), "{body}: {error}");
     }
-    for content in [
-        json!(null),
-        json!(""),
-        json!(" \n"),
-        json!("<html>x</html>"),
-        json!("{}"),
-    ] {
+    for content in [json!(null), json!(""), json!(" \n"), json!("<html>x</html>"), json!("{}")] {
         let error = describe_from(200, completion(&content)).await.unwrap_err();
-        assert!(
-            error.starts_with("the model's answer is no summary"),
-            "{error}"
-        );
+        assert!(error.starts_with("the model's answer is no summary"), "{error}");
     }
     let missing = r#"{"choices":[{"message":{"refusal":"no"}}]}"#;
     let error = describe_from(200, missing).await.unwrap_err();
@@ -242,17 +201,11 @@ async fn a_server_that_never_answers_costs_the_limit_and_no_more() {
         let start = Instant::now();
         let limit = Duration::from_millis(400);
         let result = describe_within(&settings(&address), &some_facts(), limit).await;
-        assert!(
-            matches!(result, Err(SummaryError::Timeout(_))),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(SummaryError::Timeout(_))), "{result:?}");
         assert!((limit..limit * 5).contains(&start.elapsed()));
         stalling.abort();
     }
-    assert_eq!(
-        SummaryError::Timeout(LIMIT).to_string(),
-        "no summary within 5s"
-    );
+    assert_eq!(SummaryError::Timeout(LIMIT).to_string(), "no summary within 5s");
 }
 
 #[tokio::test]
@@ -278,51 +231,27 @@ async fn an_endpoint_that_is_not_there_is_named() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let refused = settings(&format!("http://{address}"));
-    let error = describe_within(&refused, &some_facts(), PATIENCE)
-        .await
-        .unwrap_err();
+    let error = describe_within(&refused, &some_facts(), PATIENCE).await.unwrap_err();
     let expected = format!("cannot reach {address} for a summary: Connection refused");
     assert!(error.to_string().starts_with(&expected), "{error}");
 
     // Plain HTTP where TLS was expected: the provider is there, the handshake is not.
     let (address, log) = server(|| "hello".into_response()).await;
     let tls = settings(&address.replace("http:", "https:"));
-    let error = describe_within(&tls, &some_facts(), PATIENCE)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            SummaryError::Connect { .. } | SummaryError::Client(_)
-        ),
-        "{error}"
-    );
+    let error = describe_within(&tls, &some_facts(), PATIENCE).await.unwrap_err();
+    assert!(matches!(error, SummaryError::Connect { .. } | SummaryError::Client(_)), "{error}");
     assert!(log.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn settings_that_cannot_work_are_said_to_be_so() {
-    for base_url in [
-        "",
-        "api.openai.com/v1",
-        "file:///etc/passwd",
-        "http://u:p@localhost/v1",
-    ] {
-        let settings = Settings {
-            base_url: base_url.to_owned(),
-            ..Settings::new(KEY)
-        };
+    for base_url in ["", "api.openai.com/v1", "file:///etc/passwd", "http://u:p@localhost/v1"] {
+        let settings = Settings { base_url: base_url.to_owned(), ..Settings::new(KEY) };
         let result = describe(&settings, &some_facts()).await;
-        assert!(
-            matches!(result, Err(SummaryError::BaseUrl(_))),
-            "{base_url}"
-        );
+        assert!(matches!(result, Err(SummaryError::BaseUrl(_))), "{base_url}");
     }
     let (address, _) = server(|| "".into_response()).await;
-    let broken = Settings {
-        api_key: "sk-\n-secret".to_owned(),
-        ..settings(&address)
-    };
+    let broken = Settings { api_key: "sk-\n-secret".to_owned(), ..settings(&address) };
     let error = describe(&broken, &some_facts()).await.unwrap_err();
     assert!(matches!(error, SummaryError::Key), "{error}");
 }
@@ -334,10 +263,7 @@ fn settings_never_print_the_key() {
         ..Settings::new(KEY)
     };
     let printed = format!("{settings:?} {settings:#?}");
-    assert!(
-        !printed.contains(KEY) && !printed.contains("sk-"),
-        "{printed}"
-    );
+    assert!(!printed.contains(KEY) && !printed.contains("sk-"), "{printed}");
     assert!(printed.contains("example.org"));
 }
 
@@ -359,11 +285,7 @@ fn the_question_is_bounded_and_a_name_cannot_leave_its_quotes() {
     let files = told["recently_changed_files"].as_array().unwrap();
     assert_eq!(files.len(), 30);
     assert_eq!(files[0], hostile);
-    assert!(
-        files
-            .iter()
-            .all(|name| name.as_str().unwrap().chars().count() <= 120)
-    );
+    assert!(files.iter().all(|name| name.as_str().unwrap().chars().count() <= 120));
     assert!(question.to_string().len() < 8000);
 }
 
@@ -380,18 +302,10 @@ fn the_home_directory_is_not_named() {
 #[test]
 fn only_loopback_is_spared_the_proxy() {
     let local = |url: &str| is_loopback(&Url::parse(url).unwrap());
-    for url in [
-        "http://localhost:1/v1",
-        "http://127.9.9.9/",
-        "https://[::1]:8/v1",
-    ] {
+    for url in ["http://localhost:1/v1", "http://127.9.9.9/", "https://[::1]:8/v1"] {
         assert!(local(url), "{url}");
     }
-    for url in [
-        "http://localhost.example.org/",
-        "http://10.0.0.1/",
-        "https://api.openai.com/v1",
-    ] {
+    for url in ["http://localhost.example.org/", "http://10.0.0.1/", "https://api.openai.com/v1"] {
         assert!(!local(url), "{url}");
     }
 }

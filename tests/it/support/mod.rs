@@ -53,7 +53,9 @@ impl Sandbox {
 
     /// The same, with limits on rate and backlog switched off.
     pub fn unlimited() -> Self {
-        Self::new().with("CLAUDE_PEERS_MESSAGES_PER_MINUTE", "0").with("CLAUDE_PEERS_MAX_UNREAD", "0")
+        Self::new()
+            .with("CLAUDE_PEERS_MESSAGES_PER_MINUTE", "0")
+            .with("CLAUDE_PEERS_MAX_UNREAD", "0")
     }
 
     /// Sets a variable for all processes of this sandbox.
@@ -99,7 +101,11 @@ impl Sandbox {
     /// The program in this sandbox.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.env_clear().envs(self.variables.iter().cloned()).args(arguments).current_dir(self.path());
+        command
+            .env_clear()
+            .envs(self.variables.iter().cloned())
+            .args(arguments)
+            .current_dir(self.path());
         command
     }
 
@@ -133,7 +139,11 @@ impl Sandbox {
     pub fn fails<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> (i32, String) {
         let output = self.run(arguments);
         let error = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success(), "it succeeded: {}", String::from_utf8_lossy(&output.stdout));
+        assert!(
+            !output.status.success(),
+            "it succeeded: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         (output.status.code().unwrap_or(-1), error)
     }
 
@@ -144,9 +154,18 @@ impl Sandbox {
 
     /// Starts a broker in the foreground and waits until it serves.
     pub fn start_broker(&self) -> Child {
-        let log = std::fs::File::options().create(true).append(true).open(self.path().join("broker.log")).unwrap();
-        let child =
-            self.command(["broker"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path().join("broker.log"))
+            .unwrap();
+        let child = self
+            .command(["broker"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         until("the broker serves", || self.status_is("running"));
         child
     }

@@ -87,7 +87,9 @@ impl SessionOptions {
             // The peer's own listing says when it is live; pushes begin one second after
             // `initialized`.
             let since = Instant::now();
-            until("the session is live", || session.call("list_peers", json!({}))["structuredContent"]["me"]["live"] == true);
+            until("the session is live", || {
+                session.call("list_peers", json!({}))["structuredContent"]["me"]["live"] == true
+            });
             std::thread::sleep(Duration::from_millis(1_050).saturating_sub(since.elapsed()));
         }
         session
@@ -106,8 +108,12 @@ pub struct Session {
 impl Session {
     /// Runs any command that speaks MCP over standard input and output.
     pub fn spawn(mut command: std::process::Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let output = child.stdout.take().unwrap();
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -177,8 +183,8 @@ impl Session {
     /// The next message from the server; pushes are also kept aside.
     pub fn read(&mut self, limit: Duration) -> Option<(Instant, Value)> {
         let (at, line) = self.read_line(limit)?;
-        let message: Value =
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: not JSON on standard output: {line}"));
+        let message: Value = serde_json::from_str(&line)
+            .unwrap_or_else(|error| panic!("{error}: not JSON on standard output: {line}"));
         if message["method"] == "notifications/claude/channel" {
             self.pushes.push_back((at, message["params"].clone()));
         }
