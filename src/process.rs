@@ -30,7 +30,7 @@ impl Process {
     /// The running process with this pid, if there is one.
     #[must_use]
     pub fn find(pid: u32) -> Option<Self> {
-        Some(Self { pid, start: system::start_time(pid)?, boot: system::boot_id() })
+        Some(Self { pid, start: system::start_time(pid)?, boot: boot_id() })
     }
 
     /// Whether this very process still runs.

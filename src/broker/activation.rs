@@ -47,7 +47,7 @@ pub unsafe fn inherit() -> Inherited {
         match sockopt::socket_domain(&socket) {
             Ok(AddressFamily::UNIX) => inherited.unix.push(UnixListener::from(socket)),
             Ok(AddressFamily::INET | AddressFamily::INET6) => {
-                inherited.tcp.push(TcpListener::from(socket))
+                inherited.tcp.push(TcpListener::from(socket));
             }
             // Not a socket of ours: closed.
             _ => {}

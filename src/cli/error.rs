@@ -1,5 +1,6 @@
 //! What went wrong, what to do about it, and the exit code that follows.
 
+use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
@@ -41,10 +42,10 @@ impl Failure {
         }
         let mut text = format!("error: {}\n", text::terminal_line(&self.message, 2_000));
         for detail in &self.details {
-            text.push_str(&format!("  {}\n", text::terminal_line(detail, 500)));
+            let _ = writeln!(text, "  {}", text::terminal_line(detail, 500));
         }
         if let Some(hint) = &self.hint {
-            text.push_str(&format!("hint: {}\n", text::terminal_line(hint, 2_000)));
+            let _ = writeln!(text, "hint: {}", text::terminal_line(hint, 2_000));
         }
         // Not `eprint!`, which panics where standard error is closed.
         let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());

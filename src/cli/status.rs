@@ -102,7 +102,7 @@ async fn ask(client: Client) -> Result<Health, ClientError> {
 fn print(report: &Report, held_by: Option<&Holder>, out: &mut Out) -> Result<(), Failure> {
     match (&report.health, report.state) {
         (Some(Health { protocol, detail: Some(detail), .. }), _) => {
-            running(detail, *protocol, out)?
+            running(detail, *protocol, out)?;
         }
         (_, State::Ready) => {
             out.line("broker    ready, starts on the first connection")?;

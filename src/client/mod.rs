@@ -187,7 +187,7 @@ impl Client {
                 autostart::replace(&self.config).await?;
             }
             Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {
-                self.register().await?
+                self.register().await?;
             }
             result => return result,
         }
@@ -227,10 +227,7 @@ impl Client {
         path: &str,
         query: &Q,
     ) -> Result<T> {
-        let query =
-            serde_json::to_value(query).map_err(|e| ClientError::Nonsense(e.to_string()))?;
-        let path = with_query(path, &query);
-        self.call_known(|| self.request(&Method::GET, &path)).await
+        self.call_known(|| self.request(&Method::GET, path).query(query)).await
     }
 
     async fn post<B: Serialize + Sync, T: DeserializeOwned>(
@@ -297,7 +294,7 @@ impl Client {
                 }
                 ClientError::Broken(_) => {
                     if !self.start {
-                        let listening = autostart::is_listening(&self.config.paths.socket);
+                        let listening = is_listening(&self.config.paths.socket);
                         return Err(if listening { error } else { ClientError::NotRunning });
                     }
                     autostart::ensure(&self.config).await?;
@@ -338,44 +335,5 @@ fn refusal(bytes: &[u8]) -> ClientError {
         Err(_) => ClientError::Nonsense(
             String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned(),
         ),
-    }
-}
-
-/// `path?key=value&…` of an object's scalar fields.
-fn with_query(path: &str, query: &serde_json::Value) -> String {
-    let Some(fields) = query.as_object() else { return path.to_owned() };
-    let mut text = path.to_owned();
-    for (name, value) in fields {
-        let value = match value {
-            serde_json::Value::Null => continue,
-            serde_json::Value::String(value) => value.clone(),
-            other => other.to_string(),
-        };
-        text.push(if text.contains('?') { '&' } else { '?' });
-        text.push_str(name);
-        text.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                    text.push(char::from(byte))
-                }
-                byte => text.push_str(&format!("%{byte:02X}")),
-            }
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_is_escaped() {
-        let query = serde_json::json!({ "all": true, "directory": "/a b&c=ü", "none": null });
-        assert_eq!(
-            with_query("/v1/peers", &query),
-            "/v1/peers?all=true&directory=%2Fa%20b%26c%3D%C3%BC"
-        );
     }
 }

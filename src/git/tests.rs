@@ -79,7 +79,7 @@ fn stand_in(script: &str) -> (tempfile::TempDir, Git) {
         .status()
         .unwrap();
     assert!(written.success());
-    let rest = std::env::var("PATH").unwrap();
+    let rest = std::env::var_os("PATH").and_then(|path| path.into_string().ok()).unwrap();
     let git = with("PATH", format!("{}:{rest}", path.display()));
     (dir, git)
 }

@@ -59,7 +59,7 @@ pub fn read<T: DeserializeOwned>(tool: &str, arguments: Option<JsonObject>) -> R
 mod tests {
     use super::*;
 
-    fn object(json: serde_json::Value) -> Option<JsonObject> {
+    fn object(json: &serde_json::Value) -> Option<JsonObject> {
         json.as_object().cloned()
     }
 
@@ -67,19 +67,21 @@ mod tests {
     fn wrong_arguments_are_told_by_name() {
         let error = read::<SendMessageArguments>(
             "send_message",
-            object(serde_json::json!({ "to_id": "x" })),
+            object(&serde_json::json!({ "to_id": "x" })),
         )
         .unwrap_err();
         assert!(error.contains("message") && error.contains("send_message"), "{error}");
         let error = read::<ListPeersArguments>(
             "list_peers",
-            object(serde_json::json!({ "scope": "galaxy" })),
+            object(&serde_json::json!({ "scope": "galaxy" })),
         )
         .unwrap_err();
         assert!(error.contains("galaxy") && error.contains("machine"), "{error}");
-        let error =
-            read::<CheckMessagesArguments>("check_messages", object(serde_json::json!({ "x": 1 })))
-                .unwrap_err();
+        let error = read::<CheckMessagesArguments>(
+            "check_messages",
+            object(&serde_json::json!({ "x": 1 })),
+        )
+        .unwrap_err();
         assert!(error.contains('x'), "{error}");
         assert!(read::<ListPeersArguments>("list_peers", None).is_ok());
     }

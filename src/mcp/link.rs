@@ -66,7 +66,7 @@ async fn follow_stream(
                 let _ = deliveries.send(*delivery);
             }
             Ok(Some(Event::Ready { peer })) => {
-                tracing::info!(event = "live", peer = %peer.id, "live")
+                tracing::info!(event = "live", peer = %peer.id, "live");
             }
             Ok(Some(Event::Bye { reason })) => return (Ended::Bye(reason), true),
             Ok(Some(Event::Unknown)) => {}

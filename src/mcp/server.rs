@@ -1,6 +1,7 @@
 //! The MCP server's handler: the handshake, and the tools' dispatch.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,11 +199,8 @@ fn told(error: &ClientError) -> String {
     if let ClientError::Refused(refused) = error {
         for candidate in &refused.candidates {
             let name = candidate.name.as_deref().map(|n| text::line(n, 120)).unwrap_or_default();
-            words.push_str(&format!(
-                "\n- {} {name}, in {}",
-                candidate.id,
-                text::line(&candidate.cwd, 500)
-            ));
+            let cwd = text::line(&candidate.cwd, 500);
+            let _ = write!(words, "\n- {} {name}, in {cwd}", candidate.id);
         }
     }
     words

@@ -2,7 +2,7 @@
 //!
 //! All are random and none is ever reused. A peer's id is short, because people type it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,11 @@ fn fill(bytes: &mut [u8]) {
 pub fn random_secret() -> String {
     let mut bytes = [0u8; 32];
     fill(&mut bytes);
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 macro_rules! id {

@@ -132,13 +132,12 @@ fn inherit(tx: &Tx<'_>, from: &PeerId, to: &PeerId, name: &str) -> Result<(), Fa
 /// Assigns `base`, or the first of `base-2`, `base-3` … that is free.
 fn numbered(tx: &Tx<'_>, id: &PeerId, base: &str, source: &str) -> Result<String, Fault> {
     for number in 1.. {
-        let name = match number {
-            1 => base.to_owned(),
-            _ => {
-                let tail = format!("-{number}");
-                let head: String = base.chars().take(MAX_NAME - tail.len()).collect();
-                format!("{head}{tail}")
-            }
+        let name = if number == 1 {
+            base.to_owned()
+        } else {
+            let tail = format!("-{number}");
+            let head: String = base.chars().take(MAX_NAME - tail.len()).collect();
+            format!("{head}{tail}")
         };
         if !is_valid_name(&name) {
             continue;

@@ -138,9 +138,12 @@ pub struct Opened {
     pub legacy_copy: Option<PathBuf>,
 }
 
+/// Work that only looks; it answers by itself.
+type Look<C> = Box<dyn FnOnce(&Connection, &mut C) + Send>;
+
 enum Command<C> {
     Write(Box<dyn writer::Job<C>>),
-    Read(Box<dyn FnOnce(&Connection, &mut C) + Send>),
+    Read(Look<C>),
     Stop(oneshot::Sender<()>),
 }
 

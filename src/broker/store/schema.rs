@@ -12,6 +12,7 @@ use crate::files::{LockFile, effective_uid};
 use crate::protocol::PeerId;
 
 /// `PRAGMA user_version` of a database that this build reads and writes.
+#[allow(clippy::cast_possible_wrap)] // a handful
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// One step per version; a released step is never changed.

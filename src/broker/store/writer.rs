@@ -21,7 +21,7 @@ pub(super) trait Job<C>: Send {
 }
 
 struct Work<T, F> {
-    work: Option<F>,
+    function: Option<F>,
     result: Option<Result<T, ApiError>>,
     answer: oneshot::Sender<Result<T, ApiError>>,
 }
@@ -34,7 +34,7 @@ where
     F: FnOnce(&mut Tx<'_, C>) -> Result<T, Fault> + Send + 'static,
 {
     let (answer, receiver) = oneshot::channel();
-    (Box::new(Work { work: Some(work), result: None, answer }), receiver)
+    (Box::new(Work { function: Some(work), result: None, answer }), receiver)
 }
 
 impl<C, T, F> Job<C> for Work<T, F>
@@ -43,7 +43,7 @@ where
     F: FnOnce(&mut Tx<'_, C>) -> Result<T, Fault> + Send + 'static,
 {
     fn run(&mut self, tx: &mut Tx<'_, C>) -> Result<(), Option<rusqlite::Error>> {
-        let Some(work) = self.work.take() else { return Ok(()) };
+        let Some(work) = self.function.take() else { return Ok(()) };
         match work(tx) {
             Ok(value) => {
                 self.result = Some(Ok(value));

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -69,7 +70,7 @@ impl Push {
         let mut tag = "<channel source=\"claude-peers\"".to_owned();
         for (name, value) in self.params["meta"].as_object().into_iter().flatten() {
             let value = value.as_str().unwrap_or_default();
-            tag.push_str(&format!("\n         {name}=\"{value}\""));
+            let _ = write!(tag, "\n         {name}=\"{value}\"");
         }
         format!("{tag}>\n{}\n</channel>", self.params["content"].as_str().unwrap_or_default())
     }

@@ -3,7 +3,13 @@
 //! Every test has a sandbox of its own: home, XDG directories, port and database. Nothing of the
 //! user's is touched, and a broker that a test left running is ended by its pid.
 
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::needless_pass_by_value
+)]
 
 mod session;
 

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ impl SessionOptions {
     }
 
     pub fn client(mut self, name: &str) -> Self {
-        self.client = name.to_owned();
+        name.clone_into(&mut self.client);
         self
     }
 
@@ -192,10 +192,7 @@ impl Session {
     }
 
     fn read_line(&mut self, limit: Duration) -> Option<(Instant, String)> {
-        match self.lines.recv_timeout(limit) {
-            Ok(line) => Some(line),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.lines.recv_timeout(limit).ok()
     }
 
     /// Calls a tool; its result, which must not be an error.
