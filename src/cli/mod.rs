@@ -122,6 +122,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 fn mcp() -> Result<ExitCode, Failure> {
     output::log_to_stderr("warn,rmcp=error");
     let config = Config::load();
-    runtime()?.block_on(crate::mcp::run(config));
+    let runtime = runtime()?;
+    runtime.block_on(crate::mcp::run(config));
+    // The runtime still lives: dropping it would wait for that read.
     std::process::exit(0)
 }

@@ -49,7 +49,7 @@ fn settings(address: &str) -> Settings {
 
 fn some_facts() -> Facts {
     Facts {
-        directory: "~/work/app".to_owned(),
+        directory: "~/projects/app".to_owned(),
         repository: Some("app".to_owned()),
         branch: Some("main".to_owned()),
         recent_files: vec!["src/main.rs".to_owned()],

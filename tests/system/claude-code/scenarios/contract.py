@@ -72,8 +72,9 @@ def in_the_models_context(lab: Lab, session: Session, recording: Recording, chec
     check.check("the model has read our instructions to the end", instructions and lab.api.model_saw(instructions.strip()))
     result = session.call("list_peers", scope="machine")
     check.check("a tool's result reaches the model", not result.is_error and result.text, result.block)
-    # The client drops a result's text for its structured content, if it has any.
-    check.check("and it is the text that was meant for it", not is_json(result.text), result.block)
+    # The client drops a result's text for its structured content, so that has to say everything.
+    seen = parsed(result.text)
+    check.check("and begins with who the session is", list(seen)[:1] == ["me"] and seen["me"]["id"], result.block)
 
 
 def ends_on_sigint(lab: Lab, recording: Recording, check: Report) -> None:
@@ -104,9 +105,9 @@ def ends_with_its_client(lab: Lab, recording: Recording, check: Report) -> None:
     check.check("it ends at the end of stdin, when the client is killed", ended, recording.events()[-3:])
 
 
-def is_json(text: str) -> bool:
+def parsed(text: str) -> dict[str, Any]:
     try:
-        json.loads(text)
+        value = json.loads(text)
     except ValueError:
-        return False
-    return True
+        return {}
+    return value if isinstance(value, dict) else {}
