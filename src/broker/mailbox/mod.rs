@@ -175,6 +175,3 @@ impl Identity {
         Ok((caller, instance))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -128,6 +128,3 @@ fn set_summary(
         .execute(params![caller.peer.as_str(), summary.trim(), source])?;
     Ok(changed > 0)
 }
-
-#[cfg(test)]
-mod tests;

@@ -241,6 +241,3 @@ fn lock_database(path: &Path) -> Result<LockFile, OpenError> {
     let holder = if holder.is_empty() { String::new() } else { format!(" (process {holder})") };
     Err(OpenError::InUse { path: path.into(), holder })
 }
-
-#[cfg(test)]
-mod tests;
