@@ -62,7 +62,7 @@ pub struct Limits {
     pub burst: u32,
     /// Unread messages in one mailbox.
     pub max_unread: u32,
-    /// Bytes of one message.
+    /// Bytes of one message; at most [`MAX_MESSAGE_BYTES`].
     pub max_message_bytes: u32,
     /// Characters of a summary.
     pub max_summary_chars: u32,
@@ -311,20 +311,30 @@ fn limits(text: &dyn Fn(&str) -> Option<String>, file: &file::File) -> Result<Li
         )?,
         burst: one("CLAUDE_PEERS_MESSAGE_BURST", file.limits.message_burst, default.burst)?,
         max_unread: one("CLAUDE_PEERS_MAX_UNREAD", file.limits.max_unread, default.max_unread)?,
-        max_message_bytes: one(
+        // Without a limit of its own the hard one holds.
+        max_message_bytes: match one(
             "CLAUDE_PEERS_MAX_MESSAGE_BYTES",
             file.limits.max_message_bytes,
             default.max_message_bytes,
-        )?
-        .min(MAX_MESSAGE_BYTES),
+        )? {
+            0 => MAX_MESSAGE_BYTES,
+            bytes => bytes.min(MAX_MESSAGE_BYTES),
+        },
         max_summary_chars: one(
             "CLAUDE_PEERS_MAX_SUMMARY_CHARS",
             file.limits.max_summary_chars,
             default.max_summary_chars,
         )?,
-        time_to_live: seconds.map_or(default.time_to_live, Duration::from_secs),
+        time_to_live: match seconds {
+            None => default.time_to_live,
+            Some(0) => FOR_EVER,
+            Some(seconds) => Duration::from_secs(seconds).min(FOR_EVER),
+        },
     })
 }
+
+/// A time-to-live without end: a century.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// What one request can carry whatever the settings say, in bytes: far above the default limit,
 /// and low enough that no request can exhaust the broker's memory.

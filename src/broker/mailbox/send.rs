@@ -82,7 +82,7 @@ fn check_text(tx: &Tx<'_>, text: &str) -> Result<(), ApiError> {
         );
     }
     let limit = tx.companion.limits.max_message_bytes;
-    if limit > 0 && text.len() > limit as usize {
+    if text.len() > limit as usize {
         return Err(ApiError::new(
             ErrorCode::TooLarge,
             format!("the message has {} bytes, {limit} are allowed", text.len()),
