@@ -14,7 +14,7 @@ use rmcp::model::{
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{Peer, RoleServer};
-use tokio::sync::{Mutex, OnceCell, mpsc, watch};
+use tokio::sync::{Mutex, OnceCell, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::arguments::{
@@ -39,6 +39,9 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// `notifications/initialized`; a push before that is lost.
 const CHANNEL_OPENS: Duration = Duration::from_secs(1);
 
+/// How long a second `check_messages` waits for the confirmation of the first.
+const CONFIRM: Duration = Duration::from_secs(1);
+
 /// Bytes of message text in one result: below what clients show without cutting.
 const RESULT_BYTES: u64 = 40_000;
 
@@ -49,6 +52,8 @@ pub struct Server {
     client: OnceCell<Client>,
     /// Sends of one session go one by one, so that they keep their order.
     sending: Mutex<()>,
+    /// Done once what the last `check_messages` showed is confirmed.
+    shown: Mutex<Option<oneshot::Receiver<()>>>,
     open_at: watch::Sender<Option<Instant>>,
 }
 
@@ -60,6 +65,7 @@ impl Server {
             hooks: SentHooks::default(),
             client: OnceCell::new(),
             sending: Mutex::new(()),
+            shown: Mutex::new(None),
             open_at: watch::Sender::new(None),
         })
     }
@@ -138,18 +144,26 @@ impl Server {
 
     /// What is returned is read only once the result was written.
     async fn check_messages(&self, client: &Client, id: RequestId) -> Result<Output, String> {
+        // A second question must not show again what the first is just about to confirm.
+        let mut shown = self.shown.lock().await;
+        if let Some(confirmed) = shown.take() {
+            // An answer that never went out confirms nothing: it is then shown again.
+            let _ = tokio::time::timeout(CONFIRM, confirmed).await;
+        }
         let request = Take { max_bytes: RESULT_BYTES };
         let taken = client.take(&request).await.map_err(|e| told(&e))?;
         let ids: Vec<MessageId> = taken.messages.iter().map(|message| message.id.clone()).collect();
         if !ids.is_empty() {
+            let (done, confirmed) = oneshot::channel::<()>();
+            *shown = Some(confirmed);
             let client = client.clone();
             self.hooks.on_sent(id, move || {
                 tokio::spawn(async move {
-                    let request = Confirm { ids };
-                    if let Err(error) = client.confirm(&request).await {
+                    if let Err(error) = client.confirm(&Confirm { ids }).await {
                         // They are offered again, marked as a repeat.
                         tracing::warn!("what was shown could not be confirmed: {error}");
                     }
+                    drop(done);
                 });
             });
         }

@@ -4,8 +4,7 @@
 //! The second is what makes a tool's result evidence: a message is read once the result that
 //! held it was written, and not when the tool's function returned.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::RoleServer;
 use rmcp::model::{JsonRpcMessage, RequestId};
@@ -19,16 +18,21 @@ type Hook = Box<dyn FnOnce() + Send>;
 
 /// What is to happen once the answer to a request was written.
 #[derive(Clone, Default)]
-pub struct SentHooks(Arc<Mutex<HashMap<RequestId, Hook>>>);
+pub struct SentHooks(Arc<Mutex<Option<(RequestId, Hook)>>>);
 
 impl SentHooks {
-    /// Calls `hook` when the answer to `id` was written; never, if it is not.
+    /// Calls `hook` when the answer to `id` was written; never, if it is not. There is one at a
+    /// time: one that waits for an answer that was cancelled is let go with the next.
     pub fn on_sent(&self, id: RequestId, hook: impl FnOnce() + Send + 'static) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Box::new(hook));
+        *self.slot() = Some((id, Box::new(hook)));
     }
 
     fn take(&self, id: &RequestId) -> Option<Hook> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
+        self.slot().take_if(|(waiting, _)| waiting == id).map(|(_, hook)| hook)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<(RequestId, Hook)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

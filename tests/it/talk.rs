@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Sandbox, SessionOptions};
+use crate::support::{Sandbox, Session, SessionOptions, until};
 
 #[test]
 fn a_message_sent_to_one_session_appears_in_its_conversation() {
@@ -29,7 +29,104 @@ fn a_session_without_a_channel_gets_its_mail_by_a_tool() {
     assert!(listing.ends_with("1 message waits for you: call check_messages."), "{listing}");
     let text = frontend.text("check_messages", json!({}));
     assert!(text.contains("\n| hello"), "{text}");
-    crate::support::until("it is read", || sandbox.message(&id)["state"] == "read");
+    until("it is read", || sandbox.message(&id)["state"] == "read");
     assert_eq!(sandbox.message(&id)["read_via"], "tool");
     assert!(frontend.text("check_messages", json!({})).starts_with("No messages wait"));
+}
+
+#[test]
+fn an_answer_proves_the_channel_and_its_pushes_are_no_backlog_from_then_on() {
+    let sandbox = Sandbox::new();
+    let mut backend = sandbox.session("backend");
+    let mut frontend = sandbox.session("frontend");
+    let question = backend.send("frontend", "are you there?");
+    assert_eq!(frontend.push()["meta"]["message_id"], question.as_str());
+    let reach = |session: &mut Session| {
+        session.call("list_peers", json!({}))["structuredContent"]["peers"][0].clone()
+    };
+    assert_eq!(reach(&mut backend)["reachability"], "channel_presumed");
+    assert_eq!(reach(&mut backend)["unread"], 1);
+
+    let to = backend.id();
+    frontend.call("send_message", json!({ "to_id": to, "message": "yes", "reply_to": question }));
+    assert_eq!(sandbox.message(&question)["state"], "read");
+    assert_eq!(sandbox.message(&question)["read_via"], "reply");
+    assert_eq!(reach(&mut backend)["reachability"], "channel_proven");
+
+    let next = backend.send("frontend", "good");
+    assert_eq!(frontend.push()["content"], "good");
+    assert_eq!(reach(&mut backend)["unread"], 0, "a push over a proven channel is no backlog");
+    let checked = frontend.call("check_messages", json!({}));
+    let message = &checked["structuredContent"]["messages"][0];
+    assert_eq!(message["message_id"], next.as_str());
+    assert_eq!(message["already_pushed"], true);
+}
+
+#[test]
+fn an_answer_to_what_a_tool_showed_proves_no_channel() {
+    let sandbox = Sandbox::new();
+    let mut backend = sandbox.session("backend");
+    let mut frontend = sandbox.session("frontend");
+    let question = backend.send("frontend", "are you there?");
+    frontend.push();
+    frontend.call("check_messages", json!({}));
+    let to = backend.id();
+    frontend.call("send_message", json!({ "to_id": to, "message": "yes", "reply_to": question }));
+    let peers = backend.call("list_peers", json!({}));
+    assert_eq!(peers["structuredContent"]["peers"][0]["reachability"], "channel_presumed");
+}
+
+#[test]
+fn only_the_recipient_of_a_message_can_answer_it() {
+    let sandbox = Sandbox::new();
+    let mut backend = sandbox.session("backend");
+    let mut frontend = sandbox.session("frontend");
+    let id = backend.send("frontend", "a question");
+    let refused = backend.try_call(
+        "send_message",
+        json!({ "to_id": "frontend", "message": "my own answer", "reply_to": id }),
+    );
+    assert_eq!(refused["isError"], true, "{refused}");
+    frontend.push();
+    assert!(frontend.push_within(std::time::Duration::from_millis(300)).is_none());
+    assert_eq!(sandbox.message(&id)["state"], "offered");
+}
+
+#[test]
+fn the_sender_learns_which_of_its_messages_are_unread() {
+    let sandbox = Sandbox::new();
+    let mut backend = sandbox.session("backend");
+    let mut frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
+    let id = backend.send("frontend", "one");
+    let own = backend.call("check_messages", json!({}))["structuredContent"].clone();
+    assert_eq!(own["own_unread_total"], 1);
+    assert_eq!(own["own_unread"][0]["message_id"], id.as_str());
+    assert_eq!(own["own_unread"][0]["state"], "queued");
+    frontend.call("check_messages", json!({}));
+    until("it is read", || sandbox.message(&id)["state"] == "read");
+    let own = backend.call("check_messages", json!({}))["structuredContent"].clone();
+    assert_eq!(own["own_unread_total"], 0);
+}
+
+#[test]
+fn a_long_backlog_comes_in_pages_and_loses_nothing() {
+    let sandbox = Sandbox::unlimited();
+    let mut backend = sandbox.session("backend");
+    let mut frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
+    let text = "x".repeat(15_000);
+    for number in 0..7 {
+        backend.send("frontend", &format!("{number} {text}"));
+    }
+    let mut seen = Vec::new();
+    loop {
+        let page = frontend.call("check_messages", json!({}))["structuredContent"].clone();
+        for message in page["messages"].as_array().unwrap() {
+            seen.push(message["text"].as_str().unwrap().split(' ').next().unwrap().to_owned());
+        }
+        if page["remaining"] == 0 {
+            break;
+        }
+        assert!(page["mail"].as_str().unwrap().contains("call check_messages again"));
+    }
+    assert_eq!(seen, ["0", "1", "2", "3", "4", "5", "6"]);
 }
