@@ -137,6 +137,8 @@ pub enum ConfigError {
     NoHome,
     #[error("HOME is {0}, which is not an absolute path")]
     RelativeHome(PathBuf),
+    #[error("HOME is {0}, and there is no such directory")]
+    MissingHome(PathBuf),
     #[error("{name} is {value:?}: {problem}")]
     Value { name: String, value: String, problem: String },
     #[error(transparent)]
@@ -152,7 +154,9 @@ impl ConfigError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::NoHome | Self::RelativeHome(_) => "Set HOME to your home directory.".to_owned(),
+            Self::NoHome | Self::RelativeHome(_) | Self::MissingHome(_) => {
+                "Set HOME to your home directory.".to_owned()
+            }
             Self::Value { name, .. } => format!("Correct or unset {name}."),
             Self::File(error) => error.hint(),
             Self::SocketPathTooLong { .. } => {

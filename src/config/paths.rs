@@ -31,7 +31,12 @@ type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 pub(super) fn home(variable: Variable<'_>) -> Result<PathBuf, ConfigError> {
     let home = PathBuf::from(variable("HOME").ok_or(ConfigError::NoHome)?);
-    if home.is_absolute() { Ok(home) } else { Err(ConfigError::RelativeHome(home)) }
+    // Not made by us: a home that is missing is a mistake, and mail in it would be lost from sight.
+    match (home.is_absolute(), home.is_dir()) {
+        (false, _) => Err(ConfigError::RelativeHome(home)),
+        (true, false) => Err(ConfigError::MissingHome(home)),
+        (true, true) => Ok(home),
+    }
 }
 
 pub(super) fn config_file(home: &Path, variable: Variable<'_>) -> PathBuf {

@@ -66,6 +66,7 @@ fn values_without_sense_are_named() {
     }
     assert!(matches!(load(&[]), Err(ConfigError::NoHome)));
     assert!(matches!(load(&[("HOME", "here")]), Err(ConfigError::RelativeHome(_))));
+    assert!(matches!(load(&[("HOME", "/nonexistent")]), Err(ConfigError::MissingHome(_))));
     let long = format!("/{}", "x".repeat(120));
     assert!(matches!(
         load(&[("HOME", dir), ("CLAUDE_PEERS_SOCKET", &long)]),

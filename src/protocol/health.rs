@@ -1,5 +1,5 @@
-//! `GET /health`: the one route that is open to all. Over TCP it gives [`Health`] with its first
-//! two fields only; over the Unix socket it gives everything.
+//! `GET /health`: the one route that is open to all. Over TCP it gives status and protocol and no
+//! more; over the Unix socket the fields of [`Detail`] stand beside them.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub struct Health {
     /// `ok`.
     pub status: String,
     pub protocol: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail>,
 }
 
