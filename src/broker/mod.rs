@@ -4,6 +4,7 @@
 //! nothing of MCP, hooks or the command line.
 
 pub mod activation;
+mod engine;
 pub mod http;
 mod lifecycle;
 pub mod mailbox;
@@ -27,7 +28,7 @@ use crate::protocol::health::{Started, Tcp};
 use crate::protocol::ids::random_secret;
 use crate::protocol::{PROTOCOL, Timestamp};
 use activation::{Bound, Inherited};
-use mailbox::{DamageReport, Engine};
+use engine::{DamageReport, Engine, MailStore};
 use presence::Presence;
 pub use store::OpenError;
 use store::Store;
@@ -89,7 +90,7 @@ impl RunError {
 
 /// What all requests share.
 pub struct Shared {
-    pub store: mailbox::MailStore,
+    pub store: MailStore,
     pub presence: Presence,
     pub damage: DamageReport,
     pub config: Config,

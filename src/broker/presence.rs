@@ -3,7 +3,7 @@
 //! A peer is live exactly as long as one of its streams is open. A stream that ends is gone from
 //! here at once, before anything is written to the database.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,8 @@ pub struct Stream {
     pub channel: Channel,
     /// Tells this stream from an earlier one of the same instance.
     pub generation: u64,
-    /// Pushed and not yet reported as written.
-    pub in_flight: usize,
+    /// Pushed and not yet reported as written, by their place in the order of messages.
+    pub in_flight: BTreeSet<i64>,
     /// All messages up to this one have been considered for this stream.
     pub cursor: i64,
     /// There may be more beyond the cursor, in the database.
@@ -94,7 +94,7 @@ impl Presence {
             peer: peer.clone(),
             channel,
             generation,
-            in_flight: 0,
+            in_flight: BTreeSet::new(),
             cursor: 0,
             behind: true,
             events,

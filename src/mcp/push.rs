@@ -4,6 +4,8 @@
 //! however often the broker offers it.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::model::{CustomNotification, ServerNotification};
@@ -22,10 +24,32 @@ const METHOD: &str = "notifications/claude/channel";
 /// How many reports go to the broker in one call at most.
 const REPORT: usize = 256;
 
+/// Pauses between attempts to report.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
 /// Longest values of the notification's attributes, in characters.
 const MAX_SUMMARY: usize = 500;
 const MAX_PATH: usize = 1_000;
 const MAX_NAME: usize = 120;
+
+/// What tools have shown in this session, so that it is not pushed behind that.
+#[derive(Clone, Default)]
+pub struct Shown(Arc<Mutex<HashSet<MessageId>>>);
+
+impl Shown {
+    pub fn add(&self, ids: &[MessageId]) {
+        self.lock().extend(ids.iter().cloned());
+    }
+
+    fn contains(&self, id: &MessageId) -> bool {
+        self.lock().contains(id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<MessageId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Pushes what comes, once `open_at` says when the client listens; ends with the session.
 pub async fn pump(
@@ -33,6 +57,7 @@ pub async fn pump(
     mut deliveries: mpsc::UnboundedReceiver<Delivery>,
     mut open_at: watch::Receiver<Option<Instant>>,
     written: mpsc::UnboundedSender<MessageId>,
+    shown: Shown,
 ) {
     let opening = match open_at.wait_for(Option::is_some).await {
         Ok(at) => *at,
@@ -43,7 +68,7 @@ pub async fn pump(
     }
     let mut pushed: HashSet<MessageId> = HashSet::new();
     while let Some(delivery) = deliveries.recv().await {
-        if !pushed.contains(&delivery.id) {
+        if !pushed.contains(&delivery.id) && !shown.contains(&delivery.id) {
             let notification = CustomNotification::new(METHOD, Some(params(&delivery)));
             let sent =
                 peer.send_notification(ServerNotification::CustomNotification(notification)).await;
@@ -59,14 +84,22 @@ pub async fn pump(
     }
 }
 
-/// Reports what was written, as many in one call as there are.
+/// Reports what was written, as many in one call as there are, until the broker has heard it:
+/// it pushes no more than a window beyond what was reported.
 pub async fn report(client: Client, mut written: mpsc::UnboundedReceiver<MessageId>) {
     let mut ids = Vec::new();
-    while written.recv_many(&mut ids, REPORT).await > 0 {
-        let request = Written { ids: std::mem::take(&mut ids) };
-        if let Err(error) = client.written(&request).await {
-            // The broker offers them again, and the pump knows them.
-            tracing::warn!("pushes could not be reported: {error}");
+    let mut pause = FIRST_PAUSE;
+    while !ids.is_empty() || written.recv_many(&mut ids, REPORT).await > 0 {
+        match client.written(&Written { ids: ids.clone() }).await {
+            Ok(_) => {
+                ids.clear();
+                pause = FIRST_PAUSE;
+            }
+            Err(error) => {
+                tracing::warn!("pushes could not be reported: {error}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+            }
         }
     }
 }

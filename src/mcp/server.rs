@@ -54,6 +54,7 @@ pub struct Server {
     sending: Mutex<()>,
     /// Done once what the last `check_messages` showed is confirmed.
     shown: Mutex<Option<oneshot::Receiver<()>>>,
+    seen: push::Shown,
     open_at: watch::Sender<Option<Instant>>,
 }
 
@@ -66,6 +67,7 @@ impl Server {
             client: OnceCell::new(),
             sending: Mutex::new(()),
             shown: Mutex::new(None),
+            seen: push::Shown::default(),
             open_at: watch::Sender::new(None),
         })
     }
@@ -89,7 +91,8 @@ impl Server {
                 .with_session(registration);
             let (deliver, deliveries) = mpsc::unbounded_channel();
             let (write, written) = mpsc::unbounded_channel();
-            tokio::spawn(push::pump(peer.clone(), deliveries, self.open_at.subscribe(), write));
+            let (opening, seen) = (self.open_at.subscribe(), self.seen.clone());
+            tokio::spawn(push::pump(peer.clone(), deliveries, opening, write, seen));
             tokio::spawn(push::report(client.clone(), written));
             tokio::spawn(link::describe(client.clone(), cwd, one_shot));
             tokio::spawn(link::keep_open(client.clone(), deliver));
@@ -154,6 +157,7 @@ impl Server {
         let taken = client.take(&request).await.map_err(|e| told(&e))?;
         let ids: Vec<MessageId> = taken.messages.iter().map(|message| message.id.clone()).collect();
         if !ids.is_empty() {
+            self.seen.add(&ids);
             let (done, confirmed) = oneshot::channel::<()>();
             *shown = Some(confirmed);
             let client = client.clone();

@@ -19,7 +19,8 @@ use subtle::ConstantTimeEq as _;
 
 use super::errors::Refusal;
 use crate::broker::Shared;
-use crate::broker::mailbox::{Identity, Key};
+use crate::broker::engine::Identity;
+use crate::broker::mailbox::Key;
 use crate::broker::serve::Transport;
 use crate::protocol::{ApiError, ErrorCode, header, route};
 

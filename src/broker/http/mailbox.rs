@@ -8,7 +8,8 @@ use axum::{Extension, Json};
 use super::caller::Write;
 use super::errors::Refusal;
 use crate::broker::Shared;
-use crate::broker::mailbox::{self, Identity, once};
+use crate::broker::engine::Identity;
+use crate::broker::mailbox::{self, once};
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 
 pub async fn take(

@@ -7,7 +7,8 @@ use axum::{Extension, Json};
 
 use super::caller::{Query, Write};
 use super::errors::Refusal;
-use crate::broker::mailbox::{Identity, once};
+use crate::broker::engine::Identity;
+use crate::broker::mailbox::once;
 use crate::broker::serve::Transport;
 use crate::broker::{Shared, registry};
 use crate::process;

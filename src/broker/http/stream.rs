@@ -16,7 +16,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::errors::Refusal;
 use crate::broker::Shared;
-use crate::broker::mailbox::{self, Caller, Identity};
+use crate::broker::engine::{Caller, Identity};
+use crate::broker::mailbox;
 use crate::protocol::InstanceId;
 use crate::protocol::stream::{ByeReason, Event};
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{Row, params};
 
-use super::Tx;
+use crate::broker::engine::Tx;
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::messages::{ListMessages, Message, MessageList, MessageState, Party, Via};

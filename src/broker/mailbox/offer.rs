@@ -5,12 +5,13 @@
 //! that it is a repeat. What a receiver has not reported as written is sent again when the same
 //! instance comes back; it knows by itself what it has written, so its client sees each id once.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rusqlite::params;
 use tokio::sync::mpsc;
 
-use super::{Caller, Tx};
+use crate::broker::engine::{Caller, Tx};
 use crate::broker::presence::WINDOW;
 use crate::broker::registry;
 use crate::broker::store::Fault;
@@ -75,20 +76,32 @@ struct Target {
     generation: u64,
     channel: Channel,
     cursor: i64,
-    room: usize,
+    /// On their way: decided or pushed, and not yet written.
+    under_way: BTreeSet<i64>,
     behind: bool,
+}
+
+impl Target {
+    fn room(&self) -> usize {
+        WINDOW.saturating_sub(self.under_way.len())
+    }
 }
 
 fn target(tx: &Tx<'_>, peer: &PeerId) -> Option<Target> {
     let inner = tx.companion.presence.lock();
     let instance = inner.receiver(peer)?.clone();
     let stream = inner.stream(&instance)?;
-    let (pending, last) = tx.companion.outbox.pending(&instance, stream.generation);
+    let mut under_way = stream.in_flight.clone();
+    let mut cursor = stream.cursor;
+    for seq in tx.companion.outbox.pending(&instance, stream.generation) {
+        under_way.insert(seq);
+        cursor = cursor.max(seq);
+    }
     Some(Target {
         generation: stream.generation,
         channel: stream.channel,
-        cursor: stream.cursor.max(last),
-        room: WINDOW.saturating_sub(stream.in_flight + pending),
+        cursor,
+        under_way,
         behind: stream.behind,
         instance,
     })
@@ -106,7 +119,7 @@ pub fn push_new(tx: &mut Tx<'_>, peer: &PeerId, seq: i64) -> Result<MessageState
             .query_row([seq], |row| row.get(0))?;
         return Ok(MessageState::from_word(&state));
     }
-    if target.room == 0 {
+    if target.room() == 0 {
         if let Some(stream) = tx.companion.presence.lock().stream_mut(&target.instance) {
             stream.behind = true;
         }
@@ -119,10 +132,10 @@ pub fn push_new(tx: &mut Tx<'_>, peer: &PeerId, seq: i64) -> Result<MessageState
 
 /// Pushes what waits for a peer, as much as its stream's window takes.
 pub fn push_waiting(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
-    let Some(target) = target(tx, peer).filter(|t| t.behind && t.room > 0) else { return Ok(()) };
+    let Some(target) = target(tx, peer).filter(|t| t.behind && t.room() > 0) else { return Ok(()) };
     let rows = waiting_rows(tx, peer, &target)?;
-    let behind = rows.len() > target.room;
-    for seq in rows.into_iter().take(target.room) {
+    let behind = rows.len() > target.room();
+    for seq in rows.into_iter().take(target.room()) {
         let delivery = delivery(tx, seq)?;
         push(tx, &target, seq, delivery)?;
     }
@@ -148,9 +161,13 @@ fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>,
         tx.now.millis()
     ])?;
     let mut found = Vec::new();
-    while found.len() <= target.room
+    while found.len() <= target.room()
         && let Some(row) = rows.next()?
     {
+        let seq: i64 = row.get(0)?;
+        if target.under_way.contains(&seq) {
+            continue;
+        }
         let lease_by: Option<String> = row.get(1)?;
         // A lease binds as long as its holder lives.
         let held = lease_by.is_some_and(|holder| {
@@ -158,7 +175,7 @@ fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>,
                 && tx.companion.presence.lock().stream(&InstanceId::from_text(holder)).is_some()
         });
         if !held {
-            found.push(row.get(0)?);
+            found.push(seq);
         }
     }
     Ok(found)

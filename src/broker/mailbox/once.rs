@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Tx;
+use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::protocol::{ApiError, ErrorCode};
 

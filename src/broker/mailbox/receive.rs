@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
-use super::{Caller, Tx, offer};
+use super::offer;
+use crate::broker::engine::{Caller, Tx};
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::{Confirm, Noted, OwnUnread, Take, Taken, Written};
 use crate::protocol::messages::MessageState;
@@ -57,7 +58,7 @@ fn earlier_offers(tx: &Tx<'_>, seq: i64, receiver: &str) -> Result<(bool, bool),
     Ok(tx
         .db
         .prepare_cached(
-            "SELECT count(*) FILTER (WHERE receiver = ?2 AND via = 'channel') > 0,
+            "SELECT count(*) FILTER (WHERE receiver = ?2 AND via = 'channel' AND written_at IS NOT NULL) > 0,
                     count(*) FILTER (WHERE receiver <> ?2 OR via <> 'channel') > 0
              FROM offers WHERE message = ?1",
         )?
@@ -128,17 +129,22 @@ pub fn written(
 ) -> Result<Noted, Fault> {
     let mut noted = 0;
     for id in &request.ids {
+        let seq: Option<i64> = tx
+            .db
+            .prepare_cached("SELECT seq FROM messages WHERE id = ?1 AND recipient = ?2")?
+            .query_row(params![id.as_str(), caller.peer.as_str()], |row| row.get(0))
+            .optional()?;
+        let Some(seq) = seq else { continue };
         noted += tx
             .db
             .prepare_cached(
                 "UPDATE offers SET written_at = ?3
-                 WHERE receiver = ?2 AND via = 'channel' AND written_at IS NULL
-                   AND message = (SELECT seq FROM messages WHERE id = ?1)",
+                 WHERE message = ?1 AND receiver = ?2 AND via = 'channel' AND written_at IS NULL",
             )?
-            .execute(params![id.as_str(), instance.as_str(), tx.now.millis()])?;
-    }
-    if let Some(stream) = tx.companion.presence.lock().stream_mut(instance) {
-        stream.in_flight = stream.in_flight.saturating_sub(noted);
+            .execute(params![seq, instance.as_str(), tx.now.millis()])?;
+        if let Some(stream) = tx.companion.presence.lock().stream_mut(instance) {
+            stream.in_flight.remove(&seq);
+        }
     }
     offer::push_waiting(tx, &caller.peer)?;
     Ok(Noted { noted: noted as u64 })

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Caller, Tx, offer};
-use crate::broker::registry;
+use super::offer;
+use crate::broker::engine::{Caller, Tx};
+use crate::broker::registry::{self, unread, waiting};
 use crate::broker::store::Fault;
 use crate::protocol::messages::{SendMessage, Sent};
 use crate::protocol::peers::{Channel, PeerKind};
@@ -158,25 +159,10 @@ fn note_reply(tx: &mut Tx<'_>, caller: &Caller, original: &MessageId) -> Result<
             .execute([instance.as_str()])?;
         if let Some(stream) = tx.companion.presence.lock().stream_mut(instance) {
             stream.channel = Channel::Proven;
+            // It may have become the one that is pushed to: what waits is its business now.
+            stream.behind = true;
+            stream.cursor = 0;
         }
     }
     Ok(())
-}
-
-/// Messages without evidence of having been read.
-fn unread(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
-    let unread: i64 = tx
-        .db
-        .prepare_cached("SELECT unread FROM peers WHERE id = ?1")?
-        .query_row([peer.as_str()], |row| row.get(0))?;
-    Ok(u64::try_from(unread).unwrap_or(0))
-}
-
-/// Messages that wait for a peer: unread, and not on their way by a channel that works.
-pub fn waiting(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
-    let leased: i64 = tx
-        .db
-        .prepare_cached("SELECT count(*) FROM messages WHERE recipient = ?1 AND lease_until > ?2")?
-        .query_row(params![peer.as_str(), tx.now.millis()], |row| row.get(0))?;
-    Ok(unread(tx, peer)?.saturating_sub(u64::try_from(leased).unwrap_or(0)))
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rusqlite::{Row, params};
 
-use super::super::mailbox::{Caller, Tx, waiting};
-use super::super::store::Fault;
+use super::backlog::waiting;
+use crate::broker::engine::{Caller, Tx};
+use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::{Channel, ListPeers, Peer, PeerKind, PeerList, Reachability, Scope};
 use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp};

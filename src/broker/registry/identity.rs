@@ -6,9 +6,9 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::super::mailbox::Tx;
-use super::super::store::Fault;
 use super::{channel_word, names, peer};
+use crate::broker::engine::Tx;
+use crate::broker::store::Fault;
 use crate::process::{Process, command_name};
 use crate::protocol::peers::{Channel, Register, Registered};
 use crate::protocol::{ApiError, ErrorCode, PeerId};

@@ -2,17 +2,19 @@
 //!
 //! Like the mailbox this runs on the database's thread, inside a request's transaction.
 
+mod backlog;
 mod directory;
 mod identity;
 mod names;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::mailbox::{Caller, Tx};
+use super::engine::{Caller, Tx};
 use super::store::Fault;
 use crate::protocol::peers::{Channel, ProfileSet, SetProfile};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
+pub use backlog::{unread, waiting};
 pub use directory::{list, live_and_backlog, peer, resolve};
 pub use identity::register;
 

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::super::mailbox::Tx;
-use super::super::store::Fault;
 use super::directory;
+use crate::broker::engine::Tx;
+use crate::broker::store::Fault;
 use crate::protocol::ids::{MAX_NAME, is_valid_name, name_from};
 use crate::protocol::peers::Register;
 use crate::protocol::{ApiError, ErrorCode, PeerId};

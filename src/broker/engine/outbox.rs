@@ -46,11 +46,10 @@ impl Outbox {
         self.pushes.push(Push { instance, generation, seq, delivery });
     }
 
-    /// How many wait for this instance, and the last of them.
-    pub fn pending(&self, instance: &InstanceId, generation: u64) -> (usize, i64) {
-        let mine =
-            self.pushes.iter().filter(|p| p.instance == *instance && p.generation == generation);
-        mine.fold((0, 0), |(count, last), push| (count + 1, last.max(push.seq)))
+    /// What waits for this stream.
+    pub fn pending(&self, instance: &InstanceId, generation: u64) -> impl Iterator<Item = i64> {
+        let mine = move |p: &&Push| p.instance == *instance && p.generation == generation;
+        self.pushes.iter().filter(mine).map(|push| push.seq)
     }
 
     /// The transaction is durable: off they go.
@@ -63,7 +62,7 @@ impl Outbox {
             if let Some(stream) = inner.stream_mut(&push.instance)
                 && stream.generation == push.generation
             {
-                stream.in_flight += 1;
+                stream.in_flight.insert(push.seq);
                 stream.cursor = stream.cursor.max(push.seq);
                 stream.send(Event::Message { delivery: Box::new(push.delivery) });
             }

@@ -1,0 +1,173 @@
+//! What the database's thread keeps in memory beside the database, and who calls it.
+//!
+//! Registry and mailbox both work on a [`Tx`]: the transaction of one request, this memory, and
+//! the time. What must not happen before the commit (a push) waits in the [`Outbox`].
+
+mod clock;
+mod outbox;
+mod rates;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+
+use super::presence::Presence;
+use super::store::{Companion, Fault, Store};
+use crate::config::Limits;
+use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId, Timestamp};
+
+pub use outbox::Outbox;
+pub use rates::Rates;
+
+pub type MailStore = Store<Engine>;
+pub type Tx<'a> = super::store::Tx<'a, Engine>;
+
+/// The memory beside the database.
+pub struct Engine {
+    pub presence: Presence,
+    pub limits: Limits,
+    pub damage: DamageReport,
+    pub rates: Rates,
+    pub outbox: Outbox,
+    /// Who is away only because the broker was has had no time yet to come back.
+    pub started_at: Timestamp,
+    clock: clock::Clock,
+}
+
+/// Where a damaged database went, for `status`.
+#[derive(Debug, Clone, Default)]
+pub struct DamageReport(Arc<Mutex<Option<PathBuf>>>);
+
+impl DamageReport {
+    pub fn set(&self, path: PathBuf) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
+    }
+
+    #[must_use]
+    pub fn get(&self) -> Option<PathBuf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Engine {
+    #[must_use]
+    pub fn new(presence: Presence, limits: Limits, damage: DamageReport) -> Self {
+        Self {
+            rates: Rates::new(limits.messages_per_minute, limits.burst),
+            outbox: Outbox::default(),
+            started_at: Timestamp::now(),
+            clock: clock::Clock::default(),
+            presence,
+            limits,
+            damage,
+        }
+    }
+}
+
+impl Companion for Engine {
+    fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.clock.sweep(connection)
+    }
+
+    fn savepoint(&mut self) {
+        self.outbox.mark();
+    }
+
+    fn rollback(&mut self) {
+        self.outbox.rollback(&self.presence);
+    }
+
+    fn commit(&mut self) {
+        self.outbox.deliver(&self.presence);
+    }
+
+    fn abort(&mut self) {
+        self.outbox.clear(&self.presence);
+        // What the sweep did is undone with the rest; it must look at the stored clock again.
+        self.clock = clock::Clock::default();
+    }
+
+    fn reset(&mut self, moved_to: &Path) {
+        self.clock = clock::Clock::default();
+        self.damage.set(moved_to.to_owned());
+        // The sessions find that they are not known and register again.
+        self.presence.close_all();
+    }
+}
+
+/// Who calls, as its transport and its secret tell.
+#[derive(Debug, Clone)]
+pub enum Identity {
+    /// The owner, by the Unix socket's credentials or the token: acts as `cli`.
+    Owner,
+    /// A receiver, by the secret that it registered with.
+    Session(String),
+}
+
+/// A caller that the database knows.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub peer: PeerId,
+    /// The receiver that calls; `None` for the CLI.
+    pub instance: Option<InstanceId>,
+}
+
+impl Caller {
+    /// The name of this way in, for leases and offers.
+    #[must_use]
+    pub fn receiver(&self) -> String {
+        self.instance.as_ref().map_or_else(|| "cli".to_owned(), ToString::to_string)
+    }
+}
+
+impl Identity {
+    /// Looks the caller up.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::UnknownSession`] for a secret that nobody registered with.
+    pub fn resolve(&self, db: &Connection) -> Result<Caller, Fault> {
+        match self {
+            Self::Owner => {
+                let peer: String = db
+                    .prepare_cached("SELECT id FROM peers WHERE kind = 'cli'")?
+                    .query_row([], |row| row.get(0))?;
+                Ok(Caller { peer: PeerId::from_text(peer), instance: None })
+            }
+            Self::Session(secret) => {
+                let found = db
+                    .prepare_cached("SELECT peer, instance FROM receivers WHERE secret = ?1")?
+                    .query_row([secret], |row| {
+                        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+                    });
+                match found {
+                    Ok((peer, instance)) => Ok(Caller {
+                        peer: PeerId::from_text(peer),
+                        instance: Some(InstanceId::from_text(instance)),
+                    }),
+                    Err(rusqlite::Error::QueryReturnedNoRows) => Err(ApiError::new(
+                        ErrorCode::UnknownSession,
+                        "this broker does not know the session",
+                    )
+                    .hint("Register again.")
+                    .into()),
+                    Err(error) => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// Looks the caller up and demands that it is a session.
+    ///
+    /// # Errors
+    ///
+    /// As [`Identity::resolve`], and [`ErrorCode::Forbidden`] for the CLI.
+    pub fn session(&self, db: &Connection) -> Result<(Caller, InstanceId), Fault> {
+        let caller = self.resolve(db)?;
+        let instance = caller.instance.clone().ok_or_else(|| {
+            ApiError::new(ErrorCode::Forbidden, "only a registered session can do this")
+        })?;
+        Ok((caller, instance))
+    }
+}

@@ -1,0 +1,25 @@
+//! How much waits for a peer.
+
+use rusqlite::params;
+
+use crate::broker::engine::Tx;
+use crate::broker::store::Fault;
+use crate::protocol::PeerId;
+
+/// Messages without evidence of having been read.
+pub fn unread(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
+    let unread: i64 = tx
+        .db
+        .prepare_cached("SELECT unread FROM peers WHERE id = ?1")?
+        .query_row([peer.as_str()], |row| row.get(0))?;
+    Ok(u64::try_from(unread).unwrap_or(0))
+}
+
+/// Messages that wait for a peer: unread, and not on their way by a channel that works.
+pub fn waiting(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
+    let leased: i64 = tx
+        .db
+        .prepare_cached("SELECT count(*) FROM messages WHERE recipient = ?1 AND lease_until > ?2")?
+        .query_row(params![peer.as_str(), tx.now.millis()], |row| row.get(0))?;
+    Ok(unread(tx, peer)?.saturating_sub(u64::try_from(leased).unwrap_or(0)))
+}
