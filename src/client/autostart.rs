@@ -41,6 +41,9 @@ pub const READY: &str = "ready";
 pub enum StartError {
     #[error("the broker did not start: {0}")]
     Failed(String, Option<String>),
+    /// It gave no reason: somebody or something ended it. Another start may well succeed.
+    #[error("the broker ended while it was starting: {0}")]
+    Ended(String),
     #[error("the broker did not start within {} s", .0.as_secs())]
     TooSlow(Duration),
     #[error("another client has been starting the broker for {} s", .0.as_secs())]
@@ -57,7 +60,7 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Failed(_, hint) => hint.clone(),
-            Self::TooSlow(_) | Self::Locked(_) => {
+            Self::Ended(_) | Self::TooSlow(_) | Self::Locked(_) => {
                 Some("Run `claude-peers broker` in a terminal to see what it does.".to_owned())
             }
             Self::File { .. } => {
@@ -198,10 +201,7 @@ fn spawn(config: &Config) -> Result<(), StartError> {
     child.wait().map_err(file("the broker's program", &program))?;
     match output.map(|pipe| wait_ready(pipe, START)) {
         Some(Ok(Readiness::Ready)) => Ok(()),
-        Some(Ok(Readiness::Died)) | None => {
-            let (message, hint) = last_words(log_path, log_start);
-            Err(StartError::Failed(message, hint))
-        }
+        Some(Ok(Readiness::Died)) | None => Err(last_words(log_path, log_start)),
         Some(Ok(Readiness::Slow)) => Err(StartError::TooSlow(START)),
         Some(Err(error)) => Err(StartError::Failed(error.to_string(), None)),
     }
@@ -274,7 +274,7 @@ fn wait_ready(
 }
 
 /// What a broker that died said last: its error, and its hint if it gave one.
-fn last_words(path: &Path, from: u64) -> (String, Option<String>) {
+fn last_words(path: &Path, from: u64) -> StartError {
     let read = || -> io::Result<String> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(from))?;
@@ -289,10 +289,16 @@ fn last_words(path: &Path, from: u64) -> (String, Option<String>) {
             .find_map(|line| line.strip_prefix(prefix))
             .map(|line| line.trim().to_owned())
     };
-    let message = last("error: ")
-        .or_else(|| text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned))
-        .unwrap_or_else(|| "it ended without a word".to_owned());
-    (message, last("hint: "))
+    match last("error: ") {
+        Some(message) => StartError::Failed(message, last("hint: ")),
+        None => StartError::Ended(
+            text.lines()
+                .rev()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or("it said nothing")
+                .to_owned(),
+        ),
+    }
 }
 
 /// Frees the pipe on our standard output, once we have said that we are ready: whoever started

@@ -33,6 +33,11 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 /// How long a call may take in all, a start of the broker included.
 const CALL: Duration = Duration::from_secs(20);
 
+/// Pauses between attempts within a call. Short to the end: a broker that is killed again and
+/// again must be met in one of its lives.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(80);
+
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -280,32 +285,36 @@ impl Client {
         let mut pause = Duration::ZERO;
         loop {
             let left = CALL.saturating_sub(since.elapsed()).min(ATTEMPT);
-            let error = match tokio::time::timeout(left, attempt(request())).await {
+            let mut error = match tokio::time::timeout(left, attempt(request())).await {
                 Err(_) => return Err(ClientError::Silent(since.elapsed())),
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
             };
-            match &error {
-                ClientError::Refused(refused) if refused.code == ErrorCode::ShuttingDown => {}
+            let started = match &error {
+                ClientError::Refused(refused) if refused.code == ErrorCode::ShuttingDown => Ok(()),
                 ClientError::Refused(refused)
                     if refused.code == ErrorCode::BrokerTooOld && self.start =>
                 {
-                    autostart::replace(&self.config).await?;
+                    autostart::replace(&self.config).await
                 }
+                ClientError::Broken(_) if self.start => autostart::ensure(&self.config).await,
                 ClientError::Broken(_) => {
-                    if !self.start {
-                        let listening = is_listening(&self.config.paths.socket);
-                        return Err(if listening { error } else { ClientError::NotRunning });
-                    }
-                    autostart::ensure(&self.config).await?;
+                    let listening = is_listening(&self.config.paths.socket);
+                    return Err(if listening { error } else { ClientError::NotRunning });
                 }
                 _ => return Err(error),
+            };
+            match started {
+                Ok(()) => {}
+                // Killed or told to stop as it came up: the next one may live.
+                Err(ended @ StartError::Ended(_)) => error = ended.into(),
+                Err(failed) => return Err(failed.into()),
             }
             if since.elapsed() + pause >= CALL {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).clamp(Duration::from_millis(5), Duration::from_millis(500));
+            pause = (pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
         }
     }
 }
