@@ -50,8 +50,9 @@ pub struct Server {
     config: Result<Config, ConfigError>,
     hooks: SentHooks,
     client: OnceCell<Client>,
-    /// Sends of one session go one by one, so that they keep their order.
-    sending: Mutex<()>,
+    /// Sends of one session go one by one, so that they keep their order. It holds when a send
+    /// last found the broker out of reach.
+    sending: Mutex<Option<Instant>>,
     /// Done once what the last `check_messages` showed is confirmed.
     shown: Mutex<Option<oneshot::Receiver<()>>>,
     seen: push::Shown,
@@ -65,7 +66,7 @@ impl Server {
             config,
             hooks: SentHooks::default(),
             client: OnceCell::new(),
-            sending: Mutex::new(()),
+            sending: Mutex::new(None),
             shown: Mutex::new(None),
             seen: push::Shown::default(),
             open_at: watch::Sender::new(None),
@@ -125,10 +126,22 @@ impl Server {
                 .map(|id| MessageId::from_text(id.trim())),
             from_session: None,
         };
+        let called = Instant::now();
         // The lock is fair: whoever was called first sends first.
-        let _turn = self.sending.lock().await;
-        let sent = client.send(&request).await.map_err(|e| told(&e))?;
-        Ok(results::send_message(&sent))
+        let mut unreachable = self.sending.lock().await;
+        if unreachable.is_some_and(|at| at > called) {
+            // Each in the queue would wait out the same limit, one after the other.
+            return Err("Nothing was sent: an earlier message of this session found the broker out of reach. Try again; `claude-peers status` tells more.".to_owned());
+        }
+        match client.send(&request).await {
+            Ok(sent) => Ok(results::send_message(&sent)),
+            Err(error) => {
+                if error.code().is_none() {
+                    *unreachable = Some(Instant::now());
+                }
+                Err(told(&error))
+            }
+        }
     }
 
     async fn set_summary(
