@@ -7,8 +7,8 @@ use clap::Args;
 use super::error::Failure;
 use super::{output, runtime};
 use crate::broker::activation::Inherited;
-use crate::broker::{self, Options};
-use crate::client::say_ready;
+use crate::broker::{self, Options, RunError};
+use crate::client::{is_listening, say_ready};
 use crate::config::Config;
 use crate::protocol::health::Started;
 
@@ -38,7 +38,9 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
         (true, true) => Started::Fallback,
         (true, false) => Started::Foreground,
     };
-    let mut options = Options::new(Config::load()?, started);
+    let config = Config::load()?;
+    let socket = config.paths.socket.clone();
+    let mut options = Options::new(config, started);
     options.inherited = inherited;
     if arguments.detached {
         options.ready = Some(Box::new(|| {
@@ -48,9 +50,15 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
         }));
     }
     let runtime = runtime()?;
-    runtime
-        .block_on(broker::run(options))
-        .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
+    match runtime.block_on(broker::run(options)) {
+        Ok(()) => {}
+        // Two clients may each start one where the first of them died over it. Whoever waits
+        // wants a broker that serves, and there it is.
+        Err(RunError::AlreadyRuns(_)) if arguments.detached && is_listening(&socket) => {
+            say_ready()?;
+        }
+        Err(error) => return Err(Failure::new(error.to_string()).hint(error.hint())),
+    }
     // Nothing that still hangs may hold the process.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
