@@ -4,4 +4,11 @@
 
 mod support;
 
+mod activation;
+mod crowds;
+mod durability;
+mod receivers;
+mod start;
+mod stop;
 mod talk;
+mod upgrade;

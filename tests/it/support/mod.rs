@@ -11,6 +11,8 @@
     clippy::needless_pass_by_value
 )]
 
+mod chance;
+mod http;
 mod session;
 
 use std::ffi::OsStr;
@@ -23,6 +25,8 @@ use claude_peers::holder::{Holder, holder};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use chance::{Chance, messages, rounds};
+pub use http::call_unix;
 pub use session::{Session, SessionOptions};
 
 /// How long anything that must happen may take on a slow machine. No test measures time by it.
@@ -106,7 +110,16 @@ impl Sandbox {
 
     /// The program in this sandbox.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(PROGRAM);
+        self.command_of(PROGRAM, arguments)
+    }
+
+    /// Any program in this sandbox.
+    pub fn command_of<S: AsRef<OsStr>>(
+        &self,
+        program: impl AsRef<OsStr>,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .envs(self.variables.iter().cloned())
@@ -179,6 +192,13 @@ impl Sandbox {
     pub fn status_is(&self, state: &str) -> bool {
         let output = self.run(["status", "--json"]);
         serde_json::from_slice::<Value>(&output.stdout).is_ok_and(|status| status["state"] == state)
+    }
+
+    /// How many peers are live; `None` while no broker answers.
+    pub fn live_peers(&self) -> Option<u64> {
+        let output = self.run(["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        status["health"]["detail"]["peers"].as_u64()
     }
 
     /// A session called `name`, in a directory of that name, whose client takes pushes.

@@ -1,11 +1,12 @@
 //! One session: `claude-peers mcp` as a child, driven with raw JSON lines.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -66,8 +67,8 @@ impl SessionOptions {
         self
     }
 
-    /// Starts the process and does nothing else.
-    pub fn spawn(&self, sandbox: &Sandbox) -> Session {
+    /// The server's command line, as the session's client would run it.
+    pub fn command(&self, sandbox: &Sandbox) -> Command {
         let directory = self.directory.clone().unwrap_or_else(|| sandbox.path().join(&self.name));
         std::fs::create_dir_all(&directory).unwrap();
         let mut command = sandbox.command(["mcp"]);
@@ -76,7 +77,12 @@ impl SessionOptions {
             command.env("CLAUDE_CODE_SESSION_ID", id).env("CLAUDE_CODE_ENTRYPOINT", "cli");
         }
         command.envs(self.variables.iter().cloned());
-        Session::spawn(command)
+        command
+    }
+
+    /// Starts the process and does nothing else.
+    pub fn spawn(&self, sandbox: &Sandbox) -> Session {
+        Session::spawn(self.command(sandbox))
     }
 
     /// Starts the session and shakes hands, as Claude Code does.
@@ -103,11 +109,23 @@ pub struct Session {
     lines: Receiver<(Instant, String)>,
     pushes: VecDeque<(Instant, Value)>,
     next_id: u64,
+    /// Held by the thread that reads standard output, for each line.
+    reading: Arc<Mutex<()>>,
+}
+
+/// A client that reads nothing, until this is dropped.
+pub struct NotReading(Arc<Mutex<()>>);
+
+impl NotReading {
+    /// The guard that keeps the reading thread waiting.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Session {
     /// Runs any command that speaks MCP over standard input and output.
-    pub fn spawn(mut command: std::process::Command) -> Self {
+    pub fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -116,14 +134,29 @@ impl Session {
             .unwrap();
         let output = child.stdout.take().unwrap();
         let (sender, lines) = channel();
+        let reading = Arc::new(Mutex::new(()));
+        let gate = Arc::clone(&reading);
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
+                drop(gate.lock().unwrap_or_else(PoisonError::into_inner));
                 if sender.send((Instant::now(), line)).is_err() {
                     return;
                 }
             }
         });
-        Self { input: child.stdin.take(), child, lines, pushes: VecDeque::new(), next_id: 0 }
+        Self {
+            input: child.stdin.take(),
+            child,
+            lines,
+            pushes: VecDeque::new(),
+            next_id: 0,
+            reading,
+        }
+    }
+
+    /// A switch that makes this client stop reading.
+    pub fn reading(&self) -> NotReading {
+        NotReading(Arc::clone(&self.reading))
     }
 
     pub fn pid(&self) -> u32 {
@@ -178,6 +211,44 @@ impl Session {
                 return message;
             }
         }
+    }
+
+    /// Waits for the answers to several requests, whatever their order.
+    #[track_caller]
+    pub fn answers_to(&mut self, ids: &[u64]) -> Vec<Value> {
+        let mut answers: HashMap<u64, Value> = HashMap::new();
+        while !ids.iter().all(|id| answers.contains_key(id)) {
+            let (_, message) = self.read(PATIENCE).expect("the requests are answered");
+            if let Some(id) = message["id"].as_u64()
+                && message.get("method").is_none()
+            {
+                let twice = answers.insert(id, message);
+                assert!(twice.is_none(), "answered twice: {twice:?}");
+            }
+        }
+        ids.iter().map(|id| answers[id].clone()).collect()
+    }
+
+    /// Calls `send_message` once for each text, one after the other or all at once. None may
+    /// fail. Gives the messages' ids.
+    #[track_caller]
+    pub fn send_all(&mut self, to: &str, texts: &[String], pipelined: bool) -> Vec<String> {
+        if !pipelined {
+            return texts.iter().map(|text| self.send(to, text)).collect();
+        }
+        let requests: Vec<u64> = texts.iter().map(|text| self.start_send(to, text)).collect();
+        let answers = self.answers_to(&requests);
+        let id = |answer: &Value| {
+            assert_ne!(answer["result"]["isError"], true, "{answer}");
+            answer["result"]["structuredContent"]["id"].as_str().expect("an id").to_owned()
+        };
+        answers.iter().map(id).collect()
+    }
+
+    /// Starts a `send_message` call; gives the request's id.
+    pub fn start_send(&mut self, to: &str, text: &str) -> u64 {
+        let arguments = json!({ "to_id": to, "message": text });
+        self.start_request("tools/call", json!({ "name": "send_message", "arguments": arguments }))
     }
 
     /// The next message from the server; pushes are also kept aside.
@@ -274,6 +345,21 @@ impl Session {
             assert!(since.elapsed() < PATIENCE, "the process ends");
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Ends the process with SIGKILL; gives what its client could still read, pushes that were
+    /// set aside included. A line that was cut off is no message.
+    pub fn kill9_and_drain(mut self) -> Vec<Value> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let aside = self.pushes.drain(..).map(|(_, push)| {
+            json!({ "jsonrpc": "2.0", "method": "notifications/claude/channel", "params": push })
+        });
+        let mut messages: Vec<Value> = aside.collect();
+        while let Some((_, line)) = self.read_line(PATIENCE) {
+            messages.extend(serde_json::from_str::<Value>(&line));
+        }
+        messages
     }
 
     /// Ends the process with SIGKILL.

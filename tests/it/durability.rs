@@ -1,0 +1,283 @@
+//! Nothing that was accepted is lost, doubled or put out of order, whatever is killed and when.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Chance, Sandbox, Session, SessionOptions, call_unix, messages, rounds, until,
+};
+
+const CHANNEL: &str = "notifications/claude/channel";
+
+/// Sets a flag when dropped, so that a failed assertion ends the disturbance, too.
+struct Raise<'a>(&'a AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does `work` while `disturb` is called at random instants. It must have happened at least once.
+fn while_disturbed<T>(disturb: impl Fn() -> bool + Sync, work: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let disturber = scope.spawn(|| {
+            let mut chance = Chance::new();
+            let mut times = 0;
+            while !over.load(Ordering::Relaxed) {
+                std::thread::sleep(
+                    chance.between(Duration::from_millis(1), Duration::from_millis(250)),
+                );
+                times += usize::from(disturb());
+            }
+            times
+        });
+        let raise = Raise(&over);
+        let result = work();
+        drop(raise);
+        let times = disturber.join().unwrap();
+        assert!(times > 0, "nothing was disturbed");
+        println!("disturbed {times} times");
+        result
+    })
+}
+
+fn texts(round: usize, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("round {round}, message {n}")).collect()
+}
+
+/// What must arrive, arrives by push: all, once, in order, not marked as repeated.
+#[track_caller]
+fn arrives_once_in_order(receiver: &mut Session, ids: &[String], texts: &[String]) {
+    for (id, text) in ids.iter().zip(texts) {
+        let push = receiver.push();
+        assert_eq!(push["meta"]["message_id"], id.as_str(), "expected {text}: {push}");
+        assert_eq!(push["content"], text.as_str());
+        assert!(push["meta"].get("repeat").is_none(), "one instance sees no repeats: {push}");
+    }
+}
+
+/// Bursts from one session to another while the broker is ended again and again.
+fn a_burst_survives(pipelined: bool, end_broker: impl Fn(&Sandbox) -> bool + Sync) {
+    let sandbox = Sandbox::unlimited();
+    let mut sender = sandbox.session("sender");
+    let mut receiver = sandbox.session("receiver");
+    let (me, other) = (sender.id(), receiver.id());
+    for round in 0..rounds(1) {
+        let texts = texts(round, messages(150));
+        let ids = while_disturbed(
+            || end_broker(&sandbox),
+            || sender.send_all("receiver", &texts, pipelined),
+        );
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), texts.len(), "ids are unique");
+        arrives_once_in_order(&mut receiver, &ids, &texts);
+    }
+    assert!(receiver.push_within(Duration::from_millis(500)).is_none(), "one too many");
+    assert_eq!((sender.id(), receiver.id()), (me, other));
+}
+
+#[test]
+fn a_burst_arrives_once_and_in_order_though_the_broker_is_killed_in_its_middle() {
+    a_burst_survives(false, |sandbox| sandbox.kill9_broker().is_some());
+}
+
+#[test]
+fn a_pipelined_burst_arrives_once_and_in_order_though_the_broker_is_killed_in_its_middle() {
+    a_burst_survives(true, |sandbox| sandbox.kill9_broker().is_some());
+}
+
+#[test]
+fn a_burst_arrives_once_and_in_order_though_the_broker_is_asked_to_stop_in_its_middle() {
+    a_burst_survives(true, |sandbox| match sandbox.holder() {
+        Some(running) => {
+            running.ask_to_stop();
+            true
+        }
+        None => false,
+    });
+}
+
+#[test]
+fn a_burst_arrives_once_and_in_order_though_kill_broker_is_run_in_its_middle() {
+    a_burst_survives(false, |sandbox| {
+        sandbox.json(["kill-broker"])["was_running"].as_bool().unwrap()
+    });
+}
+
+#[test]
+fn what_was_accepted_outlives_broker_and_receiver_killed_at_random() {
+    let sandbox = Sandbox::unlimited();
+    let mut sender = sandbox.session("sender");
+    let mut receiver = Some(sandbox.session("receiver"));
+    let receiver_id = receiver.as_mut().unwrap().id();
+    let texts = texts(0, messages(120));
+    let over = AtomicBool::new(false);
+    // What each life of the receiver showed, in order, with its mark.
+    let mut lives: Vec<Vec<(String, bool)>> = Vec::new();
+    let ids = while_disturbed(
+        || sandbox.kill9_broker().is_some(),
+        || {
+            std::thread::scope(|scope| {
+                let work = scope.spawn(|| {
+                    let _raise = Raise(&over);
+                    let mut ids = Vec::new();
+                    for part in texts.chunks(texts.len().div_ceil(2 * rounds(2))) {
+                        ids.extend(sender.send_all(&receiver_id, part, false));
+                        // Long enough for a life of the receiver in which pushes are shown.
+                        std::thread::sleep(Duration::from_millis(600));
+                    }
+                    ids
+                });
+                let mut chance = Chance::new();
+                while !over.load(Ordering::Relaxed) {
+                    let life = chance.between(Duration::ZERO, Duration::from_millis(1_800));
+                    std::thread::sleep(life);
+                    lives.push(shown(&receiver.take().unwrap().kill9_and_drain()));
+                    let mut next = SessionOptions::new("receiver").at_once().start(&sandbox);
+                    assert_eq!(next.id(), receiver_id, "the same session is the same peer");
+                    receiver = Some(next);
+                }
+                work.join().unwrap()
+            })
+        },
+    );
+    let mut receiver = receiver.unwrap();
+    let mut last = Vec::new();
+    for _ in &ids {
+        let push = receiver.push();
+        last.push(shown_one(&push));
+    }
+    let order: Vec<&String> = last.iter().map(|(id, _)| id).collect();
+    assert_eq!(order, ids.iter().collect::<Vec<_>>(), "nothing was read, so all is offered again");
+    assert!(receiver.push_within(Duration::from_millis(500)).is_none(), "one too many");
+    lives.push(last);
+    let place: HashMap<&String, usize> = ids.iter().enumerate().map(|(n, id)| (id, n)).collect();
+    let mut before: HashSet<&String> = HashSet::new();
+    for life in &lives {
+        let places: Vec<usize> = life.iter().map(|(id, _)| place[id]).collect();
+        assert!(places.is_sorted_by(|a, b| a < b), "in order and once per life: {places:?}");
+        for (id, repeat) in life {
+            assert!(*repeat || !before.contains(id), "{id} was shown before and is not marked");
+        }
+        before.extend(life.iter().map(|(id, _)| id));
+    }
+}
+
+/// The ids and marks of the pushes among these messages.
+fn shown(messages: &[Value]) -> Vec<(String, bool)> {
+    let pushes = messages.iter().filter(|message| message["method"] == CHANNEL);
+    pushes.map(|message| shown_one(&message["params"])).collect()
+}
+
+fn shown_one(push: &Value) -> (String, bool) {
+    let meta = &push["meta"];
+    (meta["message_id"].as_str().unwrap().to_owned(), meta["repeat"] == "true")
+}
+
+#[test]
+fn what_was_accepted_outlives_its_sender() {
+    let sandbox = Sandbox::unlimited();
+    let mut receiver = sandbox.session("receiver");
+    let mut chance = Chance::new();
+    for round in 0..rounds(4) {
+        let mut sender = SessionOptions::new(&format!("sender-{round}")).at_once().start(&sandbox);
+        sender.me();
+        let texts = texts(round, 200);
+        let requests: Vec<u64> =
+            texts.iter().map(|text| sender.start_send("receiver", text)).collect();
+        let some = chance.below(40) as usize;
+        let mut answers = sender.answers_to(&requests[..some]);
+        std::thread::sleep(chance.between(Duration::ZERO, Duration::from_millis(3)));
+        answers.extend(sender.kill9_and_drain());
+        let accepted: HashMap<usize, &str> = answers
+            .iter()
+            .filter_map(|answer| {
+                let n = requests.iter().position(|id| answer["id"] == *id)?;
+                Some((n, answer["result"]["structuredContent"]["id"].as_str()?))
+            })
+            .collect();
+        assert!(accepted.len() >= some && accepted.len() < texts.len(), "{}", accepted.len());
+        // The one behind the last accepted may come, too: nobody heard of it. So there is no
+        // count to wait for, but an end of the log.
+        let mut arrived = 0;
+        let mut wait = crate::support::PATIENCE;
+        while arrived < accepted.len() || {
+            wait = Duration::from_millis(300);
+            true
+        } {
+            let Some((_, push)) = receiver.push_within(wait) else { break };
+            assert_eq!(push["content"], texts[arrived].as_str(), "in order, once, no gap");
+            if let Some(id) = accepted.get(&arrived) {
+                assert_eq!(push["meta"]["message_id"], *id);
+            }
+            arrived += 1;
+        }
+        let last = accepted.keys().max().map_or(0, |last| last + 1);
+        assert!(arrived >= last, "{arrived} arrived, {last} were accepted");
+    }
+}
+
+#[test]
+fn a_retry_with_the_same_key_gets_the_stored_answer_even_from_the_next_broker() {
+    let sandbox = Sandbox::new();
+    let mut receiver = sandbox.session("receiver");
+    let body = json!({ "to": "receiver", "text": "once" });
+    let send = |key: &str, body: &Value| {
+        let headers = [("idempotency-key", key)];
+        call_unix(&sandbox, "POST", "/v1/messages", &headers, Some(body))
+    };
+    let first = send("key-1", &body);
+    assert_eq!(first.status, 200, "{}", first.body);
+    let second = send("key-1", &body);
+    assert_eq!((second.status, &second.body), (200, &first.body));
+
+    sandbox.kill9_broker().unwrap();
+    sandbox.ok(["peers"]);
+    let third = send("key-1", &body);
+    assert_eq!((third.status, &third.body), (200, &first.body));
+
+    let other = send("key-1", &json!({ "to": "receiver", "text": "another" }));
+    assert_eq!((other.status, &other.json()["code"]), (422, &json!("key_reused")));
+
+    assert_eq!(receiver.push()["content"], "once");
+    assert!(receiver.push_within(Duration::from_millis(300)).is_none());
+    assert_eq!(sandbox.json(["log"])["messages"].as_array().unwrap().len(), 1);
+
+    // Another key is another message.
+    assert_ne!(send("key-2", &body).json()["id"], first.json()["id"]);
+}
+
+#[test]
+fn a_refusal_is_not_stored_so_the_same_key_may_succeed_later() {
+    let sandbox = Sandbox::new();
+    let mut keeper = sandbox.session("keeper");
+    let send = || {
+        let body = json!({ "to": "late", "text": "hello" });
+        call_unix(&sandbox, "POST", "/v1/messages", &[("idempotency-key", "k")], Some(&body))
+    };
+    assert_eq!(send().status, 404);
+    let mut late = sandbox.session("late");
+    let sent = send();
+    assert_eq!(sent.status, 200, "{}", sent.body);
+    assert_eq!(late.push()["content"], "hello");
+    assert!(keeper.push_within(Duration::ZERO).is_none());
+}
+
+#[test]
+fn a_registration_and_a_profile_survive_the_broker() {
+    let sandbox = Sandbox::new();
+    let mut session = sandbox.session("worker");
+    session.call("set_summary", json!({ "summary": "mends the roof", "name": "roofer" }));
+    let before = session.me();
+    sandbox.kill9_broker().unwrap();
+    until("the session is live again", || session.me()["live"] == true);
+    let after = session.me();
+    for field in ["id", "name", "summary", "cwd"] {
+        assert_eq!(before[field], after[field], "{field}");
+    }
+    assert_eq!(after["summary"], "mends the roof");
+}

@@ -1,0 +1,203 @@
+//! The broker ends: told to, idle, wedged. Sessions stay, and bring it back when they need it.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use crate::support::{Sandbox, SessionOptions, until};
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
+/// A process that is stopped, until this is dropped.
+struct Frozen(u32);
+
+impl Frozen {
+    fn new(pid: u32) -> Self {
+        signal(pid, Signal::STOP);
+        Self(pid)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // An error means that it was killed meanwhile.
+        let _ = kill_process(Pid::from_raw(self.0.try_into().unwrap()).unwrap(), Signal::CONT);
+    }
+}
+
+#[test]
+fn kill_broker_stops_the_broker_and_no_session() {
+    let sandbox = Sandbox::new();
+    let mut a = sandbox.session("a");
+    let mut b = sandbox.session("b");
+    let ids = (a.id(), b.id());
+    let broker = sandbox.holder().unwrap().pid;
+    let said = sandbox.ok(["kill-broker"]);
+    assert!(said.contains(&format!("process {broker}")), "{said}");
+    assert!(said.contains("2 running sessions"), "{said}");
+    // Nobody calls: the sessions come back by themselves.
+    until("another broker runs", || sandbox.holder().is_some_and(|h| h.pid != broker));
+    until("both are live again", || sandbox.live_peers() == Some(2));
+    assert!(a.child.try_wait().unwrap().is_none() && b.child.try_wait().unwrap().is_none());
+    assert_eq!((a.id(), b.id()), ids);
+    a.send("b", "still here");
+    assert_eq!(b.push()["content"], "still here");
+}
+
+#[test]
+fn kill_broker_without_a_broker_says_so_and_succeeds() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.ok(["kill-broker"]), "No broker is running.\n");
+    sandbox.ok(["peers"]);
+    assert!(sandbox.ok(["kill-broker"]).starts_with("Stopped the broker"));
+    assert!(sandbox.holder().is_none());
+    assert!(!sandbox.socket().exists(), "it leaves no socket behind");
+    for _ in 0..2 {
+        assert_eq!(sandbox.ok(["kill-broker"]), "No broker is running.\n");
+    }
+    assert_eq!(sandbox.json(["kill-broker"]), json!({ "stopped": false, "was_running": false }));
+}
+
+/// What `rm` of the database does to sessions that go on running.
+fn removal_resets_all(end_broker: impl Fn(&Sandbox)) {
+    let sandbox = Sandbox::new();
+    let mut a = sandbox.session("a");
+    let mut b = sandbox.session("b");
+    a.send("b", "before");
+    assert_eq!(b.push()["content"], "before");
+    std::fs::remove_file(sandbox.database()).unwrap();
+    end_broker(&sandbox);
+    until("both are live again", || sandbox.live_peers() == Some(2));
+    assert!(sandbox.database().exists());
+    assert_eq!(sandbox.json(["log"])["messages"], json!([]), "the history is gone");
+    assert!(b.push_within(Duration::from_millis(200)).is_none());
+    a.send("b", "after");
+    let push = b.push();
+    assert_eq!(push["content"], "after");
+    assert_eq!(push["meta"]["from_id"], a.id().as_str());
+    assert!(push["meta"].get("repeat").is_none(), "{push}");
+}
+
+#[test]
+fn removing_the_database_and_kill_broker_reset_all_and_the_sessions_come_back() {
+    removal_resets_all(|sandbox| drop(sandbox.ok(["kill-broker"])));
+}
+
+#[test]
+fn removing_the_database_of_a_broker_that_is_killed_resets_all() {
+    removal_resets_all(|sandbox| assert!(sandbox.kill9_broker().is_some()));
+}
+
+#[test]
+fn a_wedged_broker_is_told_by_status_and_ended_by_kill_broker() {
+    let sandbox = Sandbox::new();
+    let mut a = sandbox.session("a");
+    let mut b = sandbox.session("b");
+    let id = a.send("b", "before");
+    assert_eq!(b.push()["content"], "before");
+    let broker = sandbox.holder().unwrap().pid;
+    let _frozen = Frozen::new(broker);
+    let (code, _) = sandbox.fails(["status"]);
+    assert_eq!(code, 1);
+    let said = String::from_utf8(sandbox.run(["status"]).stdout).unwrap();
+    let expected = format!("process {broker} does not answer");
+    assert!(said.contains(&expected) && said.contains("kill-broker"), "{said}");
+    sandbox.ok(["kill-broker"]);
+    until("it is gone", || sandbox.holder().is_none_or(|now| now.pid != broker));
+    assert_ne!(sandbox.message(&id)["state"], "read");
+    a.send("b", "after");
+    assert_eq!(b.push()["content"], "after");
+}
+
+#[test]
+fn tools_end_with_words_when_the_broker_is_wedged_and_go_on_when_it_wakes() {
+    let sandbox = Sandbox::new();
+    let mut a = sandbox.session("a");
+    let mut b = sandbox.session("b");
+    let frozen = Frozen::new(sandbox.holder().unwrap().pid);
+    let since = Instant::now();
+    let mut requests: Vec<u64> =
+        (0..4).map(|n| a.start_send("b", &format!("wedged {n}"))).collect();
+    let list = json!({ "name": "list_peers", "arguments": {} });
+    requests.push(a.start_request("tools/call", list));
+    // A request that concerns no broker is answered meanwhile.
+    let tools = a.request("tools/list", json!({}));
+    assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 4);
+    for (n, answer) in a.answers_to(&requests).iter().enumerate() {
+        let result = &answer["result"];
+        assert_eq!(result["isError"], true, "{answer}");
+        let words = result["content"][0]["text"].as_str().unwrap();
+        // Those that waited behind the first send were not sent, and are told so.
+        let expected = if (1..4).contains(&n) { "Nothing was sent" } else { "does not answer" };
+        assert!(words.contains(expected) && words.contains("`claude-peers "), "{words}");
+    }
+    // A call may take 20 s; the rest is for a slow machine.
+    assert!(since.elapsed() < Duration::from_secs(25), "{:?}", since.elapsed());
+    drop(frozen);
+    a.send("b", "awake");
+    let mut last = b.push();
+    if last["content"] == "wedged 0" {
+        // Its sender was told that the broker is silent, not that nothing was sent.
+        last = b.push();
+    }
+    assert_eq!(last["content"], "awake");
+}
+
+#[test]
+fn an_idle_broker_goes_and_the_next_call_brings_it_back() {
+    let sandbox = Sandbox::new().with("CLAUDE_PEERS_IDLE_EXIT_SECONDS", "1");
+    sandbox.ok(["peers"]);
+    let first = sandbox.holder().unwrap().pid;
+    until("it is gone", || sandbox.holder().is_none());
+    assert!(!sandbox.socket().exists());
+    assert_eq!(sandbox.fails(["status"]).0, 3);
+
+    let mut session = sandbox.session("worker");
+    let second = sandbox.holder().unwrap().pid;
+    assert_ne!(first, second);
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(sandbox.holder().map(|h| h.pid), Some(second), "a live session keeps it");
+    session.close_input();
+    session.wait_end();
+    until("it is gone", || sandbox.holder().is_none());
+    assert!(sandbox.ok(["peers", "--all"]).contains("DIRECTORY"));
+}
+
+#[test]
+fn a_broker_that_is_asked_to_stop_ends_its_streams_and_leaves_a_whole_database() {
+    let sandbox = Sandbox::new();
+    let mut broker = sandbox.start_broker();
+    let mut a = sandbox.session("a");
+    let b = sandbox.session("b");
+    a.send("b", "hello");
+    // Frozen, they neither read what the broker says nor start another.
+    let frozen = (Frozen::new(a.pid()), Frozen::new(b.pid()));
+    let wal = claude_peers::files::beside(&sandbox.database(), "-wal");
+    assert!(std::fs::metadata(&wal).unwrap().len() > 0, "the message is in the log only");
+    let since = Instant::now();
+    signal(broker.id(), Signal::TERM);
+    let status = broker.wait().unwrap();
+    assert!(status.success(), "{status:?}");
+    // Requests under way may take two seconds, twice; there are none.
+    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+    assert!(!wal.exists(), "the log was written back");
+    assert!(!sandbox.socket().exists());
+    drop(frozen);
+    a.send("b", "hello again");
+    assert_eq!(sandbox.json(["log"])["messages"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn sessions_that_start_while_the_broker_is_wedged_are_served_after_kill_broker() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let frozen = Frozen::new(sandbox.holder().unwrap().pid);
+    // The handshake needs no broker.
+    let mut late = SessionOptions::new("late").at_once().start(&sandbox);
+    sandbox.ok(["kill-broker"]);
+    drop(frozen);
+    until("it is live", || late.me()["live"] == true);
+}

@@ -1,0 +1,56 @@
+//! Random instants, and how often to try them.
+//!
+//! The defaults keep a whole run short. `CLAUDE_PEERS_TEST_ROUNDS` multiplies the rounds,
+//! `CLAUDE_PEERS_TEST_MESSAGES` sets the size of a burst, and `CLAUDE_PEERS_TEST_SEED` repeats the
+//! instants of a run that failed, as far as the scheduler lets them repeat.
+
+use std::time::Duration;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// How many rounds to go, where `default` are enough for an ordinary run.
+pub fn rounds(default: usize) -> usize {
+    default * number("CLAUDE_PEERS_TEST_ROUNDS").map_or(1, |times| times as usize)
+}
+
+/// How many messages make a burst.
+pub fn messages(default: usize) -> usize {
+    number("CLAUDE_PEERS_TEST_MESSAGES").map_or(default, |count| count as usize)
+}
+
+/// A source of random numbers that says its seed when its test fails.
+pub struct Chance(u64);
+
+impl Chance {
+    pub fn new() -> Self {
+        let seed = number("CLAUDE_PEERS_TEST_SEED").unwrap_or_else(|| {
+            let mut bytes = [0; 8];
+            getrandom::fill(&mut bytes).unwrap();
+            u64::from_ne_bytes(bytes)
+        });
+        println!("CLAUDE_PEERS_TEST_SEED={seed}");
+        // A state of zero would stay zero.
+        Self(seed | 1)
+    }
+
+    /// xorshift64*
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// Below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    /// A time from `low` to `high`.
+    pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
+        let width = (high - low).as_micros() as u64 + 1;
+        low + Duration::from_micros(self.below(width))
+    }
+}
