@@ -20,18 +20,21 @@ pub fn effective_uid() -> u32 {
 ///
 /// # Errors
 ///
-/// If it cannot be made, is no directory, or belongs to somebody else. A mode that lets others
-/// in is mended, not refused.
+/// If it cannot be made, is no directory, belongs to somebody else, or is not ours by name and
+/// lets others in. The mode of one that bears our name is mended; any other was put there for a
+/// purpose that we do not know.
 pub fn private_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let metadata = std::fs::metadata(directory)?;
+    let refused = |problem: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
     if metadata.uid() != effective_uid() {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!("{} belongs to user id {}", directory.display(), metadata.uid()),
-        ));
+        return refused(format!("it belongs to user id {}", metadata.uid()));
     }
     if metadata.mode() & 0o077 != 0 {
+        let ours = directory.components().any(|part| part.as_os_str() == "claude-peers");
+        if !ours {
+            return refused("it is open to others; a directory of mode 0700 is needed".to_owned());
+        }
         std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
@@ -181,10 +184,16 @@ mod tests {
     #[test]
     fn a_directory_that_lets_others_in_is_mended() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a/b");
+        let path = dir.path().join("claude-peers/run");
         private_directory(&path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         private_directory(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+
+        let other = dir.path().join("shared");
+        std::fs::create_dir(&other).unwrap();
+        std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o1777)).unwrap();
+        assert!(private_directory(&other).is_err());
+        assert_eq!(std::fs::metadata(&other).unwrap().mode() & 0o7777, 0o1777);
     }
 }

@@ -2,26 +2,79 @@
 //!
 //! A service manager would start its service for any connection, so `status` looks here first.
 
+use std::path::{Path, PathBuf};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Paths;
-use crate::files::lock_holder;
+use crate::config::Config;
+use crate::files::{beside, lock_holder};
 use crate::protocol::health::Started;
 
-/// What a broker writes into its lock file. It is true as long as the lock is held.
+/// What a broker writes into its lock files. It is true as long as the lock is held.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Holder {
+    /// 0 if the holder has not said it yet.
+    #[serde(default)]
     pub pid: u32,
+    #[serde(default)]
     pub started: Started,
+    #[serde(default)]
     pub version: String,
+    #[serde(default)]
     pub protocol: u32,
+    /// Where it serves.
+    #[serde(default)]
+    pub socket: PathBuf,
 }
 
-/// The broker that holds the lock, if one does and has said who it is.
+/// The broker that holds a lock file, if one does.
 #[must_use]
-pub fn holder(paths: &Paths) -> Option<Holder> {
-    let text = lock_holder(&paths.broker_lock).ok().flatten()?;
-    serde_json::from_str(&text).ok()
+pub fn holder_of(lock: &Path) -> Option<Holder> {
+    let text = lock_holder(lock).ok().flatten()?;
+    let unknown = || Holder {
+        pid: 0,
+        started: Started::Unknown,
+        version: String::new(),
+        protocol: 0,
+        socket: PathBuf::new(),
+    };
+    // Held, but not described: it is only just starting, or of a much later version.
+    Some(serde_json::from_str(&text).unwrap_or_else(|_| unknown()))
+}
+
+/// The broker of these settings, if one runs: by the lock on its socket, or, should that file
+/// have been removed under it with its directory, by the lock on its database.
+#[must_use]
+pub fn holder(config: &Config) -> Option<Holder> {
+    holder_of(&config.paths.broker_lock).or_else(|| {
+        let database = config.database_path();
+        let real = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+        let of_database = holder_of(&database_lock(&real))?;
+        (of_database.socket == config.paths.socket).then_some(of_database)
+    })
+}
+
+/// The file whose lock makes one database have one broker.
+#[must_use]
+pub fn database_lock(database: &Path) -> PathBuf {
+    beside(database, "-lock")
+}
+
+/// Whether somebody listens at `path`. Never blocks, and never starts anything by itself, except
+/// that a service manager that listens there would start its service.
+#[must_use]
+pub fn is_listening(path: &Path) -> bool {
+    let Ok(address) = SocketAddrUnix::new(path) else { return false };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) else {
+        return false;
+    };
+    match connect(&socket, &address) {
+        // A full queue is somebody who listens, if slowly.
+        Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INPROGRESS) => true,
+        Err(_) => false,
+    }
 }
 
 impl Holder {

@@ -82,7 +82,8 @@ impl Bound {
 ///
 /// If the directory does not take a socket.
 pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, Bound)> {
-    let temporary = path.with_file_name(format!(".{}", std::process::id()));
+    // The lock is ours, so nobody else uses this name; it is no longer than a socket's own.
+    let temporary = path.with_file_name(".s");
     remove_if_there(&temporary)?;
     // The mode is set before the socket gets its name. The directory is 0700 all the while.
     let listener = UnixListener::bind(&temporary)?;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 
@@ -52,10 +53,11 @@ pub fn announce(shared: &Shared) {
     );
 }
 
-/// Waits for a signal, an order to stop, or the end of a long idleness.
-pub async fn until_stop(shared: &Arc<Shared>) {
+/// Waits for a signal, an order to stop, the end of a long idleness, or of the database's thread.
+pub async fn until_stop(shared: &Arc<Shared>, store_ended: &CancellationToken) {
     tokio::select! {
         () = shared.stop.cancelled() => {}
+        () = store_ended.cancelled() => {}
         () = terminated() => {}
         () = idle(shared) => tracing::info!(event = "idle_exit", "nobody is here: until the next call"),
     }

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::files::{self, LockFile};
-use crate::holder::{Holder, holder};
+use crate::holder::{Holder, database_lock, holder_of, is_listening};
 use crate::protocol::health::{Started, Tcp};
 use crate::protocol::ids::random_secret;
 use crate::protocol::{PROTOCOL, Timestamp};
@@ -35,6 +35,9 @@ use store::Store;
 
 /// How long requests under way may take to finish at shutdown.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether an earlier broker is gone.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How long an earlier broker may take to let its lock go.
 const LEAVE: Duration = Duration::from_secs(4);
@@ -66,6 +69,8 @@ pub enum RunError {
     File { what: &'static str, path: PathBuf, error: io::Error },
     #[error(transparent)]
     Database(#[from] OpenError),
+    #[error("the database's thread ended; what was acknowledged is in the database")]
+    StoreEnded,
     #[error("the broker's sockets cannot be served: {0}")]
     Serve(io::Error),
 }
@@ -83,7 +88,7 @@ impl RunError {
                 "Check its owner, its permissions and the free space there.".to_owned()
             }
             Self::Database(error) => error.hint(),
-            Self::Serve(_) => "Try again.".to_owned(),
+            Self::StoreEnded | Self::Serve(_) => "Try again.".to_owned(),
         }
     }
 }
@@ -122,13 +127,23 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     files::private_directory(paths.runtime())
         .map_err(file("the runtime directory", paths.runtime()))?;
     files::private_directory(paths.state()).map_err(file("the state directory", paths.state()))?;
-    let _lock = lock(&config, started, protocol)?;
+    let me = Holder {
+        pid: std::process::id(),
+        started,
+        version: crate::VERSION.to_owned(),
+        protocol,
+        socket: paths.socket.clone(),
+    };
+    let _lock = lock(&config, &me, !inherited.unix.is_empty()).await?;
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;
 
     let presence = Presence::default();
     let damage = DamageReport::default();
-    let engine = Engine::new(presence.clone(), config.limits.clone(), damage.clone());
-    let (store, opened) = Store::open(config.database_path(), config.port.value, engine)?;
+    let engine = || Engine::new(presence.clone(), config.limits.clone(), damage.clone());
+    let stop = CancellationToken::new();
+    // Cancelled when the database's thread ends, so that no broker goes on without one.
+    let ended = stop.child_token();
+    let (store, opened) = open_store(&config, &me, engine, &ended).await?;
     report(&opened, &damage, &config);
 
     let (unix, bound) =
@@ -146,7 +161,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         started_at: Timestamp::now(),
         since: Instant::now(),
         tcp: tcp_state,
-        stop: CancellationToken::new(),
+        stop,
         tasks: TaskTracker::new(),
         config,
     });
@@ -155,7 +170,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     if let Some(ready) = ready {
         ready();
     }
-    lifecycle::until_stop(&shared).await;
+    lifecycle::until_stop(&shared, &ended).await;
 
     // From here on no new connection is taken; streams end at once, requests may finish.
     tracing::info!(event = "stopping", "the broker stops");
@@ -170,45 +185,95 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     shared.tasks.close();
     // An error means that a task hangs; the database is closed behind what it has enqueued.
     let _ = tokio::time::timeout(DRAIN, shared.tasks.wait()).await;
-    store.close().await;
-    Ok(())
+    if store.close().await { Ok(()) } else { Err(RunError::StoreEnded) }
 }
 
 /// The lock on the socket's path: one broker per endpoint.
-fn lock(config: &Config, started: Started, protocol: u32) -> Result<LockFile, RunError> {
+///
+/// A broker that holds it and cannot be reached is on its way out, or lost its socket, or lost it
+/// to the service manager that activated us: it is waited for, and asked to stop.
+async fn lock(config: &Config, me: &Holder, activated: bool) -> Result<LockFile, RunError> {
     let path = &config.paths.broker_lock;
     let file = |error| RunError::File { what: "the lock file", path: path.clone(), error };
+    let patience = if activated { Duration::ZERO } else { LEAVE };
     let since = Instant::now();
     let mut asked = false;
     let mut lock = loop {
         if let Some(lock) = LockFile::try_take(path).map_err(file)? {
             break lock;
         }
-        // One that has let its socket go is on its way out, or nobody can reach it any more.
-        let holder = holder(&config.paths);
-        let reachable = std::os::unix::net::UnixStream::connect(&config.paths.socket).is_ok();
-        if started == Started::Foreground || reachable || since.elapsed() > 2 * LEAVE {
-            let holder = holder.map(|h| format!(" (process {})", h.pid)).unwrap_or_default();
-            return Err(RunError::AlreadyRuns(holder));
+        let reachable = !activated && is_listening(&config.paths.socket);
+        let holder = holder_of(path);
+        // Whoever only looks at the lock holds it for an instant.
+        let settled = since.elapsed() > Duration::from_millis(100);
+        if (settled && (me.started == Started::Foreground && !activated || reachable))
+            || since.elapsed() > patience + LEAVE
+        {
+            return Err(RunError::AlreadyRuns(process(holder.as_ref())));
         }
-        if since.elapsed() > LEAVE
+        if since.elapsed() >= patience
             && !asked
             && let Some(holder) = holder
         {
-            tracing::warn!(
-                "process {} holds the lock and no socket: it is asked to stop",
-                holder.pid
-            );
+            tracing::warn!(event = "takeover", "process {} is asked to stop", holder.pid);
             holder.ask_to_stop();
             asked = true;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        tokio::time::sleep(LOOK).await;
     };
-    let text =
-        Holder { pid: std::process::id(), started, version: crate::VERSION.to_owned(), protocol };
-    let json = serde_json::to_string(&text).map_err(io::Error::from).map_err(file)?;
-    lock.describe(&json).map_err(file)?;
+    lock.describe(&describe(me)).map_err(file)?;
     Ok(lock)
+}
+
+fn process(holder: Option<&Holder>) -> String {
+    holder.map(|holder| format!(" (process {})", holder.pid)).unwrap_or_default()
+}
+
+/// A plain struct of strings and numbers, which always serialises.
+fn describe(holder: &Holder) -> String {
+    serde_json::to_string(holder).unwrap_or_default()
+}
+
+/// Opens the database. One that a broker of our own socket holds, which nobody can reach any
+/// more because its directory was removed, is taken over.
+async fn open_store(
+    config: &Config,
+    me: &Holder,
+    engine: impl Fn() -> Engine,
+    ended: &CancellationToken,
+) -> Result<(MailStore, store::Opened), RunError> {
+    let since = Instant::now();
+    let mut asked = false;
+    loop {
+        let opened = Store::open(
+            config.database_path(),
+            config.port.value,
+            &describe(me),
+            engine(),
+            ended.clone(),
+        );
+        let error = match opened {
+            Ok(opened) => return Ok(opened),
+            Err(error @ OpenError::InUse { .. }) => error,
+            Err(error) => return Err(error.into()),
+        };
+        let holder = holder_of(&database_lock(config.database_path()));
+        let orphan = holder
+            .filter(|holder| holder.socket == config.paths.socket && !is_listening(&holder.socket));
+        let settled = since.elapsed() > Duration::from_millis(100);
+        match orphan {
+            Some(orphan) if !asked => {
+                tracing::warn!(event = "takeover", "process {} is asked to stop", orphan.pid);
+                orphan.ask_to_stop();
+                asked = true;
+            }
+            Some(_) if since.elapsed() < LEAVE => {}
+            None if asked && since.elapsed() < LEAVE => {}
+            None if !settled => {}
+            _ => return Err(error.into()),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The secret for TCP. One that others could read, or that was cut short, is replaced.

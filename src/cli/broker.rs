@@ -8,8 +8,9 @@ use super::error::Failure;
 use super::{output, runtime};
 use crate::broker::activation::Inherited;
 use crate::broker::{self, Options, RunError};
-use crate::client::{is_listening, say_ready};
+use crate::client::say_ready;
 use crate::config::Config;
+use crate::holder::is_listening;
 use crate::protocol::health::Started;
 
 #[derive(Debug, Args)]
@@ -66,8 +67,30 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
 
 /// Starts the broker as a process of its own and ends, so that it is nobody's child.
 fn detach() -> Result<ExitCode, Failure> {
+    keep_descriptors_here()?;
     // Standard output is the pipe on which the broker says that it is ready; standard error its
     // log. Both are inherited.
     Command::new(std::env::current_exe()?).args(["broker", "--detached"]).spawn()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whatever else we inherited (a script's lock, a pipe that somebody waits on) must not live as
+/// long as the broker.
+fn keep_descriptors_here() -> std::io::Result<()> {
+    use rustix::io::{FdFlags, fcntl_setfd};
+    use std::os::fd::BorrowedFd;
+
+    for entry in std::fs::read_dir("/dev/fd")?.flatten() {
+        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        if number > 2 {
+            // SAFETY: the descriptor was open a moment ago, and nobody else runs in this process;
+            // the listing's own is the only one that may be closed by now, which is an error here.
+            let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+            let _ = fcntl_setfd(descriptor, FdFlags::CLOEXEC);
+        }
+    }
+    Ok(())
 }

@@ -33,7 +33,7 @@ pub async fn run(
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
     let config = client.config().clone();
-    let Some(running) = holder(&config.paths) else {
+    let Some(running) = holder(&config) else {
         if arguments.json {
             out.json(&json!({ "stopped": false, "was_running": false }))?;
         } else {
@@ -67,6 +67,13 @@ async fn stop(client: Client, config: &Config, running: &Holder) -> Result<u64, 
         Ok(Ok(health)) => health.detail.as_ref().map_or(0, |detail| detail.peers),
         _ => 0,
     };
+    // A service manager that runs it should know that it was stopped on purpose.
+    if running.started == Started::Systemd
+        && stop_service().await
+        && is_gone(config, running, FIRM).await
+    {
+        return Ok(sessions);
+    }
     let ordered = matches!(tokio::time::timeout(ANSWER, client.shutdown()).await, Ok(Ok(_)));
     if ordered && is_gone(config, running, POLITE).await {
         return Ok(sessions);
@@ -83,9 +90,22 @@ async fn stop(client: Client, config: &Config, running: &Holder) -> Result<u64, 
         .hint("It may wait for a disk that hangs; look at it with `ps` and end it by hand."))
 }
 
+/// Stops the service through systemd; false where there is none. A broker that another program
+/// activated is no service, and goes on.
+async fn stop_service() -> bool {
+    let stop = tokio::process::Command::new("systemctl")
+        .args(["--user", "--quiet", "stop", "claude-peers.service"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .status();
+    matches!(tokio::time::timeout(POLITE, stop).await, Ok(Ok(status)) if status.success())
+}
+
 async fn is_gone(config: &Config, running: &Holder, limit: Duration) -> bool {
     let since = Instant::now();
-    while holder(&config.paths).is_some_and(|now| now.pid == running.pid) {
+    while holder(config).is_some_and(|now| now.pid == running.pid) {
         if since.elapsed() > limit {
             return false;
         }

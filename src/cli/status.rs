@@ -58,7 +58,7 @@ pub async fn run(
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
     let config = client.config().clone();
-    let held_by = holder(&config.paths);
+    let held_by = holder(&config);
     let mut health = None;
     let state = match &held_by {
         Some(_) => match ask(client).await {
@@ -66,7 +66,7 @@ pub async fn run(
                 health = Some(answer);
                 State::Running
             }
-            Err(ClientError::Silent(_) | ClientError::Broken(_) | ClientError::NotRunning) => {
+            Err(ClientError::Silent | ClientError::Broken(_) | ClientError::NotRunning) => {
                 State::Silent
             }
             Err(error) => return Err(error.into()),
@@ -96,7 +96,7 @@ pub async fn run(
 
 async fn ask(client: Client) -> Result<Health, ClientError> {
     let client = client.without_start();
-    tokio::time::timeout(LIMIT, client.health()).await.unwrap_or(Err(ClientError::Silent(LIMIT)))
+    tokio::time::timeout(LIMIT, client.health()).await.unwrap_or(Err(ClientError::Silent))
 }
 
 fn print(report: &Report, held_by: Option<&Holder>, out: &mut Out) -> Result<(), Failure> {
@@ -138,6 +138,7 @@ fn running(detail: &Detail, protocol: u32, out: &mut Out) -> Result<(), Failure>
         Started::Systemd => "started by systemd",
         Started::Launchd => "started by launchd",
         Started::Foreground => "started by hand",
+        Started::Unknown => "started in a way that this version does not know",
     };
     out.line(format!(
         "broker    running ({how}) since {}, for {}",

@@ -15,11 +15,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::config::Config;
 use crate::files::{LockFile, private_directory};
-use crate::holder::{Holder, holder};
+use crate::holder::{Holder, holder, is_listening};
 use crate::protocol::health::Started;
 
 /// How long the start of a broker may take, or the wait for another client that starts it.
@@ -71,22 +70,6 @@ impl StartError {
     }
 }
 
-/// Whether somebody listens at `path`. Never blocks, and never starts anything by itself, except
-/// that a service manager that listens there would start its service.
-#[must_use]
-pub fn is_listening(path: &Path) -> bool {
-    let Ok(address) = SocketAddrUnix::new(path) else { return false };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) else {
-        return false;
-    };
-    match connect(&socket, &address) {
-        // A full queue is somebody who listens, if slowly.
-        Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INPROGRESS) => true,
-        Err(_) => false,
-    }
-}
-
 /// Makes sure that a broker listens.
 pub async fn ensure(config: &Config) -> Result<(), StartError> {
     if is_listening(&config.paths.socket) {
@@ -108,9 +91,7 @@ pub async fn replace(config: &Config) -> Result<(), StartError> {
     let config = config.clone();
     off_thread(move || {
         let _lock = spawn_lock(&config)?;
-        if let Some(running) =
-            holder(&config.paths).filter(|h| h.protocol < crate::protocol::PROTOCOL)
-        {
+        if let Some(running) = holder(&config).filter(|h| h.protocol < crate::protocol::PROTOCOL) {
             stop(&config, &running)?;
         }
         if is_listening(&config.paths.socket) { Ok(()) } else { spawn(&config) }
@@ -163,13 +144,13 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
         Started::Launchd => {
             return Err(cannot("runs under launchd", "Restart it: `claude-peers kill-broker`."));
         }
-        Started::Foreground => {
+        Started::Foreground | Started::Unknown => {
             return Err(cannot("was started by hand", "Stop it and start it again."));
         }
     }
     running.ask_to_stop();
     let since = Instant::now();
-    while holder(&config.paths).is_some_and(|now| now.pid == running.pid) {
+    while holder(config).is_some_and(|now| now.pid == running.pid) {
         if since.elapsed() > STOP {
             return Err(cannot("does not stop", "End it by `claude-peers kill-broker`."));
         }

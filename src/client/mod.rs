@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{timeout, timeout_at};
 
 use crate::config::Config;
+use crate::holder::is_listening;
 use crate::protocol::health::{Health, Stopping};
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
@@ -24,14 +26,14 @@ use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
 use crate::protocol::peers::{ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile};
 use crate::protocol::{ApiError, ErrorCode, PROTOCOL, header, route};
 
-pub use autostart::{StartError, is_listening, say_ready};
+pub use autostart::{StartError, say_ready};
 pub use stream::EventStream;
 
 /// How long one attempt may take. A healthy broker answers within milliseconds.
-const ATTEMPT: Duration = Duration::from_secs(10);
+const ATTEMPT: Duration = Duration::from_secs(7);
 
 /// How long a call may take in all, a start of the broker included.
-const CALL: Duration = Duration::from_secs(20);
+const CALL: Duration = Duration::from_secs(16);
 
 /// Pauses between attempts within a call. Short to the end: a broker that is killed again and
 /// again must be met in one of its lives.
@@ -49,8 +51,8 @@ pub enum ClientError {
     NotRunning,
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("the broker does not answer (waited {} s)", .0.as_secs())]
-    Silent(Duration),
+    #[error("the broker does not answer")]
+    Silent,
     #[error("the broker cannot be reached: {0}")]
     Broken(String),
     #[error("the broker gave an answer that makes no sense: {0}")]
@@ -65,7 +67,7 @@ impl ClientError {
             Self::Refused(error) => error.hint.clone(),
             Self::NotRunning => Some("Any session, or `claude-peers peers`, starts it.".to_owned()),
             Self::Start(error) => error.hint(),
-            Self::Silent(_) => Some("`claude-peers kill-broker` ends it; the next call starts a new one, and no message is lost.".to_owned()),
+            Self::Silent => Some("`claude-peers kill-broker` ends it; the next call starts a new one, and no message is lost. Whether this call was carried out is not known: check before you repeat it.".to_owned()),
             Self::Broken(_) | Self::Nonsense(_) => Some("Try again; `claude-peers status` tells more.".to_owned()),
         }
     }
@@ -87,6 +89,8 @@ type Result<T> = std::result::Result<T, ClientError>;
 struct Session {
     registration: Register,
     registered: watch::Sender<Option<Registered>>,
+    registrations: watch::Sender<u64>,
+    registering: Mutex<()>,
 }
 
 /// A handle on the broker. Cheap to clone.
@@ -123,7 +127,12 @@ impl Client {
     /// The same, acting as this session: it registers as soon as a call needs it.
     #[must_use]
     pub fn with_session(self, registration: Register) -> Self {
-        let session = Session { registration, registered: watch::Sender::new(None) };
+        let session = Session {
+            registration,
+            registered: watch::Sender::new(None),
+            registrations: watch::Sender::new(0),
+            registering: Mutex::new(()),
+        };
         Self { session: Some(Arc::new(session)), ..self }
     }
 
@@ -186,31 +195,32 @@ impl Client {
 
     /// Opens the session's event stream: from then on it is live.
     pub async fn stream(&self) -> Result<EventStream> {
+        let deadline = Instant::now() + CALL;
         match self.open_stream().await {
-            Err(ClientError::Broken(_)) if self.start => autostart::ensure(&self.config).await?,
-            Err(error) if error.code() == Some(ErrorCode::BrokerTooOld) && self.start => {
-                autostart::replace(&self.config).await?;
-            }
-            Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {
-                self.register().await?;
+            Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {}
+            // What can be called again starts or replaces the broker as needed.
+            Err(error)
+                if matches!(error, ClientError::Broken(_))
+                    || error.code() == Some(ErrorCode::BrokerTooOld) =>
+            {
+                let health = || self.request(&Method::GET, route::HEALTH);
+                let _: Health = self.call(deadline, health).await?;
+                match self.open_stream().await {
+                    Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {}
+                    result => return result,
+                }
             }
             result => return result,
         }
-        match self.open_stream().await {
-            // A broker that was just started may not know us either.
-            Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {
-                self.register().await?;
-                self.open_stream().await
-            }
-            result => result,
-        }
+        self.register(deadline).await?;
+        self.open_stream().await
     }
 
     async fn open_stream(&self) -> Result<EventStream> {
         let request = self.request(&Method::GET, route::STREAM);
-        let response = tokio::time::timeout(ATTEMPT, request.send())
+        let response = timeout(ATTEMPT, request.send())
             .await
-            .map_err(|_| ClientError::Silent(ATTEMPT))?
+            .map_err(|_| ClientError::Silent)?
             .map_err(|error| broken(&error))?;
         if response.status().is_success() {
             return Ok(EventStream::new(response));
@@ -219,11 +229,25 @@ impl Client {
         Err(refusal(&bytes))
     }
 
-    async fn register(&self) -> Result<()> {
+    /// Tells the broker who the session is. One at a time: who comes second finds it done.
+    async fn register(&self, deadline: Instant) -> Result<()> {
         let Some(session) = &self.session else { return Ok(()) };
+        let before = *session.registrations.borrow();
+        let _turn = session.registering.lock().await;
+        if *session.registrations.borrow() != before {
+            return Ok(());
+        }
         let request = || self.request(&Method::POST, route::REGISTER).json(&session.registration);
-        let answer: Registered = self.call(request).await?;
-        session.registered.send_replace(Some(answer));
+        let answer: Registered = self.call(deadline, request).await?;
+        session.registered.send_modify(|known| match known {
+            // A later broker has nothing new to say of a session that it has known before.
+            Some(known) if answer.notes.is_empty() => {
+                known.peer = answer.peer;
+                known.undescribed = answer.undescribed;
+            }
+            known => *known = Some(answer),
+        });
+        session.registrations.send_modify(|count| *count += 1);
         Ok(())
     }
 
@@ -252,12 +276,13 @@ impl Client {
         &self,
         request: impl Fn() -> reqwest::RequestBuilder,
     ) -> Result<T> {
-        match self.call(&request).await {
+        let deadline = Instant::now() + CALL;
+        match self.call(deadline, &request).await {
             Err(error)
                 if error.code() == Some(ErrorCode::UnknownSession) && self.session.is_some() =>
             {
-                self.register().await?;
-                self.call(&request).await
+                self.register(deadline).await?;
+                self.call(deadline, &request).await
             }
             result => result,
         }
@@ -276,41 +301,48 @@ impl Client {
     }
 
     /// Calls until there is an answer: a broker that is missing is started, one that goes away
-    /// is called again.
+    /// or keeps silent is called again. The deadline bounds all of it.
     async fn call<T: DeserializeOwned>(
         &self,
+        deadline: Instant,
         request: impl Fn() -> reqwest::RequestBuilder,
     ) -> Result<T> {
-        let since = Instant::now();
         let mut pause = Duration::ZERO;
         loop {
-            let left = CALL.saturating_sub(since.elapsed()).min(ATTEMPT);
-            let mut error = match tokio::time::timeout(left, attempt(request())).await {
-                Err(_) => return Err(ClientError::Silent(since.elapsed())),
+            let limit = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
+            let answer = timeout(limit, attempt(request())).await;
+            let mut error = match answer {
+                Err(_) => ClientError::Silent,
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
             };
-            let started = match &error {
-                ClientError::Refused(refused) if refused.code == ErrorCode::ShuttingDown => Ok(()),
+            let mended = match &error {
+                ClientError::Silent => Ok(Ok(())),
+                ClientError::Refused(refused) if refused.code == ErrorCode::ShuttingDown => {
+                    Ok(Ok(()))
+                }
                 ClientError::Refused(refused)
                     if refused.code == ErrorCode::BrokerTooOld && self.start =>
                 {
-                    autostart::replace(&self.config).await
+                    timeout_at(deadline.into(), autostart::replace(&self.config)).await
                 }
-                ClientError::Broken(_) if self.start => autostart::ensure(&self.config).await,
+                ClientError::Broken(_) if self.start => {
+                    timeout_at(deadline.into(), autostart::ensure(&self.config)).await
+                }
                 ClientError::Broken(_) => {
                     let listening = is_listening(&self.config.paths.socket);
                     return Err(if listening { error } else { ClientError::NotRunning });
                 }
                 _ => return Err(error),
             };
-            match started {
-                Ok(()) => {}
+            match mended {
+                Ok(Ok(())) => {}
                 // Killed or told to stop as it came up: the next one may live.
-                Err(ended @ StartError::Ended(_)) => error = ended.into(),
-                Err(failed) => return Err(failed.into()),
+                Ok(Err(ended @ StartError::Ended(_))) => error = ended.into(),
+                Ok(Err(failed)) => return Err(failed.into()),
+                Err(_) => return Err(ClientError::Silent),
             }
-            if since.elapsed() + pause >= CALL {
+            if Instant::now() + pause >= deadline {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{ConfigError, DEFAULT_PORT};
+use crate::files::beside;
 
 /// The longest path a socket can have, in bytes, without the terminating NUL.
 pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
@@ -79,8 +80,8 @@ impl Paths {
             return Err(ConfigError::SocketPathTooLong { path, length, limit: MAX_SOCKET_PATH });
         }
         Ok(Self {
-            broker_lock: socket.with_extension("lock"),
-            spawn_lock: socket.with_extension("spawn-lock"),
+            broker_lock: beside(&socket, ".lock"),
+            spawn_lock: beside(&socket, ".spawn-lock"),
             token: state.join(format!("token{tag}")),
             log: state.join(format!("broker{tag}.log")),
             config_file: config_file(home, variable),

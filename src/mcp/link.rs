@@ -3,7 +3,7 @@
 //! It comes up by itself, and comes back by itself when the broker restarts, with the same
 //! instance, so the session keeps its peer, its name and its mail.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -14,8 +14,13 @@ use crate::protocol::peers::SetProfile;
 use crate::protocol::stream::{ByeReason, Event};
 
 /// Pauses between attempts to reach a broker that cannot be had. A tool call tries at once.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A stream that ends sooner says that something is wrong with the broker: it is not opened
+/// again and again without a pause.
+const LASTED: Duration = Duration::from_secs(5);
+const LAST_SHORT_PAUSE: Duration = Duration::from_secs(2);
 
 /// A broker that said goodbye is about to be replaced or was stopped on purpose.
 const AFTER_BYE: Duration = Duration::from_millis(300);
@@ -30,8 +35,10 @@ enum Ended {
 pub async fn keep_open(client: Client, deliveries: mpsc::UnboundedSender<Delivery>) {
     let mut pause = FIRST_PAUSE;
     loop {
+        let since = Instant::now();
         let (ended, was_open) = follow_stream(&client, &deliveries).await;
-        if was_open {
+        let lasted = was_open && since.elapsed() > LASTED;
+        if lasted {
             pause = FIRST_PAUSE;
         }
         match ended {
@@ -40,7 +47,11 @@ pub async fn keep_open(client: Client, deliveries: mpsc::UnboundedSender<Deliver
             }
             Ended::Bye(_) => tokio::time::sleep(AFTER_BYE).await,
             // The broker is gone without a word: the next attempt starts another at once.
-            Ended::Broken(_) if was_open => {}
+            Ended::Broken(_) if lasted => {}
+            Ended::Broken(_) if was_open => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_SHORT_PAUSE);
+            }
             Ended::Broken(error) => {
                 tracing::warn!("no broker: {error}");
                 tokio::time::sleep(pause).await;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Timestamp;
 
 /// How the broker came to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Started {
     /// A client started it, because no service manager did.
@@ -17,6 +17,10 @@ pub enum Started {
     Launchd,
     /// Somebody ran `claude-peers broker`.
     Foreground,
+    /// In a way of a later version.
+    #[default]
+    #[serde(other)]
+    Unknown,
 }
 
 /// The broker's health.

@@ -40,7 +40,7 @@ fn older_broker(sandbox: &Sandbox, role: &str) -> Child {
         .unwrap();
     until("the older broker serves", || {
         sandbox.holder().is_some_and(|holder| holder.pid == child.id())
-            && claude_peers::client::is_listening(&sandbox.socket())
+            && claude_peers::holder::is_listening(&sandbox.socket())
     });
     child
 }

@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::files::LockFile;
+use crate::holder::{database_lock, holder_of};
 use crate::protocol::{ApiError, ErrorCode, Timestamp};
 
 /// Why work on the database came to nothing.
@@ -161,18 +163,30 @@ impl<C> Clone for Store<C> {
 impl<C: Companion> Store<C> {
     /// Opens, checks and migrates the database and starts its thread.
     ///
-    /// `legacy_port` is where a broker of the TypeScript claude-peers would listen.
+    /// `legacy_port` is where a broker of the TypeScript claude-peers would listen, `holder` what
+    /// the lock file says of us, and `ended` is cancelled when the thread ends, however it ends.
     ///
     /// # Errors
     ///
     /// If the database cannot serve. A damaged one can: it is moved aside.
-    pub fn open(path: &Path, legacy_port: u16, companion: C) -> Result<(Self, Opened), OpenError> {
-        let (lock, connection, opened) = schema::open(path, legacy_port)?;
+    pub fn open(
+        path: &Path,
+        legacy_port: u16,
+        holder: &str,
+        companion: C,
+        ended: CancellationToken,
+    ) -> Result<(Self, Opened), OpenError> {
+        let path = &resolve(path);
+        let lock = lock_database(path, holder)?;
+        let (connection, opened) = schema::open(path, legacy_port)?;
         let (commands, receiver) = mpsc::unbounded_channel();
         let thread = writer::Writer { path: path.to_owned(), connection, companion, _lock: lock };
         std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || thread.run(receiver))
+            .spawn(move || {
+                let _ended = ended.drop_guard();
+                thread.run(receiver);
+            })
             .map_err(|error| OpenError::Io { path: path.into(), error })?;
         Ok((Self { commands }, opened))
     }
@@ -211,13 +225,11 @@ impl<C: Companion> Store<C> {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Finishes what was enqueued before, folds the log into the database and closes it.
-    pub async fn close(&self) {
+    /// Finishes what was enqueued before, folds the log into the database and closes it; false
+    /// if the thread had ended before.
+    pub async fn close(&self) -> bool {
         let (sender, done) = oneshot::channel();
-        if self.enqueue(Command::Stop(sender)).is_ok() {
-            // An error means that the thread has ended already, which is what we want.
-            let _ = done.await;
-        }
+        self.enqueue(Command::Stop(sender)).is_ok() && done.await.is_ok()
     }
 
     fn enqueue(&self, command: Command<C>) -> Result<(), ApiError> {
@@ -229,15 +241,30 @@ fn gone() -> ApiError {
     ApiError::new(ErrorCode::ShuttingDown, "the broker is stopping").hint("Try again.")
 }
 
+/// The file that a path means, so that two paths to one database meet at one lock.
+fn resolve(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    match (path.parent().and_then(|d| d.canonicalize().ok()), path.file_name()) {
+        (Some(directory), Some(name)) => directory.join(name),
+        _ => path.to_owned(),
+    }
+}
+
 /// The lock that makes one database have one broker.
-fn lock_database(path: &Path) -> Result<LockFile, OpenError> {
+fn lock_database(path: &Path, holder: &str) -> Result<LockFile, OpenError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    if !directory.is_dir() {
+        return Err(OpenError::NoDirectory(directory.into()));
+    }
     let io = |error| OpenError::Io { path: path.into(), error };
-    let lock_path = crate::files::beside(path, "-lock");
+    let lock_path = database_lock(path);
     if let Some(mut lock) = LockFile::try_take(&lock_path).map_err(io)? {
-        lock.describe(&std::process::id().to_string()).map_err(io)?;
+        lock.describe(holder).map_err(io)?;
         return Ok(lock);
     }
-    let holder = crate::files::lock_holder(&lock_path).ok().flatten().unwrap_or_default();
-    let holder = if holder.is_empty() { String::new() } else { format!(" (process {holder})") };
+    let holder = holder_of(&lock_path).filter(|holder| holder.pid > 0);
+    let holder = holder.map(|h| format!(" (process {})", h.pid)).unwrap_or_default();
     Err(OpenError::InUse { path: path.into(), holder })
 }

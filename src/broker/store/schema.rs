@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::{OpenError, Opened, damage, legacy, lock_database};
-use crate::files::{LockFile, effective_uid};
+use super::{OpenError, Opened, damage, legacy};
+use crate::files::effective_uid;
 use crate::protocol::PeerId;
 
 /// `PRAGMA user_version` of a database that this build reads and writes.
@@ -25,15 +25,10 @@ enum Found {
     Foreign,
 }
 
-/// Locks, opens, checks and migrates. Order matters: nothing is touched before the lock is ours
-/// and the database is known to be ours to touch.
-pub fn open(path: &Path, legacy_port: u16) -> Result<(LockFile, Connection, Opened), OpenError> {
-    let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("/"));
-    if !directory.is_dir() {
-        return Err(OpenError::NoDirectory(directory.into()));
-    }
+/// Opens, checks and migrates, under the lock. Order matters: nothing is touched before the
+/// database is known to be ours to touch.
+pub fn open(path: &Path, legacy_port: u16) -> Result<(Connection, Opened), OpenError> {
     check_owner(path)?;
-    let lock = lock_database(path)?;
     let mut opened = Opened::default();
     let sqlite = |error| OpenError::Sqlite { path: path.into(), error };
     let mut connection = match try_open(path) {
@@ -53,7 +48,7 @@ pub fn open(path: &Path, legacy_port: u16) -> Result<(LockFile, Connection, Open
         }
     }
     migrate(&mut connection, path)?;
-    Ok((lock, connection, opened))
+    Ok((connection, opened))
 }
 
 /// A fresh database in the place of one that was moved away.

@@ -168,7 +168,7 @@ impl Sandbox {
 
     /// The broker that runs here now.
     pub fn holder(&self) -> Option<Holder> {
-        holder(&self.config().paths)
+        holder(&self.config())
     }
 
     /// Starts a broker in the foreground and waits until it serves.
