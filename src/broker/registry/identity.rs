@@ -116,7 +116,9 @@ fn find_session(tx: &Tx<'_>, session: &str, client: Option<&Process>) -> Result<
         let id = PeerId::from_text(id);
         let same_client = match (client, &held_by) {
             (Some(client), Some(held_by)) => client.to_string() == *held_by,
-            _ => true,
+            // Who does not say which client it serves does not share another's.
+            (None, Some(_)) => false,
+            (_, None) => true,
         };
         let gone = held_by.as_deref().is_some_and(|holder| !still_runs(holder));
         let claimed = !same_client && !gone && tx.companion.presence.lock().is_claimed(&id);
