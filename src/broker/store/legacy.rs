@@ -9,7 +9,8 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::OpenError;
 use super::schema::has_table;
@@ -113,11 +114,10 @@ pub fn import(transaction: &Connection) -> rusqlite::Result<()> {
         .prepare("SELECT CAST(id AS TEXT), CAST(cwd AS TEXT), CAST(summary AS TEXT), CAST(last_seen AS TEXT) FROM legacy_peers")?;
     let mut rows = peers.query([])?;
     while let Some(row) = rows.next()? {
-        let id: Option<String> = row.get(0)?;
+        let id = text(row, 0)?;
         let Some(id) = id.filter(|id| id != "cli") else { continue };
-        let cwd: Option<String> = row.get(1)?;
-        let summary: Option<String> = row.get(2)?;
-        let seen = moment(row.get(3)?).unwrap_or(now);
+        let (cwd, summary) = (text(row, 1)?, text(row, 2)?);
+        let seen = moment(text(row, 3)?).unwrap_or(now);
         add_peer(transaction, &id, &cwd.unwrap_or_default(), &summary.unwrap_or_default(), seen)?;
     }
     drop(rows);
@@ -129,10 +129,8 @@ pub fn import(transaction: &Connection) -> rusqlite::Result<()> {
     )?;
     let mut rows = messages.query([])?;
     while let Some(row) = rows.next()? {
-        let from: Option<String> = row.get(0)?;
-        let to: Option<String> = row.get(1)?;
-        let text: Option<String> = row.get(2)?;
-        let sent_at = moment(row.get(3)?).unwrap_or(now);
+        let (from, to, words) = (text(row, 0)?, text(row, 1)?, text(row, 2)?);
+        let sent_at = moment(text(row, 3)?).unwrap_or(now);
         let delivered: Option<i64> = row.get(4)?;
         let from = party(transaction, from, &cli, sent_at)?;
         let to = party(transaction, to, &cli, sent_at)?;
@@ -144,7 +142,7 @@ pub fn import(transaction: &Connection) -> rusqlite::Result<()> {
                 MessageId::generate().as_str(),
                 from,
                 to,
-                text.unwrap_or_default(),
+                words.unwrap_or_default(),
                 sent_at.millis(),
                 state,
             ),
@@ -153,6 +151,16 @@ pub fn import(transaction: &Connection) -> rusqlite::Result<()> {
     drop(rows);
     drop(messages);
     transaction.execute_batch("DROP TABLE legacy_messages; DROP TABLE legacy_peers;")
+}
+
+/// A column as text, whatever is in it: one odd row must not keep the broker from starting.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        }
+        _ => None,
+    })
 }
 
 fn add_peer(
