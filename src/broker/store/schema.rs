@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::{OpenError, Opened, damage, legacy};
-use crate::files::effective_uid;
+use crate::files::{beside, effective_uid};
 use crate::protocol::PeerId;
 
 /// `PRAGMA user_version` of a database that this build reads and writes.
@@ -40,13 +41,15 @@ pub fn open(path: &Path, legacy_port: u16) -> Result<(Connection, Opened), OpenE
         Err(error) => return Err(sqlite(error)),
     };
     match inspect(&connection).map_err(sqlite)? {
-        Found::New | Found::Ours => {}
+        Found::New => {}
+        Found::Ours => refuse_newer(&connection, path)?,
         Found::Foreign => return Err(OpenError::Foreign { path: path.into() }),
         Found::Legacy => {
             legacy::refuse_if_running(path, legacy_port)?;
             opened.legacy_copy = Some(legacy::copy_aside(&connection, path).map_err(sqlite)?);
         }
     }
+    make_private(path).map_err(|error| OpenError::Io { path: path.into(), error })?;
     migrate(&mut connection, path)?;
     Ok((connection, opened))
 }
@@ -68,20 +71,34 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
-/// Ours and for us alone, before SQLite makes side files with the same mode.
+/// A file, and ours.
 fn check_owner(path: &Path) -> Result<(), OpenError> {
     let io = |error| OpenError::Io { path: path.into(), error };
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.uid() != effective_uid() => {
             Err(OpenError::Owner { path: path.into(), owner: metadata.uid() })
         }
-        Ok(metadata) if metadata.mode() & 0o077 != 0 => {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(io)
-        }
+        Ok(metadata) if !metadata.is_file() => Err(io(io::Error::other("it is not a file"))),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(io(error)),
     }
+}
+
+/// For us alone, with its side files, which SQLite makes with the mode of the database. Not before
+/// the database is known to be ours to touch.
+fn make_private(path: &Path) -> io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let file = beside(path, suffix);
+        match std::fs::metadata(&file) {
+            Ok(metadata) if metadata.mode() & 0o077 != 0 => {
+                std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Opens and checks; an error that [`is_damage`] means that the file must give way.
@@ -93,8 +110,12 @@ fn try_open(path: &Path) -> rusqlite::Result<Connection> {
     {
         tracing::debug!("the database cannot be created: {error}");
     }
+    let has_log = std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    // What a crash left in the log stays there until the database is known to be ours and sound:
+    // closing it would fold the log in and remove it.
+    keep_log(&connection, has_log)?;
     connection.busy_timeout(std::time::Duration::from_secs(2))?;
     let was_clean = was_clean(&connection)?;
     if !damage::is_sound(&connection, path, was_clean)? {
@@ -154,17 +175,29 @@ fn user_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    let sqlite = |error| OpenError::Sqlite { path: path.into(), error };
-    let found = user_version(connection).map_err(sqlite)?;
+fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let found =
+        user_version(connection).map_err(|error| OpenError::Sqlite { path: path.into(), error })?;
     if found > SCHEMA_VERSION {
         return Err(OpenError::Newer { path: path.into(), found, known: SCHEMA_VERSION });
     }
+    Ok(())
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let sqlite = |error| OpenError::Sqlite { path: path.into(), error };
+    refuse_newer(connection, path)?;
     configure(connection).map_err(sqlite)?;
     apply(connection).map_err(sqlite)
 }
 
+/// Whether closing the connection leaves the log as it is.
+pub(super) fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
+}
+
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    keep_log(connection, false)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A message that was acknowledged survives power loss.
     connection.pragma_update(None, "synchronous", "FULL")?;

@@ -166,6 +166,8 @@ impl<C: Companion> Writer<C> {
         // The damaged connection must be closed before its files are moved. Closing it may fail
         // on damage; the files are moved as they are.
         let damaged = std::mem::replace(&mut self.connection, memory);
+        // An error means that its log is folded into it, as far as the damage allows.
+        let _ = schema::keep_log(&damaged, true);
         if let Err((_, error)) = damaged.close() {
             tracing::warn!(event = "storage", "closing the damaged database: {error}");
         }
