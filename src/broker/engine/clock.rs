@@ -1,6 +1,7 @@
 //! What is due by the clock: messages whose time ran out, answers that nobody will ask for again.
 //!
-//! There is no timer. Whoever writes next does what is due, and readers compare with the clock.
+//! There is no timer. What is due is done before the next request is answered, be it a write or
+//! a read.
 //! A wall clock that jumps against the boot clock expires nothing: the deadlines move with it.
 
 use std::time::{Duration, Instant};
@@ -28,9 +29,14 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// Whether the last look is long enough ago.
+    pub fn is_due(&self) -> bool {
+        self.looked.is_none_or(|at| at.elapsed() >= INTERVAL)
+    }
+
     /// Does what is due. Cheap when nothing is.
     pub fn sweep(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        if self.looked.is_some_and(|at| at.elapsed() < INTERVAL) {
+        if !self.is_due() {
             return Ok(());
         }
         let now = Timestamp::now();

@@ -66,6 +66,10 @@ impl Engine {
 }
 
 impl Companion for Engine {
+    fn is_due(&self) -> bool {
+        self.clock.is_due()
+    }
+
     fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.clock.sweep(connection)
     }

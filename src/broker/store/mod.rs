@@ -56,6 +56,9 @@ fn storage_error(error: &rusqlite::Error) -> ApiError {
 
 /// What lives beside the database on its thread and must keep step with its transactions.
 pub trait Companion: Send + 'static {
+    /// Whether something may be due by the clock, so that a reader must not be answered before
+    /// [`Companion::begin`] had its turn.
+    fn is_due(&self) -> bool;
     /// Once per transaction, before its first request: what is due by the clock.
     ///
     /// # Errors
@@ -140,12 +143,12 @@ pub struct Opened {
     pub legacy_copy: Option<PathBuf>,
 }
 
-/// Work that only looks; it answers by itself.
-type Look<C> = Box<dyn FnOnce(&Connection, &mut C) + Send>;
+/// A read; true if it met damage.
+type ReadWork<C> = Box<dyn FnOnce(&Connection, &mut C) -> bool + Send>;
 
 enum Command<C> {
     Write(Box<dyn writer::Job<C>>),
-    Read(Look<C>),
+    Read(ReadWork<C>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -219,8 +222,10 @@ impl<C: Companion> Store<C> {
         let (sender, answer) = oneshot::channel();
         self.enqueue(Command::Read(Box::new(move |db, companion| {
             let result = work(&mut Tx { db, companion, now: Timestamp::now() });
+            let damaged = matches!(&result, Err(Fault::Database(e)) if writer::is_damage(e));
             // A caller that went away needs no answer.
             let _ = sender.send(result.map_err(Fault::into_api));
+            damaged
         })))?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }

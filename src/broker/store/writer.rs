@@ -101,12 +101,16 @@ impl<C: Companion> Writer<C> {
                 let more = stopped.is_none() && writes.len() + reads.len() < BATCH;
                 next = if more { commands.try_recv().ok() } else { None };
             }
-            if !writes.is_empty() {
+            if !writes.is_empty() || self.companion.is_due() {
                 self.write(writes);
             }
             // After the commit, so that a reader never sees what may still be undone.
+            let mut damaged = false;
             for work in reads {
-                work(&self.connection, &mut self.companion);
+                damaged |= work(&self.connection, &mut self.companion);
+            }
+            if damaged {
+                self.replace();
             }
         }
         self.close();
@@ -203,7 +207,7 @@ impl<C: Companion> Writer<C> {
     }
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase))
 }
 
