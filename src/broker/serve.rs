@@ -35,6 +35,11 @@ const RESERVED: usize = 64;
 /// How long a TCP client may take for its request's headers.
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a TCP client may leave an answer lying before its connection ends. Without it, one
+/// that asks and never reads would keep its place for ever.
+#[cfg(target_os = "linux")]
+const READ_LIMIT: Duration = Duration::from_secs(10);
+
 /// How long to wait before accepting again when the system is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -182,6 +187,18 @@ async fn accept_unix(listener: tokio::net::UnixListener, acceptor: Acceptor) {
     }
 }
 
+#[cfg(target_os = "linux")]
+fn end_if_unread(stream: &tokio::net::TcpStream) {
+    let limit = u32::try_from(READ_LIMIT.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, limit) {
+        tracing::debug!("a connection without a limit for unread answers: {error}");
+    }
+}
+
+/// Other systems have no such limit; the cap on connections holds all the same.
+#[cfg(not(target_os = "linux"))]
+fn end_if_unread(_stream: &tokio::net::TcpStream) {}
+
 async fn accept_tcp(listener: tokio::net::TcpListener, acceptor: Acceptor) {
     loop {
         let accepted = tokio::select! {
@@ -194,6 +211,7 @@ async fn accept_tcp(listener: tokio::net::TcpListener, acceptor: Acceptor) {
                 let Ok(slot) = Arc::clone(&acceptor.slots).try_acquire_owned() else { continue };
                 // An error costs a few milliseconds of latency and nothing else.
                 let _ = stream.set_nodelay(true);
+                end_if_unread(&stream);
                 acceptor.serve(stream, Transport::Tcp, slot);
             }
             Err(error) => acceptor.pause(&error).await,
