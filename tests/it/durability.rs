@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    Chance, Sandbox, Session, SessionOptions, call_unix, messages, rounds, until,
-};
+use crate::support::http::Request;
+use crate::support::{Chance, Sandbox, Session, SessionOptions, messages, rounds, until};
 
 const CHANNEL: &str = "notifications/claude/channel";
 
@@ -227,11 +226,10 @@ fn a_retry_with_the_same_key_gets_the_stored_answer_even_from_the_next_broker() 
     let mut receiver = sandbox.session("receiver");
     let body = json!({ "to": "receiver", "text": "once" });
     let send = |key: &str, body: &Value| {
-        let headers = [("idempotency-key", key)];
-        call_unix(&sandbox, "POST", "/v1/messages", &headers, Some(body))
+        Request::post("/v1/messages", body).with("idempotency-key", key).unix(&sandbox)
     };
     let first = send("key-1", &body);
-    assert_eq!(first.status, 200, "{}", first.body);
+    assert_eq!(first.status, 200, "{first:?}");
     let second = send("key-1", &body);
     assert_eq!((second.status, &second.body), (200, &first.body));
 
@@ -257,12 +255,12 @@ fn a_refusal_is_not_stored_so_the_same_key_may_succeed_later() {
     let mut keeper = sandbox.session("keeper");
     let send = || {
         let body = json!({ "to": "late", "text": "hello" });
-        call_unix(&sandbox, "POST", "/v1/messages", &[("idempotency-key", "k")], Some(&body))
+        Request::post("/v1/messages", &body).with("idempotency-key", "k").unix(&sandbox)
     };
     assert_eq!(send().status, 404);
     let mut late = sandbox.session("late");
     let sent = send();
-    assert_eq!(sent.status, 200, "{}", sent.body);
+    assert_eq!(sent.status, 200, "{sent:?}");
     assert_eq!(late.push()["content"], "hello");
     assert!(keeper.push_within(Duration::ZERO).is_none());
 }

@@ -5,9 +5,13 @@
 mod support;
 
 mod activation;
+mod cli;
 mod crowds;
+mod database;
 mod durability;
+mod identity;
 mod receivers;
+mod refusals;
 mod start;
 mod stop;
 mod talk;

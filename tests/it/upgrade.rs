@@ -7,7 +7,8 @@ use claude_peers::config::Config;
 use claude_peers::protocol::health::Started;
 use serde_json::json;
 
-use crate::support::{PROGRAM, Sandbox, Session, SessionOptions, call_unix, until};
+use crate::support::http::Request;
+use crate::support::{PROGRAM, Sandbox, Session, SessionOptions, until};
 
 /// Set for the process that is to be the older broker.
 const ROLE: &str = "CLAUDE_PEERS_TEST_OLDER_BROKER";
@@ -47,9 +48,9 @@ fn older_broker(sandbox: &Sandbox, role: &str) -> Child {
 
 fn sent_by_an_older_client(sandbox: &Sandbox, to: &str, text: &str) {
     let body = json!({ "to": to, "text": text });
-    let headers = [("claude-peers-protocol", "0")];
-    let answer = call_unix(sandbox, "POST", "/v1/messages", &headers, Some(&body));
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let request = Request::post("/v1/messages", &body).with("claude-peers-protocol", "0");
+    let answer = request.unix(sandbox);
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 #[test]

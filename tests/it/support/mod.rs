@@ -12,7 +12,7 @@
 )]
 
 mod chance;
-mod http;
+pub mod http;
 mod session;
 
 use std::ffi::OsStr;
@@ -26,7 +26,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use chance::{Chance, messages, rounds};
-pub use http::call_unix;
 pub use session::{Session, SessionOptions};
 
 /// How long anything that must happen may take on a slow machine. No test measures time by it.

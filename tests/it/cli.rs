@@ -1,0 +1,589 @@
+//! The command line: for people, for pipes, and for when things are not as they should be.
+
+use std::io::Write as _;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::http::RawPeer;
+use crate::support::{PROGRAM, Sandbox, SessionOptions, until};
+
+/// Runs a line in `sh`, where `claude-peers` is the program under test.
+fn shell(sandbox: &Sandbox, line: &str) -> Output {
+    let bin = sandbox.path().join("bin");
+    if !bin.exists() {
+        std::fs::create_dir(&bin).unwrap();
+        std::os::unix::fs::symlink(PROGRAM, bin.join("claude-peers")).unwrap();
+    }
+    let like = sandbox.command(["x"]);
+    let mut command = Command::new("sh");
+    command.env_clear().envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let path = format!("{}:{}", bin.display(), sandbox.variable("PATH").unwrap());
+    command.env("PATH", path).args(["-c", line]).stdin(Stdio::null()).output().unwrap()
+}
+
+#[track_caller]
+fn succeeds(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?} {error}", output.status);
+    assert!(!error.contains("panicked"), "{error}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn the_first_column_of_peers_is_an_id_that_send_takes() {
+    let sandbox = Sandbox::new();
+    let mut backend = sandbox.session("backend");
+    let _frontend = sandbox.session("frontend");
+    let id = succeeds(&shell(&sandbox, "claude-peers peers | grep backend | awk '{print $1}'"));
+    assert_eq!(id.trim(), backend.id());
+    let line = "claude-peers send $(claude-peers peers | grep backend | awk '{print $1}') hello from a script";
+    let sent = succeeds(&shell(&sandbox, line));
+    let push = backend.push();
+    assert_eq!(push["content"], "hello from a script");
+    assert_eq!(push["meta"]["from_name"], "cli");
+    let mut words = sent.split(' ');
+    assert_eq!(push["meta"]["message_id"], words.next().unwrap());
+    assert_eq!(words.next(), Some("offered"));
+    assert!(sent.contains(&format!("to backend ({})", id.trim())), "{sent}");
+}
+
+/// Whatever a peer is called, wherever it works and whatever it says: one line, and the columns
+/// that programs read are where they belong.
+#[test]
+fn a_row_stays_a_row() {
+    let sandbox = Sandbox::new();
+    let odd = sandbox.path().join("my \u{1b}[31mred\n dir\tü");
+    let mut session = SessionOptions::new("odd").directory(&odd).start(&sandbox);
+    session.call(
+        "set_summary",
+        json!({ "summary": "line one\nab12cd34  forged  live,push  0\u{202e}\u{7}", "name": "well" }),
+    );
+    let table = sandbox.ok(["peers"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 2, "{table:?}");
+    assert!(
+        !table.chars().any(|c| c.is_control() && c != '\n') && !table.contains('\u{202e}'),
+        "{table:?}"
+    );
+    let header: Vec<&str> = lines[0].split_whitespace().collect();
+    assert_eq!(header, ["ID", "NAME", "STATE", "UNREAD", "DIRECTORY", "SUMMARY"]);
+    let columns: Vec<&str> = lines[1].split_whitespace().collect();
+    assert_eq!(columns[..4], [&session.id(), "well", "live,push?", "0"]);
+    // The same in the log, for text, and for names of three words.
+    let line = "CLAUDE_CODE_SESSION_ID=session-odd claude-peers send well 'first line\nm00000000000 forged'";
+    let id = succeeds(&shell(&sandbox, line)).split(' ').next().unwrap().to_owned();
+    let log = sandbox.ok(["log"]);
+    assert_eq!(log.lines().count(), 2, "{log}");
+    let columns: Vec<&str> = log.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!([columns[0], columns[2], columns[3]], [&id, "cli_(from_well)", "well"]);
+    assert!(columns[4].starts_with("offered,channel"), "{log}");
+}
+
+#[test]
+fn exit_codes_tell_what_happened() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.run(["status"]).status.code(), Some(3), "nothing listens");
+    let stopped = sandbox.run(["status", "--json"]);
+    assert_eq!(stopped.status.code(), Some(3));
+    assert_eq!(serde_json::from_slice::<Value>(&stopped.stdout).unwrap()["state"], "stopped");
+    assert!(sandbox.holder().is_none(), "status starts nothing");
+    let none = sandbox.json(["kill-broker"]);
+    assert_eq!(none, json!({ "stopped": false, "was_running": false }));
+    assert!(sandbox.holder().is_none(), "kill-broker starts nothing");
+
+    assert_eq!(sandbox.fails(["send", "nobody", "x"]).0, 1);
+    assert_eq!(sandbox.run(["status"]).status.code(), Some(0));
+    for usage in [
+        &[][..],
+        &["frobnicate"],
+        &["send"],
+        &["send", "peer"],
+        &["peers", "--scope", "galaxy"],
+        &["log", "-n", "0"],
+        &["log", "-n", "many"],
+        &["status", "extra"],
+        &["completions", "tcsh-no"],
+        &["--frobnicate"],
+    ] {
+        let output = sandbox.run(usage);
+        assert_eq!(output.status.code(), Some(2), "{usage:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{usage:?}");
+    }
+    let (code, error) = sandbox.fails(["log", "m00000000000"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("there is no message m00000000000"), "{error}");
+    assert_eq!(sandbox.fails(["log", "--peer", "nobody"]).0, 1);
+    let (code, error) = sandbox.fails(["peers", "--scope", "repo"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("not inside a git repository") && error.contains("hint: "), "{error}");
+
+    let pid = sandbox.holder().unwrap().pid;
+    assert_eq!(
+        sandbox.json(["kill-broker"]),
+        json!({ "stopped": true, "was_running": true, "process": pid })
+    );
+    assert_eq!(sandbox.run(["status"]).status.code(), Some(3));
+}
+
+#[test]
+fn an_unknown_or_ambiguous_peer_sends_nothing_and_says_whom_it_could_mean() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let [api, app] = ["backend-api", "backend-app"].map(|name| RawPeer::register(&sandbox, name));
+    let (code, error) = sandbox.fails(["send", "backend", "hello"]);
+    assert_eq!(code, 1);
+    assert!(error.starts_with("error: \"backend\" fits 2 peers; nothing was done\n"), "{error}");
+    for peer in [&api, &app] {
+        assert!(
+            error.contains(&format!("  {} {} /work/{}\n", peer.id, peer.name, peer.name)),
+            "{error}"
+        );
+    }
+    let (_, error) = sandbox.fails(["send", "nobody", "hello"]);
+    assert!(error.contains("there is no peer \"nobody\""), "{error}");
+    assert!(error.contains("claude-peers peers"), "{error}");
+    for blank in ["", " ", "@"] {
+        let (code, error) = sandbox.fails(["send", blank, "hello"]);
+        assert_eq!(code, 1);
+        assert!(error.contains("no peer is named"), "{blank:?}: {error}");
+    }
+    assert_eq!(sandbox.json(["log"])["messages"], json!([]));
+    // Unambiguous: a longer prefix, the id, its beginning, any case, an @.
+    for word in ["backend-ap", "x"] {
+        assert_eq!(sandbox.fails(["send", word, "hello"]).0, 1);
+    }
+    for word in ["backend-api", &api.id, &api.id[..7], "BACKEND-API", "@backend-api"] {
+        let sent = sandbox.ok(["send", word, "hello"]);
+        assert!(sent.contains(&format!("({})", api.id)), "{word}: {sent}");
+    }
+}
+
+fn with_input(sandbox: &Sandbox, arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = sandbox
+        .command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    // It may stop reading early.
+    let writer = std::thread::spawn(move || drop(pipe.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+#[test]
+fn send_takes_its_text_from_words_or_standard_input() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let peer = RawPeer::register(&sandbox, "backend");
+    let told = |output: &Output| {
+        let text = succeeds(output);
+        sandbox.message(text.split(' ').next().unwrap())["text"].as_str().unwrap().to_owned()
+    };
+    for (input, text) in [
+        ("from a pipe\n", "from a pipe"),
+        ("two\nlines\n\n", "two\nlines\n"),
+        ("no newline", "no newline"),
+        ("  ünïcödé 🦀 \u{1b}[31m\0 kept as it is", "  ünïcödé 🦀 \u{1b}[31m\0 kept as it is"),
+    ] {
+        assert_eq!(told(&with_input(&sandbox, &["send", "backend", "-"], input.as_bytes())), text);
+    }
+    for (words, text) in [
+        (&["several", "words  here"][..], "several words  here"),
+        (&["--force", "-x", "--"], "--force -x --"),
+        (&["hello", "--json"], "hello --json"),
+        (&["--help-me"], "--help-me"),
+        (&["-1"], "-1"),
+        (&["- a list"], "- a list"),
+        (&["-", "and more"], "- and more"),
+    ] {
+        let all: Vec<&str> = ["send", "backend"].iter().chain(words).copied().collect();
+        assert_eq!(told(&sandbox.run(&all)), text);
+    }
+    let before = sandbox.json(["log", "-n", "100"])["messages"].as_array().unwrap().len();
+    for (input, reason) in [
+        (&b""[..], "the message is empty"),
+        (b"\n", "the message is empty"),
+        (b" \n \n", "the message is empty"),
+        (b"\xff\xfe", "not UTF-8"),
+        (&vec![b'x'; 65_537], "65537 bytes, 65536 are allowed"),
+        (&vec![b'x'; 3_000_000], "65536 are allowed"),
+    ] {
+        let output = with_input(&sandbox, &["send", "backend", "-"], input);
+        assert_eq!(output.status.code(), Some(1), "{reason}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(reason) && error.contains("hint: "), "{error}");
+        assert!(output.stdout.is_empty());
+    }
+    assert_eq!(sandbox.fails(["send", "backend", ""]).0, 1);
+    let output = sandbox
+        .command([
+            std::ffi::OsString::from("send"),
+            "backend".into(),
+            OsStringExt::from_vec(vec![0xff]),
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let after = sandbox.json(["log", "-n", "100"])["messages"].as_array().unwrap().len();
+    assert_eq!(after, before, "nothing was sent");
+    drop(peer);
+}
+
+#[test]
+fn json_says_what_the_words_say() {
+    let sandbox = Sandbox::new();
+    let mut session = sandbox.session("backend");
+    let id = session.id();
+    let sent: Value =
+        serde_json::from_str(&sandbox.ok(["send", "--json", "backend", "hello"])).unwrap();
+    assert_eq!(sent["to"]["id"], id.as_str());
+    assert_eq!(sent["state"], "offered");
+    let message = sent["id"].as_str().unwrap();
+    let one = sandbox.json(["log", message]);
+    let all = sandbox.json(["log"]);
+    assert_eq!(one["messages"][0]["text"], "hello");
+    assert_eq!(all["messages"], one["messages"]);
+    let full = sandbox.ok(["log", message]);
+    for part in [message, "cli (", &format!("backend ({id})"), "state    offered", "\n\nhello\n"] {
+        assert!(full.contains(part), "{part}: {full}");
+    }
+    let peers = sandbox.json(["peers"]);
+    assert_eq!(peers["peers"][0]["id"], id.as_str());
+    assert_eq!(peers["peers"][0]["live"], true);
+    assert_eq!(peers["away"], 0);
+    let status = sandbox.json(["status"]);
+    assert_eq!(status["state"], "running");
+    assert_eq!(status["process"], sandbox.holder().unwrap().pid);
+    assert_eq!(status["health"]["detail"]["peers"], 1);
+    assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [] }));
+    assert_eq!(sandbox.ok(["token"]).trim(), sandbox.token());
+    // The newest, in the order in which they were sent; of a peer only its own.
+    for number in 0..5 {
+        sandbox.ok(["send", "backend", &number.to_string()]);
+    }
+    let texts: Vec<Value> = sandbox.json(["log", "-n", "3"])["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["text"].clone())
+        .collect();
+    assert_eq!(texts, ["2", "3", "4"]);
+    let other = RawPeer::register(&sandbox, "other");
+    other.send(&sandbox, &id, "from other");
+    let own = sandbox.json(["log", "--peer", "other"]);
+    assert_eq!(own["messages"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_reply_to_the_command_line_waits_in_the_inbox_until_it_was_shown() {
+    let sandbox = Sandbox::new();
+    let mut session = sandbox.session("backend");
+    let asked = sandbox.ok(["send", "backend", "how is it?"]);
+    let asked = asked.split(' ').next().unwrap();
+    let push = session.push();
+    let from = push["meta"]["from_id"].as_str().unwrap().to_owned();
+    let result = session.call(
+        "send_message",
+        json!({ "to_id": from, "message": "all is well\n\u{1b}[2Jtruly", "reply_to": asked }),
+    );
+    let reply = result["structuredContent"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(sandbox.message(asked)["state"], "read");
+    let state = || sandbox.message(&reply)["state"].clone();
+    assert_eq!(state(), "queued");
+
+    // Where nobody can have seen it, it is not read.
+    let closed_pipe = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for json in [false, true] {
+        let mut command = sandbox.command(["inbox"]);
+        let output = command.args(json.then_some("--json")).stdout(closed_pipe()).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && error.is_empty(), "{error}");
+        assert_eq!(state(), "offered");
+    }
+    if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
+        let status =
+            sandbox.command(["inbox"]).stdout(full).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(1));
+        assert_eq!(state(), "offered");
+    }
+
+    let shown = sandbox.ok(["inbox"]);
+    assert!(shown.starts_with(&format!("{reply}  from backend ({})", session.id())), "{shown}");
+    assert!(shown.contains(&format!("answers {asked}")), "{shown}");
+    assert!(shown.contains("\n  all is well\n") && shown.contains("truly"), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    assert_eq!(state(), "read");
+    assert_eq!(sandbox.message(&reply)["read_via"], "cli");
+    assert_eq!(sandbox.ok(["inbox"]), "No messages.\n");
+    assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [] }));
+
+    session.send("cli", "once more");
+    let taken = sandbox.json(["inbox"]);
+    assert_eq!(taken["messages"][0]["text"], "once more");
+    assert_eq!(sandbox.ok(["inbox"]), "No messages.\n");
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_error() {
+    let sandbox = Sandbox::unlimited();
+    sandbox.ok(["peers"]);
+    let (a, b) = (RawPeer::register(&sandbox, "a"), RawPeer::register(&sandbox, "b"));
+    for _ in 0..100 {
+        a.send(&sandbox, &b.id, &"long ".repeat(500));
+    }
+    // `pipefail` is not everywhere, so the exit code takes another way out.
+    for (command, reader) in [
+        ("peers --all", "true"),
+        ("log -n 100", "head -1"),
+        ("log -n 100 --json", "head -1"),
+        ("status", "true"),
+        ("completions bash", "head -1"),
+        ("--help", "true"),
+        ("send --help", "head -1"),
+    ] {
+        let line = format!("{{ claude-peers {command}; echo $? >&2; }} | {reader}");
+        let output = shell(&sandbox, &line);
+        assert!(output.status.success(), "{line}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap().trim(), "0", "{line}");
+    }
+    for arguments in [
+        &["peers", "--all"][..],
+        &["log", "-n", "100"],
+        &["log", "--json", "-n", "100"],
+        &["status"],
+        &["token"],
+        &["completions", "zsh"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = sandbox.command(arguments).stdout(writer).output().unwrap();
+        assert!(output.status.success(), "{arguments:?} {:?}", output.status);
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    // A full disk is an error.
+    if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
+        let output = sandbox.command(["log"]).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let sandbox = Sandbox::new();
+    let help = sandbox.ok(["--help"]);
+    for command in [
+        "status",
+        "peers",
+        "send",
+        "inbox",
+        "log",
+        "demo",
+        "token",
+        "kill-broker",
+        "mcp",
+        "broker",
+        "completions",
+    ] {
+        assert!(help.contains(&format!("  {command} ")), "{command}: {help}");
+        let text = sandbox.ok([command, "--help"]);
+        assert!(text.contains("Usage: claude-peers"), "{text}");
+        assert_eq!(sandbox.ok(["help", command]), text);
+    }
+    assert!(help.contains("claude mcp add"), "{help}");
+    assert!(sandbox.ok(["--version"]).starts_with("claude-peers "));
+    assert!(sandbox.holder().is_none(), "help starts nothing");
+}
+
+#[test]
+fn completions_are_scripts_that_their_shell_reads() {
+    let sandbox = Sandbox::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = sandbox.ok(["completions", shell]);
+        assert!(script.contains("kill-broker") && script.contains("claude-peers"), "{shell}");
+        let path = sandbox.path().join(shell);
+        std::fs::write(&path, script).unwrap();
+        match Command::new(shell).arg("-n").arg(&path).output() {
+            Ok(output) => {
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            }
+            Err(error) => println!("skipped: {shell}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_configuration_file_that_is_wrong_is_named_with_its_fault() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.config().paths.config_file;
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    for (text, reason) in [
+        ("port = ", "not valid"),
+        ("prot = 1", "prot"),
+        ("port = \"x\"", "port"),
+        ("port = 70000", "port"),
+        ("[limits]\nmax_unraed = 3", "max_unraed"),
+        ("\u{0}", "not valid"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        for command in ["status", "peers", "kill-broker", "broker"] {
+            let (code, error) = sandbox.fails([command]);
+            assert_eq!(code, 1, "{command}");
+            assert!(error.contains(&path.display().to_string()), "{error}");
+            assert!(error.contains(reason), "{reason}: {error}");
+            assert!(error.contains("hint: Correct "), "{error}");
+        }
+    }
+    // A session says it in words: a server that did not start would say nothing.
+    let mut session = SessionOptions::new("backend").at_once().start(&sandbox);
+    let result = session.try_call("list_peers", json!({}));
+    assert_eq!(result["isError"], true);
+    let words = result["content"][0]["text"].as_str().unwrap();
+    assert!(words.contains("config.toml") && words.contains("Correct"), "{words}");
+
+    std::fs::write(&path, b"\xff\xfe").unwrap();
+    assert_eq!(sandbox.fails(["peers"]).0, 1);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let (code, error) = sandbox.fails(["peers"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("cannot be read"), "{error}");
+    std::fs::remove_dir(&path).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+        let (_, error) = sandbox.fails(["peers"]);
+        assert!(error.contains("cannot be read") && error.contains("readable"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+    }
+    // One that is right is heeded, and the environment goes before it.
+    std::fs::write(&path, "[limits]\nmax_message_bytes = 10\nmax_unread = 1\n").unwrap();
+    let sandbox = sandbox.with("CLAUDE_PEERS_MAX_UNREAD", "2");
+    sandbox.ok(["peers"]);
+    let (a, b) = (RawPeer::register(&sandbox, "a"), RawPeer::register(&sandbox, "b"));
+    assert_eq!(a.try_send(&sandbox, &b.id, "0123456789x").status, 413);
+    a.send(&sandbox, &b.id, "0123456789");
+    a.send(&sandbox, &b.id, "second");
+    assert_eq!(a.try_send(&sandbox, &b.id, "third").status, 429);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_named() {
+    let sandbox = Sandbox::new();
+    for (name, value) in [
+        ("CLAUDE_PEERS_PORT", "0"),
+        ("CLAUDE_PEERS_PORT", "65536"),
+        ("CLAUDE_PEERS_PORT", "http"),
+        ("CLAUDE_PEERS_DB", "relative.db"),
+        ("CLAUDE_PEERS_SOCKET", "relative.sock"),
+        ("CLAUDE_PEERS_CHANNEL", "maybe"),
+        ("CLAUDE_PEERS_MAX_UNREAD", "-1"),
+        ("CLAUDE_PEERS_MESSAGES_PER_MINUTE", "lots"),
+        ("CLAUDE_PEERS_MESSAGE_TTL_SECONDS", "1h"),
+        ("CLAUDE_PEERS_AUTO_SUMMARY", "perhaps"),
+    ] {
+        let output = sandbox.command(["peers"]).env(name, value).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name}={value}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(name) && error.contains(value), "{error}");
+        assert!(error.contains(&format!("hint: Correct or unset {name}.")), "{error}");
+    }
+    assert!(sandbox.holder().is_none());
+}
+
+#[test]
+fn a_home_that_is_missing_or_impossible_is_a_clear_error() {
+    let sandbox = Sandbox::new();
+    let gone = sandbox.path().join("gone");
+    let output = sandbox.command(["peers"]).env_remove("HOME").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("HOME is not set") && error.contains("hint: Set HOME"), "{error}");
+    for relative in ["home", "./home", "~"] {
+        let output = sandbox.command(["peers"]).env("HOME", relative).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("not an absolute path"), "{error}");
+    }
+    let output = sandbox.command(["peers"]).env("HOME", &gone).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains(&format!("the directory {} of the database does not exist", gone.display())),
+        "{error}"
+    );
+    assert!(!gone.exists());
+
+    let long = "l".repeat(100);
+    let output = sandbox
+        .command(["peers"])
+        .env("CLAUDE_PEERS_SOCKET", format!("/tmp/{long}/x.sock"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("too long")
+            && error.contains(&long)
+            && error.contains("CLAUDE_PEERS_SOCKET"),
+        "{error}"
+    );
+    // Without a runtime directory a private one in the state directory serves.
+    let private =
+        sandbox.command(["status", "--json"]).env_remove("XDG_RUNTIME_DIR").output().unwrap();
+    let status: Value = serde_json::from_slice(&private.stdout).unwrap();
+    let socket = status["socket"].as_str().unwrap().to_owned();
+    assert!(!socket.starts_with(&sandbox.path().join("run").display().to_string()), "{socket}");
+}
+
+#[test]
+fn the_command_line_inside_a_session_says_whose_it_is() {
+    let sandbox = Sandbox::new();
+    let mut backend = sandbox.session("backend");
+    let _frontend = sandbox.session("frontend");
+    let from_name = |session: Option<&str>, backend: &mut crate::support::Session| {
+        let mut command = sandbox.command(["send", "backend", "hello"]);
+        if let Some(session) = session {
+            command.env("CLAUDE_CODE_SESSION_ID", session);
+        }
+        assert!(command.output().unwrap().status.success());
+        backend.push()["meta"]["from_name"].clone()
+    };
+    assert_eq!(from_name(None, &mut backend), "cli");
+    assert_eq!(from_name(Some("session-frontend"), &mut backend), "cli (from frontend)");
+    assert_eq!(from_name(Some("session-unknown"), &mut backend), "cli (from a session)");
+    assert_eq!(from_name(Some(""), &mut backend), "cli");
+    until("all are in the log", || {
+        sandbox.json(["log"])["messages"].as_array().unwrap().len() == 4
+    });
+    assert_eq!(sandbox.json(["log"])["messages"][1]["from"]["name"], "cli (from frontend)");
+}
+
+#[test]
+fn scopes_on_the_command_line_are_of_the_directory_one_stands_in() {
+    let sandbox = Sandbox::new();
+    let _backend = sandbox.session("backend");
+    let _frontend = sandbox.session("frontend");
+    let there = sandbox.path().join("backend");
+    let listed = sandbox
+        .command(["peers", "--scope", "directory", "--json"])
+        .current_dir(&there)
+        .output()
+        .unwrap();
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let names: Vec<&Value> =
+        listed["peers"].as_array().unwrap().iter().map(|p| &p["name"]).collect();
+    assert_eq!(names, ["backend"]);
+    assert_eq!(sandbox.json(["peers"])["peers"].as_array().unwrap().len(), 2);
+}

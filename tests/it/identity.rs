@@ -1,0 +1,692 @@
+//! Who is who: the same session is the same peer, whatever restarts; names, scopes, and what a
+//! session says of itself.
+
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, until};
+
+/// A client process of its own between the test and the server, as a terminal window is one.
+/// The window does not carry the session's id, its child does.
+fn window(sandbox: &Sandbox, name: &str, session: &str) -> Session {
+    let directory = sandbox.path().join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    let like = sandbox.command(["mcp"]);
+    let mut command = Command::new("sh");
+    command.env_clear().envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .args(["-c", "CLAUDE_CODE_SESSION_ID=\"$1\" CLAUDE_CODE_ENTRYPOINT=cli \"$0\" mcp; exit"])
+        .args([PROGRAM, session])
+        .current_dir(&directory)
+        .env("CLAUDE_PROJECT_DIR", &directory)
+        .env("CLAUDE_PEERS_CHANNEL", "on");
+    let mut session = Session::spawn(command);
+    session.handshake("claude-code");
+    live(&mut session);
+    session
+}
+
+fn live(session: &mut Session) {
+    until("the session is live", || session.me()["live"] == true);
+}
+
+fn is_away(sandbox: &Sandbox, id: &str) -> bool {
+    let listed = sandbox.json(["peers"]);
+    listed["peers"].as_array().unwrap().iter().all(|peer| peer["id"] != id)
+}
+
+#[test]
+fn the_same_session_is_the_same_peer_after_an_end_and_a_crash() {
+    let sandbox = Sandbox::new();
+    let mut sender = sandbox.session("sender");
+    let mut first = sandbox.session("backend");
+    let (id, name) = (first.id(), first.me()["name"].clone());
+    first.call("set_summary", json!({ "summary": "the api" }));
+    first.close_input();
+    first.wait_end();
+    until("it is away", || is_away(&sandbox, &id));
+    let waiting = sender.send(&id, "while you were away");
+
+    let mut second = sandbox.session("backend");
+    assert_eq!(second.id(), id);
+    assert_eq!(second.me()["name"], name);
+    assert_eq!(second.me()["summary"], "the api");
+    assert_eq!(second.push()["meta"]["message_id"], waiting.as_str());
+    second.kill9();
+
+    let third = sandbox.session("backend").me();
+    assert_eq!((&third["id"], &third["name"]), (&json!(id), &name));
+    // Another session in the same directory is another peer.
+    let fourth = SessionOptions::new("backend").session_id(Some("another")).start(&sandbox).me();
+    assert_ne!(fourth["id"], id.as_str());
+}
+
+#[test]
+fn a_restart_of_the_broker_changes_nobody() {
+    let sandbox = Sandbox::new();
+    let twin =
+        |id| SessionOptions::new("twins").session_id(Some(id)).with("CLAUDE_PEERS_NAME", "twin");
+    let mut sessions = [
+        twin("one").start(&sandbox),
+        twin("two").start(&sandbox),
+        twin("three").start(&sandbox),
+        sandbox.session("plain"),
+        SessionOptions::new("plain").session_id(Some("other")).start(&sandbox),
+    ];
+    sessions[3].call("set_summary", json!({ "summary": "s", "name": "chosen" }));
+    let who = |session: &mut Session| {
+        let me = session.me();
+        (me["id"].clone(), me["name"].as_str().unwrap().to_owned())
+    };
+    let before: Vec<_> = sessions.iter_mut().map(who).collect();
+    let names: Vec<&str> = before.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["twin", "twin-2", "twin-3", "chosen", "plain-2"]);
+    for round in 0..3 {
+        let old = sandbox.holder().unwrap().pid;
+        match round {
+            0 => drop(sandbox.ok(["kill-broker"])),
+            _ => drop(sandbox.kill9_broker()),
+        }
+        until("another broker serves all", || {
+            sandbox.holder().is_some_and(|holder| holder.pid != old)
+                && sandbox.json(["peers"])["peers"].as_array().unwrap().len() == sessions.len()
+        });
+        let after: Vec<_> = sessions.iter_mut().map(who).collect();
+        assert_eq!(after, before, "round {round}");
+    }
+    let id = sessions[0].send("twin-3", "still there");
+    assert_eq!(sessions[2].push()["meta"]["message_id"], id.as_str());
+}
+
+fn git(directory: &Path, arguments: &[&str]) {
+    let output = Command::new("git")
+        .args(["-c", "user.name=test", "-c", "user.email=test@example.invalid"])
+        .args(["-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"])
+        .args(arguments)
+        .current_dir(directory)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn repository(path: &Path) {
+    std::fs::create_dir_all(path.join("src/deep")).unwrap();
+    std::fs::write(path.join("src/deep/file.txt"), "CONTENTS-STAY-HERE\n").unwrap();
+    git(path, &["init", "-q"]);
+    git(path, &["add", "."]);
+    git(path, &["commit", "-q", "-m", "first"]);
+}
+
+fn names(result: &Value) -> Vec<String> {
+    let peers = result["structuredContent"]["peers"].as_array().unwrap();
+    let mut names: Vec<String> =
+        peers.iter().map(|peer| peer["name"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_repository_is_one_scope_with_its_subdirectories_and_worktrees() {
+    let sandbox = Sandbox::new();
+    let shop = sandbox.path().join("shop");
+    let other = sandbox.path().join("other");
+    repository(&shop);
+    repository(&other);
+    git(&shop, &["worktree", "add", "-q", "../shop-feature"]);
+    std::os::unix::fs::symlink(&shop, sandbox.path().join("link")).unwrap();
+    let start = |id: &str, directory: &Path| {
+        SessionOptions::new(id).directory(directory).at_once().start(&sandbox)
+    };
+    let mut sessions = vec![
+        start("top", &shop),
+        start("deep", &shop.join("src/deep")),
+        start("worktree", &sandbox.path().join("shop-feature")),
+        start("link", &sandbox.path().join("link")),
+        start("other", &other),
+        start("plain", &sandbox.path().join("plain")),
+    ];
+    // One by one, so that the numbers follow the order.
+    for session in &mut sessions {
+        live(session);
+    }
+    let own: Vec<String> =
+        sessions.iter_mut().map(|s| s.me()["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(own[4..], ["other", "plain"]);
+    let mut of_repo = own[..4].to_vec();
+    of_repo.sort();
+    assert_eq!(of_repo, ["shop", "shop-2", "shop-3", "shop-4"]);
+    let without = |index: usize| {
+        let mut rest: Vec<String> =
+            own[..4].iter().filter(|name| **name != own[index]).cloned().collect();
+        rest.sort();
+        rest
+    };
+    for (index, session) in sessions[..4].iter_mut().enumerate() {
+        let listed = session.call("list_peers", json!({ "scope": "repo" }));
+        assert_eq!(names(&listed), without(index));
+    }
+    let same_directory = sessions[0].call("list_peers", json!({ "scope": "directory" }));
+    assert_eq!(names(&same_directory), [own[3].as_str()], "a link is where it leads");
+    let same_directory = sessions[1].call("list_peers", json!({ "scope": "directory" }));
+    assert_eq!(names(&same_directory), [""; 0]);
+    let in_other = sessions[4].call("list_peers", json!({ "scope": "repo" }));
+    assert_eq!(names(&in_other), [""; 0]);
+    let nowhere = sessions[5].try_call("list_peers", json!({ "scope": "repo" }));
+    assert_eq!(nowhere["isError"], true);
+    let words = nowhere["content"][0]["text"].as_str().unwrap();
+    assert!(words.contains("not inside a git repository"), "{words}");
+    assert_eq!(names(&sessions[5].call("list_peers", json!({}))).len(), 5);
+    // On the command line, from any corner of it.
+    let listed = sandbox
+        .command(["peers", "--scope", "repo", "--json"])
+        .current_dir(sandbox.path().join("shop-feature/src"))
+        .output()
+        .unwrap();
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["peers"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn an_ended_session_keeps_its_name_for_itself_while_it_has_mail() {
+    let sandbox = Sandbox::new();
+    let mut first = sandbox.session("backend");
+    let id = first.id();
+    first.close_input();
+    first.wait_end();
+    until("it is away", || is_away(&sandbox, &id));
+    sandbox.ok(["send", "backend", "for the first"]);
+    let mut second = SessionOptions::new("backend").session_id(Some("new")).start(&sandbox);
+    assert_eq!(second.me()["name"], "backend-2");
+    assert!(second.push_within(Duration::from_millis(300)).is_none());
+    assert!(sandbox.ok(["peers", "--all"]).contains(&id));
+    let mut back = sandbox.session("backend");
+    assert_eq!((back.id(), back.me()["name"].clone()), (id, json!("backend")));
+    assert_eq!(back.push()["content"], "for the first");
+}
+
+#[test]
+fn a_chosen_name_inherits_only_mail_that_was_sent_to_it_while_its_owner_was_away() {
+    let sandbox = Sandbox::new();
+    let named = |id| {
+        SessionOptions::new("work")
+            .session_id(Some(id))
+            .with("CLAUDE_PEERS_NAME", "reviewer")
+            .without_channel()
+    };
+    let mut first = named("first").start(&sandbox);
+    let id = first.id();
+    assert_eq!(first.me()["name"], "reviewer");
+    let by_name_live = sandbox.ok(["send", "reviewer", "by name, live"]);
+    let by_name_live = by_name_live.split(' ').next().unwrap().to_owned();
+    first.close_input();
+    first.wait_end();
+    until("it is away", || is_away(&sandbox, &id));
+    sandbox.ok(["send", &id, "by id, away"]);
+    sandbox.ok(["send", "reviewer", "by name, away"]);
+    sandbox.ok(["send", "review", "by prefix, away"]);
+
+    let mut second = named("second").start(&sandbox);
+    assert_eq!(second.me()["name"], "reviewer");
+    assert_ne!(second.id(), id);
+    let text = second.text("check_messages", json!({}));
+    assert!(text.contains("| by name, away"), "{text}");
+    for other in ["by name, live", "by id", "by prefix"] {
+        assert!(!text.contains(other), "{other}: {text}");
+    }
+    // The first comes back: a number for it, and its own mail.
+    let mut back = named("first").start(&sandbox);
+    assert_eq!(back.id(), id);
+    assert_eq!(back.me()["name"], "reviewer-2");
+    let listing = back.text("list_peers", json!({}));
+    assert!(
+        listing.contains(
+            "Note: The name reviewer belongs to another live session; you are reviewer-2."
+        ),
+        "{listing}"
+    );
+    let text = back.text("check_messages", json!({}));
+    for own in ["by name, live", "by id, away", "by prefix, away"] {
+        assert!(text.contains(&format!("| {own}")), "{own}: {text}");
+    }
+    assert!(!text.contains("by name, away"), "{text}");
+    until("it is read", || sandbox.message(&by_name_live)["state"] == "read");
+}
+
+#[test]
+fn a_name_that_cannot_be_one_is_told_and_the_session_works() {
+    let sandbox = Sandbox::new();
+    for (number, name) in
+        ["cli", "9lives", "über", "a b", "-x", "abcdefg1", "repo"].iter().enumerate()
+    {
+        let directory = format!("dir-{number}");
+        let mut session = SessionOptions::new(&directory)
+            .with("CLAUDE_PEERS_NAME", name)
+            .at_once()
+            .start(&sandbox);
+        live(&mut session);
+        let listed = session.call("list_peers", json!({}));
+        assert_eq!(listed["structuredContent"]["me"]["name"], directory.as_str(), "{name}");
+        let note = listed["structuredContent"]["notes"][0].as_str().unwrap();
+        assert!(note.contains("CLAUDE_PEERS_NAME") && note.contains("cannot be a name"), "{note}");
+        assert!(listed["content"][0]["text"].as_str().unwrap().contains("Note: CLAUDE_PEERS_NAME"));
+    }
+}
+
+#[test]
+fn a_name_that_is_taken_or_impossible_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let mut backend = sandbox.session("backend");
+    let mut frontend = sandbox.session("frontend");
+    frontend.call("set_summary", json!({ "summary": "before" }));
+    for (name, words) in [
+        ("backend", "the name backend belongs to peer"),
+        ("BACKEND", "the name backend belongs to peer"),
+        ("cli", "cannot be a name"),
+        ("two words", "cannot be a name"),
+        ("abcdefg1", "cannot be a name"),
+        (&"x".repeat(41), "cannot be a name"),
+        ("<b>", "cannot be a name"),
+    ] {
+        let result = frontend.try_call("set_summary", json!({ "summary": "after", "name": name }));
+        assert_eq!(result["isError"], true, "{name}");
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains(words), "{name}: {text}");
+        let me = frontend.me();
+        assert_eq!((&me["name"], &me["summary"]), (&json!("frontend"), &json!("before")), "{name}");
+    }
+    let long = "s".repeat(501);
+    let result = frontend.try_call("set_summary", json!({ "summary": long, "name": "fresh" }));
+    let text = result["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("501 characters, 500 are allowed"), "{text}");
+    assert!(text.contains("CLAUDE_PEERS_MAX_SUMMARY_CHARS"), "{text}");
+    assert_eq!(frontend.me()["name"], "frontend");
+    // A good one changes both; the old name is free for others at once.
+    frontend.call("set_summary", json!({ "summary": "after", "name": "Shop.Front_1" }));
+    let me = frontend.me();
+    assert_eq!((&me["name"], &me["summary"]), (&json!("shop.front_1"), &json!("after")));
+    backend.send("shop.front_1", "by the new name");
+    assert_eq!(frontend.push()["content"], "by the new name");
+    backend.call("set_summary", json!({ "summary": "x", "name": "frontend" }));
+}
+
+#[test]
+fn other_clients_are_known_by_their_process() {
+    let sandbox = Sandbox::new();
+    // Another agent that runs inside a session inherits its id, and must not become it.
+    let mut claude = sandbox.session("work");
+    let options =
+        SessionOptions::new("work").session_id(Some("session-work")).client("other-agent");
+    let mut agent = options.start(&sandbox);
+    let (claude_id, agent_id) = (claude.id(), agent.id());
+    assert_ne!(agent_id, claude_id);
+    let listing = claude.call("list_peers", json!({}));
+    assert_eq!(listing["structuredContent"]["peers"][0]["id"], agent_id.as_str());
+    assert!(listing["content"][0]["text"].as_str().unwrap().contains("client other-agent"));
+    sandbox.ok(["send", &claude_id, "for the session"]);
+    assert_eq!(claude.push()["content"], "for the session");
+    assert!(agent.push_within(Duration::from_millis(200)).is_none());
+    // The same client process starts its server again: the same peer. A second one beside it is
+    // another.
+    agent.close_input();
+    agent.wait_end();
+    until("it is away", || is_away(&sandbox, &agent_id));
+    let mut again = options.start(&sandbox);
+    assert_eq!(again.id(), agent_id);
+    let mut beside = options.start(&sandbox);
+    assert_ne!(beside.id(), agent_id);
+    assert_ne!(beside.id(), claude_id);
+}
+
+#[test]
+fn the_same_session_in_another_live_window_is_a_new_peer_and_the_mail_stays() {
+    let sandbox = Sandbox::new();
+    let mut first = window(&sandbox, "work", "shared");
+    let id = first.id();
+    let mut second = window(&sandbox, "work", "shared");
+    assert_ne!(second.id(), id);
+    let listing = second.call("list_peers", json!({}));
+    let note = listing["structuredContent"]["notes"][0].as_str().unwrap();
+    assert!(note.contains("Another live client already holds this session as work"), "{note}");
+    assert!(note.contains("earlier mail stays there"), "{note}");
+    sandbox.ok(["send", &id, "for the first"]);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(first.push()["content"], "for the first");
+    assert!(second.push_within(Duration::from_millis(200)).is_none());
+    let text = second.text("check_messages", json!({}));
+    assert!(text.starts_with("No messages wait for you."), "{text}");
+    // Once the first window is closed, whoever resumes the session is its peer.
+    first.close_input();
+    first.wait_end();
+    until("it is away", || is_away(&sandbox, &id));
+    let mut resumed = window(&sandbox, "work", "shared");
+    assert_eq!(resumed.id(), id);
+}
+
+#[test]
+fn two_servers_of_one_window_are_one_peer() {
+    let sandbox = Sandbox::new();
+    let mut first = sandbox.session("work");
+    let mut second = sandbox.session("work");
+    assert_eq!(first.id(), second.id());
+    assert_eq!(sandbox.json(["peers"])["peers"].as_array().unwrap().len(), 1);
+    sandbox.ok(["send", "work", "once"]);
+    // The newest gets it, and it alone.
+    assert_eq!(second.push()["content"], "once");
+    assert!(first.push_within(Duration::from_millis(300)).is_none());
+    let id = first.id();
+    second.kill9();
+    assert!(!is_away(&sandbox, &id));
+}
+
+/// A chat endpoint on loopback. Each request gets the next behaviour; what was asked is kept.
+struct Endpoint {
+    port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+    stop: Arc<AtomicBool>,
+}
+
+#[derive(Clone)]
+enum Behaviour {
+    Says(String),
+    Body(u16, String),
+    /// Answers only when told, by the flag.
+    After(Arc<AtomicBool>, String),
+    Closes,
+    /// Never answers; the flag says that the other side gave up.
+    Silent(Arc<AtomicBool>),
+}
+
+impl Endpoint {
+    fn new(behaviours: impl IntoIterator<Item = Behaviour>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let stop: Arc<AtomicBool> = Arc::default();
+        let mut behaviours: VecDeque<Behaviour> = behaviours.into_iter().collect();
+        let (kept, stopped) = (Arc::clone(&asked), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let behaviour = match behaviours.len() {
+                    1 => behaviours[0].clone(),
+                    _ => behaviours.pop_front().unwrap(),
+                };
+                let (kept, stopped) = (Arc::clone(&kept), Arc::clone(&stopped));
+                std::thread::spawn(move || serve(stream.unwrap(), &behaviour, &kept, &stopped));
+            }
+        });
+        Self { port, asked, stop }
+    }
+
+    fn options(&self, name: &str) -> SessionOptions {
+        SessionOptions::new(name)
+            .with("OPENAI_API_KEY", "sk-very-secret-key")
+            .with("CLAUDE_PEERS_SUMMARY_BASE_URL", &format!("http://127.0.0.1:{}/v1", self.port))
+            .at_once()
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the accept; an error means that it has ended.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    behaviour: &Behaviour,
+    asked: &Mutex<Vec<String>>,
+    stop: &AtomicBool,
+) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut request = Vec::new();
+    let mut chunk = [0; 4096];
+    let whole = |request: &[u8]| {
+        let text = String::from_utf8_lossy(request).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>().ok())?
+        })?;
+        (body.len() >= length).then_some(text.clone())
+    };
+    let text = loop {
+        match stream.read(&mut chunk) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => request.extend_from_slice(&chunk[..count]),
+        }
+        if let Some(text) = whole(&request) {
+            break text;
+        }
+    };
+    asked.lock().unwrap().push(text);
+    let completion = |text: &str| json!({ "choices": [{ "message": { "role": "assistant", "content": text } }] });
+    let (status, body) = match behaviour {
+        Behaviour::Closes => return,
+        Behaviour::Silent(given_up) => {
+            let ended = matches!(stream.read(&mut chunk), Ok(0));
+            return given_up.store(ended, Ordering::SeqCst);
+        }
+        Behaviour::Body(status, body) => (*status, body.clone()),
+        Behaviour::Says(text) => (200, completion(text).to_string()),
+        Behaviour::After(go, text) => {
+            while !go.load(Ordering::SeqCst) && !stop.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            (200, completion(text).to_string())
+        }
+    };
+    // The other side may have given up.
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+}
+
+#[test]
+fn a_session_describes_itself_by_names_alone_and_once() {
+    let sandbox = Sandbox::new();
+    let endpoint = Endpoint::new([
+        Behaviour::Says("\"Works on the shop's checkout.\"\n".to_owned()),
+        Behaviour::Says("A second answer.".to_owned()),
+    ]);
+    let shop = sandbox.path().join("shop");
+    repository(&shop);
+    git(&shop, &["checkout", "-q", "-b", "feature/checkout"]);
+    let options = endpoint.options("shop");
+    let mut session = options.start(&sandbox);
+    let mut other = sandbox.session("other");
+    until("others see the summary", || {
+        other.call("list_peers", json!({}))["structuredContent"]["peers"][0]["summary"]
+            == "Works on the shop's checkout."
+    });
+    let asked = endpoint.asked();
+    assert_eq!(asked.len(), 1);
+    let request = &asked[0];
+    assert!(request.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{request}");
+    assert!(
+        request.to_lowercase().contains("authorization: bearer sk-very-secret-key"),
+        "{request}"
+    );
+    for part in ["gpt-4o-mini", "shop", "feature/checkout", "src/deep/file.txt"] {
+        assert!(request.contains(part), "{part}: {request}");
+    }
+    assert!(!request.contains("CONTENTS-STAY-HERE"), "{request}");
+    assert!(!request.contains("session-shop"), "{request}");
+
+    // Neither a new server nor a new broker asks again.
+    let id = session.id();
+    session.kill9();
+    let mut session = options.start(&sandbox);
+    live(&mut session);
+    assert_eq!(session.id(), id);
+    let old = sandbox.kill9_broker().unwrap();
+    until("another broker", || sandbox.holder().is_some_and(|holder| holder.pid != old));
+    live(&mut session);
+    assert_eq!(session.me()["summary"], "Works on the shop's checkout.");
+    // Another session does; when it has its answer, the first has long had time to ask.
+    let mut next = endpoint.options("next").start(&sandbox);
+    until("the next one has its own", || next.me()["summary"] == "A second answer.");
+    assert_eq!(endpoint.asked().len(), 2);
+    assert_eq!(session.me()["summary"], "Works on the shop's checkout.");
+}
+
+#[test]
+fn an_endpoint_that_fails_is_asked_once_and_the_session_works() {
+    let sandbox = Sandbox::new();
+    let completion =
+        |text: &str| json!({ "choices": [{ "message": { "content": text } }] }).to_string();
+    for (number, behaviour) in [
+        Behaviour::Body(500, "{\"error\":{\"message\":\"no\"}}".to_owned()),
+        Behaviour::Body(401, String::new()),
+        Behaviour::Body(302, String::new()),
+        Behaviour::Body(200, "<html>hello</html>".to_owned()),
+        Behaviour::Body(200, "{}".to_owned()),
+        Behaviour::Body(200, completion("")),
+        Behaviour::Body(200, completion("{\"a\": 1}")),
+        Behaviour::Body(200, completion("\u{1b}\u{7}\u{200b}")),
+        Behaviour::Body(200, "x".repeat(1024 * 1024)),
+        Behaviour::Closes,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let endpoint = Endpoint::new([behaviour]);
+        let name = format!("dir-{number}");
+        let mut session = endpoint.options(&name).start(&sandbox);
+        until("it was asked", || !endpoint.asked().is_empty());
+        live(&mut session);
+        // The server's end ends whatever was still going on.
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(session.me()["summary"], "", "{number}");
+        session.kill9();
+        let mut again = endpoint.options(&name).start(&sandbox);
+        live(&mut again);
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(endpoint.asked().len(), 1, "{number}: asked once and no more");
+        again.call("set_summary", json!({ "summary": "by hand" }));
+        assert_eq!(again.me()["summary"], "by hand");
+    }
+}
+
+#[test]
+fn an_endpoint_that_never_answers_is_given_up() {
+    let sandbox = Sandbox::new();
+    let given_up = Arc::new(AtomicBool::new(false));
+    let endpoint = Endpoint::new([Behaviour::Silent(Arc::clone(&given_up))]);
+    let mut session = endpoint.options("work").start(&sandbox);
+    until("it was asked", || !endpoint.asked().is_empty());
+    live(&mut session);
+    sandbox.ok(["send", "work", "meanwhile"]);
+    assert_eq!(session.push()["content"], "meanwhile");
+    until("the session has given up", || given_up.load(Ordering::SeqCst));
+    assert_eq!(session.me()["summary"], "");
+    session.call("set_summary", json!({ "summary": "by hand" }));
+}
+
+#[test]
+fn an_answer_that_comes_late_never_replaces_what_the_session_said() {
+    let sandbox = Sandbox::new();
+    let go = Arc::new(AtomicBool::new(false));
+    let endpoint =
+        Endpoint::new([Behaviour::After(Arc::clone(&go), "An automatic one.".to_owned())]);
+    let mut session = endpoint.options("work").start(&sandbox);
+    let mut other = endpoint.options("other").start(&sandbox);
+    until("both have asked", || endpoint.asked().len() == 2);
+    // Slowness holds nobody up.
+    session.call("set_summary", json!({ "summary": "set by the session" }));
+    go.store(true, Ordering::SeqCst);
+    until("the answer has come", || other.me()["summary"] == "An automatic one.");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(session.me()["summary"], "set by the session");
+}
+
+#[test]
+fn nobody_is_asked_where_it_is_switched_off_or_for_a_one_shot_session() {
+    let sandbox = Sandbox::new();
+    let endpoint = Endpoint::new([Behaviour::Says("Asked after all.".to_owned())]);
+    let mut quiet = vec![
+        endpoint.options("off").with("CLAUDE_PEERS_AUTO_SUMMARY", "off").start(&sandbox),
+        endpoint.options("without-key").with("OPENAI_API_KEY", "").start(&sandbox),
+    ];
+    // The options set the entry point after their own variables, so it is set by hand.
+    let directory = sandbox.path().join("one-shot");
+    std::fs::create_dir(&directory).unwrap();
+    let mut command = sandbox.command(["mcp"]);
+    command
+        .current_dir(&directory)
+        .envs(endpoint.options("x").variables)
+        .env("CLAUDE_CODE_SESSION_ID", "one-shot")
+        .env("CLAUDE_CODE_ENTRYPOINT", "sdk-cli");
+    let mut one_shot = Session::spawn(command);
+    one_shot.handshake("claude-code");
+    quiet.push(one_shot);
+    for session in &mut quiet {
+        live(session);
+    }
+    let mut asking = endpoint.options("asking").start(&sandbox);
+    until("one that may asks", || asking.me()["summary"] == "Asked after all.");
+    assert_eq!(endpoint.asked().len(), 1);
+    for session in &mut quiet {
+        assert_eq!(session.me()["summary"], "");
+    }
+    let text = asking.text("list_peers", json!({}));
+    assert!(text.contains("a one-shot session that ends with its answer"), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn keys_and_tokens_of_a_session_never_reach_the_broker() {
+    let sandbox = Sandbox::new();
+    let endpoint = Endpoint::new([Behaviour::Says("Fine.".to_owned())]);
+    let mut session = endpoint
+        .options("work")
+        .with("ANTHROPIC_API_KEY", "sk-ant-secret")
+        .with("CLAUDE_CODE_MESSAGING_TOKEN", "token-secret")
+        .with("CLAUDE_PEERS_NAME", "named")
+        .with("SOME_PASSWORD", "password-secret")
+        .start(&sandbox);
+    until("it is described", || session.me()["summary"] == "Fine.");
+    let pid = sandbox.holder().unwrap().pid;
+    assert_eq!(sandbox.json(["status"])["health"]["detail"]["started"], "fallback");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let environment = String::from_utf8_lossy(&environment);
+    assert!(environment.contains("HOME="), "it can be read: {environment}");
+    for secret in ["secret", "OPENAI", "ANTHROPIC", "CLAUDE_CODE", "CLAUDE_PEERS_NAME", "PASSWORD"]
+    {
+        assert!(!environment.contains(secret), "{secret}: {environment}");
+    }
+    // Nor its log, nor the database.
+    let log = std::fs::read_to_string(sandbox.config().paths.log).unwrap();
+    assert!(!log.contains("secret"), "{log}");
+    for suffix in ["", "-wal"] {
+        let path = format!("{}{suffix}", sandbox.database().display());
+        let bytes = std::fs::read(path).unwrap();
+        let hidden = b"sk-very-secret-key";
+        assert!(!bytes.windows(hidden.len()).any(|part| part == hidden), "{suffix}");
+    }
+    // The broker outlives who started it.
+    session.kill9();
+    let status = Command::new("kill").args(["-0", &pid.to_string()]).stderr(Stdio::null()).status();
+    assert!(status.unwrap().success());
+}
