@@ -859,6 +859,32 @@ fn a_flood_on_the_unix_socket_leaves_the_broker_its_descriptors() {
     child.wait().unwrap();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn who_asks_and_never_reads_is_cut_off() {
+    let world = World::new();
+    let mut stream = tcp(&world.sandbox);
+    stream.set_nonblocking(true).unwrap();
+    let requests = Request::get("/health").bytes().repeat(100);
+    let mut last = Instant::now();
+    // Asks until the broker takes no more, because its answers lie unread, and then waits.
+    let end = loop {
+        match stream.write(&requests) {
+            Ok(_) => last = Instant::now(),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                assert!(last.elapsed() < 2 * PATIENCE, "it keeps its place for ever");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => break error.kind(),
+        }
+    };
+    assert!(
+        matches!(end, std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe),
+        "{end:?}"
+    );
+    world.still_serves();
+}
+
 #[test]
 fn who_dawdles_with_its_headers_is_cut_off_and_makes_room() {
     const DRIP: Duration = Duration::from_millis(500);
