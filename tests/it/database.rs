@@ -748,7 +748,7 @@ fn the_message_limit_counts_bytes_and_names_its_key() {
 
 #[test]
 fn time_that_runs_out_ends_offers_not_text_and_late_evidence_still_counts() {
-    let sandbox = Sandbox::new().with("CLAUDE_PEERS_MESSAGE_TTL_SECONDS", "1");
+    let sandbox = Sandbox::new().with("CLAUDE_PEERS_MESSAGE_TTL_SECONDS", "3");
     sandbox.ok(["peers"]);
     let [a, away, taker] = ["a", "away", "taker"].map(|name| RawPeer::register(&sandbox, name));
     let never = a.send(&sandbox, &away.id, "never offered");
