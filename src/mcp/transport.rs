@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::RoleServer;
-use rmcp::model::{JsonRpcMessage, RequestId};
+use rmcp::model::{ClientRequest, JsonRpcMessage, RequestId};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
@@ -41,12 +41,14 @@ pub struct Watched {
     inner: AsyncRwTransport<RoleServer, Stdin, Stdout>,
     hooks: SentHooks,
     leave: CancellationToken,
+    /// The client has begun the handshake.
+    begun: bool,
 }
 
 impl Watched {
     pub fn stdio(hooks: SentHooks, leave: CancellationToken) -> Self {
         let inner = AsyncRwTransport::new_server(tokio::io::stdin(), tokio::io::stdout());
-        Self { inner, hooks, leave }
+        Self { inner, hooks, leave, begun: false }
     }
 }
 
@@ -72,12 +74,21 @@ impl Transport<RoleServer> for Watched {
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        let received = self.inner.receive().await;
-        if received.is_none() {
-            // The client is gone.
-            self.leave.cancel();
+        loop {
+            let received = self.inner.receive().await;
+            match &received {
+                // The client is gone.
+                None => self.leave.cancel(),
+                Some(JsonRpcMessage::Request(request)) => {
+                    self.begun |= matches!(request.request, ClientRequest::InitializeRequest(_));
+                }
+                // rmcp ends where anything but a request precedes the handshake: the client's
+                // cancelling of its probe, say.
+                Some(_) if !self.begun => continue,
+                Some(_) => {}
+            }
+            return received;
         }
-        received
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {
