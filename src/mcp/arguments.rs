@@ -49,10 +49,22 @@ pub struct CheckMessagesArguments {}
 ///
 /// What is missing, unknown, or of the wrong type.
 pub fn read<T: DeserializeOwned>(tool: &str, arguments: Option<JsonObject>) -> Result<T, String> {
-    let value = serde_json::Value::Object(arguments.unwrap_or_default());
-    serde_json::from_value(value).map_err(|error| {
-        format!("The arguments of {tool} are not right: {error}. Correct them and call again; nothing was done.")
+    let arguments = arguments.unwrap_or_default();
+    serde_json::from_value(arguments.clone().into()).map_err(|error| {
+        let which = culprit::<T>(&arguments).map(|name| format!("`{name}`: ")).unwrap_or_default();
+        format!("The arguments of {tool} are not right: {which}{error}. Correct them and call again; nothing was done.")
     })
+}
+
+/// The argument whose value is wrong. The error itself names only one that is missing or unknown.
+fn culprit<T: DeserializeOwned>(arguments: &JsonObject) -> Option<&str> {
+    let named =
+        |error: &str| error.starts_with("missing field") || error.starts_with("unknown field");
+    let is_wrong = |(name, value): &(&String, &serde_json::Value)| {
+        let alone = JsonObject::from_iter([((*name).clone(), (*value).clone())]);
+        serde_json::from_value::<T>(alone.into()).is_err_and(|error| !named(&error.to_string()))
+    };
+    arguments.iter().find(is_wrong).map(|(name, _)| name.as_str())
 }
 
 #[cfg(test)]
@@ -77,6 +89,13 @@ mod tests {
         )
         .unwrap_err();
         assert!(error.contains("galaxy") && error.contains("machine"), "{error}");
+        assert!(error.contains("`scope`"), "{error}");
+        let error = read::<SendMessageArguments>(
+            "send_message",
+            object(&serde_json::json!({ "to_id": "x", "message": 5 })),
+        )
+        .unwrap_err();
+        assert!(error.contains("`message`") && error.contains("string"), "{error}");
         let error = read::<CheckMessagesArguments>(
             "check_messages",
             object(&serde_json::json!({ "x": 1 })),
