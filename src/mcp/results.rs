@@ -44,6 +44,10 @@ pub struct PeerView {
     since: String,
     cwd: String,
     summary: String,
+    /// it ends with its answer (claude -p)
+    one_shot: bool,
+    /// its program, where that is not Claude Code
+    client: Option<String>,
     /// messages that wait for it
     unread: u64,
     oldest_unread: Option<String>,
@@ -75,6 +79,9 @@ impl PeerView {
             since: peer.since.to_string(),
             cwd: text::line(&peer.cwd, MAX_PATH),
             summary: text::line(&peer.summary, MAX_SUMMARY),
+            one_shot: peer.one_shot,
+            client: Some(text::line(&peer.client_name, MAX_NAME))
+                .filter(|name| peer.kind == PeerKind::Client && !name.is_empty()),
             unread: peer.unread,
             oldest_unread: peer.oldest_unread.map(|at| at.to_string()),
         }
@@ -176,11 +183,11 @@ pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
             reach_words(view),
             backlog_words(peer, now)
         );
-        if peer.one_shot {
+        if view.one_shot {
             out.push_str(", a one-shot session that ends with its answer");
         }
-        if peer.kind == PeerKind::Client && !peer.client_name.is_empty() {
-            let _ = write!(out, ", client {}", text::line(&peer.client_name, MAX_NAME));
+        if let Some(client) = &view.client {
+            let _ = write!(out, ", client {client}");
         }
         if !view.summary.is_empty() {
             let _ = write!(out, "; says: \"{}\"", view.summary);
