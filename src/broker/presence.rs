@@ -79,7 +79,8 @@ impl Presence {
         inner.generations
     }
 
-    /// Opens a stream; an older one of the same instance is told to end.
+    /// Opens a stream; an older one of the same instance is told to end. One whose other end was
+    /// dropped already is not opened: its [`Presence::close`] has been called, or will be.
     pub fn open(
         &self,
         instance: &InstanceId,
@@ -90,6 +91,9 @@ impl Presence {
     ) {
         let mut inner = self.lock();
         inner.arriving.remove(peer);
+        if events.is_closed() {
+            return;
+        }
         let stream = Stream {
             peer: peer.clone(),
             channel,

@@ -35,13 +35,16 @@ pub async fn open(
         instance: instance.clone(),
     };
     let generation = presence.generation;
+    let stop = Box::pin(shared.stop.clone().cancelled_owned());
+    // A client that goes now takes this function with it, and the work below is done all the
+    // same. So events must be dropped before presence, and in a struct they are: either the work
+    // finds nobody at the other end, or the guard finds the stream open.
+    let stream = EventStream { events, stop, ended: false, _presence: presence };
     shared
         .store
         .write(move |tx| mailbox::open_stream(tx, &caller, &instance, generation, sender))
         .await?;
-    let stop = Box::pin(shared.stop.clone().cancelled_owned());
-    let body = Body::from_stream(EventStream { events, stop, ended: false, _presence: presence });
-    Ok(([(CONTENT_TYPE, "text/event-stream")], body).into_response())
+    Ok(([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response())
 }
 
 /// Ends the session's presence when the stream is dropped, for whatever reason.
@@ -68,7 +71,8 @@ impl Drop for Guard {
     }
 }
 
-/// Events as `data:` lines. What is there at once goes out in one piece.
+/// Events as `data:` lines. What is there at once goes out in one piece. The order of the fields
+/// matters: see [`open`].
 struct EventStream {
     events: mpsc::UnboundedReceiver<Event>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
