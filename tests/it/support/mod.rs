@@ -231,6 +231,11 @@ impl Drop for Sandbox {
     }
 }
 
+/// A number that a person may set for longer runs than everyday's.
+pub fn setting(name: &str, everyday: u64) -> u64 {
+    std::env::var(name).map_or(everyday, |number| number.parse().unwrap())
+}
+
 /// A port that nobody uses now.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()

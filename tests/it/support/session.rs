@@ -184,6 +184,13 @@ impl Session {
         input.flush().unwrap();
     }
 
+    /// Writes bytes as they are, a line's end included only if it is among them.
+    pub fn write_bytes(&mut self, bytes: &[u8]) {
+        let input = self.input.as_mut().expect("standard input was closed");
+        input.write_all(bytes).unwrap();
+        input.flush().unwrap();
+    }
+
     pub fn write(&mut self, message: &Value) {
         self.write_line(&message.to_string());
     }

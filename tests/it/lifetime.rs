@@ -1,0 +1,452 @@
+//! A server lives exactly as long as its session, and costs nothing while nothing happens.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, setting, until};
+
+/// How long an end may take on a loaded machine. The promise is 100 ms; what was measured is
+/// printed, for `--nocapture`.
+const PROMPT: Duration = Duration::from_secs(2);
+
+const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
+
+fn live_names(sandbox: &Sandbox) -> Vec<String> {
+    let list = sandbox.json(["peers"]);
+    let peers = list["peers"].as_array().unwrap().iter();
+    peers.map(|peer| peer["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Waits until `name` has left the list, which must be soon.
+#[track_caller]
+fn leaves_the_list(sandbox: &Sandbox, name: &str, how: &str) {
+    let since = Instant::now();
+    while live_names(sandbox).iter().any(|live| live == name) {
+        assert!(since.elapsed() < PROMPT, "{how}: {name} is still listed");
+    }
+    eprintln!("{how}: {name} left the list within {:?}", since.elapsed());
+}
+
+#[track_caller]
+fn ends_promptly(session: &mut Session, how: &str) {
+    let (code, took) = session.wait_end();
+    assert_eq!(code, 0, "{how}");
+    assert!(took < PROMPT, "{how}: {took:?}");
+    eprintln!("{how}: ended after {took:?}");
+}
+
+fn send_signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
+#[test]
+fn a_server_ends_when_its_client_closes_standard_input() {
+    let sandbox = Sandbox::new();
+    let _other = sandbox.session("other");
+    let mut session = sandbox.session("leaver");
+    session.close_input();
+    ends_promptly(&mut session, "end of input");
+    leaves_the_list(&sandbox, "leaver", "end of input");
+
+    let mut silent = SessionOptions::new("silent").spawn(&sandbox);
+    silent.close_input();
+    ends_promptly(&mut silent, "end of input before the handshake");
+
+    let mut brief = SessionOptions::new("brief").spawn(&sandbox);
+    brief.handshake("claude-code");
+    brief.close_input();
+    ends_promptly(&mut brief, "end of input right after the handshake");
+    assert_eq!(live_names(&sandbox), ["other"]);
+}
+
+#[test]
+fn a_server_ends_on_each_signal_that_means_so() {
+    let sandbox = Sandbox::new();
+    let _other = sandbox.session("other");
+    for signal in SIGNALS {
+        let mut session = sandbox.session("leaver");
+        session.signal(signal);
+        ends_promptly(&mut session, &format!("{signal:?}"));
+        leaves_the_list(&sandbox, "leaver", &format!("{signal:?}"));
+
+        // Before a word was said, but after the program had time to hear signals.
+        let mut silent = SessionOptions::new("silent").spawn(&sandbox);
+        silent.request("ping", json!({}));
+        silent.signal(signal);
+        ends_promptly(&mut silent, &format!("{signal:?} before the handshake"));
+    }
+}
+
+#[test]
+fn a_server_serves_and_ends_on_sockets_as_on_pipes() {
+    use std::io::BufRead as _;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    let sandbox = Sandbox::new();
+    for way in [Some(Signal::INT), None] {
+        // Claude Code gives sockets.
+        let (mut input, server_input) = UnixStream::pair().unwrap();
+        let (output, server_output) = UnixStream::pair().unwrap();
+        let mut child = sandbox
+            .command(["mcp"])
+            .stdin(OwnedFd::from(server_input))
+            .stdout(OwnedFd::from(server_output))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": { "name": "claude-code", "version": "2.1.330" },
+        }});
+        writeln!(input, "{initialize}").unwrap();
+        output.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(&output).read_line(&mut line).unwrap();
+        let answer: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(answer["result"]["protocolVersion"], "2025-11-25");
+        match way {
+            Some(signal) => send_signal(child.id(), signal),
+            None => drop(input),
+        }
+        let since = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if since.elapsed() > PROMPT {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("{way:?}: it does not end");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+/// A server whose client writes and never reads.
+struct Unread(Child);
+
+impl Unread {
+    fn start(sandbox: &Sandbox, name: &str) -> Self {
+        let directory = sandbox.path().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut child = sandbox
+            .command(["mcp"])
+            .env("CLAUDE_CODE_SESSION_ID", format!("session-{name}"))
+            .env("CLAUDE_PEERS_CHANNEL", "on")
+            .env("CLAUDE_PROJECT_DIR", &directory)
+            .current_dir(&directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": { "name": "claude-code", "version": "2.1.330" },
+        }});
+        let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+        let input = child.stdin.as_mut().unwrap();
+        write!(input, "{initialize}\n{initialized}\n").unwrap();
+        Self(child)
+    }
+
+    /// Waits until so much stands in the pipe that nobody reads that no more goes in. How much
+    /// that is depends on the pieces: a page of the pipe may be filled in part.
+    fn until_stuck(&self) {
+        let output = self.0.stdout.as_ref().unwrap();
+        let standing = || rustix::io::ioctl_fionread(output).unwrap();
+        until("the pipe is full", || {
+            let before = standing();
+            std::thread::sleep(Duration::from_millis(100));
+            before > 30_000 && before == standing()
+        });
+    }
+
+    #[track_caller]
+    fn ends_promptly(&mut self, how: &str) {
+        let since = Instant::now();
+        let status = loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                break status;
+            }
+            assert!(since.elapsed() < PATIENCE, "{how}: it does not end");
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let took = since.elapsed();
+        assert_eq!(status.code(), Some(0), "{how}: signal {:?}", status.signal());
+        assert!(took < PROMPT, "{how}: {took:?}");
+        eprintln!("{how}, a client that reads nothing: ended after {took:?}");
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        // Errors mean that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_server_whose_client_reads_nothing_ends_all_the_same_and_loses_no_mail() {
+    const COUNT: usize = 12;
+    let sandbox = Sandbox::unlimited();
+    let mut sender = sandbox.session("sender");
+    let mut ways: Vec<Option<Signal>> = SIGNALS.into_iter().map(Some).collect();
+    ways.push(None);
+    for (round, way) in ways.into_iter().enumerate() {
+        let name = format!("deaf-{round}");
+        let mut deaf = Unread::start(&sandbox, &name);
+        until("it is live", || live_names(&sandbox).contains(&name));
+        let text = |n: usize| format!("{n} {}", "x".repeat(30_000));
+        let ids: Vec<String> = (0..COUNT).map(|n| sender.send(&name, &text(n))).collect();
+        deaf.until_stuck();
+        let how = if let Some(signal) = way {
+            send_signal(deaf.0.id(), signal);
+            format!("{signal:?}")
+        } else {
+            drop(deaf.0.stdin.take());
+            "end of input".to_owned()
+        };
+        deaf.ends_promptly(&how);
+        leaves_the_list(&sandbox, &name, &how);
+        // Whatever had gone into the pipe, the next server has it all, in order.
+        let mut next = SessionOptions::new(&name).at_once().start(&sandbox);
+        for (n, id) in ids.iter().enumerate() {
+            let push = next.push();
+            assert_eq!(push["meta"]["message_id"], id.as_str(), "{how}: message {n}");
+            assert_eq!(push["content"], text(n));
+        }
+    }
+}
+
+#[test]
+fn a_server_whose_client_reads_no_answers_ends_all_the_same() {
+    let sandbox = Sandbox::new();
+    for signal in SIGNALS {
+        let mut deaf = Unread::start(&sandbox, "deaf");
+        // Fill the pipe with answers that nobody reads, and leave some to be written.
+        let input = deaf.0.stdin.as_mut().unwrap();
+        for id in 1..=40 {
+            let request = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/list" });
+            writeln!(input, "{request}").unwrap();
+        }
+        deaf.until_stuck();
+        send_signal(deaf.0.id(), signal);
+        deaf.ends_promptly(&format!("{signal:?}"));
+    }
+}
+
+/// Whether a process that is not our child is gone, or dead and waits for its parent to see it.
+fn is_gone(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'),
+        Err(_) => true,
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_ends_with_its_parent_though_its_input_stays_open() {
+    let sandbox = Sandbox::new();
+    let _other = sandbox.session("other");
+    for settled in [true, false] {
+        // The shell is the client; this test holds the other end of the server's input.
+        let mut command = Command::new("sh");
+        command
+            .env_clear()
+            .envs(
+                ["PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME"]
+                    .map(|name| (name.to_owned(), sandbox.variable(name).unwrap().to_owned())),
+            )
+            .env("CLAUDE_PEERS_PORT", sandbox.variable("CLAUDE_PEERS_PORT").unwrap())
+            .env("CLAUDE_PEERS_NAME", "orphan")
+            .args([
+                "-c",
+                r#"exec 3<&0; "$0" mcp <&3 3<&- & echo $! >pid.new; mv pid.new pid; wait"#,
+            ])
+            .arg(PROGRAM)
+            .current_dir(sandbox.path());
+        let pid_file = sandbox.path().join("pid");
+        let mut client = Session::spawn(command);
+        until("the server is started", || pid_file.exists());
+        let server: u32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+        std::fs::remove_file(&pid_file).unwrap();
+        if settled {
+            client.handshake("some-client");
+            until("it is live", || live_names(&sandbox).contains(&"orphan".to_owned()));
+        } else {
+            client.request("ping", json!({}));
+        }
+        assert!(!is_gone(server));
+        client.child.kill().unwrap();
+        let since = Instant::now();
+        while !is_gone(server) {
+            if since.elapsed() > PROMPT {
+                send_signal(server, Signal::KILL);
+                panic!("it outlived its parent");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        eprintln!("parent killed: the server ended after {:?}", since.elapsed());
+        // Only now: until here the pipe's end was open, and it was not that which told.
+        client.close_input();
+        leaves_the_list(&sandbox, "orphan", "parent killed");
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_leaves_the_list_at_once() {
+    let sandbox = Sandbox::new();
+    let _other = sandbox.session("other");
+    let session = sandbox.session("victim");
+    assert!(live_names(&sandbox).contains(&"victim".to_owned()));
+    session.kill9();
+    leaves_the_list(&sandbox, "victim", "SIGKILL");
+    // Nothing waits for it, and nobody chose its name: it is not even away.
+    assert_eq!(sandbox.json(["peers", "--all"])["peers"].as_array().unwrap().len(), 1);
+}
+
+/// Writes one request to the broker's socket, as a session's server does.
+fn http(sandbox: &Sandbox, request: &str) -> std::os::unix::net::UnixStream {
+    let mut stream = std::os::unix::net::UnixStream::connect(sandbox.socket()).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+#[test]
+fn a_session_that_dies_while_it_opens_its_stream_leaves_no_ghost() {
+    const ROUNDS: u64 = 120;
+    let sandbox = Sandbox::new();
+    let _other = sandbox.session("other");
+    for round in 0..ROUNDS {
+        let secret = format!("{round:064}");
+        let body = json!({
+            "instance": format!("instance{round:08}"), "secret": secret, "cwd": "/", "channel": "presumed",
+            "client_name": "some-client",
+        })
+        .to_string();
+        let mut answer = String::new();
+        let register = format!(
+            "POST /v1/register HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        http(&sandbox, &register).read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let open = format!(
+            "GET /v1/stream HTTP/1.1\r\nhost: localhost\r\nclaude-peers-session: {secret}\r\n\r\n"
+        );
+        let stream = http(&sandbox, &open);
+        // Somewhere between the request and its answer.
+        std::thread::sleep(Duration::from_micros(100 * (round % 20)));
+        drop(stream);
+    }
+    let since = Instant::now();
+    while live_names(&sandbox) != ["other"] {
+        assert!(since.elapsed() < PROMPT, "ghosts: {:?}", live_names(&sandbox));
+    }
+}
+
+/// What `claude mcp list` does to a server.
+fn health_check(sandbox: &Sandbox, stay: Duration) {
+    let mut session = SessionOptions::new("checked").spawn(sandbox);
+    session.handshake("claude-code");
+    let tools = session.request("tools/list", json!({}));
+    assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 4);
+    std::thread::sleep(stay);
+    session.signal(Signal::INT);
+    ends_promptly(&mut session, "health check");
+}
+
+#[test]
+fn a_health_check_leaves_no_ghost_and_starts_no_broker() {
+    let sandbox = Sandbox::new();
+    let stays = [20, 50, 100].map(Duration::from_millis);
+    for stay in stays {
+        health_check(&sandbox, stay);
+    }
+    // Longer than a session needs to be announced.
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(sandbox.holder().is_none(), "a broker was started");
+    assert!(!sandbox.database().exists());
+    // With a broker there is no trace either.
+    let _other = sandbox.session("other");
+    for stay in stays {
+        health_check(&sandbox, stay);
+    }
+    let list = sandbox.json(["peers", "--all"]);
+    let names: Vec<&Value> =
+        list["peers"].as_array().unwrap().iter().map(|peer| &peer["name"]).collect();
+    assert_eq!(names, ["other"]);
+}
+
+/// How often each thread of a process gave up or lost the processor, by thread id.
+#[cfg(target_os = "linux")]
+fn switches(pid: u32) -> BTreeMap<u32, u64> {
+    let mut found = BTreeMap::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let task = task.unwrap();
+        // A thread may end between the two.
+        let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };
+        let count = status
+            .lines()
+            .filter(|line| line.contains("voluntary_ctxt_switches:"))
+            .map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
+            .sum();
+        found.insert(task.file_name().to_str().unwrap().parse().unwrap(), count);
+    }
+    found
+}
+
+/// A line of `/proc/PID/status` that counts in KiB.
+#[cfg(target_os = "linux")]
+fn kibibytes(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn idle_sessions_never_wake_up_and_take_little_memory() {
+    const SESSIONS: usize = 20;
+    let idle = Duration::from_secs(setting("CLAUDE_PEERS_TEST_IDLE_SECONDS", 3));
+    let sandbox = Sandbox::new();
+    let sessions: Vec<Session> = (0..SESSIONS)
+        .map(|n| SessionOptions::new(&format!("idle-{n}")).at_once().start(&sandbox))
+        .collect();
+    until("all are live", || live_names(&sandbox).len() == SESSIONS);
+    // The last one's pushes have begun, and what the last listing needed is done.
+    std::thread::sleep(Duration::from_secs(2));
+    let broker = sandbox.holder().unwrap().pid;
+    let mut pids: Vec<u32> = sessions.iter().map(Session::pid).collect();
+    pids.push(broker);
+    let before: Vec<_> = pids.iter().map(|pid| switches(*pid)).collect();
+    std::thread::sleep(idle);
+    for (pid, before) in pids.iter().zip(&before) {
+        let what = if *pid == broker { "the broker" } else { "a session" };
+        let after = switches(*pid);
+        for (thread, count) in &after {
+            // A thread of the pool for blocking calls ends after ten idle seconds; the others
+            // stay as they are, and nobody starts a new one.
+            assert_eq!(before.get(thread), Some(count), "{what} woke up, thread {thread}");
+        }
+        assert!(after.contains_key(pid));
+    }
+    let largest = |name: &str| pids.iter().map(|pid| kibibytes(*pid, name)).max().unwrap();
+    eprintln!(
+        "largest of {}: RSS {} KiB, of which anonymous {} KiB",
+        pids.len(),
+        largest("VmRSS:"),
+        largest("RssAnon:")
+    );
+    // What a process has for itself. The rest is the program's file, which all of them share and
+    // which in a debug build is several times as large.
+    assert!(largest("RssAnon:") < 5_000, "{} KiB", largest("RssAnon:"));
+}
