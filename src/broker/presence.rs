@@ -152,13 +152,10 @@ impl Inner {
         self.streams.values().any(|stream| stream.peer == *peer)
     }
 
-    /// How many peers are live.
+    /// The peers that are live, each once.
     #[must_use]
-    pub fn live_peers(&self) -> usize {
-        let mut peers: Vec<&PeerId> = self.streams.values().map(|s| &s.peer).collect();
-        peers.sort_unstable();
-        peers.dedup();
-        peers.len()
+    pub fn live_ids(&self) -> BTreeSet<&PeerId> {
+        self.streams.values().map(|stream| &stream.peer).collect()
     }
 
     /// Live, or registered a moment ago and about to open its stream.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::json;
 
 use super::error::Failure;
 use super::output::{Out, ago, cell};
@@ -17,28 +18,36 @@ pub struct Arguments {
     json: bool,
 }
 
+/// Bytes of text that are taken at once.
+const PAGE: u64 = 1024 * 1024;
+
 /// Prints all unread messages. They are read once they were printed, and not before.
 pub async fn run(
     arguments: &Arguments,
     client: &Client,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
-    let taken = client.take(&Take::default()).await?;
-    if arguments.json {
-        out.json(&serde_json::json!({ "messages": taken.messages }))?;
-    } else if taken.messages.is_empty() {
-        out.line("No messages.")?;
-    } else {
-        for message in &taken.messages {
-            print(message, out)?;
+    loop {
+        let taken = client.take(&Take { max_bytes: PAGE }).await?;
+        if arguments.json {
+            out.json(&json!({ "messages": taken.messages, "remaining": taken.remaining }))?;
+        } else if taken.messages.is_empty() {
+            out.line("No messages.")?;
+        } else {
+            for message in &taken.messages {
+                print(message, out)?;
+            }
+        }
+        out.flush()?;
+        let ids: Vec<_> = taken.messages.into_iter().map(|message| message.id).collect();
+        if !ids.is_empty() {
+            client.confirm(&Confirm { ids }).await?;
+        }
+        // A program gets one document and calls again.
+        if taken.remaining == 0 || arguments.json {
+            return Ok(ExitCode::SUCCESS);
         }
     }
-    out.flush()?;
-    let ids: Vec<_> = taken.messages.into_iter().map(|message| message.id).collect();
-    if !ids.is_empty() {
-        client.confirm(&Confirm { ids }).await?;
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn print(message: &Delivery, out: &mut Out) -> Result<(), Failure> {

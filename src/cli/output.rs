@@ -36,8 +36,8 @@ impl Out {
     }
 
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer_pretty(&mut self.writer, value)?;
-        Ok(writeln!(self.writer)?)
+        let text = serde_json::to_string_pretty(value)?;
+        Ok(writeln!(self.writer, "{}", text::escaped_json(&text))?)
     }
 
     /// Aligned columns. On a terminal the last column is cut to its width; elsewhere nothing is.

@@ -17,8 +17,9 @@ use crate::protocol::peers::Reachability;
 pub struct Arguments {
     /// The peer: its id, its name, or an unambiguous prefix of either
     peer: String,
-    /// The text; several words are joined by spaces; `-` reads standard input
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The text; several words are joined by spaces; `-` reads standard input. Text that begins
+    /// with a dash stands behind `--`
+    #[arg(required = true)]
     text: Vec<String>,
     /// The message that this one answers
     #[arg(long, value_name = "MESSAGE")]

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::protocol::peers::Scope;
+use crate::text;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -52,7 +53,8 @@ pub fn read<T: DeserializeOwned>(tool: &str, arguments: Option<JsonObject>) -> R
     let arguments = arguments.unwrap_or_default();
     serde_json::from_value(arguments.clone().into()).map_err(|error| {
         let which = culprit::<T>(&arguments).map(|name| format!("`{name}`: ")).unwrap_or_default();
-        format!("The arguments of {tool} are not right: {which}{error}. Correct them and call again; nothing was done.")
+        let what = text::line(&format!("{which}{error}"), 300);
+        format!("The arguments of {tool} are not right: {what}. Correct them and call again; nothing was done.")
     })
 }
 

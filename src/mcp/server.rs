@@ -217,15 +217,20 @@ impl Server {
 /// What the broker said about the session's registration.
 fn notes(client: &Client) -> Vec<String> {
     let answer = client.registered().and_then(|registered| registered.borrow().clone());
-    answer.map(|answer| answer.notes).unwrap_or_default()
+    let notes = answer.map(|answer| answer.notes).unwrap_or_default();
+    notes.iter().map(|note| text::line(note, MAX_WORDS)).collect()
 }
+
+/// The longest sentence of an error, in characters.
+const MAX_WORDS: usize = 1_000;
 
 /// An error in words for the model: what happened, what to do, and whom an ambiguous word fits.
 fn told(error: &ClientError) -> String {
-    let mut words = format!("{error}.");
+    // The broker's words may echo what was asked, and that may echo a peer.
+    let mut words = text::line(&format!("{error}."), MAX_WORDS);
     if let Some(hint) = error.hint() {
         words.push(' ');
-        words.push_str(&hint);
+        words.push_str(&text::line(&hint, MAX_WORDS));
     }
     if let ClientError::Refused(refused) = error {
         for candidate in &refused.candidates {
@@ -296,7 +301,7 @@ impl ServerHandler for Server {
             [tools::LIST_PEERS, tools::SEND_MESSAGE, tools::SET_SUMMARY, tools::CHECK_MESSAGES];
         if !known.contains(&request.name.as_ref()) {
             return Err(ErrorData::invalid_params(
-                format!("there is no tool {}", request.name),
+                format!("there is no tool {}", text::line(&request.name, 80)),
                 None,
             ));
         }

@@ -160,4 +160,7 @@ pub struct ListMessages {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MessageList {
     pub messages: Vec<Message>,
+    /// Older ones were left out, because the answer would have become too large.
+    #[serde(default)]
+    pub truncated: bool,
 }

@@ -115,7 +115,7 @@ pub(super) fn is_soft(c: char) -> bool {
 }
 
 /// Bidi controls, and all else that Unicode ignores by default or gives no shape.
-fn is_hidden(c: char) -> bool {
+pub(super) fn is_hidden(c: char) -> bool {
     matches!(c,
         '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180E}'
         | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}'

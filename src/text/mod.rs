@@ -7,6 +7,7 @@
 //! leaves its own output alone when it is run twice (`quoted` excepted: it quotes again).
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 mod chars;
 mod tags;
@@ -102,4 +103,23 @@ fn fold_blank_lines(text: &str) -> String {
         out.extend(line.map(Cow::Borrowed));
     }
     out.join("\n")
+}
+
+/// JSON whose control, bidirectional and invisible characters are written as escapes: the same
+/// value, harmless on a terminal.
+#[must_use]
+pub fn escaped_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut units = [0u16; 2];
+    for c in json.chars() {
+        if chars::is_hidden(c) || (c.is_control() && c != '\n') {
+            for unit in c.encode_utf16(&mut units) {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }

@@ -101,7 +101,7 @@ fn serves_as_a_service(tcp: bool) {
     assert!(said.contains("running (started by systemd)"), "{said}");
     let status: Value = sandbox.json(["status"]);
     assert_eq!(status["process"], broker.id());
-    assert_eq!(status["health"]["detail"]["tcp"]["listening"], true);
+    assert_eq!(status["health"]["tcp"]["listening"], true);
     assert!(health_over_tcp(&sandbox).contains("\"status\":\"ok\""));
 
     // Sessions are served, and no other broker is ever started.

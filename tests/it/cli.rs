@@ -197,11 +197,10 @@ fn send_takes_its_text_from_words_or_standard_input() {
     }
     for (words, text) in [
         (&["several", "words  here"][..], "several words  here"),
-        (&["--force", "-x", "--"], "--force -x --"),
-        (&["hello", "--json"], "hello --json"),
-        (&["--help-me"], "--help-me"),
-        (&["-1"], "-1"),
-        (&["- a list"], "- a list"),
+        (&["--", "--force", "-x", "--"], "--force -x --"),
+        (&["--", "--help-me"], "--help-me"),
+        (&["--", "-1"], "-1"),
+        (&["--", "- a list"], "- a list"),
         (&["-", "and more"], "- and more"),
     ] {
         let all: Vec<&str> = ["send", "backend"].iter().chain(words).copied().collect();
@@ -262,8 +261,8 @@ fn json_says_what_the_words_say() {
     let status = sandbox.json(["status"]);
     assert_eq!(status["state"], "running");
     assert_eq!(status["process"], sandbox.holder().unwrap().pid);
-    assert_eq!(status["health"]["detail"]["peers"], 1);
-    assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [] }));
+    assert_eq!(status["health"]["peers"], 1);
+    assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [], "remaining": 0 }));
     assert_eq!(sandbox.ok(["token"]).trim(), sandbox.token());
     // The newest, in the order in which they were sent; of a peer only its own.
     for number in 0..5 {
@@ -327,7 +326,7 @@ fn a_reply_to_the_command_line_waits_in_the_inbox_until_it_was_shown() {
     assert_eq!(state(), "read");
     assert_eq!(sandbox.message(&reply)["read_via"], "cli");
     assert_eq!(sandbox.ok(["inbox"]), "No messages.\n");
-    assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [] }));
+    assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [], "remaining": 0 }));
 
     session.send("cli", "once more");
     let taken = sandbox.json(["inbox"]);
@@ -520,7 +519,7 @@ fn a_home_that_is_missing_or_impossible_is_a_clear_error() {
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(
-        error.contains(&format!("the directory {} of the database does not exist", gone.display())),
+        error.contains(&format!("HOME is {}, and there is no such directory", gone.display())),
         "{error}"
     );
     assert!(!gone.exists());

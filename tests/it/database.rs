@@ -60,7 +60,7 @@ fn says_loudly(sandbox: &Sandbox, moved: &Path) {
     assert!(status.contains("WARNING: it was damaged"), "{status}");
     assert!(status.contains(&moved.display().to_string()), "{status}");
     let json = sandbox.json(["status"]);
-    assert_eq!(json["health"]["detail"]["database_moved_to"], moved.display().to_string());
+    assert_eq!(json["health"]["database_moved_to"], moved.display().to_string());
 }
 
 #[track_caller]
@@ -390,7 +390,7 @@ fn on_a_full_disk_sends_fail_the_broker_lives_and_nothing_accepted_is_lost() {
     assert_eq!(code, 1);
     assert!(error.contains("full"), "{error}");
     // It lives, answers, and reads.
-    assert_eq!(Request::get("/health").unix(&sandbox).json()["detail"]["pid"], pid);
+    assert_eq!(Request::get("/health").unix(&sandbox).json()["pid"], pid);
     sandbox.ok(["peers"]);
     std::fs::remove_file(&ballast).unwrap();
     accepted.push(a.send(&sandbox, &b.id, "after"));
@@ -635,7 +635,7 @@ fn a_port_in_use_costs_sessions_nothing_and_the_token_stays_secret() {
     assert!(status.contains(&format!("127.0.0.1:{port} is not served (")), "{status}");
     assert!(status.contains("in use"), "{status}");
     let json = sandbox.json(["status"]);
-    assert_eq!(json["health"]["detail"]["tcp"]["listening"], false);
+    assert_eq!(json["health"]["tcp"]["listening"], false);
     let output = sandbox.run(["token"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty(), "not a byte of the token");
@@ -760,7 +760,7 @@ fn time_that_runs_out_ends_offers_not_text_and_late_evidence_still_counts() {
     until("it is unconfirmed", || state(&offered) == "unconfirmed");
     assert_eq!(sandbox.message(&never)["text"], "never offered");
     assert_eq!(away.take(&sandbox), Vec::<String>::new(), "it is offered no more");
-    assert_eq!(sandbox.json(["status"])["health"]["detail"]["backlog"], 0);
+    assert_eq!(sandbox.json(["status"])["health"]["backlog"], 0);
     // The receiver had it, and answers late.
     let reply =
         Request::post("/v1/messages", &json!({ "to": a.id, "text": "late", "reply_to": offered }));

@@ -668,7 +668,7 @@ fn keys_and_tokens_of_a_session_never_reach_the_broker() {
         .start(&sandbox);
     until("it is described", || session.me()["summary"] == "Fine.");
     let pid = sandbox.holder().unwrap().pid;
-    assert_eq!(sandbox.json(["status"])["health"]["detail"]["started"], "fallback");
+    assert_eq!(sandbox.json(["status"])["health"]["started"], "fallback");
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
     let environment = String::from_utf8_lossy(&environment);
     assert!(environment.contains("HOME="), "it can be read: {environment}");

@@ -11,6 +11,9 @@ use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId, Timestamp};
 const DEFAULT_LIMIT: u32 = 20;
 const MAX_LIMIT: u32 = 10_000;
 
+/// Bytes of text in one answer: everybody else waits while it is read and written.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
 /// The newest messages that fit the request, oldest first.
 ///
 /// # Errors
@@ -33,14 +36,24 @@ pub fn list_messages(tx: &mut Tx<'_>, request: &ListMessages) -> Result<MessageL
          ORDER BY m.seq DESC LIMIT ?3",
     )?;
     let id = request.id.as_ref().map(MessageId::as_str);
-    let mut messages = statement
-        .query_map(params![peer, id, limit], message)?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut rows = statement.query(params![peer, id, limit])?;
+    let mut messages: Vec<Message> = Vec::new();
+    let mut bytes = 0;
+    let mut truncated = false;
+    while let Some(row) = rows.next()? {
+        let message = message(row)?;
+        bytes += message.text.len();
+        truncated = bytes > MAX_BYTES && !messages.is_empty();
+        if truncated {
+            break;
+        }
+        messages.push(message);
+    }
     if let (Some(id), true) = (&request.id, messages.is_empty()) {
         return Err(ApiError::new(ErrorCode::NotFound, format!("there is no message {id}")).into());
     }
     messages.reverse();
-    Ok(MessageList { messages })
+    Ok(MessageList { messages, truncated })
 }
 
 fn message(row: &Row<'_>) -> rusqlite::Result<Message> {

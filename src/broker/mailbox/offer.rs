@@ -41,6 +41,7 @@ pub fn open_stream(
         .prepare_cached("SELECT channel FROM receivers WHERE instance = ?1")?
         .query_row([instance.as_str()], |row| row.get(0))?;
     registry::touch(tx, &caller.peer)?;
+    registry::ensure_name(tx, &caller.peer)?;
     let channel = registry::channel_from(&channel);
     tx.companion.presence.open(instance, generation, &caller.peer, channel, events);
     let peer = Box::new(registry::peer(tx, &caller.peer)?);

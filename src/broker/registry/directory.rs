@@ -15,8 +15,20 @@ use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp};
 const GRACE: Duration = Duration::from_secs(60);
 
 /// Whether a peer last seen at `seen_at` (Unix milliseconds) has had its time to come back.
-pub fn grace_is_over(seen_at: i64, now: Timestamp) -> bool {
-    now.since(Timestamp::from_millis(seen_at)) > GRACE
+///
+/// Who is away because the broker was has its time from the broker's start on.
+pub fn grace_is_over(tx: &Tx<'_>, seen_at: i64) -> bool {
+    let since = Timestamp::from_millis(seen_at).max(tx.companion.started_at);
+    tx.now.since(since) > GRACE
+}
+
+/// Whether a peer's client process runs, so that its session may come back at any moment.
+pub fn holder_may_return(tx: &Tx<'_>, id: &PeerId) -> bool {
+    let process: rusqlite::Result<Option<String>> = tx
+        .db
+        .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")
+        .and_then(|mut statement| statement.query_row([id.as_str()], |row| row.get(0)));
+    process.ok().flatten().is_some_and(|process| super::identity::still_runs(&process))
 }
 
 const COLUMNS: &str =
@@ -109,18 +121,20 @@ pub fn peer(tx: &Tx<'_>, id: &PeerId) -> Result<Peer, Fault> {
 
 /// All that could be listed: live, or away with something to come back to.
 fn listed(tx: &Tx<'_>) -> Result<Vec<Entry>, Fault> {
+    let live = serde_json::to_string(&tx.companion.presence.lock().live_ids());
+    // Plain strings, which always serialise.
+    let live = live.unwrap_or_default();
     let mut statement = tx.db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM peers WHERE kind IN ('session', 'client') ORDER BY created_at, id"
+        "SELECT {COLUMNS} FROM peers
+         WHERE kind IN ('session', 'client')
+           AND (unread > 0 OR name_source IN ('environment', 'tool')
+                OR id IN (SELECT value FROM json_each(?1)))
+         ORDER BY created_at, id"
     ))?;
     let mut found = Vec::new();
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query([live])?;
     while let Some(row) = rows.next()? {
-        let candidate = entry(row)?;
-        let live = tx.companion.presence.lock().is_live(&candidate.peer.id);
-        let chosen = matches!(candidate.name_source.as_deref(), Some("environment" | "tool"));
-        if live || chosen || candidate.peer.unread > 0 {
-            found.push(complete(tx, candidate)?);
-        }
+        found.push(complete(tx, entry(row)?)?);
     }
     Ok(found)
 }
@@ -192,7 +206,7 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
     if let Some(found) = exact {
         let found = complete(tx, found)?;
         let by_id = found.peer.id.as_str() == word;
-        if by_id || !is_left(&found, tx.now) {
+        if by_id || !is_left(tx, &found) {
             let away = !by_id && !found.peer.live && found.peer.kind != PeerKind::Cli;
             return Ok(Resolved { peer: found.peer, name_while_away: away.then_some(word) });
         }
@@ -215,11 +229,11 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
 }
 
 /// An ended session without mail has left its automatic name.
-fn is_left(entry: &Entry, now: Timestamp) -> bool {
+fn is_left(tx: &Tx<'_>, entry: &Entry) -> bool {
     !entry.peer.live
         && entry.peer.unread == 0
         && entry.name_source.as_deref() == Some("automatic")
-        && grace_is_over(entry.seen_at, now)
+        && grace_is_over(tx, entry.seen_at)
 }
 
 fn ambiguous(word: &str, fitting: Vec<Peer>) -> ApiError {
@@ -241,7 +255,7 @@ fn ambiguous(word: &str, fitting: Vec<Peer>) -> ApiError {
 ///
 /// If the database fails.
 pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
-    let live = tx.companion.presence.lock().live_peers() as u64;
+    let live = tx.companion.presence.lock().live_ids().len() as u64;
     let backlog: i64 = tx
         .db
         .prepare_cached("SELECT coalesce(sum(unread), 0) FROM peers")?

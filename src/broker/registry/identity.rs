@@ -63,7 +63,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
         ])?;
     // A session that only reconnects keeps its name, whoever else is slower to come back.
     let wanted = request.name.as_deref().filter(|_| known.is_none());
-    names::settle(tx, &id, wanted, request, &mut notes)?;
+    names::settle(tx, &id, wanted, &mut notes)?;
     tx.companion.presence.lock().expect(&id);
     let undescribed = tx
         .db
@@ -139,7 +139,9 @@ fn find_session(tx: &Tx<'_>, session: &str, client: Option<&Process>) -> Result<
 /// A client that has no session ids may host several sessions in one process, so each takes the
 /// first identity of its process and directory that nobody uses.
 fn find_process(tx: &Tx<'_>, client: &Process, cwd: &str) -> Result<Found, Fault> {
-    for number in 1.. {
+    let mut number = 0u32;
+    loop {
+        number += 1;
         let key = format!("process:{client}:{number}:{cwd}");
         let known: Option<String> = tx
             .db
@@ -154,12 +156,10 @@ fn find_process(tx: &Tx<'_>, client: &Process, cwd: &str) -> Result<Found, Fault
             Some(_) => {}
         }
     }
-    // The loop ends at the first number that is free.
-    Ok(Found::Nobody { key: format!("process:{client}:0:{cwd}") })
 }
 
 /// Whether the process `pid:start:boot` runs; unknown counts as running.
-fn still_runs(process: &str) -> bool {
+pub fn still_runs(process: &str) -> bool {
     let mut parts = process.splitn(3, ':');
     let (Some(Ok(pid)), Some(start), Some(boot)) =
         (parts.next().map(str::parse), parts.next(), parts.next())

@@ -17,6 +17,7 @@ use crate::protocol::{ApiError, ErrorCode, PeerId};
 pub use backlog::{unread, waiting};
 pub use directory::{list, live_and_backlog, peer, resolve};
 pub use identity::register;
+pub use names::ensure as ensure_name;
 
 /// The database's word for a channel.
 #[must_use]

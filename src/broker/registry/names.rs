@@ -5,6 +5,7 @@
 //! away, together with the mail that was addressed to it in the meantime.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -12,11 +13,13 @@ use super::directory;
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::protocol::ids::{MAX_NAME, is_valid_name, name_from};
-use crate::protocol::peers::Register;
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 const RULE: &str =
     "A name is 1 to 40 of a-z, 0-9, '.', '_' and '-', begins with a letter, and is not reserved.";
+
+/// How long after its start a broker waits for the sessions that it may have been restarted under.
+const RETURN: Duration = Duration::from_secs(10);
 
 struct Holder {
     id: PeerId,
@@ -59,7 +62,6 @@ pub fn settle(
     tx: &mut Tx<'_>,
     id: &PeerId,
     wanted: Option<&str>,
-    request: &Register,
     notes: &mut Vec<String>,
 ) -> Result<(), Fault> {
     if let Some(wanted) = wanted {
@@ -76,31 +78,40 @@ pub fn settle(
             return Ok(());
         }
     }
-    let has_name: bool = tx
+    ensure(tx, id)
+}
+
+/// Gives a peer that has no name an automatic one.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn ensure(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
+    let (named, cwd, repo): (bool, String, Option<String>) = tx
         .db
-        .prepare_cached("SELECT name IS NOT NULL FROM peers WHERE id = ?1")?
-        .query_row([id.as_str()], |row| row.get(0))?;
-    if !has_name {
-        numbered(tx, id, &automatic(request), "automatic")?;
+        .prepare_cached("SELECT name IS NOT NULL, cwd, repo FROM peers WHERE id = ?1")?
+        .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    if !named {
+        numbered(tx, id, &automatic(&cwd, repo.as_deref()), "automatic")?;
     }
     Ok(())
 }
 
 /// The repository's name, else the directory's.
-fn automatic(request: &Register) -> String {
+fn automatic(cwd: &str, repo: Option<&str>) -> String {
     let last = |path: &str| {
         Path::new(path)
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default()
     };
-    match &request.repo {
+    match repo {
         // The common directory is `NAME/.git`, or `NAME.git` where it is bare.
         Some(repo) => match last(repo).as_str() {
             ".git" => name_from(&last(repo.trim_end_matches("/.git"))),
             bare => name_from(bare.trim_end_matches(".git")),
         },
-        None => name_from(&last(&request.cwd)),
+        None => name_from(&last(cwd)),
     }
 }
 
@@ -108,7 +119,7 @@ fn automatic(request: &Register) -> String {
 fn claim(tx: &mut Tx<'_>, id: &PeerId, name: &str) -> Result<bool, Fault> {
     match holder(tx, name)? {
         Some(holder) if holder.id == *id => {}
-        Some(holder) if tx.companion.presence.lock().is_claimed(&holder.id) => return Ok(false),
+        Some(holder) if is_in_use(tx, &holder) => return Ok(false),
         Some(holder) => {
             release(tx, &holder.id)?;
             inherit(tx, &holder.id, id, name)?;
@@ -131,7 +142,9 @@ fn inherit(tx: &Tx<'_>, from: &PeerId, to: &PeerId, name: &str) -> Result<(), Fa
 
 /// Assigns `base`, or the first of `base-2`, `base-3` … that is free.
 fn numbered(tx: &Tx<'_>, id: &PeerId, base: &str, source: &str) -> Result<String, Fault> {
-    for number in 1.. {
+    let mut number = 0u32;
+    loop {
+        number += 1;
         let name = if number == 1 {
             base.to_owned()
         } else {
@@ -156,7 +169,14 @@ fn numbered(tx: &Tx<'_>, id: &PeerId, base: &str, source: &str) -> Result<String
             return Ok(name);
         }
     }
-    Ok(base.to_owned())
+}
+
+/// Whether a name's owner is here, or is about to come back to a broker that was restarted.
+fn is_in_use(tx: &Tx<'_>, holder: &Holder) -> bool {
+    let presence = tx.companion.presence.lock();
+    let returning = tx.now.since(tx.companion.started_at) < RETURN
+        && directory::holder_may_return(tx, &holder.id);
+    presence.is_claimed(&holder.id) || returning
 }
 
 /// An automatic name whose owner has ended with nothing in its mailbox. A moment of grace lets a
@@ -164,7 +184,7 @@ fn numbered(tx: &Tx<'_>, id: &PeerId, base: &str, source: &str) -> Result<String
 fn is_left(tx: &Tx<'_>, holder: &Holder) -> bool {
     holder.source == "automatic"
         && holder.unread == 0
-        && directory::grace_is_over(holder.seen_at, tx.now)
+        && directory::grace_is_over(tx, holder.seen_at)
         && !tx.companion.presence.lock().is_claimed(&holder.id)
 }
 

@@ -39,6 +39,8 @@ impl Environment {
         // A port that is free now; should somebody take it, the sessions do not need it.
         let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         variables.push(("CLAUDE_PEERS_PORT", port.to_string().into()));
+        // As short as can be: a temporary directory's path is long on some systems.
+        variables.push(("CLAUDE_PEERS_SOCKET", root.join("b.sock").into()));
         if let Some(path) = std::env::var_os("PATH") {
             variables.push(("PATH", path));
         }

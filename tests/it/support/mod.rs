@@ -197,7 +197,7 @@ impl Sandbox {
     pub fn live_peers(&self) -> Option<u64> {
         let output = self.run(["status", "--json"]);
         let status: Value = serde_json::from_slice(&output.stdout).ok()?;
-        status["health"]["detail"]["peers"].as_u64()
+        status["health"]["peers"].as_u64()
     }
 
     /// A session called `name`, in a directory of that name, whose client takes pushes.
