@@ -1,0 +1,92 @@
+//! How fast messages are, how fast a session starts, and what it costs to wait.
+//!
+//! ```text
+//! cargo bench --bench messages                       everything, under two minutes
+//! cargo bench --bench messages -- --quick            the same with fewer rounds
+//! cargo bench --bench messages -- --json latency     one measure, for machines
+//! ```
+//!
+//! Real processes of the release build talk over what Claude Code gives its servers, a pair of
+//! sockets each for input and output. Home, sockets and port are private; the database lies below
+//! `target/`, because a commit costs nothing where `/tmp` is kept in memory. It is synced as
+//! shipped (`synchronous=FULL`); only the limits on rate and backlog are off. What goes wrong on
+//! the way (a message lost, doubled or out of order) ends the run with an error.
+
+mod figures;
+mod measures;
+mod peer;
+#[path = "../../tests/it/support/mod.rs"]
+mod support;
+
+use figures::Figures;
+use measures::World;
+
+/// How much is done.
+pub struct Size {
+    /// Messages whose latency is taken one by one.
+    pub messages: usize,
+    /// Sessions started for the time that it takes, and calls of the command line.
+    pub starts: usize,
+    /// Starts of a broker.
+    pub cold_starts: usize,
+    /// Messages of a burst.
+    pub burst: usize,
+    pub idle_sessions: usize,
+    pub idle_seconds: u64,
+}
+
+const FULL: Size = Size {
+    messages: 1_000,
+    starts: 100,
+    cold_starts: 20,
+    burst: 2_000,
+    idle_sessions: 20,
+    idle_seconds: 10,
+};
+
+const QUICK: Size = Size {
+    messages: 200,
+    starts: 20,
+    cold_starts: 5,
+    burst: 2_000,
+    idle_sessions: 5,
+    idle_seconds: 2,
+};
+
+/// For `cargo test`, which wants to know only whether this still works.
+const TRIAL: Size =
+    Size { messages: 10, starts: 2, cold_starts: 1, burst: 200, idle_sessions: 2, idle_seconds: 1 };
+
+type Measure = fn(&World, &Size, &mut Figures);
+
+const MEASURES: [(&str, Measure); 5] = [
+    ("latency", measures::latency),
+    ("start", measures::start),
+    ("cold", measures::cold_start),
+    ("burst", measures::burst),
+    ("idle", measures::idle),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
+    let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
+    if let Some(unknown) = wanted.iter().find(|w| !MEASURES.iter().any(|(name, _)| name == *w)) {
+        let names = MEASURES.map(|(name, _)| name).join(", ");
+        eprintln!("there is no measure {unknown}; there are {names}");
+        std::process::exit(2);
+    }
+    // Cargo says `--bench` when it benches and nothing when it tests.
+    let size = match (has("--bench"), has("--quick")) {
+        (false, _) => &TRIAL,
+        (true, true) => &QUICK,
+        (true, false) => &FULL,
+    };
+    let mut figures = Figures::new(has("--json"));
+    for (name, measure) in MEASURES {
+        if wanted.is_empty() || wanted.iter().any(|wanted| *wanted == name) {
+            measure(&World::new(), size, &mut figures);
+        }
+    }
+    figures.finish();
+}
