@@ -204,6 +204,8 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // Without it a macOS disk may still hold the write in its cache.
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Each request has a savepoint, and what it may have to undo would be a file of its own.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
