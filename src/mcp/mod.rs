@@ -13,6 +13,7 @@ mod push;
 mod results;
 mod server;
 mod session;
+mod stdio;
 pub mod summary;
 mod tools;
 mod transport;

@@ -11,8 +11,9 @@ use rmcp::model::{ClientRequest, JsonRpcMessage, RequestId};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
-use tokio::io::{Stdin, Stdout};
 use tokio_util::sync::CancellationToken;
+
+use super::stdio::{Input, Output, stdio};
 
 type Hook = Box<dyn FnOnce() + Send>;
 
@@ -38,7 +39,7 @@ impl SentHooks {
 
 /// The transport that rmcp serves on.
 pub struct Watched {
-    inner: AsyncRwTransport<RoleServer, Stdin, Stdout>,
+    inner: AsyncRwTransport<RoleServer, Input, Output>,
     hooks: SentHooks,
     leave: CancellationToken,
     /// The client has begun the handshake.
@@ -47,7 +48,8 @@ pub struct Watched {
 
 impl Watched {
     pub fn stdio(hooks: SentHooks, leave: CancellationToken) -> Self {
-        let inner = AsyncRwTransport::new_server(tokio::io::stdin(), tokio::io::stdout());
+        let (input, output) = stdio();
+        let inner = AsyncRwTransport::new_server(input, output);
         Self { inner, hooks, leave, begun: false }
     }
 }
