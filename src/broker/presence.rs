@@ -147,6 +147,13 @@ impl Inner {
         self.streams.get_mut(instance)
     }
 
+    /// Whether messages may wait for room in some stream's window.
+    #[must_use]
+    pub fn is_any_behind(&self) -> bool {
+        // One without a channel has no window: nothing is ever pushed to it.
+        self.streams.values().any(|stream| stream.behind && stream.channel != Channel::Absent)
+    }
+
     #[must_use]
     pub fn is_live(&self, peer: &PeerId) -> bool {
         self.streams.values().any(|stream| stream.peer == *peer)

@@ -74,6 +74,11 @@ impl Companion for Engine {
         self.clock.sweep(connection)
     }
 
+    /// Room in a window is a note, but where messages wait for it, it offers them.
+    fn must_sync(&self) -> bool {
+        self.presence.lock().is_any_behind()
+    }
+
     fn savepoint(&mut self) {
         self.outbox.mark();
     }

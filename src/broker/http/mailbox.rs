@@ -37,13 +37,14 @@ pub async fn confirm(
     Ok(Json(noted.await?))
 }
 
-/// Saying twice that something was written changes nothing, so no key is needed.
+/// Saying twice that something was written changes nothing, so no key is needed. One that is
+/// forgotten is offered again, to a receiver that knows it: so it is a note.
 pub async fn written(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Write { body, .. }: Write<Written>,
 ) -> Result<Json<Noted>, Refusal> {
-    let noted = shared.store.write(move |tx| {
+    let noted = shared.store.note(move |tx| {
         let (caller, instance) = identity.session(tx.db)?;
         mailbox::written(tx, &caller, &instance, &body)
     });

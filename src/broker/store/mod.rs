@@ -65,6 +65,8 @@ pub trait Companion: Send + 'static {
     ///
     /// If the database fails; the transaction is then given up.
     fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// Whether even notes may now decide something that must survive power loss.
+    fn must_sync(&self) -> bool;
     /// A request begins.
     fn savepoint(&mut self);
     /// The request since the last savepoint is undone.
@@ -148,6 +150,7 @@ type ReadWork<C> = Box<dyn FnOnce(&Connection, &mut C) -> bool + Send>;
 
 enum Command<C> {
     Write(Box<dyn writer::Job<C>>),
+    Note(Box<dyn writer::Job<C>>),
     Read(ReadWork<C>),
     Stop(oneshot::Sender<()>),
 }
@@ -183,7 +186,7 @@ impl<C: Companion> Store<C> {
         let lock = lock_database(path, holder)?;
         let (connection, opened) = schema::open(path, legacy_port)?;
         let (commands, receiver) = mpsc::unbounded_channel();
-        let thread = writer::Writer { path: path.to_owned(), connection, companion, _lock: lock };
+        let thread = writer::Writer::new(path.to_owned(), connection, companion, lock);
         std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
@@ -206,6 +209,22 @@ impl<C: Companion> Store<C> {
     {
         let (job, answer) = writer::job(work);
         self.enqueue(Command::Write(job))?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Runs `work` in a transaction that survives a crash of the broker, but not always a loss of
+    /// power: for what costs nothing but a repetition if it is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::write`].
+    pub async fn note<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_, C>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (job, answer) = writer::job(work);
+        self.enqueue(Command::Note(job))?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 

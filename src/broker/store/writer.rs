@@ -75,14 +75,21 @@ where
 
 /// What the thread owns.
 pub(super) struct Writer<C> {
-    pub path: PathBuf,
-    pub connection: Connection,
-    pub companion: C,
+    path: PathBuf,
+    connection: Connection,
+    /// Whether commits of this connection are synced now.
+    synced: bool,
+    companion: C,
     /// Held until the connection is closed.
-    pub _lock: LockFile,
+    _lock: LockFile,
 }
 
 impl<C: Companion> Writer<C> {
+    /// `connection` as it was opened: its commits are synced.
+    pub fn new(path: PathBuf, connection: Connection, companion: C, lock: LockFile) -> Self {
+        Self { path, connection, synced: true, companion, _lock: lock }
+    }
+
     /// Serves until told to stop, or until the last handle is gone.
     pub fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command<C>>) {
         let mut stopped = None;
@@ -91,10 +98,15 @@ impl<C: Companion> Writer<C> {
         {
             let mut writes = Vec::new();
             let mut reads = Vec::new();
+            let mut sync = false;
             let mut next = Some(first);
             while let Some(command) = next {
                 match command {
-                    Command::Write(job) => writes.push(job),
+                    Command::Write(job) => {
+                        sync = true;
+                        writes.push(job);
+                    }
+                    Command::Note(job) => writes.push(job),
                     Command::Read(work) => reads.push(work),
                     Command::Stop(done) => stopped = Some(done),
                 }
@@ -102,7 +114,7 @@ impl<C: Companion> Writer<C> {
                 next = if more { commands.try_recv().ok() } else { None };
             }
             if !writes.is_empty() || self.companion.is_due() {
-                self.write(writes);
+                self.write(writes, sync || self.companion.must_sync());
             }
             // After the commit, so that a reader never sees what may still be undone.
             let mut damaged = false;
@@ -119,8 +131,8 @@ impl<C: Companion> Writer<C> {
         }
     }
 
-    fn write(&mut self, mut jobs: Vec<Box<dyn Job<C>>>) {
-        let outcome = self.transaction(&mut jobs);
+    fn write(&mut self, mut jobs: Vec<Box<dyn Job<C>>>, sync: bool) {
+        let outcome = self.sync(sync).and_then(|()| self.transaction(&mut jobs));
         let lost = outcome.as_ref().err().map(storage_error);
         if let Some(error) = &lost {
             tracing::error!(event = "storage", "{}", error.message);
@@ -136,6 +148,19 @@ impl<C: Companion> Writer<C> {
         {
             self.replace();
         }
+    }
+
+    /// Has the next commit synced, with all that was not synced before it, or not.
+    fn sync(&mut self, sync: bool) -> rusqlite::Result<()> {
+        if self.synced != sync {
+            self.connection.pragma_update(
+                None,
+                "synchronous",
+                if sync { "FULL" } else { "NORMAL" },
+            )?;
+            self.synced = sync;
+        }
+        Ok(())
     }
 
     fn transaction(&mut self, jobs: &mut [Box<dyn Job<C>>]) -> rusqlite::Result<()> {
@@ -188,6 +213,7 @@ impl<C: Companion> Writer<C> {
                     moved_to.display()
                 );
                 self.connection = connection;
+                self.synced = true;
                 self.companion.reset(&moved_to);
             }
             // The in-memory connection has no tables: every write fails and says so.
