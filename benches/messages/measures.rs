@@ -187,8 +187,8 @@ pub fn idle(world: &World, size: &Size, figures: &mut Figures) {
     let heading = format!("idle ({} sessions, {} s)", size.idle_sessions, size.idle_seconds);
     let peers =
         live(&world.sandbox, (0..size.idle_sessions).map(|number| format!("idle-{number}")));
-    // Whatever a start leaves behind is done by then.
-    std::thread::sleep(Duration::from_secs(1));
+    // Threads that only a start needed are gone by then, and with them their counts.
+    std::thread::sleep(Duration::from_secs(size.idle_seconds + 1));
     let broker = [world.sandbox.holder().expect("a broker runs").pid];
     let servers: Vec<u32> = peers.iter().map(Peer::pid).collect();
     let before = [usage(&broker), usage(&servers)];
