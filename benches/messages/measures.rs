@@ -1,6 +1,6 @@
 //! The measures themselves.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -206,7 +206,7 @@ pub fn idle(world: &World, size: &Size, figures: &mut Figures) {
             ("RSS, MB", after.resident),
             ("own, MB", after.anonymous),
             ("threads", after.threads),
-            ("switches", after.switches - before.switches),
+            ("switches", switches(before, after)),
         ];
         figures.line(&heading, what, "", &values);
     }
@@ -220,21 +220,33 @@ struct Usage {
     resident: f64,
     anonymous: f64,
     threads: f64,
-    switches: f64,
+    /// Of each thread.
+    switches: HashMap<String, f64>,
+}
+
+/// What threads did that lived all the while; the counts of one that ended are lost.
+fn switches(before: &Usage, after: &Usage) -> f64 {
+    after
+        .switches
+        .iter()
+        .map(|(task, count)| count - before.switches.get(task).unwrap_or(&0.0))
+        .sum()
 }
 
 /// `None` where there is no `/proc`.
 fn usage(pids: &[u32]) -> Option<Usage> {
-    let mut usage = Usage { resident: 0.0, anonymous: 0.0, threads: 0.0, switches: 0.0 };
+    let mut usage = Usage { resident: 0.0, anonymous: 0.0, threads: 0.0, switches: HashMap::new() };
     for pid in pids {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         usage.resident = usage.resident.max(field(&status, "VmRSS")? * 1_024.0 / 1e6);
         usage.anonymous = usage.anonymous.max(field(&status, "RssAnon")? * 1_024.0 / 1e6);
         usage.threads = usage.threads.max(field(&status, "Threads")?);
         for task in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-            let status = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
-            usage.switches += field(&status, "voluntary_ctxt_switches")?;
-            usage.switches += field(&status, "nonvoluntary_ctxt_switches")?;
+            let task = task.ok()?;
+            let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+            let count = field(&status, "voluntary_ctxt_switches")?
+                + field(&status, "nonvoluntary_ctxt_switches")?;
+            usage.switches.insert(task.file_name().to_string_lossy().into_owned(), count);
         }
     }
     Some(usage)
