@@ -1,7 +1,11 @@
 //! Black-box tests: real processes, real sockets, real databases. One file per promise.
 
+<<<<<<< HEAD
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+=======
+mod stdio;
+>>>>>>> 704cf9c (Tests for standard input and output over sockets)
 mod support;
 
 mod activation;
@@ -14,6 +18,7 @@ mod lifetime;
 mod receivers;
 mod refusals;
 mod start;
+mod stdio;
 mod stop;
 mod talk;
 mod upgrade;
