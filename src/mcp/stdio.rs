@@ -30,13 +30,11 @@ pub enum Output {
 pub fn stdio() -> (Input, Output) {
     let input = Socket::of(rustix::stdio::stdin(), Interest::READABLE);
     let output = Socket::of(rustix::stdio::stdout(), Interest::WRITABLE);
-    match (input, output) {
-        (Some(input), Some(output)) => (Input::Socket(input), Output::Socket(output)),
-        _ => {
-            let (input, output) = stdio_pipes();
-            (Input::Other(input), Output::Other(output))
-        }
+    if let (Some(input), Some(output)) = (input, output) {
+        return (Input::Socket(input), Output::Socket(output));
     }
+    let (input, output) = stdio_pipes();
+    (Input::Other(input), Output::Other(output))
 }
 
 /// A stream socket that is never waited for.

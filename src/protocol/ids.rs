@@ -6,6 +6,8 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use super::Timestamp;
+
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
 /// `length` random characters of `[a-z0-9]`.
@@ -76,7 +78,9 @@ id! {
     PeerId
 }
 id! {
-    /// A message: `m` and 11 characters of `[a-z0-9]`. It never changes.
+    /// A message: `m`, six characters of `[0-9a-z]` for the second in which it was accepted, and
+    /// five random ones. It never changes. In the order of time, so that the index of all ids
+    /// grows at its end.
     MessageId
 }
 id! {
@@ -98,10 +102,18 @@ impl PeerId {
 }
 
 impl MessageId {
-    /// A new random id.
+    /// A new id for a message that is accepted at `now`.
     #[must_use]
-    pub fn generate() -> Self {
-        Self(format!("m{}", random_text(11)))
+    pub fn generate(now: Timestamp) -> Self {
+        let mut seconds = now.millis().unsigned_abs() / 1_000;
+        let mut time = [b'0'; 6];
+        for digit in time.iter_mut().rev() {
+            *digit =
+                b"0123456789abcdefghijklmnopqrstuvwxyz"[usize::try_from(seconds % 36).unwrap_or(0)];
+            seconds /= 36;
+        }
+        let time: String = time.iter().copied().map(char::from).collect();
+        Self(format!("m{time}{}", random_text(5)))
     }
 }
 
@@ -177,6 +189,16 @@ mod tests {
             assert!(looks_like_peer_id(id.as_str()), "{id}");
             assert!(!is_valid_name(id.as_str()), "{id}");
         }
+    }
+
+    #[test]
+    fn message_ids_follow_the_order_of_time() {
+        let at = |millis| MessageId::generate(Timestamp::from_millis(millis));
+        let now = 1_795_000_000_000;
+        assert_eq!(at(now).as_str().len(), 12);
+        assert!(at(now) < at(now + 1_000));
+        assert!(at(now) < at(now + 30 * 365 * 24 * 60 * 60 * 1_000));
+        assert_ne!(at(now), at(now));
     }
 
     #[test]

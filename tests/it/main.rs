@@ -1,11 +1,7 @@
 //! Black-box tests: real processes, real sockets, real databases. One file per promise.
 
-<<<<<<< HEAD
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-=======
-mod stdio;
->>>>>>> 704cf9c (Tests for standard input and output over sockets)
 mod support;
 
 mod activation;

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::process::boot_id;
 use crate::protocol::Timestamp;
@@ -26,12 +26,19 @@ pub struct Clock {
     /// Wall clock minus boot clock at the last look, in milliseconds.
     offset: Option<i64>,
     stored: Option<i64>,
+    /// When the next message's time runs out, in Unix milliseconds; `None` if that is not known.
+    next: Option<i64>,
 }
 
 impl Clock {
     /// Whether the last look is long enough ago.
     pub fn is_due(&self) -> bool {
         self.looked.is_none_or(|at| at.elapsed() >= INTERVAL)
+    }
+
+    /// A message is stored whose time runs out then.
+    pub fn expect(&mut self, expires_at: Timestamp) {
+        self.next = self.next.map(|next| next.min(expires_at.millis()));
     }
 
     /// Does what is due. Cheap when nothing is.
@@ -41,10 +48,17 @@ impl Clock {
         }
         let now = Timestamp::now();
         self.follow(db, now.millis() - boot_millis())?;
-        expire(db, now)?;
-        db.prepare_cached("DELETE FROM answers WHERE answered_at < ?1")?.execute([
-            now.millis() - i64::try_from(KEEP_ANSWERS.as_millis()).unwrap_or(i64::MAX)
-        ])?;
+        let next = match self.next {
+            Some(next) => next,
+            None => next_expiry(db)?,
+        };
+        self.next = Some(if next <= now.millis() {
+            expire(db, now)?;
+            next_expiry(db)?
+        } else {
+            next
+        });
+        forget_answers(db, now)?;
         self.looked = Some(Instant::now());
         Ok(())
     }
@@ -64,6 +78,7 @@ impl Clock {
                  WHERE state IN ('queued', 'offered')",
                 [offset - before],
             )?;
+            self.next = None;
         }
         self.offset = Some(offset);
         if self.stored.is_none_or(|stored| (stored - offset).abs() > 1_000) {
@@ -102,26 +117,43 @@ fn boot_millis() -> i64 {
 }
 
 /// Ends the offers of messages whose time ran out. The text stays.
+///
+/// Times to live may differ between messages, so the next to run out is kept in memory, and all
+/// that is unread is looked through only when one does.
 fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    let due: Option<i64> = db
-        .prepare_cached(
-            "SELECT min(expires_at) FROM messages WHERE state IN ('queued', 'offered')",
-        )?
+    db.prepare_cached(
+        "UPDATE messages INDEXED BY messages_unread
+         SET state = CASE state WHEN 'queued' THEN 'expired' ELSE 'unconfirmed' END,
+             lease_until = NULL, lease_by = NULL
+         WHERE state IN ('queued', 'offered') AND expires_at <= ?1",
+    )?
+    .execute([now.millis()])?;
+    Ok(())
+}
+
+fn next_expiry(db: &Connection) -> rusqlite::Result<i64> {
+    let next: Option<i64> = db
+        .prepare_cached("SELECT min(expires_at) FROM messages INDEXED BY messages_unread WHERE state IN ('queued', 'offered')")?
         .query_row([], |row| row.get(0))?;
-    if due.is_some_and(|due| due <= now.millis()) {
-        db.execute(
-            "UPDATE messages
-             SET state = CASE state WHEN 'queued' THEN 'expired' ELSE 'unconfirmed' END,
-                 lease_until = NULL, lease_by = NULL
-             WHERE state IN ('queued', 'offered') AND expires_at <= ?1",
-            params![now.millis()],
-        )?;
-    }
+    Ok(next.unwrap_or(i64::MAX))
+}
+
+/// Some of the answers that are old enough, from the oldest on: what is left over is next.
+fn forget_answers(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let kept_since = now.millis() - i64::try_from(KEEP_ANSWERS.as_millis()).unwrap_or(i64::MAX);
+    db.prepare_cached(
+        "DELETE FROM answers WHERE number IN (
+             SELECT number FROM (SELECT number, answered_at FROM answers ORDER BY number LIMIT 200)
+             WHERE answered_at < ?1)",
+    )?
+    .execute([kept_since])?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::params;
+
     use super::*;
 
     fn database() -> Connection {

@@ -17,6 +17,7 @@ use super::store::{Companion, Fault, Store};
 use crate::config::Limits;
 use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId, Timestamp};
 
+pub use clock::Clock;
 pub use outbox::Outbox;
 pub use rates::Rates;
 
@@ -32,7 +33,7 @@ pub struct Engine {
     pub outbox: Outbox,
     /// Who is away only because the broker was has had no time yet to come back.
     pub started_at: Timestamp,
-    clock: clock::Clock,
+    pub clock: Clock,
 }
 
 /// Where a damaged database went, for `status`.
@@ -57,7 +58,7 @@ impl Engine {
             rates: Rates::new(limits.messages_per_minute, limits.burst),
             outbox: Outbox::default(),
             started_at: Timestamp::now(),
-            clock: clock::Clock::default(),
+            clock: Clock::default(),
             presence,
             limits,
             damage,
@@ -94,11 +95,11 @@ impl Companion for Engine {
     fn abort(&mut self) {
         self.outbox.clear(&self.presence);
         // What the sweep did is undone with the rest; it must look at the stored clock again.
-        self.clock = clock::Clock::default();
+        self.clock = Clock::default();
     }
 
     fn reset(&mut self, moved_to: &Path) {
-        self.clock = clock::Clock::default();
+        self.clock = Clock::default();
         self.damage.set(moved_to.to_owned());
         // The sessions find that they are not known and register again.
         self.presence.close_all();

@@ -68,7 +68,7 @@ fn earlier_offers(tx: &Tx<'_>, seq: i64, receiver: &str) -> Result<(bool, bool),
 fn own_unread(tx: &Tx<'_>, peer: &PeerId) -> Result<(Vec<OwnUnread>, u64), Fault> {
     let mut statement = tx.db.prepare_cached(
         "SELECT m.id, m.recipient, p.name, m.sent_at, m.state
-         FROM messages m JOIN peers p ON p.id = m.recipient
+         FROM messages m INDEXED BY messages_unread JOIN peers p ON p.id = m.recipient
          WHERE m.sender = ?1 AND m.state IN ('queued', 'offered') ORDER BY m.seq DESC",
     )?;
     let mut rows = statement.query([peer.as_str()])?;

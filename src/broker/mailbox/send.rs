@@ -41,7 +41,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
     check_limits(tx, &caller.peer, &to.id)?;
 
     let sender = registry::sender(tx, caller, request.from_session.as_deref())?;
-    let id = MessageId::generate();
+    let id = new_id(tx)?;
     let expires_at = tx.now.plus(tx.companion.limits.time_to_live);
     tx.db
         .prepare_cached(
@@ -63,6 +63,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
             expires_at.millis(),
         ])?;
     let seq = tx.db.last_insert_rowid();
+    tx.companion.clock.expect(expires_at);
     if let Some(original) = &request.reply_to {
         note_reply(tx, caller, original)?;
     }
@@ -74,6 +75,20 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         to: registry::peer(tx, &to.id)?,
         waiting: waiting(tx, &caller.peer)?,
     })
+}
+
+/// An id that no message has.
+fn new_id(tx: &Tx<'_>) -> Result<MessageId, Fault> {
+    loop {
+        let id = MessageId::generate(tx.now);
+        let taken: bool = tx
+            .db
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM messages WHERE id = ?1)")?
+            .query_row([id.as_str()], |row| row.get(0))?;
+        if !taken {
+            return Ok(id);
+        }
+    }
 }
 
 fn check_text(tx: &Tx<'_>, text: &str) -> Result<(), ApiError> {

@@ -139,7 +139,7 @@ pub fn import(transaction: &Connection) -> rusqlite::Result<()> {
             "INSERT INTO messages (id, sender, recipient, text, sent_at, expires_at, state)
              VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
             (
-                MessageId::generate().as_str(),
+                MessageId::generate(sent_at).as_str(),
                 from,
                 to,
                 words.unwrap_or_default(),

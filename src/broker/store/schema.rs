@@ -206,6 +206,8 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // Each request has a savepoint, and what it may have to undo would be a file of its own.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // The writer folds the log in when nobody waits for it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     // Otherwise a new value of a parameter may throw a statement's plan away.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);

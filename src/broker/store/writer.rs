@@ -6,11 +6,17 @@ use rusqlite::{Connection, ErrorCode as Sqlite, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, Companion, Fault, Tx, damage, schema, storage_error};
-use crate::files::LockFile;
+use crate::files::{LockFile, beside};
 use crate::protocol::{ApiError, Timestamp};
 
 /// How many requests share one commit at most.
 const BATCH: usize = 256;
+
+/// After how many commits it is looked how long the log is, and from how many bytes on it is
+/// folded into the database: while nobody waits, or in any case.
+const CHECKPOINT_EVERY: u32 = 64;
+const SHORT_LOG: u64 = 4 * 1024 * 1024;
+const LONG_LOG: u64 = 64 * 1024 * 1024;
 
 /// A request that waits for its transaction.
 pub(super) trait Job<C>: Send {
@@ -77,6 +83,8 @@ where
 pub(super) struct Writer<C> {
     path: PathBuf,
     connection: Connection,
+    /// Commits since the log was last looked at.
+    batches: u32,
     /// Whether commits of this connection are synced now.
     synced: bool,
     companion: C,
@@ -87,7 +95,7 @@ pub(super) struct Writer<C> {
 impl<C: Companion> Writer<C> {
     /// `connection` as it was opened: its commits are synced.
     pub fn new(path: PathBuf, connection: Connection, companion: C, lock: LockFile) -> Self {
-        Self { path, connection, synced: true, companion, _lock: lock }
+        Self { path, connection, synced: true, batches: 0, companion, _lock: lock }
     }
 
     /// Serves until told to stop, or until the last handle is gone.
@@ -124,6 +132,7 @@ impl<C: Companion> Writer<C> {
             if damaged {
                 self.replace();
             }
+            self.checkpoint(commands.is_empty());
         }
         self.close();
         if let Some(done) = stopped {
@@ -148,6 +157,24 @@ impl<C: Companion> Writer<C> {
         {
             self.replace();
         }
+    }
+
+    /// Folds the log into the database, after the answers and not in a commit: when nobody waits
+    /// and the log is worth it, or when it has grown long.
+    fn checkpoint(&mut self, idle: bool) {
+        self.batches += 1;
+        if self.batches < CHECKPOINT_EVERY {
+            return;
+        }
+        let log = std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |log| log.len());
+        if log > LONG_LOG || (idle && log > SHORT_LOG) {
+            let folded =
+                self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            if let Err(error) = folded {
+                tracing::warn!(event = "storage", "the log is not folded in: {error}");
+            }
+        }
+        self.batches = 0;
     }
 
     /// Has the next commit synced, with all that was not synced before it, or not.
