@@ -12,6 +12,10 @@
 //! shipped (`synchronous=FULL`); only the limits on rate and backlog are off. What goes wrong on
 //! the way (a message lost, doubled or out of order) ends the run with an error.
 
+// It prints, and what goes wrong ends it.
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods, clippy::print_stdout)]
+
 mod figures;
 mod measures;
 mod peer;

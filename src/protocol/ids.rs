@@ -10,6 +10,9 @@ use super::Timestamp;
 
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
+/// The beginning of 2026, from which message ids count, in Unix seconds.
+const FIRST_SECOND: i64 = 1_767_225_600;
+
 /// `length` random characters of `[a-z0-9]`.
 fn random_text(length: usize) -> String {
     let mut text = String::with_capacity(length);
@@ -105,7 +108,8 @@ impl MessageId {
     /// A new id for a message that is accepted at `now`.
     #[must_use]
     pub fn generate(now: Timestamp) -> Self {
-        let mut seconds = now.millis().unsigned_abs() / 1_000;
+        // Six digits last for 69 years.
+        let mut seconds = (now.millis() / 1_000 - FIRST_SECOND).unsigned_abs();
         let mut time = [b'0'; 6];
         for digit in time.iter_mut().rev() {
             *digit =

@@ -1,6 +1,8 @@
 //! Black-box tests: real processes, real sockets, real databases. One file per promise.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// A test may fail loudly, and repeats itself where that is plainer.
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
 mod support;
 

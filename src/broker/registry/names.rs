@@ -174,7 +174,9 @@ fn numbered(tx: &Tx<'_>, id: &PeerId, base: &str, source: &str) -> Result<String
 /// Whether a name's owner is here, or is about to come back to a broker that was restarted.
 fn is_in_use(tx: &Tx<'_>, holder: &Holder) -> bool {
     let presence = tx.companion.presence.lock();
-    let returning = tx.now.since(tx.companion.started_at) < RETURN
+    // One that has been here under this broker has left by itself.
+    let returning = holder.seen_at < tx.companion.started_at.millis()
+        && tx.now.since(tx.companion.started_at) < RETURN
         && directory::holder_may_return(tx, &holder.id);
     presence.is_claimed(&holder.id) || returning
 }
