@@ -138,7 +138,7 @@ fn an_unknown_or_ambiguous_peer_sends_nothing_and_says_whom_it_could_mean() {
     assert!(error.starts_with("error: \"backend\" fits 2 peers; nothing was done\n"), "{error}");
     for peer in [&api, &app] {
         assert!(
-            error.contains(&format!("  {} {} /work/{}\n", peer.id, peer.name, peer.name)),
+            error.contains(&format!("  {} {} /srv/{}\n", peer.id, peer.name, peer.name)),
             "{error}"
         );
     }

@@ -440,9 +440,9 @@ fn legacy(path: &Path) -> Connection {
                  id INTEGER PRIMARY KEY AUTOINCREMENT, from_id TEXT NOT NULL, to_id TEXT NOT NULL,
                  text TEXT, sent_at TEXT, delivered INTEGER DEFAULT 0);
              INSERT INTO peers VALUES
-                 ('ab12cd34', 4242, '/work/api', '/work/api', 'pts/1', 'the api',
+                 ('ab12cd34', 4242, '/srv/api', '/srv/api', 'pts/1', 'the api',
                   '2025-03-01T10:00:00.000Z', '2025-03-01T11:00:00.000Z'),
-                 ('zzzzzzzz', 4243, '/work/web', NULL, NULL, '', 'yesterday', 'not a time');
+                 ('zzzzzzzz', 4243, '/srv/web', NULL, NULL, '', 'yesterday', 'not a time');
              INSERT INTO messages (from_id, to_id, text, sent_at, delivered) VALUES
                  ('ab12cd34', 'zzzzzzzz', 'hello', '2025-03-01T10:00:01.500Z', 1),
                  ('zzzzzzzz', 'ab12cd34', 'not yet seen', '2025-03-01T10:00:02Z', 0),

@@ -169,7 +169,7 @@ impl RawPeer {
         let instance = format!("instance-of-{name}");
         let request = json!({
             "instance": instance, "secret": secret, "session": format!("raw-{name}"), "name": name,
-            "cwd": format!("/work/{name}"), "channel": "absent",
+            "cwd": format!("/srv/{name}"), "channel": "absent",
         });
         let answer = Request::post("/v1/register", &request).unix(sandbox);
         assert_eq!(answer.status, 200, "{:?}", answer.refusal());
