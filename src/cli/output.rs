@@ -71,13 +71,7 @@ pub fn cell(text: &str, max_chars: usize) -> String {
 
 /// "12s", "5m", "3h", "2d" since a moment.
 pub fn ago(then: Timestamp) -> String {
-    let seconds = Timestamp::now().since(then).as_secs();
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..86_400 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
+    then.age(Timestamp::now())
 }
 
 /// Logs go to standard error; `RUST_LOG` overrides the filter.

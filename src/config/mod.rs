@@ -210,7 +210,7 @@ impl Config {
         let paths = Paths::new(&home, port.value, &variable)?;
 
         let limits = limits(&text, &file)?;
-        let minutes = pick(
+        let idle_exit_seconds = pick(
             number("CLAUDE_PEERS_IDLE_EXIT_SECONDS", text("CLAUDE_PEERS_IDLE_EXIT_SECONDS"))?,
             file.idle_exit_seconds,
             600u64,
@@ -218,7 +218,7 @@ impl Config {
         Ok(Self {
             channel: channel(text("CLAUDE_PEERS_CHANNEL"), file.channel.clone())?,
             name: text("CLAUDE_PEERS_NAME").or(file.name.clone()),
-            idle_exit: Duration::from_secs(minutes.value),
+            idle_exit: Duration::from_secs(idle_exit_seconds.value),
             auto_summary: AutoSummary {
                 enabled: switch("CLAUDE_PEERS_AUTO_SUMMARY", text("CLAUDE_PEERS_AUTO_SUMMARY"))?
                     .or(file.auto_summary.enabled)

@@ -108,19 +108,8 @@ fn reach_words(view: &PeerView) -> String {
 fn backlog_words(peer: &Peer, now: Timestamp) -> String {
     match (peer.unread, peer.oldest_unread) {
         (0, _) => String::new(),
-        (count, Some(oldest)) => format!(", {count} unread, the oldest {} old", age(now, oldest)),
+        (count, Some(oldest)) => format!(", {count} unread, the oldest {} old", oldest.age(now)),
         (count, None) => format!(", {count} unread"),
-    }
-}
-
-/// "5m", "2h", "3d": enough to know whether it matters.
-fn age(now: Timestamp, then: Timestamp) -> String {
-    let seconds = now.since(then).as_secs();
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..86_400 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
     }
 }
 
@@ -351,7 +340,7 @@ impl MessageView {
         if !self.from_cwd.is_empty() {
             let _ = write!(heading, " in {}", self.from_cwd);
         }
-        let _ = write!(heading, ", {} ago", age(now, sent_at));
+        let _ = write!(heading, ", {} ago", sent_at.age(now));
         if let Some(original) = &self.reply_to {
             let _ = write!(heading, ", answers {original}");
         }
@@ -399,7 +388,7 @@ pub fn check_messages(taken: &Taken) -> Output {
                 .as_deref()
                 .map_or_else(|| own.to_id.to_string(), |name| text::line(name, MAX_NAME));
             let _ =
-                write!(out, "\n- {} to {to}, {} ago: {}", own.id, age(now, own.sent_at), own.state);
+                write!(out, "\n- {} to {to}, {} ago: {}", own.id, own.sent_at.age(now), own.state);
         }
     }
     let own_unread = taken

@@ -42,6 +42,19 @@ impl Timestamp {
         let millis = self.0.saturating_sub(earlier.0).max(0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
+
+    /// How long ago this was at `now`, in one unit, which is enough to know whether it matters:
+    /// "12s", "5m", "3h", "2d".
+    #[must_use]
+    pub fn age(self, now: Self) -> String {
+        let seconds = now.since(self).as_secs();
+        match seconds {
+            0..60 => format!("{seconds}s"),
+            60..3_600 => format!("{}m", seconds / 60),
+            3_600..86_400 => format!("{}h", seconds / 3_600),
+            _ => format!("{}d", seconds / 86_400),
+        }
+    }
 }
 
 impl fmt::Display for Timestamp {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode as Sqlite};
 
 use crate::files::beside;
 use crate::protocol::Timestamp;
@@ -11,6 +11,11 @@ use crate::protocol::Timestamp;
 /// Above this size a full check is made only after an unclean stop: it costs about 1.3 ms a
 /// megabyte.
 const ALWAYS_CHECKED: u64 = 64 * 1024 * 1024;
+
+/// Whether SQLite says that the file is damaged, or none of its own.
+pub fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase))
+}
 
 /// Whether the database is sound. `quick_check` reports damage as text, not as an error.
 pub fn is_sound(connection: &Connection, path: &Path, was_clean: bool) -> rusqlite::Result<bool> {

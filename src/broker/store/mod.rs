@@ -241,7 +241,7 @@ impl<C: Companion> Store<C> {
         let (sender, answer) = oneshot::channel();
         self.enqueue(Command::Read(Box::new(move |db, companion| {
             let result = work(&mut Tx { db, companion, now: Timestamp::now() });
-            let damaged = matches!(&result, Err(Fault::Database(e)) if writer::is_damage(e));
+            let damaged = matches!(&result, Err(Fault::Database(e)) if damage::is_damage(e));
             // A caller that went away needs no answer.
             let _ = sender.send(result.map_err(Fault::into_api));
             damaged

@@ -34,7 +34,7 @@ pub fn open(path: &Path, legacy_port: u16) -> Result<(Connection, Opened), OpenE
     let sqlite = |error| OpenError::Sqlite { path: path.into(), error };
     let mut connection = match try_open(path) {
         Ok(connection) => connection,
-        Err(error) if is_damage(&error) => {
+        Err(error) if damage::is_damage(&error) => {
             opened.moved_to = Some(move_aside(path)?);
             try_open(path).map_err(sqlite)?
         }
@@ -64,11 +64,6 @@ pub fn create(path: &Path) -> Result<Connection, OpenError> {
 
 fn move_aside(path: &Path) -> Result<std::path::PathBuf, OpenError> {
     damage::move_aside(path).map_err(|error| OpenError::Io { path: path.into(), error })
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 /// A file, and ours.

@@ -153,7 +153,7 @@ impl<C: Companion> Writer<C> {
             job.finish(lost.as_ref());
         }
         if let Err(error) = outcome
-            && is_damage(&error)
+            && damage::is_damage(&error)
         {
             self.replace();
         }
@@ -203,7 +203,9 @@ impl<C: Companion> Writer<C> {
                 Err(error) => {
                     self.companion.rollback();
                     let undone = savepoint.finish();
-                    if let Some(error) = error.filter(|e| is_damage(e) || is_out_of_order(e)) {
+                    if let Some(error) =
+                        error.filter(|e| damage::is_damage(e) || is_out_of_order(e))
+                    {
                         return Err(error);
                     }
                     undone?;
@@ -258,10 +260,6 @@ impl<C: Companion> Writer<C> {
         }
         drop(lock);
     }
-}
-
-pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase))
 }
 
 /// After these SQLite may have rolled back the whole transaction, so no neighbour is safe.
