@@ -586,3 +586,13 @@ fn scopes_on_the_command_line_are_of_the_directory_one_stands_in() {
     assert_eq!(names, ["backend"]);
     assert_eq!(sandbox.json(["peers"])["peers"].as_array().unwrap().len(), 2);
 }
+
+/// Its directory is private by its own doing: a umask that lets others in must not break it.
+#[test]
+fn the_demo_tells_its_whole_story_under_any_umask() {
+    let sandbox = Sandbox::new();
+    for umask in ["000", "022", "077"] {
+        let told = succeeds(&shell(&sandbox, &format!("umask {umask}; claude-peers demo")));
+        assert!(told.ends_with("All of it happened.\n"), "{told}");
+    }
+}

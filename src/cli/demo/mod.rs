@@ -5,7 +5,8 @@
 
 mod session;
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,11 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: &Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
-    let directory = tempfile::Builder::new().prefix("claude-peers-demo-").tempdir()?;
+    // A broker refuses a directory that lets others in, and by default the umask decides.
+    let directory = tempfile::Builder::new()
+        .prefix("claude-peers-demo-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir()?;
     let environment = Environment::new(directory.path())?;
     let result = tokio::select! {
         result = story(&environment, out) => result,
@@ -58,7 +63,7 @@ async fn story(environment: &Environment, out: &mut Out) -> Result<(), Failure> 
 
     let since = Instant::now();
     let mut broker = start_broker(environment)?;
-    wait_for_broker(&client, &mut broker).await?;
+    wait_for_broker(&client, &mut broker, &broker_log(environment)).await?;
     out.line(format!("\n1. The broker serves after {}.", millis(since.elapsed())))?;
 
     let mut backend = Session::start(environment, "backend").await?;
@@ -143,8 +148,12 @@ async fn story(environment: &Environment, out: &mut Out) -> Result<(), Failure> 
     Ok(())
 }
 
+fn broker_log(environment: &Environment) -> PathBuf {
+    environment.root().join("broker.log")
+}
+
 fn start_broker(environment: &Environment) -> Result<Child, Failure> {
-    let log = std::fs::File::create(environment.root().join("broker.log"))?;
+    let log = std::fs::File::create(broker_log(environment))?;
     let mut command = Command::new(std::env::current_exe()?);
     environment.apply(&mut command);
     Ok(command
@@ -156,11 +165,13 @@ fn start_broker(environment: &Environment) -> Result<Child, Failure> {
         .spawn()?)
 }
 
-async fn wait_for_broker(client: &Client, broker: &mut Child) -> Result<(), Failure> {
+async fn wait_for_broker(client: &Client, broker: &mut Child, log: &Path) -> Result<(), Failure> {
     let since = Instant::now();
     while client.health().await.is_err() {
         if let Some(status) = broker.try_wait()? {
-            return Err(Failure::new(format!("the broker ended: {status}")));
+            // Its log goes with the directory; what it says is the reason.
+            let log = std::fs::read_to_string(log).unwrap_or_default();
+            return Err(Failure::new(format!("the broker ended: {status}\n{}", log.trim_end())));
         }
         if since.elapsed() > STEP {
             return Err(Failure::new("the broker does not serve"));
