@@ -251,6 +251,15 @@ impl Config {
     }
 }
 
+/// The runtime directory of this user's sessions (`$XDG_RUNTIME_DIR`, or the one that logind
+/// makes), if there is one and it is truly the user's.
+#[must_use]
+pub fn session_runtime_directory() -> Option<PathBuf> {
+    paths::session_runtime_directory(&|name| {
+        std::env::var_os(name).filter(|value| !value.is_empty())
+    })
+}
+
 fn pick<T>(environment: Option<T>, file: Option<T>, default: T) -> Setting<T> {
     match (environment, file) {
         (Some(value), _) => Setting { value, source: Source::Environment },
