@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use super::NOT_RUNNING;
 use super::error::Failure;
 use super::output::{Out, ago};
 use crate::client::{Client, ClientError};
@@ -15,9 +16,6 @@ use crate::protocol::health::{Detail, Health, Started};
 
 /// How long a healthy broker may take to answer.
 const LIMIT: Duration = Duration::from_secs(3);
-
-/// The exit code of "nothing listens".
-const NOT_RUNNING: u8 = 3;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -94,7 +92,8 @@ pub async fn run(
     })
 }
 
-async fn ask(client: Client) -> Result<Health, ClientError> {
+/// The broker's health, if it says it in time. It is not started.
+pub async fn ask(client: Client) -> Result<Health, ClientError> {
     let client = client.without_start();
     tokio::time::timeout(LIMIT, client.health()).await.unwrap_or(Err(ClientError::Silent))
 }

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::files::{LockFile, private_directory};
 use crate::holder::{Holder, holder, is_listening};
 use crate::protocol::health::Started;
+use crate::service::program::own_file;
 
 /// How long the start of a broker may take, or the wait for another client that starts it.
 const START: Duration = Duration::from_secs(12);
@@ -165,7 +166,7 @@ fn spawn(config: &Config) -> Result<(), StartError> {
     let log_path = &config.paths.log;
     let log = open_log(log_path).map_err(file("the log file", log_path))?;
     let log_start = log.metadata().map_or(0, |m| m.len());
-    let program = program().map_err(file("this program's own file", Path::new("claude-peers")))?;
+    let program = own_file().map_err(file("this program's own file", Path::new("claude-peers")))?;
     let mut command = Command::new(&program);
     command
         .args(["broker", "--detach"])
@@ -195,16 +196,6 @@ fn open_log(path: &Path) -> io::Result<File> {
     }
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     Ok(file)
-}
-
-/// This program. After an upgrade its file has a new inode, and the system calls ours deleted.
-fn program() -> io::Result<PathBuf> {
-    let path = std::env::current_exe()?;
-    let text = path.to_string_lossy();
-    Ok(match text.strip_suffix(" (deleted)") {
-        Some(replaced) if Path::new(replaced).exists() => PathBuf::from(replaced),
-        _ => path,
-    })
 }
 
 /// What a broker needs of the environment. Claude Code gives its servers keys and tokens of its

@@ -4,6 +4,13 @@
 //! Every call is time-limited, because a manager that hangs must not hang a session. Calls block:
 //! make them off the async threads.
 
+mod control;
+mod install;
+mod log;
+pub mod settings;
+mod state;
+pub mod units;
+
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +21,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::config::session_runtime_directory;
 use crate::holder::is_listening;
+pub use control::Systemd;
 
 /// The unit that listens on the broker's Unix socket.
 pub const SOCKET: &str = "claude-peers.socket";
@@ -28,8 +36,11 @@ pub const SERVICE: &str = "claude-peers.service";
 /// All of them, the sockets first.
 pub const UNITS: [&str; 3] = [SOCKET, TCP_SOCKET, SERVICE];
 
-/// How long one call may take. A stop waits for requests under way, which is seconds at worst.
+/// How long a question may take.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// How long an order may take: longer than a stop, which the service's `TimeoutStopSec=` bounds.
+const ORDER_LIMIT: Duration = Duration::from_secs(15);
 
 /// Why the manager did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -159,9 +170,13 @@ pub fn show(unit: &str) -> Result<Unit, ManagerError> {
 ///
 /// If the manager cannot be asked.
 pub fn show_all(units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
+    show_within(LIMIT, units)
+}
+
+fn show_within(limit: Duration, units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
     let mut arguments = vec!["show", PROPERTIES];
     arguments.extend_from_slice(units);
-    parse(&call(&arguments)?, units)
+    parse(&call(&arguments, limit)?, units)
 }
 
 /// Gives the manager an order.
@@ -170,7 +185,21 @@ pub fn show_all(units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
 ///
 /// If it cannot be given, or was not carried out; the error carries what systemctl said.
 pub fn systemctl(arguments: &[&str]) -> Result<(), ManagerError> {
-    call(arguments).map(|_| ())
+    systemctl_within(ORDER_LIMIT, arguments)
+}
+
+/// The same, for who has less time.
+///
+/// # Errors
+///
+/// As [`systemctl`].
+pub fn systemctl_within(limit: Duration, arguments: &[&str]) -> Result<(), ManagerError> {
+    call(arguments, limit).map(|_| ())
+}
+
+/// The environment of the manager's services, as `systemctl show-environment` prints it.
+fn environment() -> Result<String, ManagerError> {
+    call(&["show-environment"], LIMIT)
 }
 
 /// Blocks of `Key=Value` lines with an empty line between them, one for each unit.
@@ -195,7 +224,7 @@ fn parse(text: &str, units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
     })
 }
 
-fn call(arguments: &[&str]) -> Result<String, ManagerError> {
+fn call(arguments: &[&str], limit: Duration) -> Result<String, ManagerError> {
     let runtime = session_runtime_directory()
         .filter(|directory| runs_in(directory))
         .ok_or(ManagerError::NoManager)?;
@@ -208,8 +237,8 @@ fn call(arguments: &[&str]) -> Result<String, ManagerError> {
         .env("SYSTEMD_COLORS", "0")
         .env("LC_ALL", "C");
     let described = || format!("systemctl --user {}", arguments.join(" "));
-    match run(&mut command, LIMIT).map_err(ManagerError::Systemctl)? {
-        None => Err(ManagerError::TimedOut { command: described(), limit: LIMIT }),
+    match run(&mut command, limit).map_err(ManagerError::Systemctl)? {
+        None => Err(ManagerError::TimedOut { command: described(), limit }),
         Some((status, output)) if status.success() => Ok(output),
         Some((status, output)) => {
             let message = match output.trim() {
