@@ -71,7 +71,7 @@ struct LogArguments {
     #[arg(short = 'n', long, value_name = "COUNT")]
     lines: Option<u32>,
     /// From this time on, as journalctl takes it ("1 hour ago", "today", "2026-01-31 12:00")
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
     /// Further arguments for journalctl
     #[arg(last = true, value_name = "ARGUMENT")]

@@ -11,8 +11,10 @@ use super::NOT_RUNNING;
 use super::error::Failure;
 use super::output::{Out, ago};
 use crate::client::{Client, ClientError};
+use crate::config::Config;
 use crate::holder::{Holder, holder};
 use crate::protocol::health::{Detail, Health, Started};
+use crate::service;
 
 /// How long a healthy broker may take to answer.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -33,8 +35,19 @@ struct Report {
     socket: String,
     database: String,
     port: u16,
+    /// Why it is not the service that serves, or would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_service: Option<NotUsed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     health: Option<Health>,
+}
+
+/// Why the service is not used, and what to do about it.
+#[derive(Serialize)]
+struct NotUsed {
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 #[derive(Serialize, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +91,7 @@ pub async fn run(
         socket: config.paths.socket.display().to_string(),
         database: config.database_path().display().to_string(),
         port: config.port.value,
+        no_service: if state == State::Ready { None } else { not_used(&config, held_by.as_ref()) },
         health,
     };
     if arguments.json {
@@ -96,6 +110,24 @@ pub async fn run(
 pub async fn ask(client: Client) -> Result<Health, ClientError> {
     let client = client.without_start();
     tokio::time::timeout(LIMIT, client.health()).await.unwrap_or(Err(ClientError::Silent))
+}
+
+/// The running broker knows why a client had to start it; else the files tell.
+fn not_used(config: &Config, held_by: Option<&Holder>) -> Option<NotUsed> {
+    let now = service::outlook(config).err();
+    let (reason, hint) = match held_by {
+        Some(Holder { started: Started::Systemd | Started::Launchd, .. }) => return None,
+        Some(Holder { fallback_reason: Some(reason), .. }) => {
+            let same = now.filter(|now| now.to_string() == *reason);
+            let hint = match same {
+                Some(now) => now.hint(),
+                None => Some("`claude-peers doctor` tells more".to_owned()),
+            };
+            (reason.clone(), hint)
+        }
+        _ => now.map(|now| (now.to_string(), now.hint()))?,
+    };
+    Some(NotUsed { reason, hint })
 }
 
 fn print(report: &Report, held_by: Option<&Holder>, out: &mut Out) -> Result<(), Failure> {
@@ -120,6 +152,10 @@ fn print(report: &Report, held_by: Option<&Holder>, out: &mut Out) -> Result<(),
             )?;
             settings(report, out)?;
         }
+    }
+    if let Some(NotUsed { reason, hint }) = &report.no_service {
+        let hint = hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        out.line(format!("service   not used: {reason}{hint}"))?;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Starting a broker where no service manager does.
+//! Making sure that a broker listens: by the service where there is one, else by ourselves.
 //!
-//! Connect; else take the spawn lock, connect *again*, spawn, wait for the ready line, release.
-//! However many clients find no broker at once, one starts it and the others find it listening.
-//! The broker is nobody's child: it leaves the terminal's session and process group, gets a
+//! Connect; else take the spawn lock, connect *again*, start the service's socket or spawn a
+//! broker, wait until it listens, release. However many clients find no broker at once, one
+//! starts it and the others find it listening. A broker of ours is nobody's child: it leaves the terminal's session and process group, gets a
 //! cleared environment, and writes its log to a file.
 
 use std::fs::{File, OpenOptions};
@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::config::Config;
+use crate::config::{Config, FALLBACK_REASON};
 use crate::files::{LockFile, private_directory};
 use crate::holder::{Holder, holder, is_listening};
 use crate::protocol::health::Started;
 use crate::service::program::own_file;
+use crate::service::{self, NoService, systemd};
 
 /// How long the start of a broker may take, or the wait for another client that starts it.
 const START: Duration = Duration::from_secs(12);
@@ -79,10 +80,39 @@ pub async fn ensure(config: &Config) -> Result<(), StartError> {
     let config = config.clone();
     off_thread(move || {
         let _lock = spawn_lock(&config)?;
-        if is_listening(&config.paths.socket) {
+        if is_listening(&config.paths.socket) { Ok(()) } else { start(&config) }
+    })
+    .await
+}
+
+/// The service, or else a broker of our own, which is told why.
+fn start(config: &Config) -> Result<(), StartError> {
+    match service::start_for_client(config) {
+        Ok(()) => Ok(()),
+        Err(why) => spawn(config, &why),
+    }
+}
+
+/// For a call that got no answer: a service whose program ends as soon as it is started keeps its
+/// clients waiting. Then its sockets are closed, and a broker of our own serves.
+pub async fn unstick(config: &Config) -> Result<(), StartError> {
+    let config = config.clone();
+    off_thread(move || {
+        if systemd::prefer::crashing(&config).is_none() {
             return Ok(());
         }
-        spawn(&config)
+        let _lock = spawn_lock(&config)?;
+        // Others waited as we did, and one of them was first.
+        if holder(&config).is_some_and(|running| running.started == Started::Fallback) {
+            return Ok(());
+        }
+        match systemd::prefer::crashing(&config) {
+            None => Ok(()),
+            Some(why) => {
+                systemd::prefer::give_up(&config, &why);
+                spawn(&config, &why)
+            }
+        }
     })
     .await
 }
@@ -95,7 +125,7 @@ pub async fn replace(config: &Config) -> Result<(), StartError> {
         if let Some(running) = holder(&config).filter(|h| h.protocol < crate::protocol::PROTOCOL) {
             stop(&config, &running)?;
         }
-        if is_listening(&config.paths.socket) { Ok(()) } else { spawn(&config) }
+        if is_listening(&config.paths.socket) { Ok(()) } else { start(&config) }
     })
     .await
 }
@@ -160,7 +190,7 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
     Ok(())
 }
 
-fn spawn(config: &Config) -> Result<(), StartError> {
+fn spawn(config: &Config, why: &NoService) -> Result<(), StartError> {
     let state = config.paths.state();
     private_directory(state).map_err(file("the state directory", state))?;
     let log_path = &config.paths.log;
@@ -172,6 +202,7 @@ fn spawn(config: &Config) -> Result<(), StartError> {
         .args(["broker", "--detach"])
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| is_passed_on(&name.to_string_lossy())))
+        .env(FALLBACK_REASON, why.to_string())
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::null())

@@ -200,7 +200,7 @@ impl Client {
             Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {}
             // What can be called again starts or replaces the broker as needed.
             Err(error)
-                if matches!(error, ClientError::Broken(_))
+                if matches!(error, ClientError::Broken(_) | ClientError::Silent)
                     || error.code() == Some(ErrorCode::BrokerTooOld) =>
             {
                 let health = || self.request(&Method::GET, route::HEALTH);
@@ -317,6 +317,9 @@ impl Client {
                 Ok(Err(error)) => error,
             };
             let mended = match &error {
+                ClientError::Silent if self.start => {
+                    timeout_at(deadline.into(), autostart::unstick(&self.config)).await
+                }
                 ClientError::Silent => Ok(Ok(())),
                 ClientError::Refused(refused) if refused.code == ErrorCode::ShuttingDown => {
                     Ok(Ok(()))

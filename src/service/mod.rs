@@ -124,6 +124,67 @@ pub struct Logs {
     pub more: Vec<std::ffi::OsString>,
 }
 
+/// Why clients start the broker by themselves.
+#[derive(Debug, thiserror::Error)]
+pub enum NoService {
+    #[error("the service is not installed")]
+    NotInstalled,
+    #[error("no service manager runs for this user")]
+    NoManager,
+    #[error("the service is for another {0} than these settings name")]
+    OtherSettings(&'static str),
+    #[error("{0} is masked")]
+    Masked(&'static str),
+    #[error("{unit} failed ({result})")]
+    Failed { unit: &'static str, result: String },
+    #[error("{0}")]
+    Manager(ManagerError),
+    #[error("the service's socket was started, and nobody listens")]
+    Deaf,
+}
+
+impl NoService {
+    /// What to do about it; nothing where all is as it should be.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoManager | Self::OtherSettings(_) => return None,
+            Self::NotInstalled => "`claude-peers service install` installs it".to_owned(),
+            Self::Masked(unit) => format!("`systemctl --user unmask {unit}` allows it"),
+            Self::Failed { .. } => "`claude-peers service logs` says why, `claude-peers service \
+                                    start` tries again"
+                .to_owned(),
+            Self::Manager(_) | Self::Deaf => "`claude-peers doctor` tells more".to_owned(),
+        })
+    }
+}
+
+/// Whether the service is there for these settings, as far as files tell. Cheap.
+///
+/// # Errors
+///
+/// If it is not.
+pub fn outlook(config: &Config) -> Result<(), NoService> {
+    if cfg!(target_os = "linux") {
+        systemd::prefer::outlook(config)
+    } else {
+        Err(NoService::NotInstalled)
+    }
+}
+
+/// Makes the service listen, for a client that found nobody. Call it under the spawn lock.
+///
+/// # Errors
+///
+/// If the service is not there, or does not serve: then the client starts a broker itself.
+pub fn start_for_client(config: &Config) -> Result<(), NoService> {
+    if cfg!(target_os = "linux") {
+        systemd::prefer::start(config)
+    } else {
+        Err(NoService::NotInstalled)
+    }
+}
+
 /// Why an order was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {

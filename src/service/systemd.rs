@@ -7,12 +7,14 @@
 mod control;
 mod install;
 mod log;
+pub mod prefer;
 pub mod settings;
 mod state;
 pub mod units;
 
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -20,7 +22,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::config::session_runtime_directory;
-use crate::holder::is_listening;
 pub use control::Systemd;
 
 /// The unit that listens on the broker's Unix socket.
@@ -93,6 +94,10 @@ pub struct Unit {
     pub fragment: Option<PathBuf>,
     /// 0 where no process runs.
     pub main_pid: u32,
+    /// How often the service was started again by itself.
+    pub restarts: u32,
+    /// The exit code of the service's last process, or the signal that ended it.
+    pub exit_status: i32,
     /// What the service says of itself.
     pub status_text: String,
     /// The file has changed since the manager read it.
@@ -121,6 +126,25 @@ impl Unit {
         self.unit_file_state.starts_with("enabled")
     }
 
+    /// It failed, or was stopped while it was failing again and again.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let ended_badly = !self.result.is_empty() && self.result != "success";
+        self.active_state == "failed" || ended_badly && !self.is_active()
+    }
+
+    /// How the service's last process ended, for a sentence in brackets.
+    fn last_words(&self) -> String {
+        let said = match self.result.as_str() {
+            "" | "success" => "it ends as soon as it is started",
+            result => result,
+        };
+        match self.exit_status {
+            0 => said.to_owned(),
+            status => format!("{said}, status {status}"),
+        }
+    }
+
     fn set(&mut self, key: &str, value: &str) {
         let text = || value.to_owned();
         match key {
@@ -131,6 +155,8 @@ impl Unit {
             "Result" => self.result = text(),
             "UnitFileState" => self.unit_file_state = text(),
             "FragmentPath" => self.fragment = (!value.is_empty()).then(|| value.into()),
+            "NRestarts" => self.restarts = value.parse().unwrap_or(0),
+            "ExecMainStatus" => self.exit_status = value.parse().unwrap_or(0),
             "MainPID" => self.main_pid = value.parse().unwrap_or(0),
             "StatusText" => self.status_text = text(),
             "NeedDaemonReload" => self.need_reload = value == "yes",
@@ -141,9 +167,11 @@ impl Unit {
 
 /// The properties that [`Unit`] is made of.
 const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,UnitFileState,\
-                          FragmentPath,MainPID,StatusText,NeedDaemonReload";
+                          FragmentPath,MainPID,StatusText,NeedDaemonReload,NRestarts,\
+                          ExecMainStatus";
 
-/// Whether a user manager runs: it listens on its private socket.
+/// Whether a user manager runs: it has a private socket. A connection to it would tell for sure,
+/// but leaves a complaint in the journal each time.
 ///
 /// That there is a `systemctl` says nothing: containers have one, too.
 #[must_use]
@@ -152,7 +180,8 @@ pub fn manager_runs() -> bool {
 }
 
 fn runs_in(runtime: &Path) -> bool {
-    is_listening(&runtime.join("systemd/private"))
+    std::fs::metadata(runtime.join("systemd/private"))
+        .is_ok_and(|file| file.file_type().is_socket())
 }
 
 /// How a unit is. One that does not exist is told by its load state and is no error.

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use super::install::Undo;
 use super::state::{Units, problems, unit_status};
 use super::units::{Found, Places};
-use super::{ManagerError, SERVICE, SOCKET, TCP_SOCKET, log, manager_runs, settings, systemctl};
+use super::{
+    ManagerError, SERVICE, SOCKET, TCP_SOCKET, UNITS, log, manager_runs, prefer, settings,
+    systemctl,
+};
 use crate::config::Config;
 use crate::holder::holder;
 use crate::protocol::health::Started;
@@ -32,14 +35,15 @@ impl<'a> Systemd<'a> {
 
     /// Makes the sockets listen. The port may be somebody else's; that is said and no failure.
     pub(super) fn listen(&self, steps: &mut Vec<Step>) -> Result<(), ServiceError> {
+        prefer::forget(self.config);
         let before = Units::load()?;
         let failed: Vec<&str> = before
             .all()
             .iter()
-            .filter(|unit| unit.active_state == "failed" || unit.result != "success")
+            .filter(|unit| unit.has_failed())
             .map(|unit| unit.id.as_str())
             .collect();
-        if !failed.is_empty() && !before.socket.is_active() {
+        if !failed.is_empty() {
             let mut arguments = vec!["reset-failed"];
             arguments.extend(&failed);
             systemctl(&arguments)?;
@@ -185,8 +189,9 @@ impl Manager for Systemd<'_> {
             Step::note(format!(
                 "The units in {} belong to the installed package, and sessions start them when \
                  they need the broker: `sudo apt remove claude-peers` removes them, `systemctl \
-                 --user mask --now {SOCKET} {TCP_SOCKET} {SERVICE}` forbids them to you alone.",
-                directory.display()
+                 --user mask --now {}` forbids them to you alone.",
+                directory.display(),
+                UNITS.join(" ")
             ))
         }));
         Ok(steps)
@@ -205,12 +210,15 @@ impl Manager for Systemd<'_> {
             return Ok(vec![Step::note("The service is stopped.")]);
         }
         systemctl(&["stop", SOCKET, TCP_SOCKET, SERVICE])?;
+        let keep_away = match self.places.packaged() {
+            Some(_) => format!("`systemctl --user mask --now {}`", UNITS.join(" ")),
+            None => "`claude-peers service uninstall`".to_owned(),
+        };
         Ok(vec![
             Step::done("Stopped the broker and closed its sockets. Nothing is lost."),
             Step::note(format!(
                 "The next session, or any that runs, starts them again: that is how sessions find \
-                 each other. To keep the service away, `claude-peers service uninstall` or \
-                 `systemctl --user mask {SOCKET} {SERVICE}`; sessions then start a broker of \
+                 each other. {keep_away} keeps the service away; sessions then start a broker of \
                  their own."
             )),
         ])

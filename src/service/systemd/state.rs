@@ -30,7 +30,7 @@ impl Units {
             State::Ready
         } else if !self.socket.exists() {
             State::NotInstalled
-        } else if self.service.active_state == "failed" || self.socket.active_state == "failed" {
+        } else if self.service.has_failed() || self.socket.has_failed() {
             State::Failed
         } else {
             State::Stopped
@@ -51,7 +51,8 @@ pub fn unit_status(unit: &Unit) -> UnitStatus {
         },
         active: format!("{} ({detail})", unit.active_state),
         process: (unit.main_pid != 0).then_some(unit.main_pid),
-        says: unit.status_text.clone(),
+        // The manager keeps what a service that has ended said last.
+        says: if unit.main_pid == 0 { String::new() } else { unit.status_text.clone() },
     }
 }
 
@@ -68,16 +69,16 @@ pub fn problems(units: &Units) -> Vec<String> {
                  `claude-peers service start` tries again.",
                 unit.result
             ));
-        } else if unit.active_state == "failed" && id == TCP_SOCKET {
+        } else if unit.has_failed() && id == TCP_SOCKET {
             problems.push(format!(
                 "{id} cannot listen: the port is somebody else's. Sessions do not need it; \
                  `claude-peers doctor` says who has it."
             ));
-        } else if unit.active_state == "failed" {
+        } else if unit.has_failed() {
             problems.push(format!(
                 "{id} failed ({}). `claude-peers service logs` says why, `claude-peers service \
                  start` tries again.",
-                unit.result
+                unit.last_words()
             ));
         }
         if unit.need_reload {
