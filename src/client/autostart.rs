@@ -169,7 +169,8 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
         Started::Systemd => {
             return Err(cannot(
                 "runs under systemd",
-                "Restart it: `systemctl --user restart claude-peers`.",
+                "Restart it: `claude-peers service restart`. If its program is still the old one, \
+                 `claude-peers service install` names the new one.",
             ));
         }
         Started::Launchd => {

@@ -66,7 +66,7 @@ fn uninstall_removes_its_own_units_even_without_a_manager_and_no_others() {
             said.contains(&format!("Removed {}", unit_directory(&sandbox).join(unit).display()))
         );
     }
-    assert_eq!(everything_below(&unit_directory(&sandbox)), [other.clone()]);
+    assert_eq!(everything_below(&unit_directory(&sandbox)), std::slice::from_ref(&other));
     std::fs::remove_file(other).unwrap();
 
     place_units(&sandbox);

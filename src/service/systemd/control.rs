@@ -36,7 +36,11 @@ impl<'a> Systemd<'a> {
     /// Makes the sockets listen. The port may be somebody else's; that is said and no failure.
     pub(super) fn listen(&self, steps: &mut Vec<Step>) -> Result<(), ServiceError> {
         prefer::forget(self.config);
-        let before = Units::load()?;
+        let mut before = Units::load()?;
+        if before.all().iter().any(|unit| unit.need_reload) {
+            systemctl(&["daemon-reload"])?;
+            before = Units::load()?;
+        }
         let failed: Vec<&str> = before
             .all()
             .iter()
@@ -84,19 +88,6 @@ impl<'a> Systemd<'a> {
             running.pid
         )));
     }
-
-    fn installed(&self) -> Result<Units, ServiceError> {
-        require_manager()?;
-        let units = Units::load()?;
-        refuse_masked(&units)?;
-        if units.socket.exists() {
-            return Ok(units);
-        }
-        Err(ServiceError::refused(
-            "the service is not installed",
-            "Install it by `claude-peers service install`.",
-        ))
-    }
 }
 
 fn require_manager() -> Result<(), ServiceError> {
@@ -110,6 +101,19 @@ fn require_manager() -> Result<(), ServiceError> {
         "systemd runs here, but no manager for this user",
         "Log in as this user (by ssh, at the console, or `machinectl shell`): `su` and `sudo` \
          start none. For one without a login: `loginctl enable-linger`.",
+    ))
+}
+
+fn require_installed() -> Result<(), ServiceError> {
+    require_manager()?;
+    let units = Units::load()?;
+    refuse_masked(&units)?;
+    if units.socket.exists() {
+        return Ok(());
+    }
+    Err(ServiceError::refused(
+        "the service is not installed",
+        "Install it by `claude-peers service install`.",
     ))
 }
 
@@ -198,14 +202,15 @@ impl Manager for Systemd<'_> {
     }
 
     fn start(&self) -> Result<Vec<Step>, ServiceError> {
-        self.installed()?;
+        require_installed()?;
         let mut steps = Vec::new();
         self.listen(&mut steps)?;
         Ok(steps)
     }
 
     fn stop(&self) -> Result<Vec<Step>, ServiceError> {
-        let units = self.installed()?;
+        require_manager()?;
+        let units = Units::load()?;
         if !units.all().iter().any(|unit| unit.is_active()) {
             return Ok(vec![Step::note("The service is stopped.")]);
         }
@@ -225,7 +230,7 @@ impl Manager for Systemd<'_> {
     }
 
     fn restart(&self) -> Result<Vec<Step>, ServiceError> {
-        self.installed()?;
+        require_installed()?;
         let mut steps = Vec::new();
         self.listen(&mut steps)?;
         systemctl(&["restart", SERVICE])?;
@@ -256,7 +261,7 @@ impl Manager for Systemd<'_> {
             units: if state == State::NotInstalled {
                 Vec::new()
             } else {
-                units.all().map(|unit| unit_status(unit)).to_vec()
+                units.all().map(unit_status).to_vec()
             },
             problems,
         })

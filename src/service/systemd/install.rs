@@ -39,7 +39,7 @@ impl Systemd<'_> {
             None => self.write(undo, &mut steps)?,
         };
         let changed = !undo.files.is_empty();
-        if changed || before.all().iter().any(|unit| unit.need_reload) {
+        if changed {
             systemctl(&["daemon-reload"])?;
         }
         let units = Units::load()?;

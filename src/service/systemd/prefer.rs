@@ -35,7 +35,8 @@ pub fn outlook(config: &Config) -> Result<(), NoService> {
     for unit in [SOCKET, SERVICE] {
         match places.find(unit) {
             Found::File(_) => {}
-            Found::Nothing => return Err(NoService::NotInstalled),
+            Found::Nothing if manager_runs() => return Err(NoService::NotInstalled),
+            Found::Nothing => return Err(NoService::NoManager),
             Found::Masked(_) => return Err(NoService::Masked(unit)),
         }
     }
@@ -81,9 +82,12 @@ pub fn start(config: &Config) -> Result<(), NoService> {
     // It listens, but the path is gone: somebody removed the file.
     let order = if socket.is_active() { "restart" } else { "start" };
     systemctl_within(LIMIT, &[order, SOCKET]).map_err(manager)?;
-    // The port is no matter of ours, and may be somebody else's.
+    if !is_listening(&config.paths.socket) {
+        return Err(NoService::Deaf);
+    }
+    // The port may be somebody else's, and this client does not need it.
     let _ = systemctl_within(LIMIT, &["start", "--no-block", TCP_SOCKET]);
-    if is_listening(&config.paths.socket) { Ok(()) } else { Err(NoService::Deaf) }
+    Ok(())
 }
 
 /// Why the service does not serve though its socket listens: its program ends as soon as it is

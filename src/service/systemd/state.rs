@@ -61,7 +61,9 @@ pub fn problems(units: &Units) -> Vec<String> {
     let mut problems = Vec::new();
     for unit in units.all() {
         let id = &unit.id;
-        if unit.is_masked() {
+        if unit.is_masked() && id == TCP_SOCKET {
+            // Whoever wants no port may have none.
+        } else if unit.is_masked() {
             problems.push(format!("{id} is masked. `systemctl --user unmask {id}` allows it."));
         } else if unit.result.ends_with("start-limit-hit") {
             problems.push(format!(
