@@ -29,6 +29,9 @@ const START: Duration = Duration::from_secs(12);
 /// How long a broker may take to stop when it is replaced.
 const STOP: Duration = Duration::from_secs(8);
 
+/// For how long a broker holds its lock that does not end as soon as it is started.
+const STAYS: Duration = Duration::from_millis(400);
+
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A log larger than this is begun anew.
@@ -98,12 +101,12 @@ fn start(config: &Config) -> Result<(), StartError> {
 pub async fn unstick(config: &Config) -> Result<(), StartError> {
     let config = config.clone();
     off_thread(move || {
-        if systemd::prefer::crashing(&config).is_none() {
+        if service::outlook(&config).is_err() || a_broker_stays(&config) {
             return Ok(());
         }
         let _lock = spawn_lock(&config)?;
-        // Others waited as we did, and one of them was first.
-        if holder(&config).is_some_and(|running| running.started == Started::Fallback) {
+        // Others waited as we did, and one of them was first. Nobody may be kept waiting here.
+        if holder(&config).is_some() || service::outlook(&config).is_err() {
             return Ok(());
         }
         match systemd::prefer::crashing(&config) {
@@ -115,6 +118,20 @@ pub async fn unstick(config: &Config) -> Result<(), StartError> {
         }
     })
     .await
+}
+
+/// Whether one process holds the broker's lock for some time: it is slow, not gone.
+fn a_broker_stays(config: &Config) -> bool {
+    let pid = || holder(config).map(|holder| holder.pid);
+    let Some(first) = pid() else { return false };
+    let since = Instant::now();
+    while since.elapsed() < STAYS {
+        std::thread::sleep(PAUSE);
+        if pid() != Some(first) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Replaces a fallback broker that is older than this client. What it has is in the database.

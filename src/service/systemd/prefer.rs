@@ -3,7 +3,7 @@
 //! Cheap questions first: where no unit is installed, systemctl is never called.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::settings::{is_unit_socket, of_service};
 use super::units::{Found, Places};
@@ -16,14 +16,11 @@ use crate::service::NoService;
 /// How long the manager may take to answer a client, which has 16 s for its whole call.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// For how long no process holds on to the broker's lock where a service ends as soon as it is
-/// started. systemd starts ours again after 200 ms.
+/// In this time systemd starts a service again that ends at once: ours after 200 ms.
 const RESTLESS: Duration = Duration::from_millis(700);
 
 /// How long it is remembered that the service could not run. Then it is tried once more.
 const MEMORY: Duration = Duration::from_secs(10 * 60);
-
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Whether the service is there for these settings, as far as files tell.
 ///
@@ -93,33 +90,17 @@ pub fn start(config: &Config) -> Result<(), NoService> {
 /// Why the service does not serve though its socket listens: its program ends as soon as it is
 /// started, again and again. `None` if it is only slow, or not ours.
 ///
-/// Takes most of a second, so it is for a client that has waited in vain.
+/// Takes most of a second, so it is for a client that has waited in vain and found no broker.
 #[must_use]
 pub fn crashing(config: &Config) -> Option<NoService> {
     outlook(config).ok()?;
-    if a_broker_stays(config) {
-        return None;
-    }
     let look = || show_within(LIMIT, &[SERVICE]).ok()?.pop();
     let before = look()?;
     std::thread::sleep(RESTLESS);
     let after = look()?;
-    (after.restarts > before.restarts)
+    // One that was killed in between, and is back, is none of these.
+    (after.restarts > before.restarts && holder(config).is_none())
         .then(|| NoService::Failed { unit: SERVICE, result: after.last_words() })
-}
-
-/// Whether one process holds the broker's lock for some time.
-fn a_broker_stays(config: &Config) -> bool {
-    let pid = || holder(config).map(|holder| holder.pid);
-    let Some(first) = pid() else { return false };
-    let since = Instant::now();
-    while since.elapsed() < RESTLESS {
-        std::thread::sleep(LOOK);
-        if pid() != Some(first) {
-            return false;
-        }
-    }
-    true
 }
 
 /// Closes the sockets of a service that cannot run, so that another broker can have their places,
