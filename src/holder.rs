@@ -26,6 +26,9 @@ pub struct Holder {
     /// Where it serves.
     #[serde(default)]
     pub socket: PathBuf,
+    /// Why a client had to start it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_reason: Option<String>,
 }
 
 /// The broker that holds a lock file, if one does.
@@ -38,6 +41,7 @@ pub fn holder_of(lock: &Path) -> Option<Holder> {
         version: String::new(),
         protocol: 0,
         socket: PathBuf::new(),
+        fallback_reason: None,
     };
     // Held, but not described: it is only just starting, or of a much later version.
     Some(serde_json::from_str(&text).unwrap_or_else(|_| unknown()))

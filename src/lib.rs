@@ -13,6 +13,7 @@
 //!   stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
+//! * [`service`]: the broker's units, through systemd or launchd.
 //! * [`mcp`]: the MCP stdio server, one per session.
 //! * [`cli`]: one file per command; they print, they do not think.
 
@@ -27,6 +28,7 @@ pub mod logging;
 pub mod mcp;
 pub mod process;
 pub mod protocol;
+pub mod service;
 pub mod text;
 
 /// This build's version, as `--version` prints it.

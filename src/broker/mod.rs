@@ -133,6 +133,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         version: crate::VERSION.to_owned(),
         protocol,
         socket: paths.socket.clone(),
+        fallback_reason: config.fallback_reason.clone(),
     };
     let _lock = lock(&config, &me, !inherited.unix.is_empty()).await?;
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;

@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::holder::{Holder, holder};
 use crate::protocol::health::Started;
+use crate::service::systemd;
 
 /// How long a broker may take to end by itself, and then by SIGTERM.
 const POLITE: Duration = Duration::from_secs(5);
@@ -51,9 +52,16 @@ pub async fn run(
         running.pid,
         config.database_path().display()
     ))?;
-    if running.started == Started::Systemd {
-        out.line("systemd still listens and starts it again on the next connection.")?;
-    } else if sessions > 0 {
+    if let Some(manager) = match running.started {
+        Started::Systemd => Some("systemd"),
+        Started::Launchd => Some("launchd"),
+        _ => None,
+    } {
+        out.line(format!(
+            "{manager} still listens: its socket brings the broker back on the next connection."
+        ))?;
+    }
+    if sessions > 0 {
         out.line(format!("{sessions} running sessions start it again at once, as they need it."))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -93,14 +101,8 @@ async fn stop(client: Client, config: &Config, running: &Holder) -> Result<u64, 
 /// Stops the service through systemd; false where there is none. A broker that another program
 /// activated is no service, and goes on.
 async fn stop_service() -> bool {
-    let stop = tokio::process::Command::new("systemctl")
-        .args(["--user", "--quiet", "stop", "claude-peers.service"])
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .status();
-    matches!(tokio::time::timeout(POLITE, stop).await, Ok(Ok(status)) if status.success())
+    let stop = || systemd::systemctl_within(POLITE, &["stop", systemd::SERVICE]);
+    matches!(tokio::task::spawn_blocking(stop).await, Ok(Ok(())))
 }
 
 async fn is_gone(config: &Config, running: &Holder, limit: Duration) -> bool {

@@ -10,6 +10,7 @@ mod log;
 mod output;
 mod peers;
 mod send;
+mod service;
 mod status;
 mod token;
 
@@ -23,6 +24,9 @@ use crate::config::Config;
 use error::Failure;
 use output::Out;
 
+/// The exit code of "nothing listens".
+const NOT_RUNNING: u8 = 3;
+
 /// Sessions of Claude Code on this machine find each other and talk.
 ///
 /// Each session runs `claude-peers mcp` as an MCP server; one broker per user keeps peers and
@@ -33,7 +37,8 @@ use output::Out;
 Set up Claude Code once:
   claude mcp add --scope user --transport stdio claude-peers -- claude-peers mcp
 
-Exit status: 0 success, 1 failure, 2 wrong usage, 3 no broker is running (status).")]
+Exit status: 0 success, 1 failure, 2 wrong usage, 3 no broker is running (status) or no service
+listens (service status).")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -55,6 +60,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Print the token for calls over TCP
     Token,
+    /// Let the operating system run the broker: install, control and look at the service
+    Service(service::Arguments),
     /// Stop the broker, and only the broker
     KillBroker(kill_broker::Arguments),
     /// Serve one session over standard input and output (MCP); Claude Code runs this
@@ -90,6 +97,7 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
         Command::Broker(arguments) => broker::run(&arguments, inherited),
         Command::Mcp => mcp(),
         Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command(), out),
+        Command::Service(arguments) => service::run(arguments, out),
         Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, out)),
         command => {
             let client = Client::new(Config::load()?)?;

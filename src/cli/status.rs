@@ -7,17 +7,17 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use super::NOT_RUNNING;
 use super::error::Failure;
 use super::output::{Out, ago};
 use crate::client::{Client, ClientError};
+use crate::config::Config;
 use crate::holder::{Holder, holder};
 use crate::protocol::health::{Detail, Health, Started};
+use crate::service;
 
 /// How long a healthy broker may take to answer.
 const LIMIT: Duration = Duration::from_secs(3);
-
-/// The exit code of "nothing listens".
-const NOT_RUNNING: u8 = 3;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -35,8 +35,19 @@ struct Report {
     socket: String,
     database: String,
     port: u16,
+    /// Why it is not the service that serves, or would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_service: Option<NotUsed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     health: Option<Health>,
+}
+
+/// Why the service is not used, and what to do about it.
+#[derive(Serialize)]
+struct NotUsed {
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 #[derive(Serialize, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +91,7 @@ pub async fn run(
         socket: config.paths.socket.display().to_string(),
         database: config.database_path().display().to_string(),
         port: config.port.value,
+        no_service: if state == State::Ready { None } else { not_used(&config, held_by.as_ref()) },
         health,
     };
     if arguments.json {
@@ -94,9 +106,28 @@ pub async fn run(
     })
 }
 
-async fn ask(client: Client) -> Result<Health, ClientError> {
+/// The broker's health, if it says it in time. It is not started.
+pub async fn ask(client: Client) -> Result<Health, ClientError> {
     let client = client.without_start();
     tokio::time::timeout(LIMIT, client.health()).await.unwrap_or(Err(ClientError::Silent))
+}
+
+/// The running broker knows why a client had to start it; else the files tell.
+fn not_used(config: &Config, held_by: Option<&Holder>) -> Option<NotUsed> {
+    let now = service::outlook(config).err();
+    let (reason, hint) = match held_by {
+        Some(Holder { started: Started::Systemd | Started::Launchd, .. }) => return None,
+        Some(Holder { fallback_reason: Some(reason), .. }) => {
+            let same = now.filter(|now| now.to_string() == *reason);
+            let hint = match same {
+                Some(now) => now.hint(),
+                None => Some("`claude-peers doctor` tells more".to_owned()),
+            };
+            (reason.clone(), hint)
+        }
+        _ => now.map(|now| (now.to_string(), now.hint()))?,
+    };
+    Some(NotUsed { reason, hint })
 }
 
 fn print(report: &Report, held_by: Option<&Holder>, out: &mut Out) -> Result<(), Failure> {
@@ -121,6 +152,10 @@ fn print(report: &Report, held_by: Option<&Holder>, out: &mut Out) -> Result<(),
             )?;
             settings(report, out)?;
         }
+    }
+    if let Some(NotUsed { reason, hint }) = &report.no_service {
+        let hint = hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        out.line(format!("service   not used: {reason}{hint}"))?;
     }
     Ok(())
 }

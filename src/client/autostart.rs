@@ -1,8 +1,8 @@
-//! Starting a broker where no service manager does.
+//! Making sure that a broker listens: by the service where there is one, else by ourselves.
 //!
-//! Connect; else take the spawn lock, connect *again*, spawn, wait for the ready line, release.
-//! However many clients find no broker at once, one starts it and the others find it listening.
-//! The broker is nobody's child: it leaves the terminal's session and process group, gets a
+//! Connect; else take the spawn lock, connect *again*, start the service's socket or spawn a
+//! broker, wait until it listens, release. However many clients find no broker at once, one
+//! starts it and the others find it listening. A broker of ours is nobody's child: it leaves the terminal's session and process group, gets a
 //! cleared environment, and writes its log to a file.
 
 use std::fs::{File, OpenOptions};
@@ -16,16 +16,21 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::config::Config;
+use crate::config::{Config, FALLBACK_REASON};
 use crate::files::{LockFile, private_directory};
 use crate::holder::{Holder, holder, is_listening};
 use crate::protocol::health::Started;
+use crate::service::program::own_file;
+use crate::service::{self, NoService, systemd};
 
 /// How long the start of a broker may take, or the wait for another client that starts it.
 const START: Duration = Duration::from_secs(12);
 
 /// How long a broker may take to stop when it is replaced.
 const STOP: Duration = Duration::from_secs(8);
+
+/// For how long a broker holds its lock that does not end as soon as it is started.
+const STAYS: Duration = Duration::from_millis(400);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -78,12 +83,55 @@ pub async fn ensure(config: &Config) -> Result<(), StartError> {
     let config = config.clone();
     off_thread(move || {
         let _lock = spawn_lock(&config)?;
-        if is_listening(&config.paths.socket) {
-            return Ok(());
-        }
-        spawn(&config)
+        if is_listening(&config.paths.socket) { Ok(()) } else { start(&config) }
     })
     .await
+}
+
+/// The service, or else a broker of our own, which is told why.
+fn start(config: &Config) -> Result<(), StartError> {
+    match service::start_for_client(config) {
+        Ok(()) => Ok(()),
+        Err(why) => spawn(config, &why),
+    }
+}
+
+/// For a call that got no answer: a service whose program ends as soon as it is started keeps its
+/// clients waiting. Then its sockets are closed, and a broker of our own serves.
+pub async fn unstick(config: &Config) -> Result<(), StartError> {
+    let config = config.clone();
+    off_thread(move || {
+        if service::outlook(&config).is_err() || a_broker_stays(&config) {
+            return Ok(());
+        }
+        let _lock = spawn_lock(&config)?;
+        // Others waited as we did, and one of them was first. Nobody may be kept waiting here.
+        if holder(&config).is_some() || service::outlook(&config).is_err() {
+            return Ok(());
+        }
+        match systemd::prefer::crashing(&config) {
+            None => Ok(()),
+            Some(why) => {
+                systemd::prefer::give_up(&config, &why);
+                spawn(&config, &why)
+            }
+        }
+    })
+    .await
+}
+
+/// Whether one process holds the broker's lock for some time: it is slow, not gone.
+fn a_broker_stays(config: &Config) -> bool {
+    let pid = || holder(config).map(|holder| holder.pid);
+    let Some(first) = pid() else { return false };
+    let since = Instant::now();
+    while since.elapsed() < STAYS {
+        std::thread::sleep(PAUSE);
+        if pid() != Some(first) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Replaces a fallback broker that is older than this client. What it has is in the database.
@@ -94,7 +142,7 @@ pub async fn replace(config: &Config) -> Result<(), StartError> {
         if let Some(running) = holder(&config).filter(|h| h.protocol < crate::protocol::PROTOCOL) {
             stop(&config, &running)?;
         }
-        if is_listening(&config.paths.socket) { Ok(()) } else { spawn(&config) }
+        if is_listening(&config.paths.socket) { Ok(()) } else { start(&config) }
     })
     .await
 }
@@ -138,7 +186,8 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
         Started::Systemd => {
             return Err(cannot(
                 "runs under systemd",
-                "Restart it: `systemctl --user restart claude-peers`.",
+                "Restart it: `claude-peers service restart`. If its program is still the old one, \
+                 `claude-peers service install` names the new one.",
             ));
         }
         Started::Launchd => {
@@ -159,18 +208,19 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
     Ok(())
 }
 
-fn spawn(config: &Config) -> Result<(), StartError> {
+fn spawn(config: &Config, why: &NoService) -> Result<(), StartError> {
     let state = config.paths.state();
     private_directory(state).map_err(file("the state directory", state))?;
     let log_path = &config.paths.log;
     let log = open_log(log_path).map_err(file("the log file", log_path))?;
     let log_start = log.metadata().map_or(0, |m| m.len());
-    let program = program().map_err(file("this program's own file", Path::new("claude-peers")))?;
+    let program = own_file().map_err(file("this program's own file", Path::new("claude-peers")))?;
     let mut command = Command::new(&program);
     command
         .args(["broker", "--detach"])
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| is_passed_on(&name.to_string_lossy())))
+        .env(FALLBACK_REASON, why.to_string())
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::null())
@@ -195,16 +245,6 @@ fn open_log(path: &Path) -> io::Result<File> {
     }
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     Ok(file)
-}
-
-/// This program. After an upgrade its file has a new inode, and the system calls ours deleted.
-fn program() -> io::Result<PathBuf> {
-    let path = std::env::current_exe()?;
-    let text = path.to_string_lossy();
-    Ok(match text.strip_suffix(" (deleted)") {
-        Some(replaced) if Path::new(replaced).exists() => PathBuf::from(replaced),
-        _ => path,
-    })
 }
 
 /// What a broker needs of the environment. Claude Code gives its servers keys and tokens of its

@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{timeout, timeout_at};
 
 use crate::config::Config;
-use crate::holder::is_listening;
+use crate::holder::{holder, is_listening};
 use crate::protocol::health::{Health, Stopping};
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
@@ -32,11 +32,13 @@ pub use stream::EventStream;
 /// How long one attempt may take. A healthy broker answers within milliseconds.
 const ATTEMPT: Duration = Duration::from_secs(7);
 
+/// After how long it is looked whether there is a broker at all that could answer.
+const NOBODY: Duration = Duration::from_secs(3);
+
 /// How long a call may take in all, a start of the broker included.
 const CALL: Duration = Duration::from_secs(16);
 
-/// Pauses between attempts within a call. Short to the end: a broker that is killed again and
-/// again must be met in one of its lives.
+/// Pauses between attempts. Short to the end: a broker that is killed again and again must be met.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(80);
 
@@ -200,7 +202,7 @@ impl Client {
             Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {}
             // What can be called again starts or replaces the broker as needed.
             Err(error)
-                if matches!(error, ClientError::Broken(_))
+                if matches!(error, ClientError::Broken(_) | ClientError::Silent)
                     || error.code() == Some(ErrorCode::BrokerTooOld) =>
             {
                 let health = || self.request(&Method::GET, route::HEALTH);
@@ -288,6 +290,22 @@ impl Client {
         }
     }
 
+    /// One attempt. Where somebody listens but no broker runs to answer, it ends early.
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T> {
+        let (mut attempt, early) = (std::pin::pin!(attempt(request)), limit.min(NOBODY));
+        if let Ok(answer) = timeout(early, &mut attempt).await {
+            return answer;
+        }
+        if self.start && holder(&self.config).is_none() {
+            return Err(ClientError::Silent);
+        }
+        timeout(limit.saturating_sub(early), attempt).await.unwrap_or(Err(ClientError::Silent))
+    }
+
     fn request(&self, method: &Method, path: &str) -> reqwest::RequestBuilder {
         let mut request = self
             .http
@@ -310,13 +328,14 @@ impl Client {
         let mut pause = Duration::ZERO;
         loop {
             let limit = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
-            let answer = timeout(limit, attempt(request())).await;
-            let mut error = match answer {
-                Err(_) => ClientError::Silent,
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => error,
+            let mut error = match self.answer(limit, request()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
             };
             let mended = match &error {
+                ClientError::Silent if self.start => {
+                    timeout_at(deadline.into(), autostart::unstick(&self.config)).await
+                }
                 ClientError::Silent => Ok(Ok(())),
                 ClientError::Refused(refused) if refused.code == ErrorCode::ShuttingDown => {
                     Ok(Ok(()))

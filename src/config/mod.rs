@@ -17,6 +17,9 @@ pub use paths::{MAX_SOCKET_PATH, Paths};
 /// The port that people know.
 pub const DEFAULT_PORT: u16 = 7899;
 
+/// Tells a broker that a client starts why it is not the service that serves.
+pub const FALLBACK_REASON: &str = "CLAUDE_PEERS_FALLBACK_REASON";
+
 /// Where a setting's value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -115,6 +118,8 @@ pub struct Config {
     pub idle_exit: Duration,
     pub auto_summary: AutoSummary,
     pub openai_api_key: Option<Secret>,
+    /// [`FALLBACK_REASON`], in a broker that a client started.
+    pub fallback_reason: Option<String>,
     /// The Claude Code session around us, if there is one.
     pub claude: ClaudeEnvironment,
 }
@@ -232,6 +237,7 @@ impl Config {
                     .unwrap_or_else(|| "gpt-4o-mini".to_owned()),
             },
             openai_api_key: text("OPENAI_API_KEY").map(Secret),
+            fallback_reason: text(FALLBACK_REASON),
             claude: ClaudeEnvironment {
                 session: text("CLAUDE_CODE_SESSION_ID"),
                 one_shot: text("CLAUDE_CODE_ENTRYPOINT").is_some_and(|e| e.starts_with("sdk")),
@@ -249,6 +255,15 @@ impl Config {
     pub fn database_path(&self) -> &Path {
         &self.database.value
     }
+}
+
+/// The runtime directory of this user's sessions (`$XDG_RUNTIME_DIR`, or the one that logind
+/// makes), if there is one and it is truly the user's.
+#[must_use]
+pub fn session_runtime_directory() -> Option<PathBuf> {
+    paths::session_runtime_directory(&|name| {
+        std::env::var_os(name).filter(|value| !value.is_empty())
+    })
 }
 
 fn pick<T>(environment: Option<T>, file: Option<T>, default: T) -> Setting<T> {

@@ -106,14 +106,16 @@ impl Paths {
 /// directory. A process without the variable (a cron job) finds the one that logind made, so
 /// that it does not start a broker of its own.
 fn runtime_directory(state: &Path, variable: Variable<'_>) -> PathBuf {
+    session_runtime_directory(variable)
+        .map_or_else(|| state.join("run"), |directory| directory.join("claude-peers"))
+}
+
+/// The runtime directory of the user's sessions, where the service manager listens, too.
+pub(super) fn session_runtime_directory(variable: Variable<'_>) -> Option<PathBuf> {
     let uid = crate::files::effective_uid();
     let is_ours = |path: &PathBuf| {
         path.is_absolute() && std::fs::metadata(path).is_ok_and(|m| m.is_dir() && m.uid() == uid)
     };
     let logind = || cfg!(target_os = "linux").then(|| PathBuf::from(format!("/run/user/{uid}")));
-    variable("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .or_else(logind)
-        .filter(is_ours)
-        .map_or_else(|| state.join("run"), |directory| directory.join("claude-peers"))
+    variable("XDG_RUNTIME_DIR").map(PathBuf::from).or_else(logind).filter(is_ours)
 }

@@ -15,6 +15,7 @@ mod identity;
 mod lifetime;
 mod receivers;
 mod refusals;
+mod service;
 mod start;
 mod stdio;
 mod stop;

@@ -1,0 +1,193 @@
+//! `claude-peers service`: the broker as a service of systemd or launchd.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::error::Failure;
+use super::output::Out;
+use super::{NOT_RUNNING, runtime};
+use crate::client::Client;
+use crate::config::Config;
+use crate::holder::holder;
+use crate::service::{Logs, Manager, ServiceError, State, Status, Step, UnitStatus, manager};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Let the system start the broker on the first connection, now and after each login
+    #[command(after_help = "\
+Writes the units of systemd (or the agent of launchd) for this user, with this program's path, and
+makes them listen. Units of an installed package are used as they are. Safe to repeat: after an
+upgrade it writes what has changed and restarts the broker, and no message is lost.
+
+The service does not see a shell's variables. Its settings stand in the configuration file,
+~/.config/claude-peers/config.toml.")]
+    Install(Format),
+    /// Take the service away; the database stays
+    Uninstall(Format),
+    /// Listen; the broker starts on the first connection
+    Start(Format),
+    /// Stop the broker and close its sockets, until a session needs them
+    Stop(Format),
+    /// Start the broker anew; no message is lost
+    Restart(Format),
+    /// Say how the service is
+    #[command(after_help = "\
+Exit status: 0 it runs or is ready, 1 it failed or cannot be asked, 3 it is stopped, masked or not
+installed.")]
+    Status(Format),
+    /// Show the log of the broker and of the sessions' servers
+    #[command(after_help = "\
+Shows the journal. Where there is none it shows the log file of the broker that a session started.
+
+  claude-peers service logs --follow
+  claude-peers service logs --since '1 hour ago'
+  claude-peers service logs -- --output=json --priority=warning")]
+    Logs(LogArguments),
+}
+
+#[derive(Debug, Args)]
+struct Format {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct LogArguments {
+    /// Go on as more comes
+    #[arg(short, long)]
+    follow: bool,
+    /// The last so many lines only
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    lines: Option<u32>,
+    /// From this time on, as journalctl takes it ("1 hour ago", "today", "2026-01-31 12:00")
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    since: Option<String>,
+    /// Further arguments for journalctl
+    #[arg(last = true, value_name = "ARGUMENT")]
+    more: Vec<OsString>,
+}
+
+pub fn run(arguments: Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
+    let config = Config::load()?;
+    let manager = manager(&config);
+    let (steps, format) = match arguments.command {
+        Command::Status(format) => return status(&*manager, &format, out),
+        Command::Logs(arguments) => return Err(logs(&*manager, arguments)),
+        Command::Install(format) => (manager.install()?, format),
+        Command::Uninstall(format) => (manager.uninstall()?, format),
+        Command::Start(format) => (manager.start()?, format),
+        Command::Stop(format) => (stop(&*manager, &config)?, format),
+        Command::Restart(format) => (manager.restart()?, format),
+    };
+    if format.json {
+        let changed = steps.iter().any(|step| step.changed);
+        out.json(&json!({ "changed": changed, "steps": steps }))?;
+    } else {
+        for step in &steps {
+            out.line(&step.what)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Stops the service, and says whom that concerns.
+fn stop(manager: &dyn Manager, config: &Config) -> Result<Vec<Step>, Failure> {
+    let sessions = if holder(config).is_some() { live_sessions(config)? } else { 0 };
+    let mut steps = manager.stop()?;
+    if sessions > 0 {
+        steps.push(Step::note(format!(
+            "{sessions} sessions are running now, so that will be at once."
+        )));
+    }
+    Ok(steps)
+}
+
+/// How many sessions the running broker serves; none if it does not say.
+fn live_sessions(config: &Config) -> Result<u64, Failure> {
+    let client = Client::new(config.clone())?.without_start();
+    let answer = runtime()?.block_on(async { super::status::ask(client).await });
+    Ok(answer.ok().and_then(|health| health.detail).map_or(0, |detail| detail.peers))
+}
+
+/// Becomes the program that shows the log; comes back only if that cannot be.
+fn logs(manager: &dyn Manager, arguments: LogArguments) -> Failure {
+    let LogArguments { follow, lines, since, more } = arguments;
+    match manager.logs(&Logs { follow, lines, since, more }) {
+        Err(error) => error.into(),
+        Ok(mut command) => {
+            let error = command.exec();
+            Failure::new(format!("{}: {error}", command.get_program().display()))
+        }
+    }
+}
+
+fn status(manager: &dyn Manager, format: &Format, out: &mut Out) -> Result<ExitCode, Failure> {
+    let status = manager.status()?;
+    if format.json {
+        out.json(&status)?;
+    } else {
+        print(&status, out)?;
+    }
+    Ok(match status.state {
+        State::Running | State::Ready => ExitCode::SUCCESS,
+        State::Failed => ExitCode::FAILURE,
+        State::Stopped | State::Masked | State::NotInstalled => ExitCode::from(NOT_RUNNING),
+    })
+}
+
+fn print(status: &Status, out: &mut Out) -> Result<(), Failure> {
+    out.line(match status.state {
+        State::Running => format!("service   running, started by {}", status.manager),
+        State::Ready => {
+            format!("service   ready: {} starts it on the first connection", status.manager)
+        }
+        State::Stopped => "service   stopped; the next session, or `claude-peers service start`, \
+                           starts it"
+            .to_owned(),
+        State::Failed => "service   failed; sessions start a broker of their own".to_owned(),
+        State::Masked => "service   masked; sessions start a broker of their own".to_owned(),
+        State::NotInstalled => {
+            "service   not installed; `claude-peers service install` does it".to_owned()
+        }
+    })?;
+    if let Some(directory) = &status.directory {
+        let whose = if status.packaged { "the installed package's" } else { "this user's" };
+        out.line(format!("units     {} ({whose})", directory.display()))?;
+    }
+    if !status.units.is_empty() {
+        out.line("")?;
+        let header = ["UNIT", "FILE", "STATE", "PROCESS", "SAYS"];
+        out.table(&header, status.units.iter().map(row).collect())?;
+    }
+    for problem in &status.problems {
+        out.line(format!("\nPROBLEM: {problem}"))?;
+    }
+    Ok(())
+}
+
+fn row(unit: &UnitStatus) -> Vec<String> {
+    vec![
+        unit.name.clone(),
+        unit.file.clone(),
+        unit.active.clone(),
+        unit.process.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+        super::output::cell(&unit.says, 200),
+    ]
+}
+
+impl From<ServiceError> for Failure {
+    fn from(error: ServiceError) -> Self {
+        Self::new(error.to_string()).hint(error.hint())
+    }
+}

@@ -1,0 +1,273 @@
+//! Orders to systemd: install, start, stop, and how the units are.
+//!
+//! A package's units are used as they are; nothing of ours is put beside them.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::install::Undo;
+use super::state::{Units, problems, unit_status};
+use super::units::{Found, Places};
+use super::{
+    ManagerError, SERVICE, SOCKET, TCP_SOCKET, UNITS, log, manager_runs, prefer, settings,
+    systemctl,
+};
+use crate::config::Config;
+use crate::holder::holder;
+use crate::protocol::health::Started;
+use crate::service::{Logs, Manager, ServiceError, State, Status, Step};
+
+/// How long a broker that a session started may take to make way.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// systemd's user manager, for the units of these settings.
+pub struct Systemd<'a> {
+    pub(super) config: &'a Config,
+    pub(super) places: Places,
+}
+
+impl<'a> Systemd<'a> {
+    #[must_use]
+    pub fn new(config: &'a Config) -> Self {
+        Self { config, places: Places::new(config) }
+    }
+
+    /// Makes the sockets listen. The port may be somebody else's; that is said and no failure.
+    pub(super) fn listen(&self, steps: &mut Vec<Step>) -> Result<(), ServiceError> {
+        prefer::forget(self.config);
+        let mut before = Units::load()?;
+        if before.all().iter().any(|unit| unit.need_reload) {
+            systemctl(&["daemon-reload"])?;
+            before = Units::load()?;
+        }
+        let failed: Vec<&str> = before
+            .all()
+            .iter()
+            .filter(|unit| unit.has_failed())
+            .map(|unit| unit.id.as_str())
+            .collect();
+        if !failed.is_empty() {
+            let mut arguments = vec!["reset-failed"];
+            arguments.extend(&failed);
+            systemctl(&arguments)?;
+        }
+        if before.socket.is_active() {
+            steps.push(Step::note(format!("{SOCKET} listens.")));
+        } else {
+            systemctl(&["start", SOCKET])?;
+            steps.push(Step::done(format!("Started {SOCKET}: it listens.")));
+        }
+        self.end_fallback(steps);
+        if before.tcp.is_active() {
+            steps.push(Step::note(format!("{TCP_SOCKET} listens.")));
+        } else if before.tcp.is_masked() {
+            steps.push(Step::note(format!("{TCP_SOCKET} is masked: there is no port.")));
+        } else if systemctl(&["start", TCP_SOCKET]).is_ok() {
+            steps.push(Step::done(format!("Started {TCP_SOCKET}: it listens.")));
+        } else {
+            steps.push(Step::note(format!(
+                "{TCP_SOCKET} cannot listen: the port is somebody else's. Sessions do not need \
+                 it; `claude-peers doctor` says who has it."
+            )));
+        }
+        Ok(())
+    }
+
+    /// A broker that a session started makes way for the service; its clients come back to it.
+    fn end_fallback(&self, steps: &mut Vec<Step>) {
+        let fallback = || holder(self.config).filter(|h| h.started == Started::Fallback);
+        let Some(running) = fallback() else { return };
+        running.ask_to_stop();
+        let since = Instant::now();
+        while fallback().is_some_and(|now| now.pid == running.pid) && since.elapsed() < LEAVE {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        steps.push(Step::done(format!(
+            "The broker that a session had started (process {}) makes way.",
+            running.pid
+        )));
+    }
+}
+
+fn require_manager() -> Result<(), ServiceError> {
+    if manager_runs() {
+        return Ok(());
+    }
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Err(ManagerError::NoManager.into());
+    }
+    Err(ServiceError::refused(
+        "systemd runs here, but no manager for this user",
+        "Log in as this user (by ssh, at the console, or `machinectl shell`): `su` and `sudo` \
+         start none. For one without a login: `loginctl enable-linger`.",
+    ))
+}
+
+fn require_installed() -> Result<(), ServiceError> {
+    require_manager()?;
+    let units = Units::load()?;
+    refuse_masked(&units)?;
+    if units.socket.exists() {
+        return Ok(());
+    }
+    Err(ServiceError::refused(
+        "the service is not installed",
+        "Install it by `claude-peers service install`.",
+    ))
+}
+
+/// A mask is somebody's decision, and not ours to undo.
+fn refuse_masked(units: &Units) -> Result<(), ServiceError> {
+    match [&units.socket, &units.service].into_iter().find(|unit| unit.is_masked()) {
+        None => Ok(()),
+        Some(unit) => Err(ServiceError::refused(
+            format!("{} is masked: somebody has forbidden it", unit.id),
+            format!(
+                "Allow it by `systemctl --user unmask {}`{}. Until then sessions start the broker \
+                 themselves.",
+                unit.id,
+                match &unit.fragment {
+                    Some(path) if path.starts_with("/etc") =>
+                        " (an administrator: `sudo systemctl --global unmask`)",
+                    _ => "",
+                }
+            ),
+        )),
+    }
+}
+
+impl Manager for Systemd<'_> {
+    fn install(&self) -> Result<Vec<Step>, ServiceError> {
+        require_manager()?;
+        let service = settings::of_service()?;
+        settings::check(self.config, &service)?;
+        let before = Units::load()?;
+        refuse_masked(&before)?;
+        let mut undo = Undo::default();
+        let mut steps = self.set_up(&before, &mut undo).map_err(|error| {
+            self.take_back(&undo);
+            ServiceError::Undone(Box::new(error))
+        })?;
+        steps.extend(settings::unseen(self.config, &service).map(Step::note));
+        Ok(steps)
+    }
+
+    fn uninstall(&self) -> Result<Vec<Step>, ServiceError> {
+        let written = self.places.written();
+        let runs = manager_runs();
+        let mut steps = Vec::new();
+        if written.is_empty() {
+            require_manager()?;
+        }
+        let packaged = self.places.packaged();
+        if written.is_empty() && packaged.is_none() {
+            return Ok(vec![Step::note("The service is not installed.")]);
+        }
+        if runs {
+            let units = Units::load()?;
+            if units.all().iter().any(|unit| unit.is_active()) {
+                systemctl(&["stop", SOCKET, TCP_SOCKET, SERVICE])?;
+                steps.push(Step::done("Stopped the broker and closed its sockets."));
+            }
+        }
+        for name in [SOCKET, TCP_SOCKET] {
+            // Removed by hand, because that also works without a manager.
+            let link = self.places.own.join("sockets.target.wants").join(name);
+            if std::fs::remove_file(&link).is_ok() {
+                steps.push(Step::done(format!("Disabled {name}.")));
+            }
+        }
+        let _ = std::fs::remove_dir(self.places.own.join("sockets.target.wants"));
+        for path in &written {
+            std::fs::remove_file(path).map_err(ServiceError::file("the unit", path))?;
+            steps.push(Step::done(format!("Removed {}.", path.display())));
+        }
+        self.remove_empty_directories();
+        if runs {
+            systemctl(&["daemon-reload"])?;
+            // An error means that none had failed.
+            let _ = systemctl(&["reset-failed", SOCKET, TCP_SOCKET, SERVICE]);
+        }
+        steps.extend(packaged.map(|directory| {
+            Step::note(format!(
+                "The units in {} belong to the installed package, and sessions start them when \
+                 they need the broker: `sudo apt remove claude-peers` removes them, `systemctl \
+                 --user mask --now {}` forbids them to you alone.",
+                directory.display(),
+                UNITS.join(" ")
+            ))
+        }));
+        Ok(steps)
+    }
+
+    fn start(&self) -> Result<Vec<Step>, ServiceError> {
+        require_installed()?;
+        let mut steps = Vec::new();
+        self.listen(&mut steps)?;
+        Ok(steps)
+    }
+
+    fn stop(&self) -> Result<Vec<Step>, ServiceError> {
+        require_manager()?;
+        let units = Units::load()?;
+        if !units.all().iter().any(|unit| unit.is_active()) {
+            return Ok(vec![Step::note("The service is stopped.")]);
+        }
+        systemctl(&["stop", SOCKET, TCP_SOCKET, SERVICE])?;
+        let keep_away = match self.places.packaged() {
+            Some(_) => format!("`systemctl --user mask --now {}`", UNITS.join(" ")),
+            None => "`claude-peers service uninstall`".to_owned(),
+        };
+        Ok(vec![
+            Step::done("Stopped the broker and closed its sockets. Nothing is lost."),
+            Step::note(format!(
+                "The next session, or any that runs, starts them again: that is how sessions find \
+                 each other. {keep_away} keeps the service away; sessions then start a broker of \
+                 their own."
+            )),
+        ])
+    }
+
+    fn restart(&self) -> Result<Vec<Step>, ServiceError> {
+        require_installed()?;
+        let mut steps = Vec::new();
+        self.listen(&mut steps)?;
+        systemctl(&["restart", SERVICE])?;
+        steps.push(Step::done(format!("Restarted {SERVICE}; no message is lost by that.")));
+        Ok(steps)
+    }
+
+    fn status(&self) -> Result<Status, ServiceError> {
+        require_manager()?;
+        let units = Units::load()?;
+        let state = units.state();
+        let directory = match self.places.find(SOCKET) {
+            Found::File(path) => path.parent().map(Path::to_owned),
+            _ => None,
+        };
+        let mut problems = problems(&units);
+        if state != State::NotInstalled
+            && let Err(error) =
+                settings::of_service().and_then(|service| settings::check(self.config, &service))
+        {
+            problems.push(format!("{error}. {}", error.hint()));
+        }
+        Ok(Status {
+            manager: "systemd",
+            state,
+            packaged: directory.as_deref().is_some_and(|there| there != self.places.own),
+            directory,
+            units: if state == State::NotInstalled {
+                Vec::new()
+            } else {
+                units.all().map(unit_status).to_vec()
+            },
+            problems,
+        })
+    }
+
+    fn logs(&self, wanted: &Logs) -> Result<Command, ServiceError> {
+        log::command(wanted, &self.config.paths.log, manager_runs())
+    }
+}

@@ -1,0 +1,168 @@
+//! Puts the units in place, and takes back what was done if that fails midway.
+
+use std::path::{Path, PathBuf};
+
+use service_manager::{ServiceManager as _, SystemdServiceManager};
+
+use super::control::Systemd;
+use super::state::Units;
+use super::{SERVICE, SOCKET, TCP_SOCKET, systemctl, units};
+use crate::holder::holder;
+use crate::protocol::health::Started;
+use crate::service::{ServiceError, Step, program::lasting_path};
+
+/// What `install` did so far, to take it back.
+#[derive(Default)]
+pub struct Undo {
+    /// The files, each with its former text.
+    files: Vec<(PathBuf, Option<String>)>,
+    enabled: Vec<&'static str>,
+    started: Vec<&'static str>,
+}
+
+impl Systemd<'_> {
+    /// Puts the units in place, enables them and makes them listen.
+    pub(super) fn set_up(
+        &self,
+        before: &Units,
+        undo: &mut Undo,
+    ) -> Result<Vec<Step>, ServiceError> {
+        let mut steps = Vec::new();
+        let sockets_changed = match self.places.packaged() {
+            Some(directory) => {
+                steps.push(Step::note(format!(
+                    "The units of the installed package are used: {}.",
+                    directory.display()
+                )));
+                self.remove_own(undo, &mut steps)?
+            }
+            None => self.write(undo, &mut steps)?,
+        };
+        let changed = !undo.files.is_empty();
+        if changed {
+            systemctl(&["daemon-reload"])?;
+        }
+        let units = Units::load()?;
+        for (unit, name) in [(&units.socket, SOCKET), (&units.tcp, TCP_SOCKET)] {
+            if unit.is_enabled() {
+                steps.push(Step::note(format!("{name} is enabled.")));
+            } else if !unit.is_masked() {
+                systemctl(&["enable", name])?;
+                undo.enabled.push(name);
+                steps.push(Step::done(format!("Enabled {name}: it listens from login on.")));
+            }
+        }
+        if sockets_changed && before.socket.is_active() {
+            // The service goes along with its socket.
+            systemctl(&["restart", SOCKET])?;
+        }
+        if !before.socket.is_active() {
+            undo.started.push(SOCKET);
+        }
+        self.listen(&mut steps)?;
+        let outdated = holder(self.config)
+            .is_some_and(|h| h.started == Started::Systemd && h.version != crate::VERSION);
+        if before.service.is_active() && !sockets_changed && (changed || outdated) {
+            systemctl(&["restart", SERVICE])?;
+            steps.push(Step::done(format!("Restarted {SERVICE}; no message is lost by that.")));
+        }
+        Ok(steps)
+    }
+
+    /// Writes the units that are not there or have another text. True if a socket's changed.
+    fn write(&self, undo: &mut Undo, steps: &mut Vec<Step>) -> Result<bool, ServiceError> {
+        let program = lasting_path()
+            .map_err(ServiceError::file("this program", Path::new("claude-peers")))?;
+        let texts = units::texts(&program).map_err(|error| {
+            ServiceError::refused(
+                error.to_string(),
+                "Install it at a path without such characters.",
+            )
+        })?;
+        let directory = &self.places.own;
+        std::fs::create_dir_all(directory)
+            .map_err(ServiceError::file("the directory of units", directory))?;
+        let mut sockets_changed = false;
+        for (name, text) in texts {
+            let path = directory.join(name);
+            let file = |path: &Path| ServiceError::file("the unit", path);
+            let former = units::read(&path).map_err(file(&path))?;
+            if former.as_ref() == Some(&text) {
+                steps.push(Step::note(format!("{} is there.", path.display())));
+                continue;
+            }
+            if former.is_some() && !units::is_ours(&path) {
+                return Err(ServiceError::refused(
+                    format!("{} was not written by claude-peers", path.display()),
+                    "Move it away, or use the units that it belongs to.",
+                ));
+            }
+            let verb = if former.is_some() { "Rewrote" } else { "Wrote" };
+            undo.files.push((path.clone(), former));
+            if name == SERVICE {
+                place_service(&program, text).map_err(file(&path))?;
+            } else {
+                std::fs::write(&path, text).map_err(file(&path))?;
+                sockets_changed = true;
+            }
+            steps.push(Step::done(format!("{verb} {}.", path.display())));
+        }
+        Ok(sockets_changed)
+    }
+
+    /// Removes our own units where a package has brought its own: ours would hide them.
+    fn remove_own(&self, undo: &mut Undo, steps: &mut Vec<Step>) -> Result<bool, ServiceError> {
+        for path in self.places.written() {
+            let file = |error| ServiceError::file("the unit", &path)(error);
+            let text = units::read(&path).map_err(file)?;
+            std::fs::remove_file(&path).map_err(file)?;
+            steps.push(Step::done(format!("Removed {}, which hid it.", path.display())));
+            undo.files.push((path, text));
+        }
+        Ok(!undo.files.is_empty())
+    }
+
+    /// Takes back what a failed `install` did. What cannot be taken back is left: it is the
+    /// first failure that a person must hear of.
+    pub(super) fn take_back(&self, undo: &Undo) {
+        for (order, names) in [("stop", &undo.started), ("disable", &undo.enabled)] {
+            for name in names {
+                let _ = systemctl(&[order, name]);
+            }
+        }
+        for (path, former) in &undo.files {
+            let _ = match former {
+                Some(text) => std::fs::write(path, text),
+                None => std::fs::remove_file(path),
+            };
+        }
+        self.remove_empty_directories();
+        if !undo.files.is_empty() {
+            let _ = systemctl(&["daemon-reload"]);
+        }
+    }
+
+    pub(super) fn remove_empty_directories(&self) {
+        for directory in self.places.own.ancestors().take(2) {
+            // An error means that it is not empty, or not there.
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+}
+
+/// Places the service's text by the service-manager crate, verbatim. Its label must be one word:
+/// of one with dots it would drop the first.
+fn place_service(program: &Path, text: String) -> std::io::Result<()> {
+    SystemdServiceManager::user().install(service_manager::ServiceInstallCtx {
+        label: "claude-peers".parse()?,
+        program: program.to_owned(),
+        args: vec!["broker".into()],
+        contents: Some(text),
+        username: None,
+        working_directory: None,
+        environment: None,
+        // The sockets are what is enabled, and the crate knows none.
+        autostart: false,
+        restart_policy: service_manager::RestartPolicy::Never,
+    })
+}

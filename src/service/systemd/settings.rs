@@ -1,0 +1,128 @@
+//! What the service will see of the settings: not a shell's variables, only those of the user
+//! manager and the configuration file.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+
+use super::environment;
+use crate::config::{Config, ConfigError, session_runtime_directory};
+use crate::service::ServiceError;
+
+/// The socket that our unit listens on.
+#[must_use]
+pub fn unit_socket() -> Option<std::path::PathBuf> {
+    session_runtime_directory().map(|directory| directory.join("claude-peers/broker.sock"))
+}
+
+/// Whether these settings name the endpoint that the unit serves.
+#[must_use]
+pub fn is_unit_socket(config: &Config) -> bool {
+    unit_socket().is_some_and(|socket| socket == config.paths.socket)
+}
+
+/// The configuration as a service of the user manager reads it.
+///
+/// # Errors
+///
+/// If the manager cannot be asked, or the service would refuse its own configuration.
+pub fn of_service() -> Result<Config, ServiceError> {
+    let variables = parse(&environment()?);
+    Config::from_environment(&|name| variables.get(name).map(OsString::from)).map_err(
+        |error: ConfigError| {
+            ServiceError::refused(format!("the service could not start: {error}"), error.hint())
+        },
+    )
+}
+
+/// Refuses settings with which this user's sessions would not meet the service.
+///
+/// # Errors
+///
+/// If socket, port or database of the service would be others than those here.
+pub fn check(here: &Config, service: &Config) -> Result<(), ServiceError> {
+    let file = service.paths.config_file.display();
+    for (who, config) in [("in this shell", here), ("for the service", service)] {
+        if !is_unit_socket(config) {
+            return Err(ServiceError::refused(
+                format!(
+                    "the service is for the default socket and port, and {who} the socket is {} \
+                     and the port {} ({})",
+                    config.paths.socket.display(),
+                    config.port.value,
+                    config.port.source
+                ),
+                format!(
+                    "Unset CLAUDE_PEERS_PORT and CLAUDE_PEERS_SOCKET, and take `port` out of \
+                     {file}. A broker on another port needs no service: its sessions start it."
+                ),
+            ));
+        }
+    }
+    if here.database_path() != service.database_path() {
+        return Err(ServiceError::refused(
+            format!(
+                "the database is {} here ({}), and the service would use {}: it does not see the \
+                 variables of a shell",
+                here.database_path().display(),
+                here.database.source,
+                service.database_path().display(),
+            ),
+            format!("Set `database` in {file}, where both see it, and unset CLAUDE_PEERS_DB."),
+        ));
+    }
+    Ok(())
+}
+
+/// Settings of this shell that the service goes without; they do no harm.
+#[must_use]
+pub fn unseen(here: &Config, service: &Config) -> Option<String> {
+    let differs = here.limits != service.limits || here.idle_exit != service.idle_exit;
+    differs.then(|| {
+        format!(
+            "Limits are set in this shell that the service does not see; for those of the broker \
+             {} is the place.",
+            service.paths.config_file.display()
+        )
+    })
+}
+
+/// The lines of `systemctl show-environment`.
+fn parse(text: &str) -> HashMap<String, String> {
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), unquoted(value)))
+        .collect()
+}
+
+/// A value as `systemctl show-environment` prints it: plain, or `$'…'` with the escapes of C.
+fn unquoted(value: &str) -> String {
+    let Some(inner) = value.strip_prefix("$'").and_then(|rest| rest.strip_suffix('\'')) else {
+        return value.trim_matches('"').to_owned();
+    };
+    let mut text = String::new();
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        text.extend(match c {
+            '\\' => chars.next().map(|escaped| match escaped {
+                'n' => '\n',
+                't' => '\t',
+                other => other,
+            }),
+            plain => Some(plain),
+        });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_managers_environment_is_read() {
+        let variables = parse("HOME=/home/a b\nX=$'it\\'s\\n\\\\'\nEMPTY=\nQ=\"q\"\n");
+        assert_eq!(variables["HOME"], "/home/a b");
+        assert_eq!(variables["X"], "it's\n\\");
+        assert_eq!((variables["EMPTY"].as_str(), variables["Q"].as_str()), ("", "q"));
+    }
+}

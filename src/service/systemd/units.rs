@@ -1,0 +1,194 @@
+//! Our unit files: their text, where systemd looks for them, and whose they are.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{SERVICE, SOCKET, TCP_SOCKET};
+use crate::config::{Config, session_runtime_directory};
+
+/// The first line of a unit that we wrote. A file without it is somebody else's and not touched.
+const MARK: &str = "# Written by `claude-peers service install`, which also writes it anew.\n";
+
+/// The program as the packaged service names it.
+const PACKAGED_PROGRAM: &str = "ExecStart=/usr/bin/claude-peers ";
+
+const TEXTS: [(&str, &str); 3] = [
+    (SOCKET, include_str!("../../../systemd/claude-peers.socket")),
+    (TCP_SOCKET, include_str!("../../../systemd/claude-peers-tcp.socket")),
+    (SERVICE, include_str!("../../../systemd/claude-peers.service")),
+];
+
+/// The units' names and texts, for a program at `program`.
+///
+/// # Errors
+///
+/// If a unit cannot name that path.
+pub fn texts(program: &Path) -> Result<[(&'static str, String); 3], UnquotableError> {
+    let start = format!("ExecStart={} ", quoted(program)?);
+    Ok(TEXTS
+        .map(|(name, text)| (name, format!("{MARK}{}", text.replace(PACKAGED_PROGRAM, &start)))))
+}
+
+/// The path has a character that a unit cannot hold.
+#[derive(Debug, thiserror::Error)]
+#[error("a unit cannot name the program {}", .0.display())]
+pub struct UnquotableError(PathBuf);
+
+/// A program's path as `ExecStart=` wants it: systemd.service(5), "Command lines". A dollar sign
+/// stands for itself there, because variables are not replaced in the program's own path.
+fn quoted(program: &Path) -> Result<String, UnquotableError> {
+    let path = program.to_str().filter(|path| !path.chars().any(char::is_control));
+    let path = path.ok_or_else(|| UnquotableError(program.to_owned()))?;
+    let escaped = path.replace('\\', r"\\").replace('"', r#"\""#).replace('%', "%%");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+%".contains(c);
+    Ok(if escaped.chars().all(plain) { escaped } else { format!("\"{escaped}\"") })
+}
+
+/// Where units lie that concern this user.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The user's own directory, where `service install` writes.
+    pub own: PathBuf,
+    /// Those of administrator and packages, the first one in force.
+    pub system: Vec<PathBuf>,
+}
+
+impl Places {
+    /// systemd.unit(5), "User Unit Search Path", as far as anybody puts units of ours there.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let settings = config.paths.config_file.parent().and_then(Path::parent);
+        let mut system = vec![PathBuf::from("/etc/systemd/user")];
+        system.extend(session_runtime_directory().map(|directory| directory.join("systemd/user")));
+        system.extend(
+            [
+                "/run/systemd/user",
+                "/usr/local/share/systemd/user",
+                "/usr/share/systemd/user",
+                "/usr/local/lib/systemd/user",
+                "/usr/lib/systemd/user",
+                "/lib/systemd/user",
+            ]
+            .map(PathBuf::from),
+        );
+        Self { own: settings.unwrap_or(Path::new("/")).join("systemd/user"), system }
+    }
+
+    /// The file of a unit that is in force.
+    #[must_use]
+    pub fn find(&self, unit: &str) -> Found {
+        std::iter::once(&self.own)
+            .chain(&self.system)
+            .map(|directory| found(&directory.join(unit)))
+            .find(|found| *found != Found::Nothing)
+            .unwrap_or(Found::Nothing)
+    }
+
+    /// The directory of units that a package or an administrator brought.
+    #[must_use]
+    pub fn packaged(&self) -> Option<&Path> {
+        let is_there =
+            |directory: &Path, unit| matches!(found(&directory.join(unit)), Found::File(_));
+        self.system
+            .iter()
+            .map(PathBuf::as_path)
+            .find(|directory| is_there(directory, SOCKET) && is_there(directory, SERVICE))
+    }
+
+    /// Those of our files that lie in the user's own directory.
+    #[must_use]
+    pub fn written(&self) -> Vec<PathBuf> {
+        TEXTS.iter().map(|(unit, _)| self.own.join(unit)).filter(|path| is_ours(path)).collect()
+    }
+}
+
+/// What stands at a unit's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    Nothing,
+    File(PathBuf),
+    /// Somebody has forbidden it: a link to `/dev/null`, or an empty file.
+    Masked(PathBuf),
+}
+
+fn found(path: &Path) -> Found {
+    match std::fs::metadata(path) {
+        Ok(file) if file.is_file() && file.len() > 0 => Found::File(path.to_owned()),
+        Ok(file) if file.is_dir() => Found::Nothing,
+        Ok(_) => Found::Masked(path.to_owned()),
+        Err(_) => Found::Nothing,
+    }
+}
+
+/// Whether we wrote the file at `path`.
+#[must_use]
+pub fn is_ours(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.starts_with(MARK))
+}
+
+/// The text of a unit file; `None` if there is no file.
+///
+/// # Errors
+///
+/// If it is there and cannot be read.
+pub fn read(path: &Path) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_service_starts_the_program_where_it_lies() {
+        let start = |path: &str| {
+            let texts = texts(Path::new(path)).unwrap();
+            assert!(texts.iter().all(|(_, text)| text.starts_with(MARK)));
+            let service = texts[2].1.clone();
+            let lines: Vec<&str> =
+                service.lines().filter(|line| line.starts_with("ExecStart=")).collect();
+            assert_eq!(lines.len(), 1);
+            lines[0].to_owned()
+        };
+        assert_eq!(start("/opt/x/claude-peers"), "ExecStart=/opt/x/claude-peers broker");
+        assert_eq!(start("/a b/100%/p"), r#"ExecStart="/a b/100%%/p" broker"#);
+        assert_eq!(start(r#"/q"b\s/$HOME/p"#), r#"ExecStart="/q\"b\\s/$HOME/p" broker"#);
+        assert!(texts(Path::new("/new\nline")).is_err());
+    }
+
+    #[test]
+    fn packaged_units_and_masks_are_told_from_our_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let places = Places { own: at("own"), system: vec![at("admin"), at("package")] };
+        for name in ["own", "admin", "package"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        assert_eq!(places.find(SOCKET), Found::Nothing);
+        assert_eq!(places.packaged(), None);
+
+        std::fs::write(at("package").join(SOCKET), "[Socket]\n").unwrap();
+        assert_eq!(places.packaged(), None, "a socket without its service");
+        std::fs::write(at("package").join(SERVICE), "[Service]\n").unwrap();
+        assert_eq!(places.packaged(), Some(at("package").as_path()));
+        assert_eq!(places.find(SOCKET), Found::File(at("package").join(SOCKET)));
+        assert_eq!(places.written(), Vec::<PathBuf>::new());
+
+        symlink("/dev/null", at("admin").join(SOCKET)).unwrap();
+        assert_eq!(places.find(SOCKET), Found::Masked(at("admin").join(SOCKET)));
+
+        for (unit, text) in texts(Path::new("/bin/p")).unwrap() {
+            std::fs::write(at("own").join(unit), text).unwrap();
+        }
+        assert_eq!(places.written().len(), 3);
+        assert_eq!(places.find(SOCKET), Found::File(at("own").join(SOCKET)));
+        std::fs::write(at("own").join(SOCKET), "[Socket]\n").unwrap();
+        assert_eq!(places.written().len(), 2, "what somebody else wrote is not ours");
+    }
+}
