@@ -18,6 +18,8 @@ mod refusals;
 mod start;
 mod stdio;
 mod stop;
+mod supervised;
+mod takeover;
 mod talk;
 mod upgrade;
 mod wire;
