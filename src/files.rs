@@ -81,6 +81,8 @@ impl LockFile {
             let file = Self::open(path)?;
             match file.try_lock() {
                 Ok(()) if is_still(&file, path)? => {
+                    // What an earlier holder said of itself is not true of us.
+                    file.set_len(0)?;
                     return Ok(Some(Self { file, path: path.into() }));
                 }
                 // The file was removed or replaced between opening and locking it.
@@ -101,6 +103,7 @@ impl LockFile {
             let file = Self::open(path)?;
             file.lock()?;
             if is_still(&file, path)? {
+                file.set_len(0)?;
                 return Ok(Self { file, path: path.into() });
             }
         }

@@ -29,6 +29,9 @@ pub struct Holder {
     /// Why a client had to start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_reason: Option<String>,
+    /// The lock file that says so.
+    #[serde(skip)]
+    pub lock: PathBuf,
 }
 
 /// The broker that holds a lock file, if one does.
@@ -42,9 +45,11 @@ pub fn holder_of(lock: &Path) -> Option<Holder> {
         protocol: 0,
         socket: PathBuf::new(),
         fallback_reason: None,
+        lock: PathBuf::new(),
     };
     // Held, but not described: it is only just starting, or of a much later version.
-    Some(serde_json::from_str(&text).unwrap_or_else(|_| unknown()))
+    let holder = serde_json::from_str(&text).unwrap_or_else(|_| unknown());
+    Some(Holder { lock: lock.to_owned(), ..holder })
 }
 
 /// The broker of these settings, if one runs: by the lock on its socket, or, should that file
@@ -92,10 +97,30 @@ impl Holder {
         self.signal(rustix::process::Signal::KILL);
     }
 
+    /// Signals the holder and nobody else, should it end meanwhile and its pid be given away.
     fn signal(&self, signal: rustix::process::Signal) {
-        if let Some(pid) = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw) {
-            // An error means that it is gone already, which is what was wanted.
-            let _ = rustix::process::kill_process(pid, signal);
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw)
+        else {
+            return;
+        };
+        // A handle on the process first, then a look whether that one still holds the lock: if it
+        // does, the handle is the holder's, whatever becomes of the number.
+        #[cfg(target_os = "linux")]
+        let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
+        if !self.still_holds() {
+            return;
         }
+        // Errors mean that it is gone already, which is what was wanted.
+        #[cfg(target_os = "linux")]
+        if let Ok(process) = process {
+            let _ = rustix::process::pidfd_send_signal(process, signal);
+            return;
+        }
+        // Without handles (macOS, Linux before 5.3) the look alone must do.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+
+    fn still_holds(&self) -> bool {
+        holder_of(&self.lock).is_some_and(|now| now.pid == self.pid)
     }
 }

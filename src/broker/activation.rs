@@ -1,7 +1,7 @@
-//! The broker's sockets: inherited from systemd, or bound by ourselves.
+//! The broker's sockets: inherited from a service manager, or bound by ourselves.
 //!
-//! The only place that knows where a listener came from. An inherited socket is told by its
-//! family, not by its name or order; what is missing is bound.
+//! The only place that knows where a listener came from. An inherited socket is told by its name
+//! and its family together, never by its order; what is missing is bound.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -10,13 +10,23 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::net::{AddressFamily, sockopt};
+use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
+
+use crate::protocol::health::Started;
+
+/// The names of our sockets: `FileDescriptorName=` in their units, their keys in launchd's plist.
+pub const UNIX_NAME: &str = "unix";
+pub const TCP_NAME: &str = "tcp";
 
 /// Sockets that a service manager handed over at start.
 #[derive(Debug, Default)]
 pub struct Inherited {
     pub unix: Vec<UnixListener>,
     pub tcp: Vec<TcpListener>,
+    /// Who handed them over, if anybody did.
+    pub manager: Option<Started>,
+    /// What else was handed over, and why it is not served. There is no log yet when it is found.
+    pub foreign: Vec<String>,
 }
 
 impl Inherited {
@@ -24,9 +34,75 @@ impl Inherited {
     pub fn is_empty(&self) -> bool {
         self.unix.is_empty() && self.tcp.is_empty()
     }
+
+    /// Whether the Unix socket at `path` is among them.
+    #[must_use]
+    pub fn has_unix(&self, path: &Path) -> bool {
+        let is_it = |listener: &UnixListener| {
+            listener.local_addr().is_ok_and(|address| address.as_pathname() == Some(path))
+        };
+        self.unix.iter().any(is_it)
+    }
+
+    /// Whether a listener on `port` is among them.
+    #[must_use]
+    pub fn has_tcp(&self, port: u16) -> bool {
+        let is_it = |listener: &TcpListener| listener.local_addr().is_ok_and(|a| a.port() == port);
+        self.tcp.iter().any(is_it)
+    }
+
+    /// Takes a socket that `manager` handed over under `name`; one that is not ours is closed.
+    pub fn adopt(&mut self, manager: Started, name: &str, socket: OwnedFd) {
+        match kind(name, &socket) {
+            Ok(Kind::Unix) => self.unix.push(UnixListener::from(socket)),
+            Ok(Kind::Tcp) => self.tcp.push(TcpListener::from(socket)),
+            Err(problem) => return self.foreign.push(format!("\"{name}\" {problem}")),
+        }
+        self.manager = Some(manager);
+    }
 }
 
-/// Takes the sockets that systemd passed (`sd_listen_fds(3)`), if any.
+enum Kind {
+    Unix,
+    Tcp,
+}
+
+/// What an inherited descriptor is; otherwise, why it is not ours.
+fn kind(name: &str, socket: &OwnedFd) -> Result<Kind, String> {
+    if sockopt::socket_type(socket) != Ok(SocketType::STREAM) {
+        return Err("is no stream socket".to_owned());
+    }
+    // macOS does not tell. There launchd hands over listeners only.
+    #[cfg(not(target_vendor = "apple"))]
+    if sockopt::socket_acceptconn(socket) != Ok(true) {
+        return Err("does not listen".to_owned());
+    }
+    let address = getsockname(socket).map_err(|error| format!("has no address: {error}"))?;
+    let (kind, expected) = match address.address_family() {
+        AddressFamily::UNIX => (Kind::Unix, UNIX_NAME),
+        AddressFamily::INET | AddressFamily::INET6 => {
+            let address = SocketAddr::try_from(address).map_err(|error| error.to_string())?;
+            if !address.ip().is_loopback() {
+                return Err(format!("listens on {address}, which others can reach"));
+            }
+            (Kind::Tcp, TCP_NAME)
+        }
+        family => return Err(format!("is of address family {}", family.as_raw())),
+    };
+    if name == expected || is_no_name(name) {
+        Ok(kind)
+    } else {
+        Err(format!("has not the name of such a socket, which is \"{expected}\""))
+    }
+}
+
+/// What systemd says where a unit gives no name (sd_listen_fds_with_names(3)): the name of the
+/// socket's unit, or that it is unknown. Then the family alone decides.
+fn is_no_name(name: &str) -> bool {
+    name.is_empty() || name == "unknown" || name.ends_with(".socket")
+}
+
+/// Takes the sockets that the service manager passed (`sd_listen_fds(3)`), if any.
 ///
 /// # Safety
 ///
@@ -40,18 +116,11 @@ pub unsafe fn inherit() -> Inherited {
     let Ok(descriptors) = (unsafe { sd_notify::listen_fds_with_names_and_unset_env() }) else {
         return inherited;
     };
-    for (descriptor, _name) in descriptors {
+    for (descriptor, name) in descriptors {
         use std::os::fd::FromRawFd as _;
         // SAFETY: systemd handed this descriptor to this process, and nobody else takes it.
         let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        match sockopt::socket_domain(&socket) {
-            Ok(AddressFamily::UNIX) => inherited.unix.push(UnixListener::from(socket)),
-            Ok(AddressFamily::INET | AddressFamily::INET6) => {
-                inherited.tcp.push(TcpListener::from(socket));
-            }
-            // Not a socket of ours: closed.
-            _ => {}
-        }
+        inherited.adopt(Started::Systemd, &name, socket);
     }
     inherited
 }

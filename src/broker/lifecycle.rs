@@ -1,16 +1,17 @@
-//! From ready to stopped: the service manager is told, signals are heard, idleness is noticed.
+//! From ready to stopped: signals are heard, idleness is noticed.
 //!
 //! While peers are live no timer runs. Only a broker without any starts one, for its idle exit.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::serve::Server;
+use super::{Shared, reload, supervisor};
 
 /// When the broker was last of use to anybody.
 pub struct Activity {
@@ -34,19 +35,17 @@ impl Activity {
     }
 }
 
-/// Tells the service manager that we serve. Without one this does nothing.
-pub fn announce(shared: &Shared) {
-    let state = [NotifyState::Ready, NotifyState::Status("serving")];
-    if let Err(error) = sd_notify::notify(&state) {
-        tracing::warn!("the service manager cannot be told: {error}");
-    }
+/// Says that we serve: to the service manager and in the log.
+pub async fn announce(shared: &Shared, status: &str) {
+    supervisor::tell(&[NotifyState::Ready, NotifyState::Status(status)]).await;
+    let tcp = shared.tcp.borrow();
     tracing::info!(
         event = "started",
         "claude-peers {} serves {} and {}, database {}",
         crate::VERSION,
         shared.config.paths.socket.display(),
-        match &shared.tcp.problem {
-            None => format!("127.0.0.1:{}", shared.tcp.port),
+        match &tcp.problem {
+            None => format!("127.0.0.1:{}", tcp.port),
             Some(problem) => format!("no TCP port ({problem})"),
         },
         shared.config.database_path().display(),
@@ -54,47 +53,69 @@ pub fn announce(shared: &Shared) {
 }
 
 /// Waits for a signal, an order to stop, the end of a long idleness, or of the database's thread.
-pub async fn until_stop(shared: &Arc<Shared>, store_ended: &CancellationToken) {
-    tokio::select! {
-        () = shared.stop.cancelled() => {}
-        () = store_ended.cancelled() => {}
-        () = terminated() => {}
-        () = idle(shared) => tracing::info!(event = "idle_exit", "nobody is here: until the next call"),
-    }
-    if let Err(error) = sd_notify::notify(&[NotifyState::Stopping]) {
-        tracing::warn!("the service manager cannot be told: {error}");
-    }
+pub async fn until_stop(server: &Server, store_ended: &CancellationToken) {
+    let shared = server.shared();
+    let why = tokio::select! {
+        // An order to stop also stops waiting for the database's thread.
+        biased;
+        () = shared.stop.cancelled() => "stopped by an order",
+        () = store_ended.cancelled() => "stopped: the database's thread ended",
+        () = terminated() => "stopped by a signal",
+        () = reload_at_hangup(server) => "stopped",
+        () = idle(shared) => {
+            tracing::info!(event = "idle_exit", "nobody is here: until the next call");
+            "nobody was here; the next call starts it"
+        }
+    };
+    supervisor::tell(&[NotifyState::Stopping, NotifyState::Status(why)]).await;
     shared.stop.cancel();
 }
 
+fn listen(kind: SignalKind) -> Option<Signal> {
+    let heard = signal(kind);
+    if let Err(error) = &heard {
+        tracing::error!("signals cannot be heard: {error}");
+    }
+    heard.ok()
+}
+
 async fn terminated() {
-    let listen = |kind| match signal(kind) {
-        Ok(signal) => Some(signal),
-        Err(error) => {
-            tracing::error!("signals cannot be heard: {error}");
-            None
-        }
-    };
-    let (Some(mut term), Some(mut int), Some(mut hup)) = (
-        listen(SignalKind::terminate()),
-        listen(SignalKind::interrupt()),
-        listen(SignalKind::hangup()),
-    ) else {
+    let heard = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
+    let (Some(mut term), Some(mut int)) = heard else {
         return std::future::pending().await;
     };
-    loop {
-        tokio::select! {
-            _ = term.recv() => return,
-            _ = int.recv() => return,
-            // A closing terminal must not take the broker along.
-            _ = hup.recv() => tracing::info!("SIGHUP: going on"),
-        }
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
     }
+}
+
+/// SIGHUP is `systemctl --user reload`, or a terminal that closes, which must not take the broker
+/// along. Never returns.
+async fn reload_at_hangup(server: &Server) {
+    let Some(mut hangup) = listen(SignalKind::hangup()) else {
+        return std::future::pending().await;
+    };
+    while hangup.recv().await.is_some() {
+        reload::reload(server).await;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Returns once nobody has been live and nobody has called for the time that is set.
 async fn idle(shared: &Arc<Shared>) {
-    let limit = shared.config.idle_exit;
+    let mut settings = shared.settings.subscribe();
+    loop {
+        let limit = settings.borrow_and_update().idle_exit;
+        tokio::select! {
+            () = idle_for(shared, limit) => return,
+            // An error means that the sender is gone, and with it the broker.
+            changed = settings.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn idle_for(shared: &Arc<Shared>, limit: Duration) {
     if limit.is_zero() {
         return std::future::pending().await;
     }

@@ -10,37 +10,40 @@ mod lifecycle;
 pub mod mailbox;
 mod presence;
 mod registry;
+mod reload;
 mod serve;
 mod store;
+mod supervisor;
+mod takeover;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
-use crate::files::{self, LockFile};
-use crate::holder::{Holder, database_lock, holder_of, is_listening};
+use crate::config::{Config, ConfigError};
+use crate::files;
+use crate::holder::Holder;
 use crate::protocol::health::{Started, Tcp};
 use crate::protocol::ids::random_secret;
 use crate::protocol::{PROTOCOL, Timestamp};
 use activation::{Bound, Inherited};
 use engine::{DamageReport, Engine, MailStore};
 use presence::Presence;
+use serve::Server;
 pub use store::OpenError;
-use store::Store;
+pub use supervisor::tell_failure;
+use takeover::Takeover;
 
 /// How long requests under way may take to finish at shutdown.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether an earlier broker is gone.
-const LOOK: Duration = Duration::from_millis(10);
-
-/// How long an earlier broker may take to let its lock go.
-const LEAVE: Duration = Duration::from_secs(4);
+/// How the configuration is read.
+pub type Load = fn() -> Result<Config, ConfigError>;
 
 /// How the broker is to run.
 pub struct Options {
@@ -49,6 +52,8 @@ pub struct Options {
     pub inherited: Inherited,
     /// Told once the broker answers.
     pub ready: Option<Box<dyn FnOnce() + Send + Sync>>,
+    /// Reads the configuration again, for a reload.
+    pub load: Load,
     /// The protocol to speak; another one than [`PROTOCOL`] only in tests of upgrades.
     pub protocol: u32,
 }
@@ -56,7 +61,14 @@ pub struct Options {
 impl Options {
     #[must_use]
     pub fn new(config: Config, started: Started) -> Self {
-        Self { config, started, inherited: Inherited::default(), ready: None, protocol: PROTOCOL }
+        Self {
+            config,
+            started,
+            inherited: Inherited::default(),
+            ready: None,
+            load: Config::load,
+            protocol: PROTOCOL,
+        }
     }
 }
 
@@ -98,13 +110,22 @@ pub struct Shared {
     pub store: MailStore,
     pub presence: Presence,
     pub damage: DamageReport,
+    /// As it was at the start: where we serve, and from which database.
     pub config: Config,
+    /// As it was last read, for all that may change while we run.
+    pub settings: watch::Sender<Arc<Config>>,
+    /// Why the settings in force are not those that were last read.
+    pub settings_problem: watch::Sender<Option<String>>,
+    pub load: Load,
     pub token: String,
     pub protocol: u32,
     pub started: Started,
     pub started_at: Timestamp,
     pub since: Instant,
-    pub tcp: Tcp,
+    pub socket_inherited: bool,
+    pub tcp: watch::Sender<Tcp>,
+    /// Told when the status line may have changed.
+    pub changes: Arc<Notify>,
     /// Cancelled when the broker is to stop.
     pub stop: CancellationToken,
     pub activity: lifecycle::Activity,
@@ -118,7 +139,15 @@ pub struct Shared {
 ///
 /// If it could not start. Nothing is then left behind.
 pub async fn run(options: Options) -> Result<(), RunError> {
-    let Options { config, started, inherited, ready, protocol } = options;
+    let result = serve(options).await;
+    if let Err(error) = &result {
+        tell_failure(error);
+    }
+    result
+}
+
+async fn serve(options: Options) -> Result<(), RunError> {
+    let Options { config, started, inherited, ready, load, protocol } = options;
     let paths = config.paths.clone();
     let file = |what, path: &std::path::Path| {
         let path = path.to_owned();
@@ -134,23 +163,26 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         protocol,
         socket: paths.socket.clone(),
         fallback_reason: config.fallback_reason.clone(),
+        lock: paths.broker_lock.clone(),
     };
-    let _lock = lock(&config, &me, !inherited.unix.is_empty()).await?;
+    let socket_inherited = inherited.has_unix(&paths.socket);
+    let mut takeover = Takeover::new(&config, &me, socket_inherited);
+    let _lock = takeover.lock().await?;
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;
 
     let presence = Presence::default();
     let damage = DamageReport::default();
-    let engine = || Engine::new(presence.clone(), config.limits.clone(), damage.clone());
+    let changes = Arc::new(Notify::new());
+    let limits = || config.limits.clone();
+    let engine = || Engine::new(presence.clone(), limits(), damage.clone(), Arc::clone(&changes));
     let stop = CancellationToken::new();
     // Cancelled when the database's thread ends, so that no broker goes on without one.
     let ended = stop.child_token();
-    let (store, opened) = open_store(&config, &me, engine, &ended).await?;
+    let (store, opened) = takeover.open_store(engine, &ended).await?;
+    let took_over = takeover.happened();
     report(&opened, &damage, &config);
 
-    let (unix, bound) =
-        unix_listeners(inherited.unix, &paths.socket).map_err(file("the socket", &paths.socket))?;
-    let (tcp, tcp_state) = tcp_listeners(inherited.tcp, config.port.value);
-
+    let listeners = Listeners::complete(inherited, &config)?;
     let shared = Arc::new(Shared {
         store: store.clone(),
         activity: lifecycle::Activity::new(presence.watch()),
@@ -161,25 +193,44 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         started,
         started_at: Timestamp::now(),
         since: Instant::now(),
-        tcp: tcp_state,
+        socket_inherited,
+        tcp: watch::Sender::new(listeners.state),
+        changes,
         stop,
         tasks: TaskTracker::new(),
+        settings: watch::Sender::new(Arc::new(config.clone())),
+        settings_problem: watch::Sender::new(None),
+        load,
         config,
     });
-    let connections = serve::serve(&shared, unix, tcp).map_err(RunError::Serve)?;
-    lifecycle::announce(&shared);
+    let server = Arc::new(Server::new(&shared));
+    let unix = serve::adopt_unix(listeners.unix).map_err(RunError::Serve)?;
+    let tcp = serve::adopt_tcp(listeners.tcp).map_err(RunError::Serve)?;
+    // First the word that we serve, then the first answer: whoever was answered finds the service
+    // active. Connections wait in the sockets meanwhile.
+    let status = supervisor::status(&shared).await;
+    lifecycle::announce(&shared, &status).await;
     if let Some(ready) = ready {
         ready();
     }
-    lifecycle::until_stop(&shared, &ended).await;
+    supervisor::start(&shared, status);
+    for listener in unix {
+        server.serve_unix(listener);
+    }
+    for listener in tcp {
+        server.serve_tcp(listener);
+    }
+    if took_over && !shared.tcp.borrow().listening {
+        tokio::spawn(takeover::regain_port(Arc::clone(&server)));
+    }
+    lifecycle::until_stop(&server, &ended).await;
 
     // From here on no new connection is taken; streams end at once, requests may finish.
     tracing::info!(event = "stopping", "the broker stops");
-    if let Some(bound) = bound {
+    if let Some(bound) = listeners.bound {
         bound.remove();
     }
-    connections.close();
-    let drained = tokio::time::timeout(DRAIN, connections.wait()).await;
+    let drained = tokio::time::timeout(DRAIN, server.drained()).await;
     if drained.is_err() {
         tracing::warn!(event = "stopping", "some requests did not finish in time");
     }
@@ -187,94 +238,6 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     // An error means that a task hangs; the database is closed behind what it has enqueued.
     let _ = tokio::time::timeout(DRAIN, shared.tasks.wait()).await;
     if store.close().await { Ok(()) } else { Err(RunError::StoreEnded) }
-}
-
-/// The lock on the socket's path: one broker per endpoint.
-///
-/// A broker that holds it and cannot be reached is on its way out, or lost its socket, or lost it
-/// to the service manager that activated us: it is waited for, and asked to stop.
-async fn lock(config: &Config, me: &Holder, activated: bool) -> Result<LockFile, RunError> {
-    let path = &config.paths.broker_lock;
-    let file = |error| RunError::File { what: "the lock file", path: path.clone(), error };
-    let patience = if activated { Duration::ZERO } else { LEAVE };
-    let since = Instant::now();
-    let mut asked = false;
-    let mut lock = loop {
-        if let Some(lock) = LockFile::try_take(path).map_err(file)? {
-            break lock;
-        }
-        let reachable = !activated && is_listening(&config.paths.socket);
-        let holder = holder_of(path);
-        // Whoever only looks at the lock holds it for an instant.
-        let settled = since.elapsed() > Duration::from_millis(100);
-        if (settled && (me.started == Started::Foreground && !activated || reachable))
-            || since.elapsed() > patience + LEAVE
-        {
-            return Err(RunError::AlreadyRuns(process(holder.as_ref())));
-        }
-        if since.elapsed() >= patience
-            && !asked
-            && let Some(holder) = holder
-        {
-            tracing::warn!(event = "takeover", "process {} is asked to stop", holder.pid);
-            holder.ask_to_stop();
-            asked = true;
-        }
-        tokio::time::sleep(LOOK).await;
-    };
-    lock.describe(&describe(me)).map_err(file)?;
-    Ok(lock)
-}
-
-fn process(holder: Option<&Holder>) -> String {
-    holder.map(|holder| format!(" (process {})", holder.pid)).unwrap_or_default()
-}
-
-/// A plain struct of strings and numbers, which always serialises.
-fn describe(holder: &Holder) -> String {
-    serde_json::to_string(holder).unwrap_or_default()
-}
-
-/// Opens the database. One that a broker of our own socket holds, which nobody can reach any
-/// more because its directory was removed, is taken over.
-async fn open_store(
-    config: &Config,
-    me: &Holder,
-    engine: impl Fn() -> Engine,
-    ended: &CancellationToken,
-) -> Result<(MailStore, store::Opened), RunError> {
-    let since = Instant::now();
-    let mut asked = false;
-    loop {
-        let opened = Store::open(
-            config.database_path(),
-            config.port.value,
-            &describe(me),
-            engine(),
-            ended.clone(),
-        );
-        let error = match opened {
-            Ok(opened) => return Ok(opened),
-            Err(error @ OpenError::InUse { .. }) => error,
-            Err(error) => return Err(error.into()),
-        };
-        let holder = holder_of(&database_lock(config.database_path()));
-        let orphan = holder
-            .filter(|holder| holder.socket == config.paths.socket && !is_listening(&holder.socket));
-        let settled = since.elapsed() > Duration::from_millis(100);
-        match orphan {
-            Some(orphan) if !asked => {
-                tracing::warn!(event = "takeover", "process {} is asked to stop", orphan.pid);
-                orphan.ask_to_stop();
-                asked = true;
-            }
-            Some(_) if since.elapsed() < LEAVE => {}
-            None if asked && since.elapsed() < LEAVE => {}
-            None if !settled => {}
-            _ => return Err(error.into()),
-        }
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 /// The secret for TCP. One that others could read, or that was cut short, is replaced.
@@ -317,31 +280,47 @@ fn report(opened: &store::Opened, damage: &DamageReport, config: &Config) {
     }
 }
 
-fn unix_listeners(
-    mut inherited: Vec<std::os::unix::net::UnixListener>,
-    path: &std::path::Path,
-) -> io::Result<(Vec<std::os::unix::net::UnixListener>, Option<Bound>)> {
-    if !inherited.is_empty() {
-        return Ok((inherited, None));
-    }
-    let (listener, bound) = activation::bind_unix(path)?;
-    inherited.push(listener);
-    Ok((inherited, Some(bound)))
+/// All that is listened on.
+struct Listeners {
+    unix: Vec<std::os::unix::net::UnixListener>,
+    tcp: Vec<std::net::TcpListener>,
+    /// The Unix socket, if it is our own.
+    bound: Option<Bound>,
+    /// What there is of TCP.
+    state: Tcp,
 }
 
-/// A port that is in use never costs the Unix socket.
-fn tcp_listeners(
-    inherited: Vec<std::net::TcpListener>,
-    port: u16,
-) -> (Vec<std::net::TcpListener>, Tcp) {
-    if !inherited.is_empty() {
-        return (inherited, Tcp { port, listening: true, problem: None });
-    }
-    match activation::bind_tcp(port) {
-        Ok(listener) => (vec![listener], Tcp { port, listening: true, problem: None }),
-        Err(error) => {
-            tracing::warn!(event = "port_in_use", "127.0.0.1:{port} cannot be used: {error}");
-            (Vec::new(), Tcp { port, listening: false, problem: Some(error.to_string()) })
+impl Listeners {
+    /// What was inherited, and what is missing: a service manager may listen elsewhere than the
+    /// settings say, and clients go by these. A port that is in use never costs the Unix socket.
+    fn complete(inherited: Inherited, config: &Config) -> Result<Self, RunError> {
+        for foreign in &inherited.foreign {
+            tracing::warn!(event = "foreign_socket", "not served: the inherited socket {foreign}");
         }
+        let (has_unix, port) = (inherited.has_unix(&config.paths.socket), config.port.value);
+        let has_tcp = inherited.has_tcp(port);
+        let Inherited { mut unix, mut tcp, .. } = inherited;
+        let mut bound = None;
+        if !has_unix {
+            let path = &config.paths.socket;
+            let file = |error| RunError::File { what: "the socket", path: path.clone(), error };
+            let (listener, ours) = activation::bind_unix(path).map_err(file)?;
+            unix.push(listener);
+            bound = Some(ours);
+        }
+        let mut state = Tcp { port, listening: true, inherited: has_tcp, problem: None };
+        if !has_tcp {
+            match activation::bind_tcp(port) {
+                Ok(listener) => tcp.push(listener),
+                Err(error) => {
+                    tracing::warn!(
+                        event = "port_in_use",
+                        "127.0.0.1:{port} cannot be used: {error}"
+                    );
+                    state = Tcp { listening: false, problem: Some(error.to_string()), ..state };
+                }
+            }
+        }
+        Ok(Self { unix, tcp, bound, state })
     }
 }

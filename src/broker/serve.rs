@@ -20,8 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
-use super::{Shared, http};
+use super::{Shared, activation, http};
 use crate::files::effective_uid;
+use crate::protocol::health::Tcp;
 
 /// Connections over TCP at once. Scripts need a few; a flood is turned away.
 const MAX_TCP: usize = 128;
@@ -52,29 +53,94 @@ pub enum Transport {
     Tcp,
 }
 
-/// Serves all listeners; the tracker holds the connections.
-pub fn serve(
-    shared: &Arc<Shared>,
-    unix: Vec<std::os::unix::net::UnixListener>,
-    tcp: Vec<std::net::TcpListener>,
-) -> io::Result<TaskTracker> {
-    let tracker = TaskTracker::new();
-    let router = http::router(Arc::clone(shared));
-    let files = raise_descriptor_limit();
-    let unix_slots =
-        Arc::new(Semaphore::new(files.saturating_sub(RESERVED + MAX_TCP).clamp(16, MAX_UNIX)));
-    let tcp_slots = Arc::new(Semaphore::new(MAX_TCP));
-    for listener in unix {
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::UnixListener::from_std(listener)?;
-        tracker.spawn(accept_unix(listener, Acceptor::new(shared, &tracker, &router, &unix_slots)));
+/// What serves the listeners. More may come while it runs.
+pub struct Server {
+    shared: Arc<Shared>,
+    /// Accept loops and connections.
+    tracker: TaskTracker,
+    router: Router,
+    unix_slots: Arc<Semaphore>,
+    tcp_slots: Arc<Semaphore>,
+}
+
+impl Server {
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        let files = raise_descriptor_limit();
+        let unix_slots = files.saturating_sub(RESERVED + MAX_TCP).clamp(16, MAX_UNIX);
+        Self {
+            shared: Arc::clone(shared),
+            tracker: TaskTracker::new(),
+            router: http::router(Arc::clone(shared)),
+            unix_slots: Arc::new(Semaphore::new(unix_slots)),
+            tcp_slots: Arc::new(Semaphore::new(MAX_TCP)),
+        }
     }
-    for listener in tcp {
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        tracker.spawn(accept_tcp(listener, Acceptor::new(shared, &tracker, &router, &tcp_slots)));
+
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
-    Ok(tracker)
+
+    pub fn serve_unix(&self, listener: tokio::net::UnixListener) {
+        self.tracker.spawn(accept_unix(listener, self.acceptor(&self.unix_slots)));
+    }
+
+    pub fn serve_tcp(&self, listener: tokio::net::TcpListener) {
+        self.tracker.spawn(accept_tcp(listener, self.acceptor(&self.tcp_slots)));
+    }
+
+    /// Binds the port that we lack and serves it; false if it is still in use.
+    pub fn bind_tcp(&self) -> bool {
+        let port = self.shared.config.port.value;
+        let bound = activation::bind_tcp(port)
+            .and_then(|listener| adopt_tcp(vec![listener]))
+            .map(|listeners| listeners.into_iter().for_each(|listener| self.serve_tcp(listener)));
+        let problem = bound.err().map(|error| error.to_string());
+        let listening = problem.is_none();
+        if listening {
+            tracing::info!(event = "port_free", "127.0.0.1:{port} was freed and is served");
+        }
+        self.shared.tcp.send_replace(Tcp { port, listening, inherited: false, problem });
+        self.shared.changes.notify_one();
+        listening
+    }
+
+    /// Waits until all connections have ended. No more listeners may come.
+    pub async fn drained(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    fn acceptor(&self, slots: &Arc<Semaphore>) -> Acceptor {
+        Acceptor {
+            shared: Arc::clone(&self.shared),
+            tracker: self.tracker.clone(),
+            router: self.router.clone(),
+            slots: Arc::clone(slots),
+        }
+    }
+}
+
+/// Listeners as the runtime knows them.
+pub fn adopt_unix(
+    listeners: Vec<std::os::unix::net::UnixListener>,
+) -> io::Result<Vec<tokio::net::UnixListener>> {
+    let adopt = |listener: std::os::unix::net::UnixListener| {
+        listener.set_nonblocking(true)?;
+        tokio::net::UnixListener::from_std(listener)
+    };
+    listeners.into_iter().map(adopt).collect()
+}
+
+/// As [`adopt_unix`].
+pub fn adopt_tcp(
+    listeners: Vec<std::net::TcpListener>,
+) -> io::Result<Vec<tokio::net::TcpListener>> {
+    let adopt = |listener: std::net::TcpListener| {
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener)
+    };
+    listeners.into_iter().map(adopt).collect()
 }
 
 /// Many distributions give 1,024 by default and allow far more.
@@ -101,20 +167,6 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    fn new(
-        shared: &Arc<Shared>,
-        tracker: &TaskTracker,
-        router: &Router,
-        slots: &Arc<Semaphore>,
-    ) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            tracker: tracker.clone(),
-            router: router.clone(),
-            slots: Arc::clone(slots),
-        }
-    }
-
     fn serve<S>(&self, stream: S, transport: Transport, slot: OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

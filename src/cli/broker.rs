@@ -35,12 +35,9 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
     // Everything we make is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     logging::start(logging::Role::Broker);
-    let started = match (inherited.is_empty(), arguments.detached) {
-        (false, _) => Started::Systemd,
-        (true, true) => Started::Fallback,
-        (true, false) => Started::Foreground,
-    };
-    let config = Config::load()?;
+    let by_hand = if arguments.detached { Started::Fallback } else { Started::Foreground };
+    let started = inherited.manager.unwrap_or(by_hand);
+    let config = Config::load().inspect_err(|error| broker::tell_failure(error))?;
     let socket = config.paths.socket.clone();
     let mut options = Options::new(config, started);
     options.inherited = inherited;

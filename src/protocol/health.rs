@@ -46,6 +46,9 @@ pub struct Detail {
     /// Unread messages in all mailboxes.
     pub backlog: u64,
     pub socket: String,
+    /// The service manager listens on the socket and handed it over.
+    #[serde(default)]
+    pub socket_inherited: bool,
     pub database: String,
     /// Where a damaged database was moved to when this broker started or ran.
     #[serde(default)]
@@ -53,6 +56,13 @@ pub struct Detail {
     pub tcp: Tcp,
     /// Seconds without peers and calls after which the broker exits; 0 is never.
     pub idle_exit_seconds: u64,
+    /// The configuration file, whether it is there or not; empty where an older broker does not
+    /// tell.
+    #[serde(default)]
+    pub config_file: String,
+    /// Why the settings in force are not those of the configuration file as it was last read.
+    #[serde(default)]
+    pub settings_problem: Option<String>,
 }
 
 /// The state of the TCP listener.
@@ -60,6 +70,9 @@ pub struct Detail {
 pub struct Tcp {
     pub port: u16,
     pub listening: bool,
+    /// The service manager listens on the port and handed it over.
+    #[serde(default)]
+    pub inherited: bool,
     /// Why not, if it does not listen.
     #[serde(default)]
     pub problem: Option<String>,

@@ -2,76 +2,15 @@
 //! serves what it was handed and binds what is missing.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
-use crate::support::{PATIENCE, PROGRAM, Sandbox, until};
-
-/// A service manager in small: it listens, and starts the broker on the first connection by the
-/// protocol of `sd_listen_fds(3)`.
-struct Manager {
-    sockets: Vec<OwnedFd>,
-}
-
-impl Manager {
-    fn listen(sandbox: &Sandbox, unix: bool, tcp: bool) -> Self {
-        let config = sandbox.config();
-        claude_peers::files::private_directory(config.paths.runtime()).unwrap();
-        let mut sockets: Vec<OwnedFd> = Vec::new();
-        if unix {
-            sockets.push(UnixListener::bind(&config.paths.socket).unwrap().into());
-        }
-        if tcp {
-            sockets.push(TcpListener::bind(("127.0.0.1", config.port.value)).unwrap().into());
-        }
-        Self { sockets }
-    }
-
-    /// Waits for a connection and starts the broker for it.
-    fn start_on_connection(&self, sandbox: &Sandbox) -> Child {
-        let fds: Vec<BorrowedFd<'_>> = self.sockets.iter().map(|socket| socket.as_fd()).collect();
-        let mut watched: Vec<PollFd<'_>> =
-            fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        let limit = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
-        assert!(poll(&mut watched, Some(&limit)).unwrap() > 0, "nobody connects");
-        // The shell's process becomes the broker's, so its pid is the one to name.
-        let (count, redirections) = match self.sockets.len() {
-            1 => (1, "3<&0"),
-            _ => (2, "3<&0 4<&1"),
-        };
-        let script = format!(
-            "export LISTEN_PID=$$ LISTEN_FDS={count}; exec \"$0\" broker {redirections} </dev/null >/dev/null"
-        );
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(sandbox.path().join("broker.log"))
-            .unwrap();
-        let mut command = sandbox.command_of("sh", ["-c", &script, PROGRAM]);
-        command.stdin(self.sockets[0].try_clone().unwrap()).stderr(log);
-        match self.sockets.get(1) {
-            Some(second) => command.stdout(second.try_clone().unwrap()),
-            None => command.stdout(Stdio::null()),
-        };
-        command.spawn().unwrap()
-    }
-
-    /// Runs `client`, whose connection starts the broker.
-    fn activate<T>(&self, sandbox: &Sandbox, client: impl FnOnce() -> T) -> (T, Child) {
-        std::thread::scope(|scope| {
-            let broker = scope.spawn(|| self.start_on_connection(sandbox));
-            let result = client();
-            (result, broker.join().unwrap())
-        })
-    }
-}
+use crate::support::{Manager, PATIENCE, PROGRAM, Sandbox, free_port, until};
 
 fn is_ready_and_not_started(sandbox: &Sandbox) {
     let said = sandbox.ok(["status"]);
@@ -81,7 +20,11 @@ fn is_ready_and_not_started(sandbox: &Sandbox) {
 }
 
 fn health_over_tcp(sandbox: &Sandbox) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", sandbox.port())).unwrap();
+    health_on(sandbox.port())
+}
+
+fn health_on(port: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
         .write_all(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
@@ -102,6 +45,8 @@ fn serves_as_a_service(tcp: bool) {
     let status: Value = sandbox.json(["status"]);
     assert_eq!(status["process"], broker.id());
     assert_eq!(status["health"]["tcp"]["listening"], true);
+    assert_eq!(status["health"]["tcp"]["inherited"], tcp);
+    assert_eq!(status["health"]["socket_inherited"], true);
     assert!(health_over_tcp(&sandbox).contains("\"status\":\"ok\""));
 
     // Sessions are served, and no other broker is ever started.
@@ -178,6 +123,7 @@ fn systemds_own_activation_starts_the_broker() {
     let config = sandbox.config();
     claude_peers::files::private_directory(config.paths.runtime()).unwrap();
     let mut command = sandbox.command_of::<&str>(ACTIVATE, []);
+    command.arg("--fdname=unix:tcp");
     command.arg("-l").arg(&config.paths.socket);
     command.arg("-l").arg(format!("127.0.0.1:{}", config.port.value));
     for name in
@@ -199,6 +145,96 @@ fn systemds_own_activation_starts_the_broker() {
     assert!(sandbox.ok(["status"]).contains("running (started by systemd)"));
     assert_eq!(sandbox.holder().unwrap().pid, broker.id());
     assert!(health_over_tcp(&sandbox).contains("\"ok\""));
+    sandbox.ok(["kill-broker"]);
+    assert!(broker.wait().unwrap().success());
+}
+
+fn answers_on(path: &Path) -> bool {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.starts_with("HTTP/1.1 200")
+}
+
+#[test]
+fn several_sockets_of_each_kind_are_all_served_in_whatever_order() {
+    let sandbox = Sandbox::new();
+    let (second_port, second_path) = (free_port(), sandbox.path().join("second.sock"));
+    let mut manager = Manager::default();
+    manager.add_tcp("tcp", second_port);
+    manager.add_unix(&sandbox, "unix", &sandbox.socket());
+    manager.add_tcp("claude-peers-tcp.socket", sandbox.port());
+    manager.add_unix(&sandbox, "unix", &second_path);
+    let (_, mut broker) = manager.activate(&sandbox, || sandbox.ok(["peers"]));
+    assert!(answers_on(&second_path) && answers_on(&sandbox.socket()));
+    assert!(health_on(second_port).contains("\"ok\""));
+    assert!(health_over_tcp(&sandbox).contains("\"ok\""));
+    assert_eq!(sandbox.json(["status"])["health"]["tcp"]["inherited"], true);
+    sandbox.ok(["kill-broker"]);
+    assert!(broker.wait().unwrap().success());
+}
+
+#[test]
+fn where_the_manager_listens_elsewhere_the_settings_are_served_as_well() {
+    let sandbox = Sandbox::new();
+    let (other_port, other_path) = (free_port(), sandbox.path().join("other.sock"));
+    let mut manager = Manager::default();
+    manager.add_unix(&sandbox, "unix", &other_path);
+    manager.add_tcp("tcp", other_port);
+    let (answered, mut broker) = manager.activate(&sandbox, || answers_on(&other_path));
+    assert!(answered);
+    let health = &sandbox.json(["status"])["health"];
+    assert_eq!(health["socket_inherited"], false);
+    assert_eq!(health["tcp"]["inherited"], false);
+    assert!(
+        health_on(other_port).contains("\"ok\"") && health_over_tcp(&sandbox).contains("\"ok\"")
+    );
+    sandbox.ok(["kill-broker"]);
+    assert!(broker.wait().unwrap().success());
+    assert!(!sandbox.socket().exists() && other_path.exists(), "each removes its own");
+}
+
+#[test]
+fn what_is_not_ours_is_not_served_and_what_is_missing_is_bound() {
+    let sandbox = Sandbox::new();
+    let foreign_path = sandbox.path().join("foreign.sock");
+    let everywhere = TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let (open_port, foreign_port) = (everywhere.local_addr().unwrap().port(), free_port());
+    let mut manager = Manager::default();
+    manager.add("unix", UnixStream::pair().unwrap().0);
+    manager.add("unix", std::fs::File::open("/dev/null").unwrap());
+    manager.add("tcp", UdpSocket::bind(("127.0.0.1", 0)).unwrap());
+    manager.add("tcp", everywhere);
+    // A listener under the other kind's name, and one under a stranger's.
+    manager.add_unix(&sandbox, "tcp", &foreign_path);
+    manager.add_tcp("web", foreign_port);
+    let mut broker = manager.start(&sandbox);
+    until("the broker serves", || sandbox.status_is("running"));
+    let status = sandbox.json(["status"]);
+    assert_eq!(status["health"]["started"], "foreground", "nobody handed it a socket: {status}");
+    assert_eq!(status["health"]["tcp"]["inherited"], false);
+    sandbox.ok(["peers"]);
+    assert!(health_over_tcp(&sandbox).contains("\"ok\""));
+    // Closed by the broker; the manager's own copies still take connections, and nobody answers.
+    for port in [open_port, foreign_port] {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        assert!(stream.read(&mut [0; 16]).is_err(), "port {port} is served");
+    }
+    let log = std::fs::read_to_string(sandbox.path().join("broker.log")).unwrap();
+    for word in [
+        "\"unix\" does not listen",
+        "\"unix\" is no stream socket",
+        "\"tcp\" is no stream socket",
+        "which others can reach",
+        "\"tcp\" has not the name",
+        "\"web\" has not the name",
+    ] {
+        assert!(log.contains(word), "{word}: {log}");
+    }
     sandbox.ok(["kill-broker"]);
     assert!(broker.wait().unwrap().success());
 }

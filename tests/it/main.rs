@@ -19,6 +19,8 @@ mod service;
 mod start;
 mod stdio;
 mod stop;
+mod supervised;
+mod takeover;
 mod talk;
 mod upgrade;
 mod wire;

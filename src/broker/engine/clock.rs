@@ -41,10 +41,10 @@ impl Clock {
         self.next = self.next.map(|next| next.min(expires_at.millis()));
     }
 
-    /// Does what is due. Cheap when nothing is.
-    pub fn sweep(&mut self, db: &Connection) -> rusqlite::Result<()> {
+    /// Does what is due; true if messages ran out of time. Cheap when nothing is due.
+    pub fn sweep(&mut self, db: &Connection) -> rusqlite::Result<bool> {
         if !self.is_due() {
-            return Ok(());
+            return Ok(false);
         }
         let now = Timestamp::now();
         self.follow(db, now.millis() - boot_millis())?;
@@ -52,7 +52,8 @@ impl Clock {
             Some(next) => next,
             None => next_expiry(db)?,
         };
-        self.next = Some(if next <= now.millis() {
+        let due = next <= now.millis();
+        self.next = Some(if due {
             expire(db, now)?;
             next_expiry(db)?
         } else {
@@ -60,7 +61,7 @@ impl Clock {
         });
         forget_answers(db, now)?;
         self.looked = Some(Instant::now());
-        Ok(())
+        Ok(due)
     }
 
     /// Moves all deadlines with the wall clock if it jumped.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
+use tokio::sync::Notify;
 
 use super::presence::Presence;
 use super::store::{Companion, Fault, Store};
@@ -34,6 +35,10 @@ pub struct Engine {
     /// Who is away only because the broker was has had no time yet to come back.
     pub started_at: Timestamp,
     pub clock: Clock,
+    /// Told when the mail may have changed.
+    changes: Arc<Notify>,
+    /// Whether it may have, in this transaction.
+    changed: bool,
 }
 
 /// Where a damaged database went, for `status`.
@@ -53,7 +58,12 @@ impl DamageReport {
 
 impl Engine {
     #[must_use]
-    pub fn new(presence: Presence, limits: Limits, damage: DamageReport) -> Self {
+    pub fn new(
+        presence: Presence,
+        limits: Limits,
+        damage: DamageReport,
+        changes: Arc<Notify>,
+    ) -> Self {
         Self {
             rates: Rates::new(limits.messages_per_minute, limits.burst),
             outbox: Outbox::default(),
@@ -62,7 +72,15 @@ impl Engine {
             presence,
             limits,
             damage,
+            changes,
+            changed: false,
         }
+    }
+
+    /// Goes by other limits from now on. What was sent before counts as before.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.rates.set(limits.messages_per_minute, limits.burst);
+        self.limits = limits;
     }
 }
 
@@ -72,7 +90,8 @@ impl Companion for Engine {
     }
 
     fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.clock.sweep(connection)
+        self.changed = self.clock.sweep(connection)?;
+        Ok(())
     }
 
     /// Room in a window is a note, but where messages wait for it, it offers them.
@@ -81,6 +100,7 @@ impl Companion for Engine {
     }
 
     fn savepoint(&mut self) {
+        self.changed = true;
         self.outbox.mark();
     }
 
@@ -90,6 +110,9 @@ impl Companion for Engine {
 
     fn commit(&mut self) {
         self.outbox.deliver(&self.presence);
+        if std::mem::take(&mut self.changed) {
+            self.changes.notify_one();
+        }
     }
 
     fn abort(&mut self) {
@@ -101,6 +124,7 @@ impl Companion for Engine {
     fn reset(&mut self, moved_to: &Path) {
         self.clock = Clock::default();
         self.damage.set(moved_to.to_owned());
+        self.changes.notify_one();
         // The sessions find that they are not known and register again.
         self.presence.close_all();
     }

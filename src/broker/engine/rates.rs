@@ -26,6 +26,15 @@ impl Rates {
         Self { per_minute: per_minute.into(), burst: burst.max(1).into(), pairs: HashMap::new() }
     }
 
+    /// Goes by another rate from now on. A bucket keeps what is in it, as far as it still holds it.
+    pub fn set(&mut self, per_minute: u32, burst: u32) {
+        self.per_minute = per_minute.into();
+        self.burst = burst.max(1).into();
+        for bucket in self.pairs.values_mut() {
+            bucket.tokens = bucket.tokens.min(self.burst);
+        }
+    }
+
     /// Takes one message's allowance; otherwise says after how many seconds there is one.
     pub fn take(&mut self, from: &PeerId, to: &PeerId, now: Instant) -> Result<(), u64> {
         if self.per_minute == 0.0 {
@@ -74,6 +83,21 @@ mod tests {
         assert_eq!(rates.take(&a, &c, start), Ok(()));
         assert_eq!(rates.take(&a, &b, start + Duration::from_secs(1)), Ok(()));
         assert_eq!(rates.take(&a, &b, start + Duration::from_secs(1)), Err(1));
+    }
+
+    #[test]
+    fn another_rate_holds_from_now_on_and_gives_nothing_back() {
+        let (a, b) = (PeerId::generate(), PeerId::generate());
+        let start = Instant::now();
+        let mut rates = Rates::new(60, 5);
+        for _ in 0..3 {
+            assert_eq!(rates.take(&a, &b, start), Ok(()));
+        }
+        rates.set(6, 1);
+        assert_eq!(rates.take(&a, &b, start), Ok(()));
+        assert_eq!(rates.take(&a, &b, start), Err(10));
+        rates.set(60, 5);
+        assert_eq!(rates.take(&a, &b, start), Err(1), "a larger bucket is not a full one");
     }
 
     #[test]

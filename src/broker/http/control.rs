@@ -18,6 +18,7 @@ pub async fn health(
     let mut health = Health { status: "ok".to_owned(), protocol: shared.protocol, detail: None };
     if transport != Transport::Tcp {
         let (peers, backlog) = shared.store.read(|tx| registry::live_and_backlog(tx)).await?;
+        let settings = Arc::clone(&shared.settings.borrow());
         health.detail = Some(Detail {
             version: crate::VERSION.to_owned(),
             pid: std::process::id(),
@@ -27,10 +28,13 @@ pub async fn health(
             peers,
             backlog,
             socket: shared.config.paths.socket.display().to_string(),
+            socket_inherited: shared.socket_inherited,
             database: shared.config.database_path().display().to_string(),
             database_moved_to: shared.damage.get().map(|path| path.display().to_string()),
-            tcp: shared.tcp.clone(),
-            idle_exit_seconds: shared.config.idle_exit.as_secs(),
+            tcp: shared.tcp.borrow().clone(),
+            idle_exit_seconds: settings.idle_exit.as_secs(),
+            config_file: settings.paths.config_file.display().to_string(),
+            settings_problem: shared.settings_problem.borrow().clone(),
         });
     }
     Ok(Json(health))

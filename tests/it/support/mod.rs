@@ -14,6 +14,7 @@
 
 mod chance;
 pub mod http;
+mod manager;
 mod session;
 
 use std::ffi::OsStr;
@@ -27,6 +28,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use chance::{Chance, messages, rounds};
+pub use manager::{Manager, Notifications};
 pub use session::{Session, SessionOptions};
 
 /// How long anything that must happen may take on a slow machine. No test measures time by it.

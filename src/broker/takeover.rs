@@ -1,0 +1,160 @@
+//! One broker per endpoint and per database: what is in the way is waited for, or asked to stop.
+//!
+//! A service manager that starts its sockets puts one of its own in the place of a fallback
+//! broker's path. The fallback broker goes on for the sessions that are connected to it, as if
+//! nothing had happened, and needs not watch its path: the first call that it does not get goes
+//! to the service manager, which starts us, and we ask it to stop. It answers what it has, sends
+//! its sessions to us, and we go on from its database. Until that call nobody misses anything.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::engine::{Engine, MailStore};
+use super::serve::Server;
+use super::store::{self, Store};
+use super::{OpenError, RunError};
+use crate::config::Config;
+use crate::files::LockFile;
+use crate::holder::{Holder, database_lock, holder_of, is_listening};
+use crate::protocol::health::Started;
+
+/// How often it is looked whether an earlier broker is gone.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long an earlier broker may take to let its lock go.
+const LEAVE: Duration = Duration::from_secs(4);
+
+/// How long the port of a broker that was taken over is tried for, and how often.
+const PORT_LIMIT: Duration = Duration::from_secs(10);
+const PORT_LOOK: Duration = Duration::from_millis(50);
+
+/// The way into an earlier broker's place.
+pub struct Takeover<'a> {
+    config: &'a Config,
+    me: &'a Holder,
+    /// A service manager handed us the socket: whoever holds its lock has lost it to us.
+    activated: bool,
+    happened: bool,
+}
+
+impl<'a> Takeover<'a> {
+    pub fn new(config: &'a Config, me: &'a Holder, activated: bool) -> Self {
+        Self { config, me, activated, happened: false }
+    }
+
+    /// Whether an earlier broker was asked to stop.
+    #[must_use]
+    pub fn happened(&self) -> bool {
+        self.happened
+    }
+
+    fn ask_to_stop(&mut self, holder: &Holder) {
+        tracing::warn!(event = "takeover", "process {} is asked to stop", holder.pid);
+        holder.ask_to_stop();
+        self.happened = true;
+    }
+
+    /// The lock on the socket's path: one broker per endpoint.
+    ///
+    /// A broker that holds it and cannot be reached is on its way out, or lost its socket, or lost
+    /// it to the service manager that activated us: it is waited for, and asked to stop.
+    pub async fn lock(&mut self) -> Result<LockFile, RunError> {
+        let path = &self.config.paths.broker_lock;
+        let file = |error| RunError::File { what: "the lock file", path: path.clone(), error };
+        let patience = if self.activated { Duration::ZERO } else { LEAVE };
+        let since = Instant::now();
+        let mut killed = false;
+        let mut lock = loop {
+            if let Some(lock) = LockFile::try_take(path).map_err(file)? {
+                break lock;
+            }
+            let holder = holder_of(path).filter(|holder| holder.pid > 0);
+            let waited = since.elapsed();
+            // Whoever only looks at the lock holds it for an instant.
+            let is_served = !self.activated
+                && waited > Duration::from_millis(100)
+                && (self.me.started == Started::Foreground
+                    || is_listening(&self.config.paths.socket));
+            if is_served || waited > 2 * LEAVE {
+                return Err(RunError::AlreadyRuns(process(holder.as_ref())));
+            }
+            match holder {
+                Some(holder) if !self.happened && waited >= patience => self.ask_to_stop(&holder),
+                // Nobody but us gets its calls, and our callers wait. What it had accepted is in
+                // the database.
+                Some(holder) if self.activated && !killed && waited >= LEAVE => {
+                    tracing::warn!(event = "takeover", "process {} is killed", holder.pid);
+                    holder.kill();
+                    killed = true;
+                }
+                _ => {}
+            }
+            tokio::time::sleep(LOOK).await;
+        };
+        lock.describe(&describe(self.me)).map_err(file)?;
+        Ok(lock)
+    }
+
+    /// Opens the database. One that a broker of our own socket holds, which nobody can reach any
+    /// more because its directory was removed, is taken over.
+    pub async fn open_store(
+        &mut self,
+        engine: impl Fn() -> Engine,
+        ended: &CancellationToken,
+    ) -> Result<(MailStore, store::Opened), RunError> {
+        let config = self.config;
+        let since = Instant::now();
+        let mut asked = false;
+        loop {
+            let opened = Store::open(
+                config.database_path(),
+                config.port.value,
+                &describe(self.me),
+                engine(),
+                ended.clone(),
+            );
+            let error = match opened {
+                Ok(opened) => return Ok(opened),
+                Err(error @ OpenError::InUse { .. }) => error,
+                Err(error) => return Err(error.into()),
+            };
+            let holder = holder_of(&database_lock(config.database_path()));
+            let is_orphan = |holder: &Holder| {
+                holder.socket == config.paths.socket
+                    && (self.activated || !is_listening(&holder.socket))
+            };
+            let settled = since.elapsed() > Duration::from_millis(100);
+            match holder.filter(is_orphan) {
+                Some(orphan) if !asked => {
+                    self.ask_to_stop(&orphan);
+                    asked = true;
+                }
+                Some(_) if since.elapsed() < LEAVE => {}
+                None if asked && since.elapsed() < LEAVE => {}
+                None if !settled => {}
+                _ => return Err(error.into()),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+fn process(holder: Option<&Holder>) -> String {
+    holder.map(|holder| format!(" (process {})", holder.pid)).unwrap_or_default()
+}
+
+/// A plain struct of strings and numbers, which always serialises.
+fn describe(holder: &Holder) -> String {
+    serde_json::to_string(holder).unwrap_or_default()
+}
+
+/// The unit for the port cannot start while an earlier broker has it, so we come without. The
+/// earlier one frees it as it ends, but not in step with its lock.
+pub async fn regain_port(server: Arc<Server>) {
+    let since = Instant::now();
+    while !server.bind_tcp() && since.elapsed() < PORT_LIMIT {
+        tokio::time::sleep(PORT_LOOK).await;
+    }
+}

@@ -1,0 +1,268 @@
+//! What a service manager is told, and what it may order: ready, status, alive, reload, stop.
+
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use crate::support::http::{RawPeer, Request, read_answer};
+use crate::support::{Manager, Notifications, PATIENCE, Sandbox, SessionOptions, until};
+
+/// A broker that its manager listens to, started by its first caller.
+fn supervised(sandbox: &Sandbox, watchdog: Option<Duration>) -> (Notifications, Child) {
+    let notifications = Notifications::listen(sandbox);
+    let mut manager = Manager::default();
+    manager.add_unix(sandbox, "unix", &sandbox.socket());
+    manager.set("NOTIFY_SOCKET", notifications.address());
+    if let Some(limit) = watchdog {
+        manager.set("WATCHDOG_USEC", limit.as_micros().to_string());
+    }
+    let (_, broker) = manager.activate(sandbox, || sandbox.ok(["peers"]));
+    (notifications, broker)
+}
+
+fn signal(broker: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(broker.id().try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
+fn write_config(sandbox: &Sandbox, text: &str) {
+    let path = sandbox.path().join("config/claude-peers/config.toml");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+fn log(sandbox: &Sandbox) -> String {
+    std::fs::read_to_string(sandbox.path().join("broker.log")).unwrap()
+}
+
+fn statuses(told: &[Vec<String>]) -> Vec<&str> {
+    told.iter().flatten().filter_map(|line| line.strip_prefix("STATUS=")).collect()
+}
+
+#[test]
+fn the_manager_hears_ready_before_any_caller_is_answered() {
+    for _ in 0..5 {
+        let sandbox = Sandbox::new();
+        let notifications = Notifications::listen(&sandbox);
+        let mut manager = Manager::default();
+        manager.add_unix(&sandbox, "unix", &sandbox.socket());
+        manager.set("NOTIFY_SOCKET", notifications.address());
+        // The request lies in the socket before the broker even starts.
+        let mut caller = UnixStream::connect(sandbox.socket()).unwrap();
+        caller.set_read_timeout(Some(PATIENCE)).unwrap();
+        caller.write_all(&Request::get("/health").bytes()).unwrap();
+        let mut broker = manager.start(&sandbox);
+        assert_eq!(read_answer(&mut caller).unwrap().status, 200);
+        // A datagram arrives as it is sent, so what was said before the answer is here.
+        let told = notifications.told();
+        assert_eq!(told[0][0], "READY=1", "{told:?}");
+        assert_eq!(statuses(&told), ["serving 0 peers, 0 unread"]);
+        sandbox.ok(["kill-broker"]);
+        let told = notifications.wait_for("STOPPING=1");
+        assert_eq!(statuses(&told), ["stopped by an order"]);
+        assert!(broker.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn the_status_follows_peers_and_mail_and_says_nothing_while_nothing_changes() {
+    let sandbox = Sandbox::unlimited();
+    let (notifications, mut broker) = supervised(&sandbox, None);
+    notifications.wait_for("READY=1");
+    let a = sandbox.session("a");
+    notifications.wait_for_status("serving 1 peer, 0 unread");
+    let sender = RawPeer::register(&sandbox, "sender");
+    let away = RawPeer::register(&sandbox, "away");
+    sender.send(&sandbox, &away.id, "one");
+    notifications.wait_for_status("serving 1 peer, 1 unread");
+    sender.send(&sandbox, &away.id, "two");
+    notifications.wait_for_status("serving 1 peer, 2 unread");
+
+    // A burst is a few lines. Nobody listens meanwhile, which must hold up no caller.
+    for n in 0..300 {
+        sender.send(&sandbox, &away.id, &n.to_string());
+    }
+    let since = Instant::now();
+    let told = notifications.wait_for_status("serving 1 peer, 302 unread");
+    let most = 4 * (since.elapsed().as_secs() as usize + 4);
+    assert!(statuses(&told).len() <= most.min(100), "{told:?}");
+
+    drop(a);
+    notifications.wait_for_status("serving 0 peers, 302 unread");
+    assert_eq!(notifications.next_within(Duration::from_secs(2)), None, "nothing has changed");
+
+    signal(&broker, Signal::TERM);
+    let told = notifications.wait_for("STOPPING=1");
+    assert_eq!(statuses(&told), ["stopped by a signal"]);
+    assert!(broker.wait().unwrap().success());
+}
+
+#[test]
+fn a_broker_that_goes_for_idleness_or_cannot_start_says_so() {
+    let sandbox = Sandbox::new().with("CLAUDE_PEERS_IDLE_EXIT_SECONDS", "1");
+    let (notifications, mut broker) = supervised(&sandbox, None);
+    let told = notifications.wait_for("STOPPING=1");
+    assert_eq!(statuses(&told).last(), Some(&"nobody was here; the next call starts it"));
+    assert!(broker.wait().unwrap().success());
+
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.database()).unwrap();
+    let notifications = Notifications::listen(&sandbox);
+    let mut manager = Manager::listen(&sandbox, true, false);
+    manager.set("NOTIFY_SOCKET", notifications.address());
+    let mut broker = manager.start(&sandbox);
+    assert!(!broker.wait().unwrap().success());
+    let told = notifications.told();
+    assert!(statuses(&told)[0].contains("database"), "{told:?}");
+    assert!(!told.iter().flatten().any(|line| line == "READY=1"), "{told:?}");
+
+    write_config(&sandbox, "no = such key");
+    let mut broker = manager.start(&sandbox);
+    assert!(!broker.wait().unwrap().success());
+    let told = notifications.told();
+    assert!(statuses(&told)[0].contains("config.toml"), "{told:?}");
+    write_config(&sandbox, "");
+}
+
+fn pings(told: &[Vec<String>]) -> usize {
+    told.iter().flatten().filter(|line| *line == "WATCHDOG=1").count()
+}
+
+#[test]
+fn the_watchdog_is_told_only_while_the_database_answers() {
+    let sandbox = Sandbox::new();
+    let (notifications, mut broker) = supervised(&sandbox, Some(Duration::from_millis(200)));
+    for _ in 0..5 {
+        notifications.wait_for("WATCHDOG=1");
+    }
+    // Another process locks the database: the broker's thread waits for it, 2 s at a time. A ping
+    // may slip through between two of these.
+    let mut other = rusqlite::Connection::open(sandbox.database()).unwrap();
+    let held = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    // What the thread does only once in a second is due by then.
+    std::thread::sleep(Duration::from_millis(1_300));
+    notifications.told();
+    std::thread::sleep(Duration::from_millis(1_800));
+    let silent = pings(&notifications.told());
+    drop(held);
+    assert!(silent <= 2, "{silent} pings while the database hung, of 18 that a timer would send");
+    for _ in 0..5 {
+        notifications.wait_for("WATCHDOG=1");
+    }
+    sandbox.ok(["kill-broker"]);
+    assert!(broker.wait().unwrap().success());
+}
+
+#[test]
+fn without_a_watchdog_nobody_pings() {
+    let sandbox = Sandbox::new();
+    let (notifications, mut broker) = supervised(&sandbox, None);
+    notifications.wait_for("READY=1");
+    // Another process's watchdog is not ours.
+    assert_eq!(notifications.next_within(Duration::from_millis(1_500)), None);
+    sandbox.ok(["kill-broker"]);
+    assert!(broker.wait().unwrap().success());
+}
+
+#[test]
+fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
+    let sandbox = Sandbox::new();
+    let (notifications, mut broker) = supervised(&sandbox, None);
+    notifications.wait_for("READY=1");
+    let sender = RawPeer::register(&sandbox, "sender");
+    let away = RawPeer::register(&sandbox, "away");
+    let long = "x".repeat(2_000);
+    sender.send(&sandbox, &away.id, &long);
+
+    let good = "idle_exit_seconds = 1234\n[limits]\nmax_message_bytes = 1000\n";
+    write_config(&sandbox, good);
+    signal(&broker, Signal::HUP);
+    let told = notifications.wait_for("RELOADING=1");
+    let reloading = told.last().unwrap();
+    let time = reloading.iter().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
+    assert!(time.parse::<u64>().unwrap() > 0);
+    notifications.wait_for("READY=1");
+    let refused = sender.try_send(&sandbox, &away.id, &long);
+    assert_eq!(refused.status, 413, "{}", String::from_utf8_lossy(&refused.body));
+    let health = &sandbox.json(["status"])["health"];
+    assert_eq!(health["idle_exit_seconds"], 1234);
+    assert_eq!(health["settings_problem"], json!(null));
+    let said = log(&sandbox);
+    assert!(said.contains("idle_exit_seconds 600 is now 1234"), "{said}");
+    assert!(said.contains("max_message_bytes 65536 is now 1000"), "{said}");
+
+    // An error changes nothing, and is told until it is mended.
+    write_config(&sandbox, "idle_exit_seconds = 5\n[limits]\nmax_message_byte = 5\n");
+    signal(&broker, Signal::HUP);
+    notifications.wait_for("RELOADING=1");
+    let told = notifications.wait_for("READY=1");
+    let status = statuses(&told)[0];
+    assert!(status.contains("the old settings hold") && status.contains("config.toml"), "{status}");
+    // Mended, for the clients read it as well, but not read again by the broker.
+    write_config(&sandbox, good);
+    let health = &sandbox.json(["status"])["health"];
+    assert_eq!(health["idle_exit_seconds"], 1234);
+    assert!(health["settings_problem"].as_str().unwrap().contains("max_message_byte"), "{health}");
+    assert_eq!(sender.try_send(&sandbox, &away.id, &long).status, 413);
+    assert_eq!(sender.try_send(&sandbox, &away.id, "short").status, 200);
+    assert!(log(&sandbox).contains("the settings stay as they were"));
+
+    // What needs a restart says so; all else is in force.
+    write_config(&sandbox, "database = \"~/other.db\"\n[limits]\nmax_message_bytes = 3000\n");
+    signal(&broker, Signal::HUP);
+    notifications.wait_for("RELOADING=1");
+    let told = notifications.wait_for("READY=1");
+    assert!(statuses(&told)[0].contains("restart for another database"), "{told:?}");
+    // The clients go by it at once, so they name the difference; for them it is taken back.
+    let (_, refused) = sandbox.fails(["peers"]);
+    assert!(refused.contains("other.db"), "{refused}");
+    write_config(&sandbox, "");
+    sender.send(&sandbox, &away.id, &long);
+    let status = sandbox.json(["status"]);
+    assert_eq!(status["health"]["idle_exit_seconds"], 600);
+    let problem = status["health"]["settings_problem"].as_str().unwrap();
+    assert!(problem.contains("other.db"), "{problem}");
+    assert!(!sandbox.home().join("other.db").exists());
+    assert!(log(&sandbox).contains("only a restart brings another database"));
+
+    signal(&broker, Signal::HUP);
+    notifications.wait_for("RELOADING=1");
+    let told = notifications.wait_for("READY=1");
+    assert_eq!(statuses(&told), ["serving 0 peers, 3 unread"]);
+    sandbox.ok(["kill-broker"]);
+    assert!(broker.wait().unwrap().success());
+}
+
+#[test]
+fn a_broker_that_a_client_started_reloads_as_well() {
+    let sandbox = Sandbox::new();
+    let mut session = SessionOptions::new("a").start(&sandbox);
+    let broker = sandbox.holder().unwrap();
+    write_config(&sandbox, "idle_exit_seconds = 2\n[limits]\nmax_unread = 0\n");
+    kill_process(Pid::from_raw(broker.pid.try_into().unwrap()).unwrap(), Signal::HUP).unwrap();
+    until("it has reloaded", || sandbox.json(["status"])["health"]["idle_exit_seconds"] == 2);
+    session.me();
+    assert_eq!(sandbox.holder().unwrap().pid, broker.pid);
+    drop(session);
+    // The new idleness is short.
+    until("it has gone", || sandbox.holder().is_none());
+}
+
+#[test]
+fn a_reload_takes_a_port_that_was_freed() {
+    let sandbox = Sandbox::new();
+    let stranger = std::net::TcpListener::bind(("127.0.0.1", sandbox.port())).unwrap();
+    let (notifications, mut broker) = supervised(&sandbox, None);
+    notifications.wait_for_status("no TCP on port");
+    drop(stranger);
+    signal(&broker, Signal::HUP);
+    notifications.wait_for("RELOADING=1");
+    let told = notifications.wait_for("READY=1");
+    assert_eq!(statuses(&told), ["serving 0 peers, 0 unread"]);
+    assert_eq!(Request::get("/health").tcp(&sandbox).status, 200);
+    sandbox.ok(["kill-broker"]);
+    assert!(broker.wait().unwrap().success());
+}
