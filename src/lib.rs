@@ -9,7 +9,8 @@
 //!
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
-//! * [`text`], [`process`], [`git`], [`files`], [`holder`]: small rooms that both sides stand on.
+//! * [`text`], [`process`], [`git`], [`files`], [`holder`], [`logging`]: small rooms that both sides
+//!   stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
 //! * [`mcp`]: the MCP stdio server, one per session.
@@ -22,6 +23,7 @@ pub mod config;
 pub mod files;
 pub mod git;
 pub mod holder;
+pub mod logging;
 pub mod mcp;
 pub mod process;
 pub mod protocol;

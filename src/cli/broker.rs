@@ -5,12 +5,13 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 
 use super::error::Failure;
-use super::{output, runtime};
+use super::runtime;
 use crate::broker::activation::Inherited;
 use crate::broker::{self, Options, RunError};
 use crate::client::say_ready;
 use crate::config::Config;
 use crate::holder::is_listening;
+use crate::logging;
 use crate::protocol::health::Started;
 
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
     }
     // Everything we make is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    output::log_to_stderr("info,hyper=warn");
+    logging::start(logging::Role::Broker);
     let started = match (inherited.is_empty(), arguments.detached) {
         (false, _) => Started::Systemd,
         (true, true) => Started::Fallback,

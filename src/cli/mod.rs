@@ -120,7 +120,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Standard output belongs to the protocol, so this never returns to the usual way out: a read
 /// of standard input cannot be cancelled, and must not hold the process.
 fn mcp() -> Result<ExitCode, Failure> {
-    output::log_to_stderr("warn,rmcp=error");
+    crate::logging::start(crate::logging::Role::Mcp);
     let config = Config::load();
     let runtime = runtime()?;
     runtime.block_on(crate::mcp::run(config));

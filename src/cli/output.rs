@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
-use tracing_subscriber::EnvFilter;
 
 use crate::protocol::Timestamp;
 use crate::text;
@@ -72,16 +71,4 @@ pub fn cell(text: &str, max_chars: usize) -> String {
 /// "12s", "5m", "3h", "2d" since a moment.
 pub fn ago(then: Timestamp) -> String {
     then.age(Timestamp::now())
-}
-
-/// Logs go to standard error; `RUST_LOG` overrides the filter.
-pub fn log_to_stderr(default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    // An error means that a log is set up already.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .try_init();
 }

@@ -24,6 +24,10 @@ const METHOD: &str = "notifications/claude/channel";
 /// How many reports go to the broker in one call at most.
 const REPORT: usize = 256;
 
+/// How soon after a report the next one may follow: what is pushed in between goes in one call.
+/// Nobody waits for it: ids are kept here, and the broker pushes on within its window.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Pauses between attempts to report.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
@@ -89,11 +93,19 @@ pub async fn pump(
 pub async fn report(client: Client, mut written: mpsc::UnboundedReceiver<MessageId>) {
     let mut ids = Vec::new();
     let mut pause = FIRST_PAUSE;
+    let mut next = Instant::now();
     while !ids.is_empty() || written.recv_many(&mut ids, REPORT).await > 0 {
+        tokio::time::sleep_until(next).await;
+        while ids.len() < REPORT
+            && let Ok(id) = written.try_recv()
+        {
+            ids.push(id);
+        }
         match client.written(&Written { ids: ids.clone() }).await {
             Ok(_) => {
                 ids.clear();
                 pause = FIRST_PAUSE;
+                next = Instant::now() + GATHER;
             }
             Err(error) => {
                 tracing::warn!("pushes could not be reported: {error}");

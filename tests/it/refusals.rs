@@ -774,6 +774,8 @@ fn requests_on_one_connection_are_judged_one_by_one() {
         assert_eq!(exchange(&mut stream, &without.bytes()).unwrap().status, 200);
         let missing = exchange(&mut stream, &Request::get("/nowhere").bytes());
         assert_eq!(missing.unwrap().status, 404);
+        let wrong = exchange(&mut stream, &Request::new("DELETE", "/v1/peers").bytes());
+        assert_eq!(wrong.unwrap().status, 405);
     }
     // The body of a refused request is never taken for the next request.
     let inner = Request::post("/v1/shutdown", &json!({})).token(&world.token).bytes();

@@ -33,6 +33,8 @@ pub async fn no_route(uri: Uri) -> Refusal {
     Refusal::new(ErrorCode::NotFound, format!("there is no route {}", uri.path()))
 }
 
-pub async fn no_method(method: Method, uri: Uri) -> Refusal {
-    Refusal::new(ErrorCode::BadRequest, format!("{} does not take {method}", uri.path()))
+pub async fn no_method(method: Method, uri: Uri) -> Response {
+    let error =
+        ApiError::new(ErrorCode::BadRequest, format!("{} does not take {method}", uri.path()));
+    (StatusCode::METHOD_NOT_ALLOWED, Json(error)).into_response()
 }

@@ -10,6 +10,7 @@ use super::errors::Refusal;
 use crate::broker::Shared;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::{self, once};
+use crate::protocol::ErrorCode;
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
 
 pub async fn send(
@@ -21,7 +22,18 @@ pub async fn send(
         let caller = identity.resolve(tx.db)?;
         once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::send(tx, &caller, &body))
     });
-    Ok(Json(sent.await?))
+    match sent.await {
+        Ok(sent) => {
+            tracing::debug!(event = "sent", mail = %sent.id, peer = %sent.to.id, "{}", sent.state);
+            Ok(Json(sent))
+        }
+        Err(error) => {
+            if matches!(error.code, ErrorCode::RateLimited | ErrorCode::MailboxFull) {
+                tracing::warn!(event = "limit_reached", "refused: {}", error.message);
+            }
+            Err(error.into())
+        }
+    }
 }
 
 pub async fn list(

@@ -1,8 +1,12 @@
-//! SQLite: one connection, owned by one thread.
+//! SQLite: one connection, one writer, and a thread for it.
 //!
 //! Many requests share one transaction and one `fsync` (group commit); each has a savepoint of
 //! its own, so that one that is refused does not undo its neighbours. Nobody hears an answer
 //! before the commit. What must happen only after it (a push, say) is kept by a [`Companion`].
+//!
+//! A request that is alone in the broker does not go through the thread: it borrows the writer,
+//! which spares two wake-ups of a processor, a quarter of a message's way. Nobody waits for it
+//! who would not wait for its commit anyway.
 
 mod damage;
 mod legacy;
@@ -10,6 +14,8 @@ mod schema;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -152,17 +158,55 @@ enum Command<C> {
     Write(Box<dyn writer::Job<C>>),
     Note(Box<dyn writer::Job<C>>),
     Read(ReadWork<C>),
+    /// The log may have grown.
+    Checkpoint,
     Stop(oneshot::Sender<()>),
 }
 
-/// The handle by which the rest of the broker reaches the database's thread.
+/// Who is under way to the database.
+#[derive(Default)]
+struct Load {
+    /// Requests that want to write and have no answer yet.
+    callers: AtomicUsize,
+    /// Commands that the thread has not finished.
+    queued: AtomicUsize,
+}
+
+/// A request that wants to write, as long as it waits.
+struct CallerGuard<'a>(&'a Load);
+
+impl<'a> CallerGuard<'a> {
+    fn enter(load: &'a Load) -> Self {
+        load.callers.fetch_add(1, Ordering::AcqRel);
+        Self(load)
+    }
+
+    /// Whether nobody else wants anything of the database.
+    fn is_alone(&self) -> bool {
+        self.0.callers.load(Ordering::Acquire) == 1 && self.0.queued.load(Ordering::Acquire) == 0
+    }
+}
+
+impl Drop for CallerGuard<'_> {
+    fn drop(&mut self) {
+        self.0.callers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The handle by which the rest of the broker reaches the database.
 pub struct Store<C> {
     commands: mpsc::UnboundedSender<Command<C>>,
+    writer: writer::SharedWriter<C>,
+    load: Arc<Load>,
 }
 
 impl<C> Clone for Store<C> {
     fn clone(&self) -> Self {
-        Self { commands: self.commands.clone() }
+        Self {
+            commands: self.commands.clone(),
+            writer: self.writer.clone(),
+            load: self.load.clone(),
+        }
     }
 }
 
@@ -186,15 +230,21 @@ impl<C: Companion> Store<C> {
         let lock = lock_database(path, holder)?;
         let (connection, opened) = schema::open(path, legacy_port)?;
         let (commands, receiver) = mpsc::unbounded_channel();
-        let thread = writer::Writer::new(path.to_owned(), connection, companion, lock);
+        let writer = writer::Writer::new(path.to_owned(), connection, companion, lock);
+        let store = Self {
+            commands,
+            writer: writer::SharedWriter::new(writer),
+            load: Arc::new(Load::default()),
+        };
+        let (writer, load) = (store.writer.clone(), store.load.clone());
         std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
                 let _ended = ended.drop_guard();
-                thread.run(receiver);
+                writer.run(receiver, &load.queued);
             })
             .map_err(|error| OpenError::Io { path: path.into(), error })?;
-        Ok((Self { commands }, opened))
+        Ok((store, opened))
     }
 
     /// Runs `work` in a transaction and answers once it is durable.
@@ -208,7 +258,20 @@ impl<C: Companion> Store<C> {
         F: FnOnce(&mut Tx<'_, C>) -> Result<T, Fault> + Send + 'static,
     {
         let (job, answer) = writer::job(work);
-        self.enqueue(Command::Write(job))?;
+        let caller = CallerGuard::enter(&self.load);
+        // Those who came at the same time get in as well, and then share a commit on the thread.
+        tokio::task::yield_now().await;
+        let job = if caller.is_alone() { self.writer.write_now(job) } else { Err(job) };
+        match job {
+            Ok(log_grows) => {
+                if log_grows {
+                    self.enqueue(Command::Checkpoint)?;
+                }
+                // What the commit set free, a push say, goes out before our own answer.
+                tokio::task::yield_now().await;
+            }
+            Err(job) => self.enqueue(Command::Write(job))?,
+        }
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -257,6 +320,8 @@ impl<C: Companion> Store<C> {
     }
 
     fn enqueue(&self, command: Command<C>) -> Result<(), ApiError> {
+        self.load.queued.fetch_add(1, Ordering::AcqRel);
+        // An error means that the thread is gone: nothing is counted any more.
         self.commands.send(command).map_err(|_| gone())
     }
 }

@@ -1,8 +1,11 @@
 //! The database's thread: group commit with a savepoint per request.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode as Sqlite, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode as Sqlite, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, Companion, Fault, Tx, damage, schema, storage_error};
@@ -79,7 +82,64 @@ where
     }
 }
 
-/// What the thread owns.
+/// How long a commit waits for somebody else who has the database locked (a backup, a shell).
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The writer, as its thread and a lone caller share it; none once it is closed.
+pub(super) struct SharedWriter<C>(Arc<Mutex<Option<Writer<C>>>>);
+
+impl<C> Clone for SharedWriter<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C: Companion> SharedWriter<C> {
+    pub fn new(writer: Writer<C>) -> Self {
+        Self(Arc::new(Mutex::new(Some(writer))))
+    }
+
+    /// Commits `job` here and now, synced, and says whether the log wants a look. Gives the job
+    /// back if it would have to wait for anybody.
+    pub fn write_now(&self, job: Box<dyn Job<C>>) -> Result<bool, Box<dyn Job<C>>> {
+        let mut writer = match self.0.try_lock() {
+            Ok(writer) => writer,
+            // The thread has it; or the writer broke, which the thread will find out.
+            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => return Err(job),
+        };
+        match writer.as_mut() {
+            Some(writer) => writer.write_now(job),
+            None => Err(job),
+        }
+    }
+
+    /// Serves until told to stop, or until the last handle is gone.
+    pub fn run(self, mut commands: mpsc::UnboundedReceiver<Command<C>>, queued: &AtomicUsize) {
+        let mut stopped = None;
+        while stopped.is_none()
+            && let Some(first) = commands.blocking_recv()
+        {
+            // A panic in the writer ends the broker, wherever it ran.
+            let Ok(mut writer) = self.0.lock() else { return };
+            let Some(writer) = writer.as_mut() else { return };
+            let finished;
+            (finished, stopped) = writer.batch(first, &mut commands);
+            queued.fetch_sub(finished, Ordering::AcqRel);
+        }
+        if let Some(writer) = self.lock().take() {
+            writer.close();
+        }
+        if let Some(done) = stopped {
+            let _ = done.send(());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Writer<C>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the thread owns, and a lone caller borrows.
 pub(super) struct Writer<C> {
     path: PathBuf,
     connection: Connection,
@@ -98,50 +158,82 @@ impl<C: Companion> Writer<C> {
         Self { path, connection, synced: true, batches: 0, companion, _lock: lock }
     }
 
-    /// Serves until told to stop, or until the last handle is gone.
-    pub fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command<C>>) {
+    /// Does what `first` and those that wait behind it ask for. Gives their number, and whom to
+    /// tell that the thread ends, if it is to end.
+    fn batch(
+        &mut self,
+        first: Command<C>,
+        commands: &mut mpsc::UnboundedReceiver<Command<C>>,
+    ) -> (usize, Option<oneshot::Sender<()>>) {
         let mut stopped = None;
-        while stopped.is_none()
-            && let Some(first) = commands.blocking_recv()
-        {
-            let mut writes = Vec::new();
-            let mut reads = Vec::new();
-            let mut sync = false;
-            let mut next = Some(first);
-            while let Some(command) = next {
-                match command {
-                    Command::Write(job) => {
-                        sync = true;
-                        writes.push(job);
-                    }
-                    Command::Note(job) => writes.push(job),
-                    Command::Read(work) => reads.push(work),
-                    Command::Stop(done) => stopped = Some(done),
+        let mut finished = 0;
+        let mut writes = Vec::new();
+        let mut reads = Vec::new();
+        let mut sync = false;
+        let mut next = Some(first);
+        while let Some(command) = next {
+            finished += 1;
+            match command {
+                Command::Write(job) => {
+                    sync = true;
+                    writes.push(job);
                 }
-                let more = stopped.is_none() && writes.len() + reads.len() < BATCH;
-                next = if more { commands.try_recv().ok() } else { None };
+                Command::Note(job) => writes.push(job),
+                Command::Read(work) => reads.push(work),
+                Command::Checkpoint => {}
+                Command::Stop(done) => stopped = Some(done),
             }
-            if !writes.is_empty() || self.companion.is_due() {
-                self.write(writes, sync || self.companion.must_sync());
-            }
-            // After the commit, so that a reader never sees what may still be undone.
-            let mut damaged = false;
-            for work in reads {
-                damaged |= work(&self.connection, &mut self.companion);
-            }
-            if damaged {
-                self.replace();
-            }
-            self.checkpoint(commands.is_empty());
+            let more = stopped.is_none() && finished < BATCH;
+            next = if more { commands.try_recv().ok() } else { None };
         }
-        self.close();
-        if let Some(done) = stopped {
-            let _ = done.send(());
+        if !writes.is_empty() || self.companion.is_due() {
+            self.patience(PATIENCE);
+            self.write(writes, sync || self.companion.must_sync());
         }
+        // After the commit, so that a reader never sees what may still be undone.
+        let mut damaged = false;
+        for work in reads {
+            damaged |= work(&self.connection, &mut self.companion);
+        }
+        if damaged {
+            self.replace();
+        }
+        self.checkpoint(commands.is_empty());
+        (finished, stopped)
+    }
+
+    /// [`SharedWriter::write_now`], the writer being free.
+    fn write_now(&mut self, job: Box<dyn Job<C>>) -> Result<bool, Box<dyn Job<C>>> {
+        self.patience(Duration::ZERO);
+        let mut jobs = vec![job];
+        let outcome = match self.sync(true).and_then(|()| begin(&mut self.connection)) {
+            // Nothing has begun; the thread may wait for whoever has it locked.
+            Err(error) if error.sqlite_error_code() == Some(Sqlite::DatabaseBusy) => {
+                return jobs.pop().map_or(Ok(false), Err);
+            }
+            begun => begun.and_then(|begun| run_all(begun, &mut self.companion, &mut jobs)),
+        };
+        self.finish(jobs, outcome);
+        Ok(self.batches >= CHECKPOINT_EVERY)
+    }
+
+    /// How long the next transaction waits for others.
+    fn patience(&self, limit: Duration) {
+        // It sets a number and cannot fail on an open connection.
+        let _ = self.connection.busy_timeout(limit);
     }
 
     fn write(&mut self, mut jobs: Vec<Box<dyn Job<C>>>, sync: bool) {
-        let outcome = self.sync(sync).and_then(|()| self.transaction(&mut jobs));
+        let outcome = self
+            .sync(sync)
+            .and_then(|()| begin(&mut self.connection))
+            .and_then(|begun| run_all(begun, &mut self.companion, &mut jobs));
+        self.finish(jobs, outcome);
+    }
+
+    /// Answers those whose transaction ended, well or badly.
+    fn finish(&mut self, jobs: Vec<Box<dyn Job<C>>>, outcome: rusqlite::Result<()>) {
+        self.batches += 1;
         let lost = outcome.as_ref().err().map(storage_error);
         if let Some(error) = &lost {
             tracing::error!(event = "storage", "{}", error.message);
@@ -162,7 +254,6 @@ impl<C: Companion> Writer<C> {
     /// Folds the log into the database, after the answers and not in a commit: when nobody waits
     /// and the log is worth it, or when it has grown long.
     fn checkpoint(&mut self, idle: bool) {
-        self.batches += 1;
         if self.batches < CHECKPOINT_EVERY {
             return;
         }
@@ -188,31 +279,6 @@ impl<C: Companion> Writer<C> {
             self.synced = sync;
         }
         Ok(())
-    }
-
-    fn transaction(&mut self, jobs: &mut [Box<dyn Job<C>>]) -> rusqlite::Result<()> {
-        let mut transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        self.companion.begin(&transaction)?;
-        let now = Timestamp::now();
-        for job in jobs {
-            let savepoint = transaction.savepoint()?;
-            self.companion.savepoint();
-            match job.run(&mut Tx { db: &savepoint, companion: &mut self.companion, now }) {
-                Ok(()) => savepoint.commit()?,
-                Err(error) => {
-                    self.companion.rollback();
-                    let undone = savepoint.finish();
-                    if let Some(error) =
-                        error.filter(|e| damage::is_damage(e) || is_out_of_order(e))
-                    {
-                        return Err(error);
-                    }
-                    undone?;
-                }
-            }
-        }
-        transaction.commit()
     }
 
     /// Moves the damaged database aside and goes on with an empty one.
@@ -260,6 +326,36 @@ impl<C: Companion> Writer<C> {
         }
         drop(lock);
     }
+}
+
+fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+/// Runs each job in a savepoint of its own, and commits.
+fn run_all<C: Companion>(
+    mut transaction: Transaction<'_>,
+    companion: &mut C,
+    jobs: &mut [Box<dyn Job<C>>],
+) -> rusqlite::Result<()> {
+    companion.begin(&transaction)?;
+    let now = Timestamp::now();
+    for job in jobs {
+        let savepoint = transaction.savepoint()?;
+        companion.savepoint();
+        match job.run(&mut Tx { db: &savepoint, companion, now }) {
+            Ok(()) => savepoint.commit()?,
+            Err(error) => {
+                companion.rollback();
+                let undone = savepoint.finish();
+                if let Some(error) = error.filter(|e| damage::is_damage(e) || is_out_of_order(e)) {
+                    return Err(error);
+                }
+                undone?;
+            }
+        }
+    }
+    transaction.commit()
 }
 
 /// After these SQLite may have rolled back the whole transaction, so no neighbour is safe.

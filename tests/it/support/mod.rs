@@ -45,7 +45,11 @@ impl Sandbox {
     pub fn new() -> Self {
         use std::os::unix::fs::PermissionsExt as _;
         let directory = tempfile::Builder::new().prefix("cp-").tempdir().unwrap();
-        let mut variables = vec![("PATH".to_owned(), std::env::var("PATH").unwrap_or_default())];
+        let mut variables = vec![
+            ("PATH".to_owned(), std::env::var("PATH").unwrap_or_default()),
+            // The machine's journal is the user's.
+            ("CLAUDE_PEERS_LOG".to_owned(), "stderr".to_owned()),
+        ];
         for (name, part) in [
             ("HOME", "home"),
             ("XDG_RUNTIME_DIR", "run"),
