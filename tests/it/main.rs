@@ -13,6 +13,7 @@ mod database;
 mod durability;
 mod identity;
 mod lifetime;
+mod manual;
 mod receivers;
 mod refusals;
 mod service;

@@ -1,0 +1,114 @@
+//! The man pages, `packaging/man/*.1`, are what the definition of the command line makes of them.
+//!
+//! They stand in the tree, so that no package has to compile a generator, and a change of the
+//! command line shows what it does to them. After one:
+//!
+//! ```sh
+//! UPDATE_MAN_PAGES=1 cargo test --test it manual
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+
+use clap::{Command, CommandFactory as _};
+use clap_mangen::Man;
+
+/// What follows the generated sections of claude-peers(1): files, environment, exit status.
+const SECTIONS: &str = include_str!("../../packaging/man/claude-peers.sections");
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/man")
+}
+
+/// The page of each command that is shown in the help, by file name.
+fn pages() -> BTreeMap<String, String> {
+    // Not a word about the screen of whoever generates them.
+    let mut root = claude_peers::cli::Cli::command().disable_help_subcommand(true);
+    root.build();
+    let mut pages = BTreeMap::new();
+    collect(&root, &mut pages);
+    pages
+}
+
+fn collect(command: &Command, pages: &mut BTreeMap<String, String>) {
+    let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
+    let page = Man::new(command.clone()).title(name.clone()).source("claude-peers").manual("");
+    let mut roff = Vec::new();
+    page.render_title(&mut roff).unwrap();
+    page.render_name_section(&mut roff).unwrap();
+    page.render_synopsis_section(&mut roff).unwrap();
+    page.render_description_section(&mut roff).unwrap();
+    page.render_options_section(&mut roff).unwrap();
+    let below: Vec<_> = command.get_subcommands().filter(|below| !below.is_hide_set()).collect();
+    if !below.is_empty() {
+        page.render_subcommands_section(&mut roff).unwrap();
+    }
+    let mut text = String::from_utf8(roff).unwrap();
+    if name == "claude-peers" {
+        text.push_str(SECTIONS);
+    } else {
+        if command.get_after_help().is_some() || command.get_after_long_help().is_some() {
+            let mut roff = Vec::new();
+            page.render_extra_section(&mut roff).unwrap();
+            text.push_str(&String::from_utf8(roff).unwrap());
+        }
+        text.push_str(".SH SEE ALSO\n\\fBclaude\\-peers\\fR(1)\n");
+    }
+    pages.insert(format!("{name}.1"), text);
+    for command in below {
+        collect(command, pages);
+    }
+}
+
+fn written() -> BTreeMap<String, String> {
+    fs::read_dir(directory())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "1"))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn the_man_pages_are_those_of_this_command_line() {
+    let pages = pages();
+    assert!(pages.contains_key("claude-peers.1") && pages.contains_key("claude-peers-send.1"));
+    if std::env::var_os("UPDATE_MAN_PAGES").is_some() {
+        for stale in written().keys().filter(|name| !pages.contains_key(*name)) {
+            fs::remove_file(directory().join(stale)).unwrap();
+        }
+        for (name, page) in &pages {
+            fs::write(directory().join(name), page).unwrap();
+        }
+    }
+    let written = written();
+    let names = |pages: &BTreeMap<String, String>| pages.keys().cloned().collect::<Vec<_>>();
+    let advice = "UPDATE_MAN_PAGES=1 cargo test --test it manual";
+    assert_eq!(names(&written), names(&pages), "{advice}");
+    for (name, page) in &pages {
+        assert!(written[name] == *page, "packaging/man/{name} is stale: {advice}");
+    }
+}
+
+/// What reads man pages finds nothing to complain about.
+#[test]
+fn the_man_pages_are_sound() {
+    let groff = Process::new("groff").arg("--version").stdout(Stdio::null()).status();
+    if !groff.is_ok_and(|status| status.success()) {
+        return; // The system test of the Debian package has lintian look at them as well.
+    }
+    for name in pages().keys() {
+        let output = Process::new("groff")
+            .args(["-man", "-Tutf8", "-ww", "-z", "-rLL=80n"])
+            .arg(directory().join(name))
+            .output()
+            .unwrap();
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && complaints.is_empty(), "{name}: {complaints}");
+    }
+}
