@@ -39,7 +39,7 @@ umask 022 # what is made here is a system's file tree, which its users must be a
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # su leaves these out
 
 readonly base_packages=systemd,systemd-sysv,libpam-systemd,dbus,dbus-user-session,sudo,procps,iproute2,less
-readonly tree_version=1 # raise when prepare_tree changes
+readonly tree_version=2 # raise when prepare_tree changes
 
 fail() { printf 'with-systemd: %s\n' "$*" >&2; exit 125; }
 usage() { sed -n '2,/^$/{/^#/s/^# \{0,1\}//p}' "$0"; }
@@ -110,8 +110,9 @@ prepare_tree() {
 [ $# -ge 2 ] || { echo 'usage: as-user NAME COMMAND [ARG]...' >&2; exit 2; }
 user=$1; shift
 mode=--pipe; [ -t 0 ] && [ -t 1 ] && mode=--pty
-# systemd would substitute $NAME in arguments: $$ keeps it literal.
-exec systemd-run --quiet --wait --collect $mode --service-type=exec \
+# systemd would substitute $NAME in arguments: $$ keeps it literal. Not --service-type=exec: with
+# PAM systemd 252 never sees that the command was executed, and ends it after 90 s.
+exec systemd-run --quiet --wait --collect $mode --service-type=simple \
     -p PAMName=login -p User="$user" -p WorkingDirectory='~' \
     ${TERM:+-E TERM="$TERM"} -- "${@//\$/\$\$}"
 AS_USER
