@@ -7,6 +7,7 @@ import json
 import os
 from typing import Any
 
+from harness.report import Report
 from harness.wait import PATIENCE
 
 from .machine import PROGRAM
@@ -103,6 +104,13 @@ class Session:
         found = (await self.call("list_peers", scope="directory"))["me"]
         self.id = found["id"]
         return found
+
+    async def becomes_live(self, report: Report) -> None:
+        """Waits until the broker holds this session's event stream."""
+        end = asyncio.get_running_loop().time() + PATIENCE
+        while not (found := await self.me())["live"] and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.05)
+        report.check("the session %s is live" % self.name, found["live"], found)
 
     async def send(self, to: str, text: str) -> str:
         """Sends a message; the id under which it was accepted."""
