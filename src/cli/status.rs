@@ -118,10 +118,10 @@ fn not_used(config: &Config, held_by: Option<&Holder>) -> Option<NotUsed> {
     let (reason, hint) = match held_by {
         Some(Holder { started: Started::Systemd | Started::Launchd, .. }) => return None,
         Some(Holder { fallback_reason: Some(reason), .. }) => {
-            let same = now.filter(|now| now.to_string() == *reason);
-            let hint = match same {
-                Some(now) => now.hint(),
-                None => Some("`claude-peers doctor` tells more".to_owned()),
+            let hint = match now {
+                None => Some("`claude-peers service start` hands over to it".to_owned()),
+                Some(now) if now.to_string() == *reason => now.hint(),
+                Some(_) => Some("`claude-peers doctor` tells more".to_owned()),
             };
             (reason.clone(), hint)
         }
