@@ -23,7 +23,9 @@ use crate::protocol::health::{Health, Stopping};
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
-use crate::protocol::peers::{ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile};
+use crate::protocol::peers::{
+    ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
+};
 use crate::protocol::{ApiError, ErrorCode, PROTOCOL, header, route};
 
 pub use autostart::{StartError, say_ready};
@@ -160,6 +162,23 @@ impl Client {
     /// If the broker refuses or cannot be reached; so for all calls below.
     pub async fn health(&self) -> Result<Health> {
         self.get(route::HEALTH, &()).await
+    }
+
+    /// Whatever broker listens, older or with other settings. Starts and replaces nothing.
+    pub async fn look(&self) -> Result<Health> {
+        let request = self.http.request(Method::GET, format!("http://localhost{}", route::HEALTH));
+        timeout(ATTEMPT, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
+    }
+
+    /// Makes the session known now, and not only when a call needs it.
+    pub async fn introduce(&self) -> Result<Option<Registered>> {
+        self.register(Instant::now() + CALL).await?;
+        Ok(self.session.as_ref().and_then(|session| session.registered.borrow().clone()))
+    }
+
+    /// Ends a session that registered as a probe.
+    pub async fn unregister(&self) -> Result<Unregistered> {
+        self.post(route::UNREGISTER, &serde_json::json!({})).await
     }
 
     pub async fn peers(&self, request: &ListPeers) -> Result<PeerList> {

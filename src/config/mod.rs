@@ -4,6 +4,7 @@
 //! from, so that a person can be told. Nothing below `main` reads the environment by itself.
 
 mod file;
+mod in_force;
 mod paths;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use file::FileError;
+pub use in_force::InForce;
 pub use paths::{MAX_SOCKET_PATH, Paths};
 
 /// The port that people know.
@@ -122,6 +124,8 @@ pub struct Config {
     pub fallback_reason: Option<String>,
     /// The Claude Code session around us, if there is one.
     pub claude: ClaudeEnvironment,
+    /// The same once more, for people: every value and where it came from.
+    pub in_force: Vec<InForce>,
 }
 
 /// What Claude Code tells its children.
@@ -220,7 +224,7 @@ impl Config {
             file.idle_exit_seconds,
             600u64,
         );
-        Ok(Self {
+        let mut config = Self {
             channel: channel(text("CLAUDE_PEERS_CHANNEL"), file.channel.clone())?,
             name: text("CLAUDE_PEERS_NAME").or(file.name.clone()),
             idle_exit: Duration::from_secs(idle_exit_seconds.value),
@@ -247,7 +251,10 @@ impl Config {
             port,
             database,
             limits,
-        })
+            in_force: Vec::new(),
+        };
+        config.in_force = in_force::list(&config, &text, &file);
+        Ok(config)
     }
 
     /// The database as the settings name it, for the comparison of client and broker.

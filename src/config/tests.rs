@@ -82,3 +82,32 @@ fn an_empty_variable_is_an_unset_one() {
     assert!(config.openai_api_key.is_none());
     assert_eq!(config.port.source, Source::Default);
 }
+
+#[test]
+fn every_value_says_where_it_came_from_and_no_secret_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().to_str().unwrap();
+    std::fs::create_dir_all(home.path().join(".config/claude-peers")).unwrap();
+    std::fs::write(
+        home.path().join(".config/claude-peers/config.toml"),
+        "idle_exit_seconds = 7\n[limits]\nmax_unread = 5\n",
+    )
+    .unwrap();
+    let config = load(&[
+        ("HOME", dir),
+        ("CLAUDE_PEERS_MAX_UNREAD", "6"),
+        ("OPENAI_API_KEY", "sk-secret"),
+        ("CLAUDE_PEERS_CHANNEL", ""),
+    ])
+    .unwrap();
+    let of = |name: &str| {
+        let found = config.in_force.iter().find(|s| s.name() == name).unwrap();
+        (found.value.as_str(), found.source)
+    };
+    assert_eq!(of("limits.max_unread"), ("6", Source::Environment));
+    assert_eq!(of("idle_exit_seconds"), ("7", Source::File));
+    assert_eq!(of("port"), ("7899", Source::Default));
+    assert_eq!(of("channel"), ("auto", Source::Default));
+    assert_eq!(of("OPENAI_API_KEY"), ("set", Source::Environment));
+    assert!(!format!("{config:?}").contains("sk-secret"));
+}

@@ -39,6 +39,7 @@ pub async fn registration(config: &Config, client: &InitializeRequestParams) -> 
         name: config.name.clone(),
         one_shot,
         version: crate::VERSION.to_owned(),
+        probe: false,
     }
 }
 

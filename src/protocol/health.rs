@@ -63,6 +63,19 @@ pub struct Detail {
     /// Why the settings in force are not those of the configuration file as it was last read.
     #[serde(default)]
     pub settings_problem: Option<String>,
+    /// The settings that the broker goes by; empty where an older one does not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
+}
+
+/// A setting that is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its key in the configuration file, or its environment variable if it has no key.
+    pub name: String,
+    pub value: String,
+    /// `environment`, `configuration file` or `default`.
+    pub source: String,
 }
 
 /// The state of the TCP listener.

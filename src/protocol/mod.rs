@@ -37,6 +37,7 @@ pub mod header {
 pub mod route {
     pub const HEALTH: &str = "/health";
     pub const REGISTER: &str = "/v1/register";
+    pub const UNREGISTER: &str = "/v1/unregister";
     pub const STREAM: &str = "/v1/stream";
     pub const PEERS: &str = "/v1/peers";
     pub const PROFILE: &str = "/v1/profile";

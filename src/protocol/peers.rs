@@ -57,6 +57,17 @@ pub struct Register {
     /// The version of the receiver's program.
     #[serde(default)]
     pub version: String,
+    /// A throw-away peer that checks the way of a message: nobody sees it, it can only write to
+    /// itself, and `POST /v1/unregister` removes it without a trace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
+}
+
+/// The answer to `POST /v1/unregister`, by which a probe ends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unregistered {
+    /// How many messages went with it.
+    pub messages: u64,
 }
 
 /// The answer to [`Register`].

@@ -9,7 +9,8 @@ use super::caller::Write;
 use super::errors::Refusal;
 use crate::broker::serve::Transport;
 use crate::broker::{Shared, registry};
-use crate::protocol::health::{Detail, Health, Stopping};
+use crate::config::Config;
+use crate::protocol::health::{Detail, Health, Setting, Stopping};
 
 pub async fn health(
     State(shared): State<Arc<Shared>>,
@@ -35,9 +36,26 @@ pub async fn health(
             idle_exit_seconds: settings.idle_exit.as_secs(),
             config_file: settings.paths.config_file.display().to_string(),
             settings_problem: shared.settings_problem.borrow().clone(),
+            settings: in_force(&shared.config, &settings),
         });
     }
     Ok(Json(health))
+}
+
+/// What a running broker cannot change is as it was at its start.
+fn in_force(at_start: &Config, now: &Config) -> Vec<Setting> {
+    const FIXED: [&str; 3] = ["CLAUDE_PEERS_PORT", "CLAUDE_PEERS_SOCKET", "CLAUDE_PEERS_DB"];
+    let of = |config: &Config, fixed: bool| -> Vec<Setting> {
+        let all = config.in_force.iter().filter(|setting| setting.of_broker);
+        all.filter(|setting| FIXED.contains(&setting.variable) == fixed)
+            .map(|setting| Setting {
+                name: setting.name().to_owned(),
+                value: setting.value.clone(),
+                source: setting.source.to_string(),
+            })
+            .collect()
+    };
+    [of(at_start, true), of(now, false)].concat()
 }
 
 /// Nothing to say, but JSON all the same.

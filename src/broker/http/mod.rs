@@ -31,6 +31,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::HEALTH, get(control::health))
         .route(route::SHUTDOWN, post(control::shutdown))
         .route(route::REGISTER, post(peers::register))
+        .route(route::UNREGISTER, post(peers::unregister))
         .route(route::PEERS, get(peers::list))
         .route(route::PROFILE, post(peers::set_profile))
         .route(route::MESSAGES, post(messages::send).get(messages::list))

@@ -6,13 +6,16 @@ use axum::extract::State;
 use axum::{Extension, Json};
 
 use super::caller::{Query, Write};
+use super::control::Nothing;
 use super::errors::Refusal;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::once;
 use crate::broker::serve::Transport;
 use crate::broker::{Shared, registry};
 use crate::process::{self, Process};
-use crate::protocol::peers::{ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile};
+use crate::protocol::peers::{
+    ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
+};
 use crate::protocol::{ApiError, ErrorCode};
 
 /// Registration needs no idempotency key: the instance is one.
@@ -23,6 +26,19 @@ pub async fn register(
 ) -> Result<Json<Registered>, Refusal> {
     check_descent(transport, &body)?;
     Ok(Json(shared.store.write(move |tx| registry::register(tx, &body)).await?))
+}
+
+/// No idempotency key: whoever is gone already cannot call.
+pub async fn unregister(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    _: Write<Nothing>,
+) -> Result<Json<Unregistered>, Refusal> {
+    let gone = shared.store.write(move |tx| {
+        let (caller, instance) = identity.session(tx.db)?;
+        registry::unregister(tx, &caller, &instance)
+    });
+    Ok(Json(gone.await?))
 }
 
 /// Where the kernel tells who calls, the caller must descend from the client that it names: one

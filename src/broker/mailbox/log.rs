@@ -32,7 +32,7 @@ pub fn list_messages(tx: &mut Tx<'_>, request: &ListMessages) -> Result<MessageL
         "SELECT m.id, m.sender, coalesce(m.sender_name, s.name), m.recipient, r.name, m.text, m.reply_to,
                 m.sent_at, m.state, m.offered_at, m.offered_via, m.read_at, m.read_via, m.expires_at
          FROM messages m JOIN peers s ON s.id = m.sender JOIN peers r ON r.id = m.recipient
-         WHERE (?1 IS NULL OR m.sender = ?1 OR m.recipient = ?1) AND (?2 IS NULL OR m.id = ?2)
+         WHERE m.seq > 0 AND (?1 IS NULL OR m.sender = ?1 OR m.recipient = ?1) AND (?2 IS NULL OR m.id = ?2)
          ORDER BY m.seq DESC LIMIT ?3",
     )?;
     let id = request.id.as_ref().map(MessageId::as_str);

@@ -21,14 +21,19 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
     check_text(tx, &request.text)?;
     let found = registry::resolve(tx, &request.to)?;
     let to = found.peer;
-    if to.id == caller.peer {
+    let probe = caller.instance.is_some() && registry::is_probe(tx, &caller.peer)?;
+    if probe && to.id != caller.peer {
+        let error = ApiError::new(ErrorCode::Forbidden, "a probe writes to itself only");
+        return Err(error.into());
+    }
+    if to.id == caller.peer && !probe {
         let error = ApiError::new(
             ErrorCode::BadRequest,
             "that is yourself: a message goes to another peer",
         );
         return Err(error.into());
     }
-    if to.kind == PeerKind::History {
+    if to.kind == PeerKind::History && !probe {
         let error = ApiError::new(
             ErrorCode::NotFound,
             format!("{} is known from an older database only and cannot receive", to.id),
@@ -42,12 +47,14 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
 
     let sender = registry::sender(tx, caller, request.from_session.as_deref())?;
     let id = new_id(tx)?;
+    // Without a number it gets the next.
+    let number = if probe { Some(registry::next_probe_number(tx)?) } else { None };
     let expires_at = tx.now.plus(tx.companion.limits.time_to_live);
     tx.db
         .prepare_cached(
             "INSERT INTO messages (id, sender, recipient, sender_name, sender_summary, sender_cwd,
-                                   addressed_name, text, reply_to, sent_at, expires_at, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'queued')",
+                                   addressed_name, text, reply_to, sent_at, expires_at, state, seq)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'queued', ?12)",
         )?
         .execute(params![
             id.as_str(),
@@ -61,6 +68,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
             request.reply_to.as_ref().map(MessageId::as_str),
             tx.now.millis(),
             expires_at.millis(),
+            number,
         ])?;
     let seq = tx.db.last_insert_rowid();
     tx.companion.clock.expect(expires_at);

@@ -258,7 +258,7 @@ pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
     let live = tx.companion.presence.lock().live_ids().len() as u64;
     let backlog: i64 = tx
         .db
-        .prepare_cached("SELECT coalesce(sum(unread), 0) FROM peers")?
+        .prepare_cached("SELECT coalesce(sum(unread), 0) FROM peers WHERE kind <> 'history'")?
         .query_row(params![], |row| row.get(0))?;
     Ok((live, u64::try_from(backlog).unwrap_or(0)))
 }

@@ -6,7 +6,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{channel_word, names, peer};
+use super::{channel_word, names, peer, probe};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::process::{Process, command_name};
@@ -26,6 +26,9 @@ pub fn session_key(session: &str) -> String {
 pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault> {
     if request.secret.len() < 32 || request.instance.as_str().is_empty() {
         return Err(ApiError::new(ErrorCode::BadRequest, "instance or secret is too short").into());
+    }
+    if request.probe {
+        return probe::register(tx, request);
     }
     let mut notes = Vec::new();
     let known = known_instance(tx, request)?;
@@ -72,7 +75,8 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
     Ok(Registered { peer: peer(tx, &id)?, notes, undescribed })
 }
 
-fn known_instance(tx: &Tx<'_>, request: &Register) -> Result<Option<PeerId>, Fault> {
+/// The peer of an instance that has registered before.
+pub(super) fn known_instance(tx: &Tx<'_>, request: &Register) -> Result<Option<PeerId>, Fault> {
     let known: Option<(String, String)> = tx
         .db
         .prepare_cached("SELECT peer, secret FROM receivers WHERE instance = ?1")?
@@ -181,6 +185,15 @@ fn last_of_process(tx: &Tx<'_>, client: &Process) -> Result<Option<PeerId>, Faul
 }
 
 fn create(tx: &Tx<'_>, request: &Register, key: Option<&str>) -> Result<PeerId, Fault> {
+    let id = create_peer(tx, if request.session.is_some() { "session" } else { "client" })?;
+    if let Some(key) = key {
+        bind(tx, key, &id)?;
+    }
+    Ok(id)
+}
+
+/// A new peer, under an id that nobody has.
+pub(super) fn create_peer(tx: &Tx<'_>, kind: &str) -> Result<PeerId, Fault> {
     let id = loop {
         let id = PeerId::generate();
         let taken: bool = tx
@@ -191,15 +204,11 @@ fn create(tx: &Tx<'_>, request: &Register, key: Option<&str>) -> Result<PeerId, 
             break id;
         }
     };
-    let kind = if request.session.is_some() { "session" } else { "client" };
     tx.db
         .prepare_cached(
             "INSERT INTO peers (id, kind, created_at, seen_at) VALUES (?1, ?2, ?3, ?3)",
         )?
         .execute(params![id.as_str(), kind, tx.now.millis()])?;
-    if let Some(key) = key {
-        bind(tx, key, &id)?;
-    }
     Ok(id)
 }
 

@@ -6,6 +6,7 @@ mod backlog;
 mod directory;
 mod identity;
 mod names;
+mod probe;
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -18,6 +19,7 @@ pub use backlog::{unread, waiting};
 pub use directory::{list, live_and_backlog, peer, resolve};
 pub use identity::register;
 pub use names::ensure as ensure_name;
+pub use probe::{is_probe, next_number as next_probe_number, unregister};
 
 /// The database's word for a channel.
 #[must_use]
