@@ -14,6 +14,7 @@
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
 //! * [`service`]: the broker's units, through systemd or launchd.
+//! * [`doctor`]: whether everything works, proved by use.
 //! * [`mcp`]: the MCP stdio server, one per session.
 //! * [`cli`]: one file per command; they print, they do not think.
 
@@ -21,6 +22,7 @@ pub mod broker;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod doctor;
 pub mod files;
 pub mod git;
 pub mod holder;

@@ -3,6 +3,7 @@
 mod broker;
 mod completions;
 mod demo;
+mod doctor;
 mod error;
 mod inbox;
 mod kill_broker;
@@ -56,6 +57,8 @@ enum Command {
     Inbox(inbox::Arguments),
     /// Show recent messages and what became of them
     Log(log::Arguments),
+    /// Find out what is wrong, and how to mend it
+    Doctor(doctor::Arguments),
     /// Run two sessions and a broker in a throw-away directory, and let them talk
     Demo(demo::Arguments),
     /// Print the token for calls over TCP
@@ -98,6 +101,13 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
         Command::Mcp => mcp(),
         Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command(), out),
         Command::Service(arguments) => service::run(arguments, out),
+        Command::Doctor(arguments) => {
+            let runtime = runtime()?;
+            let code = runtime.block_on(doctor::run(&arguments, out));
+            // What hangs must not hold the process.
+            runtime.shutdown_background();
+            code
+        }
         Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, out)),
         command => {
             let client = Client::new(Config::load()?)?;

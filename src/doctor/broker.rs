@@ -1,0 +1,172 @@
+//! The broker that runs: which one, of which version, from which program.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::scene::{Running, Scene};
+use super::{Finding, shell};
+use crate::client::{Client, ClientError};
+use crate::protocol::PROTOCOL;
+use crate::protocol::health::{Detail, Started};
+
+const CHECK: &str = "broker";
+
+/// How long a healthy broker may take to answer.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// This build.
+pub fn this_program() -> Finding {
+    let path = std::env::current_exe().map_or_else(|_| "?".to_owned(), |p| p.display().to_string());
+    Finding::ok("program", format!("claude-peers {}, protocol {PROTOCOL}, {path}", crate::VERSION))
+}
+
+/// Asks the broker, whatever its version and settings. Starts none.
+pub async fn look(client: &Client, scene: &Scene) -> Running {
+    match tokio::time::timeout(LIMIT, client.look()).await {
+        Ok(Ok(health)) => match health.detail {
+            Some(detail) => {
+                Running::Answers { protocol: health.protocol, detail: Box::new(detail) }
+            }
+            None => Running::Silent("it tells nothing of itself".to_owned()),
+        },
+        Err(_) | Ok(Err(ClientError::Silent)) => {
+            Running::Silent(format!("no answer within {} s", LIMIT.as_secs()))
+        }
+        Ok(Err(ClientError::Broken(_))) if scene.broker_before.is_none() => Running::Nobody,
+        Ok(Err(error)) => Running::Silent(error.to_string()),
+    }
+}
+
+pub fn check(scene: &Scene) -> Vec<Finding> {
+    match (&scene.running, &scene.broker) {
+        (Running::Answers { protocol, detail }, _) => {
+            let mut findings = vec![version(scene, *protocol, detail)];
+            findings.extend(moved(detail));
+            findings
+        }
+        // That the socket leads nowhere is said there.
+        (Running::Silent(_), Some(_)) if scene.lost_its_socket() => Vec::new(),
+        (Running::Silent(problem), Some(broker)) => vec![
+            Finding::failure(CHECK, format!("process {} does not answer", broker.pid))
+                .detail(problem.clone())
+                .mend(scene.restart()),
+        ],
+        // The round trip says why there is none.
+        (Running::Silent(_) | Running::Nobody, _) => Vec::new(),
+    }
+}
+
+fn version(scene: &Scene, protocol: u32, detail: &Detail) -> Finding {
+    let how = match detail.started {
+        Started::Fallback => "a client started it",
+        Started::Systemd => "systemd started it",
+        Started::Launchd => "launchd started it",
+        Started::Foreground => "somebody started it by hand",
+        Started::Unknown => "it was started in a way that this version does not know",
+    };
+    let running = format!(
+        "version {}, protocol {protocol}, process {}, runs for {}; {how}",
+        detail.version,
+        detail.pid,
+        detail.started_at.age(crate::protocol::Timestamp::now())
+    );
+    // The service manager must read what an upgrade may have changed beside the program.
+    let mend = if scene.is_service() {
+        "systemctl --user daemon-reload && systemctl --user restart claude-peers.service"
+    } else {
+        shell::RESTART
+    };
+    if protocol < PROTOCOL {
+        return Finding::failure(CHECK, format!("an old broker still runs: {running}"))
+            .detail(format!("it speaks protocol {protocol}, this program {PROTOCOL}"))
+            .mend(mend);
+    }
+    if detail.version != crate::VERSION {
+        if is_newer(&detail.version) {
+            return Finding::ok(CHECK, running)
+                .detail(format!("it is newer than this program ({})", crate::VERSION));
+        }
+        return Finding::warning(CHECK, format!("an old broker still runs: {running}"))
+            .detail(format!("this program is {}", crate::VERSION))
+            .mend(mend);
+    }
+    match program_of(detail.pid) {
+        Program::Replaced => {
+            Finding::warning(CHECK, format!("an old broker still runs: {running}"))
+                .detail("its program was replaced since it started")
+                .mend(mend)
+        }
+        Program::Other(path) => {
+            Finding::warning(CHECK, format!("a broker of another build runs: {running}"))
+                .detail(format!("its program is {}, and differs from this one", path.display()))
+                .mend(mend)
+        }
+        Program::Same => Finding::ok(CHECK, running),
+    }
+}
+
+/// A damaged database was moved away: mail is missing until somebody looks at it.
+fn moved(detail: &Detail) -> Option<Finding> {
+    let moved = detail.database_moved_to.as_ref()?;
+    Some(
+        Finding::warning(CHECK, "the database was damaged, and a new one serves")
+            .detail(format!("what was in it lies in {moved}")),
+    )
+}
+
+/// Whether a version is later than ours. One that is no version is not.
+fn is_newer(version: &str) -> bool {
+    let numbers = |text: &str| -> Option<Vec<u64>> {
+        text.split(['-', '+']).next()?.split('.').map(|part| part.parse().ok()).collect()
+    };
+    match (numbers(version), numbers(crate::VERSION)) {
+        (Some(theirs), Some(ours)) => theirs > ours,
+        _ => false,
+    }
+}
+
+enum Program {
+    Same,
+    /// Its file is gone or was replaced.
+    Replaced,
+    /// Another file with other contents.
+    Other(PathBuf),
+}
+
+/// The program of a process, compared with ours. Where it cannot be read it counts as the same.
+fn program_of(pid: u32) -> Program {
+    let theirs = PathBuf::from(format!("/proc/{pid}/exe"));
+    let (Ok(target), Ok(ours)) = (std::fs::read_link(&theirs), std::env::current_exe()) else {
+        return Program::Same;
+    };
+    if target.to_string_lossy().ends_with(" (deleted)") {
+        return Program::Replaced;
+    }
+    if are_same(&theirs, &ours) { Program::Same } else { Program::Other(target) }
+}
+
+fn are_same(a: &Path, b: &Path) -> bool {
+    let (Ok(first), Ok(second)) = (std::fs::metadata(a), std::fs::metadata(b)) else {
+        return true;
+    };
+    if (first.dev(), first.ino()) == (second.dev(), second.ino()) {
+        return true;
+    }
+    first.len() == second.len()
+        && match (std::fs::read(a), std::fs::read(b)) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => true,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert!(is_newer("99.0.0") && is_newer("0.10.0") && is_newer("0.1.1-rc1"));
+        assert!(!is_newer(crate::VERSION) && !is_newer("0.0.9") && !is_newer("old"));
+    }
+}

@@ -1,0 +1,117 @@
+//! Claude Code: its version, and whether it knows our server and reaches it.
+
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use super::{Finding, run, shell};
+
+const CHECK: &str = "claude";
+
+/// `claude --version` starts a whole JavaScript program.
+const VERSION: Duration = Duration::from_secs(10);
+
+/// `claude mcp list` starts every server that it knows, and waits for each.
+const LIST: Duration = Duration::from_secs(20);
+
+/// An examination under way.
+pub struct Asked(Result<Receiver<Vec<Finding>>, String>);
+
+/// Asks Claude Code, on a thread of its own.
+pub fn start() -> Asked {
+    Asked(run::off_thread(CHECK, ask))
+}
+
+impl Asked {
+    pub fn wait(self) -> Vec<Finding> {
+        let limit = VERSION + LIST + Duration::from_secs(2);
+        let found = self.0.and_then(|found| {
+            found.recv_timeout(limit).map_err(|_| "claude cannot be ended".to_owned())
+        });
+        found.unwrap_or_else(|problem| vec![Finding::warning(CHECK, problem)])
+    }
+}
+
+fn ask() -> Vec<Finding> {
+    if run::in_path("claude").is_none() {
+        return vec![Finding::ok(CHECK, "not asked: there is no `claude` in PATH")];
+    }
+    let version = match run::program("claude", &["--version"], VERSION) {
+        Ok(said) if said.success => said.output.trim().to_owned(),
+        Ok(said) => {
+            let problem = first_line(&said.errors, &said.output);
+            return vec![Finding::warning(CHECK, format!("`claude --version` fails: {problem}"))];
+        }
+        Err(problem) => return vec![Finding::warning(CHECK, problem)],
+    };
+    vec![match run::program("claude", &["mcp", "list"], LIST) {
+        Ok(said) if said.success => registered(&version, &said.output),
+        Ok(said) => Finding::warning(
+            CHECK,
+            format!(
+                "{version}; `claude mcp list` fails: {}",
+                first_line(&said.errors, &said.output)
+            ),
+        ),
+        Err(problem) => Finding::warning(CHECK, format!("{version}; {problem}")).detail(
+            "another server that it knows may hang; whether ours is registered is not known",
+        ),
+    }]
+}
+
+fn first_line(errors: &str, output: &str) -> String {
+    let lines = errors.lines().chain(output.lines()).map(str::trim);
+    lines.into_iter().find(|line| !line.is_empty()).unwrap_or("it says nothing").to_owned()
+}
+
+/// Lines of the list are `NAME: COMMAND - STATE`.
+fn registered(version: &str, list: &str) -> Finding {
+    let ours = list.lines().find_map(|line| {
+        let (name, rest) = line.split_once(": ")?;
+        let (command, state) = rest.rsplit_once(" - ")?;
+        let ours =
+            command.contains("claude-peers") && command.split_whitespace().any(|w| w == "mcp");
+        ours.then(|| (name.trim(), command.trim(), state.trim()))
+    });
+    let add = add_command();
+    let Some((name, command, state)) = ours else {
+        return Finding::warning(CHECK, format!("{version} does not know the server"))
+            .detail("sessions in this directory cannot find each other")
+            .mend(add);
+    };
+    if state.contains("Connected") {
+        return Finding::ok(CHECK, format!("{version} reaches the server {name} (`{command}`)"));
+    }
+    Finding::failure(CHECK, format!("{version} does not reach the server {name}: {state}"))
+        .detail(format!("its command is `{command}`"))
+        .mend(format!("claude mcp remove {}; {add}", shell::quoted(name)))
+}
+
+/// As the help says it; by its path where PATH does not lead here.
+fn add_command() -> String {
+    let program = match (run::in_path("claude-peers"), std::env::current_exe()) {
+        (None, Ok(path)) => shell::path(&path),
+        _ => "claude-peers".to_owned(),
+    };
+    format!("claude mcp add --scope user --transport stdio claude-peers -- {program} mcp")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    #[test]
+    fn the_list_of_servers_is_read() {
+        let list = "Checking MCP server health…\n\n\
+                    docs: https://example.invalid/mcp (HTTP) - ✓ Connected\n";
+        let none = registered("2.1.0 (Claude Code)", list);
+        assert_eq!(none.level, Level::Warning);
+        assert!(none.mend.unwrap().starts_with("claude mcp add "));
+        let with = |state: &str| format!("{list}peers: /usr/bin/claude-peers mcp - {state}\n");
+        let good = registered("2.1.0", &with("✓ Connected"));
+        assert_eq!(good.level, Level::Ok, "{}", good.finding);
+        let bad = registered("2.1.0", &with("✗ Failed to connect"));
+        assert_eq!(bad.level, Level::Failure);
+        assert!(bad.mend.unwrap().starts_with("claude mcp remove peers; claude mcp add "));
+    }
+}

@@ -1,0 +1,177 @@
+//! The database: whose it is, whether it is sound, and whether there is room for more.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::files::{foreign, private};
+use super::scene::Scene;
+use super::shell::{self, as_root};
+use super::{Finding, Level, units};
+use crate::files::{beside, effective_uid};
+use crate::holder::database_lock;
+use crate::service::systemd::SOCKET;
+
+const CHECK: &str = "database";
+
+/// Below so many free bytes it is time to make room.
+const ROOM: u64 = 100 * 1024 * 1024;
+
+/// Below so many the next messages may be refused.
+const NO_ROOM: u64 = 4 * 1024 * 1024;
+
+pub fn check(scene: &Scene) -> Vec<Finding> {
+    let path = &scene.database;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    if !directory.is_dir() {
+        return vec![
+            Finding::failure(
+                CHECK,
+                format!("the directory {} does not exist", directory.display()),
+            )
+            .mend(format!("mkdir -p {}", shell::path(directory))),
+        ];
+    }
+    let mut findings = Vec::new();
+    findings.extend(owner(scene, path));
+    findings.extend(room(directory));
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() && metadata.uid() == effective_uid() => {
+            findings.push(health(scene, path, metadata.len()));
+        }
+        Ok(metadata) if !metadata.is_file() => {
+            findings.push(
+                Finding::failure(CHECK, format!("{} is no file", path.display()))
+                    .mend(format!("mv {0} {0}.old", shell::path(path))),
+            );
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => findings.push(Finding::ok(
+            CHECK,
+            format!("{} is not there yet; the first broker makes it", path.display()),
+        )),
+        Err(error) => {
+            findings.push(Finding::failure(CHECK, format!("{}: {error}", path.display())));
+        }
+    }
+    findings
+}
+
+/// All files of the database at once: each belongs to one user, or the broker refuses them.
+fn owner(scene: &Scene, path: &Path) -> Option<Finding> {
+    let files = ["", "-wal", "-shm"].map(|suffix| beside(path, suffix));
+    let wrong = |file: &Path| private(CHECK, "the database", file, 0o077);
+    let finding = files.iter().chain([&database_lock(path)]).find_map(|file| wrong(file))?;
+    let there: Vec<String> = files
+        .iter()
+        .chain([&database_lock(path)])
+        .filter(|file| file.exists())
+        .map(|file| shell::path(file))
+        .collect();
+    if finding.level != Level::Failure {
+        return Some(
+            finding
+                .detail("others may read your messages")
+                .mend(format!("chmod 600 {}", there.join(" "))),
+        );
+    }
+    let command = as_root(&format!("chown {} {}", effective_uid(), there.join(" ")));
+    // A service that could not start was given up.
+    let command = command.map(|command| match scene.unit(SOCKET) {
+        Some(_) => format!("{command} && {}", units::listen_again(scene)),
+        None => command,
+    });
+    let owner = std::fs::metadata(path).map_or_else(|_| effective_uid(), |m| m.uid());
+    Some(match command {
+        Some(command) => {
+            finding.detail("the broker uses no database of somebody else").mend(command)
+        }
+        // Without its mail, but ours: the directory is.
+        None => foreign(CHECK, "the database", path, owner),
+    })
+}
+
+fn room(directory: &Path) -> Option<Finding> {
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let text = format!("{} are free on the disk of {}", size(free), directory.display());
+    let make = format!("du -xh --max-depth=2 {} | sort -h | tail", shell::path(directory));
+    let why = "a message that cannot be stored is refused, and the sender is told; this shows what takes room";
+    match free {
+        ..NO_ROOM => Some(Finding::failure(CHECK, text).detail(why).mend(make)),
+        NO_ROOM..ROOM => Some(Finding::warning(CHECK, text).detail(why).mend(make)),
+        ROOM.. => None,
+    }
+}
+
+fn health(scene: &Scene, path: &Path, bytes: u64) -> Finding {
+    let log = std::fs::metadata(beside(path, "-wal")).map_or(0, |m| m.len());
+    let shown = path.display();
+    // Without a broker a log that waits would have to be folded in, which is not ours to do.
+    if scene.detail().is_none() && log > 0 {
+        return Finding::ok(CHECK, format!("{shown}, {}", size(bytes))).detail(format!(
+            "not looked into: the next broker checks it and folds in a log of {}",
+            size(log)
+        ));
+    }
+    match look_into(path, scene.detail().is_none()) {
+        Ok((report, schema, journal)) if report == "ok" => Finding::ok(
+            CHECK,
+            format!(
+                "{shown} is sound: {}, schema {schema}, journal {journal} of {}",
+                size(bytes),
+                size(log)
+            ),
+        ),
+        Ok((report, ..)) => damaged(scene, path, &report),
+        Err(error) => match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+                damaged(scene, path, &error.to_string())
+            }
+            _ => Finding::warning(CHECK, format!("{shown} cannot be looked into: {error}")),
+        },
+    }
+}
+
+fn damaged(scene: &Scene, path: &Path, report: &str) -> Finding {
+    Finding::failure(CHECK, format!("{} is damaged: {report}", path.display()))
+        .detail("a broker that starts moves it aside, whole, and begins a new one")
+        .mend(scene.restart())
+}
+
+/// `PRAGMA quick_check`, the schema's version and the journal mode. Reads only, beside the broker,
+/// whom a reader does not hold up.
+fn look_into(path: &Path, alone: bool) -> rusqlite::Result<(String, i64, String)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // Nobody writes: then not even the files of shared memory are made.
+    let immutable = if alone { "&immutable=1" } else { "" };
+    let uri = format!("file:{}?mode=ro{immutable}", escaped(path));
+    let connection = Connection::open_with_flags(uri, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(2))?;
+    let text = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, String>(0));
+    let report = text("PRAGMA quick_check(1)")?;
+    let schema = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok((report, schema, text("PRAGMA journal_mode")?))
+}
+
+/// A path in a URI of SQLite.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23")
+}
+
+/// "12 KiB", "3.4 MiB".
+fn size(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss)] // one decimal
+    let bytes = bytes as f64;
+    let kib = bytes / 1024.0;
+    match kib {
+        ..1.0 => format!("{bytes} B"),
+        1.0..1024.0 => format!("{kib:.0} KiB"),
+        1024.0..1_048_576.0 => format!("{:.1} MiB", kib / 1024.0),
+        _ => format!("{:.1} GiB", kib / 1_048_576.0),
+    }
+}

@@ -1,0 +1,68 @@
+//! Where the log goes, and whether it can be read.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use super::scene::Scene;
+use super::{Finding, run, shell};
+use crate::service::systemd::SERVICE;
+
+const CHECK: &str = "journal";
+
+/// journald's socket for entries with fields.
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+pub fn check(scene: &Scene) -> Vec<Finding> {
+    vec![look(scene)]
+}
+
+fn look(scene: &Scene) -> Finding {
+    let log = &scene.config.paths.log;
+    if !cfg!(target_os = "linux") || !std::path::Path::new(SOCKET).exists() {
+        let text = format!("there is none on this machine; the log is {}", log.display());
+        return match std::fs::OpenOptions::new().append(true).open(log) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Finding::warning(CHECK, format!("the log {} cannot be written", log.display()))
+                    .mend(format!("chmod u+rw {}", shell::path(log)))
+            }
+            _ => Finding::ok(CHECK, text),
+        };
+    }
+    if let Err(error) = UnixDatagram::unbound().and_then(|socket| socket.connect(SOCKET)) {
+        let finding = Finding::warning(CHECK, format!("journald cannot be reached: {error}"))
+            .detail(format!("{SOCKET}; the broker logs to standard error or {}", log.display()));
+        return match shell::as_root("systemctl restart systemd-journald") {
+            Some(command) => finding.mend(command),
+            None => finding,
+        };
+    }
+    readable()
+}
+
+/// An entry that is written and cannot be read helps nobody.
+fn readable() -> Finding {
+    let arguments = ["--user", "-u", SERVICE, "-n", "1", "-q", "--no-pager", "-o", "short-iso"];
+    let read = format!("journalctl --user -u {SERVICE}");
+    match run::program("journalctl", &arguments, LIMIT) {
+        Ok(said) if said.success && !said.output.trim().is_empty() => {
+            Finding::ok(CHECK, format!("journald takes entries; `{read}` shows them"))
+        }
+        Ok(said) if said.success => {
+            Finding::ok(CHECK, "journald takes entries; none of the broker yet")
+        }
+        // It says so where the journal is kept in memory only, and read by administrators.
+        Ok(said) => {
+            let problem = said.errors.lines().next().unwrap_or("it failed").to_owned();
+            let finding = Finding::warning(CHECK, format!("`{read}` shows nothing: {problem}"))
+                .detail("a journal on disk is split by user, so that each can read his own");
+            let keep = "sh -c 'mkdir -p /var/log/journal && systemctl restart systemd-journald'";
+            match shell::as_root(keep) {
+                Some(command) => finding.mend(command),
+                None => finding,
+            }
+        }
+        Err(problem) => Finding::warning(CHECK, format!("the journal cannot be read: {problem}")),
+    }
+}

@@ -1,0 +1,112 @@
+//! The TCP port: served by our broker, or held by somebody else, and by whom.
+
+use std::time::Duration;
+
+use super::listeners::{self, Owner};
+use super::scene::Scene;
+use super::{Finding, units};
+use crate::files::effective_uid;
+use crate::process;
+use crate::protocol::health::Detail;
+use crate::protocol::route;
+
+const CHECK: &str = "port";
+
+/// How long an answer over TCP may take.
+const LIMIT: Duration = Duration::from_secs(3);
+
+pub async fn check(scene: &Scene) -> Vec<Finding> {
+    let Some(detail) = scene.detail() else { return Vec::new() };
+    let owner = listeners::tcp(detail.tcp.port);
+    if !detail.tcp.listening {
+        return vec![not_ours(scene, detail, owner.as_ref())];
+    }
+    // The token goes to nobody but our broker.
+    if let Some(owner) = owner.as_ref().filter(|owner| !is_ours(owner, detail)) {
+        return vec![not_ours(scene, detail, Some(owner))];
+    }
+    vec![answers(scene, detail).await]
+}
+
+/// The broker has it open, or the service manager that handed it over. Where no process can be
+/// seen, what the broker says must do, if at least the user is right.
+fn is_ours(owner: &Owner, detail: &Detail) -> bool {
+    if owner.processes.is_empty() {
+        return owner.user.is_none_or(|user| user == effective_uid());
+    }
+    owner.has(detail.pid)
+}
+
+fn not_ours(scene: &Scene, detail: &Detail, owner: Option<&Owner>) -> Finding {
+    let address = format!("127.0.0.1:{}", detail.tcp.port);
+    let why = "sessions do not need it; scripts that call over TCP do";
+    let Some(owner) = owner else {
+        let problem = detail.tcp.problem.clone().unwrap_or_default();
+        return Finding::warning(CHECK, format!("{address} is not served ({problem})"))
+            .detail(format!("nobody else has it now; {why}"))
+            .mend(scene.restart());
+    };
+    let finding =
+        Finding::warning(CHECK, format!("{address} is held by {owner}, not by the broker"));
+    if is_manager(owner) {
+        return finding
+            .detail(format!("the service manager listens for a broker that is not this one; {why}"))
+            .mend(units::listen_again(scene));
+    }
+    let own = owner.user.is_none_or(|user| user == effective_uid());
+    if own && !owner.processes.is_empty() {
+        let pids: Vec<String> = owner.processes.iter().map(u32::to_string).collect();
+        return finding
+            .detail(format!(
+                "{why}. The command ends that process; or choose another CLAUDE_PEERS_PORT"
+            ))
+            .mend(format!("kill {}; sleep 1; {}", pids.join(" "), scene.restart()));
+    }
+    finding.detail(format!(
+        "{why}. It is another user's, and free again when that user lets it go; or choose another CLAUDE_PEERS_PORT"
+    ))
+}
+
+/// Whether a service manager has the port, which nobody must be told to end, or a process that we
+/// live in.
+fn is_manager(owner: &Owner) -> bool {
+    let above = process::ancestors(std::process::id());
+    owner.processes.iter().any(|pid| {
+        let name = process::command_name(*pid).unwrap_or_default();
+        *pid == 1 || above.contains(pid) || name == "systemd" || name == "launchd"
+    })
+}
+
+/// Calls over TCP, with the token.
+async fn answers(scene: &Scene, detail: &Detail) -> Finding {
+    let address = format!("127.0.0.1:{}", detail.tcp.port);
+    let told = match tokio::time::timeout(LIMIT, call(scene, &address)).await {
+        Ok(Ok(200)) => return Finding::ok(CHECK, format!("{address} answers and takes the token")),
+        Ok(Ok(401)) => {
+            return Finding::failure(CHECK, format!("{address} answers and refuses the token"))
+                .detail(format!(
+                    "{} is not the one that this broker started with",
+                    scene.config.paths.token.display()
+                ))
+                .mend(scene.restart());
+        }
+        Ok(Ok(status)) => format!("it answers {status}"),
+        Ok(Err(problem)) => problem,
+        Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
+    };
+    Finding::failure(CHECK, format!("{address} does not serve")).detail(told).mend(scene.restart())
+}
+
+async fn call(scene: &Scene, address: &str) -> Result<u16, String> {
+    let token = std::fs::read_to_string(&scene.config.paths.token)
+        .map_err(|error| format!("the token cannot be read: {error}"))?;
+    let text = |error: reqwest::Error| error.without_url().to_string();
+    let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().map_err(text)?;
+    let answer = http
+        .get(format!("http://{address}{}", route::PEERS))
+        .bearer_auth(token.trim())
+        .send()
+        .await
+        .map_err(text)?;
+    Ok(answer.status().as_u16())
+}

@@ -1,0 +1,156 @@
+//! How things stand: before anything was called, and what the running broker then said.
+
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::PathBuf;
+
+use crate::config::{Config, session_runtime_directory};
+use crate::holder::{Holder, database_lock, holder, holder_of, is_listening};
+use crate::protocol::health::{Detail, Started};
+use crate::service::systemd::{self, ManagerError, Unit};
+
+const RESTART_SERVICE: &str = "systemctl --user restart claude-peers.service";
+
+/// What lay at the socket's path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtPath {
+    Nothing,
+    /// A socket at which somebody listens.
+    Listener,
+    /// A socket at which nobody does.
+    Stale,
+    /// A file or directory.
+    Other,
+}
+
+/// What the service manager knows of us.
+#[derive(Debug, Clone)]
+pub enum Units {
+    NoManager,
+    /// They serve another broker than these settings name.
+    Elsewhere(PathBuf),
+    Unknown(String),
+    /// In the order of [`systemd::UNITS`].
+    Known(Vec<Unit>),
+}
+
+/// What the running broker says of itself.
+#[derive(Debug, Clone)]
+pub enum Running {
+    Nobody,
+    Answers {
+        protocol: u32,
+        detail: Box<Detail>,
+    },
+    /// It does not answer, or nonsense.
+    Silent(String),
+}
+
+/// What the checks look at.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    pub config: Config,
+    /// The database's file, should its path be a link.
+    pub database: PathBuf,
+    /// Before the first call.
+    pub at_path: AtPath,
+    pub broker_before: Option<Holder>,
+    /// A broker of another socket that has our database.
+    pub other_broker: Option<Holder>,
+    pub units: Units,
+    /// After the round trip.
+    pub running: Running,
+    pub broker: Option<Holder>,
+}
+
+impl Scene {
+    /// Looks without a call.
+    pub fn before(config: &Config) -> Self {
+        // Before the socket is tried, which may start or fail a unit.
+        let units = units(config);
+        let database = config.database_path();
+        let database = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+        Self {
+            at_path: at_path(&config.paths.socket),
+            broker_before: holder(config),
+            other_broker: holder_of(&database_lock(&database))
+                .filter(|other| other.pid > 0 && other.socket != config.paths.socket),
+            config: config.clone(),
+            database,
+            units,
+            running: Running::Nobody,
+            broker: None,
+        }
+    }
+
+    /// The same, with what the broker said.
+    pub fn after(self, running: Running) -> Self {
+        Self { broker: holder(&self.config), running, ..self }
+    }
+
+    /// A broker runs, and its path does not lead to it.
+    pub fn lost_its_socket(&self) -> bool {
+        self.broker_before.is_some() && self.at_path != AtPath::Listener
+    }
+
+    pub fn detail(&self) -> Option<&Detail> {
+        match &self.running {
+            Running::Answers { detail, .. } => Some(detail),
+            _ => None,
+        }
+    }
+
+    /// The unit of this name, if it is installed.
+    pub fn unit(&self, name: &str) -> Option<&Unit> {
+        match &self.units {
+            Units::Known(units) => units.iter().find(|unit| unit.id == name && unit.exists()),
+            _ => None,
+        }
+    }
+
+    /// Whether the broker is the service manager's.
+    pub fn is_service(&self) -> bool {
+        self.broker.as_ref().is_some_and(|broker| broker.started == Started::Systemd)
+            && self.unit(systemd::SERVICE).is_some()
+    }
+
+    /// The command by which a new broker takes the place of the running one.
+    pub fn restart(&self) -> &'static str {
+        if self.is_service() { RESTART_SERVICE } else { super::shell::RESTART }
+    }
+}
+
+/// What a round trip has not changed yet.
+impl Scene {
+    /// As [`Scene::restart`], for the broker that ran before the first call, if one did.
+    pub fn restart_of_before(&self) -> &'static str {
+        let service = self.broker_before.as_ref().is_some_and(|b| b.started == Started::Systemd)
+            && self.unit(systemd::SERVICE).is_some();
+        if service { RESTART_SERVICE } else { super::shell::RESTART }
+    }
+}
+
+fn units(config: &Config) -> Units {
+    // As the socket unit names it.
+    let served =
+        session_runtime_directory().map(|directory| directory.join("claude-peers/broker.sock"));
+    match (systemd::show_all(&systemd::UNITS), served) {
+        (Err(ManagerError::NoManager), _) => Units::NoManager,
+        (Err(error), _) => Units::Unknown(error.to_string()),
+        (Ok(units), Some(served))
+            if served != config.paths.socket && units.iter().any(Unit::exists) =>
+        {
+            Units::Elsewhere(served)
+        }
+        (Ok(units), _) => Units::Known(units),
+    }
+}
+
+/// Asks by connecting, as a client would; a service manager that listens there starts the broker.
+fn at_path(path: &std::path::Path) -> AtPath {
+    match std::fs::symlink_metadata(path) {
+        Err(_) => AtPath::Nothing,
+        Ok(metadata) if !metadata.file_type().is_socket() => AtPath::Other,
+        Ok(_) if is_listening(path) => AtPath::Listener,
+        Ok(_) => AtPath::Stale,
+    }
+}

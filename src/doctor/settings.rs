@@ -1,0 +1,158 @@
+//! The configuration: each value, where it came from, and where the running broker differs.
+
+use super::scene::Scene;
+use super::{Finding, shell};
+use crate::config::{ConfigError, FileError, InForce, Source};
+use crate::protocol::health::{Detail, Setting, Started};
+
+const CHECK: &str = "configuration";
+
+/// Each value is a finding of its own, so that a program can read them.
+pub const VALUE: &str = "setting";
+
+/// There is no configuration, and so nothing else can be looked at.
+pub fn unusable(error: &ConfigError) -> Finding {
+    let finding = Finding::failure(CHECK, error.to_string()).detail(error.hint());
+    match error {
+        ConfigError::File(FileError::Parse { path, .. } | FileError::Read { path, .. }) => {
+            finding.mend(format!("mv {0} {0}.old", shell::path(path)))
+        }
+        ConfigError::Value { name, .. } => finding.mend(format!("unset {name}")),
+        _ => finding,
+    }
+}
+
+pub fn values(scene: &Scene) -> Vec<Finding> {
+    let told = |setting: &InForce| {
+        Finding::ok(VALUE, format!("{} = {} ({})", setting.name(), setting.value, setting.source))
+    };
+    scene.config.in_force.iter().map(told).collect()
+}
+
+/// Where client and broker go by different values.
+pub fn differences(scene: &Scene) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(other) = &scene.other_broker {
+        findings.push(
+            Finding::failure(
+                CHECK,
+                format!(
+                    "the database {} is in use by a broker with other settings (process {})",
+                    scene.database.display(),
+                    other.pid
+                ),
+            )
+            .detail(format!("it serves {}; one database has one broker", other.socket.display()))
+            .mend(format!(
+                "CLAUDE_PEERS_SOCKET={} claude-peers kill-broker",
+                shell::path(&other.socket)
+            )),
+        );
+    }
+    let Some(detail) = scene.detail() else { return findings };
+    let compared: Vec<(&InForce, Setting)> = scene
+        .config
+        .in_force
+        .iter()
+        .filter(|ours| ours.of_broker)
+        .filter_map(|ours| Some((ours, of_broker(detail, ours.name())?)))
+        .collect();
+    let differ: Vec<Finding> = compared
+        .iter()
+        .filter(|(ours, theirs)| ours.value != theirs.value)
+        .map(|(ours, theirs)| difference(scene, detail, ours, theirs))
+        .collect();
+    if differ.is_empty() && findings.is_empty() {
+        return vec![Finding::ok(CHECK, "client and broker go by the same settings")];
+    }
+    findings.extend(differ);
+    findings
+}
+
+/// What the broker goes by. One that does not tell all tells the most important in its health.
+fn of_broker(detail: &Detail, name: &str) -> Option<Setting> {
+    if let Some(found) = detail.settings.iter().find(|setting| setting.name == name) {
+        return Some(found.clone());
+    }
+    let value = match name {
+        "database" => detail.database.clone(),
+        "idle_exit_seconds" => detail.idle_exit_seconds.to_string(),
+        _ => return None,
+    };
+    Some(Setting { name: name.to_owned(), value, source: "not told".to_owned() })
+}
+
+fn difference(scene: &Scene, detail: &Detail, ours: &InForce, theirs: &Setting) -> Finding {
+    let text = format!(
+        "client and broker differ in {}: {} here ({}), {} there ({})",
+        ours.name(),
+        ours.value,
+        ours.source,
+        theirs.value,
+        theirs.source
+    );
+    let finding = if ours.name() == "database" {
+        Finding::failure(CHECK, text)
+            .detail("nothing can be sent from here: mail would go where nobody looks for it")
+    } else {
+        Finding::warning(CHECK, text).detail("the broker's value counts")
+    };
+    finding.mend(agree(scene, detail, ours, theirs))
+}
+
+/// The command after which both go by the client's value.
+fn agree(scene: &Scene, detail: &Detail, ours: &InForce, theirs: &Setting) -> String {
+    let service = detail.started == Started::Systemd && scene.is_service();
+    let restart = scene.restart();
+    let of_environment = theirs.source == Source::Environment.to_string();
+    match (ours.source, service) {
+        // A broker of the service manager does not see this shell's variables, but the file.
+        (Source::Environment, _) if !of_environment && !ours.key.is_empty() => {
+            format!("{} && {restart}", in_file(scene, ours))
+        }
+        (_, true) if of_environment => {
+            format!("systemctl --user unset-environment {} && {restart}", ours.variable)
+        }
+        // It takes over what it is started with.
+        _ => restart.to_owned(),
+    }
+}
+
+/// A command that sets a value in the configuration file, whatever else stands there.
+fn in_file(scene: &Scene, setting: &InForce) -> String {
+    let path = &scene.config.paths.config_file;
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let (table, key) = setting.key.split_once('.').unwrap_or(("", setting.key));
+    // Numbers stand for themselves.
+    let value = match setting.value.parse::<u64>() {
+        Ok(number) => number.to_string(),
+        Err(_) => format!("{:?}", setting.value),
+    };
+    let line = format!("{key} = {value}");
+    let begins = |line: &str, word: &str| {
+        line.trim_start().strip_prefix(word).is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let file = shell::path(path);
+    let rewritten = |script: String| {
+        format!("sed {} {file} > {file}.new && mv {file}.new {file}", shell::quoted(&script))
+    };
+    // In a script of sed a backslash, a slash and an ampersand mean something else.
+    let literal = line.replace('\\', r"\\").replace('/', r"\/").replace('&', r"\&");
+    if text.lines().any(|line| begins(line, key)) {
+        return rewritten(format!("s/^[[:space:]]*{key}[[:space:]]*=.*/{literal}/"));
+    }
+    if !table.is_empty() && text.lines().any(|line| line.trim() == format!("[{table}]")) {
+        return rewritten(format!("s/^[[:space:]]*\\[{table}\\].*/&\\n{literal}/"));
+    }
+    let directory = shell::path(path.parent().unwrap_or(path));
+    if table.is_empty() && !text.is_empty() {
+        // Before any table.
+        return format!(
+            "{{ echo {}; cat {file}; }} > {file}.new && mv {file}.new {file}",
+            shell::quoted(&line)
+        );
+    }
+    let lines = if table.is_empty() { vec![line] } else { vec![format!("[{table}]"), line] };
+    let words: Vec<String> = lines.iter().map(|line| shell::quoted(line)).collect();
+    format!("mkdir -p {directory} && printf '%s\\n' {} >> {file}", words.join(" "))
+}

@@ -1,0 +1,248 @@
+//! The service manager's units: installed, startable, started.
+
+use std::path::Path;
+
+use super::scene::{Scene, Units};
+use super::{Finding, Level};
+use crate::config::session_runtime_directory;
+use crate::protocol::health::Started;
+use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, Unit, show};
+use crate::service::{self, State};
+
+const CHECK: &str = "units";
+
+pub fn check(scene: &Scene) -> Vec<Finding> {
+    if !cfg!(target_os = "linux") {
+        return vec![agent(scene)];
+    }
+    let units = match &scene.units {
+        Units::Elsewhere(served) => {
+            return vec![
+                Finding::ok(CHECK, "these settings name a broker that clients start themselves")
+                    .detail(format!("the installed units serve {}", served.display())),
+            ];
+        }
+        Units::NoManager => {
+            return vec![Finding::ok(
+                CHECK,
+                "no service manager runs for this user: clients start the broker themselves",
+            )];
+        }
+        Units::Unknown(problem) => {
+            return vec![
+                Finding::warning(CHECK, "systemd cannot be asked")
+                    .detail(problem.clone())
+                    .mend("systemctl --user status"),
+            ];
+        }
+        Units::Known(units) => units,
+    };
+    if !units.iter().any(Unit::exists) {
+        return vec![
+            Finding::ok(CHECK, "not installed: clients start the broker themselves")
+                .detail("`claude-peers service install` lets systemd start and watch it"),
+        ];
+    }
+    let mut findings = Vec::new();
+    findings.extend(missing(units));
+    findings.extend(masked(scene, units));
+    findings.extend(failed(scene, units));
+    findings.extend(changed(units));
+    findings.extend(idle(scene));
+    findings.extend(bypassed(scene));
+    if findings.is_empty() {
+        findings.push(Finding::ok(CHECK, states(units)));
+    }
+    findings
+}
+
+/// Where the manager is not systemd, as it tells itself.
+fn agent(scene: &Scene) -> Finding {
+    let status = match service::manager(&scene.config).status() {
+        Ok(status) => status,
+        Err(error) => return Finding::warning(CHECK, error.to_string()).detail(error.hint()),
+    };
+    let problems = status.problems.join("; ");
+    let finding = |level, text: &str| {
+        let finding = Finding::new(CHECK, level, format!("{}: {text}", status.manager));
+        if problems.is_empty() { finding } else { finding.detail(problems.clone()) }
+    };
+    match status.state {
+        State::Running => finding(Level::Ok, "the broker runs"),
+        State::Ready => {
+            finding(Level::Ok, "it listens, and starts the broker on the first connection")
+        }
+        State::NotInstalled => {
+            finding(Level::Ok, "not installed: clients start the broker themselves")
+        }
+        State::Stopped => finding(Level::Warning, "installed, and does not listen")
+            .mend("claude-peers service start"),
+        State::Masked => finding(Level::Warning, "somebody has forbidden it")
+            .mend("claude-peers service install"),
+        State::Failed => finding(Level::Failure, "it failed").mend("claude-peers service restart"),
+    }
+}
+
+fn states(units: &[Unit]) -> String {
+    let one = |unit: &Unit| format!("{} {} ({})", unit.id, unit.active_state, unit.sub_state);
+    units.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Half an installation.
+fn missing(units: &[Unit]) -> Option<Finding> {
+    let names: Vec<&str> =
+        units.iter().filter(|unit| !unit.exists()).map(|unit| unit.id.as_str()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    Some(
+        Finding::failure(CHECK, format!("{} is not installed", names.join(" and ")))
+            .detail("the units belong together")
+            .mend("claude-peers service install"),
+    )
+}
+
+fn masked(scene: &Scene, units: &[Unit]) -> Option<Finding> {
+    let masked: Vec<&Unit> = units.iter().filter(|unit| unit.is_masked()).collect();
+    if masked.is_empty() {
+        return None;
+    }
+    let names: Vec<&str> = masked.iter().map(|unit| unit.id.as_str()).collect();
+    let mut steps: Vec<String> = masked.iter().map(|unit| unmask(scene, unit)).collect();
+    steps.push(listen_again(scene));
+    Some(
+        Finding::warning(
+            CHECK,
+            format!("{} is masked, so systemd may not start it", names.join(" and ")),
+        )
+        .detail("clients start the broker themselves; nobody watches it")
+        .mend(steps.join(" && ")),
+    )
+}
+
+/// A mask is a link to /dev/null, and who may remove it depends on where it lies.
+fn unmask(scene: &Scene, unit: &Unit) -> String {
+    let id = &unit.id;
+    let here = |directory: &Path| {
+        std::fs::read_link(directory.join(id)).is_ok_and(|to| to == Path::new("/dev/null"))
+    };
+    let own = scene.config.paths.config_file.ancestors().nth(2).map(|c| c.join("systemd/user"));
+    let runtime = session_runtime_directory().map(|directory| directory.join("systemd/user"));
+    if own.is_some_and(|directory| here(&directory)) {
+        return format!("systemctl --user unmask {id}");
+    }
+    if runtime.is_some_and(|directory| here(&directory)) {
+        return format!("systemctl --user --runtime unmask {id}");
+    }
+    if here(Path::new("/etc/systemd/user")) {
+        let command = format!("systemctl --global unmask {id}");
+        let command = super::shell::as_root(&command).unwrap_or(command);
+        return format!("{command} && systemctl --user daemon-reload");
+    }
+    format!("systemctl --user unmask {id}")
+}
+
+/// Makes systemd listen anew, past whatever stands in the way: a fallback broker that has path and
+/// port (be it the one of this very examination), sockets that lost their file, and units that the
+/// manager has given up.
+pub fn listen_again(scene: &Scene) -> String {
+    let failed: Vec<&str> = match &scene.units {
+        Units::Known(units) => failures(units).map(|unit| unit.id.as_str()).collect(),
+        _ => Vec::new(),
+    };
+    let mut steps = vec![
+        "claude-peers kill-broker".to_owned(),
+        // A socket is not started while its service runs.
+        format!("systemctl --user --quiet stop {SERVICE} {SOCKET} {TCP_SOCKET}"),
+    ];
+    if !failed.is_empty() {
+        steps.push(format!("systemctl --user reset-failed {}", failed.join(" ")));
+    }
+    // The service asks for the TCP socket when it starts, and goes on without it if it must.
+    steps.push(format!("systemctl --user start {SOCKET}"));
+    steps.push("claude-peers peers".to_owned());
+    steps.join(" && ")
+}
+
+fn failures(units: &[Unit]) -> impl Iterator<Item = &Unit> {
+    units.iter().filter(|unit| unit.active_state == "failed")
+}
+
+fn failed(scene: &Scene, units: &[Unit]) -> Option<Finding> {
+    let why = |unit: &Unit| format!("{} ({})", unit.id, unit.result);
+    let failed: Vec<&Unit> = failures(units).collect();
+    let [first, ..] = failed.as_slice() else { return None };
+    // A port that somebody else has is the port's business.
+    if failed.len() == 1 && first.id == TCP_SOCKET {
+        return None;
+    }
+    let named = failed.iter().map(|unit| why(unit)).collect::<Vec<_>>().join(", ");
+    let limit = failed.iter().any(|unit| unit.result.contains("limit"));
+    let finding = if limit {
+        Finding::failure(CHECK, format!("the start limit was reached: {named}"))
+            .detail(format!("it was started too often in a short time; `journalctl --user -n 30 -u {SERVICE}` tells why it ended; clients start the broker themselves meanwhile"))
+    } else {
+        Finding::failure(CHECK, format!("failed: {named}"))
+            .detail(format!("`journalctl --user -n 30 -u {SERVICE}` tells why; clients start the broker themselves meanwhile"))
+    };
+    Some(finding.mend(listen_again(scene)))
+}
+
+fn changed(units: &[Unit]) -> Option<Finding> {
+    let changed: Vec<&str> =
+        units.iter().filter(|unit| unit.need_reload).map(|unit| unit.id.as_str()).collect();
+    if changed.is_empty() {
+        return None;
+    }
+    Some(
+        Finding::warning(
+            CHECK,
+            format!("{} changed on disk since systemd read it", changed.join(" and ")),
+        )
+        .mend("systemctl --user daemon-reload"),
+    )
+}
+
+/// Installed, allowed, and not started. Whoever calls starts it, and the round trip has.
+fn idle(scene: &Scene) -> Option<Finding> {
+    let socket = scene.unit(SOCKET)?;
+    if socket.is_active() || socket.is_masked() || socket.active_state == "failed" {
+        return None;
+    }
+    if socket.is_enabled() && show(SOCKET).is_ok_and(|now| now.is_active()) {
+        return Some(Finding::ok(
+            CHECK,
+            format!("{SOCKET} was not started; this examination did it"),
+        ));
+    }
+    let finding = Finding::warning(CHECK, format!("{SOCKET} is installed and not started"));
+    Some(if socket.is_enabled() {
+        finding
+            .detail("clients start the broker themselves; nobody watches it")
+            .mend(listen_again(scene))
+    } else {
+        finding
+            .detail("it is disabled, so it will not be there after the next login either")
+            .mend(format!("systemctl --user enable {SOCKET} && {}", listen_again(scene)))
+    })
+}
+
+/// systemd listens, and a broker that it does not know serves.
+fn bypassed(scene: &Scene) -> Option<Finding> {
+    let socket = scene.unit(SOCKET)?;
+    let broker = scene.broker_before.as_ref()?;
+    if !socket.is_active() || broker.started != Started::Fallback {
+        return None;
+    }
+    Some(
+        Finding::warning(
+            CHECK,
+            format!(
+                "a broker that a client started (process {}) serves instead of {SERVICE}",
+                broker.pid
+            ),
+        )
+        .detail("systemd listens, but does not watch it")
+        .mend(listen_again(scene)),
+    )
+}
