@@ -11,7 +11,7 @@ use crate::support::http::RawPeer;
 use crate::support::{PROGRAM, Sandbox, SessionOptions, until};
 
 /// Runs a line in `sh`, where `claude-peers` is the program under test.
-fn shell(sandbox: &Sandbox, line: &str) -> Output {
+pub fn shell(sandbox: &Sandbox, line: &str) -> Output {
     let bin = sandbox.path().join("bin");
     if !bin.exists() {
         std::fs::create_dir(&bin).unwrap();
@@ -389,6 +389,7 @@ fn every_command_explains_itself() {
         "inbox",
         "log",
         "demo",
+        "doctor",
         "token",
         "kill-broker",
         "mcp",

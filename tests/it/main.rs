@@ -10,6 +10,7 @@ mod activation;
 mod cli;
 mod crowds;
 mod database;
+mod doctor;
 mod durability;
 mod identity;
 mod lifetime;

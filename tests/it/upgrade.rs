@@ -29,7 +29,7 @@ fn the_older_broker() {
 }
 
 /// Starts an older broker and waits until it serves.
-fn older_broker(sandbox: &Sandbox, role: &str) -> Child {
+pub fn older_broker(sandbox: &Sandbox, role: &str) -> Child {
     let itself = std::env::current_exe().unwrap();
     let child = sandbox
         .command_of(itself, ["--exact", "upgrade::the_older_broker", "--ignored"])
