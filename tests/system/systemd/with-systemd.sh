@@ -34,6 +34,7 @@
 # for another suite than this machine's the same mirror is asked).
 # Exit status: COMMAND's; 125 if the system itself could not be brought up.
 
+# shellcheck disable=SC1091,SC2001,SC2015,SC2317 # sourced, sed, "A && B || true", called by trap
 set -euo pipefail
 umask 022 # what is made here is a system's file tree, which its users must be able to enter
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # su leaves these out
