@@ -109,6 +109,15 @@ impl LockFile {
         }
     }
 
+    /// What the last holder said of itself, until [`LockFile::describe`] says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn description(&self) -> io::Result<String> {
+        std::fs::read_to_string(&self.path)
+    }
+
     /// Says in the file who holds it.
     ///
     /// # Errors

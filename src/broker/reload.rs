@@ -22,12 +22,12 @@ pub async fn reload(server: &Server) {
     let problem = match (shared.load)() {
         Ok(new) => apply(shared, new).await,
         Err(error) => {
+            let (what, hint) = (supervisor::one_line(&error.to_string()), error.hint());
             tracing::error!(
                 event = "reload_failed",
-                "the configuration was not read again, and the settings stay as they were: {error} ({})",
-                error.hint()
+                "the configuration was not read again, and the settings stay as they were: {what} ({hint})"
             );
-            Some(format!("the old settings hold: {error}"))
+            Some(format!("the old settings hold: {what}"))
         }
     };
     shared.settings_problem.send_replace(problem);

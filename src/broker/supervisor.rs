@@ -47,8 +47,8 @@ pub fn tell_failure(error: &dyn std::error::Error) {
     let _ = sd_notify::notify(&[NotifyState::Status(&one_line(&error.to_string()))]);
 }
 
-/// A status is one line.
-fn one_line(text: &str) -> String {
+/// A text as one line, as a status and a log want it.
+pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -93,8 +93,22 @@ impl<'a> Takeover<'a> {
             }
             tokio::time::sleep(LOOK).await;
         };
+        self.note_upgrade(&lock);
         lock.describe(&describe(self.me)).map_err(file)?;
         Ok(lock)
+    }
+
+    /// The lock file still says who served here before.
+    fn note_upgrade(&self, lock: &LockFile) {
+        let before = lock.description().ok().and_then(|text| serde_json::from_str(&text).ok());
+        let Some(Holder { version: before, .. }) = before else { return };
+        if !before.is_empty() && before != self.me.version {
+            tracing::info!(
+                event = "upgraded",
+                "version {} serves in the place of {before}",
+                self.me.version
+            );
+        }
     }
 
     /// Opens the database. One that a broker of our own socket holds, which nobody can reach any

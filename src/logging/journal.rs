@@ -27,7 +27,9 @@ const CATALOGUE: &[(&str, &str)] = &[
     ("port_in_use", "fac8502b406a4a8bac734d627f66f274"),
     ("database_taken_over", "bac5abd48e854608b96d62d951c3d249"),
     ("storage", "c8c8a686da754319bac3a103710d387a"),
-    ("configuration", "692eb26b372742b282a0a3c5bf40f0ed"),
+    ("reloaded", "692eb26b372742b282a0a3c5bf40f0ed"),
+    ("reload_failed", "692eb26b372742b282a0a3c5bf40f0ed"),
+    ("restart_needed", "692eb26b372742b282a0a3c5bf40f0ed"),
     ("idle_exit", "aa00319d86944ce7b975861702f890ca"),
     ("clock_jump", "5fa76cf280f14637ada4427bc2319044"),
 ];
@@ -103,13 +105,15 @@ impl Visit for Extra {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn the_catalogue_explains_each_number_and_no_other() {
         let text = include_str!("../../systemd/claude-peers.catalog");
         let entries: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
-        let numbers: Vec<&str> = CATALOGUE.iter().map(|(_, number)| *number).collect();
+        let numbers: BTreeSet<&str> = CATALOGUE.iter().map(|(_, number)| *number).collect();
         for number in &numbers {
             assert!(entries.contains(number), "{number} has no entry");
         }
