@@ -2,9 +2,10 @@
 //!
 //! A service manager would start its service for any connection, so `status` looks here first.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -75,15 +76,29 @@ pub fn database_lock(database: &Path) -> PathBuf {
 #[must_use]
 pub fn is_listening(path: &Path) -> bool {
     let Ok(address) = SocketAddrUnix::new(path) else { return false };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) else {
-        return false;
-    };
+    let Ok(socket) = socket_that_never_blocks() else { return false };
     match connect(&socket, &address) {
         // A full queue is somebody who listens, if slowly.
         Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INPROGRESS) => true,
         Err(_) => false,
     }
+}
+
+#[cfg(target_os = "linux")]
+fn socket_that_never_blocks() -> rustix::io::Result<OwnedFd> {
+    use rustix::net::{SocketFlags, socket_with};
+
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+/// Elsewhere a socket gets its flags after it was made.
+#[cfg(not(target_os = "linux"))]
+fn socket_that_never_blocks() -> rustix::io::Result<OwnedFd> {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
 }
 
 impl Holder {

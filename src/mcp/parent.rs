@@ -52,7 +52,9 @@ fn watch(pid: Pid) -> impl Future<Output = ()> {
 
 #[cfg(target_os = "macos")]
 fn watch(pid: Pid) -> impl Future<Output = ()> {
+    use rustix::buffer::spare_capacity;
     use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
+    use rustix::io::retry_on_intr;
 
     let (sender, gone) = tokio::sync::oneshot::channel();
     let wait = move || -> rustix::io::Result<()> {
@@ -61,8 +63,10 @@ fn watch(pid: Pid) -> impl Future<Output = ()> {
         let change =
             [Event::new(filter, EventFlags::ADD | EventFlags::ONESHOT, std::ptr::null_mut())];
         let mut events: Vec<Event> = Vec::with_capacity(1);
-        // SAFETY: the only descriptor named is our own queue.
-        unsafe { kevent(&queue, &change, &mut events, None) }?;
+        // A list without room would make it return at once. Without a time limit it returns
+        // for an event only.
+        // SAFETY: the filter names a process and no descriptor.
+        retry_on_intr(|| unsafe { kevent(&queue, &change, spare_capacity(&mut events), None) })?;
         Ok(())
     };
     // A thread of its own, because the wait blocks and cannot be cancelled.

@@ -2,14 +2,13 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::cli::shell;
 use crate::support::http::{RawPeer, Request};
-use crate::support::{PROGRAM, Sandbox, free_port, until};
+use crate::support::{Sandbox, free_port, until};
 use crate::upgrade::older_broker;
 
 /// Runs it; gives the exit code and the findings.
@@ -230,7 +229,10 @@ fn the_stranger_on_the_port() {
     }
 }
 
-fn stranger(port: u16) -> Child {
+#[cfg(target_os = "linux")]
+fn stranger(port: u16) -> std::process::Child {
+    use std::process::{Command, Stdio};
+
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "doctor::the_stranger_on_the_port", "--ignored"])
         .env("CLAUDE_PEERS_TEST_STRANGER", port.to_string())
@@ -348,10 +350,11 @@ fn an_old_broker_that_still_runs_is_told_and_not_ended() {
 fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
     let sandbox = Sandbox::new();
     let copy = sandbox.path().join("claude-peers");
-    std::fs::copy(PROGRAM, &copy).unwrap();
+    std::fs::copy(crate::support::PROGRAM, &copy).unwrap();
     let run = || {
         let mut command = sandbox.command_of(&copy, ["broker"]);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let quiet = std::process::Stdio::null;
+        let child = command.stdout(quiet()).stderr(quiet()).spawn().unwrap();
         until("it serves", || sandbox.status_is("running"));
         child
     };
@@ -359,13 +362,13 @@ fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
     let mut child = run();
     is_clean(&sandbox);
     // As a package manager does it: another file under the same name.
-    std::fs::copy(PROGRAM, sandbox.path().join("new")).unwrap();
+    std::fs::copy(crate::support::PROGRAM, sandbox.path().join("new")).unwrap();
     std::fs::rename(sandbox.path().join("new"), &copy).unwrap();
     is_found_and_mended(&sandbox, "broker", "warning", &["an old broker", "was replaced"]);
     child.wait().unwrap();
     sandbox.ok(["kill-broker"]);
 
-    let mut bytes = std::fs::read(PROGRAM).unwrap();
+    let mut bytes = std::fs::read(crate::support::PROGRAM).unwrap();
     bytes.push(0);
     std::fs::write(&copy, bytes).unwrap();
     let mut child = run();

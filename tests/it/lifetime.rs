@@ -1,15 +1,15 @@
 //! A server lives exactly as long as its session, and costs nothing while nothing happens.
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use claude_peers::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, setting, until};
+use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, until};
 
 /// How long an end may take on a loaded machine. The promise is 100 ms; what was measured is
 /// printed, for `--nocapture`.
@@ -244,13 +244,9 @@ fn a_server_whose_client_reads_no_answers_ends_all_the_same() {
 
 /// Whether a process that is not our child is gone, or dead and waits for its parent to see it.
 fn is_gone(pid: u32) -> bool {
-    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'),
-        Err(_) => true,
-    }
+    Process::find(pid).is_none()
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn a_server_ends_with_its_parent_though_its_input_stays_open() {
     let sandbox = Sandbox::new();
@@ -388,8 +384,8 @@ fn a_health_check_leaves_no_ghost_and_starts_no_broker() {
 
 /// How often each thread of a process gave up or lost the processor, by thread id.
 #[cfg(target_os = "linux")]
-fn switches(pid: u32) -> BTreeMap<u32, u64> {
-    let mut found = BTreeMap::new();
+fn switches(pid: u32) -> std::collections::BTreeMap<u32, u64> {
+    let mut found = std::collections::BTreeMap::new();
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
         let task = task.unwrap();
         // A thread may end between the two.
@@ -416,7 +412,7 @@ fn kibibytes(pid: u32, name: &str) -> u64 {
 #[test]
 fn idle_sessions_never_wake_up_and_take_little_memory() {
     const SESSIONS: usize = 20;
-    let idle = Duration::from_secs(setting("CLAUDE_PEERS_TEST_IDLE_SECONDS", 3));
+    let idle = Duration::from_secs(crate::support::setting("CLAUDE_PEERS_TEST_IDLE_SECONDS", 3));
     let sandbox = Sandbox::new();
     let sessions: Vec<Session> = (0..SESSIONS)
         .map(|n| SessionOptions::new(&format!("idle-{n}")).at_once().start(&sandbox))
