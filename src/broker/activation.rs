@@ -3,6 +3,10 @@
 //! The only place that knows where a listener came from. An inherited socket is told by its name
 //! and its family together, never by its order; what is missing is bound.
 
+// On Linux only its tests need it.
+#[cfg(any(target_os = "macos", test))]
+mod launchd;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -59,6 +63,19 @@ impl Inherited {
             Err(problem) => return self.foreign.push(format!("\"{name}\" {problem}")),
         }
         self.manager = Some(manager);
+    }
+
+    /// Adds the sockets that launchd keeps for this process, if it is launchd's job.
+    ///
+    /// # Errors
+    ///
+    /// If launchd has sockets for us and does not hand them over.
+    #[cfg(target_os = "macos")]
+    pub fn with_launchd(mut self) -> io::Result<Self> {
+        for (name, socket) in launchd::sockets()? {
+            self.adopt(Started::Launchd, name, socket);
+        }
+        Ok(self)
     }
 }
 

@@ -35,6 +35,8 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
     // Everything we make is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     logging::start(logging::Role::Broker);
+    #[cfg(target_os = "macos")]
+    let inherited = inherited.with_launchd()?;
     let by_hand = if arguments.detached { Started::Fallback } else { Started::Foreground };
     let started = inherited.manager.unwrap_or(by_hand);
     let config = Config::load().inspect_err(|error| broker::tell_failure(error))?;
