@@ -209,8 +209,8 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
 }
 
 fn spawn(config: &Config, why: &NoService) -> Result<(), StartError> {
-    let state = config.paths.state();
-    private_directory(state).map_err(file("the state directory", state))?;
+    let logs = config.paths.logs();
+    private_directory(logs).map_err(file("the log's directory", logs))?;
     let log_path = &config.paths.log;
     let log = open_log(log_path).map_err(file("the log file", log_path))?;
     let log_start = log.metadata().map_or(0, |m| m.len());

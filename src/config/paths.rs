@@ -1,5 +1,6 @@
-//! Where everything lies. Socket and locks in the runtime directory, token and logs in the state
-//! directory. A broker on another port is another broker, so its files carry the port.
+//! Where everything lies. Socket and locks in the runtime directory, token and log in the state
+//! directory, but on macOS the log in `~/Library/Logs`. A broker on another port is another
+//! broker, so its files carry the port.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -61,8 +62,7 @@ pub(super) fn absolute(path: &Path, home: &Path) -> Option<PathBuf> {
 
 impl Paths {
     pub(super) fn new(home: &Path, port: u16, variable: Variable<'_>) -> Result<Self, ConfigError> {
-        let state =
-            base(variable, "XDG_STATE_HOME", || home.join(".local/state")).join("claude-peers");
+        let (state, logs) = state_and_logs(home, variable, cfg!(target_os = "macos"));
         let tag = if port == DEFAULT_PORT { String::new() } else { format!("-{port}") };
         let socket = match variable("CLAUDE_PEERS_SOCKET").map(PathBuf::from) {
             Some(path) => absolute(&path, home).ok_or_else(|| {
@@ -83,7 +83,7 @@ impl Paths {
             broker_lock: beside(&socket, ".lock"),
             spawn_lock: beside(&socket, ".spawn-lock"),
             token: state.join(format!("token{tag}")),
-            log: state.join(format!("broker{tag}.log")),
+            log: logs.join(format!("broker{tag}.log")),
             config_file: config_file(home, variable),
             socket,
         })
@@ -95,11 +95,33 @@ impl Paths {
         self.socket.parent().unwrap_or(Path::new("/"))
     }
 
-    /// The directory of token and log.
+    /// The directory of the token.
     #[must_use]
     pub fn state(&self) -> &Path {
         self.token.parent().unwrap_or(Path::new("/"))
     }
+
+    /// The directory of the log.
+    #[must_use]
+    pub fn logs(&self) -> &Path {
+        self.log.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+/// The directories of token and log: those of the XDG base directory specification, or, on a Mac
+/// where its variable is not set, Apple's.
+pub(super) fn state_and_logs(
+    home: &Path,
+    variable: Variable<'_>,
+    apple: bool,
+) -> (PathBuf, PathBuf) {
+    let default = if apple { "Library/Application Support" } else { ".local/state" };
+    let state = base(variable, "XDG_STATE_HOME", || home.join(default)).join("claude-peers");
+    let logs = match home.join("Library") {
+        library if apple && state.starts_with(&library) => library.join("Logs/claude-peers"),
+        _ => state.clone(),
+    };
+    (state, logs)
 }
 
 /// The user's runtime directory, if it is truly the user's; else a private one in the state

@@ -27,7 +27,26 @@ fn without_a_runtime_directory_the_socket_lies_in_the_state_directory() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().to_str().unwrap();
     let config = load(&[("HOME", dir), ("XDG_RUNTIME_DIR", "/nonexistent")]).unwrap();
-    assert_eq!(config.paths.socket, home.path().join(".local/state/claude-peers/run/broker.sock"));
+    assert_eq!(config.paths.socket, config.paths.state().join("run/broker.sock"));
+    assert!(config.paths.state().starts_with(home.path()));
+}
+
+#[test]
+fn token_and_log_lie_where_the_system_has_such_files() {
+    let places = |apple, xdg: Option<&str>| {
+        let variable = |name: &str| (name == "XDG_STATE_HOME").then_some(xdg?).map(OsString::from);
+        let (state, logs) = paths::state_and_logs(Path::new("/Users/ann"), &variable, apple);
+        (state.display().to_string(), logs.display().to_string())
+    };
+    let both = |path: &str| (path.to_owned(), path.to_owned());
+    assert_eq!(places(false, None), both("/Users/ann/.local/state/claude-peers"));
+    assert_eq!(places(false, Some("/s")), both("/s/claude-peers"));
+    assert_eq!(places(true, Some("/s")), both("/s/claude-peers"));
+    let (state, logs) = places(true, None);
+    assert_eq!(state, "/Users/ann/Library/Application Support/claude-peers");
+    assert_eq!(logs, "/Users/ann/Library/Logs/claude-peers");
+    // The longest name of a user that leaves a socket's path within macOS's limit.
+    assert!(format!("{state}/run/broker-65535.sock").len() < 103 - 20);
 }
 
 #[test]
