@@ -13,6 +13,7 @@ use super::{NOT_RUNNING, runtime};
 use crate::client::Client;
 use crate::config::Config;
 use crate::holder::holder;
+use crate::service::launchd::Launchd;
 use crate::service::{Logs, Manager, ServiceError, State, Status, Step, UnitStatus, manager};
 
 #[derive(Debug, Args)]
@@ -53,6 +54,9 @@ Shows the journal. Where there is none it shows the log file of the broker that 
   claude-peers service logs --since '1 hour ago'
   claude-peers service logs -- --output=json --priority=warning")]
     Logs(LogArguments),
+    /// Print the property list that `install` gives to launchd
+    #[command(hide = true)]
+    Plist,
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +86,10 @@ pub fn run(arguments: Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
     let config = Config::load()?;
     let manager = manager(&config);
     let (steps, format) = match arguments.command {
+        Command::Plist => {
+            out.raw(Launchd::new(&config).property_list()?.as_bytes())?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Status(format) => return status(&*manager, &format, out),
         Command::Logs(arguments) => return Err(logs(&*manager, arguments)),
         Command::Install(format) => (manager.install()?, format),

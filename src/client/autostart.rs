@@ -21,7 +21,7 @@ use crate::files::{LockFile, private_directory};
 use crate::holder::{Holder, holder, is_listening};
 use crate::protocol::health::Started;
 use crate::service::program::own_file;
-use crate::service::{self, NoService, systemd};
+use crate::service::{self, NoService};
 
 /// How long the start of a broker may take, or the wait for another client that starts it.
 const START: Duration = Duration::from_secs(12);
@@ -109,10 +109,10 @@ pub async fn unstick(config: &Config) -> Result<(), StartError> {
         if holder(&config).is_some() || service::outlook(&config).is_err() {
             return Ok(());
         }
-        match systemd::prefer::crashing(&config) {
+        match service::crashing(&config) {
             None => Ok(()),
             Some(why) => {
-                systemd::prefer::give_up(&config, &why);
+                service::give_up(&config, &why);
                 spawn(&config, &why)
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! [`manager`] gives the one manager that this system has. Nothing here prints; `cli` does.
 
+pub mod launchd;
 pub mod program;
 pub mod systemd;
 
@@ -45,7 +46,11 @@ pub trait Manager {
 /// The service manager of this system.
 #[must_use]
 pub fn manager(config: &Config) -> Box<dyn Manager + '_> {
-    Box::new(systemd::Systemd::new(config))
+    if cfg!(target_os = "macos") {
+        Box::new(launchd::Launchd::new(config))
+    } else {
+        Box::new(systemd::Systemd::new(config))
+    }
 }
 
 /// One thing that an order did, or found as it should be.
@@ -165,10 +170,10 @@ impl NoService {
 ///
 /// If it is not.
 pub fn outlook(config: &Config) -> Result<(), NoService> {
-    if cfg!(target_os = "linux") {
-        systemd::prefer::outlook(config)
+    if cfg!(target_os = "macos") {
+        launchd::prefer::outlook(config)
     } else {
-        Err(NoService::NotInstalled)
+        systemd::prefer::outlook(config)
     }
 }
 
@@ -178,10 +183,30 @@ pub fn outlook(config: &Config) -> Result<(), NoService> {
 ///
 /// If the service is not there, or does not serve: then the client starts a broker itself.
 pub fn start_for_client(config: &Config) -> Result<(), NoService> {
-    if cfg!(target_os = "linux") {
-        systemd::prefer::start(config)
+    if cfg!(target_os = "macos") {
+        launchd::prefer::start(config)
     } else {
-        Err(NoService::NotInstalled)
+        systemd::prefer::start(config)
+    }
+}
+
+/// Why the service does not serve though its socket listens, for a client that waited in vain:
+/// its program ends as soon as it is started. `None` if it is only slow, or not there.
+#[must_use]
+pub fn crashing(config: &Config) -> Option<NoService> {
+    if cfg!(target_os = "macos") {
+        launchd::prefer::crashing(config)
+    } else {
+        systemd::prefer::crashing(config)
+    }
+}
+
+/// Closes the sockets of a service that cannot run, so that another broker can have their places.
+pub fn give_up(config: &Config, why: &NoService) {
+    if cfg!(target_os = "macos") {
+        launchd::prefer::give_up(config);
+    } else {
+        systemd::prefer::give_up(config, why);
     }
 }
 

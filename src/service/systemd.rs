@@ -6,7 +6,7 @@
 
 mod control;
 mod install;
-mod log;
+pub(super) mod log;
 pub mod prefer;
 pub mod settings;
 mod state;
@@ -280,7 +280,10 @@ fn call(arguments: &[&str], limit: Duration) -> Result<String, ManagerError> {
 }
 
 /// Runs a program to its end and gives what it said; `None` if it took too long and was ended.
-fn run(command: &mut Command, limit: Duration) -> io::Result<Option<(ExitStatus, String)>> {
+pub(super) fn run(
+    command: &mut Command,
+    limit: Duration,
+) -> io::Result<Option<(ExitStatus, String)>> {
     let (reader, writer) = io::pipe()?;
     let mut child =
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).spawn()?;

@@ -1,0 +1,173 @@
+//! Orders to launchd, through launchctl(1): which jobs are loaded, and how they are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::files::effective_uid;
+use crate::service::systemd::{ManagerError, run};
+
+/// How long one call may take. A restart waits for requests under way, which is seconds at worst.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a job may take to be gone: its `ExitTimeOut`, and a little.
+const GONE: Duration = Duration::from_secs(22);
+
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The jobs of this user's graphical session, where agents live.
+#[derive(Debug)]
+pub struct Launchctl {
+    program: PathBuf,
+    domain: String,
+}
+
+/// A loaded job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Job {
+    /// `running`, `not running`, `waiting`, …
+    pub state: String,
+    pub pid: Option<u32>,
+    /// How it ended last, unless well: `1`, `9: Killed`, …
+    pub failure: Option<String>,
+}
+
+impl Default for Launchctl {
+    fn default() -> Self {
+        Self::new("/bin/launchctl".into())
+    }
+}
+
+impl Launchctl {
+    #[must_use]
+    pub fn new(program: PathBuf) -> Self {
+        Self { program, domain: format!("gui/{}", effective_uid()) }
+    }
+
+    /// Whether this user has a graphical session. Somebody who came by ssh alone has none.
+    ///
+    /// # Errors
+    ///
+    /// If launchctl cannot be run; so for all below.
+    pub fn has_session(&self) -> Result<bool, ManagerError> {
+        Ok(self.print(&self.domain)?.is_some())
+    }
+
+    /// The job with this label, if it is loaded.
+    pub fn job(&self, label: &str) -> Result<Option<Job>, ManagerError> {
+        Ok(self.print(&self.target(label))?.map(|text| parse(&text)))
+    }
+
+    /// Loads a property list: from then on launchd listens.
+    pub fn load(&self, label: &str, property_list: &Path) -> Result<(), ManagerError> {
+        // A `launchctl disable` of long ago would make the next call fail. Whoever loads it wants
+        // it enabled.
+        self.order(&["enable", &self.target(label)])?;
+        self.order(&["bootstrap", &self.domain, &property_list.to_string_lossy()])
+    }
+
+    /// Ends the job and closes its sockets. Returns once it is gone.
+    pub fn unload(&self, label: &str) -> Result<(), ManagerError> {
+        let asked = self.order(&["bootout", &self.target(label)]);
+        // It may say that the job is still ending, and be right.
+        let since = Instant::now();
+        while self.job(label)?.is_some() {
+            if since.elapsed() > GONE {
+                asked?;
+                return Err(ManagerError::TimedOut {
+                    command: format!("launchctl bootout {}", self.target(label)),
+                    limit: GONE,
+                });
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Ends the job's process and starts it anew. Its sockets listen all the while.
+    pub fn restart(&self, label: &str) -> Result<(), ManagerError> {
+        self.order(&["kickstart", "-k", &self.target(label)])
+    }
+
+    /// The job as launchctl names it.
+    #[must_use]
+    pub fn target(&self, label: &str) -> String {
+        format!("{}/{label}", self.domain)
+    }
+
+    /// What launchd knows of a domain or job; `None` if there is none.
+    fn print(&self, target: &str) -> Result<Option<String>, ManagerError> {
+        let (succeeded, said) = self.call(&["print", target])?;
+        Ok(succeeded.then_some(said))
+    }
+
+    fn order(&self, arguments: &[&str]) -> Result<(), ManagerError> {
+        match self.call(arguments)? {
+            (true, _) => Ok(()),
+            (false, said) => {
+                Err(ManagerError::Failed { command: described(arguments), message: said })
+            }
+        }
+    }
+
+    /// Whether it succeeded, and what it said.
+    fn call(&self, arguments: &[&str]) -> Result<(bool, String), ManagerError> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).env("LC_ALL", "C");
+        let failed =
+            |message: String| ManagerError::Failed { command: described(arguments), message };
+        let ended = run(&mut command, LIMIT).map_err(|error| failed(error.to_string()))?;
+        let Some((status, output)) = ended else {
+            return Err(ManagerError::TimedOut { command: described(arguments), limit: LIMIT });
+        };
+        if status.success() {
+            return Ok((true, output));
+        }
+        let said = output.split_whitespace().collect::<Vec<_>>().join(" ");
+        Ok((false, if said.is_empty() { status.to_string() } else { said }))
+    }
+}
+
+fn described(arguments: &[&str]) -> String {
+    format!("launchctl {}", arguments.join(" "))
+}
+
+/// What `launchctl print` says of a job. Its form is no promise, so what is not found is unknown.
+/// The job's own values stand one level deep; those of its sockets, deeper.
+fn parse(text: &str) -> Job {
+    let mut job = Job::default();
+    for line in text.lines() {
+        let Some(line) = line.strip_prefix('\t').filter(|line| !line.starts_with('\t')) else {
+            continue;
+        };
+        match line.split_once(" = ") {
+            Some(("state", state)) => state.clone_into(&mut job.state),
+            Some(("pid", pid)) => job.pid = pid.parse().ok(),
+            Some(("last exit code", code)) if code != "0" && !code.starts_with('(') => {
+                job.failure = Some(code.to_owned());
+            }
+            _ => {}
+        }
+    }
+    job
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_read_from_what_launchctl_prints() {
+        let text = "gui/501/claude-peers = {\n\tactive count = 2\n\tstate = running\n\n\
+                    \tprogram = /opt/homebrew/bin/claude-peers\n\tpid = 4711\n\
+                    \tlast exit code = (never exited)\n\tsockets = {\n\t\tunix = {\n\
+                    \t\t\tstate = other\n\t\t}\n\t}\n}\n";
+        let running = Job { state: "running".to_owned(), pid: Some(4711), failure: None };
+        assert_eq!(parse(text), running);
+        let text = "gui/501/claude-peers = {\n\tstate = not running\n\tlast exit code = 78: EX_CONFIG\n}\n";
+        let failed = parse(text);
+        assert_eq!((failed.pid, failed.failure.as_deref()), (None, Some("78: EX_CONFIG")));
+        assert_eq!(parse("\tlast exit code = 0\n").failure, None);
+        assert_eq!(parse("words"), Job::default());
+    }
+}

@@ -1,0 +1,219 @@
+//! The agent's life, with a launchctl that keeps its promises in files. What is tested is what
+//! we ask of launchd, in which order, and what we leave behind.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::service::NoService;
+
+/// Knows one session and any number of jobs; its exit codes are launchctl's own. Orders are
+/// written down. A file `refuse` makes the order that it names fail.
+const LAUNCHCTL: &str = r#"#!/bin/sh
+root=$(dirname "$0")
+echo "$@" >>"$root/orders"
+if [ "$1" = "$(cat "$root/refuse" 2>/dev/null)" ]; then
+    echo "Bootstrap failed: 5: Input/output error" >&2
+    exit 5
+fi
+case $1 in
+print)
+    case $2 in
+    gui/*/*) [ -e "$root/jobs/${2##*/}" ] && exec cat "$root/jobs/${2##*/}" ;;
+    *) [ -e "$root/session" ] && exit 0 ;;
+    esac
+    echo "Could not find service" >&2
+    exit 113 ;;
+enable) ;;
+bootstrap)
+    name=$(basename "$3" .plist)
+    [ -e "$3" ] && [ ! -e "$root/jobs/$name" ] || exit 5
+    printf '%s = {\n\tstate = not running\n\tlast exit code = (never exited)\n}\n' \
+        "$name" >"$root/jobs/$name" ;;
+bootout) rm "$root/jobs/${2##*/}" || exit 3 ;;
+kickstart) [ -e "$root/jobs/${3##*/}" ] || exit 113 ;;
+*) exit 64 ;;
+esac
+"#;
+
+struct Mac {
+    directory: TempDir,
+    config: Config,
+}
+
+impl Mac {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        std::fs::create_dir(root.join("jobs")).unwrap();
+        std::fs::write(root.join("session"), "").unwrap();
+        std::fs::write(root.join("launchctl"), LAUNCHCTL).unwrap();
+        let executable = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(root.join("launchctl"), executable).unwrap();
+        let config = Config::from_environment(&|name| {
+            (name == "HOME" || name == "XDG_STATE_HOME").then(|| OsString::from(root))
+        })
+        .unwrap();
+        Self { directory, config }
+    }
+
+    fn launchd(&self) -> Launchd<'_> {
+        let launchctl = Launchctl::new(self.path("launchctl"));
+        Launchd::with(&self.config, self.directory.path(), launchctl)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn property_list(&self) -> PathBuf {
+        self.path("Library/LaunchAgents/claude-peers.plist")
+    }
+
+    /// The orders since the last time, without the questions.
+    fn orders(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.path("orders")).unwrap_or_default();
+        std::fs::write(self.path("orders"), "").unwrap();
+        let orders = text.lines().filter(|line| !line.starts_with("print "));
+        orders.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    }
+}
+
+fn changed(steps: &[Step]) -> bool {
+    steps.iter().any(|step| step.changed)
+}
+
+#[test]
+fn install_and_uninstall_can_be_repeated() {
+    let mac = Mac::new();
+    let launchd = mac.launchd();
+    assert_eq!(launchd.status().unwrap().state, State::NotInstalled);
+    assert!(changed(&launchd.install().unwrap()));
+    assert_eq!(mac.orders(), ["enable", "bootstrap"]);
+    assert_eq!(launchd.status().unwrap().state, State::Ready);
+    assert!(launchd.status().unwrap().problems.is_empty());
+    assert!(mac.config.paths.runtime().is_dir());
+    assert!(mac.config.paths.log.parent().unwrap().is_dir());
+
+    assert!(!changed(&launchd.install().unwrap()));
+    assert_eq!(mac.orders(), [""; 0]);
+
+    assert!(changed(&launchd.uninstall().unwrap()));
+    assert_eq!(mac.orders(), ["bootout"]);
+    assert!(!mac.property_list().exists());
+    assert!(!changed(&launchd.uninstall().unwrap()));
+    assert_eq!(launchd.status().unwrap().state, State::NotInstalled);
+}
+
+#[test]
+fn an_agent_that_changed_is_loaded_anew() {
+    let mac = Mac::new();
+    let launchd = mac.launchd();
+    launchd.install().unwrap();
+    let text = std::fs::read_to_string(mac.property_list()).unwrap();
+    std::fs::write(mac.property_list(), text.replace("broker.sock", "old.sock")).unwrap();
+    let problems = launchd.status().unwrap().problems;
+    assert!(problems[0].contains("another socket"), "{problems:?}");
+    mac.orders();
+    assert!(changed(&launchd.install().unwrap()));
+    assert_eq!(mac.orders(), ["bootout", "enable", "bootstrap"]);
+    assert_eq!(std::fs::read_to_string(mac.property_list()).unwrap(), text);
+}
+
+#[test]
+fn a_failed_install_leaves_nothing_behind() {
+    let mac = Mac::new();
+    let launchd = mac.launchd();
+    std::fs::write(mac.path("refuse"), "bootstrap").unwrap();
+    let error = launchd.install().unwrap_err();
+    assert!(error.to_string().contains("Input/output error"), "{error}");
+    assert!(matches!(error, ServiceError::Undone(_)));
+    assert!(!mac.property_list().exists());
+
+    std::fs::remove_file(mac.path("session")).unwrap();
+    let error = launchd.install().unwrap_err();
+    assert!(error.to_string().contains("no graphical session"), "{error}");
+    assert!(!mac.property_list().exists());
+}
+
+#[test]
+fn a_property_list_of_somebody_else_is_not_touched() {
+    let mac = Mac::new();
+    std::fs::create_dir_all(mac.property_list().parent().unwrap()).unwrap();
+    std::fs::write(mac.property_list(), "theirs").unwrap();
+    assert!(mac.launchd().install().is_err());
+    mac.launchd().uninstall().unwrap();
+    assert_eq!(std::fs::read_to_string(mac.property_list()).unwrap(), "theirs");
+    assert_eq!(mac.orders(), [""; 0]);
+}
+
+#[test]
+fn start_stop_and_restart_go_by_what_is_loaded() {
+    let mac = Mac::new();
+    let launchd = mac.launchd();
+    let error = launchd.start().unwrap_err();
+    assert!(error.hint().contains("service install"), "{error}");
+    launchd.install().unwrap();
+    mac.orders();
+    assert!(!changed(&launchd.start().unwrap()));
+    assert!(changed(&launchd.stop().unwrap()));
+    assert_eq!(launchd.status().unwrap().state, State::Stopped);
+    assert!(!changed(&launchd.stop().unwrap()));
+    assert!(changed(&launchd.restart().unwrap()));
+    assert!(changed(&launchd.restart().unwrap()));
+    assert_eq!(mac.orders(), ["bootout", "enable", "bootstrap", "kickstart"]);
+}
+
+#[test]
+fn a_client_loads_an_agent_that_is_installed_for_its_settings() {
+    let mac = Mac::new();
+    let launchd = mac.launchd();
+    assert!(matches!(launchd.start_for_client(), Err(NoService::NotInstalled)));
+    launchd.install().unwrap();
+    launchd.stop().unwrap();
+    mac.orders();
+    assert!(matches!(launchd.start_for_client(), Err(NoService::Deaf)), "nobody listens here");
+    let _listener = UnixListener::bind(&mac.config.paths.socket).unwrap();
+    launchd.start_for_client().unwrap();
+    assert_eq!(mac.orders(), ["enable", "bootstrap", "bootout", "enable", "bootstrap"]);
+
+    let text = std::fs::read_to_string(mac.property_list()).unwrap();
+    std::fs::write(mac.property_list(), text.replace("broker.sock", "old.sock")).unwrap();
+    assert!(matches!(launchd.start_for_client(), Err(NoService::OtherSettings("socket"))));
+    std::fs::write(mac.property_list(), text).unwrap();
+    std::fs::remove_file(mac.path("session")).unwrap();
+    assert!(matches!(launchd.start_for_client(), Err(NoService::NoManager)));
+    assert_eq!(mac.orders(), [""; 0]);
+}
+
+#[test]
+fn an_agent_whose_program_fails_gives_way() {
+    let mac = Mac::new();
+    let launchd = mac.launchd();
+    assert!(launchd.crashing().is_none(), "it is not installed");
+    launchd.install().unwrap();
+    assert!(launchd.crashing().is_none(), "it was never started");
+    let job = |text: &str| std::fs::write(mac.path("jobs/claude-peers"), text).unwrap();
+    job("x = {\n\tstate = running\n\tpid = 7\n\tlast exit code = 1\n}\n");
+    assert!(launchd.crashing().is_none(), "it runs again");
+    job("x = {\n\tstate = spawn scheduled\n\tlast exit code = 1\n}\n");
+    assert!(matches!(launchd.crashing(), Some(NoService::Failed { .. })));
+    assert!(launchd.status().unwrap().problems[0].contains("exit code 1"));
+    launchd.give_up();
+    assert_eq!(launchd.status().unwrap().state, State::Stopped);
+}
+
+#[test]
+fn the_log_is_a_file() {
+    let mac = Mac::new();
+    let launchd = mac.launchd();
+    assert!(launchd.logs(&Logs::default()).is_err(), "there is none yet");
+    launchd.install().unwrap();
+    std::fs::write(&mac.config.paths.log, "").unwrap();
+    let command = launchd.logs(&Logs { lines: Some(5), ..Logs::default() }).unwrap();
+    assert_eq!(command.get_program(), "tail");
+    assert!(command.get_args().any(|argument| argument == mac.config.paths.log.as_os_str()));
+}
