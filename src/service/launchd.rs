@@ -228,14 +228,11 @@ impl Manager for Launchd<'_> {
 
     fn start(&self) -> Result<Vec<Step>, ServiceError> {
         let mut steps = Vec::new();
-        match self.installed()? {
-            Some(_) => {
-                steps.push(Step::note(format!("{} is loaded: launchd listens.", self.label)))
-            }
-            None => {
-                self.make_directories()?;
-                self.load(&mut steps)?;
-            }
+        if self.installed()?.is_some() {
+            steps.push(Step::note(format!("{} is loaded: launchd listens.", self.label)));
+        } else {
+            self.make_directories()?;
+            self.load(&mut steps)?;
         }
         Ok(steps)
     }
