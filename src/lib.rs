@@ -9,13 +9,14 @@
 //!
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
-//! * [`text`], [`process`], [`git`], [`files`], [`holder`], [`logging`]: small rooms that both sides
+//! * [`text`], [`process`], [`git`], [`files`], [`holder`], [`render`], [`logging`]: small rooms that both sides
 //!   stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
 //! * [`service`]: the broker's units, through systemd or launchd.
 //! * [`doctor`]: whether everything works, proved by use.
 //! * [`mcp`]: the MCP stdio server, one per session.
+//! * [`hook`]: what Claude Code runs at its own events.
 //! * [`cli`]: one file per command; they print, they do not think.
 
 pub mod broker;
@@ -26,10 +27,12 @@ pub mod doctor;
 pub mod files;
 pub mod git;
 pub mod holder;
+pub mod hook;
 pub mod logging;
 pub mod mcp;
 pub mod process;
 pub mod protocol;
+pub mod render;
 pub mod service;
 pub mod text;
 

@@ -5,6 +5,7 @@ mod completions;
 mod demo;
 mod doctor;
 mod error;
+mod hook;
 mod inbox;
 mod kill_broker;
 mod log;
@@ -69,6 +70,8 @@ enum Command {
     KillBroker(kill_broker::Arguments),
     /// Serve one session over standard input and output (MCP); Claude Code runs this
     Mcp,
+    /// Handle an event of Claude Code; its hooks run this
+    Hook(hook::Arguments),
     /// Run the broker in the foreground
     Broker(broker::Arguments),
     /// Print a completion script
@@ -99,6 +102,7 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
     match command {
         Command::Broker(arguments) => broker::run(&arguments, inherited),
         Command::Mcp => mcp(),
+        Command::Hook(arguments) => Ok(hook::run(&arguments)),
         Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command(), out),
         Command::Service(arguments) => service::run(arguments, out),
         Command::Doctor(arguments) => {

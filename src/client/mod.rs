@@ -20,6 +20,7 @@ use tokio::time::{timeout, timeout_at};
 use crate::config::Config;
 use crate::holder::{holder, is_listening};
 use crate::protocol::health::{Health, Stopping};
+use crate::protocol::hook::{HookEvent, HookMail};
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
@@ -207,6 +208,16 @@ impl Client {
 
     pub async fn written(&self, request: &Written) -> Result<Noted> {
         self.post(route::WRITTEN, request).await
+    }
+
+    /// One attempt, and short: a hook must not hold its session.
+    ///
+    /// # Errors
+    ///
+    /// If there is no broker, or no quick answer.
+    pub async fn hook(&self, event: &HookEvent, limit: Duration) -> Result<HookMail> {
+        let request = self.request(&Method::POST, route::HOOK).json(event);
+        timeout(limit, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
     }
 
     /// Asks the broker to stop.

@@ -137,6 +137,8 @@ pub struct ClaudeEnvironment {
     pub one_shot: bool,
     /// `CLAUDE_PROJECT_DIR`
     pub project: Option<PathBuf>,
+    /// `CLAUDE_PID`: the client's process, as its hooks are told
+    pub pid: Option<u32>,
 }
 
 /// Why there is no configuration.
@@ -246,6 +248,7 @@ impl Config {
                 session: text("CLAUDE_CODE_SESSION_ID"),
                 one_shot: text("CLAUDE_CODE_ENTRYPOINT").is_some_and(|e| e.starts_with("sdk")),
                 project: variable("CLAUDE_PROJECT_DIR").map(PathBuf::from),
+                pid: text("CLAUDE_PID").and_then(|pid| pid.parse().ok()),
             },
             paths,
             port,

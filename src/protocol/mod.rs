@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod health;
+pub mod hook;
 pub mod ids;
 pub mod mailbox;
 pub mod messages;
@@ -45,5 +46,6 @@ pub mod route {
     pub const TAKE: &str = "/v1/mailbox/take";
     pub const CONFIRM: &str = "/v1/mailbox/confirm";
     pub const WRITTEN: &str = "/v1/mailbox/written";
+    pub const HOOK: &str = "/v1/hook";
     pub const SHUTDOWN: &str = "/v1/shutdown";
 }

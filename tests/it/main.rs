@@ -12,6 +12,7 @@ mod crowds;
 mod database;
 mod doctor;
 mod durability;
+mod hooks;
 mod identity;
 mod lifetime;
 mod manual;

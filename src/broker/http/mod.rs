@@ -6,6 +6,7 @@
 mod caller;
 mod control;
 mod errors;
+mod hook;
 mod mailbox;
 mod messages;
 mod peers;
@@ -38,6 +39,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::TAKE, post(mailbox::take))
         .route(route::CONFIRM, post(mailbox::confirm))
         .route(route::WRITTEN, post(mailbox::written))
+        .route(route::HOOK, post(hook::hook))
         .route(route::STREAM, get(stream::open))
         .fallback(errors::no_route)
         .method_not_allowed_fallback(errors::no_method)

@@ -3,12 +3,14 @@
 //! All of it runs on the database's thread, inside the transaction of the request that it
 //! serves.
 
+mod hook;
 mod log;
 mod offer;
 mod once;
 mod receive;
 mod send;
 
+pub use hook::hook;
 pub use log::list_messages;
 pub use offer::{close_stream, open_stream};
 pub use once::{Key, once};

@@ -24,6 +24,9 @@ use crate::protocol::{InstanceId, MessageId, PeerId, Timestamp};
 /// How long a push over a proven channel keeps a message from all other ways.
 const CHANNEL_LEASE: Duration = Duration::from_secs(60);
 
+/// How the name of a hook as a receiver begins; the session's id follows.
+pub const HOOK: &str = "hook:";
+
 /// The stream of `instance` opens: it is live, and what waits is pushed.
 ///
 /// # Errors
@@ -146,6 +149,50 @@ pub fn push_waiting(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     Ok(())
 }
 
+/// There was evidence of a push of `instance`: its channel works.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn prove_channel(tx: &Tx<'_>, instance: &InstanceId) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached("UPDATE receivers SET channel = 'proven' WHERE instance = ?1")?
+        .execute([instance.as_str()])?;
+    if let Some(stream) = tx.companion.presence.lock().stream_mut(instance) {
+        stream.channel = Channel::Proven;
+        // It may have become the one that is pushed to: what waits is its business now.
+        stream.behind = true;
+        stream.cursor = 0;
+    }
+    Ok(())
+}
+
+/// Whether a lease still binds: it does as long as its holder lives. A hook's ends by its time, or
+/// by the session's next event.
+fn binds(tx: &Tx<'_>, holder: &str) -> bool {
+    holder.starts_with(HOOK)
+        || tx.companion.presence.lock().stream(&InstanceId::from_text(holder)).is_some()
+}
+
+/// The unread messages of a peer that nobody holds, or that `receiver` holds itself, oldest first.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn unheld(tx: &Tx<'_>, peer: &PeerId, receiver: Option<&str>) -> Result<Vec<i64>, Fault> {
+    let mut statement = tx.db.prepare_cached(
+        "SELECT seq, CASE WHEN lease_until > ?2 THEN lease_by END FROM messages
+         WHERE recipient = ?1 AND state IN ('queued', 'offered') ORDER BY seq",
+    )?;
+    let rows: Vec<(i64, Option<String>)> = statement
+        .query_map(params![peer.as_str(), tx.now.millis()], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let free = |holder: &Option<String>| {
+        holder.as_deref().is_none_or(|holder| receiver == Some(holder) || !binds(tx, holder))
+    };
+    Ok(rows.into_iter().filter(|(_, holder)| free(holder)).map(|(seq, _)| seq).collect())
+}
+
 /// One more than there is room for, so that the caller knows whether more wait.
 fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>, Fault> {
     let mut statement = tx.db.prepare_cached(
@@ -170,11 +217,8 @@ fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>,
             continue;
         }
         let lease_by: Option<String> = row.get(1)?;
-        // A lease binds as long as its holder lives.
-        let held = lease_by.is_some_and(|holder| {
-            holder != target.instance.as_str()
-                && tx.companion.presence.lock().stream(&InstanceId::from_text(holder)).is_some()
-        });
+        let held =
+            lease_by.is_some_and(|holder| holder != target.instance.as_str() && binds(tx, &holder));
         if !held {
             found.push(seq);
         }

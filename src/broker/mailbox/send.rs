@@ -9,7 +9,7 @@ use crate::broker::engine::{Caller, Tx};
 use crate::broker::registry::{self, unread, waiting};
 use crate::broker::store::Fault;
 use crate::protocol::messages::{SendMessage, Sent};
-use crate::protocol::peers::{Channel, PeerKind};
+use crate::protocol::peers::PeerKind;
 use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId};
 
 /// Accepts a message from `caller`.
@@ -177,15 +177,7 @@ fn note_reply(tx: &mut Tx<'_>, caller: &Caller, original: &MessageId) -> Result<
             Ok((row.get(0)?, row.get(1)?))
         })?;
     if pushed && !other {
-        tx.db
-            .prepare_cached("UPDATE receivers SET channel = 'proven' WHERE instance = ?1")?
-            .execute([instance.as_str()])?;
-        if let Some(stream) = tx.companion.presence.lock().stream_mut(instance) {
-            stream.channel = Channel::Proven;
-            // It may have become the one that is pushed to: what waits is its business now.
-            stream.behind = true;
-            stream.cursor = 0;
-        }
+        offer::prove_channel(tx, instance)?;
     }
     Ok(())
 }

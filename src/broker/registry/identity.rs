@@ -6,6 +6,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
+use super::hooked::session_of;
 use super::{channel_word, names, peer, probe};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
@@ -103,7 +104,11 @@ enum Found {
 
 fn find(tx: &Tx<'_>, request: &Register) -> Result<Found, Fault> {
     match (&request.session, &request.client) {
-        (Some(session), client) => find_session(tx, session, client.as_ref()),
+        (Some(session), client) => {
+            // Its hooks know better: a server is told the wrong id where a session is continued.
+            let said = client.as_ref().map(|client| session_of(tx, client)).transpose()?.flatten();
+            find_session(tx, said.as_ref().unwrap_or(session), client.as_ref())
+        }
         (None, Some(client)) => find_process(tx, client, &request.cwd),
         (None, None) => Ok(Found::Nobody { key: format!("instance:{}", request.instance) }),
     }
@@ -173,7 +178,8 @@ pub fn still_runs(process: &str) -> bool {
     start.is_empty() || Process { pid, start: start.into(), boot: boot.into() }.is_alive()
 }
 
-fn last_of_process(tx: &Tx<'_>, client: &Process) -> Result<Option<PeerId>, Fault> {
+/// The session that a client process held last.
+pub fn last_of_process(tx: &Tx<'_>, client: &Process) -> Result<Option<PeerId>, Fault> {
     let id: Option<String> = tx
         .db
         .prepare_cached(
@@ -212,7 +218,8 @@ pub(super) fn create_peer(tx: &Tx<'_>, kind: &str) -> Result<PeerId, Fault> {
     Ok(id)
 }
 
-fn bind(tx: &Tx<'_>, key: &str, id: &PeerId) -> Result<(), Fault> {
+/// Makes `id` known by `key`.
+pub fn bind(tx: &Tx<'_>, key: &str, id: &PeerId) -> Result<(), Fault> {
     tx.db
         .prepare_cached("INSERT INTO keys (key, peer, bound_at) VALUES (?1, ?2, ?3)")?
         .execute(params![key, id.as_str(), tx.now.millis()])?;

@@ -1,0 +1,153 @@
+//! Hooks: they tell which session a client shows, they show mail, and they are evidence.
+//!
+//! A hook's output can be thrown away (a time limit, an interruption, another hook's block). So
+//! it is an offer with a lease, and the same turn's next event is the evidence that the model had
+//! it. An event of another turn ends the lease at once.
+
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{offer, receive};
+use crate::broker::engine::Tx;
+use crate::broker::registry;
+use crate::broker::store::Fault;
+use crate::protocol::hook::{Event, HookEvent, HookMail};
+use crate::protocol::{InstanceId, MessageId, PeerId};
+use crate::text;
+
+/// How long a message that a hook showed is kept from all other ways until there is evidence.
+const HOOK_LEASE: Duration = Duration::from_secs(60);
+
+/// What a message's heading takes of the room, in characters: names, path, ids, times.
+const HEADING: usize = 900;
+
+/// A hook speaks. Nobody's hook, or one of a session that has no peer yet, shows nothing.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
+    let Some(peer) = registry::peer_of_hook(tx, request)? else { return Ok(HookMail::default()) };
+    let receiver = receiver(&request.session);
+    for id in &request.seen {
+        note_push_seen(tx, &peer, id)?;
+    }
+    if request.event.proves_the_turn() {
+        confirm(tx, &peer, &receiver, &request.turn)?;
+    }
+    release(tx, &peer, &receiver)?;
+    if request.room == 0 || request.event == Event::SessionEnd {
+        return Ok(HookMail::default());
+    }
+    show(tx, &peer, &receiver, request)
+}
+
+/// The name of this way in, for leases and offers.
+fn receiver(session: &str) -> String {
+    format!("{}{session}", offer::HOOK)
+}
+
+/// The prompt held a push of ours: it was read, and the channel that brought it works.
+fn note_push_seen(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Result<(), Fault> {
+    let instance: Option<String> = tx
+        .db
+        .prepare_cached(
+            "SELECT o.receiver FROM offers o
+             JOIN messages m ON m.seq = o.message JOIN receivers r ON r.instance = o.receiver
+             WHERE m.id = ?1 AND m.recipient = ?2 AND o.via = 'channel' AND r.peer = ?2
+             ORDER BY o.offered_at DESC LIMIT 1",
+        )?
+        .query_row(params![id.as_str(), peer.as_str()], |row| row.get(0))
+        .optional()?;
+    let Some(instance) = instance else { return Ok(()) };
+    receive::mark_read(tx, peer, id, "channel")?;
+    offer::prove_channel(tx, &InstanceId::from_text(instance))
+}
+
+/// The turn went on from what its earlier events showed.
+fn confirm(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<(), Fault> {
+    let shown: Vec<String> = tx
+        .db
+        .prepare_cached(
+            "SELECT m.id FROM messages m JOIN offers o ON o.message = m.seq
+             WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered')
+               AND o.receiver = ?2 AND o.via = 'hook' AND o.turn = ?3",
+        )?
+        .query_map(params![peer.as_str(), receiver, turn], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for id in shown {
+        receive::mark_read(tx, peer, &MessageId::from_text(id), "hook")?;
+    }
+    Ok(())
+}
+
+/// What this session's hooks showed and nothing came of may be offered again.
+fn release(tx: &Tx<'_>, peer: &PeerId, receiver: &str) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached(
+            "UPDATE messages SET lease_until = NULL, lease_by = NULL
+             WHERE recipient = ?1 AND lease_until IS NOT NULL AND lease_by = ?2",
+        )?
+        .execute(params![peer.as_str(), receiver])?;
+    Ok(())
+}
+
+fn show(
+    tx: &mut Tx<'_>,
+    peer: &PeerId,
+    receiver: &str,
+    request: &HookEvent,
+) -> Result<HookMail, Fault> {
+    let waiting = offer::unheld(tx, peer, None)?;
+    let mut mail = HookMail::default();
+    let mut used = 0usize;
+    for seq in &waiting {
+        let mut delivery = offer::delivery(tx, *seq)?;
+        used = used
+            .saturating_add(text::quoted(&delivery.text).chars().count())
+            .saturating_add(HEADING);
+        if used > request.room {
+            break;
+        }
+        (delivery.already_pushed, delivery.repeat) = earlier(tx, *seq)?;
+        offer::record(tx, *seq, receiver, "hook", Some(tx.now.plus(HOOK_LEASE)))?;
+        tx.db
+            .prepare_cached(
+                "UPDATE offers SET turn = ?3 WHERE message = ?1 AND receiver = ?2 AND via = 'hook'",
+            )?
+            .execute(params![seq, receiver, request.turn])?;
+        mail.messages.push(delivery);
+    }
+    let left = waiting.len() - mail.messages.len();
+    if left > 0 && is_news(tx, peer, &request.turn)? {
+        mail.remaining = left as u64;
+    }
+    Ok(mail)
+}
+
+/// Whether a channel wrote it before, and whether anything else showed it.
+fn earlier(tx: &Tx<'_>, seq: i64) -> Result<(bool, bool), Fault> {
+    Ok(tx
+        .db
+        .prepare_cached(
+            "SELECT count(*) FILTER (WHERE via = 'channel' AND written_at IS NOT NULL) > 0,
+                    count(*) FILTER (WHERE via <> 'channel') > 0
+             FROM offers WHERE message = ?1",
+        )?
+        .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
+/// Whether the turn has not yet been told that more waits than can be shown.
+fn is_news(tx: &Tx<'_>, peer: &PeerId, turn: &str) -> Result<bool, Fault> {
+    if turn.is_empty() {
+        return Ok(true);
+    }
+    let changed = tx
+        .db
+        .prepare_cached(
+            "UPDATE peers SET noticed_turn = ?2 WHERE id = ?1 AND noticed_turn IS NOT ?2",
+        )?
+        .execute(params![peer.as_str(), turn])?;
+    Ok(changed > 0)
+}

@@ -1,0 +1,88 @@
+//! Which peer a hook speaks for: it knows the session that its client shows now.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::identity::{bind, last_of_process, session_key};
+use crate::broker::engine::Tx;
+use crate::broker::store::Fault;
+use crate::process::Process;
+use crate::protocol::PeerId;
+use crate::protocol::hook::{Event, HookEvent};
+
+/// The peer of the session that a hook speaks for. What it says of its client is remembered, also
+/// where there is no peer yet: a server that registers later finds its session by it.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn peer_of_hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<Option<PeerId>, Fault> {
+    if let Some(client) = &request.client {
+        if request.event == Event::SessionStart {
+            forget_the_gone(tx)?;
+        }
+        remember(tx, client, &request.session)?;
+    }
+    let key = session_key(&request.session);
+    let known: Option<String> = tx
+        .db
+        .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
+        .query_row([&key], |row| row.get(0))
+        .optional()?;
+    let peer = match (known, &request.client) {
+        (Some(id), _) => Some(PeerId::from_text(id)),
+        // After /clear the window shows a new session. The peer is the same.
+        (None, Some(client)) => last_of_process(tx, client)?,
+        (None, None) => None,
+    };
+    let Some(peer) = peer else { return Ok(None) };
+    if !knows(tx, &key)? {
+        bind(tx, &key, &peer)?;
+    }
+    tx.db
+        .prepare_cached("UPDATE peers SET hooked_at = ?2 WHERE id = ?1")?
+        .execute(params![peer.as_str(), tx.now.millis()])?;
+    Ok(Some(peer))
+}
+
+/// The session that a client's hooks said it shows, if they spoke.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn session_of(tx: &Tx<'_>, client: &Process) -> Result<Option<String>, Fault> {
+    Ok(tx
+        .db
+        .prepare_cached("SELECT session FROM clients WHERE process = ?1")?
+        .query_row([client.to_string()], |row| row.get(0))
+        .optional()?)
+}
+
+fn knows(tx: &Tx<'_>, key: &str) -> Result<bool, Fault> {
+    Ok(tx
+        .db
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM keys WHERE key = ?1)")?
+        .query_row([key], |row| row.get(0))?)
+}
+
+fn remember(tx: &Tx<'_>, client: &Process, session: &str) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached(
+            "INSERT INTO clients (process, session, said_at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (process) DO UPDATE SET session = excluded.session, said_at = excluded.said_at",
+        )?
+        .execute(params![client.to_string(), session, tx.now.millis()])?;
+    Ok(())
+}
+
+/// Clients that have ended say nothing more.
+fn forget_the_gone(tx: &Tx<'_>) -> Result<(), Fault> {
+    let processes: Vec<String> = tx
+        .db
+        .prepare_cached("SELECT process FROM clients")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for process in processes.iter().filter(|process| !super::identity::still_runs(process)) {
+        tx.db.prepare_cached("DELETE FROM clients WHERE process = ?1")?.execute([process])?;
+    }
+    Ok(())
+}

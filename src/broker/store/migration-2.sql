@@ -1,0 +1,19 @@
+-- Schema 2: hooks.
+
+-- What the hooks of a client process said last.
+CREATE TABLE clients (
+    -- "pid:start:boot"
+    process      TEXT PRIMARY KEY,
+    -- the session that the client shows now
+    session      TEXT NOT NULL,
+    said_at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- When a hook last spoke for this peer.
+ALTER TABLE peers ADD COLUMN hooked_at INTEGER;
+
+-- The turn in which it was told that more waits than a hook can show.
+ALTER TABLE peers ADD COLUMN noticed_turn TEXT;
+
+-- For a hook: the turn in which it showed the message.
+ALTER TABLE offers ADD COLUMN turn TEXT;

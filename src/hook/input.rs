@@ -1,0 +1,85 @@
+//! What Claude Code writes to a hook's standard input.
+
+use std::io::Read;
+
+use serde::Deserialize;
+
+use crate::protocol::MessageId;
+
+/// The parts that concern us; the rest, tool results of any size included, is skipped.
+#[derive(Debug, Deserialize)]
+pub struct Input {
+    /// The session that the client shows now.
+    pub session_id: String,
+    /// The turn.
+    #[serde(default)]
+    pub prompt_id: String,
+    #[serde(default)]
+    prompt: String,
+    #[serde(default)]
+    pub stop_hook_active: bool,
+    /// There where a subagent is at work.
+    #[serde(default)]
+    agent_id: Option<String>,
+}
+
+impl Input {
+    /// One JSON object; what follows it, or that nothing does, is not waited for.
+    pub fn read(input: impl Read) -> Option<Self> {
+        let buffered = std::io::BufReader::new(input);
+        serde_json::Deserializer::from_reader(buffered).into_iter::<Self>().next()?.ok()
+    }
+
+    /// Whether the event is one of a subagent's, and not of the main conversation.
+    pub fn is_subagent(&self) -> bool {
+        self.agent_id.as_deref().is_some_and(|id| !id.is_empty())
+    }
+
+    /// The pushes of ours that stand in the prompt.
+    ///
+    /// Only the client writes such a tag unescaped; that the broker pushed the message to this
+    /// very session is for the broker to know.
+    pub fn pushes(&self) -> Vec<MessageId> {
+        const NAME: &str = " message_id=\"";
+        let tags = self.prompt.split("<channel ").skip(1);
+        tags.filter_map(|tag| {
+            let attributes = tag.split_once('>')?.0;
+            let value = attributes.split_once(NAME)?.1.split_once('"')?.0;
+            Some(MessageId::from_text(value))
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pushes_are_found_in_the_prompt() {
+        let read = |prompt: &str| {
+            let text = serde_json::json!({ "session_id": "s", "prompt": prompt, "more": [1] });
+            Input::read(format!("{text}trailing").as_bytes()).unwrap()
+        };
+        let two = read(
+            "<channel source=\"claude-peers\" from_id=\"a1\" message_id=\"m1\">\nhi\n</channel>\n\
+             <channel source=\"x\" message_id=\"m2\">y</channel>",
+        );
+        assert_eq!(two.pushes(), [MessageId::from_text("m1"), MessageId::from_text("m2")]);
+        for none in [
+            "",
+            "message_id=\"m1\"",
+            "<channel message_id=\"m1\"",
+            "<channel a=\"b\"> message_id=\"m1\"",
+        ] {
+            assert!(read(none).pushes().is_empty(), "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_hook_input_is_nothing() {
+        for bad in ["", "{}", "[]", "nonsense", "{\"session_id\": 1}"] {
+            assert!(Input::read(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `claude-peers hook EVENT`: what Claude Code runs at its own events, once for each.
+//!
+//! It tells the broker which session the client shows, and adds unread mail to what the model
+//! reads next. A hook holds its session up, so this one fails open: no broker, a slow one, or an
+//! input that it does not understand mean no output and exit code 0. It never starts a broker.
+
+mod input;
+mod output;
+
+use std::io::{self, Read, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::process::Process;
+use crate::protocol::hook::{Event, HookEvent, HookMail};
+use input::Input;
+
+/// After this time it ends without a word, whatever it waits for.
+const LIMIT: Duration = Duration::from_millis(280);
+
+/// How long the broker may take. It answers within milliseconds, or it is in trouble.
+const ANSWER: Duration = Duration::from_millis(200);
+
+/// Longer context is put into a file by the client (10,000 characters), which the model may not
+/// open. What stands around the messages has its room in the difference.
+const ROOM: usize = 9_400;
+
+/// Set once there is something to say, so that it is said whole.
+static SPEAKS: AtomicBool = AtomicBool::new(false);
+
+/// Handles one event. There is nothing to report: whatever goes wrong, the session goes on.
+pub fn run(event: Event, input: impl Read, config: Config) {
+    end_in_time();
+    let Some(input) = Input::read(input) else { return };
+    // A subagent fires hooks as well, and what it reads ends with it.
+    if input.is_subagent() {
+        return;
+    }
+    let request = request(event, &input, &config);
+    let Some(mail) = ask(&request, config) else { return };
+    if let Some(text) = output::context(event, &mail) {
+        SPEAKS.store(true, Ordering::Release);
+        // Should nobody read it, there is no evidence either, and the mail is offered again.
+        let _ = io::stdout().write_all(text.as_bytes());
+    }
+}
+
+fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
+    let room = match event {
+        // The prompt follows, and its own hook shows the mail together with it.
+        Event::SessionStart | Event::SessionEnd => 0,
+        // The turn goes on because a hook said so: once is enough.
+        Event::Stop if input.stop_hook_active => 0,
+        Event::UserPromptSubmit | Event::PostToolUse | Event::Stop => ROOM,
+    };
+    HookEvent {
+        event,
+        session: input.session_id.clone(),
+        client: config.claude.pid.and_then(Process::find),
+        turn: input.prompt_id.clone(),
+        seen: if event == Event::UserPromptSubmit { input.pushes() } else { Vec::new() },
+        room,
+    }
+}
+
+fn ask(request: &HookEvent, config: Config) -> Option<HookMail> {
+    let client = Client::new(config).ok()?.without_start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let answer = runtime.block_on(client.hook(request, ANSWER));
+    // Its threads may still wait for something; the process does not.
+    runtime.shutdown_background();
+    answer.ok()
+}
+
+/// Ends the process when its time is over: a client may hold our input open, and a file system
+/// may hang.
+fn end_in_time() {
+    let spawned = std::thread::Builder::new().name("limit".to_owned()).spawn(|| {
+        std::thread::sleep(LIMIT);
+        if !SPEAKS.load(Ordering::Acquire) {
+            std::process::exit(0);
+        }
+    });
+    // Without the thread the limits of the single steps must do.
+    drop(spawned);
+}

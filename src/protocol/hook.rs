@@ -1,0 +1,72 @@
+//! Hooks: what a client's hook event says, and the mail that it may show.
+
+use serde::{Deserialize, Serialize};
+
+use super::MessageId;
+use super::mailbox::Delivery;
+use crate::process::Process;
+
+/// A hook event of Claude Code that concerns us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    SessionStart,
+    UserPromptSubmit,
+    PostToolUse,
+    Stop,
+    SessionEnd,
+}
+
+impl Event {
+    /// Whether the turn that was under way goes on from what its earlier events showed.
+    #[must_use]
+    pub const fn proves_the_turn(self) -> bool {
+        matches!(self, Self::PostToolUse | Self::Stop)
+    }
+
+    /// The event's name, as Claude Code writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SessionStart => "SessionStart",
+            Self::UserPromptSubmit => "UserPromptSubmit",
+            Self::PostToolUse => "PostToolUse",
+            Self::Stop => "Stop",
+            Self::SessionEnd => "SessionEnd",
+        }
+    }
+}
+
+/// `POST /v1/hook`: a hook event of the main conversation of a session.
+///
+/// What an earlier event of the same turn showed is read now; what another turn was shown and
+/// left no evidence of is offered again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookEvent {
+    pub event: Event,
+    /// The session that the client shows now.
+    pub session: String,
+    /// The client's process.
+    #[serde(default)]
+    pub client: Option<Process>,
+    /// The turn's id, where the client tells it.
+    #[serde(default)]
+    pub turn: String,
+    /// Messages that stood in the prompt as pushes of ours.
+    #[serde(default)]
+    pub seen: Vec<MessageId>,
+    /// How many characters of mail the output takes; 0 shows nothing.
+    #[serde(default)]
+    pub room: usize,
+}
+
+/// The answer to [`HookEvent`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct HookMail {
+    /// What to show, oldest first. It is read once the turn goes on from it.
+    #[serde(default)]
+    pub messages: Vec<Delivery>,
+    /// How many more wait that are not shown; 0 if the turn was told so already.
+    #[serde(default)]
+    pub remaining: u64,
+}
