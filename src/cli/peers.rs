@@ -74,6 +74,7 @@ fn row(peer: &Peer) -> Vec<String> {
     let state = match peer.reach {
         Reachability::ChannelProven => "live,push",
         Reachability::ChannelPresumed => "live,push?",
+        Reachability::Hooks => "live,hooks",
         Reachability::Tools => "live,tools",
         Reachability::Inbox => "inbox",
         Reachability::Away | Reachability::Unknown => "away",

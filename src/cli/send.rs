@@ -59,6 +59,7 @@ fn standing(sent: &Sent) -> String {
         (MessageState::Offered, Reachability::ChannelProven) => {
             "pushed; pushes have arrived there before"
         }
+        (_, Reachability::Hooks) => "live; its hooks show it with its next step",
         (MessageState::Offered, _) => "pushed; whether it is shown is not known",
         (_, Reachability::Away) => "away; the message waits for it",
         (_, Reachability::Tools) => "live; it sees mail when it calls a tool",

@@ -37,7 +37,7 @@ pub struct PeerView {
     id: String,
     name: Option<String>,
     live: bool,
-    /// channel_proven, channel_presumed, tools, inbox or away
+    /// channel_proven, channel_presumed, hooks, tools, inbox or away
     reachability: Reach,
     /// live or away since, RFC 3339
     since: String,
@@ -57,6 +57,7 @@ pub struct PeerView {
 enum Reach {
     ChannelProven,
     ChannelPresumed,
+    Hooks,
     Tools,
     Inbox,
     Away,
@@ -71,6 +72,7 @@ impl PeerView {
             reachability: match peer.reach {
                 Reachability::ChannelProven => Reach::ChannelProven,
                 Reachability::ChannelPresumed => Reach::ChannelPresumed,
+                Reachability::Hooks => Reach::Hooks,
                 Reachability::Tools => Reach::Tools,
                 Reachability::Inbox => Reach::Inbox,
                 Reachability::Away | Reachability::Unknown => Reach::Away,
@@ -98,6 +100,7 @@ fn reach_words(view: &PeerView) -> String {
     match view.reachability {
         Reach::ChannelProven => "live, gets pushes".to_owned(),
         Reach::ChannelPresumed => "live, pushed to (not known whether it is shown)".to_owned(),
+        Reach::Hooks => "live, its hooks show mail with its next step".to_owned(),
         Reach::Tools => "live, sees mail when it calls a tool".to_owned(),
         Reach::Inbox => "a person at the command line".to_owned(),
         Reach::Away => format!("away since {}", view.since),
@@ -214,6 +217,9 @@ pub fn send_message(sent: &Sent) -> Output {
     let standing = match (sent.state, &to.reachability) {
         (MessageState::Offered, Reach::ChannelProven) => {
             format!("Pushed to {called}, where pushes have arrived before.")
+        }
+        (_, Reach::Hooks) => {
+            format!("{called} is live; its hooks show the message with its next step.")
         }
         (MessageState::Offered, _) => {
             format!("Pushed to {called}; whether its client shows pushes is not known.")

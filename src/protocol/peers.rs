@@ -90,6 +90,8 @@ pub enum Reachability {
     ChannelProven,
     /// Live; pushed to, but whether that is shown is not known.
     ChannelPresumed,
+    /// Live; its client's hooks show mail with the session's next step.
+    Hooks,
     /// Live; it sees mail when it calls a tool.
     Tools,
     /// Not here; mail waits for it.

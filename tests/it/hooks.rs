@@ -187,6 +187,8 @@ fn after_clear_the_window_has_another_session_and_the_same_mailbox() {
     // The client of both sessions is this very process; the frontend came last.
     let sandbox = sandbox.with("CLAUDE_PID", std::process::id().to_string());
     assert_eq!(said(&sandbox, "SessionStart", json!({ "source": "clear" })), "");
+    let peers = backend.call("list_peers", json!({}))["structuredContent"]["peers"].clone();
+    assert_eq!(peers[0]["reachability"], "hooks");
     assert!(said(&sandbox, "UserPromptSubmit", json!({})).contains("| one"));
     assert_eq!(said(&sandbox, "Stop", json!({})), "");
     assert_state(&sandbox, &id, "read", "hook");

@@ -77,6 +77,8 @@ fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
         entry.peer.live = true;
         entry.peer.reach = match channel {
             Channel::Proven => Reachability::ChannelProven,
+            // Better than a push that may not be shown.
+            _ if super::hooked::has_hooks(tx, &entry.peer.id)? => Reachability::Hooks,
             Channel::Presumed => Reachability::ChannelPresumed,
             Channel::Absent => Reachability::Tools,
         };

@@ -57,6 +57,21 @@ pub fn session_of(tx: &Tx<'_>, client: &Process) -> Result<Option<String>, Fault
         .optional()?)
 }
 
+/// Whether hooks of ours have spoken in the client that holds this peer.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn has_hooks(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
+    Ok(tx
+        .db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM peers p JOIN clients c ON c.process = p.client_process
+                            WHERE p.id = ?1 AND p.hooked_at IS NOT NULL)",
+        )?
+        .query_row([peer.as_str()], |row| row.get(0))?)
+}
+
 fn knows(tx: &Tx<'_>, key: &str) -> Result<bool, Fault> {
     Ok(tx
         .db
