@@ -18,6 +18,9 @@ pub struct Input {
     prompt: String,
     #[serde(default)]
     pub stop_hook_active: bool,
+    /// How long the tool ran, in milliseconds.
+    #[serde(default)]
+    pub duration_ms: f64,
     /// There where a subagent is at work.
     #[serde(default)]
     agent_id: Option<String>,

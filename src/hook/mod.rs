@@ -60,9 +60,16 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
         session: input.session_id.clone(),
         client: config.claude.pid.and_then(Process::find),
         turn: input.prompt_id.clone(),
+        lasted: milliseconds(input.duration_ms),
         seen: if event == Event::UserPromptSubmit { input.pushes() } else { Vec::new() },
         room,
     }
+}
+
+/// JSON knows no integers; what is no sensible time counts as none.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the range
+fn milliseconds(value: f64) -> u64 {
+    if value.is_finite() { value.clamp(0.0, 1e12) as u64 } else { 0 }
 }
 
 fn ask(request: &HookEvent, config: Config) -> Option<HookMail> {

@@ -52,6 +52,10 @@ pub struct HookEvent {
     /// The turn's id, where the client tells it.
     #[serde(default)]
     pub turn: String,
+    /// For a tool: how long it ran, in milliseconds. What was shown after its start is not yet
+    /// proven by it: the model asked for it before, together with others perhaps.
+    #[serde(default)]
+    pub lasted: u64,
     /// Messages that stood in the prompt as pushes of ours.
     #[serde(default)]
     pub seen: Vec<MessageId>,

@@ -71,6 +71,20 @@ fn a_hook_shows_mail_once_and_the_turns_next_event_proves_it() {
     assert_state(&sandbox, &id, "read", "hook");
 }
 
+/// Tools that the model asked for together end one after the other, before it hears of any.
+#[test]
+fn a_tool_that_was_running_already_proves_nothing() {
+    let sandbox = Sandbox::new();
+    let (mut backend, _frontend) = two(&sandbox);
+    let id = backend.send("frontend", "one");
+    assert!(context(&sandbox, "PostToolUse", "frontend", "t1", json!({})).contains("| one"));
+    let long = json!({ "duration_ms": 600_000 });
+    assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", long), "", "shown once a turn");
+    assert_state(&sandbox, &id, "offered", "hook");
+    assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", json!({ "duration_ms": 1 })), "");
+    assert_state(&sandbox, &id, "read", "hook");
+}
+
 #[test]
 fn what_an_interrupted_turn_was_shown_is_shown_again_and_marked() {
     let sandbox = Sandbox::new();
@@ -82,6 +96,19 @@ fn what_an_interrupted_turn_was_shown_is_shown_again_and_marked() {
     assert!(again.contains("| one") && again.contains("a repeat"), "{again}");
     assert_state(&sandbox, &id, "offered", "hook");
     assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t2", json!({})), "");
+    assert_state(&sandbox, &id, "read", "hook");
+}
+
+#[test]
+fn an_older_client_that_names_no_turns_is_understood() {
+    let sandbox = Sandbox::new();
+    let (mut backend, _frontend) = two(&sandbox);
+    let id = backend.send("frontend", "one");
+    for _ in 0..2 {
+        let shown = context(&sandbox, "UserPromptSubmit", "frontend", "", json!({}));
+        assert!(shown.contains("| one"), "{shown}");
+    }
+    assert_eq!(context(&sandbox, "PostToolUse", "frontend", "", json!({})), "");
     assert_state(&sandbox, &id, "read", "hook");
 }
 

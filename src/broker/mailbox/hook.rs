@@ -34,9 +34,12 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
         note_push_seen(tx, &peer, id)?;
     }
     if request.event.proves_the_turn() {
-        confirm(tx, &peer, &receiver, &request.turn)?;
+        confirm(tx, &peer, &receiver, request)?;
     }
-    release(tx, &peer, &receiver)?;
+    if request.turn.is_empty() && request.event == Event::UserPromptSubmit {
+        begin_turn(tx, &peer, &receiver)?;
+    }
+    release(tx, &peer, &receiver, &request.turn)?;
     if request.room == 0 || request.event == Event::SessionEnd {
         return Ok(HookMail::default());
     }
@@ -66,15 +69,16 @@ fn note_push_seen(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Result<(), 
 }
 
 /// The turn went on from what its earlier events showed.
-fn confirm(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<(), Fault> {
+fn confirm(tx: &Tx<'_>, peer: &PeerId, receiver: &str, request: &HookEvent) -> Result<(), Fault> {
+    let before = tx.now.millis().saturating_sub_unsigned(request.lasted);
     let shown: Vec<String> = tx
         .db
         .prepare_cached(
             "SELECT m.id FROM messages m JOIN offers o ON o.message = m.seq
              WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered')
-               AND o.receiver = ?2 AND o.via = 'hook' AND o.turn = ?3",
+               AND o.receiver = ?2 AND o.via = 'hook' AND o.turn = ?3 AND o.offered_at <= ?4",
         )?
-        .query_map(params![peer.as_str(), receiver, turn], |row| row.get(0))?
+        .query_map(params![peer.as_str(), receiver, request.turn, before], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     for id in shown {
         receive::mark_read(tx, peer, &MessageId::from_text(id), "hook")?;
@@ -82,14 +86,29 @@ fn confirm(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<(),
     Ok(())
 }
 
-/// What this session's hooks showed and nothing came of may be offered again.
-fn release(tx: &Tx<'_>, peer: &PeerId, receiver: &str) -> Result<(), Fault> {
+/// Where the client does not name its turns, a prompt ends the one before it.
+fn begin_turn(tx: &Tx<'_>, peer: &PeerId, receiver: &str) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached(
+            "UPDATE offers SET turn = NULL
+             WHERE receiver = ?2 AND via = 'hook' AND turn = ''
+               AND message IN (SELECT seq FROM messages
+                               WHERE recipient = ?1 AND state IN ('queued', 'offered'))",
+        )?
+        .execute(params![peer.as_str(), receiver])?;
+    Ok(())
+}
+
+/// What other turns were shown and nothing came of may be offered again.
+fn release(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<(), Fault> {
     tx.db
         .prepare_cached(
             "UPDATE messages SET lease_until = NULL, lease_by = NULL
-             WHERE recipient = ?1 AND lease_until IS NOT NULL AND lease_by = ?2",
+             WHERE recipient = ?1 AND lease_until IS NOT NULL AND lease_by = ?2
+               AND NOT EXISTS (SELECT 1 FROM offers o WHERE o.message = seq AND o.receiver = ?2
+                                                        AND o.via = 'hook' AND o.turn = ?3)",
         )?
-        .execute(params![peer.as_str(), receiver])?;
+        .execute(params![peer.as_str(), receiver, turn])?;
     Ok(())
 }
 
@@ -99,7 +118,9 @@ fn show(
     receiver: &str,
     request: &HookEvent,
 ) -> Result<HookMail, Fault> {
-    let waiting = offer::unheld(tx, peer, None)?;
+    let mut waiting = offer::unheld(tx, peer, None)?;
+    let shown = shown(tx, peer, receiver, &request.turn)?;
+    waiting.retain(|seq| !shown.contains(seq));
     let mut mail = HookMail::default();
     let mut used = 0usize;
     for seq in &waiting {
@@ -124,6 +145,17 @@ fn show(
         mail.remaining = left as u64;
     }
     Ok(mail)
+}
+
+/// What this very turn was shown already, and is not yet known to have had.
+fn shown(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<Vec<i64>, Fault> {
+    let mut statement = tx.db.prepare_cached(
+        "SELECT m.seq FROM messages m JOIN offers o ON o.message = m.seq
+         WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered')
+           AND o.receiver = ?2 AND o.via = 'hook' AND o.turn = ?3",
+    )?;
+    let rows = statement.query_map(params![peer.as_str(), receiver, turn], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Whether a channel wrote it before, and whether anything else showed it.
