@@ -50,6 +50,13 @@ pub fn differences(scene: &Scene) -> Vec<Finding> {
         );
     }
     let Some(detail) = scene.detail() else { return findings };
+    if let Some(problem) = &detail.settings_problem {
+        findings.push(
+            Finding::warning(CHECK, format!("when the broker was told to reload: {problem}"))
+                .detail("a new start reads all of it")
+                .mend(scene.restart()),
+        );
+    }
     let compared: Vec<(&InForce, Setting)> = scene
         .config
         .in_force

@@ -438,6 +438,26 @@ fn settings_that_differ_are_named_with_their_sources() {
 }
 
 #[test]
+fn a_reload_that_failed_is_told_until_the_broker_starts_anew() {
+    let sandbox = Sandbox::new();
+    is_clean(&sandbox);
+    let paths = sandbox.config().paths;
+    let file = paths.config_file;
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let broker = sandbox.holder().unwrap();
+    std::fs::write(&file, "no TOML").unwrap();
+    let process = rustix::process::Pid::from_raw(broker.pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
+    // With a file like that nothing else can ask the broker; its log tells when it has looked.
+    let log = paths.log;
+    until("it has read the file", || {
+        std::fs::read_to_string(&log).unwrap().contains("was not read again")
+    });
+    std::fs::remove_file(&file).unwrap();
+    is_found_and_mended(&sandbox, "configuration", "warning", &["told to reload", "old settings"]);
+}
+
+#[test]
 fn a_database_that_a_broker_with_other_settings_has_is_told() {
     let sandbox = Sandbox::new();
     let database = sandbox.path().join("one.db").display().to_string();
