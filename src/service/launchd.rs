@@ -9,20 +9,16 @@ pub mod prefer;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use super::program::lasting_path;
 use super::systemd::log;
-use super::{Logs, Manager, ServiceError, State, Status, Step, UnitStatus};
+use super::{Logs, Manager, ServiceError, State, Status, Step, UnitStatus, fallback};
 use crate::config::Config;
 use crate::files::{LockFile, private_directory};
 use crate::holder::holder;
 use crate::protocol::health::Started;
 use agent::{Agent, label};
 use launchctl::{Job, Launchctl};
-
-/// How long a broker that a session started may take to make way.
-const LEAVE: Duration = Duration::from_secs(5);
 
 /// launchd, for the agent of these settings.
 pub struct Launchd<'a> {
@@ -115,7 +111,7 @@ impl<'a> Launchd<'a> {
     fn load(&self, steps: &mut Vec<Step>) -> Result<(), ServiceError> {
         let lock = &self.config.paths.spawn_lock;
         let _lock = LockFile::take(lock).map_err(ServiceError::file("the lock file", lock))?;
-        self.end_fallback(steps);
+        fallback::end(self.config, steps);
         self.launchctl.load(&self.label, &self.file)?;
         steps.push(Step::done(format!(
             "Loaded {}: launchd listens on {} and 127.0.0.1:{}.",
@@ -124,20 +120,6 @@ impl<'a> Launchd<'a> {
             self.config.port.value
         )));
         Ok(())
-    }
-
-    fn end_fallback(&self, steps: &mut Vec<Step>) {
-        let fallback = || holder(self.config).filter(|h| h.started == Started::Fallback);
-        let Some(running) = fallback() else { return };
-        running.ask_to_stop();
-        let since = Instant::now();
-        while fallback().is_some_and(|now| now.pid == running.pid) && since.elapsed() < LEAVE {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        steps.push(Step::done(format!(
-            "The broker that a session had started (process {}) makes way.",
-            running.pid
-        )));
     }
 
     /// Brings launchd from what is loaded to what is to be.

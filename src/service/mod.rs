@@ -2,6 +2,7 @@
 //!
 //! [`manager`] gives the one manager that this system has. Nothing here prints; `cli` does.
 
+mod fallback;
 pub mod launchd;
 pub mod program;
 pub mod systemd;

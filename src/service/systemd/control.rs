@@ -4,7 +4,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use super::install::Undo;
 use super::state::{Units, problems, unit_status};
@@ -14,12 +13,8 @@ use super::{
     systemctl,
 };
 use crate::config::Config;
-use crate::holder::holder;
-use crate::protocol::health::Started;
+use crate::service::fallback;
 use crate::service::{Logs, Manager, ServiceError, State, Status, Step};
-
-/// How long a broker that a session started may take to make way.
-const LEAVE: Duration = Duration::from_secs(5);
 
 /// systemd's user manager, for the units of these settings.
 pub struct Systemd<'a> {
@@ -58,7 +53,7 @@ impl<'a> Systemd<'a> {
             systemctl(&["start", SOCKET])?;
             steps.push(Step::done(format!("Started {SOCKET}: it listens.")));
         }
-        self.end_fallback(steps);
+        fallback::end(self.config, steps);
         if before.tcp.is_active() {
             steps.push(Step::note(format!("{TCP_SOCKET} listens.")));
         } else if before.tcp.is_masked() {
@@ -72,21 +67,6 @@ impl<'a> Systemd<'a> {
             )));
         }
         Ok(())
-    }
-
-    /// A broker that a session started makes way for the service; its clients come back to it.
-    fn end_fallback(&self, steps: &mut Vec<Step>) {
-        let fallback = || holder(self.config).filter(|h| h.started == Started::Fallback);
-        let Some(running) = fallback() else { return };
-        running.ask_to_stop();
-        let since = Instant::now();
-        while fallback().is_some_and(|now| now.pid == running.pid) && since.elapsed() < LEAVE {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        steps.push(Step::done(format!(
-            "The broker that a session had started (process {}) makes way.",
-            running.pid
-        )));
     }
 }
 

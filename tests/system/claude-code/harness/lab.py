@@ -88,8 +88,11 @@ class Lab:
 
     def run_claude(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command of the client to its end."""
+        return self._run(self.claude, arguments)
+
+    def _run(self, program: str, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.claude, *arguments],
+            [program, *arguments],
             cwd=self._directory("elsewhere"),
             env=self.env(),
             stdin=subprocess.DEVNULL,
@@ -132,16 +135,7 @@ class Lab:
 
     def run_peers(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command of claude-peers to its end, as the person at the command line."""
-        return subprocess.run(
-            [self.peers_binary, *arguments],
-            cwd=self._directory("elsewhere"),
-            env=self.env(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        return self._run(self.peers_binary, arguments)
 
     def peers(self, *options: str) -> list[dict[str, Any]]:
         """What `claude-peers peers --json` lists: the caller at the command line is not in it."""
