@@ -5,6 +5,7 @@
 //! ends within its time limit and says what to do.
 
 mod autostart;
+mod error;
 mod stream;
 
 use std::os::unix::ffi::OsStrExt as _;
@@ -30,6 +31,7 @@ use crate::protocol::peers::{
 use crate::protocol::{ApiError, ErrorCode, PROTOCOL, header, route};
 
 pub use autostart::{StartError, say_ready};
+pub use error::ClientError;
 pub use stream::EventStream;
 
 /// How long one attempt may take. A healthy broker answers within milliseconds.
@@ -44,48 +46,6 @@ const CALL: Duration = Duration::from_secs(16);
 /// Pauses between attempts. Short to the end: a broker that is killed again and again must be met.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(80);
-
-/// Why a call came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The broker refused.
-    #[error(transparent)]
-    Refused(#[from] ApiError),
-    /// Nobody listens, and the caller did not want a broker started.
-    #[error("no broker is running")]
-    NotRunning,
-    #[error(transparent)]
-    Start(#[from] StartError),
-    #[error("the broker does not answer")]
-    Silent,
-    #[error("the broker cannot be reached: {0}")]
-    Broken(String),
-    #[error("the broker gave an answer that makes no sense: {0}")]
-    Nonsense(String),
-}
-
-impl ClientError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Refused(error) => error.hint.clone(),
-            Self::NotRunning => Some("Any session, or `claude-peers peers`, starts it.".to_owned()),
-            Self::Start(error) => error.hint(),
-            Self::Silent => Some("`claude-peers kill-broker` ends it; the next call starts a new one, and no message is lost. Whether this call was carried out is not known: check before you repeat it.".to_owned()),
-            Self::Broken(_) | Self::Nonsense(_) => Some("Try again; `claude-peers status` tells more.".to_owned()),
-        }
-    }
-
-    /// The broker's code, if it refused.
-    #[must_use]
-    pub const fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::Refused(error) => Some(error.code),
-            _ => None,
-        }
-    }
-}
 
 type Result<T> = std::result::Result<T, ClientError>;
 

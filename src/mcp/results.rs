@@ -4,17 +4,20 @@
 //! 2.1.330), other clients show the text. So each form says everything, in words where words
 //! matter. Everything that another peer wrote passes through [`crate::text`] on its way in.
 
+mod unread;
+
 use std::fmt::Write as _;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::protocol::Timestamp;
-use crate::protocol::mailbox::{Delivery, Taken};
 use crate::protocol::messages::{MessageState, Sent};
 use crate::protocol::peers::{Peer, PeerKind, PeerList, ProfileSet, Reachability, Scope};
-use crate::render::{self, ABOUT, MAX_NAME, MAX_PATH};
+use crate::render::{MAX_NAME, MAX_PATH};
 use crate::text;
+
+pub use unread::{CheckMessagesResult, check_messages};
 
 const MAX_SUMMARY: usize = 500;
 
@@ -273,117 +276,6 @@ pub fn set_summary(set: &ProfileSet) -> Output {
         summary: view.summary,
         waiting: view.unread,
         mail: mail_words(view.unread),
-    };
-    Output::new(out, &result)
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct CheckMessagesResult {
-    /// what these are
-    about: &'static str,
-    messages: Vec<MessageView>,
-    /// how many more wait: call again
-    remaining: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mail: Option<String>,
-    /// my own messages that are not known to have been read, newest first
-    own_unread: Vec<OwnUnreadView>,
-    own_unread_total: u64,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-struct MessageView {
-    message_id: String,
-    from_id: String,
-    from_name: Option<String>,
-    from_cwd: String,
-    from_summary: String,
-    sent_at: String,
-    reply_to: Option<String>,
-    /// it may have been shown before
-    repeat: bool,
-    /// it was pushed into this session already
-    already_pushed: bool,
-    text: String,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-struct OwnUnreadView {
-    message_id: String,
-    to_id: String,
-    to_name: Option<String>,
-    sent_at: String,
-    state: String,
-}
-
-impl MessageView {
-    fn new(message: &Delivery) -> Self {
-        Self {
-            message_id: message.id.to_string(),
-            from_id: message.from_id.to_string(),
-            from_name: message.from_name.as_deref().map(|name| text::line(name, MAX_NAME)),
-            from_cwd: text::line(&message.from_cwd, MAX_PATH),
-            from_summary: text::line(&message.from_summary, MAX_SUMMARY),
-            sent_at: message.sent_at.to_string(),
-            reply_to: message.reply_to.as_ref().map(|id| text::line(id.as_str(), MAX_NAME)),
-            repeat: message.repeat,
-            already_pushed: message.already_pushed,
-            text: text::block(&message.text),
-        }
-    }
-}
-
-pub fn check_messages(taken: &Taken) -> Output {
-    let now = Timestamp::now();
-    let messages: Vec<MessageView> = taken.messages.iter().map(MessageView::new).collect();
-    let about = if messages.is_empty() { "No messages wait for you." } else { ABOUT };
-    let mut out = match messages.len() {
-        0 => about.to_owned(),
-        count => format!("{count} unread, oldest first; their lines begin with \"| \". {about}"),
-    };
-    for message in &taken.messages {
-        let _ = write!(out, "\n\n{}", render::message(message, now));
-    }
-    let mail = match taken.remaining {
-        0 => None,
-        more => Some(format!("{more} more wait: call check_messages again.")),
-    };
-    if let Some(mail) = &mail {
-        let _ = write!(out, "\n\n{mail}");
-    }
-    if taken.own_unread_total > 0 {
-        let _ = write!(
-            out,
-            "\n\nOf your own messages {} are not known to have been read:",
-            taken.own_unread_total
-        );
-        for own in &taken.own_unread {
-            let to = own
-                .to_name
-                .as_deref()
-                .map_or_else(|| own.to_id.to_string(), |name| text::line(name, MAX_NAME));
-            let _ =
-                write!(out, "\n- {} to {to}, {} ago: {}", own.id, own.sent_at.age(now), own.state);
-        }
-    }
-    let own_unread = taken
-        .own_unread
-        .iter()
-        .map(|own| OwnUnreadView {
-            message_id: own.id.to_string(),
-            to_id: own.to_id.to_string(),
-            to_name: own.to_name.as_deref().map(|name| text::line(name, MAX_NAME)),
-            sent_at: own.sent_at.to_string(),
-            state: own.state.to_string(),
-        })
-        .collect();
-    let result = CheckMessagesResult {
-        about,
-        messages,
-        remaining: taken.remaining,
-        mail,
-        own_unread,
-        own_unread_total: taken.own_unread_total,
     };
     Output::new(out, &result)
 }
