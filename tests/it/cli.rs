@@ -152,7 +152,7 @@ fn an_unknown_or_ambiguous_peer_sends_nothing_and_says_whom_it_could_mean() {
     }
     assert_eq!(sandbox.json(["log"])["messages"], json!([]));
     // Unambiguous: a longer prefix, the id, its beginning, any case, an @.
-    for word in ["backend-ap", "x"] {
+    for word in ["backend-ap", "backend-apx"] {
         assert_eq!(sandbox.fails(["send", word, "hello"]).0, 1);
     }
     for word in ["backend-api", &api.id, &api.id[..7], "BACKEND-API", "@backend-api"] {

@@ -81,6 +81,30 @@ fn with_history(sandbox: &Sandbox, count: usize, text: &str) {
 }
 
 #[test]
+fn a_database_of_the_first_schema_is_carried_over_with_its_mail() {
+    let sandbox = Sandbox::new();
+    let connection = Connection::open(sandbox.database()).unwrap();
+    connection.execute_batch(include_str!("../../src/broker/store/migration-1.sql")).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO peers (id, kind, name, name_source, created_at, seen_at)
+                 VALUES ('cli00001', 'cli', 'cli', 'reserved', 1, 1),
+                        ('peer0001', 'session', 'backend', 'tool', 1, 1);
+             INSERT INTO keys (key, peer, bound_at) VALUES ('session:session-backend', 'peer0001', 1);
+             INSERT INTO messages (seq, id, sender, recipient, text, sent_at, expires_at, state)
+                 VALUES (1, 'm1', 'cli00001', 'peer0001', 'precious', 1, 9999999999999, 'queued');
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    connection.close().unwrap();
+    let mut session = sandbox.session("backend");
+    assert_eq!(session.push()["content"], "precious");
+    assert_eq!(session.id(), "peer0001");
+    let text = session.text("check_messages", json!({}));
+    assert!(text.contains("| precious"), "{text}");
+}
+
+#[test]
 fn a_newer_database_is_left_as_it_is() {
     let sandbox = Sandbox::new();
     with_history(&sandbox, 1, "precious");
@@ -90,6 +114,10 @@ fn a_newer_database_is_left_as_it_is() {
         connection.pragma_update(None, "user_version", version).unwrap();
         connection.close().unwrap();
     };
+    let version: i64 = Connection::open(&database)
+        .unwrap()
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
     set_version(99);
     let before = std::fs::read(&database).unwrap();
     for _ in 0..2 {
@@ -105,7 +133,7 @@ fn a_newer_database_is_left_as_it_is() {
     assert_eq!(result["isError"], true);
     assert!(result["content"][0]["text"].as_str().unwrap().contains("newer"), "{result}");
     // Put right, all is there, and the session goes on.
-    set_version(1);
+    set_version(version);
     until("the session is live", || {
         session.try_call("list_peers", json!({}))["structuredContent"]["me"]["live"] == true
     });
