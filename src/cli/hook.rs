@@ -40,8 +40,8 @@ impl From<EventName> for Event {
 
 /// Always a success: a hook that fails disturbs the session.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    if let Ok(config) = Config::load() {
-        hook::run(arguments.event.into(), std::io::stdin(), config);
+    if let (Ok(config), Ok(runtime)) = (Config::load(), super::runtime()) {
+        hook::run(arguments.event.into(), std::io::stdin(), config, runtime);
     }
     ExitCode::SUCCESS
 }

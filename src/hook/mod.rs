@@ -11,6 +11,8 @@ use std::io::{self, Read, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
+
 use crate::client::Client;
 use crate::config::Config;
 use crate::process::Process;
@@ -31,7 +33,7 @@ const ROOM: usize = 9_400;
 static SPEAKS: AtomicBool = AtomicBool::new(false);
 
 /// Handles one event. There is nothing to report: whatever goes wrong, the session goes on.
-pub fn run(event: Event, input: impl Read, config: Config) {
+pub fn run(event: Event, input: impl Read, config: Config, runtime: Runtime) {
     end_in_time();
     let Some(input) = Input::read(input) else { return };
     // A subagent fires hooks as well, and what it reads ends with it.
@@ -39,7 +41,7 @@ pub fn run(event: Event, input: impl Read, config: Config) {
         return;
     }
     let request = request(event, &input, &config);
-    let Some(mail) = ask(&request, config) else { return };
+    let Some(mail) = ask(&request, config, runtime) else { return };
     if let Some(text) = output::context(event, &mail) {
         SPEAKS.store(true, Ordering::Release);
         // Should nobody read it, there is no evidence either, and the mail is offered again.
@@ -72,9 +74,8 @@ fn milliseconds(value: f64) -> u64 {
     if value.is_finite() { value.clamp(0.0, 1e12) as u64 } else { 0 }
 }
 
-fn ask(request: &HookEvent, config: Config) -> Option<HookMail> {
+fn ask(request: &HookEvent, config: Config, runtime: Runtime) -> Option<HookMail> {
     let client = Client::new(config).ok()?.without_start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let answer = runtime.block_on(client.hook(request, ANSWER));
     // Its threads may still wait for something; the process does not.
     runtime.shutdown_background();

@@ -220,3 +220,15 @@ fn after_clear_the_window_has_another_session_and_the_same_mailbox() {
     assert_eq!(said(&sandbox, "Stop", json!({})), "");
     assert_state(&sandbox, &id, "read", "hook");
 }
+
+/// A client runs its hooks beside its servers' start, so they may well speak first.
+#[test]
+fn hooks_that_spoke_before_the_session_registered_count() {
+    let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
+    let peers = || sandbox.json(["peers"])["peers"].clone();
+    assert_eq!(peers(), json!([]), "the broker runs");
+    let input = json!({ "session_id": "session-frontend", "source": "startup" });
+    assert!(hook(&sandbox, "SessionStart", &input).stdout.is_empty());
+    let _frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
+    assert_eq!(peers()[0]["reach"], "hooks", "{}", peers());
+}

@@ -68,20 +68,37 @@ fn note_push_seen(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Result<(), 
     offer::prove_channel(tx, &InstanceId::from_text(instance))
 }
 
+/// What this very turn was shown, and is not yet known to have had.
+fn shown(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<Vec<Shown>, Fault> {
+    let mut statement = tx.db.prepare_cached(
+        "SELECT m.seq, m.id, o.offered_at FROM messages m JOIN offers o ON o.message = m.seq
+         WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered')
+           AND o.receiver = ?2 AND o.via = 'hook' AND o.turn = ?3",
+    )?;
+    let rows = statement.query_map(params![peer.as_str(), receiver, turn], |row| {
+        Ok(Shown {
+            seq: row.get(0)?,
+            id: MessageId::from_text(row.get::<_, String>(1)?),
+            at: row.get(2)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+struct Shown {
+    seq: i64,
+    id: MessageId,
+    /// Unix milliseconds.
+    at: i64,
+}
+
 /// The turn went on from what its earlier events showed.
 fn confirm(tx: &Tx<'_>, peer: &PeerId, receiver: &str, request: &HookEvent) -> Result<(), Fault> {
     let before = tx.now.millis().saturating_sub_unsigned(request.lasted);
-    let shown: Vec<String> = tx
-        .db
-        .prepare_cached(
-            "SELECT m.id FROM messages m JOIN offers o ON o.message = m.seq
-             WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered')
-               AND o.receiver = ?2 AND o.via = 'hook' AND o.turn = ?3 AND o.offered_at <= ?4",
-        )?
-        .query_map(params![peer.as_str(), receiver, request.turn, before], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    for id in shown {
-        receive::mark_read(tx, peer, &MessageId::from_text(id), "hook")?;
+    for message in shown(tx, peer, receiver, &request.turn)? {
+        if message.at <= before {
+            receive::mark_read(tx, peer, &message.id, "hook")?;
+        }
     }
     Ok(())
 }
@@ -118,9 +135,9 @@ fn show(
     receiver: &str,
     request: &HookEvent,
 ) -> Result<HookMail, Fault> {
-    let mut waiting = offer::unheld(tx, peer, None)?;
+    let mut waiting = offer::unheld(tx, peer)?;
     let shown = shown(tx, peer, receiver, &request.turn)?;
-    waiting.retain(|seq| !shown.contains(seq));
+    waiting.retain(|seq| !shown.iter().any(|message| message.seq == *seq));
     let mut mail = HookMail::default();
     let mut used = 0usize;
     for seq in &waiting {
@@ -145,17 +162,6 @@ fn show(
         mail.remaining = left as u64;
     }
     Ok(mail)
-}
-
-/// What this very turn was shown already, and is not yet known to have had.
-fn shown(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<Vec<i64>, Fault> {
-    let mut statement = tx.db.prepare_cached(
-        "SELECT m.seq FROM messages m JOIN offers o ON o.message = m.seq
-         WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered')
-           AND o.receiver = ?2 AND o.via = 'hook' AND o.turn = ?3",
-    )?;
-    let rows = statement.query_map(params![peer.as_str(), receiver, turn], |row| row.get(0))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Whether a channel wrote it before, and whether anything else showed it.

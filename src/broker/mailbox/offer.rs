@@ -174,12 +174,12 @@ fn binds(tx: &Tx<'_>, holder: &str) -> bool {
         || tx.companion.presence.lock().stream(&InstanceId::from_text(holder)).is_some()
 }
 
-/// The unread messages of a peer that nobody holds, or that `receiver` holds itself, oldest first.
+/// The unread messages of a peer that nobody holds, oldest first.
 ///
 /// # Errors
 ///
 /// If the database fails.
-pub fn unheld(tx: &Tx<'_>, peer: &PeerId, receiver: Option<&str>) -> Result<Vec<i64>, Fault> {
+pub fn unheld(tx: &Tx<'_>, peer: &PeerId) -> Result<Vec<i64>, Fault> {
     let mut statement = tx.db.prepare_cached(
         "SELECT seq, CASE WHEN lease_until > ?2 THEN lease_by END FROM messages
          WHERE recipient = ?1 AND state IN ('queued', 'offered') ORDER BY seq",
@@ -187,9 +187,7 @@ pub fn unheld(tx: &Tx<'_>, peer: &PeerId, receiver: Option<&str>) -> Result<Vec<
     let rows: Vec<(i64, Option<String>)> = statement
         .query_map(params![peer.as_str(), tx.now.millis()], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    let free = |holder: &Option<String>| {
-        holder.as_deref().is_none_or(|holder| receiver == Some(holder) || !binds(tx, holder))
-    };
+    let free = |holder: &Option<String>| holder.as_deref().is_none_or(|holder| !binds(tx, holder));
     Ok(rows.into_iter().filter(|(_, holder)| free(holder)).map(|(seq, _)| seq).collect())
 }
 

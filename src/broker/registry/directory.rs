@@ -33,7 +33,8 @@ pub fn holder_may_return(tx: &Tx<'_>, id: &PeerId) -> bool {
 
 const COLUMNS: &str =
     "id, name, kind, seen_at, summary, cwd, repo, client_name, client_version, one_shot,
-    unread, directory, name_source";
+    unread, directory, name_source,
+    EXISTS (SELECT 1 FROM clients c WHERE c.process = peers.client_process)";
 
 /// A row of the directory, before it is known whether it is live.
 struct Entry {
@@ -41,6 +42,8 @@ struct Entry {
     directory: Option<String>,
     name_source: Option<String>,
     seen_at: i64,
+    /// Hooks of ours have spoken in the client that holds it.
+    hooked: bool,
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
@@ -67,7 +70,13 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         unread: u64::try_from(row.get::<_, i64>(10)?).unwrap_or(0),
         oldest_unread: None,
     };
-    Ok(Entry { peer, directory: row.get(11)?, name_source: row.get(12)?, seen_at })
+    Ok(Entry {
+        peer,
+        directory: row.get(11)?,
+        name_source: row.get(12)?,
+        seen_at,
+        hooked: row.get(13)?,
+    })
 }
 
 /// Adds what only memory and the mailbox know.
@@ -78,7 +87,7 @@ fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
         entry.peer.reach = match channel {
             Channel::Proven => Reachability::ChannelProven,
             // Better than a push that may not be shown.
-            _ if super::hooked::has_hooks(tx, &entry.peer.id)? => Reachability::Hooks,
+            _ if entry.hooked => Reachability::Hooks,
             Channel::Presumed => Reachability::ChannelPresumed,
             Channel::Absent => Reachability::Tools,
         };

@@ -28,20 +28,18 @@ pub fn peer_of_hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<Option<PeerI
         .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
         .query_row([&key], |row| row.get(0))
         .optional()?;
-    let peer = match (known, &request.client) {
-        (Some(id), _) => Some(PeerId::from_text(id)),
+    match (known, &request.client) {
+        (Some(id), _) => Ok(Some(PeerId::from_text(id))),
         // After /clear the window shows a new session. The peer is the same.
-        (None, Some(client)) => last_of_process(tx, client)?,
-        (None, None) => None,
-    };
-    let Some(peer) = peer else { return Ok(None) };
-    if !knows(tx, &key)? {
-        bind(tx, &key, &peer)?;
+        (None, Some(client)) => {
+            let peer = last_of_process(tx, client)?;
+            if let Some(id) = &peer {
+                bind(tx, &key, id)?;
+            }
+            Ok(peer)
+        }
+        (None, None) => Ok(None),
     }
-    tx.db
-        .prepare_cached("UPDATE peers SET hooked_at = ?2 WHERE id = ?1")?
-        .execute(params![peer.as_str(), tx.now.millis()])?;
-    Ok(Some(peer))
 }
 
 /// The session that a client's hooks said it shows, if they spoke.
@@ -55,28 +53,6 @@ pub fn session_of(tx: &Tx<'_>, client: &Process) -> Result<Option<String>, Fault
         .prepare_cached("SELECT session FROM clients WHERE process = ?1")?
         .query_row([client.to_string()], |row| row.get(0))
         .optional()?)
-}
-
-/// Whether hooks of ours have spoken in the client that holds this peer.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn has_hooks(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
-    Ok(tx
-        .db
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM peers p JOIN clients c ON c.process = p.client_process
-                            WHERE p.id = ?1 AND p.hooked_at IS NOT NULL)",
-        )?
-        .query_row([peer.as_str()], |row| row.get(0))?)
-}
-
-fn knows(tx: &Tx<'_>, key: &str) -> Result<bool, Fault> {
-    Ok(tx
-        .db
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM keys WHERE key = ?1)")?
-        .query_row([key], |row| row.get(0))?)
 }
 
 fn remember(tx: &Tx<'_>, client: &Process, session: &str) -> Result<(), Fault> {

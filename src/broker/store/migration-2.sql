@@ -9,9 +9,6 @@ CREATE TABLE clients (
     said_at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- When a hook last spoke for this peer.
-ALTER TABLE peers ADD COLUMN hooked_at INTEGER;
-
 -- The turn in which it was told that more waits than a hook can show.
 ALTER TABLE peers ADD COLUMN noticed_turn TEXT;
 

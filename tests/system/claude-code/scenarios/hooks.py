@@ -28,7 +28,9 @@ def run(lab: Lab, check: Report) -> None:
         status = session.connect()
         check.require("session %s is connected" % session.cwd[-1], status == "connected", status)
     peer_b = lab.peer_of(b)
-    check.check("its hooks are said to reach it", lab.peer_of(b)["reach"] == "hooks", peer_b)
+    # The client runs them beside its servers' start.
+    told = wait_until(lambda: lab.peer_of(b)["reach"] == "hooks", timeout=10)
+    check.check("its hooks are said to reach it", told, lab.peer_of(b))
 
     a.call("send_message", to_id=peer_b["id"], message=WITH_PROMPT)
     b.say("good morning")
