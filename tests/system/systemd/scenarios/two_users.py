@@ -63,7 +63,7 @@ async def both_work(report: Report) -> None:
     mine = await Session.start("same-name", channel="off")
     await mine.me()
     script = (
-        "mkdir -p ~/work/same-name; cd ~/work/same-name\n"
+        "mkdir -p ~/projects/same-name; cd ~/projects/same-name\n"
         '(echo \'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25",'
         '"capabilities":{},"clientInfo":{"name":"other","version":"1"}}}\'\n'
         'echo \'{"jsonrpc":"2.0","method":"notifications/initialized"}\'; sleep 3) | claude-peers mcp &\n'
