@@ -95,20 +95,15 @@ fn needs_restart(now: &Config, new: &Config) -> Vec<String> {
 
 /// What of the broker's settings is new, in words.
 fn changes(old: &Config, new: &Config) -> String {
-    let (a, b) = (&old.limits, &new.limits);
-    let all = [
-        ("idle_exit_seconds", old.idle_exit.as_secs(), new.idle_exit.as_secs()),
-        ("messages_per_minute", a.messages_per_minute.into(), b.messages_per_minute.into()),
-        ("message_burst", a.burst.into(), b.burst.into()),
-        ("max_unread", a.max_unread.into(), b.max_unread.into()),
-        ("max_message_bytes", a.max_message_bytes.into(), b.max_message_bytes.into()),
-        ("max_summary_chars", a.max_summary_chars.into(), b.max_summary_chars.into()),
-        ("message_ttl_seconds", a.time_to_live.as_secs(), b.time_to_live.as_secs()),
-    ];
-    let changed: Vec<String> = all
+    let changed: Vec<String> = old
+        .in_force
         .iter()
-        .filter(|(_, old, new)| old != new)
-        .map(|(name, old, new)| format!("{name} {old} is now {new}"))
+        .zip(&new.in_force)
+        .filter(|(old, new)| old.of_broker && !old.is_fixed() && old.value != new.value)
+        .map(|(old, new)| {
+            let name = old.name().trim_start_matches("limits.");
+            format!("{name} {} is now {}", old.value, new.value)
+        })
         .collect();
     if changed.is_empty() { "nothing is new".to_owned() } else { changed.join(", ") }
 }

@@ -1,6 +1,5 @@
 //! `claude-peers status`: how the broker is. It never starts one.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use super::output::{Out, ago};
 use crate::client::{Client, ClientError};
 use crate::config::Config;
 use crate::holder::{Holder, holder};
+use crate::listeners;
 use crate::protocol::health::{Detail, Health, Started};
 use crate::service;
 
@@ -82,7 +82,7 @@ pub async fn run(
             }
             Err(error) => return Err(error.into()),
         },
-        None if somebody_listens(&config.paths.socket) => State::Ready,
+        None if listeners::is_there(&config.paths.socket) => State::Ready,
         None => State::Stopped,
     };
     let report = Report {
@@ -198,23 +198,4 @@ fn running(detail: &Detail, protocol: u32, out: &mut Out) -> Result<(), Failure>
     out.line(format!("peers     {} live", detail.peers))?;
     out.line(format!("backlog   {} unread", detail.backlog))?;
     Ok(())
-}
-
-/// Whether a socket listens at `path`, found out without a connection, which would start the
-/// service behind it.
-fn somebody_listens(path: &Path) -> bool {
-    /// `SO_ACCEPTCON`, as unix(7) calls the flag of a listening socket.
-    const LISTENS: u64 = 0x10000;
-    if cfg!(target_os = "linux") {
-        // Num RefCount Protocol Flags Type St Inode Path
-        let Ok(table) = std::fs::read_to_string("/proc/net/unix") else { return false };
-        let wanted = path.to_string_lossy();
-        return table.lines().skip(1).any(|line| {
-            let mut fields = line.split_whitespace();
-            let flags = fields.nth(3).and_then(|flags| u64::from_str_radix(flags, 16).ok());
-            flags.is_some_and(|flags| flags & LISTENS != 0) && line.ends_with(&format!(" {wanted}"))
-        });
-    }
-    // launchd keeps the path while its job is loaded; ours is removed when the broker ends.
-    path.exists()
 }

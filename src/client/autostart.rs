@@ -14,11 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use crate::config::{Config, FALLBACK_REASON};
 use crate::files::{LockFile, private_directory};
 use crate::holder::{Holder, holder, is_listening};
+use crate::process::{Heard, hear};
 use crate::protocol::health::Started;
 use crate::service::program::own_file;
 use crate::service::{self, NoService};
@@ -230,10 +229,11 @@ fn spawn(config: &Config, why: &NoService) -> Result<(), StartError> {
     let output = child.stdout.take();
     // The one that we started starts the broker and ends at once.
     child.wait().map_err(file("the broker's program", &program))?;
-    match output.map(|pipe| wait_ready(pipe, START)) {
-        Some(Ok(Readiness::Ready)) => Ok(()),
-        Some(Ok(Readiness::Died)) | None => Err(last_words(log_path, log_start)),
-        Some(Ok(Readiness::Slow)) => Err(StartError::TooSlow(START)),
+    let is_ready = |said: &[u8]| said.starts_with(READY.as_bytes());
+    match output.map(|pipe| hear(pipe, START, is_ready)) {
+        Some(Ok(Heard::Enough(_))) => Ok(()),
+        Some(Ok(Heard::Closed(_))) | None => Err(last_words(log_path, log_start)),
+        Some(Ok(Heard::TooSlow)) => Err(StartError::TooSlow(START)),
         Some(Err(error)) => Err(StartError::Failed(error.to_string(), None)),
     }
 }
@@ -259,39 +259,6 @@ fn is_passed_on(name: &str) -> bool {
             || name.starts_with("LC_")
             || name.starts_with("CLAUDE_PEERS_"))
             && !SESSION.contains(&name))
-}
-
-enum Readiness {
-    Ready,
-    Died,
-    Slow,
-}
-
-fn wait_ready(
-    mut pipe: impl io::Read + std::os::fd::AsFd,
-    limit: Duration,
-) -> io::Result<Readiness> {
-    let since = Instant::now();
-    let mut text = Vec::new();
-    loop {
-        let left = limit.saturating_sub(since.elapsed());
-        let timeout = Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(0),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        let fd = pipe.as_fd();
-        if poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout))? == 0 {
-            return Ok(Readiness::Slow);
-        }
-        let mut bytes = [0u8; 64];
-        match pipe.read(&mut bytes)? {
-            0 => return Ok(Readiness::Died),
-            count => text.extend_from_slice(&bytes[..count]),
-        }
-        if text.starts_with(READY.as_bytes()) {
-            return Ok(Readiness::Ready);
-        }
-    }
 }
 
 /// What a broker that died said last: its error, and its hint if it gave one.

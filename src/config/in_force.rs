@@ -17,6 +17,12 @@ pub struct InForce {
 }
 
 impl InForce {
+    /// Whether only a restart of the broker changes it: where it serves, and from which database.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        ["CLAUDE_PEERS_PORT", "CLAUDE_PEERS_SOCKET", "CLAUDE_PEERS_DB"].contains(&self.variable)
+    }
+
     /// What to call it: its key, else its variable.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -1,8 +1,8 @@
 //! The Unix socket: what was there before the first call, and who listens now.
 
-use super::listeners;
 use super::scene::{AtPath, Running, Scene};
 use super::{Finding, shell, units};
+use crate::listeners;
 use crate::service::systemd::{SOCKET, Unit};
 
 const CHECK: &str = "socket";

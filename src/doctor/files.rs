@@ -6,11 +6,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::listeners::user_name;
 use super::scene::Scene;
 use super::shell::{self, as_root};
 use super::{Finding, Level};
 use crate::files::effective_uid;
+use crate::listeners::user_name;
 
 const CHECK: &str = "files";
 

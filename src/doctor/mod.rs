@@ -12,7 +12,7 @@ mod database;
 mod endpoint;
 mod files;
 mod journal;
-mod listeners;
+
 mod port;
 mod run;
 mod scene;

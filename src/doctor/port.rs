@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::listeners::{self, Owner};
 use super::scene::Scene;
 use super::{Finding, units};
 use crate::files::effective_uid;
+use crate::listeners::{self, Owner};
 use crate::process;
 use crate::protocol::health::Detail;
 use crate::protocol::route;

@@ -12,16 +12,14 @@ pub mod settings;
 mod state;
 pub mod units;
 
-use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
+use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use crate::config::session_runtime_directory;
+use crate::process::{Heard, hear};
 pub use control::Systemd;
 
 /// The unit that listens on the broker's Unix socket.
@@ -290,7 +288,13 @@ pub(super) fn run(
     // Its ends of the pipe lie in the command, too.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let since = Instant::now();
-    let output = read_to_end(reader, since, limit);
+    // Nothing is enough: all of it is wanted.
+    let output = hear(reader, limit, |_| false).map(|heard| match heard {
+        Heard::Enough(said) | Heard::Closed(said) => {
+            Some(String::from_utf8_lossy(&said).into_owned())
+        }
+        Heard::TooSlow => None,
+    });
     loop {
         if let Some(status) = child.try_wait()? {
             return output.map(|text| Some((status, text.unwrap_or_default())));
@@ -301,29 +305,6 @@ pub(super) fn run(
             return output.map(|_| None);
         }
         std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// All that comes out of a pipe until it closes; `None` if that took too long.
-fn read_to_end(
-    mut pipe: io::PipeReader,
-    since: Instant,
-    limit: Duration,
-) -> io::Result<Option<String>> {
-    let mut text = Vec::new();
-    loop {
-        let left = limit.saturating_sub(since.elapsed());
-        // It fits: the limit is seconds.
-        let timeout = Timespec::try_from(left).unwrap_or_default();
-        let fd = pipe.as_fd();
-        if poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout))? == 0 {
-            return Ok(None);
-        }
-        let mut bytes = [0u8; 4096];
-        match pipe.read(&mut bytes)? {
-            0 => return Ok(Some(String::from_utf8_lossy(&text).into_owned())),
-            count => text.extend_from_slice(&bytes[..count]),
-        }
     }
 }
 

@@ -44,10 +44,9 @@ pub async fn health(
 
 /// What a running broker cannot change is as it was at its start.
 fn in_force(at_start: &Config, now: &Config) -> Vec<Setting> {
-    const FIXED: [&str; 3] = ["CLAUDE_PEERS_PORT", "CLAUDE_PEERS_SOCKET", "CLAUDE_PEERS_DB"];
     let of = |config: &Config, fixed: bool| -> Vec<Setting> {
         let all = config.in_force.iter().filter(|setting| setting.of_broker);
-        all.filter(|setting| FIXED.contains(&setting.variable) == fixed)
+        all.filter(|setting| setting.is_fixed() == fixed)
             .map(|setting| Setting {
                 name: setting.name().to_owned(),
                 value: setting.value.clone(),

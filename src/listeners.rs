@@ -47,9 +47,25 @@ pub fn user_name(user: u32) -> String {
 }
 
 /// Who listens at a Unix socket's path.
+#[must_use]
 pub fn unix(path: &Path) -> Option<Owner> {
-    let table = std::fs::read_to_string("/proc/net/unix").ok()?;
-    owner(&unix_inodes(&table, &path.to_string_lossy()), None)
+    owner(&inodes_at(path), None)
+}
+
+/// Whether anybody listens at a Unix socket's path, found out without a connection, which would
+/// start the service behind it.
+#[must_use]
+pub fn is_there(path: &Path) -> bool {
+    if cfg!(target_os = "linux") {
+        return !inodes_at(path).is_empty();
+    }
+    // launchd keeps the path while its job is loaded; ours is removed when the broker ends.
+    path.exists()
+}
+
+fn inodes_at(path: &Path) -> Vec<u64> {
+    let table = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    unix_inodes(&table, &path.to_string_lossy())
 }
 
 /// Who listens on a TCP port of loopback, or of all addresses.
