@@ -4,6 +4,7 @@
 //! nothing of MCP, hooks or the command line.
 
 pub mod activation;
+mod bells;
 mod engine;
 pub mod http;
 mod lifecycle;
@@ -32,6 +33,7 @@ use crate::protocol::health::{Started, Tcp};
 use crate::protocol::ids::random_secret;
 use crate::protocol::{PROTOCOL, Timestamp};
 use activation::{Bound, Inherited};
+use bells::Bells;
 use engine::{DamageReport, Engine, MailStore};
 use presence::Presence;
 use serve::Server;
@@ -109,6 +111,7 @@ impl RunError {
 pub struct Shared {
     pub store: MailStore,
     pub presence: Presence,
+    pub bells: Bells,
     pub damage: DamageReport,
     /// As it was at the start: where we serve, and from which database.
     pub config: Config,
@@ -171,10 +174,13 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;
 
     let presence = Presence::default();
+    let bells = Bells::default();
     let damage = DamageReport::default();
     let changes = Arc::new(Notify::new());
     let limits = || config.limits.clone();
-    let engine = || Engine::new(presence.clone(), limits(), damage.clone(), Arc::clone(&changes));
+    let engine = || {
+        Engine::new(presence.clone(), bells.clone(), limits(), damage.clone(), Arc::clone(&changes))
+    };
     let stop = CancellationToken::new();
     // Cancelled when the database's thread ends, so that no broker goes on without one.
     let ended = stop.child_token();
@@ -187,6 +193,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         store: store.clone(),
         activity: lifecycle::Activity::new(presence.watch()),
         presence,
+        bells,
         damage,
         token,
         protocol,

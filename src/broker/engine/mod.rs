@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
+use super::bells::Bells;
 use super::presence::Presence;
 use super::store::{Companion, Fault, Store};
 use crate::config::Limits;
@@ -28,6 +29,7 @@ pub type Tx<'a> = super::store::Tx<'a, Engine>;
 /// The memory beside the database.
 pub struct Engine {
     pub presence: Presence,
+    pub bells: Bells,
     pub limits: Limits,
     pub damage: DamageReport,
     pub rates: Rates,
@@ -60,6 +62,7 @@ impl Engine {
     #[must_use]
     pub fn new(
         presence: Presence,
+        bells: Bells,
         limits: Limits,
         damage: DamageReport,
         changes: Arc<Notify>,
@@ -70,6 +73,7 @@ impl Engine {
             started_at: Timestamp::now(),
             clock: Clock::default(),
             presence,
+            bells,
             limits,
             damage,
             changes,
@@ -109,7 +113,7 @@ impl Companion for Engine {
     }
 
     fn commit(&mut self) {
-        self.outbox.deliver(&self.presence);
+        self.outbox.deliver(&self.presence, &self.bells);
         if std::mem::take(&mut self.changed) {
             self.changes.notify_one();
         }
