@@ -16,6 +16,7 @@ mod serve;
 mod store;
 mod supervisor;
 mod takeover;
+mod wakes;
 
 use std::io;
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ use serve::Server;
 pub use store::OpenError;
 pub use supervisor::tell_failure;
 use takeover::Takeover;
+use wakes::Waiters;
 
 /// How long requests under way may take to finish at shutdown.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -112,6 +114,7 @@ pub struct Shared {
     pub store: MailStore,
     pub presence: Presence,
     pub bells: Bells,
+    pub waiters: Waiters,
     pub damage: DamageReport,
     /// As it was at the start: where we serve, and from which database.
     pub config: Config,
@@ -175,11 +178,19 @@ async fn serve(options: Options) -> Result<(), RunError> {
 
     let presence = Presence::default();
     let bells = Bells::default();
+    let waiters = Waiters::default();
     let damage = DamageReport::default();
     let changes = Arc::new(Notify::new());
     let limits = || config.limits.clone();
     let engine = || {
-        Engine::new(presence.clone(), bells.clone(), limits(), damage.clone(), Arc::clone(&changes))
+        Engine::new(
+            presence.clone(),
+            bells.clone(),
+            waiters.clone(),
+            limits(),
+            damage.clone(),
+            Arc::clone(&changes),
+        )
     };
     let stop = CancellationToken::new();
     // Cancelled when the database's thread ends, so that no broker goes on without one.
@@ -194,6 +205,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         activity: lifecycle::Activity::new(presence.watch()),
         presence,
         bells,
+        waiters,
         damage,
         token,
         protocol,

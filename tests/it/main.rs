@@ -26,4 +26,5 @@ mod supervised;
 mod takeover;
 mod talk;
 mod upgrade;
+mod wake;
 mod wire;

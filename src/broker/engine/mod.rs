@@ -7,8 +7,10 @@ mod clock;
 mod outbox;
 mod rates;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::Notify;
@@ -16,6 +18,7 @@ use tokio::sync::Notify;
 use super::bells::Bells;
 use super::presence::Presence;
 use super::store::{Companion, Fault, Store};
+use super::wakes::Waiters;
 use crate::config::Limits;
 use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId, Timestamp};
 
@@ -30,6 +33,9 @@ pub type Tx<'a> = super::store::Tx<'a, Engine>;
 pub struct Engine {
     pub presence: Presence,
     pub bells: Bells,
+    pub waiters: Waiters,
+    /// The sessions whose hooks said that a turn is under way, and when they last did.
+    pub turns: HashMap<PeerId, Instant>,
     pub limits: Limits,
     pub damage: DamageReport,
     pub rates: Rates,
@@ -63,6 +69,7 @@ impl Engine {
     pub fn new(
         presence: Presence,
         bells: Bells,
+        waiters: Waiters,
         limits: Limits,
         damage: DamageReport,
         changes: Arc<Notify>,
@@ -74,6 +81,8 @@ impl Engine {
             clock: Clock::default(),
             presence,
             bells,
+            waiters,
+            turns: HashMap::new(),
             limits,
             damage,
             changes,
