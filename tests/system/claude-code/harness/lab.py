@@ -156,6 +156,21 @@ class Lab:
         """The message with this text, as `claude-peers log --json` has it; empty if it has none."""
         return next((m for m in self._json("log", "--json")["messages"] if m["text"] == text), {})
 
+    def processes(self, *arguments: str) -> list[int]:
+        """The processes of our program in this lab, and in no other, that run with these arguments."""
+        found = []
+        for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+            try:
+                with open("/proc/%d/cmdline" % pid, "rb") as f:
+                    argv = f.read().decode(errors="replace").split("\0")[:-1]
+                with open("/proc/%d/environ" % pid, "rb") as f:
+                    ours = ("HOME=" + self.home).encode() in f.read().split(b"\0")
+            except OSError:
+                continue
+            if ours and argv == [self.peers_binary, *arguments]:
+                found.append(pid)
+        return found
+
     def stop_broker(self) -> None:
         self.run_peers("kill-broker")
 
