@@ -196,7 +196,7 @@ fn a_hook_without_a_broker_or_with_a_silent_one_says_nothing_and_starts_none() {
     // One whose queue of callers is full, as that of a stopped process gets.
     std::fs::remove_file(sandbox.socket()).unwrap();
     let full = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
-    rustix::net::bind(&full, &SocketAddrUnix::new(&sandbox.socket()).unwrap()).unwrap();
+    rustix::net::bind(&full, &SocketAddrUnix::new(sandbox.socket()).unwrap()).unwrap();
     rustix::net::listen(&full, 0).unwrap();
     let _queued = UnixStream::connect(sandbox.socket()).unwrap();
     assert_eq!(context(&sandbox, "Stop", "frontend", "t1", json!({})), "");
