@@ -119,7 +119,8 @@ fn an_idle_session_is_woken_once_for_a_batch_and_never_told_what_it_says() {
     assert_eq!(read_all(&mut frontend), 10);
     inbox.is_quiet();
     backend.send("frontend", "another batch");
-    assert_eq!(inbox.woken(), line, "the line is fixed");
+    // A client drops a line that it has had before.
+    assert_ne!(inbox.woken(), line);
 }
 
 #[test]
