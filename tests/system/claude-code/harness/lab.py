@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from .terminal import Terminal
 from .wait import PATIENCE, wait_until
 
 SERVER = "claude-peers"
+# The same server as the plugin brings it.
+PLUGIN_SERVER = "plugin:peers:claude-peers"
+REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 4))
 PATH = "/usr/local/bin:/usr/bin:/bin"
 # Known before the first client runs, because the client rewrites its configuration at any time.
 PROJECTS = ("a", "b")
@@ -42,6 +46,8 @@ class Lab:
         self._clients: list[Union[Session, Terminal]] = []
         self._numbers = itertools.count(1)
         self.extra_env: dict[str, str] = {}
+        # The server that sessions are asked about, as the client names it.
+        self.server = SERVER
         self.api = FakeApi(os.path.join(base, "api.jsonl"))
         self._write_client_config()
 
@@ -81,6 +87,23 @@ class Lab:
             raise RuntimeError("claude mcp add: " + done.stdout + done.stderr)
         return Recording(log)
 
+    def install_program(self) -> Recording:
+        """Puts `claude-peers` into PATH, with the recorder before its MCP server."""
+        log = os.path.join(self.base, "path-mcp.jsonl")
+        directory = self._directory("bin")
+        program = os.path.join(directory, "claude-peers")
+        recorded = shlex.join([sys.executable, recorder.__file__, log, "--", self.peers_binary])
+        with open(program, "w", encoding="utf-8") as f:
+            f.write('#!/bin/sh\n[ "$1" != mcp ] || exec %s "$@"\nexec %s "$@"\n' % (recorded, shlex.quote(self.peers_binary)))
+        os.chmod(program, 0o755)
+        self.extra_env["PATH"] = directory + ":" + PATH
+        return Recording(log)
+
+    def install_plugin(self) -> subprocess.CompletedProcess[str]:
+        """`claude plugin install`, as the documentation tells people to do it."""
+        self.server = PLUGIN_SERVER
+        return self.run_claude("plugin", "install", "peers", "--marketplace", REPOSITORY)
+
     def _register(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return self.run_claude("mcp", "add", "--scope", "user", "--transport", "stdio", SERVER, "--", *command)
 
@@ -105,9 +128,8 @@ class Lab:
     def session(self, project: str, *arguments: str) -> Session:
         """Starts a session without a terminal."""
         stream = ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]
-        session = Session(
-            [self.claude, *stream, *arguments, *self._debug_file()], self.project(project), self.env(), self.api, SERVER
-        )
+        argv = [self.claude, *stream, *arguments, *self._debug_file()]
+        session = Session(argv, self.project(project), self.env(), self.api, self.server)
         self._clients.append(session)
         return session
 
@@ -155,6 +177,20 @@ class Lab:
     def message(self, text: str) -> dict[str, Any]:
         """The message with this text, as `claude-peers log --json` has it; empty if it has none."""
         return next((m for m in self._json("log", "--json")["messages"] if m["text"] == text), {})
+
+    def our_processes(self) -> list[str]:
+        """The command lines of claude-peers that run in this lab now, brokers excepted. Linux only."""
+        found = []
+        for path in glob.glob("/proc/[0-9]*"):
+            try:
+                with open(path + "/environ", "rb") as environ, open(path + "/cmdline", "rb") as cmdline:
+                    ours = ("HOME=" + self.home).encode() in environ.read().split(b"\0")
+                    words = cmdline.read().decode("utf-8", "replace").split("\0")
+            except OSError:
+                continue  # It has ended, or is another user's.
+            if ours and os.path.basename(words[0]) == "claude-peers" and words[1:2] != ["broker"]:
+                found.append(" ".join(words))
+        return found
 
     def stop_broker(self) -> None:
         self.run_peers("kill-broker")
