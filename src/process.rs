@@ -4,6 +4,8 @@
 //! Where the system does not tell (another pid namespace, macOS), the answer is "unknown" and
 //! never a guess.
 
+mod ended;
+
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
@@ -106,6 +108,7 @@ pub fn hear(
     }
 }
 
+pub use ended::{Parent, ended};
 pub use system::{argv, boot_id, command_name, environment_value};
 
 #[cfg(target_os = "linux")]

@@ -17,6 +17,7 @@
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
 mod figures;
+mod hook;
 mod measures;
 mod peer;
 #[path = "../../tests/it/support/mod.rs"]
@@ -63,10 +64,11 @@ const TRIAL: Size =
 
 type Measure = fn(&World, &Size, &mut Figures);
 
-const MEASURES: [(&str, Measure); 5] = [
+const MEASURES: [(&str, Measure); 6] = [
     ("latency", measures::latency),
     ("start", measures::start),
     ("cold", measures::cold_start),
+    ("hook", hook::hook),
     ("burst", measures::burst),
     ("idle", measures::idle),
 ];

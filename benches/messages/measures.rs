@@ -19,7 +19,7 @@ const APART: Duration = Duration::from_millis(2);
 /// A private world whose database lies on a real disk.
 pub struct World {
     // Dropped first: it ends the broker that has the database open.
-    sandbox: Sandbox,
+    pub sandbox: Sandbox,
     disk: TempDir,
 }
 

@@ -4,6 +4,7 @@
 //! nothing of MCP, hooks or the command line.
 
 pub mod activation;
+mod bells;
 mod engine;
 pub mod http;
 mod lifecycle;
@@ -15,6 +16,7 @@ mod serve;
 mod store;
 mod supervisor;
 mod takeover;
+mod wakes;
 
 use std::io;
 use std::path::PathBuf;
@@ -32,12 +34,14 @@ use crate::protocol::health::{Started, Tcp};
 use crate::protocol::ids::random_secret;
 use crate::protocol::{PROTOCOL, Timestamp};
 use activation::{Bound, Inherited};
+use bells::Bells;
 use engine::{DamageReport, Engine, MailStore};
 use presence::Presence;
 use serve::Server;
 pub use store::OpenError;
 pub use supervisor::tell_failure;
 use takeover::Takeover;
+use wakes::Waiters;
 
 /// How long requests under way may take to finish at shutdown.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -109,6 +113,8 @@ impl RunError {
 pub struct Shared {
     pub store: MailStore,
     pub presence: Presence,
+    pub bells: Bells,
+    pub waiters: Waiters,
     pub damage: DamageReport,
     /// As it was at the start: where we serve, and from which database.
     pub config: Config,
@@ -171,10 +177,21 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;
 
     let presence = Presence::default();
+    let bells = Bells::default();
+    let waiters = Waiters::default();
     let damage = DamageReport::default();
     let changes = Arc::new(Notify::new());
     let limits = || config.limits.clone();
-    let engine = || Engine::new(presence.clone(), limits(), damage.clone(), Arc::clone(&changes));
+    let engine = || {
+        Engine::new(
+            presence.clone(),
+            bells.clone(),
+            waiters.clone(),
+            limits(),
+            damage.clone(),
+            Arc::clone(&changes),
+        )
+    };
     let stop = CancellationToken::new();
     // Cancelled when the database's thread ends, so that no broker goes on without one.
     let ended = stop.child_token();
@@ -187,6 +204,8 @@ async fn serve(options: Options) -> Result<(), RunError> {
         store: store.clone(),
         activity: lifecycle::Activity::new(presence.watch()),
         presence,
+        bells,
+        waiters,
         damage,
         token,
         protocol,

@@ -13,6 +13,11 @@ pub struct Arguments {
     /// The event; its JSON is read from standard input
     #[arg(value_enum)]
     event: EventName,
+
+    /// With Stop: stay until mail waits for the idle session, then end with exit code 2, which
+    /// wakes it (for a hook with "asyncRewake")
+    #[arg(long)]
+    wait: bool,
 }
 
 /// Spelled as Claude Code spells its events.
@@ -38,10 +43,26 @@ impl From<EventName> for Event {
     }
 }
 
-/// Always a success: a hook that fails disturbs the session.
+/// A hook that fails disturbs its session, so whatever goes wrong is a success without a word.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    if let (Ok(config), Ok(runtime)) = (Config::load(), super::runtime()) {
-        hook::run(arguments.event.into(), std::io::stdin(), config, runtime);
+    let (Ok(config), Ok(runtime)) = (Config::load(), super::runtime()) else {
+        return ExitCode::SUCCESS;
+    };
+    if arguments.wait {
+        let notice = match arguments.event {
+            EventName::Stop => hook::wait(std::io::stdin(), config, &runtime),
+            _ => None,
+        };
+        // Its threads may still wait for something; the process does not.
+        runtime.shutdown_background();
+        return notice.map_or(ExitCode::SUCCESS, |notice| {
+            eprintln!("{notice}");
+            ExitCode::from(WAKE)
+        });
     }
+    hook::run(arguments.event.into(), std::io::stdin(), config, runtime);
     ExitCode::SUCCESS
 }
+
+/// The exit code by which a hook speaks to the model.
+const WAKE: u8 = 2;

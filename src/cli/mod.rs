@@ -86,10 +86,10 @@ pub fn main(inherited: Inherited) -> ExitCode {
         Err(error) => {
             // Where even this cannot be printed there is nobody to tell.
             let _ = error.print();
-            let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            // To Claude Code a hook's 2 is an order: to block the prompt, or to wake the session.
+            // To Claude Code the usual code of wrong usage says that the hook blocks the session.
             let is_hook = std::env::args_os().nth(1).is_some_and(|word| word == "hook");
-            return ExitCode::from(if is_hook { code.min(1) } else { code });
+            let code = if is_hook { error.exit_code().min(1) } else { error.exit_code() };
+            return ExitCode::from(u8::try_from(code).unwrap_or(1));
         }
     };
     let mut out = Out::stdout();

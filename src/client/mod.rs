@@ -28,6 +28,7 @@ use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
 use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
+use crate::protocol::wake::{AwaitWake, Wake};
 use crate::protocol::{ApiError, ErrorCode, PROTOCOL, header, route};
 
 pub use autostart::{StartError, say_ready};
@@ -178,6 +179,15 @@ impl Client {
     pub async fn hook(&self, event: &HookEvent, limit: Duration) -> Result<HookMail> {
         let request = self.request(&Method::POST, route::HOOK).json(event);
         timeout(limit, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
+    }
+
+    /// Returns when the session is to be woken, which may be in days. One attempt.
+    ///
+    /// # Errors
+    ///
+    /// If there is no broker, or it ends.
+    pub async fn await_wake(&self, request: &AwaitWake) -> Result<Wake> {
+        attempt(self.request(&Method::POST, route::WAKE).json(request)).await
     }
 
     /// Asks the broker to stop.

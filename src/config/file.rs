@@ -13,6 +13,7 @@ pub struct File {
     pub port: Option<u16>,
     pub database: Option<PathBuf>,
     pub channel: Option<String>,
+    pub wake: Option<bool>,
     pub name: Option<String>,
     pub idle_exit_seconds: Option<u64>,
     pub limits: Limits,

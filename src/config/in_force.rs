@@ -135,6 +135,7 @@ fn of_session(config: &Config, text: Text<'_>, file: &File) -> Vec<InForce> {
             }
             .to_owned(),
         ),
+        session("wake", "CLAUDE_PEERS_WAKE", file.wake.is_some(), config.wake.value.to_string()),
         session(
             "auto_summary.enabled",
             "CLAUDE_PEERS_AUTO_SUMMARY",

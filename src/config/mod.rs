@@ -113,6 +113,8 @@ pub struct Config {
     pub port: Setting<u16>,
     pub database: Setting<PathBuf>,
     pub channel: ChannelSetting,
+    /// Whether a session without a channel is woken when mail waits for it.
+    pub wake: Setting<bool>,
     /// The session's name, as its person chose it.
     pub name: Option<String>,
     pub limits: Limits,
@@ -139,6 +141,10 @@ pub struct ClaudeEnvironment {
     pub project: Option<PathBuf>,
     /// `CLAUDE_PID`: the client's process, as its hooks are told
     pub pid: Option<u32>,
+    /// `CLAUDE_CODE_MESSAGING_SOCKET`: the session's own inbox
+    pub inbox: Option<PathBuf>,
+    /// `CLAUDE_CODE_MESSAGING_TOKEN`: what the inbox wants to be shown
+    pub inbox_token: Option<Secret>,
 }
 
 /// Why there is no configuration.
@@ -228,6 +234,7 @@ impl Config {
         );
         let mut config = Self {
             channel: channel(text("CLAUDE_PEERS_CHANNEL"), file.channel.clone())?,
+            wake: pick(switch("CLAUDE_PEERS_WAKE", text("CLAUDE_PEERS_WAKE"))?, file.wake, true),
             name: text("CLAUDE_PEERS_NAME").or(file.name.clone()),
             idle_exit: Duration::from_secs(idle_exit_seconds.value),
             auto_summary: AutoSummary {
@@ -249,6 +256,8 @@ impl Config {
                 one_shot: text("CLAUDE_CODE_ENTRYPOINT").is_some_and(|e| e.starts_with("sdk")),
                 project: variable("CLAUDE_PROJECT_DIR").map(PathBuf::from),
                 pid: text("CLAUDE_PID").and_then(|pid| pid.parse().ok()),
+                inbox: variable("CLAUDE_CODE_MESSAGING_SOCKET").map(PathBuf::from),
+                inbox_token: text("CLAUDE_CODE_MESSAGING_TOKEN").map(Secret),
             },
             paths,
             port,

@@ -123,6 +123,7 @@ fn probe() -> Register {
         channel: Channel::Absent,
         one_shot: false,
         version: crate::VERSION.to_owned(),
+        wakes: false,
         probe: true,
     }
 }

@@ -6,6 +6,7 @@
 
 mod input;
 mod output;
+mod wait;
 
 use std::io::{self, Read, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,8 @@ use crate::config::Config;
 use crate::process::Process;
 use crate::protocol::hook::{Event, HookEvent, HookMail};
 use input::Input;
+
+pub use wait::wait;
 
 /// After this time it ends without a word, whatever it waits for.
 const LIMIT: Duration = Duration::from_millis(280);

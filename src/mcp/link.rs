@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::summary;
+use super::wake::Inbox;
 use crate::client::{Client, ClientError};
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::peers::SetProfile;
@@ -32,11 +33,15 @@ enum Ended {
 }
 
 /// Keeps the session's event stream open for as long as the session lasts.
-pub async fn keep_open(client: Client, deliveries: mpsc::UnboundedSender<Delivery>) {
+pub async fn keep_open(
+    client: Client,
+    deliveries: mpsc::UnboundedSender<Delivery>,
+    inbox: Option<Inbox>,
+) {
     let mut pause = FIRST_PAUSE;
     loop {
         let since = Instant::now();
-        let (ended, was_open) = follow_stream(&client, &deliveries).await;
+        let (ended, was_open) = follow_stream(&client, &deliveries, inbox.as_ref()).await;
         let lasted = was_open && since.elapsed() > LASTED;
         if lasted {
             pause = FIRST_PAUSE;
@@ -65,6 +70,7 @@ pub async fn keep_open(client: Client, deliveries: mpsc::UnboundedSender<Deliver
 async fn follow_stream(
     client: &Client,
     deliveries: &mpsc::UnboundedSender<Delivery>,
+    inbox: Option<&Inbox>,
 ) -> (Ended, bool) {
     let mut stream = match client.stream().await {
         Ok(stream) => stream,
@@ -75,6 +81,11 @@ async fn follow_stream(
             Ok(Some(Event::Message { delivery })) => {
                 // An error means that the session is ending.
                 let _ = deliveries.send(*delivery);
+            }
+            Ok(Some(Event::Wake { waiting })) => {
+                if let Some(inbox) = inbox {
+                    inbox.wake(waiting).await;
+                }
             }
             Ok(Some(Event::Ready { peer })) => {
                 tracing::info!(event = "live", peer = %peer.id, "live");

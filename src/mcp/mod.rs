@@ -8,7 +8,6 @@ mod arguments;
 mod channel;
 mod instructions;
 mod link;
-mod parent;
 mod push;
 mod results;
 mod server;
@@ -17,6 +16,7 @@ mod stdio;
 pub mod summary;
 mod tools;
 mod transport;
+mod wake;
 
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError};
+use crate::process::Parent;
 use transport::Watched;
 
 /// How long answers under way may take once the client is gone or told us to go. Claude Code
@@ -37,7 +38,7 @@ const LEAVE: Duration = Duration::from_millis(80);
 /// to start would leave the person without a word.
 pub async fn run(config: Result<Config, ConfigError>) {
     let leave = CancellationToken::new();
-    let parent = parent::Parent::now();
+    let parent = Parent::now();
     let server = server::Server::new(config);
     let transport = Watched::stdio(server.sent_hooks(), leave.clone());
     let serve = async {

@@ -85,7 +85,7 @@ impl Server {
         })?;
         let make = async || {
             let info = peer.peer_info().ok_or("The client has not introduced itself.")?;
-            let registration = session::registration(config, &info).await;
+            let (registration, inbox) = session::registration(config, &info).await;
             let (cwd, one_shot) = (registration.cwd.clone(), registration.one_shot);
             let client = Client::new(config.clone())
                 .map_err(|error| told(&error))?
@@ -96,7 +96,7 @@ impl Server {
             tokio::spawn(push::pump(peer.clone(), deliveries, opening, write, seen));
             tokio::spawn(push::report(client.clone(), written));
             tokio::spawn(link::describe(client.clone(), cwd, one_shot));
-            tokio::spawn(link::keep_open(client.clone(), deliver));
+            tokio::spawn(link::keep_open(client.clone(), deliver, inbox));
             Ok::<_, String>(client)
         };
         self.client.get_or_try_init(make).await

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rmcp::model::InitializeRequestParams;
 
 use super::channel;
+use super::wake::Inbox;
 use crate::config::Config;
 use crate::git;
 use crate::process::{self, Process};
@@ -14,8 +15,12 @@ use crate::protocol::{InstanceId, ids::random_secret};
 /// The name by which Claude Code introduces itself.
 const CLAUDE_CODE: &str = "claude-code";
 
-/// This server's registration: an instance of its own, for the session of its client.
-pub async fn registration(config: &Config, client: &InitializeRequestParams) -> Register {
+/// This server's registration: an instance of its own, for the session of its client; and the
+/// session's inbox, if that can wake it.
+pub async fn registration(
+    config: &Config,
+    client: &InitializeRequestParams,
+) -> (Register, Option<Inbox>) {
     let is_claude = client.client_info.name == CLAUDE_CODE;
     // Another agent that was started inside a session inherits its variables and must not
     // become that session.
@@ -25,7 +30,13 @@ pub async fn registration(config: &Config, client: &InitializeRequestParams) -> 
     let client_process = client_process(session.as_deref());
     let directory = std::fs::canonicalize(&cwd).ok();
     let repository = git::repository(&cwd).await;
-    Register {
+    let inbox = if is_claude {
+        Inbox::of_session(config, &client.client_info.version, client_process.as_ref())
+    } else {
+        None
+    };
+    let registration = Register {
+        wakes: inbox.is_some(),
         instance: InstanceId::generate(),
         secret: random_secret(),
         channel: channel::detect(config.channel, is_claude, one_shot, client_process.as_ref()),
@@ -40,7 +51,8 @@ pub async fn registration(config: &Config, client: &InitializeRequestParams) -> 
         one_shot,
         version: crate::VERSION.to_owned(),
         probe: false,
-    }
+    };
+    (registration, inbox)
 }
 
 fn text(path: &Path) -> String {

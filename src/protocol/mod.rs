@@ -13,6 +13,7 @@ pub mod messages;
 pub mod peers;
 pub mod stream;
 pub mod time;
+pub mod wake;
 
 pub use error::{ApiError, ErrorCode};
 pub use ids::{InstanceId, MessageId, PeerId};
@@ -47,5 +48,6 @@ pub mod route {
     pub const CONFIRM: &str = "/v1/mailbox/confirm";
     pub const WRITTEN: &str = "/v1/mailbox/written";
     pub const HOOK: &str = "/v1/hook";
+    pub const WAKE: &str = "/v1/wake";
     pub const SHUTDOWN: &str = "/v1/shutdown";
 }

@@ -54,6 +54,9 @@ pub struct Register {
     /// `claude -p`: the session ends with its answer.
     #[serde(default)]
     pub one_shot: bool,
+    /// The receiver can wake its session.
+    #[serde(default)]
+    pub wakes: bool,
     /// The version of the receiver's program.
     #[serde(default)]
     pub version: String,

@@ -15,6 +15,8 @@ pub enum Event {
     Ready { peer: Box<Peer> },
     /// A message to push into the session.
     Message { delivery: Box<Delivery> },
+    /// So many messages wait, and the session is idle: wake it, if it registered that it can be.
+    Wake { waiting: u64 },
     /// The broker ends the stream; the session may connect again.
     Bye { reason: ByeReason },
     /// An event of a later version; to be ignored.

@@ -1,9 +1,10 @@
 //! Hooks: mail for sessions that have no channel, and the evidence that they had it.
 
 use std::io::Write as _;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Output, Stdio};
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use serde_json::{Value, json};
 
 use crate::support::{Sandbox, Session, SessionOptions, until};
@@ -192,6 +193,13 @@ fn a_hook_without_a_broker_or_with_a_silent_one_says_nothing_and_starts_none() {
     assert_eq!(context(&sandbox, "Stop", "frontend", "t1", json!({})), "");
     let output = hook(&sandbox, "Stop", &json!("nonsense"));
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty());
+    // One whose queue of callers is full, as that of a stopped process gets.
+    std::fs::remove_file(sandbox.socket()).unwrap();
+    let full = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&full, &SocketAddrUnix::new(&sandbox.socket()).unwrap()).unwrap();
+    rustix::net::listen(&full, 0).unwrap();
+    let _queued = UnixStream::connect(sandbox.socket()).unwrap();
+    assert_eq!(context(&sandbox, "Stop", "frontend", "t1", json!({})), "");
     // An input that never ends does not hold the session.
     let mut child = sandbox.command(["hook", "Stop"]).stdin(Stdio::piped()).spawn().unwrap();
     let held = child.stdin.take();

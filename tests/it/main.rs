@@ -27,4 +27,5 @@ mod supervised;
 mod takeover;
 mod talk;
 mod upgrade;
+mod wake;
 mod wire;

@@ -7,14 +7,18 @@ mod clock;
 mod outbox;
 mod rates;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
+use super::bells::Bells;
 use super::presence::Presence;
 use super::store::{Companion, Fault, Store};
+use super::wakes::Waiters;
 use crate::config::Limits;
 use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId, Timestamp};
 
@@ -28,6 +32,10 @@ pub type Tx<'a> = super::store::Tx<'a, Engine>;
 /// The memory beside the database.
 pub struct Engine {
     pub presence: Presence,
+    pub bells: Bells,
+    pub waiters: Waiters,
+    /// The sessions whose hooks said that a turn is under way, and when they last did.
+    pub turns: HashMap<PeerId, Instant>,
     pub limits: Limits,
     pub damage: DamageReport,
     pub rates: Rates,
@@ -60,6 +68,8 @@ impl Engine {
     #[must_use]
     pub fn new(
         presence: Presence,
+        bells: Bells,
+        waiters: Waiters,
         limits: Limits,
         damage: DamageReport,
         changes: Arc<Notify>,
@@ -70,6 +80,9 @@ impl Engine {
             started_at: Timestamp::now(),
             clock: Clock::default(),
             presence,
+            bells,
+            waiters,
+            turns: HashMap::new(),
             limits,
             damage,
             changes,
@@ -109,7 +122,7 @@ impl Companion for Engine {
     }
 
     fn commit(&mut self) {
-        self.outbox.deliver(&self.presence);
+        self.outbox.deliver(&self.presence, &self.bells);
         if std::mem::take(&mut self.changed) {
             self.changes.notify_one();
         }

@@ -1,9 +1,10 @@
-//! Pushes that wait for their transaction's commit.
+//! Pushes, and bells to ring, that wait for their transaction's commit.
 
+use crate::broker::bells::Bells;
 use crate::broker::presence::Presence;
-use crate::protocol::InstanceId;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::stream::Event;
+use crate::protocol::{InstanceId, PeerId};
 
 struct Push {
     instance: InstanceId,
@@ -13,22 +14,31 @@ struct Push {
     delivery: Delivery,
 }
 
-/// Pushes decided in this transaction, in order.
+/// What was decided in this transaction, in order.
 #[derive(Default)]
 pub struct Outbox {
     pushes: Vec<Push>,
-    mark: usize,
+    rings: Vec<PeerId>,
+    mark: Mark,
+}
+
+/// How far it went before the request that is under way.
+#[derive(Default)]
+struct Mark {
+    pushes: usize,
+    rings: usize,
 }
 
 impl Outbox {
     pub fn mark(&mut self) {
-        self.mark = self.pushes.len();
+        self.mark = Mark { pushes: self.pushes.len(), rings: self.rings.len() };
     }
 
     /// Takes back what was decided since the mark.
     pub fn rollback(&mut self, presence: &Presence) {
+        self.rings.truncate(self.mark.rings);
         let mut inner = presence.lock();
-        for push in self.pushes.drain(self.mark..) {
+        for push in self.pushes.drain(self.mark.pushes..) {
             // The decision may have said "nothing more waits", which is not so any more.
             if let Some(stream) = inner.stream_mut(&push.instance) {
                 stream.behind = true;
@@ -38,12 +48,17 @@ impl Outbox {
 
     /// Takes back all: the transaction is lost.
     pub fn clear(&mut self, presence: &Presence) {
-        self.mark = 0;
+        self.mark = Mark::default();
         self.rollback(presence);
     }
 
     pub fn push(&mut self, instance: InstanceId, generation: u64, seq: i64, delivery: Delivery) {
         self.pushes.push(Push { instance, generation, seq, delivery });
+    }
+
+    /// There may be mail for `peer`.
+    pub fn ring(&mut self, peer: PeerId) {
+        self.rings.push(peer);
     }
 
     /// What waits for this stream.
@@ -53,7 +68,11 @@ impl Outbox {
     }
 
     /// The transaction is durable: off they go.
-    pub fn deliver(&mut self, presence: &Presence) {
+    pub fn deliver(&mut self, presence: &Presence, bells: &Bells) {
+        self.mark = Mark::default();
+        for peer in self.rings.drain(..) {
+            bells.ring(&peer);
+        }
         if self.pushes.is_empty() {
             return;
         }
@@ -67,6 +86,5 @@ impl Outbox {
                 stream.send(Event::Message { delivery: Box::new(push.delivery) });
             }
         }
-        self.mark = 0;
     }
 }

@@ -1,4 +1,4 @@
-//! A session's hook events.
+//! A session's hooks: their events, and the one that waits to wake it.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use axum::{Extension, Json};
 
 use super::caller::Write;
 use super::errors::Refusal;
-use crate::broker::Shared;
-use crate::broker::engine::Identity;
-use crate::broker::mailbox;
-use crate::protocol::hook::{HookEvent, HookMail};
+use crate::broker::engine::{Identity, Tx};
+use crate::broker::{Shared, mailbox, registry, wakes};
+use crate::protocol::hook::{Event, HookEvent, HookMail};
+use crate::protocol::wake::{AwaitWake, Wake};
 use crate::protocol::{ApiError, ErrorCode};
 
 /// A hook is called once and never again, so no key is needed. It has no session's secret: it acts
@@ -20,9 +20,37 @@ pub async fn hook(
     Extension(identity): Extension<Identity>,
     Write { body, .. }: Write<HookEvent>,
 ) -> Result<Json<HookMail>, Refusal> {
-    if !matches!(identity, Identity::Owner) {
-        return Err(ApiError::new(ErrorCode::Forbidden, "a session has no hooks to call").into());
-    }
+    only_owner(&identity)?;
     let mail = shared.store.write(move |tx| mailbox::hook(tx, &body));
     Ok(Json(mail.await?))
+}
+
+/// Stays open until the session is to be woken, or there is no more reason to wait.
+pub async fn wake(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Write { body, .. }: Write<AwaitWake>,
+) -> Result<Json<Wake>, Refusal> {
+    only_owner(&identity)?;
+    let client = body
+        .client
+        .as_ref()
+        .map_or_else(|| format!("session {}", body.session), ToString::to_string);
+    let find = move |tx: &mut Tx<'_>| {
+        registry::peer_of_hook(tx, Event::Stop, &body.session, body.client.as_ref())
+    };
+    let peer = shared.store.write(find).await?.filter(|peer| shared.presence.lock().is_live(peer));
+    let Some(peer) = peer else {
+        return Err(ApiError::new(ErrorCode::NotFound, "this session has no peer here").into());
+    };
+    Ok(Json(wakes::await_wake(&shared, client, peer).await?))
+}
+
+fn only_owner(identity: &Identity) -> Result<(), ApiError> {
+    match identity {
+        Identity::Owner => Ok(()),
+        Identity::Session(_) => {
+            Err(ApiError::new(ErrorCode::Forbidden, "a session has no hooks to call"))
+        }
+    }
 }

@@ -12,12 +12,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
 use tokio::sync::mpsc;
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::errors::Refusal;
 use crate::broker::Shared;
 use crate::broker::engine::{Caller, Identity};
-use crate::broker::mailbox;
+use crate::broker::{mailbox, wakes};
 use crate::protocol::InstanceId;
 use crate::protocol::stream::{ByeReason, Event};
 
@@ -33,17 +33,29 @@ pub async fn open(
         shared: Arc::clone(&shared),
         caller: caller.clone(),
         instance: instance.clone(),
+        open: CancellationToken::new(),
     };
     let generation = presence.generation;
+    let (open, peer, woken) = (presence.open.clone(), caller.peer.clone(), instance.clone());
     let stop = Box::pin(shared.stop.clone().cancelled_owned());
     // A client that goes now takes this function with it, and the work below is done all the
     // same. So events must be dropped before presence, and in a struct they are: either the work
     // finds nobody at the other end, or the guard finds the stream open.
     let stream = EventStream { events, stop, ended: false, _presence: presence };
-    shared
+    let wakes = shared
         .store
         .write(move |tx| mailbox::open_stream(tx, &caller, &instance, generation, sender))
         .await?;
+    if wakes {
+        let follower = Arc::clone(&shared);
+        shared.tasks.spawn(async move {
+            tokio::select! {
+                () = open.cancelled() => {}
+                () = follower.stop.cancelled() => {}
+                () = wakes::follow(&follower, &woken, generation, &peer) => {}
+            }
+        });
+    }
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response())
 }
 
@@ -53,10 +65,13 @@ struct Guard {
     caller: Caller,
     instance: InstanceId,
     generation: u64,
+    /// Cancelled when it ends.
+    open: CancellationToken,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        self.open.cancel();
         if !self.shared.presence.close(&self.instance, self.generation) {
             return;
         }

@@ -4,11 +4,11 @@
 //! it is an offer with a lease, and the same turn's next event is the evidence that the model had
 //! it. An event of another turn ends the lease at once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{offer, receive};
+use super::{offer, receive, wake};
 use crate::broker::engine::Tx;
 use crate::broker::registry;
 use crate::broker::store::Fault;
@@ -28,7 +28,14 @@ const HEADING: usize = 900;
 ///
 /// If the database fails.
 pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
-    let Some(peer) = registry::peer_of_hook(tx, request)? else { return Ok(HookMail::default()) };
+    let Some(peer) =
+        registry::peer_of_hook(tx, request.event, &request.session, request.client.as_ref())?
+    else {
+        return Ok(HookMail::default());
+    };
+    if let Some(client) = &request.client {
+        tx.companion.waiters.keep_only(&client.to_string(), &peer);
+    }
     let receiver = receiver(&request.session);
     for id in &request.seen {
         note_push_seen(tx, &peer, id)?;
@@ -40,10 +47,26 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
         begin_turn(tx, &peer, &receiver)?;
     }
     release(tx, &peer, &receiver, &request.turn)?;
-    if request.room == 0 || request.event == Event::SessionEnd {
-        return Ok(HookMail::default());
+    let mail = if request.room == 0 || request.event == Event::SessionEnd {
+        HookMail::default()
+    } else {
+        show(tx, &peer, &receiver, request)?
+    };
+    note_turn(tx, &peer, request.event, &mail)?;
+    Ok(mail)
+}
+
+/// A session at work is not woken; one whose turn has ended may be.
+fn note_turn(tx: &mut Tx<'_>, peer: &PeerId, event: Event, mail: &HookMail) -> Result<(), Fault> {
+    // A turn goes on from what was shown at its end.
+    let goes_on = event == Event::Stop && !mail.messages.is_empty();
+    if goes_on || matches!(event, Event::UserPromptSubmit | Event::PostToolUse) {
+        tx.companion.turns.insert(peer.clone(), Instant::now());
+    } else {
+        tx.companion.turns.remove(peer);
+        tx.companion.outbox.ring(peer.clone());
     }
-    show(tx, &peer, &receiver, request)
+    wake::note_stir(tx, peer)
 }
 
 /// The name of this way in, for leases and offers.

@@ -9,6 +9,7 @@ mod offer;
 mod once;
 mod receive;
 mod send;
+mod wake;
 
 pub use hook::hook;
 pub use log::list_messages;
@@ -16,3 +17,4 @@ pub use offer::{close_stream, open_stream};
 pub use once::{Key, once};
 pub use receive::{confirm, take, written};
 pub use send::send;
+pub use wake::{When, grant_wake, wake_when};

@@ -27,7 +27,8 @@ const CHANNEL_LEASE: Duration = Duration::from_secs(60);
 /// How the name of a hook as a receiver begins; the session's id follows.
 pub const HOOK: &str = "hook:";
 
-/// The stream of `instance` opens: it is live, and what waits is pushed.
+/// The stream of `instance` opens: it is live, and what waits is pushed. Says whether the
+/// instance can wake its session.
 ///
 /// # Errors
 ///
@@ -38,11 +39,11 @@ pub fn open_stream(
     instance: &InstanceId,
     generation: u64,
     events: mpsc::UnboundedSender<Event>,
-) -> Result<(), Fault> {
-    let channel: String = tx
+) -> Result<bool, Fault> {
+    let (channel, wakes): (String, bool) = tx
         .db
-        .prepare_cached("SELECT channel FROM receivers WHERE instance = ?1")?
-        .query_row([instance.as_str()], |row| row.get(0))?;
+        .prepare_cached("SELECT channel, wakes FROM receivers WHERE instance = ?1")?
+        .query_row([instance.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     registry::touch(tx, &caller.peer)?;
     registry::ensure_name(tx, &caller.peer)?;
     let channel = registry::channel_from(&channel);
@@ -51,7 +52,8 @@ pub fn open_stream(
     if let Some(stream) = tx.companion.presence.lock().stream(instance) {
         stream.send(Event::Ready { peer });
     }
-    push_waiting(tx, &caller.peer)
+    push_waiting(tx, &caller.peer)?;
+    Ok(wakes)
 }
 
 /// A stream ended: its peer may be away now, or another of its receivers takes over.
@@ -61,6 +63,7 @@ pub fn open_stream(
 /// If the database fails.
 pub fn close_stream(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     registry::touch(tx, peer)?;
+    tx.companion.turns.remove(peer);
     let heir = {
         let mut inner = tx.companion.presence.lock();
         let instance = inner.receiver(peer).cloned();

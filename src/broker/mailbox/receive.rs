@@ -25,6 +25,7 @@ const OWN_UNREAD: usize = 10;
 ///
 /// If the database fails.
 pub fn take(tx: &mut Tx<'_>, caller: &Caller, request: &Take) -> Result<Taken, Fault> {
+    super::wake::note_stir(tx, &caller.peer)?;
     let receiver = caller.receiver();
     let via = if caller.instance.is_some() { "tool" } else { "cli" };
     let unread: Vec<(i64, i64)> = tx

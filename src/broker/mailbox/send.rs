@@ -76,6 +76,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         note_reply(tx, caller, original)?;
     }
     let state = offer::push_new(tx, &to.id, seq)?;
+    tx.companion.outbox.ring(to.id.clone());
     Ok(Sent {
         id,
         state,

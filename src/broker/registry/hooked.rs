@@ -7,7 +7,7 @@ use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::process::Process;
 use crate::protocol::PeerId;
-use crate::protocol::hook::{Event, HookEvent};
+use crate::protocol::hook::Event;
 
 /// The peer of the session that a hook speaks for. What it says of its client is remembered, also
 /// where there is no peer yet: a server that registers later finds its session by it.
@@ -15,20 +15,25 @@ use crate::protocol::hook::{Event, HookEvent};
 /// # Errors
 ///
 /// If the database fails.
-pub fn peer_of_hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<Option<PeerId>, Fault> {
-    if let Some(client) = &request.client {
-        if request.event == Event::SessionStart {
+pub fn peer_of_hook(
+    tx: &Tx<'_>,
+    event: Event,
+    session: &str,
+    client: Option<&Process>,
+) -> Result<Option<PeerId>, Fault> {
+    if let Some(client) = client {
+        if event == Event::SessionStart {
             forget_the_gone(tx)?;
         }
-        remember(tx, client, &request.session)?;
+        remember(tx, client, session)?;
     }
-    let key = session_key(&request.session);
+    let key = session_key(session);
     let known: Option<String> = tx
         .db
         .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
         .query_row([&key], |row| row.get(0))
         .optional()?;
-    match (known, &request.client) {
+    match (known, client) {
         (Some(id), _) => Ok(Some(PeerId::from_text(id))),
         // After /clear the window shows a new session. The peer is the same.
         (None, Some(client)) => {

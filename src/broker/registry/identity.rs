@@ -51,8 +51,8 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
     describe(tx, &id, request)?;
     tx.db
         .prepare_cached(
-            "INSERT INTO receivers (instance, peer, secret, channel, client_process, registered_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO receivers (instance, peer, secret, channel, client_process, registered_at, wakes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (instance) DO UPDATE SET
                  channel = CASE WHEN channel = 'proven' AND excluded.channel <> 'absent' THEN channel
                                 ELSE excluded.channel END",
@@ -64,6 +64,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
             channel_word(if request.channel == Channel::Absent { Channel::Absent } else { Channel::Presumed }),
             request.client.as_ref().map(ToString::to_string),
             tx.now.millis(),
+            request.wakes,
         ])?;
     // A session that only reconnects keeps its name, whoever else is slower to come back.
     let wanted = request.name.as_deref().filter(|_| known.is_none());

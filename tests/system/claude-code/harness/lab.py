@@ -178,18 +178,20 @@ class Lab:
         """The message with this text, as `claude-peers log --json` has it; empty if it has none."""
         return next((m for m in self._json("log", "--json")["messages"] if m["text"] == text), {})
 
-    def our_processes(self) -> list[str]:
-        """The command lines of claude-peers that run in this lab now, brokers excepted. Linux only."""
+    def processes(self, *arguments: str) -> list[int]:
+        """The processes of our program in this lab, and in no other, that run with arguments that begin so."""
         found = []
-        for path in glob.glob("/proc/[0-9]*"):
+        for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
             try:
-                with open(path + "/environ", "rb") as environ, open(path + "/cmdline", "rb") as cmdline:
-                    ours = ("HOME=" + self.home).encode() in environ.read().split(b"\0")
-                    words = cmdline.read().decode("utf-8", "replace").split("\0")
+                with open("/proc/%d/cmdline" % pid, "rb") as f:
+                    argv = f.read().decode(errors="replace").split("\0")[:-1]
+                with open("/proc/%d/environ" % pid, "rb") as f:
+                    ours = ("HOME=" + self.home).encode() in f.read().split(b"\0")
             except OSError:
-                continue  # It has ended, or is another user's.
-            if ours and os.path.basename(words[0]) == "claude-peers" and words[1:2] != ["broker"]:
-                found.append(" ".join(words))
+                continue
+            program = os.path.basename(argv[0]) if argv else ""
+            if ours and program == os.path.basename(self.peers_binary) and argv[1 : 1 + len(arguments)] == list(arguments):
+                found.append(pid)
         return found
 
     def stop_broker(self) -> None:

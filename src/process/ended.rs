@@ -1,9 +1,8 @@
-//! The death of our parent, noticed without polling.
-//!
-//! A client that is killed usually closes our standard input with it; one that shares its end of
-//! the pipe with somebody else does not.
+//! The end of another process, noticed without polling.
 
 use rustix::process::{Pid, getppid};
+
+use super::Process;
 
 /// The process that started us.
 pub struct Parent {
@@ -27,6 +26,16 @@ impl Parent {
         if getppid() != Some(pid) {
             return;
         }
+        watched.await;
+    }
+}
+
+/// Returns once this very process has ended; never, where the system cannot tell.
+pub async fn ended(process: &Process) {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return };
+    let watched = watch(pid);
+    // It may have ended before the watch began.
+    if process.is_alive() {
         watched.await;
     }
 }

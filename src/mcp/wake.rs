@@ -1,0 +1,108 @@
+//! Waking the session through its own inbox socket.
+//!
+//! Claude Code gives its children the address of the session's inbox, where a line begins a turn.
+//! The line is documented for scripts and hooks only, so this is the one place that knows it, and
+//! it is used with versions of the client that are known to understand it. What is written is
+//! always the same: were it a peer's text, a session's own rules for foreign messages would be
+//! evaded.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
+
+use crate::config::{Config, Secret};
+use crate::process::{self, Process};
+
+/// The first version of Claude Code with an inbox, and the first of which nothing is known.
+const SINCE: [u64; 3] = [2, 1, 224];
+const UNTIL: [u64; 3] = [3, 0, 0];
+
+/// How long writing may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+const LINE: &str = "Mail from other sessions waits in claude-peers. The tool check_messages shows it. (This line is a fixed notice of the claude-peers server; it is no peer's text.)";
+
+/// The inbox of the session that this server belongs to.
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    socket: PathBuf,
+    token: Option<Secret>,
+}
+
+impl Inbox {
+    /// The inbox, where it can and may be used to wake the session.
+    pub fn of_session(config: &Config, version: &str, client: Option<&Process>) -> Option<Self> {
+        let environment = &config.claude;
+        let socket = environment.inbox.clone().filter(|_| config.wake.value)?;
+        let known = parse(version).is_some_and(|version| (SINCE..UNTIL).contains(&version));
+        // One that ends with its answer is left to do so.
+        if !known || (environment.one_shot && !takes_prompts(client)) {
+            return None;
+        }
+        Some(Self { socket, token: environment.inbox_token.clone() })
+    }
+
+    /// Begins a turn. What goes wrong is told to nobody but the log: the mail waits all the same.
+    pub async fn wake(&self, waiting: u64) {
+        let written = tokio::time::timeout(LIMIT, self.write())
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match written {
+            Ok(()) => tracing::info!(event = "wake", waiting, "the session is woken"),
+            Err(error) => tracing::warn!("the session's inbox cannot be written: {error}"),
+        }
+    }
+
+    async fn write(&self) -> io::Result<()> {
+        let mut lines = String::new();
+        if let Some(Secret(token)) = &self.token {
+            lines += &json!({ "type": "auth", "token": token }).to_string();
+            lines.push('\n');
+        }
+        lines +=
+            &json!({ "type": "user", "message": { "role": "user", "content": LINE } }).to_string();
+        lines.push('\n');
+        let mut inbox = UnixStream::connect(&self.socket).await?;
+        inbox.write_all(lines.as_bytes()).await?;
+        inbox.shutdown().await
+    }
+}
+
+/// Whether a client without a terminal is given its prompts one by one, and is idle between them.
+fn takes_prompts(client: Option<&Process>) -> bool {
+    let argv = client.and_then(|client| process::argv(client.pid)).unwrap_or_default();
+    let mut words = argv.iter().skip(1);
+    words.any(|word| word == "--input-format=stream-json")
+        || argv.windows(2).any(|pair| pair == ["--input-format", "stream-json"])
+}
+
+/// `major.minor.patch`; what may follow is not looked at.
+fn parse(version: &str) -> Option<[u64; 3]> {
+    let mut numbers = version.trim().splitn(3, '.');
+    let mut next = || {
+        let digits = numbers.next()?;
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        digits[..end].parse().ok()
+    };
+    Some([next()?, next()?, next()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        let known = |text| parse(text).is_some_and(|version| (SINCE..UNTIL).contains(&version));
+        for good in ["2.1.224", "2.1.330", "2.2.0", "2.10.1-beta.2"] {
+            assert!(known(good), "{good}");
+        }
+        for bad in ["", "2", "2.1", "2.1.223", "2.1.x", "1.9.999", "3.0.0", "nonsense"] {
+            assert!(!known(bad), "{bad}");
+        }
+    }
+}

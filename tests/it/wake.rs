@@ -1,0 +1,253 @@
+//! Waking: an idle session is told once that mail waits, and never what it says.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, until};
+
+/// Longer than mail is gathered for before a wake.
+const QUIET: Duration = Duration::from_millis(2_500);
+
+/// A session's inbox socket, as its client would hold it.
+struct Inbox {
+    path: PathBuf,
+    lines: Receiver<Value>,
+}
+
+impl Inbox {
+    fn open(sandbox: &Sandbox) -> Self {
+        let path = sandbox.path().join("inbox.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                for line in BufReader::new(stream.unwrap()).lines() {
+                    let _ = sender.send(serde_json::from_str(&line.unwrap()).unwrap());
+                }
+            }
+        });
+        Self { path, lines }
+    }
+
+    /// A session that has this inbox, and no channel.
+    fn session(&self, name: &str) -> SessionOptions {
+        SessionOptions::new(name)
+            .without_channel()
+            .with("CLAUDE_CODE_MESSAGING_SOCKET", self.path.to_str().unwrap())
+            .with("CLAUDE_CODE_MESSAGING_TOKEN", "the-token")
+    }
+
+    /// Waits for one wake; gives the line's text.
+    #[track_caller]
+    fn woken(&self) -> String {
+        let auth = self.lines.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(auth, json!({ "type": "auth", "token": "the-token" }));
+        let line = self.lines.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(line["type"], "user");
+        assert_eq!(line["message"]["role"], "user");
+        line["message"]["content"].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn is_quiet(&self) {
+        if let Ok(line) = self.lines.recv_timeout(QUIET) {
+            panic!("it was woken: {line}");
+        }
+    }
+}
+
+/// A waiting hook of the session of this name, in a client that is this very process.
+fn waiter(sandbox: &Sandbox, session: &str) -> Child {
+    waiter_of(sandbox, session, std::process::id())
+}
+
+fn waiter_of(sandbox: &Sandbox, session: &str, client: u32) -> Child {
+    let mut child = sandbox
+        .command(["hook", "Stop", "--wait"])
+        .env("CLAUDE_PID", client.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let input = json!({ "session_id": format!("session-{session}"), "stop_hook_active": false });
+    // One that leaves early does not read it.
+    let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes());
+    child
+}
+
+/// Its exit code, and what it said to the model.
+#[track_caller]
+fn end(mut child: Child) -> (i32, String) {
+    until("the hook ends", || child.try_wait().unwrap().is_some());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.stdout.is_empty(), "{output:?}");
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[track_caller]
+fn still_waits(child: &mut Child) {
+    std::thread::sleep(QUIET);
+    assert!(child.try_wait().unwrap().is_none(), "it ended");
+}
+
+fn read_all(session: &mut Session) -> usize {
+    let result = session.call("check_messages", json!({}));
+    result["structuredContent"]["messages"].as_array().unwrap().len()
+}
+
+#[test]
+fn an_idle_session_is_woken_once_for_a_batch_and_never_told_what_it_says() {
+    let sandbox = Sandbox::new();
+    let inbox = Inbox::open(&sandbox);
+    let mut backend = SessionOptions::new("backend").start(&sandbox);
+    let mut frontend = inbox.session("frontend").start(&sandbox);
+    let ids: Vec<String> =
+        (0..10).map(|n| backend.send("frontend", &format!("secret-{n}"))).collect();
+    let line = inbox.woken();
+    assert!(line.contains("check_messages") && !line.contains("secret"), "{line}");
+    inbox.is_quiet();
+    // A wake is no delivery.
+    assert!(ids.iter().all(|id| sandbox.message(id)["state"] == "queued"));
+    assert_eq!(read_all(&mut frontend), 10);
+    inbox.is_quiet();
+    backend.send("frontend", "another batch");
+    assert_eq!(inbox.woken(), line, "the line is fixed");
+}
+
+#[test]
+fn nobody_is_woken_who_does_not_want_it_or_cannot_be() {
+    let sandbox = Sandbox::new();
+    let inbox = Inbox::open(&sandbox);
+    let mut backend = SessionOptions::new("backend").start(&sandbox);
+    let _off = inbox.session("off").with("CLAUDE_PEERS_WAKE", "off").start(&sandbox);
+    let _other = inbox.session("other").client("codex").start(&sandbox);
+    let _print = inbox.session("print").with("CLAUDE_CODE_ENTRYPOINT", "sdk-cli").start(&sandbox);
+    for name in ["off", "other", "print"] {
+        backend.send(name, "hello");
+    }
+    inbox.is_quiet();
+}
+
+#[test]
+fn the_hook_that_waits_wakes_before_the_server_does() {
+    let sandbox = Sandbox::new();
+    let inbox = Inbox::open(&sandbox);
+    let mut backend = SessionOptions::new("backend").start(&sandbox);
+    let mut frontend = inbox.session("frontend").start(&sandbox);
+    let first = waiter(&sandbox, "frontend");
+    std::thread::sleep(Duration::from_millis(500));
+    let second = waiter(&sandbox, "frontend");
+    assert_eq!(end(first), (0, String::new()), "a newer one took its place");
+    backend.send("frontend", "secret-1");
+    backend.send("frontend", "secret-2");
+    let (code, notice) = end(second);
+    assert_eq!(code, 2);
+    assert!(notice.starts_with("claude-peers: 2 messages of other sessions wait."), "{notice}");
+    assert!(!notice.contains("secret"), "{notice}");
+    inbox.is_quiet();
+    // The same mail wakes nobody again, however often a turn ends without reading it.
+    let mut third = waiter(&sandbox, "frontend");
+    still_waits(&mut third);
+    assert_eq!(read_all(&mut frontend), 2);
+    backend.send("frontend", "another batch");
+    assert_eq!(end(third).0, 2);
+    // Without a hook that waits, the server does it.
+    assert_eq!(read_all(&mut frontend), 1);
+    backend.send("frontend", "a third batch");
+    inbox.woken();
+}
+
+#[test]
+fn a_turn_under_way_is_not_disturbed_and_its_end_shows_the_mail() {
+    let sandbox = Sandbox::new();
+    let inbox = Inbox::open(&sandbox);
+    let sandbox = sandbox.with("CLAUDE_PID", std::process::id().to_string());
+    let mut backend = SessionOptions::new("backend").start(&sandbox);
+    let _frontend = inbox.session("frontend").start(&sandbox);
+    let say = |event: &str, more: Value| {
+        let mut input = json!({ "session_id": "session-frontend", "prompt_id": "t1" });
+        input.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        let mut child = sandbox.command(["hook", event]);
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let mut waiting = waiter(&sandbox, "frontend");
+    assert_eq!(say("UserPromptSubmit", json!({ "prompt": "work" })), "");
+    let id = backend.send("frontend", "hello");
+    still_waits(&mut waiting);
+    assert!(say("Stop", json!({})).contains("| hello"));
+    let id_2 = backend.send("frontend", "and more");
+    // The turn goes on from the first; its second end may not be held up again.
+    assert_eq!(say("Stop", json!({ "stop_hook_active": true })), "");
+    assert_eq!(sandbox.message(&id)["state"], "read");
+    let (code, notice) = end(waiting);
+    assert_eq!((code, notice.contains("1 message")), (2, true), "{notice}");
+    assert!(say("UserPromptSubmit", json!({ "prompt_id": "t2" })).contains("| and more"));
+    assert_eq!(say("Stop", json!({ "prompt_id": "t2" })), "");
+    assert_eq!(sandbox.message(&id_2)["read_via"], "hook");
+    inbox.is_quiet();
+}
+
+#[test]
+fn the_hook_that_waits_outlives_brokers_and_ends_with_its_client() {
+    let sandbox = Sandbox::new();
+    let mut backend = SessionOptions::new("backend").start(&sandbox);
+    let _frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
+    let mut waiting = waiter(&sandbox, "frontend");
+    std::thread::sleep(Duration::from_millis(500));
+    sandbox.kill9_broker().unwrap();
+    backend.send("frontend", "hello");
+    assert_eq!(end(waiting).0, 2);
+
+    let mut client = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+    waiting = waiter_of(&sandbox, "frontend", client.id());
+    still_waits(&mut waiting);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    assert_eq!(end(waiting), (0, String::new()));
+}
+
+#[test]
+fn no_hook_waits_where_nobody_is_or_nobody_wants_it() {
+    let sandbox = Sandbox::new();
+    let _frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
+    for (name, value) in [("CLAUDE_CODE_ENTRYPOINT", "sdk-cli"), ("CLAUDE_PEERS_WAKE", "off")] {
+        let sandbox = sandbox.command(["hook", "Stop", "--wait"]);
+        let mut command = sandbox;
+        let output = command
+            .env("CLAUDE_PID", std::process::id().to_string())
+            .env(name, value)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    }
+    // Without the client's pid nobody would say when the session is over.
+    let mut child = sandbox.command(["hook", "Stop", "--wait"]);
+    let mut child = child.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"{\"session_id\": \"session-frontend\"}").unwrap();
+    assert!(child.wait().unwrap().success());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
+}
+
+/// To Claude Code exit code 2 of a hook blocks the session, or wakes it.
+#[test]
+fn wrong_usage_of_a_hook_never_blocks_the_session() {
+    let sandbox = Sandbox::new();
+    for arguments in [vec!["hook"], vec!["hook", "Nonsense"], vec!["hook", "Stop", "--later"]] {
+        let (code, error) = sandbox.fails(&arguments);
+        assert_eq!(code, 1, "{error}");
+    }
+    assert_eq!(sandbox.fails(["peers", "--later"]).0, 2);
+}
