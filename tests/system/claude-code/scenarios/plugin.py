@@ -14,8 +14,10 @@ from harness.session import Session
 from harness.wait import wait_until
 
 PLUGIN = os.path.join(REPOSITORY, "packaging", "claude-plugin")
+NEEDS = ["tmux"]
 PUSH = "notifications/claude/channel"
 BY_HOOK = "The staging host moves on Monday."
+TO_IDLE = "The licence server answers again."
 TO_TWO = "There are two servers, and one of them is to push this."
 
 
@@ -34,6 +36,7 @@ def run(lab: Lab, check: Report) -> None:
     skill(lab, check, b)
     for session in (a, b):
         session.close()
+    wakes(lab, check)
     ends(lab, check)
     beside_another(lab, check, recording)
     without_the_program(lab, check)
@@ -70,16 +73,27 @@ def skill(lab: Lab, check: Report, session: Session) -> None:
     check.check("and reads it", lab.api.model_saw("# Talking with peers"))
 
 
+def wakes(lab: Lab, check: Report) -> None:
+    """An idle session in a terminal has its mail by the plugin's hook that waits."""
+    terminal = lab.terminal("b")
+    check.require("a session in a terminal starts", terminal.wait("❯"), terminal.screen())
+    peer = lab.peer_of(terminal)
+    terminal.type("good evening")
+    waits = wait_until(lambda: lab.processes("hook", "Stop", "--wait"))
+    check.check("after its turn a hook waits beside it", len(waits) == 1, waits)
+    lab.run_peers("send", peer["id"], TO_IDLE)
+    check.check("mail wakes it", wait_until(lambda: lab.api.model_saw(TO_IDLE), timeout=20), terminal.screen())
+    terminal.type("/exit")
+    check.check("the session ends", terminal.ended(), terminal.screen())
+
+
 def ends(lab: Lab, check: Report) -> None:
     """`claude -p` ends with its answer."""
     for what, arguments in (("without", ["--settings", json.dumps({"enabledPlugins": {"peers@claude-peers": False}})]), ("with", [])):
         done = lab.run_claude("-p", "hello", *arguments)
         check.check("`claude -p` ends, %s the plugin" % what, done.returncode == 0 and done.stdout.strip(), done.stdout + done.stderr)
-    if not os.path.isdir("/proc/self"):
-        check.skip("processes that survive it", "there is no /proc")
-        return
-    gone = wait_until(lambda: not lab.our_processes(), timeout=10)
-    check.check("and nothing of the plugin survives it", gone, "\n".join(lab.our_processes()))
+    gone = wait_until(lambda: not lab.processes("hook") and not lab.processes("mcp"), timeout=10)
+    check.check("and nothing of the plugin survives it", gone, (lab.processes("hook"), lab.processes("mcp")))
 
 
 def beside_another(lab: Lab, check: Report, recording: Recording) -> None:
