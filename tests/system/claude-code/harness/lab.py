@@ -75,6 +75,15 @@ class Lab:
     def allow_our_tools(self) -> None:
         self.settings(permissions={"allow": ["mcp__" + SERVER]})
 
+    def hooks(self, *events: str, before: str = "") -> dict[str, Any]:
+        """Settings for our hooks at these events (all that we know, if none is named); `before` stands before each command."""
+        every = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd")
+
+        def command(event: str) -> dict[str, Any]:
+            return {"type": "command", "command": before + shlex.join([self.peers_binary, "hook", event])}
+
+        return {event: [{"hooks": [command(event)]}] for event in events or every}
+
     def register(self) -> subprocess.CompletedProcess[str]:
         """`claude mcp add`, as the documentation tells people to do it."""
         return self._register([self.peers_binary, "mcp"])
