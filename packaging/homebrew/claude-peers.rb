@@ -12,6 +12,9 @@ class ClaudePeers < Formula
     system "cargo", "install", *std_cargo_args
     generate_completions_from_executable(bin/"claude-peers", "completions")
     man1.install Dir["packaging/man/*.1"]
+    # The marketplace file names the plugin by its place in this tree.
+    pkgshare.install ".claude-plugin"
+    (pkgshare/"packaging").install "packaging/claude-plugin"
   end
 
   # A `service` block cannot say what is needed: a Unix socket in the user's own home, which only
@@ -19,7 +22,7 @@ class ClaudePeers < Formula
   def caveats
     <<~EOS
       Set up Claude Code once:
-        claude mcp add --scope user --transport stdio claude-peers -- claude-peers mcp
+        claude plugin install peers --marketplace #{HOMEBREW_PREFIX}/share/claude-peers
 
       The first session starts the broker. To let the system start it instead, and keep it under
       supervision:
@@ -34,6 +37,8 @@ class ClaudePeers < Formula
 
     # A real broker and two real sessions; it fails unless each message was seen to be read.
     assert_match "message", shell_output("#{bin}/claude-peers demo")
+
+    assert_path_exists pkgshare/"packaging/claude-plugin/.claude-plugin/plugin.json"
 
     # Short, because systems limit the length of a socket's path.
     ENV["XDG_RUNTIME_DIR"] = testpath.to_s

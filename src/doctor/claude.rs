@@ -81,7 +81,16 @@ fn registered(version: &str, list: &str) -> Finding {
     if state.contains("Connected") {
         return Finding::ok(CHECK, format!("{version} reaches the server {name} (`{command}`)"));
     }
-    Finding::failure(CHECK, format!("{version} does not reach the server {name}: {state}"))
+    let failure =
+        Finding::failure(CHECK, format!("{version} does not reach the server {name}: {state}"));
+    if name.starts_with("plugin:") {
+        // No command mends that: it is the PATH of whoever starts the client.
+        return failure.detail(format!(
+            "its command `{command}` must be in PATH where `claude` is started; \
+             once it is, run in a session: /mcp reconnect {name}"
+        ));
+    }
+    failure
         .detail(format!("its command is `{command}`"))
         .mend(format!("claude mcp remove {}; {add}", shell::quoted(name)))
 }
@@ -113,5 +122,13 @@ mod tests {
         let bad = registered("2.1.0", &with("✗ Failed to connect"));
         assert_eq!(bad.level, Level::Failure);
         assert!(bad.mend.unwrap().starts_with("claude mcp remove peers; claude mcp add "));
+        let name = "plugin:peers:claude-peers";
+        let plugin =
+            |state: &str| registered("2.1.0", &format!("{name}: claude-peers mcp - {state}\n"));
+        assert_eq!(plugin("✔ Connected").level, Level::Ok);
+        let bad = plugin("✘ Failed to connect — ENOENT: Executable not found in $PATH: \"stdio\"");
+        assert_eq!(bad.level, Level::Failure);
+        assert!(bad.mend.is_none(), "what the plugin brought is not for `mcp remove` to remove");
+        assert!(bad.detail.unwrap().ends_with(&format!("/mcp reconnect {name}")));
     }
 }

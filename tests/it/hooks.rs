@@ -2,17 +2,21 @@
 
 use std::io::Write as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use serde_json::{Value, json};
 
+use crate::identity::window;
 use crate::support::{Sandbox, Session, SessionOptions, until};
 
 /// Runs `claude-peers hook` as the client does for the session of that name.
 fn hook(sandbox: &Sandbox, event: &str, input: &Value) -> Output {
-    let mut child = sandbox
-        .command(["hook", event])
+    run(sandbox.command(["hook", event]), input)
+}
+
+fn run(mut command: Command, input: &Value) -> Output {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -239,4 +243,29 @@ fn hooks_that_spoke_before_the_session_registered_count() {
     assert!(hook(&sandbox, "SessionStart", &input).stdout.is_empty());
     let _frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
     assert_eq!(peers()[0]["reach"], "hooks", "{}", peers());
+}
+
+/// Both windows show the same session, and each has its own peer.
+#[test]
+fn a_hook_speaks_for_its_own_window_where_a_session_is_open_in_two() {
+    let sandbox = Sandbox::new();
+    let mut first = window(&sandbox, "work", "shared");
+    let mut second = window(&sandbox, "work", "shared");
+    let said = |window: &Session, event: &str| {
+        let mut command = sandbox.command(["hook", event]);
+        command.env("CLAUDE_PID", window.pid().to_string());
+        let input = json!({ "session_id": "shared", "prompt_id": format!("t{}", window.pid()) });
+        String::from_utf8(run(command, &input).stdout).unwrap()
+    };
+    sandbox.ok(["send", &first.id(), "for the first"]);
+    sandbox.ok(["send", &second.id(), "for the second"]);
+    let shown = said(&second, "UserPromptSubmit");
+    assert!(shown.contains("| for the second") && !shown.contains("for the first"), "{shown}");
+    let shown = said(&first, "UserPromptSubmit");
+    assert!(shown.contains("| for the first") && !shown.contains("for the second"), "{shown}");
+    // Once the first is closed, the second keeps the peer that it is.
+    first.close_input();
+    first.wait_end();
+    sandbox.ok(["send", &second.id(), "more for the second"]);
+    assert!(said(&second, "PostToolUse").contains("| more for the second"));
 }

@@ -16,7 +16,7 @@ use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, until}
 
 /// A client process of its own between the test and the server, as a terminal window is one.
 /// The window does not carry the session's id, its child does.
-fn window(sandbox: &Sandbox, name: &str, session: &str) -> Session {
+pub fn window(sandbox: &Sandbox, name: &str, session: &str) -> Session {
     let directory = sandbox.path().join(name);
     std::fs::create_dir_all(&directory).unwrap();
     let like = sandbox.command(["mcp"]);

@@ -16,6 +16,7 @@ mod hooks;
 mod identity;
 mod lifetime;
 mod manual;
+mod plugin;
 mod receivers;
 mod refusals;
 mod service;

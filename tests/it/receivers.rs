@@ -219,3 +219,25 @@ fn two_receivers_of_one_session_are_pushed_to_once_and_the_other_takes_over() {
     assert_eq!(push["content"], "new");
     assert!(push["meta"].get("repeat").is_none(), "{push}");
 }
+
+/// The servers of a session start one after the other: what waited is the first one's to push.
+#[test]
+fn a_second_receiver_that_comes_later_does_not_push_again_what_the_first_pushed() {
+    let sandbox = Sandbox::new();
+    let mut sender = sandbox.session("sender");
+    let mut first = sandbox.session("receiver");
+    let early = sender.send("receiver", "early");
+    assert_eq!(first.push()["content"], "early");
+    let mut second = sandbox.session("receiver");
+    assert_eq!(first.id(), second.id(), "one session, one peer");
+    sender.send("receiver", "late");
+    let push = second.push();
+    assert_eq!(push["content"], "late", "the newest pushes what is new, and only that");
+    assert!(push["meta"].get("repeat").is_none(), "{push}");
+    assert!(first.push_within(Duration::from_millis(300)).is_none(), "pushed twice");
+    // Whoever is left takes over what has no evidence.
+    first.kill9();
+    let push = second.push();
+    assert_eq!(push["meta"]["message_id"], early.as_str());
+    assert_eq!(push["meta"]["repeat"], "true");
+}

@@ -197,7 +197,10 @@ pub fn unheld(tx: &Tx<'_>, peer: &PeerId) -> Result<Vec<i64>, Fault> {
 /// One more than there is room for, so that the caller knows whether more wait.
 fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>, Fault> {
     let mut statement = tx.db.prepare_cached(
-        "SELECT m.seq, CASE WHEN m.lease_until > ?4 THEN m.lease_by END FROM messages m
+        "SELECT m.seq, CASE WHEN m.lease_until > ?4 THEN m.lease_by END,
+                (SELECT group_concat(o.receiver) FROM offers o
+                 WHERE o.message = m.seq AND o.receiver <> ?3 AND o.via = 'channel')
+         FROM messages m
          WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered') AND m.seq > ?2
            AND NOT EXISTS (SELECT 1 FROM offers o WHERE o.message = m.seq AND o.receiver = ?3
                                                     AND o.via = 'channel' AND o.written_at IS NOT NULL)
@@ -220,11 +223,24 @@ fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>,
         let lease_by: Option<String> = row.get(1)?;
         let held =
             lease_by.is_some_and(|holder| holder != target.instance.as_str() && binds(tx, &holder));
-        if !held {
+        let pushed_by: Option<String> = row.get(2)?;
+        let pushed =
+            pushed_by.iter().flat_map(|all| all.split(',')).any(|i| is_as_good(tx, i, target));
+        if !held && !pushed {
             found.push(seq);
         }
     }
     Ok(found)
+}
+
+/// Whether `instance` still serves the session, and its channel is no less certain: two servers of
+/// one session are one window, and what one of them pushed is not pushed again by the other.
+fn is_as_good(tx: &Tx<'_>, instance: &str, target: &Target) -> bool {
+    let inner = tx.companion.presence.lock();
+    inner.stream(&InstanceId::from_text(instance)).is_some_and(|stream| {
+        stream.channel == Channel::Proven
+            || stream.channel == Channel::Presumed && target.channel != Channel::Proven
+    })
 }
 
 fn push(tx: &mut Tx<'_>, target: &Target, seq: i64, mut delivery: Delivery) -> Result<(), Fault> {

@@ -2,10 +2,10 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::identity::{bind, last_of_process, session_key};
+use super::identity::{bind, last_of_process, session_key, still_runs};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
-use crate::process::Process;
+use crate::process::{Process, command_name};
 use crate::protocol::PeerId;
 use crate::protocol::hook::Event;
 
@@ -33,8 +33,9 @@ pub fn peer_of_hook(
         .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
         .query_row([&key], |row| row.get(0))
         .optional()?;
-    match (known, client) {
-        (Some(id), _) => Ok(Some(PeerId::from_text(id))),
+    match (known.map(PeerId::from_text), client) {
+        (Some(id), Some(client)) => of_window(tx, id, client),
+        (Some(id), None) => Ok(Some(id)),
         // After /clear the window shows a new session. The peer is the same.
         (None, Some(client)) => {
             let peer = last_of_process(tx, client)?;
@@ -45,6 +46,32 @@ pub fn peer_of_hook(
         }
         (None, None) => Ok(None),
     }
+}
+
+/// The peer of a window that shows the session of `known`. Who resumes a session that is open in
+/// another window is a new peer, and the mail stays with the first.
+fn of_window(tx: &Tx<'_>, known: PeerId, client: &Process) -> Result<Option<PeerId>, Fault> {
+    let holder: Option<String> = tx
+        .db
+        .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")?
+        .query_row([known.as_str()], |row| row.get(0))?;
+    let Some(holder) = holder.filter(|holder| *holder != client.to_string()) else {
+        return Ok(Some(known));
+    };
+    let is_live = |id: &PeerId| tx.companion.presence.lock().is_claimed(id);
+    if let Some(own) = last_of_process(tx, client)?.filter(is_live) {
+        return Ok(Some(own));
+    }
+    // This window's own server is still to come. A server behind a wrapper may have named that one
+    // as its client, and then it is this window's: so the holder must be Claude Code for certain.
+    let elsewhere = is_claude(&holder) && still_runs(&holder) && is_live(&known);
+    Ok((!elsewhere).then_some(known))
+}
+
+/// Whether the process `pid:start:boot` goes by Claude Code's name.
+fn is_claude(process: &str) -> bool {
+    let pid = process.split(':').next().and_then(|pid| pid.parse().ok());
+    pid.and_then(command_name).as_deref() == Some("claude")
 }
 
 /// The session that a client's hooks said it shows, if they spoke.
@@ -77,7 +104,7 @@ fn forget_the_gone(tx: &Tx<'_>) -> Result<(), Fault> {
         .prepare_cached("SELECT process FROM clients")?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    for process in processes.iter().filter(|process| !super::identity::still_runs(process)) {
+    for process in processes.iter().filter(|process| !still_runs(process)) {
         tx.db.prepare_cached("DELETE FROM clients WHERE process = ?1")?.execute([process])?;
     }
     Ok(())

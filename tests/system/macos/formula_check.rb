@@ -7,6 +7,7 @@
 # compiles nothing. Completions and man pages are really made, and the `test do` block really runs.
 require "digest"
 require "fileutils"
+require "json"
 require "open3"
 require "pathname"
 require "shellwords"
@@ -18,15 +19,17 @@ FORMULA, TARBALL, PROGRAM = ARGV.map { |path| File.expand_path(path) }
 
 class Problem < StandardError; end
 
+HOMEBREW_PREFIX = Pathname("/opt/homebrew")
+
 class Pathname
-  # Moves files there, as Homebrew's method of this name does.
+  # Moves files and directories there, as Homebrew's method of this name does.
   def install(*sources)
     sources = sources.flatten
     raise Problem, "nothing to install into #{self}" if sources.empty?
 
     mkpath
     sources.each do |source|
-      raise Problem, "#{source} is not in the source" unless File.file?(source)
+      raise Problem, "#{source} is not in the source" unless File.exist?(source)
       FileUtils.mv source, self
     end
   end
@@ -54,7 +57,7 @@ class Formula
     def test(&block) = @test_block = block
   end
 
-  attr_reader :testpath
+  attr_reader :prefix, :testpath
 
   def initialize(root)
     @prefix = Pathname(root)/"Cellar/claude-peers/#{version}"
@@ -65,6 +68,7 @@ class Formula
   def version = File.basename(self.class.meta.fetch(:url))[/-(\d+(\.\d+)+)\.tar/, 1]
   def bin = @prefix/"bin"
   def man1 = @prefix/"share/man/man1"
+  def pkgshare = @prefix/"share/claude-peers"
   def std_cargo_args = ["--locked", "--root=#{@prefix}", "--path=."]
 
   def system(*command)
@@ -98,6 +102,10 @@ class Formula
     output
   end
 
+  def assert_path_exists(path)
+    raise Problem, "there is no #{path}" unless File.exist?(path)
+  end
+
   def assert_match(pattern, text)
     raise Problem, "#{pattern.inspect} does not match: #{text}" unless Regexp.new(pattern) =~ text
   end
@@ -129,6 +137,9 @@ def installed(formula, root)
   words = formula.caveats
   raise Problem, "the caveats do not lead to the service" unless words.include?("claude-peers service install")
   # What is advised there must exist.
+  market = words[%r{--marketplace #{HOMEBREW_PREFIX}/(\S+)}, 1] or raise Problem, "the caveats do not lead to the plugin"
+  listed = JSON.parse((formula.prefix/market/".claude-plugin/marketplace.json").read)
+  listed["plugins"].each { |plugin| formula.assert_path_exists formula.prefix/market/plugin["source"] }
   words.scan(/^ +claude-peers (\w+ \w+)$/) { |(order)| formula.shell_output("#{formula.bin}/claude-peers #{order} --help") }
 end
 

@@ -1,7 +1,7 @@
 """A scripted stand-in for the Anthropic Messages API, on loopback and in this process.
 
 The client believes that it talks to a model. A scenario decides what this model does: by default
-it answers every prompt with a word, and `on` makes it call a tool instead. Every request is kept,
+it answers every prompt with a word; `on` makes it call a tool instead, `hold` lets it think. Every request is kept,
 because what stands in a request is what the model would have seen. Nothing here knows claude-peers.
 """
 
@@ -55,6 +55,7 @@ class FakeApi:
         self._log = open(log, "a", encoding="utf-8")
         self._bodies: list[dict[str, Any]] = []
         self._calls: list[tuple[str, dict[str, Any]]] = []
+        self._held: list[tuple[str, threading.Event]] = []
         self._ids = itertools.count(1)
         api = self
 
@@ -68,6 +69,8 @@ class FakeApi:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
+        for _, event in self._held:
+            event.set()
         self._server.shutdown()
         self._server.server_close()
         with self._lock:
@@ -81,6 +84,13 @@ class FakeApi:
         with self._lock:
             self._calls.append((prompt, call))
         return call["id"]
+
+    def hold(self, prompt: str) -> threading.Event:
+        """The model does not answer a prompt that contains `prompt` until the event is set."""
+        event = threading.Event()
+        with self._lock:
+            self._held.append((prompt, event))
+        return event
 
     def conversations(self) -> list[dict[str, Any]]:
         """The requests of conversations: those with tools, not the client's small side questions."""
@@ -102,7 +112,7 @@ class FakeApi:
 
     def model_saw(self, text: str) -> bool:
         """Whether `text` stood in a string anywhere in a conversation's request."""
-        return any(text in string for body in self.conversations() for string in _strings(body))
+        return any(text in string for body in self.conversations() for string in strings(body))
 
     # What the client asks.
 
@@ -117,6 +127,10 @@ class FakeApi:
             # What stands before a tool's result has been answered already, by the call.
             text = "" if block.get("type") == "tool_result" else text + block.get("text", "") + "\n"
         if body.get("tools"):
+            with self._lock:
+                waits = [event for prompt, event in self._held if prompt in text]
+            for event in waits:
+                event.wait(PATIENCE)
             with self._lock:
                 for prompt, call in reversed(self._calls):
                     if prompt in text:
@@ -133,15 +147,16 @@ class FakeApi:
                 self._log.flush()
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings(value: Any) -> Iterator[str]:
+    """All strings in a request or a part of one."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for inner in value.values():
-            yield from _strings(inner)
+            yield from strings(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _strings(inner)
+            yield from strings(inner)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from .terminal import Terminal
 from .wait import PATIENCE, wait_until
 
 SERVER = "claude-peers"
+# The same server as the plugin brings it.
+PLUGIN_SERVER = "plugin:peers:claude-peers"
+REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 4))
 PATH = "/usr/local/bin:/usr/bin:/bin"
 # Known before the first client runs, because the client rewrites its configuration at any time.
 PROJECTS = ("a", "b")
@@ -42,6 +46,8 @@ class Lab:
         self._clients: list[Union[Session, Terminal]] = []
         self._numbers = itertools.count(1)
         self.extra_env: dict[str, str] = {}
+        # The server that sessions are asked about, as the client names it.
+        self.server = SERVER
         self.api = FakeApi(os.path.join(base, "api.jsonl"))
         self._write_client_config()
 
@@ -69,6 +75,15 @@ class Lab:
     def allow_our_tools(self) -> None:
         self.settings(permissions={"allow": ["mcp__" + SERVER]})
 
+    def hooks(self, *events: str, before: str = "") -> dict[str, Any]:
+        """Settings for our hooks at these events (all that we know, if none is named); `before` stands before each command."""
+        every = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd")
+
+        def command(event: str) -> dict[str, Any]:
+            return {"type": "command", "command": before + shlex.join([self.peers_binary, "hook", event])}
+
+        return {event: [{"hooks": [command(event)]}] for event in events or every}
+
     def register(self) -> subprocess.CompletedProcess[str]:
         """`claude mcp add`, as the documentation tells people to do it."""
         return self._register([self.peers_binary, "mcp"])
@@ -80,6 +95,23 @@ class Lab:
         if done.returncode:
             raise RuntimeError("claude mcp add: " + done.stdout + done.stderr)
         return Recording(log)
+
+    def install_program(self) -> Recording:
+        """Puts `claude-peers` into PATH, with the recorder before its MCP server."""
+        log = os.path.join(self.base, "path-mcp.jsonl")
+        directory = self._directory("bin")
+        program = os.path.join(directory, "claude-peers")
+        recorded = shlex.join([sys.executable, recorder.__file__, log, "--", self.peers_binary])
+        with open(program, "w", encoding="utf-8") as f:
+            f.write('#!/bin/sh\n[ "$1" != mcp ] || exec %s "$@"\nexec %s "$@"\n' % (recorded, shlex.quote(self.peers_binary)))
+        os.chmod(program, 0o755)
+        self.extra_env["PATH"] = directory + ":" + PATH
+        return Recording(log)
+
+    def install_plugin(self) -> subprocess.CompletedProcess[str]:
+        """`claude plugin install`, as the documentation tells people to do it."""
+        self.server = PLUGIN_SERVER
+        return self.run_claude("plugin", "install", "peers", "--marketplace", REPOSITORY)
 
     def _register(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return self.run_claude("mcp", "add", "--scope", "user", "--transport", "stdio", SERVER, "--", *command)
@@ -105,9 +137,8 @@ class Lab:
     def session(self, project: str, *arguments: str) -> Session:
         """Starts a session without a terminal."""
         stream = ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]
-        session = Session(
-            [self.claude, *stream, *arguments, *self._debug_file()], self.project(project), self.env(), self.api, SERVER
-        )
+        argv = [self.claude, *stream, *arguments, *self._debug_file()]
+        session = Session(argv, self.project(project), self.env(), self.api, self.server)
         self._clients.append(session)
         return session
 
@@ -157,7 +188,7 @@ class Lab:
         return next((m for m in self._json("log", "--json")["messages"] if m["text"] == text), {})
 
     def processes(self, *arguments: str) -> list[int]:
-        """The processes of our program in this lab, and in no other, that run with these arguments."""
+        """The processes of our program in this lab, and in no other, that run with arguments that begin so."""
         found = []
         for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
             try:
@@ -167,7 +198,8 @@ class Lab:
                     ours = ("HOME=" + self.home).encode() in f.read().split(b"\0")
             except OSError:
                 continue
-            if ours and argv == [self.peers_binary, *arguments]:
+            program = os.path.basename(argv[0]) if argv else ""
+            if ours and program == os.path.basename(self.peers_binary) and argv[1 : 1 + len(arguments)] == list(arguments):
                 found.append(pid)
         return found
 

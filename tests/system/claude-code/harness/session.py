@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import threading
 from typing import Any
@@ -50,7 +51,7 @@ class Session:
 
         def status() -> str:
             self.say("hello")
-            servers = [e for e in self._events if e.get("subtype") == "init"][-1].get("mcp_servers", [])
+            servers = self.events("init")[-1].get("mcp_servers", [])
             return next((s["status"] for s in servers if s["name"] == self._server), "absent")
 
         return wait_until(lambda: (s := status()) != "pending" and s) or "pending"
@@ -58,12 +59,17 @@ class Session:
     def call(self, tool: str, **arguments: Any) -> ToolResult:
         """One turn in which the model calls our tool; returns the result as the model got it."""
         prompt = "please use %s (task %d)" % (tool, next(_numbers))
-        call = self.api.on(prompt, "mcp__%s__%s" % (self._server, tool), arguments)
+        server = re.sub("[^A-Za-z0-9_-]", "_", self._server)
+        call = self.api.on(prompt, "mcp__%s__%s" % (server, tool), arguments)
         end = self.say(prompt)
         result = self.api.tool_result(call, timeout=5)
         if result is None:
             raise RuntimeError("the result of %s never reached the model; the turn ended with %s" % (tool, end))
         return result
+
+    def events(self, subtype: str) -> list[dict[str, Any]]:
+        """What the client reported of itself under this name."""
+        return [e for e in self._events if e.get("subtype") == subtype]
 
     @property
     def id(self) -> str:

@@ -38,6 +38,10 @@ class Terminal:
         time.sleep(0.5)
         self._tmux("send-keys", "-t", "t", "Enter")
 
+    def press(self, key: str) -> None:
+        """Presses a key, by tmux's name for it."""
+        self._tmux("send-keys", "-t", "t", key)
+
     def ended(self, timeout: float = PATIENCE) -> bool:
         return self.wait(ENDED, timeout)
 
