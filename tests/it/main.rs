@@ -26,5 +26,6 @@ mod supervised;
 mod takeover;
 mod talk;
 mod upgrade;
+mod waiting;
 mod wake;
 mod wire;
