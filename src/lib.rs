@@ -9,8 +9,8 @@
 //!
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
-//! * [`text`], [`process`], [`git`], [`files`], [`holder`], [`listeners`], [`render`], [`logging`]: small rooms that both sides
-//!   stand on.
+//! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`listeners`], [`render`], [`logging`]:
+//!   small rooms that both sides stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
 //! * [`service`]: the broker's units, through systemd or launchd.
@@ -32,9 +32,12 @@ pub mod listeners;
 pub mod logging;
 pub mod mcp;
 pub mod process;
+pub mod programs;
 pub mod protocol;
 pub mod render;
+
 pub mod service;
+pub mod shell;
 pub mod text;
 
 /// This build's version, as `--version` prints it.

@@ -3,7 +3,8 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use super::{Finding, run, shell};
+use super::{Finding, shell};
+use crate::programs;
 
 const CHECK: &str = "claude";
 
@@ -18,7 +19,7 @@ pub struct Asked(Result<Receiver<Vec<Finding>>, String>);
 
 /// Asks Claude Code, on a thread of its own.
 pub fn start() -> Asked {
-    Asked(run::off_thread(CHECK, ask))
+    Asked(programs::off_thread(CHECK, ask))
 }
 
 impl Asked {
@@ -32,10 +33,10 @@ impl Asked {
 }
 
 fn ask() -> Vec<Finding> {
-    if run::in_path("claude").is_none() {
+    if programs::in_path("claude").is_none() {
         return vec![Finding::ok(CHECK, "not asked: there is no `claude` in PATH")];
     }
-    let version = match run::program("claude", &["--version"], VERSION) {
+    let version = match programs::program("claude", &["--version"], VERSION) {
         Ok(said) if said.success => said.output.trim().to_owned(),
         Ok(said) => {
             let problem = first_line(&said.errors, &said.output);
@@ -43,7 +44,7 @@ fn ask() -> Vec<Finding> {
         }
         Err(problem) => return vec![Finding::warning(CHECK, problem)],
     };
-    vec![match run::program("claude", &["mcp", "list"], LIST) {
+    vec![match programs::program("claude", &["mcp", "list"], LIST) {
         Ok(said) if said.success => registered(&version, &said.output),
         Ok(said) => Finding::warning(
             CHECK,
@@ -88,7 +89,7 @@ fn registered(version: &str, list: &str) -> Finding {
 
 /// As the help says it; by its path where PATH does not lead here.
 fn add_command() -> String {
-    let program = match (run::in_path("claude-peers"), std::env::current_exe()) {
+    let program = match (programs::in_path("claude-peers"), std::env::current_exe()) {
         (None, Ok(path)) => shell::path(&path),
         _ => "claude-peers".to_owned(),
     };
