@@ -14,6 +14,7 @@
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
 //! * [`service`]: the broker's units, through systemd or launchd.
+//! * [`setup`]: the server and the hooks in the configuration of Claude Code and other clients.
 //! * [`doctor`]: whether everything works, proved by use.
 //! * [`mcp`]: the MCP stdio server, one per session.
 //! * [`hook`]: what Claude Code runs at its own events.
@@ -37,6 +38,7 @@ pub mod protocol;
 pub mod render;
 
 pub mod service;
+pub mod setup;
 pub mod shell;
 pub mod text;
 

@@ -19,7 +19,7 @@ class ClaudePeers < Formula
   def caveats
     <<~EOS
       Set up Claude Code once:
-        claude mcp add --scope user --transport stdio claude-peers -- claude-peers mcp
+        claude-peers setup claude
 
       The first session starts the broker. To let the system start it instead, and keep it under
       supervision:

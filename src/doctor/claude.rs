@@ -73,27 +73,27 @@ fn registered(version: &str, list: &str) -> Finding {
             command.contains("claude-peers") && command.split_whitespace().any(|w| w == "mcp");
         ours.then(|| (name.trim(), command.trim(), state.trim()))
     });
-    let add = add_command();
+    let set_up = setup_command();
     let Some((name, command, state)) = ours else {
         return Finding::warning(CHECK, format!("{version} does not know the server"))
             .detail("sessions in this directory cannot find each other")
-            .mend(add);
+            .mend(set_up);
     };
     if state.contains("Connected") {
         return Finding::ok(CHECK, format!("{version} reaches the server {name} (`{command}`)"));
     }
     Finding::failure(CHECK, format!("{version} does not reach the server {name}: {state}"))
         .detail(format!("its command is `{command}`"))
-        .mend(format!("claude mcp remove {}; {add}", shell::quoted(name)))
+        .mend(format!("claude mcp remove {}; {set_up}", shell::quoted(name)))
 }
 
 /// As the help says it; by its path where PATH does not lead here.
-fn add_command() -> String {
+fn setup_command() -> String {
     let program = match (programs::in_path("claude-peers"), std::env::current_exe()) {
         (None, Ok(path)) => shell::path(&path),
         _ => "claude-peers".to_owned(),
     };
-    format!("claude mcp add --scope user --transport stdio claude-peers -- {program} mcp")
+    format!("{program} setup claude")
 }
 
 #[cfg(test)]
@@ -107,12 +107,14 @@ mod tests {
                     docs: https://example.invalid/mcp (HTTP) - ✓ Connected\n";
         let none = registered("2.1.0 (Claude Code)", list);
         assert_eq!(none.level, Level::Warning);
-        assert!(none.mend.unwrap().starts_with("claude mcp add "));
+        assert!(none.mend.unwrap().ends_with(" setup claude"));
         let with = |state: &str| format!("{list}peers: /usr/bin/claude-peers mcp - {state}\n");
         let good = registered("2.1.0", &with("✓ Connected"));
         assert_eq!(good.level, Level::Ok, "{}", good.finding);
         let bad = registered("2.1.0", &with("✗ Failed to connect"));
         assert_eq!(bad.level, Level::Failure);
-        assert!(bad.mend.unwrap().starts_with("claude mcp remove peers; claude mcp add "));
+        let mend = bad.mend.unwrap();
+        assert!(mend.starts_with("claude mcp remove peers; "), "{mend}");
+        assert!(mend.ends_with(" setup claude"), "{mend}");
     }
 }

@@ -19,6 +19,7 @@ mod manual;
 mod receivers;
 mod refusals;
 mod service;
+mod setup;
 mod start;
 mod stdio;
 mod stop;
