@@ -20,6 +20,7 @@ mod plugin;
 mod receivers;
 mod refusals;
 mod service;
+mod setup;
 mod start;
 mod stdio;
 mod stop;
