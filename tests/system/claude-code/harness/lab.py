@@ -122,12 +122,12 @@ class Lab:
         """Runs a command of the client to its end."""
         return self._run(self.claude, arguments)
 
-    def _run(self, program: str, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    def _run(self, program: str, arguments: tuple[str, ...], said: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [program, *arguments],
             cwd=self._directory("elsewhere"),
             env=self.env(),
-            stdin=subprocess.DEVNULL,
+            input=said,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -167,6 +167,12 @@ class Lab:
     def run_peers(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command of claude-peers to its end, as the person at the command line."""
         return self._run(self.peers_binary, arguments)
+
+    def send(self, to: str, text: str) -> None:
+        """Sends a message from the command line, whatever stands in it."""
+        done = self._run(self.peers_binary, ("send", to, "-"), said=text)
+        if done.returncode:
+            raise RuntimeError("claude-peers send: " + done.stdout + done.stderr)
 
     def peers(self, *options: str) -> list[dict[str, Any]]:
         """What `claude-peers peers --json` lists: the caller at the command line is not in it."""
