@@ -5,6 +5,7 @@
 
 pub mod activation;
 mod bells;
+mod claims;
 mod engine;
 pub mod http;
 mod lifecycle;
@@ -35,6 +36,7 @@ use crate::protocol::ids::random_secret;
 use crate::protocol::{PROTOCOL, Timestamp};
 use activation::{Bound, Inherited};
 use bells::Bells;
+use claims::Claims;
 use engine::{DamageReport, Engine, MailStore};
 use presence::Presence;
 use serve::Server;
@@ -115,6 +117,7 @@ pub struct Shared {
     pub presence: Presence,
     pub bells: Bells,
     pub waiters: Waiters,
+    pub claims: Claims,
     pub damage: DamageReport,
     /// As it was at the start: where we serve, and from which database.
     pub config: Config,
@@ -177,8 +180,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;
 
     let presence = Presence::default();
-    let bells = Bells::default();
-    let waiters = Waiters::default();
+    let (bells, waiters, claims) = (Bells::default(), Waiters::default(), Claims::default());
     let damage = DamageReport::default();
     let changes = Arc::new(Notify::new());
     let limits = || config.limits.clone();
@@ -187,6 +189,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
             presence.clone(),
             bells.clone(),
             waiters.clone(),
+            claims.clone(),
             limits(),
             damage.clone(),
             Arc::clone(&changes),
@@ -206,6 +209,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         presence,
         bells,
         waiters,
+        claims,
         damage,
         token,
         protocol,

@@ -35,6 +35,18 @@ impl Failure {
         self
     }
 
+    /// Another exit code than 1.
+    pub fn code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// One more line of what happened.
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.details.push(detail.into());
+        self
+    }
+
     /// Says it on standard error, and gives the exit code.
     pub fn report(&self) -> ExitCode {
         if self.broken_pipe {

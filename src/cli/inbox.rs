@@ -1,10 +1,12 @@
 //! `claude-peers inbox`: what peers wrote to the command line.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
+use super::TIME_OVER;
 use super::error::Failure;
 use super::output::{Out, ago, cell};
 use crate::client::Client;
@@ -13,6 +15,9 @@ use crate::text;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
+    /// If there is none, wait up to so many seconds for the next. Exit status 124: none came in time
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    wait: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -27,16 +32,23 @@ pub async fn run(
     client: &Client,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
+    let mut wait = arguments.wait;
     loop {
-        let taken = client.take(&Take { max_bytes: PAGE }).await?;
+        let request = Take { max_bytes: PAGE };
+        let waited = wait.take();
+        let taken = match waited {
+            Some(seconds) => client.take_within(&request, Duration::from_secs(seconds)).await?,
+            None => client.take(&request).await?,
+        };
         if arguments.json {
             out.json(&json!({ "messages": taken.messages, "remaining": taken.remaining }))?;
-        } else if taken.messages.is_empty() {
-            out.line("No messages.")?;
-        } else {
-            for message in &taken.messages {
-                print(message, out)?;
-            }
+        }
+        if let (Some(seconds), true) = (waited, taken.messages.is_empty()) {
+            out.flush()?;
+            return Err(Failure::new(format!("no message within {seconds} s")).code(TIME_OVER));
+        }
+        if !arguments.json {
+            print_all(&taken.messages, out)?;
         }
         out.flush()?;
         let ids: Vec<_> = taken.messages.into_iter().map(|message| message.id).collect();
@@ -48,6 +60,13 @@ pub async fn run(
             return Ok(ExitCode::SUCCESS);
         }
     }
+}
+
+fn print_all(messages: &[Delivery], out: &mut Out) -> Result<(), Failure> {
+    if messages.is_empty() {
+        out.line("No messages.")?;
+    }
+    messages.iter().try_for_each(|message| print(message, out))
 }
 
 fn print(message: &Delivery, out: &mut Out) -> Result<(), Failure> {

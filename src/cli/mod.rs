@@ -29,6 +29,12 @@ use output::Out;
 /// The exit code of "nothing listens".
 const NOT_RUNNING: u8 = 3;
 
+/// The exit code of "nothing came in time", as `timeout(1)` has it.
+const TIME_OVER: u8 = 124;
+
+/// The exit code of an interrupt, as shells have it.
+const INTERRUPTED: u8 = 130;
+
 /// Sessions of Claude Code on this machine find each other and talk.
 ///
 /// Each session runs `claude-peers mcp` as an MCP server; one broker per user keeps peers and
@@ -40,7 +46,7 @@ Set up Claude Code once:
   claude mcp add --scope user --transport stdio claude-peers -- claude-peers mcp
 
 Exit status: 0 success, 1 failure, 2 wrong usage, 3 no broker is running (status) or no service
-listens (service status).")]
+listens (service status), 124 nothing came in time (--wait).")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -61,6 +61,12 @@ impl Out {
     }
 }
 
+/// A line for the person at the terminal, where standard output is for a program. Not `eprintln!`,
+/// which panics where standard error is closed.
+pub fn aside(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", text::terminal_line(text, 2_000));
+}
+
 /// One cell of a table: a single harmless line that never is empty, so that columns stay columns
 /// for `awk`.
 pub fn cell(text: &str, max_chars: usize) -> String {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::error::Failure;
-use super::output::{Out, ago, cell};
+use super::output::{Out, ago, aside, cell};
 use crate::client::Client;
 use crate::git;
 use crate::protocol::peers::{ListPeers, Peer, Reachability, Scope};
@@ -63,8 +63,7 @@ pub async fn run(
             out.line(line)?;
         } else {
             out.flush()?;
-            let _ =
-                std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
+            aside(&line);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -5,21 +5,22 @@
 //! ends within its time limit and says what to do.
 
 mod autostart;
+mod call;
 mod error;
 mod stream;
+mod waiting;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, watch};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 
 use crate::config::Config;
-use crate::holder::{holder, is_listening};
 use crate::protocol::health::{Health, Stopping};
 use crate::protocol::hook::{HookEvent, HookMail};
 use crate::protocol::ids::random_secret;
@@ -29,24 +30,13 @@ use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
 use crate::protocol::wake::{AwaitWake, Wake};
-use crate::protocol::{ApiError, ErrorCode, PROTOCOL, header, route};
+use crate::protocol::{ErrorCode, PROTOCOL, header, route};
+
+use call::{ATTEMPT, Time, attempt, broken, refusal};
 
 pub use autostart::{StartError, say_ready};
 pub use error::ClientError;
 pub use stream::EventStream;
-
-/// How long one attempt may take. A healthy broker answers within milliseconds.
-const ATTEMPT: Duration = Duration::from_secs(7);
-
-/// After how long it is looked whether there is a broker at all that could answer.
-const NOBODY: Duration = Duration::from_secs(3);
-
-/// How long a call may take in all, a start of the broker included.
-const CALL: Duration = Duration::from_secs(16);
-
-/// Pauses between attempts. Short to the end: a broker that is killed again and again must be met.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LAST_PAUSE: Duration = Duration::from_millis(80);
 
 type Result<T> = std::result::Result<T, ClientError>;
 
@@ -134,7 +124,7 @@ impl Client {
 
     /// Makes the session known now, and not only when a call needs it.
     pub async fn introduce(&self) -> Result<Option<Registered>> {
-        self.register(Instant::now() + CALL).await?;
+        self.register(Time::short()).await?;
         Ok(self.session.as_ref().and_then(|session| session.registered.borrow().clone()))
     }
 
@@ -197,7 +187,7 @@ impl Client {
 
     /// Opens the session's event stream: from then on it is live.
     pub async fn stream(&self) -> Result<EventStream> {
-        let deadline = Instant::now() + CALL;
+        let time = Time::short();
         match self.open_stream().await {
             Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {}
             // What can be called again starts or replaces the broker as needed.
@@ -206,7 +196,7 @@ impl Client {
                     || error.code() == Some(ErrorCode::BrokerTooOld) =>
             {
                 let health = || self.request(&Method::GET, route::HEALTH);
-                let _: Health = self.call(deadline, health).await?;
+                let _: Health = self.call(time, health).await?;
                 match self.open_stream().await {
                     Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {}
                     result => return result,
@@ -214,7 +204,7 @@ impl Client {
             }
             result => return result,
         }
-        self.register(deadline).await?;
+        self.register(time).await?;
         self.open_stream().await
     }
 
@@ -232,7 +222,7 @@ impl Client {
     }
 
     /// Tells the broker who the session is. One at a time: who comes second finds it done.
-    async fn register(&self, deadline: Instant) -> Result<()> {
+    async fn register(&self, time: Time) -> Result<()> {
         let Some(session) = &self.session else { return Ok(()) };
         let before = *session.registrations.borrow();
         let _turn = session.registering.lock().await;
@@ -240,7 +230,7 @@ impl Client {
             return Ok(());
         }
         let request = || self.request(&Method::POST, route::REGISTER).json(&session.registration);
-        let answer: Registered = self.call(deadline, request).await?;
+        let answer: Registered = self.call(time, request).await?;
         session.registered.send_modify(|known| match known {
             // A later broker has nothing new to say of a session that it has known before.
             Some(known) if answer.notes.is_empty() => {
@@ -258,7 +248,7 @@ impl Client {
         path: &str,
         query: &Q,
     ) -> Result<T> {
-        self.call_known(|| self.request(&Method::GET, path).query(query)).await
+        self.call_known(Time::short(), || self.request(&Method::GET, path).query(query)).await
     }
 
     async fn post<B: Serialize + Sync, T: DeserializeOwned>(
@@ -267,7 +257,7 @@ impl Client {
         body: &B,
     ) -> Result<T> {
         let key = random_secret();
-        self.call_known(|| {
+        self.call_known(Time::short(), || {
             self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, &key).json(body)
         })
         .await
@@ -276,34 +266,18 @@ impl Client {
     /// Calls; a broker that does not know the session is told who it is, once.
     async fn call_known<T: DeserializeOwned>(
         &self,
+        time: Time,
         request: impl Fn() -> reqwest::RequestBuilder,
     ) -> Result<T> {
-        let deadline = Instant::now() + CALL;
-        match self.call(deadline, &request).await {
+        match self.call(time, &request).await {
             Err(error)
                 if error.code() == Some(ErrorCode::UnknownSession) && self.session.is_some() =>
             {
-                self.register(deadline).await?;
-                self.call(deadline, &request).await
+                self.register(Time::short()).await?;
+                self.call(time, &request).await
             }
             result => result,
         }
-    }
-
-    /// One attempt. Where somebody listens but no broker runs to answer, it ends early.
-    async fn answer<T: DeserializeOwned>(
-        &self,
-        limit: Duration,
-        request: reqwest::RequestBuilder,
-    ) -> Result<T> {
-        let (mut attempt, early) = (std::pin::pin!(attempt(request)), limit.min(NOBODY));
-        if let Ok(answer) = timeout(early, &mut attempt).await {
-            return answer;
-        }
-        if self.start && holder(&self.config).is_none() {
-            return Err(ClientError::Silent);
-        }
-        timeout(limit.saturating_sub(early), attempt).await.unwrap_or(Err(ClientError::Silent))
     }
 
     fn request(&self, method: &Method, path: &str) -> reqwest::RequestBuilder {
@@ -316,84 +290,5 @@ impl Client {
             request = request.header(header::SESSION, &session.registration.secret);
         }
         request
-    }
-
-    /// Calls until there is an answer: a broker that is missing is started, one that goes away
-    /// or keeps silent is called again. The deadline bounds all of it.
-    async fn call<T: DeserializeOwned>(
-        &self,
-        deadline: Instant,
-        request: impl Fn() -> reqwest::RequestBuilder,
-    ) -> Result<T> {
-        let mut pause = Duration::ZERO;
-        loop {
-            let limit = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
-            let mut error = match self.answer(limit, request()).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let mended = match &error {
-                ClientError::Silent if self.start => {
-                    timeout_at(deadline.into(), autostart::unstick(&self.config)).await
-                }
-                ClientError::Silent => Ok(Ok(())),
-                ClientError::Refused(refused) if refused.code == ErrorCode::ShuttingDown => {
-                    Ok(Ok(()))
-                }
-                ClientError::Refused(refused)
-                    if refused.code == ErrorCode::BrokerTooOld && self.start =>
-                {
-                    timeout_at(deadline.into(), autostart::replace(&self.config)).await
-                }
-                ClientError::Broken(_) if self.start => {
-                    timeout_at(deadline.into(), autostart::ensure(&self.config)).await
-                }
-                ClientError::Broken(_) => {
-                    let listening = is_listening(&self.config.paths.socket);
-                    return Err(if listening { error } else { ClientError::NotRunning });
-                }
-                _ => return Err(error),
-            };
-            match mended {
-                Ok(Ok(())) => {}
-                // Killed or told to stop as it came up: the next one may live.
-                Ok(Err(ended @ StartError::Ended(_))) => error = ended.into(),
-                Ok(Err(failed)) => return Err(failed.into()),
-                Err(_) => return Err(ClientError::Silent),
-            }
-            if Instant::now() + pause >= deadline {
-                return Err(error);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
-        }
-    }
-}
-
-async fn attempt<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T> {
-    let response = request.send().await.map_err(|error| broken(&error))?;
-    let status = response.status();
-    let bytes = response.bytes().await.map_err(|error| broken(&error))?;
-    if !status.is_success() {
-        return Err(refusal(&bytes));
-    }
-    serde_json::from_slice(&bytes).map_err(|error| ClientError::Nonsense(error.to_string()))
-}
-
-/// The cause that matters is the last of the chain.
-fn broken(error: &reqwest::Error) -> ClientError {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    ClientError::Broken(cause.to_string())
-}
-
-fn refusal(bytes: &[u8]) -> ClientError {
-    match serde_json::from_slice::<ApiError>(bytes) {
-        Ok(error) => ClientError::Refused(error),
-        Err(_) => ClientError::Nonsense(
-            String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned(),
-        ),
     }
 }

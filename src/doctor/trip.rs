@@ -142,6 +142,7 @@ async fn send_and_read(client: &Client) -> Result<Trip, ClientError> {
         text: text.clone(),
         reply_to: None,
         from_session: None,
+        wait: false,
     };
     let sent = client.send(&request).await?;
     let taken = client.take(&Take::default()).await?;

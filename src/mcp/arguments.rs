@@ -27,6 +27,10 @@ pub struct SendMessageArguments {
     /// The message_id of the message that this one answers.
     #[serde(default)]
     pub reply_to: Option<String>,
+    /// Wait up to so many seconds for the peer's answer and return it: at most 110, fewer in some
+    /// clients. Left out: return at once; an answer then arrives like any message.
+    #[serde(default)]
+    pub wait_seconds: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -42,7 +46,12 @@ pub struct SetSummaryArguments {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CheckMessagesArguments {}
+pub struct CheckMessagesArguments {
+    /// If nothing is there, wait up to so many seconds for the next message: at most 110, fewer in
+    /// some clients. Left out: return at once.
+    #[serde(default)]
+    pub wait_seconds: Option<u32>,
+}
 
 /// Reads a tool's arguments; the error names what is wrong in words that help a model.
 ///

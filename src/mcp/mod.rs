@@ -5,6 +5,7 @@
 //! dies stays dead for the session, and one that stays is a ghost.
 
 mod arguments;
+mod calls;
 mod channel;
 mod instructions;
 mod link;
@@ -16,6 +17,7 @@ mod stdio;
 pub mod summary;
 mod tools;
 mod transport;
+mod waiting;
 mod wake;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@
 //! 2.1.330), other clients show the text. So each form says everything, in words where words
 //! matter. Everything that another peer wrote passes through [`crate::text`] on its way in.
 
+mod sent;
 mod unread;
 
 use std::fmt::Write as _;
@@ -12,11 +13,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::protocol::Timestamp;
-use crate::protocol::messages::{MessageState, Sent};
 use crate::protocol::peers::{Peer, PeerKind, PeerList, ProfileSet, Reachability, Scope};
 use crate::render::{MAX_NAME, MAX_PATH};
 use crate::text;
 
+pub use sent::{SendMessageResult, answered, send_message, wait_failed};
 pub use unread::{CheckMessagesResult, check_messages};
 
 const MAX_SUMMARY: usize = 500;
@@ -198,61 +199,6 @@ pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
         out,
         &ListPeersResult { me, peers, away: list.away, notes, waiting: list.waiting, mail },
     )
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct SendMessageResult {
-    id: String,
-    /// queued: stored. offered: handed to the recipient's session. Neither means that it was read.
-    state: String,
-    /// what that means for this recipient
-    standing: String,
-    to: PeerView,
-    /// messages that wait for me
-    waiting: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mail: Option<String>,
-}
-
-pub fn send_message(sent: &Sent) -> Output {
-    let to = PeerView::new(&sent.to);
-    let called = to.called();
-    let standing = match (sent.state, &to.reachability) {
-        (MessageState::Offered, Reach::ChannelProven) => {
-            format!("Pushed to {called}, where pushes have arrived before.")
-        }
-        (_, Reach::Hooks) => {
-            format!("{called} is live; its hooks show the message with its next step.")
-        }
-        (MessageState::Offered, _) => {
-            format!("Pushed to {called}; whether its client shows pushes is not known.")
-        }
-        (_, Reach::Away) => {
-            format!("{called} is away since {}; the message waits for it.", to.since)
-        }
-        (_, Reach::Tools) => {
-            format!("{called} is live and gets it when it next calls a tool of claude-peers.")
-        }
-        (_, Reach::Inbox) => {
-            "It waits for the person, who reads by `claude-peers inbox`.".to_owned()
-        }
-        (_, _) => format!("It waits behind earlier messages to {called}."),
-    };
-    let backlog = backlog_words(&sent.to, Timestamp::now());
-    let backlog = backlog.trim_start_matches(", ");
-    let backlog = if backlog.is_empty() { String::new() } else { format!(" It has {backlog}.") };
-    let standing = format!("{standing}{backlog}");
-    let out =
-        format!("Message {} is {}. {standing}{}", sent.id, sent.state, mail_line(sent.waiting));
-    let result = SendMessageResult {
-        id: sent.id.to_string(),
-        state: sent.state.to_string(),
-        standing,
-        to,
-        waiting: sent.waiting,
-        mail: mail_words(sent.waiting),
-    };
-    Output::new(out, &result)
 }
 
 #[derive(Debug, Serialize, JsonSchema)]

@@ -1,7 +1,6 @@
 //! The MCP server's handler: the handshake, and the tools' dispatch.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,27 +8,20 @@ use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, DiscoverResult,
     ErrorCode, ErrorData, ExperimentalCapabilities, Implementation, InitializeRequestParams,
-    InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, RequestId,
-    ServerCapabilities, ServerConfig,
+    InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
+    ServerConfig,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{Peer, RoleServer};
 use tokio::sync::{Mutex, OnceCell, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::arguments::{
-    CheckMessagesArguments, ListPeersArguments, SendMessageArguments, SetSummaryArguments, read,
-};
+use super::calls::told;
 use super::instructions::INSTRUCTIONS;
-use super::results::{self, Output};
 use super::transport::SentHooks;
 use super::{link, push, session, tools};
-use crate::client::{Client, ClientError};
+use crate::client::Client;
 use crate::config::{Config, ConfigError};
-use crate::protocol::MessageId;
-use crate::protocol::mailbox::{Confirm, Take};
-use crate::protocol::messages::SendMessage;
-use crate::protocol::peers::{ListPeers, SetProfile};
 use crate::text;
 
 /// A health check starts a server for about 100 ms: only a session that stays is announced.
@@ -39,23 +31,17 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// `notifications/initialized`; a push before that is lost.
 const CHANNEL_OPENS: Duration = Duration::from_secs(1);
 
-/// How long a second `check_messages` waits for the confirmation of the first.
-const CONFIRM: Duration = Duration::from_secs(1);
-
-/// Bytes of message text in one result: below what clients show without cutting.
-const RESULT_BYTES: u64 = 40_000;
-
 /// The state behind the handler.
 pub struct Server {
     config: Result<Config, ConfigError>,
-    hooks: SentHooks,
+    pub(super) hooks: SentHooks,
     client: OnceCell<Client>,
     /// Sends of one session go one by one, so that they keep their order. It holds when a send
     /// last found the broker out of reach.
-    sending: Mutex<Option<Instant>>,
-    /// Done once what the last `check_messages` showed is confirmed.
-    shown: Mutex<Option<oneshot::Receiver<()>>>,
-    seen: push::Shown,
+    pub(super) sending: Mutex<Option<Instant>>,
+    /// Each is done once what a result showed is confirmed.
+    pub(super) shown: Mutex<Vec<oneshot::Receiver<()>>>,
+    pub(super) seen: push::Shown,
     open_at: watch::Sender<Option<Instant>>,
 }
 
@@ -67,7 +53,7 @@ impl Server {
             hooks: SentHooks::default(),
             client: OnceCell::new(),
             sending: Mutex::new(None),
-            shown: Mutex::new(None),
+            shown: Mutex::new(Vec::new()),
             seen: push::Shown::default(),
             open_at: watch::Sender::new(None),
         })
@@ -79,7 +65,7 @@ impl Server {
     }
 
     /// This session's client; the first call makes it, and keeps its stream open from then on.
-    async fn client(&self, peer: &Peer<RoleServer>) -> Result<&Client, String> {
+    pub(super) async fn client(&self, peer: &Peer<RoleServer>) -> Result<&Client, String> {
         let config = self.config.as_ref().map_err(|error| {
             format!("claude-peers is not configured right: {error}. {}", error.hint())
         })?;
@@ -101,145 +87,6 @@ impl Server {
         };
         self.client.get_or_try_init(make).await
     }
-
-    async fn list_peers(
-        &self,
-        client: &Client,
-        arguments: ListPeersArguments,
-    ) -> Result<Output, String> {
-        let request = ListPeers { scope: arguments.scope, ..ListPeers::default() };
-        let list = client.peers(&request).await.map_err(|e| told(&e))?;
-        Ok(results::list_peers(&list, arguments.scope, notes(client)))
-    }
-
-    async fn send_message(
-        &self,
-        client: &Client,
-        arguments: SendMessageArguments,
-    ) -> Result<Output, String> {
-        let request = SendMessage {
-            to: arguments.to_id,
-            text: arguments.message,
-            reply_to: arguments
-                .reply_to
-                .filter(|id| !id.trim().is_empty())
-                .map(|id| MessageId::from_text(id.trim())),
-            from_session: None,
-        };
-        let called = Instant::now();
-        // The lock is fair: whoever was called first sends first.
-        let mut unreachable = self.sending.lock().await;
-        if unreachable.is_some_and(|at| at > called) {
-            // Each in the queue would wait out the same limit, one after the other.
-            return Err("Nothing was sent: an earlier message of this session found the broker out of reach. Try again; `claude-peers status` tells more.".to_owned());
-        }
-        match client.send(&request).await {
-            Ok(sent) => Ok(results::send_message(&sent)),
-            Err(error) => {
-                if error.code().is_none() {
-                    *unreachable = Some(Instant::now());
-                }
-                Err(told(&error))
-            }
-        }
-    }
-
-    async fn set_summary(
-        &self,
-        client: &Client,
-        arguments: SetSummaryArguments,
-    ) -> Result<Output, String> {
-        let request = SetProfile {
-            summary: Some(arguments.summary),
-            name: arguments.name.filter(|name| !name.trim().is_empty()),
-            automatic: false,
-        };
-        let set = client.set_profile(&request).await.map_err(|e| told(&e))?;
-        Ok(results::set_summary(&set))
-    }
-
-    /// What is returned is read only once the result was written.
-    async fn check_messages(&self, client: &Client, id: RequestId) -> Result<Output, String> {
-        // A second question must not show again what the first is just about to confirm.
-        let mut shown = self.shown.lock().await;
-        if let Some(confirmed) = shown.take() {
-            // An answer that never went out confirms nothing: it is then shown again.
-            let _ = tokio::time::timeout(CONFIRM, confirmed).await;
-        }
-        let request = Take { max_bytes: RESULT_BYTES };
-        let taken = client.take(&request).await.map_err(|e| told(&e))?;
-        let ids: Vec<MessageId> = taken.messages.iter().map(|message| message.id.clone()).collect();
-        if !ids.is_empty() {
-            self.seen.add(&ids);
-            let (done, confirmed) = oneshot::channel::<()>();
-            *shown = Some(confirmed);
-            let client = client.clone();
-            self.hooks.on_sent(id, move || {
-                tokio::spawn(async move {
-                    if let Err(error) = client.confirm(&Confirm { ids }).await {
-                        // They are offered again, marked as a repeat.
-                        tracing::warn!("what was shown could not be confirmed: {error}");
-                    }
-                    drop(done);
-                });
-            });
-        }
-        Ok(results::check_messages(&taken))
-    }
-
-    async fn call(
-        &self,
-        request: CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
-    ) -> Result<Output, String> {
-        let name = request.name.as_ref();
-        match name {
-            tools::LIST_PEERS => {
-                let arguments = read::<ListPeersArguments>(name, request.arguments)?;
-                self.list_peers(self.client(&context.peer).await?, arguments).await
-            }
-            tools::SEND_MESSAGE => {
-                let arguments = read::<SendMessageArguments>(name, request.arguments)?;
-                self.send_message(self.client(&context.peer).await?, arguments).await
-            }
-            tools::SET_SUMMARY => {
-                let arguments = read::<SetSummaryArguments>(name, request.arguments)?;
-                self.set_summary(self.client(&context.peer).await?, arguments).await
-            }
-            _ => {
-                let _: CheckMessagesArguments = read(name, request.arguments)?;
-                self.check_messages(self.client(&context.peer).await?, context.id.clone()).await
-            }
-        }
-    }
-}
-
-/// What the broker said about the session's registration.
-fn notes(client: &Client) -> Vec<String> {
-    let answer = client.registered().and_then(|registered| registered.borrow().clone());
-    let notes = answer.map(|answer| answer.notes).unwrap_or_default();
-    notes.iter().map(|note| text::line(note, MAX_WORDS)).collect()
-}
-
-/// The longest sentence of an error, in characters.
-const MAX_WORDS: usize = 1_000;
-
-/// An error in words for the model: what happened, what to do, and whom an ambiguous word fits.
-fn told(error: &ClientError) -> String {
-    // The broker's words may echo what was asked, and that may echo a peer.
-    let mut words = text::line(&format!("{error}."), MAX_WORDS);
-    if let Some(hint) = error.hint() {
-        words.push(' ');
-        words.push_str(&text::line(&hint, MAX_WORDS));
-    }
-    if let ClientError::Refused(refused) = error {
-        for candidate in &refused.candidates {
-            let name = candidate.name.as_deref().map(|n| text::line(n, 120)).unwrap_or_default();
-            let cwd = text::line(&candidate.cwd, 500);
-            let _ = write!(words, "\n- {} {name}, in {cwd}", candidate.id);
-        }
-    }
-    words
 }
 
 impl ServerHandler for Server {
@@ -306,7 +153,7 @@ impl ServerHandler for Server {
             ));
         }
         let outcome = tokio::select! {
-            outcome = self.call(request, &context) => outcome,
+            outcome = Box::pin(self.call(request, &context)) => outcome,
             () = context.ct.cancelled() => Err("The call was cancelled.".to_owned()),
         };
         let result = match outcome {

@@ -13,7 +13,7 @@ use crate::protocol::peers::Register;
 use crate::protocol::{InstanceId, ids::random_secret};
 
 /// The name by which Claude Code introduces itself.
-const CLAUDE_CODE: &str = "claude-code";
+pub const CLAUDE_CODE: &str = "claude-code";
 
 /// This server's registration: an instance of its own, for the session of its client; and the
 /// session's inbox, if that can wake it.

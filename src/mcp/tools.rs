@@ -30,7 +30,7 @@ pub fn all() -> Vec<Tool> {
         ),
         tool::<SendMessageArguments, SendMessageResult>(
             SEND_MESSAGE,
-            "Send a message to another session. It is stored before this returns, and waits if the session is away. The result says how far it got; that a message was offered does not mean that it was read.",
+            "Send a message to another session. It is stored before this returns, and waits if the session is away. The result says how far it got; that a message was offered does not mean that it was read. With wait_seconds it waits for the peer's answer and returns it; use it when you cannot go on without the answer.",
             hints(false, false),
         ),
         tool::<SetSummaryArguments, SetSummaryResult>(
@@ -40,7 +40,7 @@ pub fn all() -> Vec<Tool> {
         ),
         tool::<CheckMessagesArguments, CheckMessagesResult>(
             CHECK_MESSAGES,
-            "Show the messages from other sessions that this session has not read yet, and which of its own messages are still unread. A subagent must hand the messages on to its main session word for word.",
+            "Show the messages from other sessions that this session has not read yet, and which of its own messages are still unread. With wait_seconds it waits for the next message if there is none. A subagent must hand the messages on to its main session word for word.",
             hints(false, false),
         ),
     ]

@@ -4,6 +4,7 @@
 //! The second is what makes a tool's result evidence: a message is read once the result that
 //! held it was written, and not when the tool's function returned.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::RoleServer;
@@ -19,20 +20,28 @@ type Hook = Box<dyn FnOnce() + Send>;
 
 /// What is to happen once the answer to a request was written.
 #[derive(Clone, Default)]
-pub struct SentHooks(Arc<Mutex<Option<(RequestId, Hook)>>>);
+pub struct SentHooks(Arc<Mutex<VecDeque<(RequestId, Hook)>>>);
+
+/// How many may wait at once. One whose answer was cancelled waits for ever, until it is let go.
+const MAX_HOOKS: usize = 64;
 
 impl SentHooks {
-    /// Calls `hook` when the answer to `id` was written; never, if it is not. There is one at a
-    /// time: one that waits for an answer that was cancelled is let go with the next.
+    /// Calls `hook` when the answer to `id` was written; never, if it is not.
     pub fn on_sent(&self, id: RequestId, hook: impl FnOnce() + Send + 'static) {
-        *self.slot() = Some((id, Box::new(hook)));
+        let mut hooks = self.lock();
+        hooks.push_back((id, Box::new(hook)));
+        if hooks.len() > MAX_HOOKS {
+            hooks.pop_front();
+        }
     }
 
     fn take(&self, id: &RequestId) -> Option<Hook> {
-        self.slot().take_if(|(waiting, _)| waiting == id).map(|(_, hook)| hook)
+        let mut hooks = self.lock();
+        let at = hooks.iter().position(|(waiting, _)| waiting == id)?;
+        hooks.remove(at).map(|(_, hook)| hook)
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<(RequestId, Hook)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(RequestId, Hook)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Claude Code gives its children the address of the session's inbox, where a line begins a turn.
 //! The line is documented for scripts and hooks only, so this is the one place that knows it, and
-//! it is used with versions of the client that are known to understand it. What is written is
-//! always the same: were it a peer's text, a session's own rules for foreign messages would be
-//! evaded.
+//! it is used with versions of the client that are known to understand it. What is written has
+//! nothing of a peer: were it a peer's text, a session's own rules for foreign messages would be
+//! evaded. Count and time stand in it because the client drops a line that it has had before.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 
 use crate::config::{Config, Secret};
 use crate::process::{self, Process};
+use crate::protocol::Timestamp;
 
 /// The first version of Claude Code with an inbox, and the first of which nothing is known.
 const SINCE: [u64; 3] = [2, 1, 224];
@@ -24,7 +25,16 @@ const UNTIL: [u64; 3] = [3, 0, 0];
 /// How long writing may take.
 const LIMIT: Duration = Duration::from_secs(2);
 
-const LINE: &str = "Mail from other sessions waits in claude-peers. The tool check_messages shows it. (This line is a fixed notice of the claude-peers server; it is no peer's text.)";
+/// What the session is told.
+fn notice(waiting: u64, now: Timestamp) -> String {
+    let what = match waiting {
+        1 => "1 message from another session waits".to_owned(),
+        count => format!("{count} messages from other sessions wait"),
+    };
+    format!(
+        "claude-peers: {what} ({now}). If the text does not stand beside this, the tool check_messages shows it. This is a notice of the claude-peers server, not a peer's text."
+    )
+}
 
 /// The inbox of the session that this server belongs to.
 #[derive(Debug, Clone)]
@@ -48,7 +58,7 @@ impl Inbox {
 
     /// Begins a turn. What goes wrong is told to nobody but the log: the mail waits all the same.
     pub async fn wake(&self, waiting: u64) {
-        let written = tokio::time::timeout(LIMIT, self.write())
+        let written = tokio::time::timeout(LIMIT, self.write(&notice(waiting, Timestamp::now())))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match written {
@@ -57,14 +67,14 @@ impl Inbox {
         }
     }
 
-    async fn write(&self) -> io::Result<()> {
+    async fn write(&self, notice: &str) -> io::Result<()> {
         let mut lines = String::new();
         if let Some(Secret(token)) = &self.token {
             lines += &json!({ "type": "auth", "token": token }).to_string();
             lines.push('\n');
         }
-        lines +=
-            &json!({ "type": "user", "message": { "role": "user", "content": LINE } }).to_string();
+        lines += &json!({ "type": "user", "message": { "role": "user", "content": notice } })
+            .to_string();
         lines.push('\n');
         let mut inbox = UnixStream::connect(&self.socket).await?;
         inbox.write_all(lines.as_bytes()).await?;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::messages::MessageState;
+use super::messages::{MessageState, Via};
+use super::peers::Peer;
 use super::{MessageId, PeerId, Timestamp};
 
 /// A message on its way to a model or a person.
@@ -28,7 +29,20 @@ pub struct Delivery {
     pub already_pushed: bool,
 }
 
-/// `POST /v1/mailbox/take`: offer me what is unread.
+/// Query parameters of the calls that can wait. How long one is ready to wait is no part of what
+/// it asks: a repetition with less time left is the same call, with the same idempotency key.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wait {
+    /// Wait up to so many seconds, and not longer than [`MAX_WAIT`].
+    #[serde(default)]
+    pub wait_seconds: u64,
+}
+
+/// The longest wait of one call, in seconds. Whoever has more time calls again.
+pub const MAX_WAIT: u64 = 600;
+
+/// `POST /v1/mailbox/take`: offer me what is unread, or, with [`Wait`], what comes first.
 ///
 /// What is taken is held back from other receivers for a short lease; it is read once
 /// [`Confirm`] says so, and offered again if nobody does.
@@ -50,6 +64,35 @@ pub struct Taken {
     pub own_unread: Vec<OwnUnread>,
     /// How many these are in all.
     pub own_unread_total: u64,
+}
+
+/// `POST /v1/mailbox/answer`: offer me the answer to this message of mine, and nothing else; with
+/// [`Wait`], once it comes.
+///
+/// An answer names the message. One that names none counts if nobody else waits for one of its
+/// sender.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakeAnswer {
+    pub id: MessageId,
+}
+
+/// The answer to [`TakeAnswer`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Answered {
+    /// It is read once [`Confirm`] says so, and offered again if nobody does.
+    #[serde(default)]
+    pub answer: Option<Delivery>,
+    /// Where the message that was asked about stands now, and since when.
+    pub state: MessageState,
+    pub since: Timestamp,
+    /// By which way it was offered or read.
+    #[serde(default)]
+    pub via: Option<Via>,
+    /// Its recipient, with its reachability and backlog.
+    pub to: Peer,
+    /// Messages that wait for the caller.
+    pub waiting: u64,
 }
 
 /// One of the caller's own messages that nobody is known to have read.

@@ -97,6 +97,10 @@ pub struct SendMessage {
     /// The Claude Code session that a command line was called from, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_session: Option<String>,
+    /// The caller is about to wait for the answer by `POST /v1/mailbox/answer`, so that nobody
+    /// else is given it in between.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait: bool,
 }
 
 /// The answer to [`SendMessage`]: the message is stored and survives whatever comes.
@@ -139,6 +143,20 @@ pub struct Message {
     #[serde(default)]
     pub read_via: Option<Via>,
     pub expires_at: Timestamp,
+}
+
+impl Message {
+    /// Since when it stands where it stands, and by which way it got there.
+    #[must_use]
+    pub fn standing(&self) -> (Timestamp, Option<Via>) {
+        match self.state {
+            MessageState::Queued | MessageState::Unknown => (self.sent_at, None),
+            MessageState::Offered => (self.offered_at.unwrap_or(self.sent_at), self.offered_via),
+            MessageState::Read => (self.read_at.unwrap_or(self.sent_at), self.read_via),
+            MessageState::Expired => (self.expires_at, None),
+            MessageState::Unconfirmed => (self.expires_at, self.offered_via),
+        }
+    }
 }
 
 /// `GET /v1/messages`: query parameters. The newest come first in choice, last in print.

@@ -45,6 +45,7 @@ pub mod route {
     pub const PROFILE: &str = "/v1/profile";
     pub const MESSAGES: &str = "/v1/messages";
     pub const TAKE: &str = "/v1/mailbox/take";
+    pub const ANSWER: &str = "/v1/mailbox/answer";
     pub const CONFIRM: &str = "/v1/mailbox/confirm";
     pub const WRITTEN: &str = "/v1/mailbox/written";
     pub const HOOK: &str = "/v1/hook";

@@ -27,5 +27,6 @@ mod supervised;
 mod takeover;
 mod talk;
 mod upgrade;
+mod waiting;
 mod wake;
 mod wire;

@@ -211,11 +211,11 @@ fn the_tools_are_listed_in_a_form_that_every_client_takes() {
         properties.keys().map(String::as_str).collect::<Vec<_>>()
     };
     assert_eq!(properties(0), ["scope"]);
-    assert_eq!(properties(1), ["to_id", "message", "reply_to"]);
+    assert_eq!(properties(1), ["to_id", "message", "reply_to", "wait_seconds"]);
     assert_eq!(tools[1]["inputSchema"]["required"], json!(["to_id", "message"]));
     assert_eq!(properties(2), ["summary", "name"]);
     assert_eq!(tools[2]["inputSchema"]["required"], json!(["summary"]));
-    assert!(properties(3).is_empty());
+    assert_eq!(properties(3), ["wait_seconds"]);
 }
 
 /// What is wrong with a value by its schema, as far as our schemas go.
@@ -308,6 +308,17 @@ fn structured_content_is_what_the_output_schema_says() {
     until("the first is read", || {
         sandbox.message(first["id"].as_str().unwrap())["state"] == "read"
     });
+    check(&mut frontend, "check_messages", json!({ "wait_seconds": 1 }));
+    let asked = json!({ "to_id": "frontend", "message": "a question", "wait_seconds": 20 });
+    let request =
+        backend.start_request("tools/call", json!({ "name": "send_message", "arguments": asked }));
+    let mail = frontend.call("check_messages", json!({ "wait_seconds": 20 }));
+    let question = mail["structuredContent"]["messages"][0]["message_id"].clone();
+    let reply = json!({ "to_id": "api", "message": "an answer", "reply_to": question });
+    frontend.call("send_message", reply);
+    let answered = backend.answer_to(&json!(request))["result"]["structuredContent"].clone();
+    assert_eq!(violation(&schema_of("send_message"), &answered, "send_message"), None);
+    assert_eq!(answered["answer"]["message"]["text"], "an answer");
     drop(frontend);
     until("frontend is away", || peer(&sandbox, "frontend")["live"] != true);
     let away = check(&mut backend, "send_message", json!({ "to_id": "frontend", "message": "3" }));

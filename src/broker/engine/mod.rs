@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use super::bells::Bells;
+use super::claims::Claims;
 use super::presence::Presence;
 use super::store::{Companion, Fault, Store};
 use super::wakes::Waiters;
@@ -34,6 +35,7 @@ pub struct Engine {
     pub presence: Presence,
     pub bells: Bells,
     pub waiters: Waiters,
+    pub claims: Claims,
     /// The sessions whose hooks said that a turn is under way, and when they last did.
     pub turns: HashMap<PeerId, Instant>,
     pub limits: Limits,
@@ -70,6 +72,7 @@ impl Engine {
         presence: Presence,
         bells: Bells,
         waiters: Waiters,
+        claims: Claims,
         limits: Limits,
         damage: DamageReport,
         changes: Arc<Notify>,
@@ -82,6 +85,7 @@ impl Engine {
             presence,
             bells,
             waiters,
+            claims,
             turns: HashMap::new(),
             limits,
             damage,

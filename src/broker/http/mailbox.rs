@@ -5,23 +5,79 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use super::caller::Write;
+use super::caller::{Query, Write};
 use super::errors::Refusal;
+use super::waiting::Waiting;
 use crate::broker::Shared;
 use crate::broker::engine::Identity;
-use crate::broker::mailbox::{self, once};
-use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
+use crate::broker::mailbox::{self, Call, Key, once};
+use crate::protocol::ApiError;
+use crate::protocol::mailbox::{Answered, Confirm, Noted, Take, TakeAnswer, Taken, Wait, Written};
 
 pub async fn take(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
+    Query(wait): Query<Wait>,
     Write { body, key }: Write<Take>,
 ) -> Result<Json<Taken>, Refusal> {
+    if wait.wait_seconds > 0 {
+        return Ok(Json(take_news(&shared, &identity, wait, &body, key).await?));
+    }
     let taken = shared.store.write(move |tx| {
         let caller = identity.resolve(tx.db)?;
-        once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::take(tx, &caller, &body))
+        let receiver = caller.receiver();
+        once(tx, &receiver, key.as_ref(), |tx| mailbox::take(tx, &caller, &receiver, &body))
     });
     Ok(Json(taken.await?))
+}
+
+/// Waits until there is mail that nobody has, and takes what there is then.
+async fn take_news(
+    shared: &Arc<Shared>,
+    identity: &Identity,
+    wait: Wait,
+    body: &Take,
+    key: Option<Key>,
+) -> Result<Taken, ApiError> {
+    let identity = identity.clone();
+    let caller = shared.store.read(move |tx| identity.resolve(tx.db)).await?;
+    let waiter = shared.claims.wait_for_mail(&caller.peer);
+    let waiting = Waiting::new(shared, Call::new(caller, key, waiter));
+    let look = |call: Call| {
+        let body = body.clone();
+        shared.store.write(move |tx| mailbox::take_news(tx, &call, &body))
+    };
+    let last = |call: Call| {
+        let body = body.clone();
+        shared.store.write(move |tx| mailbox::take_anyway(tx, &call, &body))
+    };
+    waiting.until(wait, look, last).await
+}
+
+/// Waits for the answer to a message of the caller's, if it is told how long.
+pub async fn answer(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Query(wait): Query<Wait>,
+    Write { body, key }: Write<TakeAnswer>,
+) -> Result<Json<Answered>, Refusal> {
+    let find = shared.store.read(move |tx| {
+        let caller = identity.resolve(tx.db)?;
+        let question = mailbox::question(tx, &caller, &body.id)?;
+        Ok((caller, question))
+    });
+    let (caller, question) = find.await?;
+    let waiter = shared.claims.wait_for_answer(&caller.peer, question.clone());
+    let waiting = Waiting::new(&shared, Call::new(caller, key, waiter));
+    let look = |call: Call| {
+        let question = question.clone();
+        shared.store.write(move |tx| mailbox::take_answer(tx, &call, &question))
+    };
+    let last = |call: Call| {
+        let question = question.clone();
+        shared.store.write(move |tx| mailbox::give_up(tx, &call, &question))
+    };
+    Ok(Json(waiting.until(wait, look, last).await?))
 }
 
 /// Saying twice that something was read changes nothing, so no key is needed.

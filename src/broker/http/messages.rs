@@ -7,6 +7,7 @@ use axum::{Extension, Json};
 
 use super::caller::{Query, Write};
 use super::errors::Refusal;
+use super::waiting;
 use crate::broker::Shared;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::{self, once};
@@ -18,12 +19,18 @@ pub async fn send(
     Extension(identity): Extension<Identity>,
     Write { body, key }: Write<SendMessage>,
 ) -> Result<Json<Sent>, Refusal> {
+    let waits = body.wait;
     let sent = shared.store.write(move |tx| {
         let caller = identity.resolve(tx.db)?;
-        once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::send(tx, &caller, &body))
+        let sent =
+            once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::send(tx, &caller, &body))?;
+        Ok((caller.peer, sent))
     });
     match sent.await {
-        Ok(sent) => {
+        Ok((peer, sent)) => {
+            if waits {
+                waiting::expect(&shared, peer, sent.id.clone());
+            }
             tracing::debug!(event = "sent", mail = %sent.id, peer = %sent.to.id, "{}", sent.state);
             Ok(Json(sent))
         }

@@ -11,6 +11,7 @@ mod mailbox;
 mod messages;
 mod peers;
 mod stream;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::PROFILE, post(peers::set_profile))
         .route(route::MESSAGES, post(messages::send).get(messages::list))
         .route(route::TAKE, post(mailbox::take))
+        .route(route::ANSWER, post(mailbox::answer))
         .route(route::CONFIRM, post(mailbox::confirm))
         .route(route::WRITTEN, post(mailbox::written))
         .route(route::HOOK, post(hook::hook))

@@ -14,6 +14,12 @@ const MAX_LIMIT: u32 = 10_000;
 /// Bytes of text in one answer: everybody else waits while it is read and written.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// What [`message`] reads, and where it is from.
+const COLUMNS: &str =
+    "m.id, m.sender, coalesce(m.sender_name, s.name), m.recipient, r.name, m.text, m.reply_to,
+     m.sent_at, m.state, m.offered_at, m.offered_via, m.read_at, m.read_via, m.expires_at
+     FROM messages m JOIN peers s ON s.id = m.sender JOIN peers r ON r.id = m.recipient";
+
 /// The newest messages that fit the request, oldest first.
 ///
 /// # Errors
@@ -28,13 +34,11 @@ pub fn list_messages(tx: &mut Tx<'_>, request: &ListMessages) -> Result<MessageL
         Some(word) => Some(registry::resolve(tx, word)?.peer.id.to_string()),
         None => None,
     };
-    let mut statement = tx.db.prepare_cached(
-        "SELECT m.id, m.sender, coalesce(m.sender_name, s.name), m.recipient, r.name, m.text, m.reply_to,
-                m.sent_at, m.state, m.offered_at, m.offered_via, m.read_at, m.read_via, m.expires_at
-         FROM messages m JOIN peers s ON s.id = m.sender JOIN peers r ON r.id = m.recipient
+    let mut statement = tx.db.prepare_cached(&format!(
+        "SELECT {COLUMNS}
          WHERE m.seq > 0 AND (?1 IS NULL OR m.sender = ?1 OR m.recipient = ?1) AND (?2 IS NULL OR m.id = ?2)
          ORDER BY m.seq DESC LIMIT ?3",
-    )?;
+    ))?;
     let id = request.id.as_ref().map(MessageId::as_str);
     let mut rows = statement.query(params![peer, id, limit])?;
     let mut messages: Vec<Message> = Vec::new();
@@ -54,6 +58,12 @@ pub fn list_messages(tx: &mut Tx<'_>, request: &ListMessages) -> Result<MessageL
     }
     messages.reverse();
     Ok(MessageList { messages, truncated })
+}
+
+/// One message, which must be there.
+pub fn by_id(tx: &Tx<'_>, id: &MessageId) -> Result<Message, Fault> {
+    let mut statement = tx.db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.id = ?1"))?;
+    Ok(statement.query_row([id.as_str()], message)?)
 }
 
 fn message(row: &Row<'_>) -> rusqlite::Result<Message> {

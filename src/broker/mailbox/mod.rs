@@ -9,6 +9,7 @@ mod offer;
 mod once;
 mod receive;
 mod send;
+mod wait;
 mod wake;
 
 pub use hook::hook;
@@ -17,4 +18,5 @@ pub use offer::{close_stream, open_stream};
 pub use once::{Key, once};
 pub use receive::{confirm, take, written};
 pub use send::send;
+pub use wait::{Call, give_up, question, release, take_answer, take_anyway, take_news};
 pub use wake::{When, grant_wake, wake_when};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::params;
 use tokio::sync::mpsc;
 
+use super::wait;
 use crate::broker::engine::{Caller, Tx};
 use crate::broker::presence::WINDOW;
 use crate::broker::registry;
@@ -64,17 +65,22 @@ pub fn open_stream(
 pub fn close_stream(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     registry::touch(tx, peer)?;
     tx.companion.turns.remove(peer);
-    let heir = {
+    // What the closed one had may be another's now.
+    look_again(tx, peer)
+}
+
+/// Offers what waits for a peer from its oldest message on: some of it may be its channel's now
+/// that was not before.
+pub fn look_again(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
+    {
         let mut inner = tx.companion.presence.lock();
         let instance = inner.receiver(peer).cloned();
         if let Some(stream) = instance.as_ref().and_then(|i| inner.stream_mut(i)) {
-            // What the closed one had may be this one's now: look from the beginning.
             stream.behind = true;
             stream.cursor = 0;
         }
-        instance
-    };
-    if heir.is_some() { push_waiting(tx, peer) } else { Ok(()) }
+    }
+    push_waiting(tx, peer)
 }
 
 /// The stream that a peer is pushed to, and how it stands.
@@ -118,6 +124,9 @@ fn target(tx: &Tx<'_>, peer: &PeerId) -> Option<Target> {
 /// older.
 pub fn push_new(tx: &mut Tx<'_>, peer: &PeerId, seq: i64) -> Result<MessageState, Fault> {
     let Some(target) = target(tx, peer) else { return Ok(MessageState::Queued) };
+    if wait::is_held(tx, peer, seq)? {
+        return Ok(MessageState::Queued);
+    }
     if target.behind {
         push_waiting(tx, peer)?;
         let state: String = tx
@@ -171,18 +180,35 @@ pub fn prove_channel(tx: &Tx<'_>, instance: &InstanceId) -> Result<(), Fault> {
 }
 
 /// Whether a lease still binds: it does as long as its holder lives. A hook's ends by its time, or
-/// by the session's next event.
+/// by the session's next event; that of a command line that waited, by its time.
 fn binds(tx: &Tx<'_>, holder: &str) -> bool {
     holder.starts_with(HOOK)
+        || holder.starts_with(wait::WAIT)
         || tx.companion.presence.lock().stream(&InstanceId::from_text(holder)).is_some()
 }
 
-/// The unread messages of a peer that nobody holds, oldest first.
+/// The unread messages of a peer that nobody holds, oldest first: neither by a lease, nor because a
+/// waiter is about to take them.
 ///
 /// # Errors
 ///
 /// If the database fails.
 pub fn unheld(tx: &Tx<'_>, peer: &PeerId) -> Result<Vec<i64>, Fault> {
+    let mut free = Vec::new();
+    for seq in unleased(tx, peer)? {
+        if !wait::is_held(tx, peer, seq)? {
+            free.push(seq);
+        }
+    }
+    Ok(free)
+}
+
+/// The unread messages of a peer that no lease binds, oldest first.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn unleased(tx: &Tx<'_>, peer: &PeerId) -> Result<Vec<i64>, Fault> {
     let mut statement = tx.db.prepare_cached(
         "SELECT seq, CASE WHEN lease_until > ?2 THEN lease_by END FROM messages
          WHERE recipient = ?1 AND state IN ('queued', 'offered') ORDER BY seq",
@@ -197,7 +223,7 @@ pub fn unheld(tx: &Tx<'_>, peer: &PeerId) -> Result<Vec<i64>, Fault> {
 /// One more than there is room for, so that the caller knows whether more wait.
 fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>, Fault> {
     let mut statement = tx.db.prepare_cached(
-        "SELECT m.seq, CASE WHEN m.lease_until > ?4 THEN m.lease_by END,
+        "SELECT m.seq, CASE WHEN m.lease_until > ?4 THEN m.lease_by END, m.offered_via,
                 (SELECT group_concat(o.receiver) FROM offers o
                  WHERE o.message = m.seq AND o.receiver <> ?3 AND o.via = 'channel')
          FROM messages m
@@ -220,13 +246,16 @@ fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>,
         if target.under_way.contains(&seq) {
             continue;
         }
-        let lease_by: Option<String> = row.get(1)?;
-        let held =
-            lease_by.is_some_and(|holder| holder != target.instance.as_str() && binds(tx, &holder));
-        let pushed_by: Option<String> = row.get(2)?;
+        let (lease_by, via): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
+        // Its own lease is an earlier push that did not get out, or a tool's result that will.
+        let held = lease_by.is_some_and(|holder| {
+            let own = holder == target.instance.as_str();
+            if own { via.as_deref() == Some("tool") } else { binds(tx, &holder) }
+        });
+        let pushed_by: Option<String> = row.get(3)?;
         let pushed =
             pushed_by.iter().flat_map(|all| all.split(',')).any(|i| is_as_good(tx, i, target));
-        if !held && !pushed {
+        if !held && !pushed && !wait::is_held(tx, peer, seq)? {
             found.push(seq);
         }
     }

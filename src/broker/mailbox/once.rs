@@ -44,31 +44,47 @@ where
     T: Serialize + DeserializeOwned,
     F: FnOnce(&mut Tx<'_>) -> Result<T, Fault>,
 {
-    let Some(Key { key, fingerprint }) = key else { return work(tx) };
+    if let Some(answer) = stored(tx, caller, key)? {
+        return Ok(answer);
+    }
+    let answer = work(tx)?;
+    if let Some(Key { key, fingerprint }) = key {
+        let body = serde_json::to_string(&answer).map_err(unreadable)?;
+        tx.db
+            .prepare_cached(
+                "INSERT INTO answers (caller, key, fingerprint, body, answered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![caller, key, fingerprint, body, tx.now.millis()])?;
+    }
+    Ok(answer)
+}
+
+/// The answer that was given to this key before.
+///
+/// # Errors
+///
+/// [`ErrorCode::KeyReused`] if the key stands for another request.
+pub fn stored<T: DeserializeOwned>(
+    tx: &Tx<'_>,
+    caller: &str,
+    key: Option<&Key>,
+) -> Result<Option<T>, Fault> {
+    let Some(Key { key, fingerprint }) = key else { return Ok(None) };
     let known: Option<(i64, String)> = tx
         .db
         .prepare_cached("SELECT fingerprint, body FROM answers WHERE caller = ?1 AND key = ?2")?
         .query_row(params![caller, key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    if let Some((stored, body)) = known {
-        if stored != *fingerprint {
-            return Err(ApiError::new(
-                ErrorCode::KeyReused,
-                "this idempotency key was used for another request",
-            )
-            .hint("Use a new random key for each request.")
-            .into());
-        }
-        return serde_json::from_str(&body).map_err(unreadable);
+    match known {
+        Some((stored, _)) if stored != *fingerprint => Err(ApiError::new(
+            ErrorCode::KeyReused,
+            "this idempotency key was used for another request",
+        )
+        .hint("Use a new random key for each request.")
+        .into()),
+        Some((_, body)) => serde_json::from_str(&body).map(Some).map_err(unreadable),
+        None => Ok(None),
     }
-    let answer = work(tx)?;
-    let body = serde_json::to_string(&answer).map_err(unreadable)?;
-    tx.db
-        .prepare_cached(
-            "INSERT INTO answers (caller, key, fingerprint, body, answered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![caller, key, fingerprint, body, tx.now.millis()])?;
-    Ok(answer)
 }
 
 fn unreadable(error: serde_json::Error) -> Fault {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::offer;
+use super::{offer, wait};
 use crate::broker::engine::{Caller, Tx};
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::{Confirm, Noted, OwnUnread, Take, Taken, Written};
@@ -12,30 +12,49 @@ use crate::protocol::messages::MessageState;
 use crate::protocol::{InstanceId, MessageId, PeerId, Timestamp};
 
 /// How long what a tool took is kept from all other ways until the tool's result is out.
-const TAKE_LEASE: Duration = Duration::from_secs(30);
+pub const TAKE_LEASE: Duration = Duration::from_secs(30);
 
 /// How many of the caller's own unread messages are named.
 const OWN_UNREAD: usize = 10;
 
 /// Offers the caller all that is unread, oldest first.
 ///
-/// An explicit question wins over any lease: what a channel pushed is given again, marked.
+/// An explicit question wins over any lease: what a channel pushed is given again, marked. Only
+/// what another call waits for, or took after it waited, is left to that one.
 ///
 /// # Errors
 ///
 /// If the database fails.
-pub fn take(tx: &mut Tx<'_>, caller: &Caller, request: &Take) -> Result<Taken, Fault> {
+pub fn take(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    receiver: &str,
+    request: &Take,
+) -> Result<Taken, Fault> {
     super::wake::note_stir(tx, &caller.peer)?;
-    let receiver = caller.receiver();
     let via = if caller.instance.is_some() { "tool" } else { "cli" };
-    let unread: Vec<(i64, i64)> = tx
+    let mut unread: Vec<(i64, i64)> = tx
         .db
         .prepare_cached(
             "SELECT seq, length(CAST(text AS BLOB)) FROM messages
-             WHERE recipient = ?1 AND state IN ('queued', 'offered') ORDER BY seq",
+             WHERE recipient = ?1 AND state IN ('queued', 'offered')
+               AND (lease_until IS NULL OR lease_until <= ?2
+                    OR lease_by NOT LIKE ?3 || '%' OR lease_by = ?4)
+             ORDER BY seq",
         )?
-        .query_map([caller.peer.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map(params![caller.peer.as_str(), tx.now.millis(), wait::WAIT, receiver], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
         .collect::<rusqlite::Result<_>>()?;
+    if tx.companion.claims.any_of(&caller.peer) {
+        let mut free = Vec::new();
+        for (seq, size) in unread {
+            if !wait::is_awaited(tx, &caller.peer, seq)? {
+                free.push((seq, size));
+            }
+        }
+        unread = free;
+    }
     let budget = i64::try_from(request.max_bytes).ok().filter(|b| *b > 0).unwrap_or(i64::MAX);
     let mut used = 0i64;
     let mut messages = Vec::new();
@@ -45,8 +64,8 @@ pub fn take(tx: &mut Tx<'_>, caller: &Caller, request: &Take) -> Result<Taken, F
             break;
         }
         let mut delivery = offer::delivery(tx, *seq)?;
-        (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, *seq, &receiver)?;
-        offer::record(tx, *seq, &receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
+        (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, *seq, receiver)?;
+        offer::record(tx, *seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
         messages.push(delivery);
     }
     let (own_unread, own_unread_total) = own_unread(tx, &caller.peer)?;
@@ -55,7 +74,7 @@ pub fn take(tx: &mut Tx<'_>, caller: &Caller, request: &Take) -> Result<Taken, F
 }
 
 /// Whether a channel of this receiver had it, and whether anybody else did.
-fn earlier_offers(tx: &Tx<'_>, seq: i64, receiver: &str) -> Result<(bool, bool), Fault> {
+pub fn earlier_offers(tx: &Tx<'_>, seq: i64, receiver: &str) -> Result<(bool, bool), Fault> {
     Ok(tx
         .db
         .prepare_cached(

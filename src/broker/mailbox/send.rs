@@ -5,6 +5,7 @@ use std::time::Instant;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::offer;
+use crate::broker::claims::{Mail, Question};
 use crate::broker::engine::{Caller, Tx};
 use crate::broker::registry::{self, unread, waiting};
 use crate::broker::store::Fault;
@@ -75,6 +76,12 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
     if let Some(original) = &request.reply_to {
         note_reply(tx, caller, original)?;
     }
+    if request.wait {
+        let question = Question::new(id.clone(), seq, to.id.clone());
+        tx.companion.claims.expect(&caller.peer, question);
+    }
+    let mail = Mail { sender: caller.peer.clone(), reply_to: request.reply_to.clone(), seq };
+    tx.companion.claims.pass(&to.id, &mail);
     let state = offer::push_new(tx, &to.id, seq)?;
     tx.companion.outbox.ring(to.id.clone());
     Ok(Sent {

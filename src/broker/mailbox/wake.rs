@@ -49,7 +49,8 @@ pub enum When {
 /// If the database fails.
 pub fn wake_when(tx: &Tx<'_>, peer: &PeerId) -> Result<When, Fault> {
     let channel = tx.companion.presence.lock().channel(peer);
-    if channel == Some(Channel::Proven) {
+    // A call that waits is at work, and its end rings the bell.
+    if channel == Some(Channel::Proven) || tx.companion.claims.any_of(peer) {
         return Ok(When::OnceItRings);
     }
     let (woken_seq, woken_at): (i64, Option<i64>) = tx
@@ -76,10 +77,10 @@ pub fn wake_when(tx: &Tx<'_>, peer: &PeerId) -> Result<When, Fault> {
 }
 
 /// What is left of `span` that began at `since` (Unix milliseconds). A clock that was set back
-/// makes it no longer.
+/// ends it.
 fn left(tx: &Tx<'_>, since: i64, span: Duration) -> Duration {
-    let passed = tx.now.millis().saturating_sub(since);
-    span.saturating_sub(Duration::from_millis(u64::try_from(passed).unwrap_or(0)))
+    let passed = u64::try_from(tx.now.millis().saturating_sub(since)).unwrap_or(u64::MAX);
+    span.saturating_sub(Duration::from_millis(passed))
 }
 
 /// What is on its way by another path comes back if that leads nowhere.

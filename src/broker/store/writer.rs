@@ -229,6 +229,9 @@ impl<C: Companion> Writer<C> {
             .and_then(|()| begin(&mut self.connection))
             .and_then(|begun| run_all(begun, &mut self.companion, &mut jobs));
         self.finish(jobs, outcome);
+        // Here nobody waits for it: the next request is likely to want it. One that finds it
+        // undone does it itself.
+        let _ = self.sync(true);
     }
 
     /// Answers those whose transaction ended, well or badly.
@@ -338,6 +341,11 @@ fn run_all<C: Companion>(
     companion: &mut C,
     jobs: &mut [Box<dyn Job<C>>],
 ) -> rusqlite::Result<()> {
+    if let [job] = jobs
+        && !companion.is_due()
+    {
+        return run_alone(transaction, companion, job.as_mut());
+    }
     companion.begin(&transaction)?;
     let now = Timestamp::now();
     for job in jobs {
@@ -356,6 +364,28 @@ fn run_all<C: Companion>(
         }
     }
     transaction.commit()
+}
+
+/// The same for one that has the transaction for itself: it needs no savepoint, which would keep a
+/// copy of every page that it changes.
+fn run_alone<C: Companion>(
+    transaction: Transaction<'_>,
+    companion: &mut C,
+    job: &mut dyn Job<C>,
+) -> rusqlite::Result<()> {
+    companion.begin(&transaction)?;
+    companion.savepoint();
+    match job.run(&mut Tx { db: &transaction, companion, now: Timestamp::now() }) {
+        Ok(()) => transaction.commit(),
+        Err(error) => {
+            companion.rollback();
+            let undone = transaction.rollback();
+            match error.filter(|e| damage::is_damage(e) || is_out_of_order(e)) {
+                Some(error) => Err(error),
+                None => undone,
+            }
+        }
+    }
 }
 
 /// After these SQLite may have rolled back the whole transaction, so no neighbour is safe.

@@ -1,6 +1,7 @@
 //! `check_messages`: what is unread, and which of the caller's own messages are.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::text;
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CheckMessagesResult {
     /// what these are
-    about: &'static str,
+    about: String,
     messages: Vec<MessageView>,
     /// how many more wait: call again
     remaining: u64,
@@ -26,7 +27,7 @@ pub struct CheckMessagesResult {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-struct MessageView {
+pub struct MessageView {
     message_id: String,
     from_id: String,
     from_name: Option<String>,
@@ -51,7 +52,7 @@ struct OwnUnreadView {
 }
 
 impl MessageView {
-    fn new(message: &Delivery) -> Self {
+    pub fn new(message: &Delivery) -> Self {
         Self {
             message_id: message.id.to_string(),
             from_id: message.from_id.to_string(),
@@ -67,12 +68,17 @@ impl MessageView {
     }
 }
 
-pub fn check_messages(taken: &Taken) -> Output {
+/// `waited` is how long it was waited for news, at most.
+pub fn check_messages(taken: &Taken, waited: Duration) -> Output {
     let now = Timestamp::now();
     let messages: Vec<MessageView> = taken.messages.iter().map(MessageView::new).collect();
-    let about = if messages.is_empty() { "No messages wait for you." } else { ABOUT };
+    let about = match messages.len() {
+        0 if waited.is_zero() => "No messages wait for you.".to_owned(),
+        0 => format!("No message came within {} s.", waited.as_secs()),
+        _ => ABOUT.to_owned(),
+    };
     let mut out = match messages.len() {
-        0 => about.to_owned(),
+        0 => about.clone(),
         count => format!("{count} unread, oldest first; their lines begin with \"| \". {about}"),
     };
     for message in &taken.messages {

@@ -1,0 +1,144 @@
+//! One call, until there is an answer or its time is over.
+
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use tokio::time::{timeout, timeout_at};
+
+use super::{Client, ClientError, Result, StartError, autostart};
+use crate::holder::{holder, is_listening};
+use crate::protocol::{ApiError, ErrorCode};
+
+/// How long one attempt may take. A healthy broker answers within milliseconds.
+pub(super) const ATTEMPT: Duration = Duration::from_secs(7);
+
+/// After how long it is looked whether there is a broker at all that could answer.
+const NOBODY: Duration = Duration::from_secs(3);
+
+/// How long a call may take in all, a start of the broker included.
+const CALL: Duration = Duration::from_secs(16);
+
+/// Pauses between attempts. Short to the end: a broker that is killed again and again must be met.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(80);
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time {
+    /// Until when the broker may let it wait.
+    pub waits_until: Instant,
+}
+
+impl Time {
+    /// The broker answers at once.
+    pub fn short() -> Self {
+        Self { waits_until: Instant::now() }
+    }
+
+    fn deadline(self) -> Instant {
+        self.waits_until + CALL
+    }
+
+    fn attempt(self) -> Duration {
+        let now = Instant::now();
+        let wait = self.waits_until.saturating_duration_since(now);
+        (wait + ATTEMPT).min(self.deadline().saturating_duration_since(now))
+    }
+}
+
+impl Client {
+    /// One attempt. Where somebody listens but no broker runs to answer, it ends early.
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T> {
+        let (mut attempt, early) = (std::pin::pin!(attempt(request)), limit.min(NOBODY));
+        if let Ok(answer) = timeout(early, &mut attempt).await {
+            return answer;
+        }
+        if self.start && holder(&self.config).is_none() {
+            return Err(ClientError::Silent);
+        }
+        timeout(limit.saturating_sub(early), attempt).await.unwrap_or(Err(ClientError::Silent))
+    }
+
+    /// Calls until there is an answer: a broker that is missing is started, one that goes away
+    /// or keeps silent is called again. The deadline bounds all of it.
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        time: Time,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> Result<T> {
+        let deadline = time.deadline();
+        let mut pause = Duration::ZERO;
+        loop {
+            let mut error = match self.answer(time.attempt(), request()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let mended = match &error {
+                ClientError::Silent if self.start => {
+                    timeout_at(deadline.into(), autostart::unstick(&self.config)).await
+                }
+                ClientError::Silent => Ok(Ok(())),
+                ClientError::Refused(refused) if refused.code == ErrorCode::ShuttingDown => {
+                    Ok(Ok(()))
+                }
+                ClientError::Refused(refused)
+                    if refused.code == ErrorCode::BrokerTooOld && self.start =>
+                {
+                    timeout_at(deadline.into(), autostart::replace(&self.config)).await
+                }
+                ClientError::Broken(_) if self.start => {
+                    timeout_at(deadline.into(), autostart::ensure(&self.config)).await
+                }
+                ClientError::Broken(_) => {
+                    let listening = is_listening(&self.config.paths.socket);
+                    return Err(if listening { error } else { ClientError::NotRunning });
+                }
+                _ => return Err(error),
+            };
+            match mended {
+                Ok(Ok(())) => {}
+                // Killed or told to stop as it came up: the next one may live.
+                Ok(Err(ended @ StartError::Ended(_))) => error = ended.into(),
+                Ok(Err(failed)) => return Err(failed.into()),
+                Err(_) => return Err(ClientError::Silent),
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
+        }
+    }
+}
+
+pub(super) async fn attempt<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T> {
+    let response = request.send().await.map_err(|error| broken(&error))?;
+    let status = response.status();
+    let bytes = response.bytes().await.map_err(|error| broken(&error))?;
+    if !status.is_success() {
+        return Err(refusal(&bytes));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| ClientError::Nonsense(error.to_string()))
+}
+
+/// The cause that matters is the last of the chain.
+pub(super) fn broken(error: &reqwest::Error) -> ClientError {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    ClientError::Broken(cause.to_string())
+}
+
+pub(super) fn refusal(bytes: &[u8]) -> ClientError {
+    match serde_json::from_slice::<ApiError>(bytes) {
+        Ok(error) => ClientError::Refused(error),
+        Err(_) => ClientError::Nonsense(
+            String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned(),
+        ),
+    }
+}

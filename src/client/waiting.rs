@@ -1,0 +1,61 @@
+//! Calls that wait in the broker until there is something, or their time is over.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Client, Result, Time};
+use crate::protocol::ids::random_secret;
+use crate::protocol::mailbox::{Answered, MAX_WAIT, Take, TakeAnswer, Taken, Wait};
+use crate::protocol::{MessageId, header, route};
+
+impl Client {
+    /// Takes what is unread; if that is nothing new, waits for it up to `limit`.
+    ///
+    /// # Errors
+    ///
+    /// If the broker refuses or cannot be reached; so for all calls below.
+    pub async fn take_within(&self, request: &Take, limit: Duration) -> Result<Taken> {
+        let is_empty = |taken: &Taken| taken.messages.is_empty();
+        self.post_waiting(route::TAKE, request, limit, is_empty).await
+    }
+
+    /// Takes the answer to a message of ours, once it comes, up to `limit`.
+    pub async fn answer_to(&self, id: &MessageId, limit: Duration) -> Result<Answered> {
+        let request = TakeAnswer { id: id.clone() };
+        let is_empty = |answered: &Answered| answered.answer.is_none();
+        self.post_waiting(route::ANSWER, &request, limit, is_empty).await
+    }
+
+    /// The broker bounds one call, so there may be several.
+    async fn post_waiting<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+        limit: Duration,
+        is_empty: impl Fn(&T) -> bool,
+    ) -> Result<T> {
+        let over = Instant::now() + limit;
+        loop {
+            let left = over.saturating_duration_since(Instant::now());
+            let waits_until = Instant::now() + left.min(Duration::from_secs(MAX_WAIT));
+            let key = random_secret();
+            let answer = self
+                .call_known(Time { waits_until }, || {
+                    let left = waits_until.saturating_duration_since(Instant::now());
+                    // Whole seconds, rounded up.
+                    let wait_seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+                    self.request(&Method::POST, path)
+                        .query(&Wait { wait_seconds })
+                        .header(header::IDEMPOTENCY_KEY, &key)
+                        .json(body)
+                })
+                .await?;
+            if !is_empty(&answer) || Instant::now() >= over {
+                return Ok(answer);
+            }
+        }
+    }
+}

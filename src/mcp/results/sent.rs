@@ -1,0 +1,147 @@
+//! `send_message`: what became of it, and the answer if it was waited for.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::unread::MessageView;
+use super::{Output, PeerView, Reach, backlog_words, mail_line, mail_words};
+use crate::protocol::mailbox::Answered;
+use crate::protocol::messages::{MessageState, Sent, Via};
+use crate::protocol::peers::Peer;
+use crate::protocol::{MessageId, Timestamp};
+use crate::render::{self, ABOUT};
+use crate::text;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SendMessageResult {
+    id: String,
+    /// queued: stored. offered: handed to the recipient's session. Neither means that it was read.
+    state: String,
+    /// what that means for this recipient
+    standing: String,
+    to: PeerView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<AnswerView>,
+    /// messages that wait for me
+    waiting: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mail: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct AnswerView {
+    /// what this is
+    about: &'static str,
+    message: MessageView,
+}
+
+/// Where a message stands.
+struct Standing<'a> {
+    id: &'a MessageId,
+    state: MessageState,
+    since: Timestamp,
+    via: Option<Via>,
+    to: &'a Peer,
+    waiting: u64,
+}
+
+impl<'a> Standing<'a> {
+    fn of(sent: &'a Sent) -> Self {
+        let Sent { id, state, sent_at, to, waiting } = sent;
+        Self { id, state: *state, since: *sent_at, via: None, to, waiting: *waiting }
+    }
+
+    fn words(&self, to: &PeerView) -> String {
+        let called = to.called();
+        let now = Timestamp::now();
+        let via = self.via.map(|via| format!(" by {via}")).unwrap_or_default();
+        let ago = self.since.age(now);
+        let standing = match (self.state, &to.reachability) {
+            (MessageState::Read, _) => format!("{called} has read it{via}, {ago} ago."),
+            (MessageState::Expired, _) => format!("Its time ran out before {called} had it."),
+            (MessageState::Unconfirmed, _) => {
+                format!("Its time ran out; whether {called} has read it is not known.")
+            }
+            (MessageState::Offered, Reach::ChannelProven) => {
+                format!("Pushed to {called}, where pushes have arrived before.")
+            }
+            (MessageState::Offered, _) if self.via.is_some_and(|via| via != Via::Channel) => {
+                format!("{called} was shown it{via}, {ago} ago; that it was read is not known yet.")
+            }
+            (_, Reach::Hooks) => {
+                format!("{called} is live; its hooks show the message with its next step.")
+            }
+            (MessageState::Offered, _) => {
+                format!("Pushed to {called}; whether its client shows pushes is not known.")
+            }
+            (_, Reach::Away) => {
+                format!("{called} is away since {}; the message waits for it.", to.since)
+            }
+            (_, Reach::Tools) => {
+                format!("{called} is live and gets it when it next calls a tool of claude-peers.")
+            }
+            (_, Reach::Inbox) => {
+                "It waits for the person, who reads by `claude-peers inbox`.".to_owned()
+            }
+            (_, _) => format!("It waits behind earlier messages to {called}."),
+        };
+        let backlog = backlog_words(self.to, now);
+        match backlog.trim_start_matches(", ") {
+            "" => standing,
+            backlog => format!("{standing} It has {backlog}."),
+        }
+    }
+
+    /// The result; `more` is what else there is to say, `answer` what came.
+    fn output(&self, more: &str, answer: Option<AnswerView>, shown: &str) -> Output {
+        let to = PeerView::new(self.to);
+        let standing = format!("{}{more}", self.words(&to));
+        let mut out = format!("Message {} is {}. {standing}", self.id, self.state);
+        out.push_str(shown);
+        out.push_str(&mail_line(self.waiting));
+        let result = SendMessageResult {
+            id: self.id.to_string(),
+            state: self.state.to_string(),
+            standing,
+            to,
+            answer,
+            waiting: self.waiting,
+            mail: mail_words(self.waiting),
+        };
+        Output::new(out, &result)
+    }
+}
+
+pub fn send_message(sent: &Sent) -> Output {
+    Standing::of(sent).output("", None, "")
+}
+
+/// It was waited for the answer.
+pub fn answered(sent: &Sent, answered: &Answered, limit: Duration) -> Output {
+    let Answered { state, since, via, to, waiting, .. } = answered;
+    let standing =
+        Standing { id: &sent.id, state: *state, since: *since, via: *via, to, waiting: *waiting };
+    let Some(answer) = &answered.answer else {
+        let more = format!(
+            " No answer came within {} s. One that comes later arrives like any message; check_messages shows it.",
+            limit.as_secs()
+        );
+        return standing.output(&more, None, "");
+    };
+    let mut shown = format!("\n\nThe answer; its lines begin with \"| \". {ABOUT}");
+    let _ = write!(shown, "\n\n{}", render::message(answer, Timestamp::now()));
+    let view = AnswerView { about: ABOUT, message: MessageView::new(answer) };
+    standing.output("", Some(view), &shown)
+}
+
+/// It was sent, and then it could not be waited for the answer.
+pub fn wait_failed(sent: &Sent, why: &str) -> Output {
+    let more = format!(
+        " It is sent, but the wait for the answer failed: {} Do not send it again; check_messages shows an answer that comes.",
+        text::line(why, 1_000)
+    );
+    Standing::of(sent).output(&more, None, "")
+}

@@ -1,0 +1,403 @@
+//! Ask and wait: the answer comes back to whoever waits for it, once, and is never lost.
+
+use std::process::{Child, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::http::{RawPeer, Request};
+use crate::support::{Sandbox, Session, SessionOptions, until};
+
+/// Long enough for anything, and never waited out.
+const LONG: u64 = 60;
+
+/// Starts a `send_message` that waits; gives the request's id and, once it is stored, the
+/// message's.
+fn ask(
+    sandbox: &Sandbox,
+    session: &mut Session,
+    to: &str,
+    text: &str,
+    seconds: u64,
+) -> (u64, String) {
+    let arguments = json!({ "to_id": to, "message": text, "wait_seconds": seconds });
+    let request = session.start_request(
+        "tools/call",
+        json!({ "name": "send_message", "arguments": arguments, "_meta": { "progressToken": text } }),
+    );
+    (request, stored(sandbox, text))
+}
+
+/// The id of the message of this text, once it is stored.
+fn stored(sandbox: &Sandbox, text: &str) -> String {
+    let mut id = String::new();
+    until("the message is stored", || {
+        let log = sandbox.json(["log", "-n", "500"]);
+        let found = log["messages"].as_array().unwrap().iter().find(|m| m["text"] == text).cloned();
+        id = found.map(|m| m["id"].as_str().unwrap().to_owned()).unwrap_or_default();
+        !id.is_empty()
+    });
+    id
+}
+
+/// Sends as the peer; gives the message's id.
+#[track_caller]
+fn reply(
+    sandbox: &Sandbox,
+    from: &RawPeer,
+    to: &str,
+    text: &str,
+    reply_to: Option<&str>,
+) -> String {
+    let mut body = json!({ "to": to, "text": text });
+    if let Some(id) = reply_to {
+        body["reply_to"] = json!(id);
+    }
+    let answer = Request::post("/v1/messages", &body).session(&from.secret).unix(sandbox);
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    answer.json()["id"].as_str().unwrap().to_owned()
+}
+
+#[track_caller]
+fn result(session: &mut Session, request: u64) -> Value {
+    let answer = session.answer_to(&json!(request));
+    assert_ne!(answer["result"]["isError"], true, "{answer}");
+    answer["result"]["structuredContent"].clone()
+}
+
+#[track_caller]
+fn assert_read(sandbox: &Sandbox, id: &str, via: &str) {
+    until("it is read", || sandbox.message(id)["state"] == "read");
+    assert_eq!(sandbox.message(id)["read_via"], via);
+}
+
+/// A session that may be pushed to, and a peer that answers by hand.
+fn asker_and_peer(sandbox: &Sandbox) -> (Session, String, RawPeer) {
+    let mut asker = sandbox.session("asker");
+    let id = asker.id();
+    (asker, id, RawPeer::register(sandbox, "peer"))
+}
+
+#[test]
+fn the_answer_is_the_result_and_is_shown_nowhere_else() {
+    let sandbox = Sandbox::new();
+    let (mut asker, me, peer) = asker_and_peer(&sandbox);
+    let (request, question) = ask(&sandbox, &mut asker, "peer", "which port?", LONG);
+    // The session goes on meanwhile, and other mail comes the ordinary way.
+    asker.send("peer", "by the way");
+    reply(&sandbox, &peer, &me, "something else", Some(&stored(&sandbox, "by the way")));
+    assert_eq!(asker.push()["content"], "something else");
+    let answer = reply(&sandbox, &peer, &me, "8080\n</channel>\u{1b}[2J", Some(&question));
+    let whole = asker.answer_to(&json!(request))["result"].clone();
+    let said = &whole["structuredContent"];
+    assert_eq!((&said["id"], &said["state"]), (&json!(question), &json!("read")), "{said}");
+    let message = &said["answer"]["message"];
+    assert_eq!(message["message_id"], answer.as_str());
+    assert_eq!((&message["repeat"], &message["already_pushed"]), (&json!(false), &json!(false)));
+    let words = whole["content"][0]["text"].as_str().unwrap();
+    assert!(words.contains("\n| 8080\n| ") && words.contains(&format!("answers {question}")));
+    assert!(!words.contains("</channel>") && !words.contains('\u{1b}'), "{words}");
+    assert_read(&sandbox, &answer, "tool");
+    assert!(asker.push_within(Duration::from_millis(300)).is_none(), "it is pushed as well");
+    assert!(asker.text("check_messages", json!({})).contains("something else"));
+    let rest = asker.call("check_messages", json!({}))["structuredContent"]["messages"].clone();
+    assert_eq!(rest, json!([]));
+}
+
+#[test]
+fn a_call_that_waits_says_that_it_lives() {
+    let sandbox = Sandbox::new();
+    let (mut asker, me, peer) = asker_and_peer(&sandbox);
+    let (request, question) = ask(&sandbox, &mut asker, "peer", "progress", LONG);
+    let mut signs = Vec::new();
+    while signs.len() < 2 {
+        let (_, message) = asker.read(Duration::from_secs(40)).expect("a sign of life");
+        if message["method"] == "notifications/progress" {
+            assert_eq!(message["params"]["progressToken"], "progress");
+            assert_eq!(message["params"]["total"], LONG as f64);
+            signs.push(message["params"]["progress"].as_f64().unwrap());
+        }
+    }
+    assert!(signs[0] < signs[1], "{signs:?}");
+    reply(&sandbox, &peer, &me, "here", Some(&question));
+    assert_eq!(result(&mut asker, request)["answer"]["message"]["text"], "here");
+}
+
+#[test]
+fn without_an_answer_the_truth_is_told_and_a_late_one_comes_by_itself() {
+    let sandbox = Sandbox::new();
+    let (mut asker, me, peer) = asker_and_peer(&sandbox);
+    let (request, question) = ask(&sandbox, &mut asker, "peer", "anybody?", 1);
+    let said = result(&mut asker, request);
+    let standing = said["standing"].as_str().unwrap();
+    assert!(standing.contains("No answer came within 1 s") && standing.contains("away since"));
+    assert!(standing.contains("1 unread"), "{standing}");
+    assert_eq!((&said["state"], &said["to"]["unread"]), (&json!("queued"), &json!(1)));
+    assert!(said.get("answer").is_none());
+    assert_eq!(peer.take(&sandbox), ["anybody?"]);
+    let late = reply(&sandbox, &peer, &me, "late", Some(&question));
+    assert_eq!(asker.push()["meta"]["message_id"], late.as_str());
+}
+
+#[test]
+fn a_cancelled_wait_takes_nothing_and_the_answer_comes_by_itself() {
+    let sandbox = Sandbox::new();
+    let (mut asker, me, peer) = asker_and_peer(&sandbox);
+    let (request, question) = ask(&sandbox, &mut asker, "peer", "never mind", LONG);
+    asker.write(&json!({
+        "jsonrpc": "2.0", "method": "notifications/cancelled",
+        "params": { "requestId": request, "reason": "AbortError: user-cancel" },
+    }));
+    asker.me();
+    std::thread::sleep(Duration::from_millis(300));
+    let answer = reply(&sandbox, &peer, &me, "too late", Some(&question));
+    assert_eq!(asker.push()["meta"]["message_id"], answer.as_str());
+    assert_eq!(sandbox.message(&answer)["state"], "offered");
+    // The same for a check that is cancelled while something was to be held for it.
+    let check = json!({ "name": "check_messages", "arguments": { "wait_seconds": LONG } });
+    asker.text("check_messages", json!({}));
+    until("all is read", || sandbox.message(&answer)["state"] == "read");
+    let request = asker.start_request("tools/call", check);
+    asker.me();
+    asker.write(&json!({
+        "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": request },
+    }));
+    asker.me();
+    std::thread::sleep(Duration::from_millis(300));
+    let next = reply(&sandbox, &peer, &me, "next", None);
+    assert_eq!(asker.push()["meta"]["message_id"], next.as_str());
+    assert_eq!(sandbox.message(&next)["state"], "offered");
+}
+
+#[test]
+fn a_broker_that_dies_or_stops_costs_a_wait_nothing() {
+    let sandbox = Sandbox::new();
+    let (mut asker, me, peer) = asker_and_peer(&sandbox);
+    let (request, question) = ask(&sandbox, &mut asker, "peer", "first", LONG);
+    sandbox.kill9_broker().expect("a broker runs");
+    let answer = reply_to_the_next_broker(&sandbox, &peer, &me, "one", &question);
+    let said = result(&mut asker, request);
+    assert_eq!(said["answer"]["message"]["message_id"], answer.as_str());
+    assert_read(&sandbox, &answer, "tool");
+
+    let (request, question) = ask(&sandbox, &mut asker, "peer", "second", LONG);
+    sandbox.ok(["kill-broker"]);
+    let answer = reply_to_the_next_broker(&sandbox, &peer, &me, "two", &question);
+    let said = result(&mut asker, request);
+    assert_eq!(said["answer"]["message"]["message_id"], answer.as_str());
+    assert_read(&sandbox, &answer, "tool");
+}
+
+fn reply_to_the_next_broker(
+    sandbox: &Sandbox,
+    peer: &RawPeer,
+    to: &str,
+    text: &str,
+    question: &str,
+) -> String {
+    until("another broker serves", || sandbox.status_is("running"));
+    reply(sandbox, peer, to, text, Some(question))
+}
+
+#[test]
+fn two_waits_at_once_each_get_their_answer_and_both_are_read() {
+    let sandbox = Sandbox::new();
+    let (mut asker, me, peer) = asker_and_peer(&sandbox);
+    let (first, question_1) = ask(&sandbox, &mut asker, "peer", "one?", LONG);
+    let (second, question_2) = ask(&sandbox, &mut asker, "peer", "two?", LONG);
+    // Whose this is nobody can tell.
+    let nobodys = reply(&sandbox, &peer, &me, "well", None);
+    assert_eq!(asker.push()["meta"]["message_id"], nobodys.as_str());
+    let answer_2 = reply(&sandbox, &peer, &me, "2", Some(&question_2));
+    let answer_1 = reply(&sandbox, &peer, &me, "1", Some(&question_1));
+    let answers = asker.answers_to(&[first, second]);
+    for (answer, text) in answers.iter().zip(["1", "2"]) {
+        assert_eq!(answer["result"]["structuredContent"]["answer"]["message"]["text"], text);
+    }
+    assert_read(&sandbox, &answer_1, "tool");
+    assert_read(&sandbox, &answer_2, "tool");
+    // The only one who waits gets what names nothing.
+    let (third, _) = ask(&sandbox, &mut asker, "peer", "three?", LONG);
+    reply(&sandbox, &peer, &me, "3", None);
+    assert_eq!(result(&mut asker, third)["answer"]["message"]["text"], "3");
+    assert!(asker.push_within(Duration::from_millis(300)).is_none());
+}
+
+#[test]
+fn check_messages_waits_for_the_next_message() {
+    let sandbox = Sandbox::new();
+    let (mut asker, me, peer) = asker_and_peer(&sandbox);
+    let nothing = asker.text("check_messages", json!({ "wait_seconds": 1 }));
+    assert_eq!(nothing, "No message came within 1 s.");
+    let request = asker.start_request(
+        "tools/call",
+        json!({ "name": "check_messages", "arguments": { "wait_seconds": LONG } }),
+    );
+    // Answered in order or not: the broker knows of the wait once a later call waited as well.
+    assert_eq!(asker.call("check_messages", json!({ "wait_seconds": 1 }))["isError"], false);
+    let id = reply(&sandbox, &peer, &me, "news", None);
+    let said = result(&mut asker, request);
+    assert_eq!(said["messages"][0]["message_id"], id.as_str());
+    assert_eq!(said["messages"][0]["already_pushed"], false);
+    assert_read(&sandbox, &id, "tool");
+    assert!(asker.push_within(Duration::from_millis(300)).is_none(), "it is pushed as well");
+    // What is there is shown at once.
+    let quiet = SessionOptions::new("quiet").without_channel();
+    let mut quiet = quiet.start(&sandbox);
+    let to = quiet.id();
+    reply(&sandbox, &peer, &to, "waiting already", None);
+    let text = quiet.text("check_messages", json!({ "wait_seconds": LONG }));
+    assert!(text.contains("| waiting already"), "{text}");
+}
+
+#[test]
+fn a_wait_that_makes_no_sense_is_refused_in_words() {
+    let sandbox = Sandbox::new();
+    let (mut asker, _, _peer) = asker_and_peer(&sandbox);
+    for wrong in [json!(-1), json!("soon"), json!(1.5)] {
+        let arguments = json!({ "to_id": "peer", "message": "x", "wait_seconds": wrong });
+        let refused = asker.try_call("send_message", arguments);
+        assert_eq!(refused["isError"], true);
+        let words = refused["content"][0]["text"].as_str().unwrap();
+        assert!(words.contains("`wait_seconds`") && words.contains("nothing was done"), "{words}");
+    }
+    let taken = Request::post("/v1/mailbox/take?wait_seconds=x", &json!({})).unix(&sandbox);
+    assert_eq!(taken.refusal(), (400, "bad_request".to_owned()));
+    let other = Request::post("/v1/mailbox/answer", &json!({ "id": "m1" })).unix(&sandbox);
+    assert_eq!(other.refusal(), (404, "not_found".to_owned()));
+}
+
+/// Starts `claude-peers send --wait`; gives it and, once it is stored, its message's id.
+fn cli_ask(sandbox: &Sandbox, to: &str, text: &str, more: &[&str]) -> (Child, String) {
+    let wait = LONG.to_string();
+    let mut command = sandbox.command(["send", "--wait", &wait]);
+    command.args(more).args([to, text]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = stored(sandbox, text);
+    (child, id)
+}
+
+#[track_caller]
+fn ended(child: Child, code: i32) -> (String, String) {
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let (out, error) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!(status.code(), Some(code), "{out}{error}");
+    (out, error)
+}
+
+#[test]
+fn the_command_line_prints_the_answer_alone_and_no_inbox_has_it() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let peer = RawPeer::register(&sandbox, "peer");
+    let (first, question_1) = cli_ask(&sandbox, "peer", "one?", &[]);
+    let (second, question_2) = cli_ask(&sandbox, "peer", "two?", &["--json"]);
+    reply(&sandbox, &peer, "cli", "whose?", None);
+    let inbox = sandbox.ok(["inbox"]);
+    assert!(inbox.contains("whose?"), "two wait, and it names neither: {inbox}");
+    let answer_2 = reply(&sandbox, &peer, "cli", "2\u{202e}\u{1b}[2J", Some(&question_2));
+    let (json, _) = ended(second, 0);
+    assert!(!json.contains('\u{1b}') && !json.contains('\u{202e}'), "{json}");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["sent"]["id"], question_2.as_str());
+    assert_eq!(json["state"], "read");
+    assert_eq!(json["answer"]["id"], answer_2.as_str());
+    assert_eq!(json["answer"]["text"], "2\u{202e}\u{1b}[2J");
+    // The one that is left is the only one: what names nothing is its answer.
+    let answer_1 = reply(&sandbox, &peer, "cli", "1\nand more\u{1b}[2J", None);
+    let (out, error) = ended(first, 0);
+    assert!(out.starts_with("1\nand more") && !out.contains('\u{1b}'), "{out}");
+    assert!(error.starts_with(&format!("{question_1} queued to peer")), "{error}");
+    assert_eq!(sandbox.ok(["inbox"]), "No messages.\n");
+    for id in [&answer_1, &answer_2] {
+        assert_eq!(sandbox.message(id)["state"], "read");
+        assert_eq!(sandbox.message(id)["read_via"], "cli");
+    }
+}
+
+#[test]
+fn a_command_line_that_waited_in_vain_says_so_and_the_answer_goes_to_the_inbox() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let peer = RawPeer::register(&sandbox, "peer");
+    let (code, error) = sandbox.fails(["send", "--wait", "1", "peer", "anybody?"]);
+    assert_eq!(code, 124, "{error}");
+    assert!(error.contains("no answer within 1 s") && error.contains("it is queued"), "{error}");
+    let question = stored(&sandbox, "anybody?");
+    assert!(error.contains(&question) && error.contains("claude-peers inbox"), "{error}");
+    let output = sandbox.run(["send", "--wait", "1", "--json", "peer", "again?"]);
+    assert_eq!(output.status.code(), Some(124));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["answer"], &json["state"]), (&Value::Null, &json!("queued")));
+    reply(&sandbox, &peer, "cli", "late", Some(&question));
+    assert!(sandbox.ok(["inbox"]).contains("late"));
+
+    // An interrupt ends the wait, not the message.
+    let (child, question) = cli_ask(&sandbox, "peer", "slow?", &[]);
+    std::thread::sleep(Duration::from_millis(300));
+    let pid = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    let (out, error) = ended(child, 130);
+    assert!(out.is_empty() && error.contains("interrupted") && error.contains(&question));
+    reply(&sandbox, &peer, "cli", "later", Some(&question));
+    assert!(sandbox.ok(["inbox"]).contains("later"));
+    // And so does a death.
+    let (mut child, question) = cli_ask(&sandbox, "peer", "doomed?", &[]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reply(&sandbox, &peer, "cli", "to the inbox", Some(&question));
+    until("it is in the inbox", || sandbox.ok(["inbox"]).contains("to the inbox"));
+}
+
+#[test]
+fn the_command_line_waits_on_when_its_broker_dies() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let peer = RawPeer::register(&sandbox, "peer");
+    let (child, question) = cli_ask(&sandbox, "peer", "still there?", &[]);
+    sandbox.kill9_broker().expect("a broker runs");
+    reply_to_the_next_broker(&sandbox, &peer, "cli", "yes", &question);
+    assert_eq!(ended(child, 0).0, "yes\n");
+    assert_eq!(sandbox.ok(["inbox"]), "No messages.\n");
+}
+
+/// Whoever waits keeps a broker that has nothing else to do.
+#[test]
+fn an_idle_broker_stays_for_whoever_waits() {
+    let sandbox = Sandbox::new().with("CLAUDE_PEERS_IDLE_EXIT_SECONDS", "1");
+    sandbox.ok(["peers"]);
+    let peer = RawPeer::register(&sandbox, "peer");
+    let (child, question) = cli_ask(&sandbox, "peer", "patience", &[]);
+    let broker = sandbox.holder().unwrap().pid;
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(sandbox.holder().map(|holder| holder.pid), Some(broker));
+    reply(&sandbox, &peer, "cli", "rewarded", Some(&question));
+    assert_eq!(ended(child, 0).0, "rewarded\n");
+    until("it leaves", || sandbox.holder().is_none());
+}
+
+#[test]
+fn the_inbox_waits_for_the_next_message_and_one_reader_has_it() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let peer = RawPeer::register(&sandbox, "peer");
+    let (code, error) = sandbox.fails(["inbox", "--wait", "1"]);
+    assert_eq!((code, error.as_str()), (124, "error: no message within 1 s\n"));
+    let wait = || {
+        let mut command = sandbox.command(["inbox", "--wait", "3", "--json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [wait(), wait()];
+    std::thread::sleep(Duration::from_millis(500));
+    let id = reply(&sandbox, &peer, "cli", "news", None);
+    let mut outputs = both.map(|child| child.wait_with_output().unwrap());
+    outputs.sort_by_key(|output| output.status.code());
+    let [had, had_not] = outputs;
+    assert_eq!((had.status.code(), had_not.status.code()), (Some(0), Some(124)));
+    let json: Value = serde_json::from_slice(&had.stdout).unwrap();
+    assert_eq!(json["messages"][0]["id"], id.as_str());
+    let json: Value = serde_json::from_slice(&had_not.stdout).unwrap();
+    assert_eq!(json["messages"], json!([]));
+    assert_eq!(sandbox.message(&id)["read_via"], "cli");
+}
