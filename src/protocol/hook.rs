@@ -74,3 +74,16 @@ pub struct HookMail {
     #[serde(default)]
     pub remaining: u64,
 }
+
+/// `POST /v1/hook/written`: the output that shows these messages is out, whole.
+///
+/// Only then can the turn's next event be evidence: a hook may have been killed before.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookWritten {
+    /// As in the [`HookEvent`] that was answered.
+    pub session: String,
+    #[serde(default)]
+    pub turn: String,
+    pub ids: Vec<MessageId>,
+}

@@ -29,7 +29,7 @@ fn run(mut command: Command, input: &Value) -> Output {
 
 /// What the model gets by an event of a turn; empty if nothing.
 #[track_caller]
-fn context(sandbox: &Sandbox, event: &str, session: &str, turn: &str, more: Value) -> String {
+pub fn context(sandbox: &Sandbox, event: &str, session: &str, turn: &str, more: Value) -> String {
     let mut input = json!({
         "session_id": format!("session-{session}"),
         "hook_event_name": event,
@@ -48,13 +48,13 @@ fn context(sandbox: &Sandbox, event: &str, session: &str, turn: &str, more: Valu
     said["hookSpecificOutput"]["additionalContext"].as_str().unwrap().to_owned()
 }
 
-fn two(sandbox: &Sandbox) -> (Session, Session) {
+pub fn two(sandbox: &Sandbox) -> (Session, Session) {
     let start = |name: &str| SessionOptions::new(name).without_channel().start(sandbox);
     (start("backend"), start("frontend"))
 }
 
 #[track_caller]
-fn assert_state(sandbox: &Sandbox, id: &str, state: &str, via: &str) {
+pub fn assert_state(sandbox: &Sandbox, id: &str, state: &str, via: &str) {
     let message = sandbox.message(id);
     assert_eq!(message["state"], state, "{message}");
     let key = if state == "read" { "read_via" } else { "offered_via" };
