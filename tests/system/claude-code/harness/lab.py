@@ -18,7 +18,7 @@ import subprocess
 import sys
 from typing import Any, Union
 
-from . import recorder
+from . import killed, recorder
 from .api import FakeApi
 from .recorder import Recording
 from .session import Session
@@ -76,13 +76,17 @@ class Lab:
         self.settings(permissions={"allow": ["mcp__" + SERVER]})
 
     def hooks(self, *events: str, before: str = "") -> dict[str, Any]:
-        """Settings for our hooks at these events (all that we know, if none is named); `before` stands before each command."""
+        """Settings for our hooks at these events, or at all that we know; `before` stands before each command."""
         every = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd")
 
         def command(event: str) -> dict[str, Any]:
             return {"type": "command", "command": before + shlex.join([self.peers_binary, "hook", event])}
 
         return {event: [{"hooks": [command(event)]}] for event in events or every}
+
+    def killed_hooks(self, flag: str) -> dict[str, Any]:
+        """The same, but with the file `flag` there the next one is killed before its output is out, once."""
+        return self.hooks(before=shlex.join([sys.executable, killed.__file__, flag, "--"]) + " ")
 
     def register(self) -> subprocess.CompletedProcess[str]:
         """`claude mcp add`, as the documentation tells people to do it."""

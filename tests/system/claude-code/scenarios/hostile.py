@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import threading
 from typing import Any, Iterator
 
 from harness.api import blocks, strings
@@ -84,13 +83,12 @@ def after_a_tool(lab: Lab, check: Report, b: Session, me: str) -> None:
 def at_stop(lab: Lab, check: Report, b: Session, me: str) -> None:
     with Seen(lab, check, "before the session stops") as seen:
         answer = lab.api.hold("think of something")
-        turn = threading.Thread(target=b.say, args=("think of something",))
-        turn.start()
+        turn = b.begin("think of something")
         begun = wait_until(lambda: any("think of something" in s for s in user_strings(lab)))
         for text in TEXTS[:6]:
             lab.send(me, marked(text))
         answer.set()
-        turn.join()
+        turn.result()
         check.check("the turn goes on", begun and seen.marks() > 0, seen.found())
         seen.whole(6)
 
