@@ -9,11 +9,12 @@
 //!
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
-//! * [`text`], [`process`], [`git`], [`files`], [`holder`], [`listeners`], [`render`], [`logging`]: small rooms that both sides
-//!   stand on.
+//! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`listeners`], [`render`], [`logging`]:
+//!   small rooms that both sides stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
 //! * [`service`]: the broker's units, through systemd or launchd.
+//! * [`setup`]: the server and the hooks in the configuration of Claude Code and other clients.
 //! * [`doctor`]: whether everything works, proved by use.
 //! * [`mcp`]: the MCP stdio server, one per session.
 //! * [`hook`]: what Claude Code runs at its own events.
@@ -32,9 +33,13 @@ pub mod listeners;
 pub mod logging;
 pub mod mcp;
 pub mod process;
+pub mod programs;
 pub mod protocol;
 pub mod render;
+
 pub mod service;
+pub mod setup;
+pub mod shell;
 pub mod text;
 
 /// This build's version, as `--version` prints it.

@@ -22,6 +22,8 @@ class ClaudePeers < Formula
   def caveats
     <<~EOS
       Set up Claude Code once:
+        claude-peers setup claude
+      or, as a plugin:
         claude plugin install peers --marketplace #{HOMEBREW_PREFIX}/share/claude-peers
 
       The first session starts the broker. To let the system start it instead, and keep it under

@@ -13,6 +13,7 @@ mod output;
 mod peers;
 mod send;
 mod service;
+mod setup;
 mod status;
 mod token;
 
@@ -43,7 +44,7 @@ const INTERRUPTED: u8 = 130;
 #[command(name = "claude-peers", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "\
 Set up Claude Code once:
-  claude mcp add --scope user --transport stdio claude-peers -- claude-peers mcp
+  claude-peers setup claude
 
 Exit status: 0 success, 1 failure, 2 wrong usage, 3 no broker is running (status) or no service
 listens (service status), 124 nothing came in time (--wait).")]
@@ -70,6 +71,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Print the token for calls over TCP
     Token,
+    /// Set up Claude Code and other MCP clients: the server, hooks and permission; or undo it
+    Setup(setup::Arguments),
     /// Let the operating system run the broker: install, control and look at the service
     Service(service::Arguments),
     /// Stop the broker, and only the broker
@@ -114,6 +117,7 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
         Command::Hook(arguments) => Ok(hook::run(&arguments)),
         Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command(), out),
         Command::Service(arguments) => service::run(arguments, out),
+        Command::Setup(arguments) => setup::run(&arguments, out),
         Command::Doctor(arguments) => {
             let runtime = runtime()?;
             let code = runtime.block_on(doctor::run(&arguments, out));

@@ -3,7 +3,8 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use super::{Finding, run, shell};
+use super::{Finding, shell};
+use crate::programs;
 
 const CHECK: &str = "claude";
 
@@ -18,7 +19,7 @@ pub struct Asked(Result<Receiver<Vec<Finding>>, String>);
 
 /// Asks Claude Code, on a thread of its own.
 pub fn start() -> Asked {
-    Asked(run::off_thread(CHECK, ask))
+    Asked(programs::off_thread(CHECK, ask))
 }
 
 impl Asked {
@@ -32,10 +33,10 @@ impl Asked {
 }
 
 fn ask() -> Vec<Finding> {
-    if run::in_path("claude").is_none() {
+    if programs::in_path("claude").is_none() {
         return vec![Finding::ok(CHECK, "not asked: there is no `claude` in PATH")];
     }
-    let version = match run::program("claude", &["--version"], VERSION) {
+    let version = match programs::program("claude", &["--version"], VERSION) {
         Ok(said) if said.success => said.output.trim().to_owned(),
         Ok(said) => {
             let problem = first_line(&said.errors, &said.output);
@@ -43,7 +44,7 @@ fn ask() -> Vec<Finding> {
         }
         Err(problem) => return vec![Finding::warning(CHECK, problem)],
     };
-    vec![match run::program("claude", &["mcp", "list"], LIST) {
+    vec![match programs::program("claude", &["mcp", "list"], LIST) {
         Ok(said) if said.success => registered(&version, &said.output),
         Ok(said) => Finding::warning(
             CHECK,
@@ -72,11 +73,11 @@ fn registered(version: &str, list: &str) -> Finding {
             command.contains("claude-peers") && command.split_whitespace().any(|w| w == "mcp");
         ours.then(|| (name.trim(), command.trim(), state.trim()))
     });
-    let add = add_command();
+    let set_up = setup_command();
     let Some((name, command, state)) = ours else {
         return Finding::warning(CHECK, format!("{version} does not know the server"))
             .detail("sessions in this directory cannot find each other")
-            .mend(add);
+            .mend(set_up);
     };
     if state.contains("Connected") {
         return Finding::ok(CHECK, format!("{version} reaches the server {name} (`{command}`)"));
@@ -92,16 +93,16 @@ fn registered(version: &str, list: &str) -> Finding {
     }
     failure
         .detail(format!("its command is `{command}`"))
-        .mend(format!("claude mcp remove {}; {add}", shell::quoted(name)))
+        .mend(format!("claude mcp remove {}; {set_up}", shell::quoted(name)))
 }
 
 /// As the help says it; by its path where PATH does not lead here.
-fn add_command() -> String {
-    let program = match (run::in_path("claude-peers"), std::env::current_exe()) {
+fn setup_command() -> String {
+    let program = match (programs::in_path("claude-peers"), std::env::current_exe()) {
         (None, Ok(path)) => shell::path(&path),
         _ => "claude-peers".to_owned(),
     };
-    format!("claude mcp add --scope user --transport stdio claude-peers -- {program} mcp")
+    format!("{program} setup claude")
 }
 
 #[cfg(test)]
@@ -115,13 +116,15 @@ mod tests {
                     docs: https://example.invalid/mcp (HTTP) - ✓ Connected\n";
         let none = registered("2.1.0 (Claude Code)", list);
         assert_eq!(none.level, Level::Warning);
-        assert!(none.mend.unwrap().starts_with("claude mcp add "));
+        assert!(none.mend.unwrap().ends_with(" setup claude"));
         let with = |state: &str| format!("{list}peers: /usr/bin/claude-peers mcp - {state}\n");
         let good = registered("2.1.0", &with("✓ Connected"));
         assert_eq!(good.level, Level::Ok, "{}", good.finding);
         let bad = registered("2.1.0", &with("✗ Failed to connect"));
         assert_eq!(bad.level, Level::Failure);
-        assert!(bad.mend.unwrap().starts_with("claude mcp remove peers; claude mcp add "));
+        let mend = bad.mend.unwrap();
+        assert!(mend.starts_with("claude mcp remove peers; "), "{mend}");
+        assert!(mend.ends_with(" setup claude"), "{mend}");
         let name = "plugin:peers:claude-peers";
         let plugin =
             |state: &str| registered("2.1.0", &format!("{name}: claude-peers mcp - {state}\n"));

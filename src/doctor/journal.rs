@@ -4,7 +4,8 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use super::scene::Scene;
-use super::{Finding, run, shell};
+use super::{Finding, shell};
+use crate::programs;
 use crate::service::systemd::SERVICE;
 
 const CHECK: &str = "journal";
@@ -45,7 +46,7 @@ fn look(scene: &Scene) -> Finding {
 fn readable() -> Finding {
     let arguments = ["--user", "-u", SERVICE, "-n", "1", "-q", "--no-pager", "-o", "short-iso"];
     let read = format!("journalctl --user -u {SERVICE}");
-    match run::program("journalctl", &arguments, LIMIT) {
+    match programs::program("journalctl", &arguments, LIMIT) {
         Ok(said) if said.success && !said.output.trim().is_empty() => {
             Finding::ok(CHECK, format!("journald takes entries; `{read}` shows them"))
         }

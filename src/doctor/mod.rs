@@ -14,7 +14,6 @@ mod files;
 mod journal;
 
 mod port;
-mod run;
 mod scene;
 mod settings;
 mod shell;
@@ -27,7 +26,7 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::config::{Config, ConfigError};
-use crate::text;
+use crate::{programs, text};
 
 use scene::Scene;
 
@@ -152,7 +151,7 @@ fn limited(
     check: impl FnOnce(&Scene) -> Vec<Finding> + Send + 'static,
 ) -> Vec<Finding> {
     let scene = scene.clone();
-    let ended = run::off_thread(name, move || check(&scene)).and_then(|running| {
+    let ended = programs::off_thread(name, move || check(&scene)).and_then(|running| {
         // A thread that hangs is left behind: it ends with the process.
         running.recv_timeout(LIMIT).map_err(|_| "it hangs".to_owned())
     });

@@ -390,6 +390,7 @@ fn every_command_explains_itself() {
         "log",
         "demo",
         "doctor",
+        "setup",
         "token",
         "kill-broker",
         "mcp",
@@ -401,7 +402,7 @@ fn every_command_explains_itself() {
         assert!(text.contains("Usage: claude-peers"), "{text}");
         assert_eq!(sandbox.ok(["help", command]), text);
     }
-    assert!(help.contains("claude mcp add"), "{help}");
+    assert!(help.contains("claude-peers setup claude"), "{help}");
     assert!(sandbox.ok(["--version"]).starts_with("claude-peers "));
     assert!(sandbox.holder().is_none(), "help starts nothing");
 }

@@ -529,7 +529,7 @@ fn claude_code_is_asked_with_a_time_limit_or_left_out() {
     let sandbox = sandbox.with("PATH", format!("{}:{path}", bin.display()));
     let none = told(&sandbox, "[ \"$1\" = --version ] && echo '2.1.0 (Claude Code)'; exit 0");
     assert_eq!(none["level"], "warning");
-    assert!(none["mend"].as_str().unwrap().starts_with("claude mcp add --scope user"), "{none}");
+    assert!(none["mend"].as_str().unwrap().ends_with("claude-peers setup claude"), "{none}");
     let known = told(
         &sandbox,
         "case $1 in mcp) echo 'peers: claude-peers mcp - ✓ Connected';; *) echo 2.1.0;; esac",

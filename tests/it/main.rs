@@ -21,6 +21,7 @@ mod plugin;
 mod receivers;
 mod refusals;
 mod service;
+mod setup;
 mod start;
 mod stdio;
 mod stop;

@@ -1,0 +1,224 @@
+//! Claude Code: the server by its own command; hooks and the permission rule in `settings.json`.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::Options;
+use super::change::{Change, at, path};
+use super::command::{Registration, entry};
+use super::error::SetupError;
+use super::file::ConfigFile;
+use super::hooks;
+use super::json;
+use super::ours;
+use super::plan::Plan;
+use super::record::Store;
+use super::servers::Servers;
+use super::surroundings::Surroundings;
+use super::text::Syntax;
+
+/// The plugin that brings server, hooks and all.
+const PLUGIN: &str = "peers";
+
+/// What this client has where.
+pub struct Claude<'a> {
+    surroundings: &'a Surroundings,
+    directory: PathBuf,
+}
+
+impl<'a> Claude<'a> {
+    pub fn new(surroundings: &'a Surroundings) -> Self {
+        let named = surroundings.directory("CLAUDE_CONFIG_DIR");
+        let directory = named.unwrap_or_else(|| surroundings.home.join(".claude"));
+        Self { surroundings, directory }
+    }
+
+    /// Its program; an installation of its own need not be in PATH.
+    pub fn program(&self) -> Option<PathBuf> {
+        let own =
+            [self.surroundings.home.join(".local/bin/claude"), self.directory.join("local/claude")];
+        self.surroundings.program_of(&["claude"], &own)
+    }
+
+    pub fn directory(&self) -> &PathBuf {
+        &self.directory
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.directory.join("settings.json")
+    }
+
+    /// The file of its state, which has the servers. An old installation has it in the directory.
+    fn state(&self) -> PathBuf {
+        let old = self.directory.join(".config.json");
+        if std::fs::metadata(&old).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0) {
+            return old;
+        }
+        let named = self.surroundings.directory("CLAUDE_CONFIG_DIR");
+        named.unwrap_or_else(|| self.surroundings.home.clone()).join(".claude.json")
+    }
+
+    /// Its servers, as `claude mcp add` writes them.
+    fn servers(&self) -> Servers {
+        Servers {
+            file: self.state(),
+            syntax: Syntax::Json,
+            container: "mcpServers",
+            entry: json!({ "command": self.surroundings.program, "args": ["mcp"] }),
+        }
+    }
+
+    fn read(file: &ConfigFile) -> Result<Value, SetupError> {
+        json::parse(file.text()).map_err(|problem| SetupError::text(&file.path, &problem, ""))
+    }
+
+    /// Plans the set-up.
+    pub fn plan(&self, store: Store, options: Options) -> Result<Plan, SetupError> {
+        let mut plan = Plan::new(store, false);
+        let settings = ConfigFile::read(&self.settings())?;
+        let state = ConfigFile::read(&self.state())?;
+        let (settings_value, state_value) = (Self::read(&settings)?, Self::read(&state)?);
+        let servers = self.servers();
+        let in_settings = !ours::taken_out(&settings_value, servers.container).is_empty();
+        plan.present = servers.ours(&state_value).is_some() || in_settings;
+        if let Some(plugin) = plugin(&settings_value) {
+            plan.notes.push(format!("The plugin {plugin} does all of this already."));
+            if plan.present {
+                plan.notes.push(
+                    "What is set up beside it is not needed: claude-peers setup claude --undo"
+                        .to_owned(),
+                );
+            }
+            plan.present = true;
+            return Ok(plan);
+        }
+
+        let wanted = servers.wanted(&state_value);
+        plan.notes.extend(wanted.note);
+        if !wanted.changes.is_empty() {
+            let program = self.program().ok_or(SetupError::NoProgram("claude"))?;
+            let now = entry(&state_value, &wanted.name);
+            let mut value = state_value.clone();
+            for change in &wanted.changes {
+                change.apply(&mut value).map_err(|shape| {
+                    SetupError::text(&state.path, &shape.into(), &servers.by_hand())
+                })?;
+            }
+            let wanted_entry = entry(&value, &wanted.name);
+            let name = wanted.name.clone();
+            let config = state;
+            plan.registrations.push(Registration {
+                program,
+                config,
+                name,
+                now,
+                wanted: wanted_entry,
+            });
+        }
+
+        let mut changes = Vec::new();
+        if options.permission {
+            changes.extend(permission(&settings_value, &wanted.name));
+        }
+        if options.hooks {
+            changes.extend(self.hooks(&settings_value));
+            if settings_value.get("disableAllHooks") == Some(&Value::Bool(true)) {
+                plan.notes.push(
+                    "disableAllHooks is set there: until it is not, no hook runs.".to_owned(),
+                );
+            }
+        }
+        plan.change(settings, Syntax::Json, &changes, &self.by_hand(&wanted.name))?;
+        Ok(plan)
+    }
+
+    fn groups(&self) -> Vec<(&'static str, Value)> {
+        hooks::groups(&hooks::quoted(&self.surroundings.program))
+    }
+
+    /// What makes each event have our group once, as it is now.
+    fn hooks(&self, value: &Value) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (event, group) in self.groups() {
+            let groups = path(&["hooks", event]);
+            let others = ours::hooks_taken_out(value, event);
+            let is_there = at(value, &groups)
+                .and_then(Value::as_array)
+                .is_some_and(|list| list.contains(&group));
+            if is_there && others.len() == 1 {
+                continue;
+            }
+            changes.extend(others);
+            changes.push(Change::Append { path: groups, value: group });
+        }
+        changes
+    }
+
+    fn by_hand(&self, name: &str) -> String {
+        let hooks: serde_json::Map<String, Value> = self
+            .groups()
+            .into_iter()
+            .map(|(event, group)| (event.into(), json!([group])))
+            .collect();
+        let all = json!({ "permissions": { "allow": [rule(name)] }, "hooks": hooks });
+        format!("what is missing there of {all}")
+    }
+
+    /// Plans the way back.
+    pub fn undo(&self, store: Store) -> Result<Plan, SetupError> {
+        let record = store.load()?;
+        let mut plan = Plan::new(store, true);
+        let servers = self.servers();
+        let state = ConfigFile::read(&self.state())?;
+        let known = record.server(&state.path).cloned();
+        if known.is_some() || record.is_empty() {
+            let value = Self::read(&state)?;
+            let name = known.as_ref().map(|known| known.name.as_str());
+            let name = name.or_else(|| servers.ours(&value).map(|(name, _)| name));
+            let now = name.and_then(|name| entry(&value, name));
+            if known.is_some() && now.is_none() {
+                plan.is_stale(&state.path);
+            }
+            if let (Some(name), Some(now)) = (name, now.filter(ours::is_server)) {
+                let name = name.to_owned();
+                if let Some(program) = self.program() {
+                    let wanted = known.and_then(|known| known.before);
+                    let config = state;
+                    let now = Some(now);
+                    plan.registrations.push(Registration { program, config, name, now, wanted });
+                } else {
+                    plan.notes.push(format!(
+                        "There is no `claude` program in PATH, so the server stays registered. \
+                         Later: claude mcp remove --scope user {name}"
+                    ));
+                }
+            }
+        }
+        let settings = ConfigFile::read(&self.settings())?;
+        plan.take_back(settings, &Servers { file: self.settings(), ..servers }, &record)?;
+        Ok(plan)
+    }
+}
+
+fn rule(name: &str) -> String {
+    format!("mcp__{name}")
+}
+
+fn permission(value: &Value, name: &str) -> Option<Change> {
+    let allow = path(&["permissions", "allow"]);
+    let rule = Value::String(rule(name));
+    let rules = at(value, &allow).and_then(Value::as_array);
+    let is_there = rules.is_some_and(|rules| rules.contains(&rule));
+    (!is_there).then_some(Change::Append { path: allow, value: rule })
+}
+
+/// Our plugin, from whichever marketplace, if it is switched on.
+fn plugin(settings: &Value) -> Option<&str> {
+    let plugins = settings.get("enabledPlugins")?.as_object()?;
+    let ours = |name: &str| name.split('@').next() == Some(PLUGIN);
+    plugins
+        .iter()
+        .find(|(name, enabled)| ours(name) && **enabled == Value::Bool(true))
+        .map(|(name, _)| name.as_str())
+}

@@ -1,0 +1,77 @@
+//! Why a client is not set up, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::text::Problem;
+use crate::config::ConfigError;
+
+/// Nothing was changed, or what was changed was put back, unless the text says otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{path} {problem}")]
+    File { path: PathBuf, problem: String, hint: String },
+    #[error("{path} cannot be read as configuration: {problem}")]
+    Broken { path: PathBuf, problem: String },
+    #[error("{path} is left alone: {problem}")]
+    Unsuited { path: PathBuf, problem: String, add: String },
+    #[error("{path} was changed by somebody else just now")]
+    Meanwhile { path: PathBuf },
+    #[error("there is no `{0}` program in PATH, so its own command cannot register the server")]
+    NoProgram(&'static str),
+    #[error("`{command}` failed: {said}")]
+    Command { command: String, said: String },
+    #[error("{0}")]
+    Program(String),
+    #[error("another `claude-peers setup` is at work")]
+    Busy,
+}
+
+impl SetupError {
+    pub(super) fn file(path: &Path, problem: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::File { path: path.to_owned(), problem: problem.into(), hint: hint.into() }
+    }
+
+    pub(super) fn io<'a>(what: &'a str, path: &'a Path) -> impl Fn(io::Error) -> Self + 'a {
+        move |error| {
+            Self::file(path, format!("cannot be {what}: {error}"), "Nothing was changed there.")
+        }
+    }
+
+    /// A text that cannot be changed; `add` says what a person could write into it.
+    pub(super) fn text(path: &Path, problem: &Problem, add: &str) -> Self {
+        let path = path.to_owned();
+        match problem {
+            Problem::Broken(problem) => Self::Broken { path, problem: problem.clone() },
+            other => Self::Unsuited { path, problem: other.to_string(), add: add.to_owned() },
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::File { hint, .. } => hint.clone(),
+            Self::Broken { .. } => {
+                "Nothing was changed. Correct the file there, and run this again.".to_owned()
+            }
+            Self::Unsuited { add, .. } => {
+                format!("Nothing was changed. By hand, add {add}")
+            }
+            Self::Meanwhile { .. } => "Nothing was changed there. Run this again.".to_owned(),
+            Self::NoProgram(_) => {
+                "Install the client, or add its program's directory to PATH. Nothing was changed."
+                    .to_owned()
+            }
+            Self::Command { .. } => {
+                "Run that command yourself to see more. What was changed before it was put back."
+                    .to_owned()
+            }
+            Self::Program(_) => "Call the program by a plain absolute path.".to_owned(),
+            Self::Busy => "Wait for it, and run this again.".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A plan: what would be done for one client, shown before it is done, and done in an order that
+//! leaves nothing half-done.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::change::{Change, Deed, taking_back};
+use super::command::Registration;
+use super::diff;
+use super::error::SetupError;
+use super::file::ConfigFile;
+use super::ours;
+use super::record::{FileRecord, Record, Store};
+use super::servers::Servers;
+use super::text::Syntax;
+
+/// What would be done.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub(super) store: Store,
+    pub(super) edits: Vec<Edit>,
+    pub(super) registrations: Vec<Registration>,
+    /// What a person should know of it.
+    pub notes: Vec<String>,
+    /// Something of ours is there already.
+    pub present: bool,
+    undo: bool,
+    /// Records whose files are as they were before.
+    stale: Vec<PathBuf>,
+}
+
+/// A file's new content.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    file: ConfigFile,
+    /// `None`: the file goes.
+    after: Option<Vec<u8>>,
+    deeds: Vec<Deed>,
+    current: serde_json::Value,
+    /// Directories that are made with it, or go with it.
+    directories: Vec<PathBuf>,
+    /// It becomes what it was before, byte for byte.
+    restored: bool,
+}
+
+/// One step, for people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Shown {
+    /// A file is made, changed, restored or removed.
+    Create {
+        path: PathBuf,
+        diff: String,
+    },
+    Edit {
+        path: PathBuf,
+        diff: String,
+    },
+    Restore {
+        path: PathBuf,
+        diff: String,
+    },
+    Remove {
+        path: PathBuf,
+        diff: String,
+    },
+    /// The client's own command is run.
+    Run {
+        command: Vec<String>,
+    },
+}
+
+impl Plan {
+    pub(super) fn new(store: Store, undo: bool) -> Self {
+        Self {
+            store,
+            edits: Vec::new(),
+            registrations: Vec::new(),
+            notes: Vec::new(),
+            present: false,
+            undo,
+            stale: Vec::new(),
+        }
+    }
+
+    /// Nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty() && self.registrations.is_empty()
+    }
+
+    /// All steps in their order.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Shown> {
+        let runs = self.registrations.iter().flat_map(Registration::commands);
+        let runs = runs.map(|command| Shown::Run { command });
+        let edits = self.edits.iter().map(Edit::shown);
+        if self.undo { runs.chain(edits).collect() } else { edits.chain(runs).collect() }
+    }
+
+    /// Plans changes of a file; `add` says what a person could write into it instead.
+    pub(super) fn change(
+        &mut self,
+        file: ConfigFile,
+        syntax: Syntax,
+        changes: &[Change],
+        add: &str,
+    ) -> Result<(), SetupError> {
+        let text = file.text();
+        let problem = |problem| SetupError::text(&file.path, &problem, add);
+        let current = syntax.parse(text).map_err(problem)?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let edited = syntax.edit(text, changes).map_err(problem)?;
+        let mut value = current.clone();
+        let mut deeds = Vec::new();
+        for change in changes {
+            deeds.extend(change.apply(&mut value).map_err(|shape| problem(shape.into()))?);
+        }
+        file.check_writable()?;
+        let after = Some(file.with_text(&edited));
+        let directories = file.missing_directories();
+        self.edits.push(Edit { file, after, deeds, current, directories, restored: false });
+        Ok(())
+    }
+
+    /// Plans how a file gets rid of what setup put into it.
+    pub(super) fn take_back(
+        &mut self,
+        file: ConfigFile,
+        servers: &Servers,
+        record: &Record,
+    ) -> Result<(), SetupError> {
+        if let Some(known) = record.file(&file.path) {
+            if known.is_untouched(&file) {
+                return self.restore(file, known);
+            }
+            let before = known.copy.as_deref().map(|name| self.store.copy(name)).transpose();
+            if before.is_ok_and(|before| before == file.bytes) {
+                self.is_stale(&file.path);
+                return Ok(());
+            }
+        } else if !record.is_empty() {
+            return Ok(());
+        }
+        let add = "nothing: take our entries out of it";
+        let value = servers
+            .syntax
+            .parse(file.text())
+            .map_err(|problem| SetupError::text(&file.path, &problem, add))?;
+        let path = file.path.display().to_string();
+        let changes = match record.file(&file.path) {
+            Some(known) => taking_back(&known.deeds, &value),
+            None => ours::taken_out(&value, servers.container),
+        };
+        if changes.is_empty() {
+            self.is_stale(&file.path);
+            return Ok(());
+        }
+        self.notes.push(match record.file(&file.path) {
+            Some(known) => {
+                let copy = known.copy.as_deref().map_or_else(String::new, |name| {
+                    let copy = self.store.copy_path(name);
+                    format!(" The file as it was before setup stays in {}.", copy.display())
+                });
+                format!("{path} was edited since, so only what setup put there is taken out.{copy}")
+            }
+            None => format!(
+                "There is no record of a setup: what is recognisably ours is taken out of {path}."
+            ),
+        });
+        self.change(file, servers.syntax, &changes, add)
+    }
+
+    /// What the record says of this file is not so any more.
+    pub(super) fn is_stale(&mut self, path: &Path) {
+        self.stale.push(path.to_owned());
+    }
+
+    /// Plans the copy in the place of a file that only setup has changed.
+    fn restore(&mut self, file: ConfigFile, known: &FileRecord) -> Result<(), SetupError> {
+        file.check_writable()?;
+        let after = known.copy.as_deref().map(|name| self.store.copy(name)).transpose()?;
+        self.edits.push(Edit {
+            file,
+            after,
+            deeds: Vec::new(),
+            current: serde_json::Value::Null,
+            directories: known.directories.clone(),
+            restored: true,
+        });
+        Ok(())
+    }
+
+    /// Does it. A failure midway puts back what was done.
+    ///
+    /// # Errors
+    ///
+    /// If a step cannot be done.
+    pub fn carry_out(self) -> Result<(), SetupError> {
+        let _lock = self.store.lock()?;
+        if self.undo { self.undo() } else { self.set_up() }
+    }
+
+    fn set_up(self) -> Result<(), SetupError> {
+        let store = &self.store;
+        let before = store.load()?;
+        let mut record = before.clone();
+        for edit in &self.edits {
+            if let Some(after) = &edit.after {
+                store.note(&mut record, &edit.file, after, &edit.deeds, &edit.current)?;
+            }
+        }
+        for registration in &self.registrations {
+            registration.note(store, &mut record)?;
+        }
+        store.save(&record)?;
+        let mut done = Vec::new();
+        let result = self
+            .edits
+            .iter()
+            .try_for_each(|edit| edit.carry_out().map(|()| done.push(edit)))
+            .and_then(|()| self.registrations.iter().try_for_each(Registration::carry_out));
+        if let Err(error) = result {
+            let back: Result<(), _> = done.iter().rev().try_for_each(|edit| edit.put_back());
+            // Where even that fails, the record says how it was.
+            if back.is_ok() {
+                store.save(&before)?;
+                drop_copies(store, &record, &before);
+            }
+            return Err(error);
+        }
+        drop_copies(store, &before, &record);
+        Ok(())
+    }
+
+    fn undo(self) -> Result<(), SetupError> {
+        let store = &self.store;
+        let mut record = store.load()?;
+        for registration in &self.registrations {
+            registration.carry_out()?;
+            registration.restore_bytes(store, &record);
+            registration.forget(store, &mut record);
+            store.save(&record)?;
+        }
+        for edit in &self.edits {
+            edit.carry_out()?;
+            let known = record.file(&edit.file.path);
+            let copy = known.filter(|_| edit.restored).and_then(|known| known.copy.clone());
+            record.files.retain(|known| known.path != edit.file.path);
+            store.save(&record)?;
+            store.drop_copy(copy.as_deref());
+        }
+        if self.stale.is_empty() {
+            return Ok(());
+        }
+        let before = record.clone();
+        record.files.retain(|known| !self.stale.contains(&known.path));
+        record.servers.retain(|known| !self.stale.contains(&known.config));
+        store.save(&record)?;
+        drop_copies(store, &before, &record);
+        Ok(())
+    }
+}
+
+/// Removes the copies that `old` names and `new` does not.
+fn drop_copies(store: &Store, old: &Record, new: &Record) {
+    let names = |record: &Record| -> Vec<String> {
+        let files = record.files.iter().filter_map(|known| known.copy.clone());
+        files.chain(record.servers.iter().filter_map(|known| known.copy.clone())).collect()
+    };
+    let kept = names(new);
+    for name in names(old).iter().filter(|name| !kept.contains(name)) {
+        store.drop_copy(Some(name));
+    }
+}
+
+impl Edit {
+    fn shown(&self) -> Shown {
+        let path = self.file.path.clone();
+        let after = String::from_utf8_lossy(self.after.as_deref().unwrap_or_default());
+        let diff = diff::lines(self.file.text(), after.trim_start_matches('\u{feff}'));
+        match (&self.file.bytes, &self.after) {
+            (None, _) => Shown::Create { path, diff },
+            (_, None) => Shown::Remove { path, diff },
+            _ if self.restored => Shown::Restore { path, diff },
+            _ => Shown::Edit { path, diff },
+        }
+    }
+
+    fn carry_out(&self) -> Result<(), SetupError> {
+        match &self.after {
+            Some(bytes) => self.file.write(bytes),
+            None => self.file.remove(&self.directories),
+        }
+    }
+
+    fn put_back(&self) -> Result<(), SetupError> {
+        let now = ConfigFile::read(&self.file.path)?;
+        if now.bytes != self.after {
+            return Err(SetupError::Meanwhile { path: self.file.path.clone() });
+        }
+        match &self.file.bytes {
+            Some(bytes) => now.write(bytes),
+            None => now.remove(&self.directories),
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! Claude Code: its own command for the server, its `settings.json` for hooks and permission.
+//!
+//! The real client is run by `tests/system/claude-code`. Here a small program stands in for its
+//! `mcp` command, because what happens when that fails must be seen, too.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const EVENTS: [&str; 5] = ["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd"];
+
+/// `claude mcp add`, `add-json` and `remove`, for a file of one line.
+const CLAUDE: &str = r#"#!/bin/sh
+echo "$*" >> "$HOME/calls"
+file="$HOME/.claude.json"
+if [ -e "$HOME/claude-fails" ]; then echo "the sky is falling" >&2; exit 1; fi
+[ -e "$file" ] || printf '{"numStartups":1}' > "$file"
+grep -q mcpServers "$file" || { sed 's/}$/,"mcpServers":{}}/' "$file" > "$file.new"; cat "$file.new" > "$file"; rm "$file.new"; }
+case "$2" in
+add) name=$7 entry="{\"type\":\"stdio\",\"command\":\"$9\",\"args\":[\"${10}\"]}" ;;
+add-json) name=$5 entry=$6 ;;
+remove) name=$5 entry= ;;
+esac
+if [ -n "$entry" ]; then
+    if grep -q "\"$name\":{" "$file"; then echo "already exists" >&2; exit 1; fi
+    sed "s|\"mcpServers\":{|&\"$name\":$entry|; s|}\"|},\"|g" "$file" > "$file.new"
+else
+    sed "s|\"$name\":{[^}]*},*||" "$file" > "$file.new"
+fi
+cat "$file.new" > "$file"; rm "$file.new"
+"#;
+
+fn with_claude() -> Sandbox {
+    let sandbox = sandbox();
+    let program = sandbox.path().join("bin/claude");
+    write(&program, CLAUDE);
+    chmod(&program, 0o755);
+    sandbox
+}
+
+fn settings(sandbox: &Sandbox) -> PathBuf {
+    sandbox.home().join(".claude/settings.json")
+}
+
+fn state(sandbox: &Sandbox) -> PathBuf {
+    sandbox.home().join(".claude.json")
+}
+
+fn calls(sandbox: &Sandbox) -> usize {
+    std::fs::read_to_string(sandbox.home().join("calls")).map_or(0, |text| text.lines().count())
+}
+
+fn read(path: &Path) -> Value {
+    jsonc(&std::fs::read_to_string(path).unwrap())
+}
+
+fn server(program: &str) -> Value {
+    json!({ "type": "stdio", "command": program, "args": ["mcp"] })
+}
+
+/// Everything is there, once, and runs this program.
+#[track_caller]
+fn is_set_up(sandbox: &Sandbox, program: &str) {
+    let value = read(&settings(sandbox));
+    let rules = value["permissions"]["allow"].as_array().unwrap();
+    assert_eq!(rules.iter().filter(|rule| *rule == "mcp__claude-peers").count(), 1, "{value}");
+    for event in EVENTS {
+        let groups = value["hooks"][event].as_array().unwrap();
+        let hooks: Vec<&Value> =
+            groups.iter().flat_map(|group| group["hooks"].as_array().unwrap()).collect();
+        let ours: Vec<&Value> = hooks
+            .into_iter()
+            .filter(|hook| hook["command"].as_str().unwrap().contains("claude-peers"))
+            .collect();
+        let command = format!("\"{program}\" hook {event}");
+        assert_eq!(ours[0], &json!({ "type": "command", "command": command, "timeout": 5 }));
+        let wait = format!("{command} --wait");
+        match event {
+            "Stop" => assert_eq!(
+                ours[1..],
+                [&json!({
+                    "type": "command", "command": wait, "asyncRewake": true, "timeout": 604_800,
+                })]
+            ),
+            _ => assert_eq!(ours.len(), 1),
+        }
+    }
+    assert_eq!(read(&state(sandbox))["mcpServers"], json!({ "claude-peers": server(program) }));
+}
+
+const RICH: &str = r#"{
+  // The model that I like
+  "model": "opus",
+  "permissions": {
+    "deny": ["Bash(rm *)"],
+    "allow": [
+      "Bash(ls *)", // harmless
+      "mcp__claude-peers-other"
+    ]
+  },
+  "hooks": {
+    "Stop": [{ "hooks": [{ "type": "command", "command": "notify-send done" }] }],
+    "PreToolUse": [
+      { "matcher": "Bash", "hooks": [{ "type": "command", "command": "check", "timeout": 3 }] }
+    ]
+  }
+  /* the end */
+}
+"#;
+
+const CONTENTS: [&str; 7] = [
+    "",
+    "\n",
+    "{}\n",
+    "{\"model\":\"opus\",\"permissions\":{\"allow\":[\"Bash\"]},\"hooks\":{}}\n",
+    "// nothing yet\n",
+    RICH,
+    "{\n\t\"env\": {\n\t\t\"A\": \"1\",\n\t},\n\t\"hooks\": {\n\t\t\"Stop\": []\n\t},\n}\n",
+];
+
+#[test]
+fn any_settings_are_extended_and_undone_to_the_byte() {
+    for (way, put) in WAYS {
+        for content in CONTENTS {
+            let sandbox = with_claude();
+            put(&settings(&sandbox), content);
+            write(&state(&sandbox), "{\"numStartups\":3}");
+            let before = everything(&sandbox);
+            let text = std::fs::read_to_string(settings(&sandbox)).unwrap();
+
+            succeeds(&sandbox, &["claude", "--yes"]);
+            is_set_up(&sandbox, PROGRAM);
+            let after = std::fs::read_to_string(settings(&sandbox)).unwrap();
+            if text.lines().count() > 1 {
+                keeps_lines(&text, &after);
+            }
+            assert_eq!(text.starts_with('\u{feff}'), after.starts_with('\u{feff}'), "{way}");
+            if text.contains('\r') {
+                assert_eq!(after.matches('\n').count(), after.matches("\r\n").count(), "{way}");
+            }
+            if serde_json::from_str::<Value>(&text).is_ok() {
+                serde_json::from_str::<Value>(&after).unwrap();
+            }
+
+            let (identity_before, called) = (identity(&settings(&sandbox)), calls(&sandbox));
+            let said = succeeds(&sandbox, &["claude", "--yes"]);
+            assert!(said.contains("all is in place"), "{said}");
+            assert_eq!(identity(&settings(&sandbox)), identity_before, "{way} {content:?}");
+            assert_eq!(calls(&sandbox), called, "its program is not even asked");
+
+            succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+            std::fs::remove_file(sandbox.home().join("calls")).unwrap();
+            assert_eq!(everything(&sandbox), before, "{way} {content:?}");
+            assert_eq!(remembered(&sandbox), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn where_nothing_was_nothing_is_left() {
+    let sandbox = with_claude();
+    succeeds(&sandbox, &["claude", "--yes"]);
+    is_set_up(&sandbox, PROGRAM);
+    succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+    assert!(!sandbox.home().join(".claude").exists());
+    // The client's own state is the client's.
+    assert_eq!(read(&state(&sandbox)), json!({ "numStartups": 1, "mcpServers": {} }));
+    assert!(succeeds(&sandbox, &["claude", "--undo"]).contains("nothing to undo"));
+}
+
+#[test]
+fn what_cannot_be_read_is_not_touched() {
+    for (broken, line) in [
+        ("{\n  \"model\": \"opus\"\n  \"hooks\": {}\n}\n", "line 2"),
+        ("{\n  \"model\": \"opus\",\n", "line 1"),
+        ("[]", "no object"),
+        ("{ \"hooks\": \"none\" }", "hooks is not an object"),
+        ("{ \"permissions\": { \"allow\": {} } }", "permissions.allow is not an array"),
+        ("{ \"hooks\": {}, \"hooks\": {} }", "hooks stands there twice"),
+    ] {
+        let sandbox = with_claude();
+        write(&settings(&sandbox), broken);
+        let before = everything(&sandbox);
+        for arguments in [&["claude", "--yes"][..], &["claude", "--dry-run"], &["claude"]] {
+            let error = fails(&sandbox, arguments);
+            assert!(error.contains(line), "{error}");
+            assert!(error.contains(&settings(&sandbox).display().to_string()), "{error}");
+            assert_eq!(everything(&sandbox), before);
+        }
+    }
+    // Its own file: the client itself would refuse it, or do worse.
+    let sandbox = with_claude();
+    write(&state(&sandbox), "{\"oauthAccount\": ");
+    let before = everything(&sandbox);
+    let error = fails(&sandbox, &["claude", "--yes"]);
+    assert!(error.contains(".claude.json"), "{error}");
+    assert_eq!(everything(&sandbox), before);
+    assert_eq!(remembered(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_not_to_be_written_is_not_written() {
+    let sandbox = with_claude();
+    write(&settings(&sandbox), "{}");
+    chmod(&settings(&sandbox), 0o444);
+    let before = everything(&sandbox);
+    let error = fails(&sandbox, &["claude", "--yes"]);
+    assert!(error.contains("settings.json is read-only (mode 444)"), "{error}");
+    assert_eq!(everything(&sandbox), before);
+
+    chmod(&settings(&sandbox), 0o644);
+    chmod(&sandbox.home().join(".claude"), 0o555);
+    let before = everything(&sandbox);
+    let error = fails(&sandbox, &["claude", "--yes"]);
+    assert!(error.contains(".claude is read-only (mode 555)"), "{error}");
+    assert_eq!(everything(&sandbox), before);
+    chmod(&sandbox.home().join(".claude"), 0o755);
+
+    std::fs::remove_file(settings(&sandbox)).unwrap();
+    std::fs::create_dir(settings(&sandbox)).unwrap();
+    assert!(fails(&sandbox, &["claude", "--yes"]).contains("is no file"));
+    std::fs::remove_dir(settings(&sandbox)).unwrap();
+    symlink("nowhere", settings(&sandbox)).unwrap();
+    assert!(fails(&sandbox, &["claude", "--yes"]).contains("leads nowhere"));
+    assert_eq!(calls(&sandbox), 0);
+}
+
+#[test]
+fn undo_takes_out_ours_and_leaves_what_was_edited_since() {
+    let sandbox = with_claude();
+    write(&settings(&sandbox), RICH);
+    succeeds(&sandbox, &["claude", "--yes"]);
+    let text = std::fs::read_to_string(settings(&sandbox)).unwrap();
+    let edited = text
+        .replace("\"model\": \"opus\"", "\"model\": \"haiku\"")
+        .replace("\"Bash(ls *)\",", "\"Bash(ls *)\", \"Bash(cat *)\",");
+    assert_ne!(text, edited);
+    write(&settings(&sandbox), &edited);
+    // The client's file lives on as well.
+    let lives = std::fs::read_to_string(state(&sandbox)).unwrap().replace(":1,", ":9,");
+    write(&state(&sandbox), &lives);
+
+    let said = succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+    assert!(said.contains("was edited since"), "{said}");
+    let left = std::fs::read_to_string(settings(&sandbox)).unwrap();
+    assert!(!left.contains("hook S") && !left.contains("\"mcp__claude-peers\""), "{left}");
+    let mut expected = jsonc(RICH);
+    expected["model"] = json!("haiku");
+    expected["permissions"]["allow"] =
+        json!(["Bash(ls *)", "Bash(cat *)", "mcp__claude-peers-other"]);
+    assert_eq!(jsonc(&left), expected);
+    keeps_lines(
+        &RICH
+            .replace("opus", "haiku")
+            .replace("\"Bash(ls *)\",", "\"Bash(ls *)\", \"Bash(cat *)\","),
+        &left,
+    );
+    assert_eq!(read(&state(&sandbox)), json!({ "numStartups": 9, "mcpServers": {} }));
+    // The copy of the file as it was is where it was said to be.
+    assert_eq!(remembered(&sandbox), ["claude-settings.json.1"]);
+    assert!(said.contains("claude-settings.json.1"), "{said}");
+    assert!(succeeds(&sandbox, &["claude", "--undo"]).contains("nothing to undo"));
+}
+
+#[test]
+fn another_path_of_the_program_takes_the_place_of_the_old_one() {
+    let sandbox = with_claude();
+    write(&settings(&sandbox), RICH);
+    write(&state(&sandbox), "{\"numStartups\":3}");
+    let before = everything(&sandbox);
+    for directory in ["opt/one/bin", "opt/with a $pace/bin"] {
+        let program = elsewhere(&sandbox, directory);
+        let run = |arguments: &[&str]| {
+            let output = sandbox.command_of(&program, arguments).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        run(&["setup", "claude", "--yes"]);
+        let shown = program.display().to_string();
+        let value = read(&settings(&sandbox));
+        assert_eq!(value["hooks"]["Stop"].as_array().unwrap().len(), 2, "{value}");
+        let command = value["hooks"]["SessionEnd"][0]["hooks"][0]["command"].as_str().unwrap();
+        assert_eq!(command, format!("\"{}\" hook SessionEnd", shown.replace('$', "\\$")));
+        assert_eq!(read(&state(&sandbox))["mcpServers"]["claude-peers"], server(&shown));
+        assert!(run(&["setup", "claude"]).contains("all is in place"));
+    }
+    succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+    std::fs::remove_file(sandbox.home().join("calls")).unwrap();
+    assert_eq!(everything(&sandbox), before);
+}
+
+#[test]
+fn a_command_that_fails_leaves_everything_as_it_was() {
+    for content in [None, Some(RICH)] {
+        let sandbox = with_claude();
+        if let Some(content) = content {
+            write(&settings(&sandbox), content);
+        }
+        write(&sandbox.home().join("claude-fails"), "");
+        let before = everything(&sandbox);
+        let error = fails(&sandbox, &["claude", "--yes"]);
+        assert!(error.contains("the sky is falling"), "{error}");
+        assert!(error.contains("mcp add --scope user"), "{error}");
+        std::fs::remove_file(sandbox.home().join("calls")).unwrap();
+        assert_eq!(everything(&sandbox), before);
+        assert_eq!(remembered(&sandbox), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn without_its_program_it_is_said_and_nothing_changes() {
+    let sandbox = sandbox();
+    write(&settings(&sandbox), RICH);
+    let before = everything(&sandbox);
+    assert!(fails(&sandbox, &["claude", "--yes"]).contains("no `claude` program"));
+    assert_eq!(everything(&sandbox), before);
+    // One that only its installer knows of is found.
+    let program = sandbox.home().join(".local/bin/claude");
+    write(&program, CLAUDE);
+    chmod(&program, 0o755);
+    succeeds(&sandbox, &["claude", "--yes"]);
+    is_set_up(&sandbox, PROGRAM);
+    // And without it the rest can still be undone.
+    std::fs::remove_file(&program).unwrap();
+    let said = succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+    assert!(said.contains("claude mcp remove --scope user claude-peers"), "{said}");
+    assert_eq!(std::fs::read_to_string(settings(&sandbox)).unwrap(), RICH);
+}
+
+#[test]
+fn another_server_of_that_name_gives_way_and_comes_back() {
+    let sandbox = with_claude();
+    let old = r#"{"command":"bun","args":["/home/me/claude-peers-mcp/server.ts"],"timeout":9}"#;
+    let content = format!("{{\"numStartups\":3,\"mcpServers\":{{\"claude-peers\":{old}}}}}");
+    write(&state(&sandbox), &content);
+    let said = succeeds(&sandbox, &["claude", "--yes"]);
+    assert!(said.contains("gives way"), "{said}");
+    is_set_up(&sandbox, PROGRAM);
+    succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+    assert_eq!(std::fs::read_to_string(state(&sandbox)).unwrap(), content);
+}
+
+#[test]
+fn a_registration_by_hand_is_kept_up_to_date_with_what_was_added_to_it() {
+    let sandbox = with_claude();
+    let entry = r#"{"command":"claude-peers","args":["mcp"],"timeout":9}"#;
+    let content = format!("{{\"mcpServers\":{{\"mates\":{entry}}}}}");
+    write(&state(&sandbox), &content);
+    let by_hand = json!({ "hooks": {
+        "SessionStart": [{ "hooks": [{ "type": "command", "command": "claude-peers hook SessionStart" }] }],
+        "Stop": [{ "hooks": [
+            { "type": "command", "command": "mine" },
+            { "type": "command", "command": "claude-peers hook Stop" },
+        ] }],
+    } });
+    let by_hand = serde_json::to_string_pretty(&by_hand).unwrap();
+    write(&settings(&sandbox), &by_hand);
+    succeeds(&sandbox, &["claude", "--yes"]);
+    let servers = &read(&state(&sandbox))["mcpServers"];
+    assert_eq!(*servers, json!({ "mates": { "command": PROGRAM, "args": ["mcp"], "timeout": 9 } }));
+    let value = read(&settings(&sandbox));
+    assert_eq!(value["permissions"]["allow"], json!(["mcp__mates"]));
+    assert_eq!(value["hooks"]["SessionStart"].as_array().unwrap().len(), 1, "{value}");
+    let first = &value["hooks"]["Stop"][0];
+    assert_eq!(*first, json!({ "hooks": [{ "type": "command", "command": "mine" }] }));
+    assert_eq!(value["hooks"]["Stop"].as_array().unwrap().len(), 2);
+    succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+    assert_eq!(std::fs::read_to_string(settings(&sandbox)).unwrap(), by_hand);
+    assert_eq!(std::fs::read_to_string(state(&sandbox)).unwrap(), content);
+}
+
+#[test]
+fn parts_can_be_left_out() {
+    let sandbox = with_claude();
+    succeeds(&sandbox, &["claude", "--yes", "--no-hooks", "--no-permission"]);
+    assert!(!settings(&sandbox).exists());
+    succeeds(&sandbox, &["claude", "--yes", "--no-hooks"]);
+    assert_eq!(
+        read(&settings(&sandbox)),
+        json!({ "permissions": { "allow": ["mcp__claude-peers"] } })
+    );
+    // The rest can follow, and one undo takes all of it back.
+    succeeds(&sandbox, &["claude", "--yes"]);
+    is_set_up(&sandbox, PROGRAM);
+    succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+    assert!(!sandbox.home().join(".claude").exists());
+}
+
+#[test]
+fn the_plugin_makes_it_needless() {
+    let sandbox = with_claude();
+    write(&settings(&sandbox), "{ \"enabledPlugins\": { \"peers@some-market\": true } }");
+    let before = everything(&sandbox);
+    let said = succeeds(&sandbox, &["claude", "--yes"]);
+    assert!(said.contains("The plugin peers@some-market does all of this"), "{said}");
+    assert_eq!(everything(&sandbox), before);
+    write(&settings(&sandbox), "{ \"enabledPlugins\": { \"peers@some-market\": false } }");
+    succeeds(&sandbox, &["claude", "--yes"]);
+    is_set_up(&sandbox, PROGRAM);
+}
+
+#[test]
+fn what_was_set_up_without_a_record_is_recognised() {
+    let sandbox = with_claude();
+    write(&settings(&sandbox), RICH);
+    succeeds(&sandbox, &["claude", "--yes"]);
+    std::fs::remove_dir_all(sandbox.path().join("state/claude-peers/setup")).unwrap();
+    let said = succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+    assert!(said.contains("no record"), "{said}");
+    assert_eq!(read(&settings(&sandbox)), jsonc(RICH));
+    assert_eq!(read(&state(&sandbox))["mcpServers"], json!({}));
+}
+
+#[test]
+fn another_directory_of_the_client_is_its_own_matter() {
+    let sandbox = with_claude();
+    let other = sandbox.home().join("work/claude");
+    write(&other.join("settings.json"), "{}");
+    write(&other.join(".claude.json"), "{\"mcpServers\":{}}");
+    let sandbox = sandbox.with("CLAUDE_CONFIG_DIR", other.display().to_string());
+    // The stand-in knows only the home, so the result is missed.
+    let error = fails(&sandbox, &["claude", "--yes"]);
+    assert!(error.contains("work/claude/.claude.json does not have its result"), "{error}");
+    assert_eq!(std::fs::read_to_string(other.join("settings.json")).unwrap(), "{}");
+    assert!(!sandbox.home().join(".claude").exists());
+}

@@ -1,0 +1,135 @@
+//! Who is asked, what is only shown, and the overview.
+
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::*;
+use crate::support::until;
+
+#[test]
+fn nothing_changes_without_a_yes() {
+    let sandbox = sandbox();
+    write(&sandbox.home().join(".cursor/mcp.json"), "{}");
+    let before = everything(&sandbox);
+    let shown = succeeds(&sandbox, &["cursor", "--dry-run"]);
+    assert!(shown.contains("+   \"mcpServers\": {"), "{shown}");
+    let output = setup(&sandbox, &["cursor"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("there is nobody to ask"), "{error}");
+    assert!(error.contains("claude-peers setup cursor --yes"), "{error}");
+    assert!(fails(&sandbox, &["cursor", "--json"]).contains("nobody to ask"));
+    assert_eq!(everything(&sandbox), before);
+    assert!(!sandbox.path().join("state/claude-peers").exists(), "not even a directory is made");
+    assert_eq!(sandbox.fails(["setup", "--undo"]).0, 2, "undo is of one client");
+    assert_eq!(sandbox.fails(["setup", "emacs"]).0, 2);
+}
+
+/// Runs it at a terminal and types `answer`; gives the exit code and what stood on the screen.
+fn at_a_terminal(sandbox: &Sandbox, arguments: &[&str], answer: &str) -> (i32, String) {
+    use rustix::fs::{Mode, OFlags, open};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    let mut child = sandbox
+        .command(std::iter::once("setup").chain(arguments.iter().copied()))
+        .stdin(Stdio::from(theirs.try_clone().unwrap()))
+        .stdout(Stdio::from(theirs))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut terminal = std::fs::File::from(ours);
+    let mut screen = Vec::new();
+    let mut bytes = [0u8; 4096];
+    // At its end a terminal gives an error.
+    while let Ok(count) = terminal.read(&mut bytes) {
+        if count == 0 {
+            break;
+        }
+        screen.extend_from_slice(&bytes[..count]);
+        if String::from_utf8_lossy(&screen).ends_with("Do it? [y/N] ") {
+            terminal.write_all(answer.as_bytes()).unwrap();
+        }
+    }
+    let mut code = None;
+    until("it ends", || {
+        code = child.try_wait().unwrap().and_then(|status| status.code());
+        code.is_some()
+    });
+    (code.unwrap(), String::from_utf8_lossy(&screen).into_owned())
+}
+
+#[test]
+fn a_person_is_shown_the_change_and_asked() {
+    let sandbox = sandbox();
+    let file = sandbox.home().join(".cursor/mcp.json");
+    write(&file, "{}");
+    for answer in ["n\n", "\n", "maybe\n"] {
+        let (code, screen) = at_a_terminal(&sandbox, &["cursor"], answer);
+        assert_eq!(code, 1, "{screen}");
+        assert!(screen.contains("\"mcpServers\"") && screen.contains("Nothing was changed."));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "{}");
+    }
+    let (code, screen) = at_a_terminal(&sandbox, &["cursor"], "y\n");
+    assert_eq!(code, 0, "{screen}");
+    assert!(std::fs::read_to_string(&file).unwrap().contains("claude-peers"));
+    // What is in place needs no question.
+    let (code, screen) = at_a_terminal(&sandbox, &[], "");
+    assert_eq!(code, 0, "{screen}");
+    let (code, screen) = at_a_terminal(&sandbox, &["cursor", "--undo"], "yes\n");
+    assert_eq!(code, 0, "{screen}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "{}");
+    // Without a client those that are here are offered.
+    let (code, screen) = at_a_terminal(&sandbox, &[], "y\n");
+    assert_eq!((code, screen.matches("Do it?").count()), (0, 1), "{screen}");
+    assert!(std::fs::read_to_string(&file).unwrap().contains("claude-peers"));
+}
+
+#[test]
+fn the_overview_tells_who_is_here_and_how_each_stands() {
+    let sandbox = sandbox();
+    let state = |name: &str| {
+        let list = sandbox.json(["setup"]);
+        let clients = list["clients"].as_array().unwrap();
+        let found = clients.iter().find(|found| found["client"] == name).unwrap();
+        found["state"].as_str().unwrap().to_owned()
+    };
+    for name in ["claude", "codex", "opencode", "gemini", "cursor"] {
+        assert_eq!(state(name), "not_found");
+    }
+    let program = sandbox.path().join("bin/gemini");
+    write(&program, "#!/bin/sh\n");
+    chmod(&program, 0o755);
+    std::fs::create_dir(sandbox.home().join(".codex")).unwrap();
+    write(&sandbox.home().join(".cursor/mcp.json"), "{ broken");
+    assert_eq!(state("gemini"), "not_set_up");
+    assert_eq!(state("codex"), "not_set_up");
+    assert_eq!(state("cursor"), "unusable");
+    let before = everything(&sandbox);
+    let said = succeeds(&sandbox, &[]);
+    assert!(said.contains("claude-peers setup codex, claude-peers setup gemini"), "{said}");
+    assert!(said.contains("cursor: ") && said.contains("line 1"), "{said}");
+    assert_eq!(everything(&sandbox), before, "it asks nothing and changes nothing");
+
+    let output = setup(&sandbox, &["--yes", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "one of them could not be set up");
+    let done: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(done["done"].as_array().unwrap().len(), 2, "{done}");
+    assert_eq!(done["done"][0]["changed"], true);
+    assert_eq!(done["done"][0]["steps"][0]["kind"], "create");
+    assert_eq!((state("gemini"), state("codex")), ("set_up".into(), "set_up".into()));
+    let codex = sandbox.home().join(".codex/config.toml");
+    let text = std::fs::read_to_string(&codex).unwrap();
+    write(&codex, &text.replace(PROGRAM, "/old/claude-peers"));
+    assert_eq!(state("codex"), "partly");
+    // The directory was there before.
+    let undone = sandbox.json(["setup", "gemini", "--undo", "--yes"]);
+    assert_eq!(undone["steps"][0]["kind"], "remove");
+    assert!(!sandbox.home().join(".gemini").exists());
+}
