@@ -83,6 +83,7 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
         session: input.session_id.clone(),
         client: config.claude.pid.and_then(Process::find),
         turn: input.prompt_id.clone(),
+        occasion: input.occasion(event),
         lasted: milliseconds(input.duration_ms),
         seen: if event == Event::UserPromptSubmit { input.pushes() } else { Vec::new() },
         room,

@@ -52,6 +52,10 @@ pub struct HookEvent {
     /// The turn's id, where the client tells it.
     #[serde(default)]
     pub turn: String,
+    /// What tells this event from others of the turn, where the client says enough for that. An
+    /// event may have several hooks of ours, and one is no evidence of what another showed.
+    #[serde(default)]
+    pub occasion: String,
     /// For a tool: how long it ran, in milliseconds. What was shown after its start is not yet
     /// proven by it: the model asked for it before, together with others perhaps.
     #[serde(default)]

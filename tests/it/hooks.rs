@@ -90,6 +90,28 @@ fn a_tool_that_was_running_already_proves_nothing() {
     assert_state(&sandbox, &id, "read", "hook");
 }
 
+/// Who has our hooks in the settings and by the plugin has two of them for each event.
+#[test]
+fn a_second_hook_of_the_same_event_proves_nothing() {
+    let sandbox = Sandbox::new();
+    let (mut backend, _frontend) = two(&sandbox);
+    let id = backend.send("frontend", "one");
+    let tool = |id: &str| json!({ "tool_use_id": id, "duration_ms": 0 });
+    assert!(context(&sandbox, "PostToolUse", "frontend", "t1", tool("a")).contains("| one"));
+    assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", tool("a")), "", "shown once");
+    assert_state(&sandbox, &id, "offered", "hook");
+    assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", tool("b")), "");
+    assert_state(&sandbox, &id, "read", "hook");
+
+    let id = backend.send("frontend", "two");
+    assert!(context(&sandbox, "Stop", "frontend", "t1", json!({})).contains("| two"));
+    assert_eq!(context(&sandbox, "Stop", "frontend", "t1", json!({})), "", "shown once");
+    assert_state(&sandbox, &id, "offered", "hook");
+    let goes_on = json!({ "stop_hook_active": true });
+    assert_eq!(context(&sandbox, "Stop", "frontend", "t1", goes_on), "");
+    assert_state(&sandbox, &id, "read", "hook");
+}
+
 #[test]
 fn what_an_interrupted_turn_was_shown_is_shown_again_and_marked() {
     let sandbox = Sandbox::new();

@@ -121,7 +121,7 @@ fn note_push_seen(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Result<(), 
 /// What this very turn was shown, and is not yet known to have had.
 fn shown(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<Vec<Shown>, Fault> {
     let mut statement = tx.db.prepare_cached(
-        "SELECT m.seq, m.id, o.written_at FROM messages m JOIN offers o ON o.message = m.seq
+        "SELECT m.seq, m.id, o.written_at, o.occasion FROM messages m JOIN offers o ON o.message = m.seq
          WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered')
            AND o.receiver = ?2 AND o.via = 'hook' AND o.turn = ?3",
     )?;
@@ -130,6 +130,7 @@ fn shown(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<Vec<S
             seq: row.get(0)?,
             id: MessageId::from_text(row.get::<_, String>(1)?),
             written_at: row.get(2)?,
+            occasion: row.get(3)?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -140,13 +141,15 @@ struct Shown {
     id: MessageId,
     /// When it was out, in Unix milliseconds.
     written_at: Option<i64>,
+    occasion: String,
 }
 
 /// The turn went on from what its earlier events showed.
 fn confirm(tx: &Tx<'_>, peer: &PeerId, receiver: &str, request: &HookEvent) -> Result<(), Fault> {
     let before = tx.now.millis().saturating_sub_unsigned(request.lasted);
     for message in shown(tx, peer, receiver, &request.turn)? {
-        if message.written_at.is_some_and(|at| at <= before) {
+        let same = !message.occasion.is_empty() && message.occasion == request.occasion;
+        if !same && message.written_at.is_some_and(|at| at <= before) {
             receive::mark_read(tx, peer, &message.id, "hook")?;
         }
     }
@@ -203,10 +206,10 @@ fn show(
         offer::record(tx, *seq, receiver, "hook", Some(tx.now.plus(HOOK_LEASE)))?;
         tx.db
             .prepare_cached(
-                "UPDATE offers SET turn = ?3, written_at = NULL
+                "UPDATE offers SET turn = ?3, occasion = ?4, written_at = NULL
                  WHERE message = ?1 AND receiver = ?2 AND via = 'hook'",
             )?
-            .execute(params![seq, receiver, request.turn])?;
+            .execute(params![seq, receiver, request.turn, request.occasion])?;
         mail.messages.push(delivery);
     }
     let left = waiting.len() - mail.messages.len();
