@@ -5,6 +5,7 @@ use std::io::Read;
 use serde::Deserialize;
 
 use crate::protocol::MessageId;
+use crate::protocol::hook::Event;
 
 /// The parts that concern us; the rest, tool results of any size included, is skipped.
 #[derive(Debug, Deserialize)]
@@ -18,6 +19,8 @@ pub struct Input {
     prompt: String,
     #[serde(default)]
     pub stop_hook_active: bool,
+    #[serde(default)]
+    tool_use_id: String,
     /// How long the tool ran, in milliseconds.
     #[serde(default)]
     pub duration_ms: f64,
@@ -36,6 +39,15 @@ impl Input {
     /// Whether the event is one of a subagent's, and not of the main conversation.
     pub fn is_subagent(&self) -> bool {
         self.agent_id.as_deref().is_some_and(|id| !id.is_empty())
+    }
+
+    /// What tells this event from others of the turn; empty where nothing does.
+    pub fn occasion(&self, event: Event) -> String {
+        match event {
+            Event::PostToolUse => self.tool_use_id.clone(),
+            Event::Stop => format!("stop {}", self.stop_hook_active),
+            Event::SessionStart | Event::UserPromptSubmit | Event::SessionEnd => String::new(),
+        }
     }
 
     /// The pushes of ours that stand in the prompt.

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use crate::client::Client;
 use crate::config::Config;
 use crate::process::Process;
-use crate::protocol::hook::{Event, HookEvent, HookMail};
+use crate::protocol::hook::{Event, HookEvent, HookWritten};
 use input::Input;
 
 pub use wait::wait;
@@ -27,6 +27,9 @@ const LIMIT: Duration = Duration::from_millis(280);
 
 /// How long the broker may take. It answers within milliseconds, or it is in trouble.
 const ANSWER: Duration = Duration::from_millis(200);
+
+/// How long it may take to note that our output is out; without that, mail is offered once more.
+const NOTE: Duration = Duration::from_millis(80);
 
 /// Longer context is put into a file by the client (10,000 characters), which the model may not
 /// open. What stands around the messages has its room in the difference.
@@ -44,11 +47,26 @@ pub fn run(event: Event, input: impl Read, config: Config, runtime: Runtime) {
         return;
     }
     let request = request(event, &input, &config);
-    let Some(mail) = ask(&request, config, runtime) else { return };
-    if let Some(text) = output::context(event, &mail) {
-        SPEAKS.store(true, Ordering::Release);
-        // Should nobody read it, there is no evidence either, and the mail is offered again.
-        let _ = io::stdout().write_all(text.as_bytes());
+    if let Ok(client) = Client::new(config) {
+        speak(event, request, &client.without_start(), &runtime);
+    }
+    // Its threads may still wait for something; the process does not.
+    runtime.shutdown_background();
+}
+
+fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
+    let Ok(mail) = runtime.block_on(client.hook(&request, ANSWER)) else { return };
+    let Some(text) = output::context(event, &mail) else { return };
+    SPEAKS.store(true, Ordering::Release);
+    let mut out = io::stdout();
+    // Should nobody read it, there is no evidence either, and the mail is offered again.
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        return;
+    }
+    let ids: Vec<_> = mail.messages.into_iter().map(|message| message.id).collect();
+    if !ids.is_empty() {
+        let written = HookWritten { session: request.session, turn: request.turn, ids };
+        let _ = runtime.block_on(client.hook_written(&written, NOTE));
     }
 }
 
@@ -65,6 +83,7 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
         session: input.session_id.clone(),
         client: config.claude.pid.and_then(Process::find),
         turn: input.prompt_id.clone(),
+        occasion: input.occasion(event),
         lasted: milliseconds(input.duration_ms),
         seen: if event == Event::UserPromptSubmit { input.pushes() } else { Vec::new() },
         room,
@@ -75,14 +94,6 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the range
 fn milliseconds(value: f64) -> u64 {
     if value.is_finite() { value.clamp(0.0, 1e12) as u64 } else { 0 }
-}
-
-fn ask(request: &HookEvent, config: Config, runtime: Runtime) -> Option<HookMail> {
-    let client = Client::new(config).ok()?.without_start();
-    let answer = runtime.block_on(client.hook(request, ANSWER));
-    // Its threads may still wait for something; the process does not.
-    runtime.shutdown_background();
-    answer.ok()
 }
 
 /// Ends the process when its time is over: a client may hold our input open, and a file system

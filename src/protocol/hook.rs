@@ -52,6 +52,10 @@ pub struct HookEvent {
     /// The turn's id, where the client tells it.
     #[serde(default)]
     pub turn: String,
+    /// What tells this event from others of the turn, where the client says enough for that. An
+    /// event may have several hooks of ours, and one is no evidence of what another showed.
+    #[serde(default)]
+    pub occasion: String,
     /// For a tool: how long it ran, in milliseconds. What was shown after its start is not yet
     /// proven by it: the model asked for it before, together with others perhaps.
     #[serde(default)]
@@ -73,4 +77,17 @@ pub struct HookMail {
     /// How many more wait that are not shown; 0 if the turn was told so already.
     #[serde(default)]
     pub remaining: u64,
+}
+
+/// `POST /v1/hook/written`: the output that shows these messages is out, whole.
+///
+/// Only then can the turn's next event be evidence: a hook may have been killed before.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookWritten {
+    /// As in the [`HookEvent`] that was answered.
+    pub session: String,
+    #[serde(default)]
+    pub turn: String,
+    pub ids: Vec<MessageId>,
 }

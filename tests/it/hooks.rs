@@ -29,7 +29,7 @@ fn run(mut command: Command, input: &Value) -> Output {
 
 /// What the model gets by an event of a turn; empty if nothing.
 #[track_caller]
-fn context(sandbox: &Sandbox, event: &str, session: &str, turn: &str, more: Value) -> String {
+pub fn context(sandbox: &Sandbox, event: &str, session: &str, turn: &str, more: Value) -> String {
     let mut input = json!({
         "session_id": format!("session-{session}"),
         "hook_event_name": event,
@@ -48,13 +48,13 @@ fn context(sandbox: &Sandbox, event: &str, session: &str, turn: &str, more: Valu
     said["hookSpecificOutput"]["additionalContext"].as_str().unwrap().to_owned()
 }
 
-fn two(sandbox: &Sandbox) -> (Session, Session) {
+pub fn two(sandbox: &Sandbox) -> (Session, Session) {
     let start = |name: &str| SessionOptions::new(name).without_channel().start(sandbox);
     (start("backend"), start("frontend"))
 }
 
 #[track_caller]
-fn assert_state(sandbox: &Sandbox, id: &str, state: &str, via: &str) {
+pub fn assert_state(sandbox: &Sandbox, id: &str, state: &str, via: &str) {
     let message = sandbox.message(id);
     assert_eq!(message["state"], state, "{message}");
     let key = if state == "read" { "read_via" } else { "offered_via" };
@@ -87,6 +87,28 @@ fn a_tool_that_was_running_already_proves_nothing() {
     assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", long), "", "shown once a turn");
     assert_state(&sandbox, &id, "offered", "hook");
     assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", json!({ "duration_ms": 1 })), "");
+    assert_state(&sandbox, &id, "read", "hook");
+}
+
+/// Who has our hooks in the settings and by the plugin has two of them for each event.
+#[test]
+fn a_second_hook_of_the_same_event_proves_nothing() {
+    let sandbox = Sandbox::new();
+    let (mut backend, _frontend) = two(&sandbox);
+    let id = backend.send("frontend", "one");
+    let tool = |id: &str| json!({ "tool_use_id": id, "duration_ms": 0 });
+    assert!(context(&sandbox, "PostToolUse", "frontend", "t1", tool("a")).contains("| one"));
+    assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", tool("a")), "", "shown once");
+    assert_state(&sandbox, &id, "offered", "hook");
+    assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", tool("b")), "");
+    assert_state(&sandbox, &id, "read", "hook");
+
+    let id = backend.send("frontend", "two");
+    assert!(context(&sandbox, "Stop", "frontend", "t1", json!({})).contains("| two"));
+    assert_eq!(context(&sandbox, "Stop", "frontend", "t1", json!({})), "", "shown once");
+    assert_state(&sandbox, &id, "offered", "hook");
+    let goes_on = json!({ "stop_hook_active": true });
+    assert_eq!(context(&sandbox, "Stop", "frontend", "t1", goes_on), "");
     assert_state(&sandbox, &id, "read", "hook");
 }
 

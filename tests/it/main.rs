@@ -14,6 +14,7 @@ mod doctor;
 mod durability;
 mod hooks;
 mod identity;
+mod kills;
 mod lifetime;
 mod manual;
 mod plugin;

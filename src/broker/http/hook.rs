@@ -9,7 +9,8 @@ use super::caller::Write;
 use super::errors::Refusal;
 use crate::broker::engine::{Identity, Tx};
 use crate::broker::{Shared, mailbox, registry, wakes};
-use crate::protocol::hook::{Event, HookEvent, HookMail};
+use crate::protocol::hook::{Event, HookEvent, HookMail, HookWritten};
+use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Wake};
 use crate::protocol::{ApiError, ErrorCode};
 
@@ -23,6 +24,17 @@ pub async fn hook(
     only_owner(&identity)?;
     let mail = shared.store.write(move |tx| mailbox::hook(tx, &body));
     Ok(Json(mail.await?))
+}
+
+/// What a hook was given stands in its output.
+pub async fn written(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Write { body, .. }: Write<HookWritten>,
+) -> Result<Json<Noted>, Refusal> {
+    only_owner(&identity)?;
+    let noted = shared.store.note(move |tx| mailbox::hook_written(tx, &body));
+    Ok(Json(noted.await?))
 }
 
 /// Stays open until the session is to be woken, or there is no more reason to wait.

@@ -1,8 +1,9 @@
 //! Hooks: they tell which session a client shows, they show mail, and they are evidence.
 //!
-//! A hook's output can be thrown away (a time limit, an interruption, another hook's block). So
-//! it is an offer with a lease, and the same turn's next event is the evidence that the model had
-//! it. An event of another turn ends the lease at once.
+//! A hook's output can be thrown away (a time limit, an interruption, another hook's block), and a
+//! hook can be killed before it is out. So it is an offer with a lease; the hook reports what it
+//! has written, and the same turn's next event is the evidence that the model had it. An event of
+//! another turn ends the lease at once.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use super::{offer, receive, wake};
 use crate::broker::engine::Tx;
 use crate::broker::registry;
 use crate::broker::store::Fault;
-use crate::protocol::hook::{Event, HookEvent, HookMail};
+use crate::protocol::hook::{Event, HookEvent, HookMail, HookWritten};
+use crate::protocol::mailbox::Noted;
 use crate::protocol::{InstanceId, MessageId, PeerId};
 use crate::text;
 
@@ -56,6 +58,31 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     Ok(mail)
 }
 
+/// A hook's output is out.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn hook_written(tx: &mut Tx<'_>, request: &HookWritten) -> Result<Noted, Fault> {
+    let mut noted = 0;
+    for id in &request.ids {
+        noted += tx
+            .db
+            .prepare_cached(
+                "UPDATE offers SET written_at = ?4
+                 WHERE message = (SELECT seq FROM messages WHERE id = ?1)
+                   AND receiver = ?2 AND via = 'hook' AND turn = ?3",
+            )?
+            .execute(params![
+                id.as_str(),
+                receiver(&request.session),
+                request.turn,
+                tx.now.millis()
+            ])?;
+    }
+    Ok(Noted { noted: noted as u64 })
+}
+
 /// A session at work is not woken; one whose turn has ended may be.
 fn note_turn(tx: &mut Tx<'_>, peer: &PeerId, event: Event, mail: &HookMail) -> Result<(), Fault> {
     // A turn goes on from what was shown at its end.
@@ -94,7 +121,7 @@ fn note_push_seen(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Result<(), 
 /// What this very turn was shown, and is not yet known to have had.
 fn shown(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<Vec<Shown>, Fault> {
     let mut statement = tx.db.prepare_cached(
-        "SELECT m.seq, m.id, o.offered_at FROM messages m JOIN offers o ON o.message = m.seq
+        "SELECT m.seq, m.id, o.written_at, o.occasion FROM messages m JOIN offers o ON o.message = m.seq
          WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered')
            AND o.receiver = ?2 AND o.via = 'hook' AND o.turn = ?3",
     )?;
@@ -102,7 +129,8 @@ fn shown(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<Vec<S
         Ok(Shown {
             seq: row.get(0)?,
             id: MessageId::from_text(row.get::<_, String>(1)?),
-            at: row.get(2)?,
+            written_at: row.get(2)?,
+            occasion: row.get(3)?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -111,15 +139,17 @@ fn shown(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<Vec<S
 struct Shown {
     seq: i64,
     id: MessageId,
-    /// Unix milliseconds.
-    at: i64,
+    /// When it was out, in Unix milliseconds.
+    written_at: Option<i64>,
+    occasion: String,
 }
 
 /// The turn went on from what its earlier events showed.
 fn confirm(tx: &Tx<'_>, peer: &PeerId, receiver: &str, request: &HookEvent) -> Result<(), Fault> {
     let before = tx.now.millis().saturating_sub_unsigned(request.lasted);
     for message in shown(tx, peer, receiver, &request.turn)? {
-        if message.at <= before {
+        let same = !message.occasion.is_empty() && message.occasion == request.occasion;
+        if !same && message.written_at.is_some_and(|at| at <= before) {
             receive::mark_read(tx, peer, &message.id, "hook")?;
         }
     }
@@ -160,7 +190,8 @@ fn show(
 ) -> Result<HookMail, Fault> {
     let mut waiting = offer::unheld(tx, peer)?;
     let shown = shown(tx, peer, receiver, &request.turn)?;
-    waiting.retain(|seq| !shown.iter().any(|message| message.seq == *seq));
+    let had = |seq: &i64| shown.iter().any(|m| m.seq == *seq && m.written_at.is_some());
+    waiting.retain(|seq| !had(seq));
     let mut mail = HookMail::default();
     let mut used = 0usize;
     for seq in &waiting {
@@ -175,9 +206,10 @@ fn show(
         offer::record(tx, *seq, receiver, "hook", Some(tx.now.plus(HOOK_LEASE)))?;
         tx.db
             .prepare_cached(
-                "UPDATE offers SET turn = ?3 WHERE message = ?1 AND receiver = ?2 AND via = 'hook'",
+                "UPDATE offers SET turn = ?3, occasion = ?4, written_at = NULL
+                 WHERE message = ?1 AND receiver = ?2 AND via = 'hook'",
             )?
-            .execute(params![seq, receiver, request.turn])?;
+            .execute(params![seq, receiver, request.turn, request.occasion])?;
         mail.messages.push(delivery);
     }
     let left = waiting.len() - mail.messages.len();

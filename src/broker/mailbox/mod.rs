@@ -12,7 +12,7 @@ mod send;
 mod wait;
 mod wake;
 
-pub use hook::hook;
+pub use hook::{hook, hook_written};
 pub use log::list_messages;
 pub use offer::{close_stream, open_stream};
 pub use once::{Key, once};

@@ -23,3 +23,6 @@ ALTER TABLE receivers ADD COLUMN wakes INTEGER NOT NULL DEFAULT 0;
 
 -- For a hook: the turn in which it showed the message.
 ALTER TABLE offers ADD COLUMN turn TEXT;
+
+-- And the event of that turn, where it has a name.
+ALTER TABLE offers ADD COLUMN occasion TEXT NOT NULL DEFAULT '';

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from typing import Any, Union
 
-from . import recorder
+from . import killed, recorder
 from .api import FakeApi
 from .recorder import Recording
 from .session import Session
@@ -76,13 +76,17 @@ class Lab:
         self.settings(permissions={"allow": ["mcp__" + SERVER]})
 
     def hooks(self, *events: str, before: str = "") -> dict[str, Any]:
-        """Settings for our hooks at these events (all that we know, if none is named); `before` stands before each command."""
+        """Settings for our hooks at these events, or at all that we know; `before` stands before each command."""
         every = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd")
 
         def command(event: str) -> dict[str, Any]:
             return {"type": "command", "command": before + shlex.join([self.peers_binary, "hook", event])}
 
         return {event: [{"hooks": [command(event)]}] for event in events or every}
+
+    def killed_hooks(self, flag: str) -> dict[str, Any]:
+        """The same, but with the file `flag` there the next one is killed before its output is out, once."""
+        return self.hooks(before=shlex.join([sys.executable, killed.__file__, flag, "--"]) + " ")
 
     def register(self) -> subprocess.CompletedProcess[str]:
         """`claude mcp add`, as the documentation tells people to do it."""
@@ -122,12 +126,12 @@ class Lab:
         """Runs a command of the client to its end."""
         return self._run(self.claude, arguments)
 
-    def _run(self, program: str, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    def _run(self, program: str, arguments: tuple[str, ...], said: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [program, *arguments],
             cwd=self._directory("elsewhere"),
             env=self.env(),
-            stdin=subprocess.DEVNULL,
+            input=said,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -167,6 +171,12 @@ class Lab:
     def run_peers(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command of claude-peers to its end, as the person at the command line."""
         return self._run(self.peers_binary, arguments)
+
+    def send(self, to: str, text: str) -> None:
+        """Sends a message from the command line, whatever stands in it."""
+        done = self._run(self.peers_binary, ("send", to, "-"), said=text)
+        if done.returncode:
+            raise RuntimeError("claude-peers send: " + done.stdout + done.stderr)
 
     def peers(self, *options: str) -> list[dict[str, Any]]:
         """What `claude-peers peers --json` lists: the caller at the command line is not in it."""

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from .api import FakeApi, ToolResult
@@ -42,6 +43,10 @@ class Session:
                 "no answer to %r; exit status %s; stderr: %s" % (prompt, self.process.poll(), "".join(self._stderr))
             )
         return self._results()[done]
+
+    def begin(self, prompt: str) -> Future[dict[str, Any]]:
+        """The same turn, without waiting: the result of `say`, once it is there."""
+        return ThreadPoolExecutor(max_workers=1).submit(self.say, prompt)
 
     def connect(self) -> str:
         """Waits until the client has connected our server; returns the last word about it.

@@ -32,19 +32,19 @@ def run(lab: Lab, check: Report) -> None:
     lab.register()
     terminal, me = started(lab, check, "a session starts")
 
-    send(lab, me, OVER_RECONNECT)
+    lab.send(me["id"], OVER_RECONNECT)
     reconnect(lab, check, terminal, me, "after /mcp reconnect")
     reads(lab, check, terminal, OVER_RECONNECT)
 
     for pid in lab.processes("mcp"):
         os.kill(pid, signal.SIGKILL)
     check.check("its server is killed, and it is away", wait_until(lambda: not lab.peers_in(terminal.cwd)), lab.peers())
-    send(lab, me, OVER_CRASH)
+    lab.send(me["id"], OVER_CRASH)
     reconnect(lab, check, terminal, me, "after kill -9 of its server")
     reads(lab, check, terminal, OVER_CRASH)
 
     before = session_id(log)
-    send(lab, me, OVER_CLEAR)
+    lab.send(me["id"], OVER_CLEAR)
     terminal.type("/clear")
     check.require("/clear begins another session in the window", wait_until(lambda: session_id(log) != before), terminal.screen())
     check.check("after /clear it is the same peer", same(lab, terminal, me), lab.peers())
@@ -54,11 +54,11 @@ def run(lab: Lab, check: Report) -> None:
     interrupted(lab, check, terminal, me)
     leave(check, terminal)
     live = session_id(log)
-    send(lab, me, OVER_RESUME)
+    lab.send(me["id"], OVER_RESUME)
     terminal, _ = started(lab, check, "after --resume it is the same peer", me, "--resume", live)
     reads(lab, check, terminal, OVER_RESUME)
     leave(check, terminal)
-    send(lab, me, OVER_CONTINUE)
+    lab.send(me["id"], OVER_CONTINUE)
     terminal, _ = started(lab, check, "after --continue it is the same peer", me, "--continue")
     reads(lab, check, terminal, OVER_CONTINUE)
 
@@ -67,7 +67,7 @@ def run(lab: Lab, check: Report) -> None:
 
 def interrupted(lab: Lab, check: Report, terminal: Terminal, me: dict[str, Any]) -> None:
     """What a turn was shown and did not go on from is offered again, under the same id."""
-    send(lab, me, INTERRUPTED)
+    lab.send(me["id"], INTERRUPTED)
     answer = lab.api.hold("a long task")
     terminal.type("a long task")
     check.require("a turn is shown mail, and the model thinks", wait_until(lambda: lab.api.model_saw(INTERRUPTED)), terminal.screen())
@@ -91,7 +91,7 @@ def second_window(lab: Lab, check: Report, terminal: Terminal, me: dict[str, Any
     check.require("the session is resumed while its first window is open", (status, other.id) == ("connected", session), (status, other.id))
     both = wait_until(lambda: len(lab.peers_in(terminal.cwd)) == 2) and lab.peers_in(terminal.cwd)
     check.require("it is a new peer beside the first", both and me["id"] in [p["id"] for p in both], lab.peers())
-    send(lab, me, FOR_THE_FIRST)
+    lab.send(me["id"], FOR_THE_FIRST)
     seen = len(lab.api.conversations())
     other.say("is there mail?")
     said = json.dumps(lab.api.conversations()[seen:])
@@ -131,12 +131,6 @@ def same(lab: Lab, terminal: Terminal, me: dict[str, Any]) -> bool:
 
 def identity(peer: dict[str, Any]) -> tuple[str, str]:
     return peer["id"], peer["name"]
-
-
-def send(lab: Lab, me: dict[str, Any], text: str) -> None:
-    done = lab.run_peers("send", me["id"], text)
-    if done.returncode:
-        raise RuntimeError("claude-peers send: " + done.stdout + done.stderr)
 
 
 def reads(lab: Lab, check: Report, terminal: Terminal, text: str) -> None:

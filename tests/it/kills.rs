@@ -1,0 +1,161 @@
+//! SIGKILL at each step between a hook's offer and the evidence: nothing is lost, and what may have
+//! been shown is shown once more at most, under the same id and marked.
+
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read as _, Write as _};
+use std::process::{Child, Stdio};
+
+use rustix::fs::{OFlags, fcntl_setfl};
+use serde_json::json;
+
+use crate::hooks::{assert_state, context, two};
+use crate::support::{Sandbox, Session, SessionOptions, until};
+
+/// A hook of the frontend at this event, with its input written.
+fn start(sandbox: &Sandbox, event: &str, turn: &str, stdout: impl Into<Stdio>) -> Child {
+    let mut child =
+        sandbox.command(["hook", event]).stdin(Stdio::piped()).stdout(stdout).spawn().unwrap();
+    let input = json!({ "session_id": "session-frontend", "prompt_id": turn });
+    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    child
+}
+
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A pipe that takes nothing more until it is read.
+fn full_pipe() -> (PipeReader, PipeWriter, usize) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    let mut filled = 0;
+    loop {
+        match writer.write(&[b' '; 512]) {
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    (reader, writer, filled)
+}
+
+/// What the frontend is shown with a prompt that begins this turn.
+#[track_caller]
+fn prompt(sandbox: &Sandbox, turn: &str) -> String {
+    context(sandbox, "UserPromptSubmit", "frontend", turn, json!({}))
+}
+
+/// The next turn shows the message again, marked; that counts, and it is never shown again.
+#[track_caller]
+fn is_shown_once_more(sandbox: &Sandbox, id: &str) {
+    let again = prompt(sandbox, "next");
+    assert!(again.contains(&format!("message_id {id}")) && again.contains("a repeat"), "{again}");
+    is_settled(sandbox, id, "next");
+}
+
+/// The turn goes on, so the message is read; nothing shows it any more.
+#[track_caller]
+fn is_settled(sandbox: &Sandbox, id: &str, turn: &str) {
+    assert_eq!(context(sandbox, "Stop", "frontend", turn, json!({})), "");
+    assert_state(sandbox, id, "read", "hook");
+    assert_eq!(prompt(sandbox, "last"), "");
+}
+
+#[test]
+fn a_hook_killed_before_it_asks_has_offered_nothing() {
+    let sandbox = Sandbox::new();
+    let (mut backend, _frontend) = two(&sandbox);
+    let id = backend.send("frontend", "one");
+    let mut child =
+        sandbox.command(["hook", "UserPromptSubmit"]).stdin(Stdio::piped()).spawn().unwrap();
+    let input = child.stdin.take();
+    kill(child);
+    drop(input);
+    assert_eq!(sandbox.message(&id)["state"], "queued");
+    let shown = prompt(&sandbox, "t1");
+    assert!(shown.contains("| one") && !shown.contains("a repeat"), "{shown}");
+    is_settled(&sandbox, &id, "t1");
+}
+
+/// The turn goes on, but not from what nobody saw.
+#[test]
+fn a_hook_killed_before_its_output_is_out_has_shown_nothing() {
+    let sandbox = Sandbox::new();
+    let (mut backend, _frontend) = two(&sandbox);
+    let id = backend.send("frontend", "one");
+    let (_reader, writer, _) = full_pipe();
+    let child = start(&sandbox, "UserPromptSubmit", "t1", writer);
+    until("it is offered", || sandbox.message(&id)["state"] == "offered");
+    kill(child);
+    for event in ["PostToolUse", "Stop"] {
+        context(&sandbox, event, "frontend", "t1", json!({}));
+        assert_state(&sandbox, &id, "offered", "hook");
+    }
+    is_shown_once_more(&sandbox, &id);
+}
+
+/// Nobody noted that the output is out: so it is shown once more.
+#[test]
+fn a_broker_killed_while_a_hook_speaks_comes_back_and_offers_it_again() {
+    let sandbox = Sandbox::new();
+    let (mut backend, mut frontend) = two(&sandbox);
+    let id = backend.send("frontend", "one");
+    let (mut reader, writer, filled) = full_pipe();
+    let mut child = start(&sandbox, "UserPromptSubmit", "t1", writer);
+    until("it is offered", || sandbox.message(&id)["state"] == "offered");
+    sandbox.kill9_broker().unwrap();
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    assert!(said[filled..].contains("| one"), "{}", &said[filled..]);
+    assert!(child.wait().unwrap().success());
+    until("the session is back", || frontend.me()["live"] == true);
+    assert_eq!(context(&sandbox, "Stop", "frontend", "t1", json!({})), "");
+    assert_state(&sandbox, &id, "offered", "hook");
+    is_shown_once_more(&sandbox, &id);
+}
+
+#[test]
+fn a_broker_killed_after_a_hook_spoke_knows_what_it_said() {
+    let sandbox = Sandbox::new();
+    let (mut backend, mut frontend) = two(&sandbox);
+    let id = backend.send("frontend", "one");
+    assert!(prompt(&sandbox, "t1").contains("| one"));
+    sandbox.kill9_broker().unwrap();
+    // What this hook has to say is lost with the broker; the next one says it as well.
+    assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", json!({})), "");
+    until("the session is back", || frontend.me()["live"] == true);
+    assert_state(&sandbox, &id, "offered", "hook");
+    is_settled(&sandbox, &id, "t1");
+}
+
+#[test]
+fn a_server_killed_after_a_hook_spoke_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let (mut backend, frontend) = two(&sandbox);
+    let id = backend.send("frontend", "one");
+    assert!(prompt(&sandbox, "t1").contains("| one"));
+    frontend.kill9();
+    let mut next = SessionOptions::new("frontend").without_channel().start(&sandbox);
+    is_settled(&sandbox, &id, "t1");
+    has_nothing(&mut next);
+}
+
+/// The turn ended with its client: whoever resumes the session is shown it again.
+#[test]
+fn a_client_killed_after_a_hook_spoke_is_shown_it_again_when_it_is_resumed() {
+    let sandbox = Sandbox::new();
+    let (mut backend, frontend) = two(&sandbox);
+    let id = backend.send("frontend", "one");
+    assert!(prompt(&sandbox, "t1").contains("| one"));
+    frontend.kill9();
+    let mut next = SessionOptions::new("frontend").without_channel().start(&sandbox);
+    is_shown_once_more(&sandbox, &id);
+    has_nothing(&mut next);
+}
+
+#[track_caller]
+fn has_nothing(session: &mut Session) {
+    let mail = session.call("check_messages", json!({}));
+    assert_eq!(mail["structuredContent"]["messages"], json!([]), "{mail}");
+}
