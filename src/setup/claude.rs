@@ -171,7 +171,7 @@ impl<'a> Claude<'a> {
             let name = name.or_else(|| servers.ours(&value).map(|(name, _)| name));
             let now = name.and_then(|name| entry(&value, name));
             if known.is_some() && now.is_none() {
-                plan.is_stale(&state.path);
+                plan.mark_stale(&state.path);
             }
             if let (Some(name), Some(now)) = (name, now.filter(ours::is_server)) {
                 let name = name.to_owned();

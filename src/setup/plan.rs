@@ -143,7 +143,7 @@ impl Plan {
                     return self.restore(file, before, &known.directories);
                 }
                 Ok(before) if before == file.bytes => {
-                    self.is_stale(&file.path);
+                    self.mark_stale(&file.path);
                     return Ok(());
                 }
                 // Without its copy, as if somebody had edited it.
@@ -163,7 +163,7 @@ impl Plan {
             None => ours::taken_out(&value, servers.container),
         };
         if changes.is_empty() {
-            self.is_stale(&file.path);
+            self.mark_stale(&file.path);
             return Ok(());
         }
         self.notes.push(match record.file(&file.path) {
@@ -185,7 +185,7 @@ impl Plan {
     }
 
     /// What the record says of this file is not so any more.
-    pub(super) fn is_stale(&mut self, path: &Path) {
+    pub(super) fn mark_stale(&mut self, path: &Path) {
         self.stale.push(path.to_owned());
     }
 
