@@ -148,6 +148,7 @@ fn settle(
             return Ok(Outcome::Declined);
         }
     }
+    let in_effect = plan.caveat.is_none();
     plan.carry_out()?;
     if empty {
         return Ok(Outcome::Nothing);
@@ -156,6 +157,8 @@ fn settle(
         out.line("")?;
         out.line(if arguments.undo {
             format!("claude-peers is taken out of {title}.")
+        } else if !in_effect {
+            format!("{title} is set up, but see the warning above.")
         } else {
             format!(
                 "{title} is set up. Sessions that are running now see it after a restart. \
@@ -207,11 +210,16 @@ fn show(title: &str, plan: &Plan, undo: bool, out: &mut Out) -> Result<(), Failu
     for note in &plan.notes {
         out.line(format!("\n{}", text::terminal_line(note, WIDTH)))?;
     }
+    if let Some(caveat) = &plan.caveat {
+        out.line(format!("\nWARNING: {}", text::terminal_line(caveat, WIDTH)))?;
+    }
     Ok(())
 }
 
 fn described(client: Client, plan: &Plan) -> Value {
-    json!({ "client": client, "steps": plan.steps(), "notes": plan.notes })
+    json!({
+        "client": client, "steps": plan.steps(), "notes": plan.notes, "caveat": plan.caveat,
+    })
 }
 
 fn with_outcome(mut described: Value, outcome: Outcome) -> Value {
@@ -233,18 +241,28 @@ fn all(
         overview(&found, out)?;
     }
     let act = arguments.yes || arguments.dry_run || arguments.can_ask(out);
-    let mut worst = Outcome::Done;
+    let mut good = true;
     let mut done = Vec::new();
     for client in open.iter().copied().filter(|_| act) {
         if !arguments.json {
             out.line("")?;
         }
-        let plan = client.plan(surroundings, arguments.options())?;
-        let shown = described(client, &plan);
-        let outcome = settle(client, plan, arguments, out)?;
-        done.push(with_outcome(shown, outcome));
-        if outcome == Outcome::Declined {
-            worst = outcome;
+        let plan = client.plan(surroundings, arguments.options());
+        let settled = plan.map_err(Failure::from).and_then(|plan| {
+            let shown = described(client, &plan);
+            Ok((shown, settle(client, plan, arguments, out)?))
+        });
+        match settled {
+            Ok((shown, outcome)) => {
+                good &= outcome != Outcome::Declined;
+                done.push(with_outcome(shown, outcome));
+            }
+            // The others are no worse for it.
+            Err(failure) => {
+                out.flush()?;
+                failure.report();
+                good = false;
+            }
         }
     }
     let unusable = found.iter().any(|found| found.state == State::Unusable);
@@ -258,7 +276,8 @@ fn all(
             words.join(", ")
         ))?;
     }
-    Ok(if act && unusable { ExitCode::FAILURE } else { code(worst) })
+    let good = good && !(act && unusable);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn overview(found: &[Found], out: &mut Out) -> Result<(), Failure> {

@@ -79,6 +79,7 @@ impl<'a> Claude<'a> {
         let settings = ConfigFile::read(&self.settings())?;
         let state = ConfigFile::read(&self.state())?;
         let (settings_value, state_value) = (Self::read(&settings)?, Self::read(&state)?);
+        plan.caveat = unread(&settings);
         let servers = self.servers();
         let in_settings = !ours::taken_out(&settings_value, servers.container).is_empty();
         plan.present = servers.ours(&state_value).is_some() || in_settings;
@@ -98,6 +99,8 @@ impl<'a> Claude<'a> {
         plan.notes.extend(wanted.note);
         if !wanted.changes.is_empty() {
             let program = self.program().ok_or(SetupError::NoProgram("claude"))?;
+            // Its own command may replace a file that is not to be written.
+            state.check_writable()?;
             let now = entry(&state_value, &wanted.name);
             let mut value = state_value.clone();
             for change in &wanted.changes {
@@ -129,7 +132,7 @@ impl<'a> Claude<'a> {
                 );
             }
         }
-        plan.change(settings, Syntax::Json, &changes, &self.by_hand(&wanted.name))?;
+        plan.change(settings, Syntax::Json, &changes, "correct that, and run this again")?;
         Ok(plan)
     }
 
@@ -155,16 +158,6 @@ impl<'a> Claude<'a> {
         changes
     }
 
-    fn by_hand(&self, name: &str) -> String {
-        let hooks: serde_json::Map<String, Value> = self
-            .groups()
-            .into_iter()
-            .map(|(event, group)| (event.into(), json!([group])))
-            .collect();
-        let all = json!({ "permissions": { "allow": [rule(name)] }, "hooks": hooks });
-        format!("what is missing there of {all}")
-    }
-
     /// Plans the way back.
     pub fn undo(&self, store: Store) -> Result<Plan, SetupError> {
         let record = store.load()?;
@@ -178,7 +171,7 @@ impl<'a> Claude<'a> {
             let name = name.or_else(|| servers.ours(&value).map(|(name, _)| name));
             let now = name.and_then(|name| entry(&value, name));
             if known.is_some() && now.is_none() {
-                plan.is_stale(&state.path);
+                plan.mark_stale(&state.path);
             }
             if let (Some(name), Some(now)) = (name, now.filter(ours::is_server)) {
                 let name = name.to_owned();
@@ -199,6 +192,18 @@ impl<'a> Claude<'a> {
         plan.take_back(settings, &Servers { file: self.settings(), ..servers }, &record)?;
         Ok(plan)
     }
+}
+
+/// Claude Code reads plain JSON only, and goes without any of the settings where it finds more.
+fn unread(settings: &ConfigFile) -> Option<String> {
+    let text = settings.text();
+    let error = serde_json::from_str::<Value>(text).err().filter(|_| !text.trim().is_empty())?;
+    Some(format!(
+        "Claude Code ignores the whole of {} because it is not plain JSON (line {}): take comments \
+         and trailing commas out of it, or none of your settings there counts.",
+        settings.path.display(),
+        error.line()
+    ))
 }
 
 fn rule(name: &str) -> String {

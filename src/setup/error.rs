@@ -16,7 +16,7 @@ pub enum SetupError {
     #[error("{path} cannot be read as configuration: {problem}")]
     Broken { path: PathBuf, problem: String },
     #[error("{path} is left alone: {problem}")]
-    Unsuited { path: PathBuf, problem: String, add: String },
+    Unsuited { path: PathBuf, problem: String, by_hand: String },
     #[error("{path} was changed by somebody else just now")]
     Meanwhile { path: PathBuf },
     #[error("there is no `{0}` program in PATH, so its own command cannot register the server")]
@@ -40,12 +40,14 @@ impl SetupError {
         }
     }
 
-    /// A text that cannot be changed; `add` says what a person could write into it.
-    pub(super) fn text(path: &Path, problem: &Problem, add: &str) -> Self {
+    /// A text that cannot be changed; `by_hand` says what a person could do.
+    pub(super) fn text(path: &Path, problem: &Problem, by_hand: &str) -> Self {
         let path = path.to_owned();
         match problem {
             Problem::Broken(problem) => Self::Broken { path, problem: problem.clone() },
-            other => Self::Unsuited { path, problem: other.to_string(), add: add.to_owned() },
+            other => {
+                Self::Unsuited { path, problem: other.to_string(), by_hand: by_hand.to_owned() }
+            }
         }
     }
 
@@ -58,8 +60,8 @@ impl SetupError {
             Self::Broken { .. } => {
                 "Nothing was changed. Correct the file there, and run this again.".to_owned()
             }
-            Self::Unsuited { add, .. } => {
-                format!("Nothing was changed. By hand, add {add}")
+            Self::Unsuited { by_hand, .. } => {
+                format!("Nothing was changed. By hand: {by_hand}.")
             }
             Self::Meanwhile { .. } => "Nothing was changed there. Run this again.".to_owned(),
             Self::NoProgram(_) => {

@@ -182,9 +182,10 @@ fn input(value: &Value) -> CstInputValue {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
     use serde_json::json;
 
-    use super::super::change::path;
+    use super::super::change::{path, taking_back};
     use super::*;
 
     fn set() -> Vec<Change> {
@@ -259,5 +260,66 @@ mod tests {
     fn no_depth_ends_the_program() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(parse(&format!("{{\"a\": {deep}}}")).is_err());
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-z/*,\\\\\"{}\\[\\] ü]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                proptest::collection::vec(("[a-z/*\"ü]{0,5}", inner), 0..5)
+                    .prop_map(|members| members.into_iter().collect()),
+            ]
+        })
+    }
+
+    /// The text in one of the ways that people write it.
+    fn written(value: &Value, way: u8) -> String {
+        let pretty = serde_json::to_string_pretty(value).unwrap();
+        match way {
+            0 => value.to_string(),
+            1 => pretty,
+            2 => pretty.replace('\n', "\r\n"),
+            3 => pretty.replace('\n', " // c }\n"),
+            _ => format!("/* {{ */ {pretty}\n// end\n"),
+        }
+    }
+
+    proptest! {
+        /// Whatever the file holds: it then means what it should, or it is left alone; and what
+        /// was done can be taken back.
+        #[test]
+        fn any_object_is_changed_as_it_should_be_and_back(
+            members in proptest::collection::vec(
+                (prop_oneof!["[a-z]{0,4}", Just("hooks".to_owned()), Just("mcpServers".to_owned())], any_value()),
+                0..6,
+            ),
+            way in 0u8..5,
+        ) {
+            let value: Value = members.into_iter().collect();
+            let text = written(&value, way);
+            let changes = [
+                set(),
+                vec![Change::Append { path: path(&["hooks", "Stop"]), value: json!({ "hooks": [{ "x": 1 }] }) }],
+            ]
+            .concat();
+            let mut wanted = value.clone();
+            let mut deeds = Vec::new();
+            let fits = changes.iter().all(|change| {
+                change.apply(&mut wanted).map(|done| deeds.extend(done)).is_ok()
+            });
+            let edited = edit(&text, &changes);
+            prop_assert_eq!(edited.is_ok(), fits, "{}: {:?}", text, edited);
+            if let Ok(edited) = edited {
+                prop_assert_eq!(parse(&edited).unwrap(), wanted.clone());
+                let back = edit(&edited, &taking_back(&deeds, &wanted));
+                prop_assert_eq!(back.map(|text| parse(&text).unwrap()), Ok(value), "{}", edited);
+            }
+        }
     }
 }

@@ -79,7 +79,7 @@ pub struct Found {
     /// Its program, else the directory of its configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<PathBuf>,
-    /// Why it is unusable.
+    /// Why it is unusable, or has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -158,15 +158,15 @@ impl Client {
         let mut plan = Plan::new(store, false);
         if let Some(servers) = self.servers(surroundings).into_iter().next() {
             let file = ConfigFile::read(&servers.file)?;
-            let add = servers.by_hand();
+            let by_hand = servers.by_hand();
             let value = servers
                 .syntax
                 .parse(file.text())
-                .map_err(|problem| SetupError::text(&file.path, &problem, &add))?;
+                .map_err(|problem| SetupError::text(&file.path, &problem, &by_hand))?;
             plan.present = servers.ours(&value).is_some();
             let wanted = servers.wanted(&value);
             plan.notes.extend(wanted.note);
-            plan.change(file, servers.syntax, &wanted.changes, &add)?;
+            plan.change(file, servers.syntax, &wanted.changes, &by_hand)?;
         }
         Ok(plan)
     }
@@ -197,7 +197,7 @@ impl Client {
         let (state, problem) = match (&place, self.plan(surroundings, options)) {
             (None, _) => (State::NotFound, None),
             (_, Err(error)) => (State::Unusable, Some(error.to_string())),
-            (_, Ok(plan)) if plan.is_empty() => (State::SetUp, None),
+            (_, Ok(plan)) if plan.is_empty() => (State::SetUp, plan.caveat),
             (_, Ok(plan)) if plan.present => (State::Partly, None),
             _ => (State::NotSetUp, None),
         };

@@ -11,7 +11,7 @@ use super::diff;
 use super::error::SetupError;
 use super::file::ConfigFile;
 use super::ours;
-use super::record::{FileRecord, Record, Store};
+use super::record::{Record, Store};
 use super::servers::Servers;
 use super::text::Syntax;
 
@@ -23,6 +23,8 @@ pub struct Plan {
     pub(super) registrations: Vec<Registration>,
     /// What a person should know of it.
     pub notes: Vec<String>,
+    /// Why it has no effect as yet, though it is done.
+    pub caveat: Option<String>,
     /// Something of ours is there already.
     pub present: bool,
     undo: bool,
@@ -78,6 +80,7 @@ impl Plan {
             edits: Vec::new(),
             registrations: Vec::new(),
             notes: Vec::new(),
+            caveat: None,
             present: false,
             undo,
             stale: Vec::new(),
@@ -99,16 +102,16 @@ impl Plan {
         if self.undo { runs.chain(edits).collect() } else { edits.chain(runs).collect() }
     }
 
-    /// Plans changes of a file; `add` says what a person could write into it instead.
+    /// Plans changes of a file; `by_hand` says what a person could do instead.
     pub(super) fn change(
         &mut self,
         file: ConfigFile,
         syntax: Syntax,
         changes: &[Change],
-        add: &str,
+        by_hand: &str,
     ) -> Result<(), SetupError> {
         let text = file.text();
-        let problem = |problem| SetupError::text(&file.path, &problem, add);
+        let problem = |problem| SetupError::text(&file.path, &problem, by_hand);
         let current = syntax.parse(text).map_err(problem)?;
         if changes.is_empty() {
             return Ok(());
@@ -134,61 +137,72 @@ impl Plan {
         record: &Record,
     ) -> Result<(), SetupError> {
         if let Some(known) = record.file(&file.path) {
-            if known.is_untouched(&file) {
-                return self.restore(file, known);
-            }
             let before = known.copy.as_deref().map(|name| self.store.copy(name)).transpose();
-            if before.is_ok_and(|before| before == file.bytes) {
-                self.is_stale(&file.path);
-                return Ok(());
+            match before {
+                Ok(before) if known.is_untouched(&file) => {
+                    return self.restore(file, before, &known.directories);
+                }
+                Ok(before) if before == file.bytes => {
+                    self.mark_stale(&file.path);
+                    return Ok(());
+                }
+                // Without its copy, as if somebody had edited it.
+                _ => {}
             }
         } else if !record.is_empty() {
             return Ok(());
         }
-        let add = "nothing: take our entries out of it";
+        let by_hand = "take claude-peers out of it";
         let value = servers
             .syntax
             .parse(file.text())
-            .map_err(|problem| SetupError::text(&file.path, &problem, add))?;
+            .map_err(|problem| SetupError::text(&file.path, &problem, by_hand))?;
         let path = file.path.display().to_string();
         let changes = match record.file(&file.path) {
             Some(known) => taking_back(&known.deeds, &value),
             None => ours::taken_out(&value, servers.container),
         };
         if changes.is_empty() {
-            self.is_stale(&file.path);
+            self.mark_stale(&file.path);
             return Ok(());
         }
         self.notes.push(match record.file(&file.path) {
             Some(known) => {
-                let copy = known.copy.as_deref().map_or_else(String::new, |name| {
-                    let copy = self.store.copy_path(name);
+                let copy = known.copy.as_deref().map(|name| self.store.copy_path(name));
+                let copy = copy.filter(|copy| copy.exists()).map_or_else(String::new, |copy| {
                     format!(" The file as it was before setup stays in {}.", copy.display())
                 });
-                format!("{path} was edited since, so only what setup put there is taken out.{copy}")
+                format!(
+                    "{path} was edited since, or its copy is gone, so only what setup put there is \
+                     taken out.{copy}"
+                )
             }
             None => format!(
                 "There is no record of a setup: what is recognisably ours is taken out of {path}."
             ),
         });
-        self.change(file, servers.syntax, &changes, add)
+        self.change(file, servers.syntax, &changes, by_hand)
     }
 
     /// What the record says of this file is not so any more.
-    pub(super) fn is_stale(&mut self, path: &Path) {
+    pub(super) fn mark_stale(&mut self, path: &Path) {
         self.stale.push(path.to_owned());
     }
 
-    /// Plans the copy in the place of a file that only setup has changed.
-    fn restore(&mut self, file: ConfigFile, known: &FileRecord) -> Result<(), SetupError> {
+    /// Plans its content of before in the place of a file that only setup has changed.
+    fn restore(
+        &mut self,
+        file: ConfigFile,
+        before: Option<Vec<u8>>,
+        directories: &[PathBuf],
+    ) -> Result<(), SetupError> {
         file.check_writable()?;
-        let after = known.copy.as_deref().map(|name| self.store.copy(name)).transpose()?;
         self.edits.push(Edit {
             file,
-            after,
+            after: before,
             deeds: Vec::new(),
             current: serde_json::Value::Null,
-            directories: known.directories.clone(),
+            directories: directories.to_vec(),
             restored: true,
         });
         Ok(())

@@ -61,8 +61,13 @@ impl Servers {
         Wanted { name: name.to_owned(), changes: changes.collect(), note: None }
     }
 
-    /// What a person would write by hand.
+    /// What a person could do by hand.
     pub fn by_hand(&self) -> String {
-        format!("an entry {SERVER} to {}: {}", self.container, self.entry)
+        let entry = match self.syntax {
+            Syntax::Json => self.entry.to_string(),
+            Syntax::Toml => toml::Value::try_from(&self.entry)
+                .map_or_else(|_| self.entry.to_string(), |value| value.to_string()),
+        };
+        format!("correct that, or make {entry} the entry {SERVER} of {}", self.container)
     }
 }

@@ -45,10 +45,14 @@ impl Surroundings {
         })
     }
 
-    /// A directory that a variable names.
+    /// A directory that a variable names. Its program takes a relative one from where it is
+    /// started; but one of the XDG specification is then invalid.
     pub fn directory(&self, variable: &str) -> Option<PathBuf> {
-        let value = self.variables.iter().find(|(name, _)| *name == variable);
-        value.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
+        let (_, value) = self.variables.iter().find(|(name, _)| *name == variable)?;
+        if variable.starts_with("XDG_") {
+            return Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+        }
+        std::path::absolute(value).ok()
     }
 
     /// The first of these programs that is there.

@@ -34,7 +34,6 @@ pub fn edit(text: &str, changes: &[Change]) -> Result<String, Problem> {
         change.apply(&mut wanted)?;
         edited = apply(&edited, change)?;
     }
-    // An edit that went wrong most likely made it unreadable.
     match parse(&edited) {
         Ok(value) if without_empty(&value) == without_empty(&wanted) => Ok(edited),
         _ => Err(Problem::Unsure),
@@ -255,6 +254,7 @@ fn before_blank(text: &str, start: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
     use serde_json::json;
 
     use super::super::change::path;
@@ -358,5 +358,42 @@ mod tests {
         );
         let error = parse("a = 1\nb = \n").unwrap_err().to_string();
         assert!(error.starts_with("line 2: "), "{error}");
+    }
+
+    fn any_value() -> impl Strategy<Value = toml::Value> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(toml::Value::from),
+            any::<i64>().prop_map(toml::Value::from),
+            "[a-z#=\\[\\]\"'\n ü]{0,12}".prop_map(toml::Value::from),
+        ];
+        leaf.prop_recursive(3, 30, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(toml::Value::from),
+                proptest::collection::btree_map("[a-z. ]{1,4}", inner, 0..4)
+                    .prop_map(|table| toml::Value::Table(table.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever the file holds, our table comes and goes and every other byte stays.
+        #[test]
+        fn any_document_is_changed_as_it_should_be_and_back(
+            members in proptest::collection::btree_map("[a-z_]{1,4}", any_value(), 0..5),
+            servers in proptest::collection::btree_map("[a-z-]{1,4}", any_value(), 0..3),
+            windows in any::<bool>(),
+        ) {
+            let mut table: toml::Table = members.into_iter().collect();
+            // A table of its own for each, as Codex writes them.
+            let servers: toml::Table = servers.into_iter().filter(|(_, v)| v.is_table()).collect();
+            if !servers.is_empty() {
+                table.insert("mcp_servers".to_owned(), toml::Value::Table(servers));
+            }
+            let text = toml::to_string_pretty(&table).unwrap();
+            let text = if windows && !text.contains("\n\"") { text.replace('\n', "\r\n") } else { text };
+            let edited = edit(&text, &[set()]).unwrap();
+            prop_assert!(edited.starts_with(&text));
+            prop_assert_eq!(edit(&edited, &[remove()]).unwrap(), text);
+        }
     }
 }

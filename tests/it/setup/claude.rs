@@ -3,112 +3,10 @@
 //! The real client is run by `tests/system/claude-code`. Here a small program stands in for its
 //! `mcp` command, because what happens when that fails must be seen, too.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
+use super::standin::*;
 use super::*;
-
-const EVENTS: [&str; 5] = ["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd"];
-
-/// `claude mcp add`, `add-json` and `remove`, for a file of one line.
-const CLAUDE: &str = r#"#!/bin/sh
-echo "$*" >> "$HOME/calls"
-file="$HOME/.claude.json"
-if [ -e "$HOME/claude-fails" ]; then echo "the sky is falling" >&2; exit 1; fi
-[ -e "$file" ] || printf '{"numStartups":1}' > "$file"
-grep -q mcpServers "$file" || { sed 's/}$/,"mcpServers":{}}/' "$file" > "$file.new"; cat "$file.new" > "$file"; rm "$file.new"; }
-case "$2" in
-add) name=$7 entry="{\"type\":\"stdio\",\"command\":\"$9\",\"args\":[\"${10}\"]}" ;;
-add-json) name=$5 entry=$6 ;;
-remove) name=$5 entry= ;;
-esac
-if [ -n "$entry" ]; then
-    if grep -q "\"$name\":{" "$file"; then echo "already exists" >&2; exit 1; fi
-    sed "s|\"mcpServers\":{|&\"$name\":$entry|; s|}\"|},\"|g" "$file" > "$file.new"
-else
-    sed "s|\"$name\":{[^}]*},*||" "$file" > "$file.new"
-fi
-cat "$file.new" > "$file"; rm "$file.new"
-"#;
-
-fn with_claude() -> Sandbox {
-    let sandbox = sandbox();
-    let program = sandbox.path().join("bin/claude");
-    write(&program, CLAUDE);
-    chmod(&program, 0o755);
-    sandbox
-}
-
-fn settings(sandbox: &Sandbox) -> PathBuf {
-    sandbox.home().join(".claude/settings.json")
-}
-
-fn state(sandbox: &Sandbox) -> PathBuf {
-    sandbox.home().join(".claude.json")
-}
-
-fn calls(sandbox: &Sandbox) -> usize {
-    std::fs::read_to_string(sandbox.home().join("calls")).map_or(0, |text| text.lines().count())
-}
-
-fn read(path: &Path) -> Value {
-    jsonc(&std::fs::read_to_string(path).unwrap())
-}
-
-fn server(program: &str) -> Value {
-    json!({ "type": "stdio", "command": program, "args": ["mcp"] })
-}
-
-/// Everything is there, once, and runs this program.
-#[track_caller]
-fn is_set_up(sandbox: &Sandbox, program: &str) {
-    let value = read(&settings(sandbox));
-    let rules = value["permissions"]["allow"].as_array().unwrap();
-    assert_eq!(rules.iter().filter(|rule| *rule == "mcp__claude-peers").count(), 1, "{value}");
-    for event in EVENTS {
-        let groups = value["hooks"][event].as_array().unwrap();
-        let hooks: Vec<&Value> =
-            groups.iter().flat_map(|group| group["hooks"].as_array().unwrap()).collect();
-        let ours: Vec<&Value> = hooks
-            .into_iter()
-            .filter(|hook| hook["command"].as_str().unwrap().contains("claude-peers"))
-            .collect();
-        let command = format!("\"{program}\" hook {event}");
-        assert_eq!(ours[0], &json!({ "type": "command", "command": command, "timeout": 5 }));
-        let wait = format!("{command} --wait");
-        match event {
-            "Stop" => assert_eq!(
-                ours[1..],
-                [&json!({
-                    "type": "command", "command": wait, "asyncRewake": true, "timeout": 604_800,
-                })]
-            ),
-            _ => assert_eq!(ours.len(), 1),
-        }
-    }
-    assert_eq!(read(&state(sandbox))["mcpServers"], json!({ "claude-peers": server(program) }));
-}
-
-const RICH: &str = r#"{
-  // The model that I like
-  "model": "opus",
-  "permissions": {
-    "deny": ["Bash(rm *)"],
-    "allow": [
-      "Bash(ls *)", // harmless
-      "mcp__claude-peers-other"
-    ]
-  },
-  "hooks": {
-    "Stop": [{ "hooks": [{ "type": "command", "command": "notify-send done" }] }],
-    "PreToolUse": [
-      { "matcher": "Bash", "hooks": [{ "type": "command", "command": "check", "timeout": 3 }] }
-    ]
-  }
-  /* the end */
-}
-"#;
 
 const CONTENTS: [&str; 7] = [
     "",
@@ -156,6 +54,22 @@ fn any_settings_are_extended_and_undone_to_the_byte() {
             assert_eq!(remembered(&sandbox), Vec::<String>::new());
         }
     }
+}
+
+/// Measured with the real client: it goes without such a file, and says nothing.
+#[test]
+fn settings_that_the_client_ignores_are_said_to_be() {
+    let sandbox = with_claude();
+    write(&settings(&sandbox), RICH);
+    for arguments in [&["claude", "--dry-run"][..], &["claude", "--yes"], &["claude"]] {
+        let said = succeeds(&sandbox, arguments);
+        assert!(said.contains("WARNING: Claude Code ignores the whole of"), "{said}");
+        assert!(said.contains("(line 2)"), "{said}");
+    }
+    assert!(succeeds(&sandbox, &[]).contains("claude: Claude Code ignores"));
+    succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+    write(&settings(&sandbox), "{}");
+    assert!(!succeeds(&sandbox, &["claude", "--yes"]).contains("WARNING"));
 }
 
 #[test]
@@ -225,43 +139,6 @@ fn what_is_not_to_be_written_is_not_written() {
     symlink("nowhere", settings(&sandbox)).unwrap();
     assert!(fails(&sandbox, &["claude", "--yes"]).contains("leads nowhere"));
     assert_eq!(calls(&sandbox), 0);
-}
-
-#[test]
-fn undo_takes_out_ours_and_leaves_what_was_edited_since() {
-    let sandbox = with_claude();
-    write(&settings(&sandbox), RICH);
-    succeeds(&sandbox, &["claude", "--yes"]);
-    let text = std::fs::read_to_string(settings(&sandbox)).unwrap();
-    let edited = text
-        .replace("\"model\": \"opus\"", "\"model\": \"haiku\"")
-        .replace("\"Bash(ls *)\",", "\"Bash(ls *)\", \"Bash(cat *)\",");
-    assert_ne!(text, edited);
-    write(&settings(&sandbox), &edited);
-    // The client's file lives on as well.
-    let lives = std::fs::read_to_string(state(&sandbox)).unwrap().replace(":1,", ":9,");
-    write(&state(&sandbox), &lives);
-
-    let said = succeeds(&sandbox, &["claude", "--undo", "--yes"]);
-    assert!(said.contains("was edited since"), "{said}");
-    let left = std::fs::read_to_string(settings(&sandbox)).unwrap();
-    assert!(!left.contains("hook S") && !left.contains("\"mcp__claude-peers\""), "{left}");
-    let mut expected = jsonc(RICH);
-    expected["model"] = json!("haiku");
-    expected["permissions"]["allow"] =
-        json!(["Bash(ls *)", "Bash(cat *)", "mcp__claude-peers-other"]);
-    assert_eq!(jsonc(&left), expected);
-    keeps_lines(
-        &RICH
-            .replace("opus", "haiku")
-            .replace("\"Bash(ls *)\",", "\"Bash(ls *)\", \"Bash(cat *)\","),
-        &left,
-    );
-    assert_eq!(read(&state(&sandbox)), json!({ "numStartups": 9, "mcpServers": {} }));
-    // The copy of the file as it was is where it was said to be.
-    assert_eq!(remembered(&sandbox), ["claude-settings.json.1"]);
-    assert!(said.contains("claude-settings.json.1"), "{said}");
-    assert!(succeeds(&sandbox, &["claude", "--undo"]).contains("nothing to undo"));
 }
 
 #[test]
@@ -402,18 +279,6 @@ fn the_plugin_makes_it_needless() {
 }
 
 #[test]
-fn what_was_set_up_without_a_record_is_recognised() {
-    let sandbox = with_claude();
-    write(&settings(&sandbox), RICH);
-    succeeds(&sandbox, &["claude", "--yes"]);
-    std::fs::remove_dir_all(sandbox.path().join("state/claude-peers/setup")).unwrap();
-    let said = succeeds(&sandbox, &["claude", "--undo", "--yes"]);
-    assert!(said.contains("no record"), "{said}");
-    assert_eq!(read(&settings(&sandbox)), jsonc(RICH));
-    assert_eq!(read(&state(&sandbox))["mcpServers"], json!({}));
-}
-
-#[test]
 fn another_directory_of_the_client_is_its_own_matter() {
     let sandbox = with_claude();
     let other = sandbox.home().join("work/claude");
@@ -425,4 +290,16 @@ fn another_directory_of_the_client_is_its_own_matter() {
     assert!(error.contains("work/claude/.claude.json does not have its result"), "{error}");
     assert_eq!(std::fs::read_to_string(other.join("settings.json")).unwrap(), "{}");
     assert!(!sandbox.home().join(".claude").exists());
+}
+
+#[test]
+fn one_client_that_fails_is_no_reason_to_leave_the_others() {
+    let sandbox = with_claude();
+    write(&sandbox.home().join("claude-fails"), "");
+    std::fs::create_dir(sandbox.home().join(".cursor")).unwrap();
+    let error = sandbox.fails(["setup", "--yes"]);
+    assert_eq!(error.0, 1);
+    assert!(error.1.contains("the sky is falling"), "{}", error.1);
+    let cursor = std::fs::read_to_string(sandbox.home().join(".cursor/mcp.json")).unwrap();
+    assert!(cursor.contains(PROGRAM), "{cursor}");
 }

@@ -3,6 +3,8 @@
 mod claude;
 mod clients;
 mod question;
+mod standin;
+mod undo;
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};

@@ -27,8 +27,12 @@ fn nothing_changes_without_a_yes() {
     assert_eq!(sandbox.fails(["setup", "emacs"]).0, 2);
 }
 
-/// Runs it at a terminal and types `answer`; gives the exit code and what stood on the screen.
-fn at_a_terminal(sandbox: &Sandbox, arguments: &[&str], answer: &str) -> (i32, String) {
+/// Runs it at a terminal and types what `answer` gives; gives the exit code and what stood on the screen.
+pub fn at_a_terminal(
+    sandbox: &Sandbox,
+    arguments: &[&str],
+    mut answer: impl FnMut() -> &'static str,
+) -> (i32, String) {
     use rustix::fs::{Mode, OFlags, open};
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -54,7 +58,7 @@ fn at_a_terminal(sandbox: &Sandbox, arguments: &[&str], answer: &str) -> (i32, S
         }
         screen.extend_from_slice(&bytes[..count]);
         if String::from_utf8_lossy(&screen).ends_with("Do it? [y/N] ") {
-            terminal.write_all(answer.as_bytes()).unwrap();
+            terminal.write_all(answer().as_bytes()).unwrap();
         }
     }
     let mut code = None;
@@ -71,22 +75,22 @@ fn a_person_is_shown_the_change_and_asked() {
     let file = sandbox.home().join(".cursor/mcp.json");
     write(&file, "{}");
     for answer in ["n\n", "\n", "maybe\n"] {
-        let (code, screen) = at_a_terminal(&sandbox, &["cursor"], answer);
+        let (code, screen) = at_a_terminal(&sandbox, &["cursor"], || answer);
         assert_eq!(code, 1, "{screen}");
         assert!(screen.contains("\"mcpServers\"") && screen.contains("Nothing was changed."));
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "{}");
     }
-    let (code, screen) = at_a_terminal(&sandbox, &["cursor"], "y\n");
+    let (code, screen) = at_a_terminal(&sandbox, &["cursor"], || "y\n");
     assert_eq!(code, 0, "{screen}");
     assert!(std::fs::read_to_string(&file).unwrap().contains("claude-peers"));
     // What is in place needs no question.
-    let (code, screen) = at_a_terminal(&sandbox, &[], "");
+    let (code, screen) = at_a_terminal(&sandbox, &[], || "");
     assert_eq!(code, 0, "{screen}");
-    let (code, screen) = at_a_terminal(&sandbox, &["cursor", "--undo"], "yes\n");
+    let (code, screen) = at_a_terminal(&sandbox, &["cursor", "--undo"], || "yes\n");
     assert_eq!(code, 0, "{screen}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "{}");
     // Without a client those that are here are offered.
-    let (code, screen) = at_a_terminal(&sandbox, &[], "y\n");
+    let (code, screen) = at_a_terminal(&sandbox, &[], || "y\n");
     assert_eq!((code, screen.matches("Do it?").count()), (0, 1), "{screen}");
     assert!(std::fs::read_to_string(&file).unwrap().contains("claude-peers"));
 }

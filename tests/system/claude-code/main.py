@@ -18,7 +18,7 @@ from harness.lab import Lab
 from harness.report import Abandoned, Report
 
 # The order in which a person would meet them; what is not named here follows by name.
-ORDER = ["registration", "contract", "permission", "conversation", "resume", "terminal"]
+ORDER = ["registration", "setup", "contract", "permission", "conversation", "resume", "terminal"]
 
 
 def names() -> list[str]:
