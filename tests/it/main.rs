@@ -19,6 +19,7 @@ mod manual;
 mod plugin;
 mod receivers;
 mod refusals;
+mod scopes;
 mod service;
 mod setup;
 mod start;
