@@ -11,6 +11,7 @@ mod kill_broker;
 mod log;
 mod output;
 mod peers;
+mod scope;
 mod send;
 mod service;
 mod setup;

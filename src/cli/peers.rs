@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::error::Failure;
 use super::output::{Out, ago, aside, cell};
+use super::scope::{Place, ScopeArgument};
 use crate::client::Client;
-use crate::git;
-use crate::protocol::peers::{ListPeers, Peer, Reachability, Scope};
+use crate::protocol::peers::{ListPeers, Peer, Reachability};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -23,32 +23,14 @@ pub struct Arguments {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ScopeArgument {
-    Machine,
-    Directory,
-    Repo,
-}
-
 pub async fn run(
     arguments: &Arguments,
     client: &Client,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
-    let mut request = ListPeers { all: arguments.all, ..ListPeers::default() };
-    let here = || std::env::current_dir().and_then(std::fs::canonicalize);
-    match arguments.scope {
-        ScopeArgument::Machine => {}
-        ScopeArgument::Directory => {
-            request.scope = Scope::Directory;
-            request.directory = Some(here()?.to_string_lossy().into_owned());
-        }
-        ScopeArgument::Repo => {
-            request.scope = Scope::Repo;
-            let repository = git::repository(&here()?).await;
-            request.repo = repository.map(|found| found.common_dir.to_string_lossy().into_owned());
-        }
-    }
+    let scope = arguments.scope.into();
+    let Place { directory, repo } = Place::here(scope).await?;
+    let request = ListPeers { scope, all: arguments.all, directory, repo };
     let list = client.peers(&request).await?;
     if arguments.json {
         out.json(&list)?;

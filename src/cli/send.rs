@@ -8,24 +8,31 @@ use clap::Args;
 use serde_json::json;
 
 use super::error::Failure;
-use super::output::{Out, ago, aside};
+use super::output::{Out, ago, aside, cell};
+use super::scope::{Place, ScopeArgument};
 use super::{INTERRUPTED, TIME_OVER};
 use crate::client::Client;
 use crate::config::MAX_MESSAGE_BYTES;
 use crate::protocol::MessageId;
 use crate::protocol::mailbox::{Answered, Confirm};
 use crate::protocol::messages::{MessageState, SendMessage, Sent};
-use crate::protocol::peers::Reachability;
+use crate::protocol::peers::{Peer, Reachability, Scope};
+use crate::protocol::scope::{Outcome, SendToScope};
 use crate::text;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The peer: its id, its name, or an unambiguous prefix of either
+    /// The peer: its id, its name, or an unambiguous prefix of either. With --scope none is named,
+    /// and the text begins here
     peer: String,
     /// The text; several words are joined by spaces; `-` reads standard input. Text that begins
     /// with a dash stands behind `--`
-    #[arg(required = true)]
+    #[arg(required_unless_present = "scope")]
     text: Vec<String>,
+    /// Send to all live sessions on this machine, in this directory, or in this git repository
+    /// instead: one line for each. Exit status 1: it was not stored for all
+    #[arg(long, value_enum, conflicts_with_all = ["reply_to", "wait"])]
+    scope: Option<ScopeArgument>,
     /// The message that this one answers
     #[arg(long, value_name = "MESSAGE")]
     reply_to: Option<String>,
@@ -43,10 +50,15 @@ pub async fn run(
     client: &Client,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
-    let text = match arguments.text.as_slice() {
-        [dash] if dash == "-" => standard_input()?,
+    let first = arguments.scope.is_some().then_some(&arguments.peer);
+    let words: Vec<&str> = first.into_iter().chain(&arguments.text).map(String::as_str).collect();
+    let text = match words.as_slice() {
+        ["-"] => standard_input()?,
         words => words.join(" "),
     };
+    if let Some(scope) = arguments.scope {
+        return to_scope(scope.into(), text, arguments.json, client, out).await;
+    }
     let request = SendMessage {
         to: arguments.peer.clone(),
         text,
@@ -61,9 +73,49 @@ pub async fn run(
     if arguments.json {
         out.json(&sent)?;
     } else {
-        out.line(format!("{} {} {}", sent.id, sent.state, standing(&sent)))?;
+        out.line(format!("{} {} {}", sent.id, sent.state, standing(&sent.to, sent.state)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One line for each recipient.
+async fn to_scope(
+    scope: Scope,
+    text: String,
+    json: bool,
+    client: &Client,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
+    let Place { directory, repo } = Place::here(scope).await?;
+    let from_session = client.config().claude.session.clone();
+    let request = SendToScope { scope, text, directory, repo, from_session };
+    let sent = client.send_to_scope(&request).await?;
+    if json {
+        out.json(&sent)?;
+    }
+    let mut refused = 0;
+    for outcome in &sent.outcomes {
+        refused += usize::from(outcome.id.is_none());
+        if !json {
+            out.line(line(outcome))?;
+        }
+    }
+    if refused == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    out.flush()?;
+    let all = sent.outcomes.len();
+    Err(Failure::new(format!("not stored for {refused} of {all} recipients")))
+}
+
+fn line(outcome: &Outcome) -> String {
+    match (&outcome.id, outcome.state, &outcome.refusal) {
+        (Some(id), Some(state), _) => format!("{id} {state} {}", standing(&outcome.to, state)),
+        (_, _, refusal) => {
+            let why = refusal.as_ref().map_or("refused", |refusal| refusal.message.as_str());
+            format!("- refused to {} ({}): {}", called(&outcome.to), outcome.to.id, cell(why, 500))
+        }
+    }
 }
 
 /// Prints the answer. It is read once it was printed, and not before.
@@ -75,7 +127,7 @@ async fn wait(
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
     // Standard output is for the answer.
-    aside(&format!("{} {} {}", sent.id, sent.state, standing(sent)));
+    aside(&format!("{} {} {}", sent.id, sent.state, standing(&sent.to, sent.state)));
     let stays_sent = |failure: Failure| {
         failure
             .detail(format!("message {} is sent all the same", sent.id))
@@ -110,9 +162,12 @@ async fn wait(
     Ok(ExitCode::SUCCESS)
 }
 
-fn standing(sent: &Sent) -> String {
-    let name = sent.to.name.as_deref().unwrap_or(sent.to.id.as_str());
-    let how = match (sent.state, sent.to.reach) {
+fn called(peer: &Peer) -> &str {
+    peer.name.as_deref().unwrap_or(peer.id.as_str())
+}
+
+fn standing(to: &Peer, state: MessageState) -> String {
+    let how = match (state, to.reach) {
         (MessageState::Offered, Reachability::ChannelProven) => {
             "pushed; pushes have arrived there before"
         }
@@ -123,7 +178,7 @@ fn standing(sent: &Sent) -> String {
         (_, Reachability::Inbox) => "waits in the inbox",
         (_, _) => "waits behind earlier messages",
     };
-    format!("to {name} ({}): {how}", sent.to.id)
+    format!("to {} ({}): {how}", called(to), to.id)
 }
 
 fn standard_input() -> Result<String, Failure> {

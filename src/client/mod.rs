@@ -29,6 +29,7 @@ use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
 use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
+use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::wake::{AwaitWake, Wake};
 use crate::protocol::{ErrorCode, PROTOCOL, header, route};
 
@@ -143,6 +144,10 @@ impl Client {
 
     pub async fn send(&self, request: &SendMessage) -> Result<Sent> {
         self.post(route::MESSAGES, request).await
+    }
+
+    pub async fn send_to_scope(&self, request: &SendToScope) -> Result<SentToScope> {
+        self.post(route::SCOPE, request).await
     }
 
     pub async fn messages(&self, request: &ListMessages) -> Result<MessageList> {

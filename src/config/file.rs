@@ -26,6 +26,7 @@ pub struct Limits {
     pub messages_per_minute: Option<u32>,
     pub message_burst: Option<u32>,
     pub max_unread: Option<u32>,
+    pub max_recipients: Option<u32>,
     pub max_message_bytes: Option<u32>,
     pub max_summary_chars: Option<u32>,
     pub message_ttl_seconds: Option<u64>,

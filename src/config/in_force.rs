@@ -87,6 +87,12 @@ fn of_broker(config: &Config, text: Text<'_>, file: &File) -> Vec<InForce> {
             limits.max_unread.to_string(),
         ),
         broker(
+            "limits.max_recipients",
+            "CLAUDE_PEERS_MAX_RECIPIENTS",
+            file.limits.max_recipients.is_some(),
+            limits.max_recipients.to_string(),
+        ),
+        broker(
             "limits.max_message_bytes",
             "CLAUDE_PEERS_MAX_MESSAGE_BYTES",
             file.limits.max_message_bytes.is_some(),

@@ -67,6 +67,8 @@ pub struct Limits {
     pub burst: u32,
     /// Unread messages in one mailbox.
     pub max_unread: u32,
+    /// Recipients of one message to a scope.
+    pub max_recipients: u32,
     /// Bytes of one message; at most [`MAX_MESSAGE_BYTES`].
     pub max_message_bytes: u32,
     /// Characters of a summary.
@@ -81,6 +83,7 @@ impl Default for Limits {
             messages_per_minute: 60,
             burst: 20,
             max_unread: 1_000,
+            max_recipients: 50,
             max_message_bytes: 64 * 1024,
             max_summary_chars: 500,
             time_to_live: Duration::from_secs(7 * 24 * 60 * 60),
@@ -349,6 +352,11 @@ fn limits(text: &dyn Fn(&str) -> Option<String>, file: &file::File) -> Result<Li
         )?,
         burst: one("CLAUDE_PEERS_MESSAGE_BURST", file.limits.message_burst, default.burst)?,
         max_unread: one("CLAUDE_PEERS_MAX_UNREAD", file.limits.max_unread, default.max_unread)?,
+        max_recipients: one(
+            "CLAUDE_PEERS_MAX_RECIPIENTS",
+            file.limits.max_recipients,
+            default.max_recipients,
+        )?,
         // Without a limit of its own the hard one holds.
         max_message_bytes: match one(
             "CLAUDE_PEERS_MAX_MESSAGE_BYTES",

@@ -20,7 +20,8 @@ pub struct ListPeersArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendMessageArguments {
-    /// The peer to write to: its id, its name, or an unambiguous prefix of either.
+    /// The peer to write to: its id, its name, or an unambiguous prefix of either. To reach all
+    /// live sessions at once: scope:repo, scope:directory or scope:machine.
     pub to_id: String,
     /// The text. The peer sees nothing else of this conversation.
     pub message: String,

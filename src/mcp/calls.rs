@@ -20,7 +20,8 @@ use crate::client::{Client, ClientError};
 use crate::protocol::MessageId;
 use crate::protocol::mailbox::{Confirm, Take};
 use crate::protocol::messages::{SendMessage, Sent};
-use crate::protocol::peers::{ListPeers, SetProfile};
+use crate::protocol::peers::{ListPeers, Scope, SetProfile};
+use crate::protocol::scope::SendToScope;
 use crate::text;
 
 /// How long a second `check_messages` waits for the confirmation of the first.
@@ -66,33 +67,56 @@ impl Server {
         context: &Context,
     ) -> Result<Output, String> {
         let limit = waiting::limit(arguments.wait_seconds, context);
+        let reply_to = arguments.reply_to.filter(|id| !id.trim().is_empty());
+        if let Some(scope) = Scope::of_recipient(&arguments.to_id) {
+            let scope = scope.map_err(|error| not_sent(&format!("{error}.")))?;
+            if reply_to.is_some() || !limit.is_zero() {
+                return Err(not_sent(
+                    "reply_to and wait_seconds are for one peer, and a scope is many. Leave them out, or name the peer.",
+                ));
+            }
+            return self.send_to_scope(client, scope, arguments.message).await;
+        }
         let request = SendMessage {
             to: arguments.to_id,
             text: arguments.message,
-            reply_to: arguments
-                .reply_to
-                .filter(|id| !id.trim().is_empty())
-                .map(|id| MessageId::from_text(id.trim())),
+            reply_to: reply_to.map(|id| MessageId::from_text(id.trim())),
             from_session: None,
             wait: !limit.is_zero(),
         };
-        let sent = self.send(client, &request).await?;
+        let sent = self.in_turn(client.send(&request)).await?;
         if limit.is_zero() {
             return Ok(results::send_message(&sent));
         }
         self.wait_for_answer(client, &sent, limit, context).await
     }
 
-    /// Sends of one session go one by one; only this waits for the others, and not for answers.
-    async fn send(&self, client: &Client, request: &SendMessage) -> Result<Sent, String> {
+    async fn send_to_scope(
+        &self,
+        client: &Client,
+        scope: Scope,
+        text: String,
+    ) -> Result<Output, String> {
+        let request = SendToScope { scope, text, directory: None, repo: None, from_session: None };
+        let sent = self.in_turn(client.send_to_scope(&request)).await?;
+        Ok(results::sent_to_scope(&sent, scope))
+    }
+
+    /// Sends of one session go one by one. Nobody waits for answers here.
+    async fn in_turn<T>(
+        &self,
+        send: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, String> {
         let called = Instant::now();
         // The lock is fair: whoever was called first sends first.
         let mut unreachable = self.sending.lock().await;
         if unreachable.is_some_and(|at| at > called) {
             // Each in the queue would wait out the same limit, one after the other.
-            return Err("Nothing was sent: an earlier message of this session found the broker out of reach. Try again; `claude-peers status` tells more.".to_owned());
+            return Err(not_sent(
+                "An earlier message of this session found the broker out of reach. Try again; `claude-peers status` tells more.",
+            ));
         }
-        client.send(request).await.map_err(|error| {
+        send.await.map_err(|error| {
             if error.code().is_none() {
                 *unreachable = Some(Instant::now());
             }
@@ -196,6 +220,10 @@ async fn set_summary(client: &Client, arguments: SetSummaryArguments) -> Result<
     };
     let set = client.set_profile(&request).await.map_err(|e| told(&e))?;
     Ok(results::set_summary(&set))
+}
+
+fn not_sent(why: &str) -> String {
+    format!("Nothing was sent. {}", text::line(why, MAX_WORDS))
 }
 
 /// What the broker said about the session's registration.

@@ -17,7 +17,7 @@ use crate::protocol::peers::{Peer, PeerKind, PeerList, ProfileSet, Reachability,
 use crate::render::{MAX_NAME, MAX_PATH};
 use crate::text;
 
-pub use sent::{SendMessageResult, answered, send_message, wait_failed};
+pub use sent::{SendMessageResult, answered, send_message, sent_to_scope, wait_failed};
 pub use unread::{CheckMessagesResult, check_messages};
 
 const MAX_SUMMARY: usize = 500;
@@ -158,11 +158,7 @@ pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
     for note in &notes {
         let _ = writeln!(out, "Note: {}", text::line(note, MAX_SUMMARY));
     }
-    let place = match scope {
-        Scope::Machine => "on this machine",
-        Scope::Directory => "in this directory",
-        Scope::Repo => "in this repository",
-    };
+    let place = scope.place();
     let _ = match list.peers.len() {
         0 => writeln!(out, "No other peer is live {place}."),
         1 => writeln!(out, "1 other peer {place}:"),

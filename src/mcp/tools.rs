@@ -30,7 +30,7 @@ pub fn all() -> Vec<Tool> {
         ),
         tool::<SendMessageArguments, SendMessageResult>(
             SEND_MESSAGE,
-            "Send a message to another session. It is stored before this returns, and waits if the session is away. The result says how far it got; that a message was offered does not mean that it was read. With wait_seconds it waits for the peer's answer and returns it; use it when you cannot go on without the answer.",
+            "Send a message to another session. It is stored before this returns, and waits if the session is away. To scope:repo, scope:directory or scope:machine it goes to all live sessions there, at most 50: only for what concerns them all. The result says how far it got; that a message was offered does not mean that it was read. With wait_seconds it waits for the peer's answer and returns it; use it when you cannot go on without the answer.",
             hints(false, false),
         ),
         tool::<SetSummaryArguments, SetSummaryResult>(

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod mailbox;
 pub mod messages;
 pub mod peers;
+pub mod scope;
 pub mod stream;
 pub mod time;
 pub mod wake;
@@ -44,6 +45,7 @@ pub mod route {
     pub const PEERS: &str = "/v1/peers";
     pub const PROFILE: &str = "/v1/profile";
     pub const MESSAGES: &str = "/v1/messages";
+    pub const SCOPE: &str = "/v1/messages/scope";
     pub const TAKE: &str = "/v1/mailbox/take";
     pub const ANSWER: &str = "/v1/mailbox/answer";
     pub const CONFIRM: &str = "/v1/mailbox/confirm";

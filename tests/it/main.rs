@@ -20,6 +20,7 @@ mod manual;
 mod plugin;
 mod receivers;
 mod refusals;
+mod scopes;
 mod service;
 mod setup;
 mod start;

@@ -319,6 +319,12 @@ fn structured_content_is_what_the_output_schema_says() {
     let answered = backend.answer_to(&json!(request))["result"]["structuredContent"].clone();
     assert_eq!(violation(&schema_of("send_message"), &answered, "send_message"), None);
     assert_eq!(answered["answer"]["message"]["text"], "an answer");
+    let all = check(
+        &mut backend,
+        "send_message",
+        json!({ "to_id": "scope:machine", "message": "to all" }),
+    );
+    assert_eq!(all["recipients"][0]["name"], "frontend");
     drop(frontend);
     until("frontend is away", || peer(&sandbox, "frontend")["live"] != true);
     let away = check(&mut backend, "send_message", json!({ "to_id": "frontend", "message": "3" }));

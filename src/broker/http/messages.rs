@@ -11,8 +11,9 @@ use super::waiting;
 use crate::broker::Shared;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::{self, once};
-use crate::protocol::ErrorCode;
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
+use crate::protocol::scope::{SendToScope, SentToScope};
+use crate::protocol::{ApiError, ErrorCode};
 
 pub async fn send(
     State(shared): State<Arc<Shared>>,
@@ -35,11 +36,38 @@ pub async fn send(
             Ok(Json(sent))
         }
         Err(error) => {
-            if matches!(error.code, ErrorCode::RateLimited | ErrorCode::MailboxFull) {
-                tracing::warn!(event = "limit_reached", "refused: {}", error.message);
-            }
+            report(&error);
             Err(error.into())
         }
+    }
+}
+
+pub async fn send_to_scope(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Write { body, key }: Write<SendToScope>,
+) -> Result<Json<SentToScope>, Refusal> {
+    let sent = shared.store.write(move |tx| {
+        let caller = identity.resolve(tx.db)?;
+        once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::send_to_scope(tx, &caller, &body))
+    });
+    let sent = sent.await?;
+    for outcome in &sent.outcomes {
+        match (&outcome.id, outcome.state, &outcome.refusal) {
+            (_, _, Some(refusal)) => report(refusal),
+            (Some(id), Some(state), None) => {
+                tracing::debug!(event = "sent", mail = %id, peer = %outcome.to.id, "{state}");
+            }
+            _ => {}
+        }
+    }
+    Ok(Json(sent))
+}
+
+/// An operator should know of limits that are met.
+fn report(refusal: &ApiError) {
+    if matches!(refusal.code, ErrorCode::RateLimited | ErrorCode::MailboxFull) {
+        tracing::warn!(event = "limit_reached", "refused: {}", refusal.message);
     }
 }
 

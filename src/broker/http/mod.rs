@@ -37,6 +37,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::PEERS, get(peers::list))
         .route(route::PROFILE, post(peers::set_profile))
         .route(route::MESSAGES, post(messages::send).get(messages::list))
+        .route(route::SCOPE, post(messages::send_to_scope))
         .route(route::TAKE, post(mailbox::take))
         .route(route::ANSWER, post(mailbox::answer))
         .route(route::CONFIRM, post(mailbox::confirm))

@@ -5,7 +5,8 @@ use std::time::Instant;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::offer;
-use crate::broker::claims::{Mail, Question};
+use super::post::{Letter, Posted, post};
+use crate::broker::claims::Question;
 use crate::broker::engine::{Caller, Tx};
 use crate::broker::registry::{self, unread, waiting};
 use crate::broker::store::Fault;
@@ -47,43 +48,24 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
     check_limits(tx, &caller.peer, &to.id)?;
 
     let sender = registry::sender(tx, caller, request.from_session.as_deref())?;
-    let id = new_id(tx)?;
     // Without a number it gets the next.
     let number = if probe { Some(registry::next_probe_number(tx)?) } else { None };
-    let expires_at = tx.now.plus(tx.companion.limits.time_to_live);
-    tx.db
-        .prepare_cached(
-            "INSERT INTO messages (id, sender, recipient, sender_name, sender_summary, sender_cwd,
-                                   addressed_name, text, reply_to, sent_at, expires_at, state, seq)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'queued', ?12)",
-        )?
-        .execute(params![
-            id.as_str(),
-            caller.peer.as_str(),
-            to.id.as_str(),
-            sender.name,
-            sender.summary,
-            sender.cwd,
-            found.name_while_away,
-            request.text,
-            request.reply_to.as_ref().map(MessageId::as_str),
-            tx.now.millis(),
-            expires_at.millis(),
-            number,
-        ])?;
-    let seq = tx.db.last_insert_rowid();
-    tx.companion.clock.expect(expires_at);
     if let Some(original) = &request.reply_to {
         note_reply(tx, caller, original)?;
     }
+    let letter = Letter {
+        from: &caller.peer,
+        sender: &sender,
+        addressed_name: found.name_while_away.as_deref(),
+        text: &request.text,
+        reply_to: request.reply_to.as_ref(),
+        number,
+    };
+    let Posted { id, seq, state } = post(tx, &letter, &to.id)?;
     if request.wait {
         let question = Question::new(id.clone(), seq, to.id.clone());
         tx.companion.claims.expect(&caller.peer, question);
     }
-    let mail = Mail { sender: caller.peer.clone(), reply_to: request.reply_to.clone(), seq };
-    tx.companion.claims.pass(&to.id, &mail);
-    let state = offer::push_new(tx, &to.id, seq)?;
-    tx.companion.outbox.ring(to.id.clone());
     Ok(Sent {
         id,
         state,
@@ -93,21 +75,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
     })
 }
 
-/// An id that no message has.
-fn new_id(tx: &Tx<'_>) -> Result<MessageId, Fault> {
-    loop {
-        let id = MessageId::generate(tx.now);
-        let taken: bool = tx
-            .db
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM messages WHERE id = ?1)")?
-            .query_row([id.as_str()], |row| row.get(0))?;
-        if !taken {
-            return Ok(id);
-        }
-    }
-}
-
-fn check_text(tx: &Tx<'_>, text: &str) -> Result<(), ApiError> {
+pub fn check_text(tx: &Tx<'_>, text: &str) -> Result<(), ApiError> {
     if text.trim().is_empty() {
         return Err(
             ApiError::new(ErrorCode::BadRequest, "the message is empty").hint("Send some text.")
@@ -143,7 +111,7 @@ fn check_reply(tx: &Tx<'_>, caller: &Caller, id: &MessageId) -> Result<(), Fault
     .into())
 }
 
-fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> {
+pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> {
     let max = u64::from(tx.companion.limits.max_unread);
     if max > 0 && unread(tx, to)? >= max {
         return Err(ApiError::new(

@@ -10,25 +10,44 @@ use super::unread::MessageView;
 use super::{Output, PeerView, Reach, backlog_words, mail_line, mail_words};
 use crate::protocol::mailbox::Answered;
 use crate::protocol::messages::{MessageState, Sent, Via};
-use crate::protocol::peers::Peer;
+use crate::protocol::peers::{Peer, Scope};
+use crate::protocol::scope::{Outcome, SentToScope};
 use crate::protocol::{MessageId, Timestamp};
 use crate::render::{self, ABOUT};
 use crate::text;
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct SendMessageResult {
-    id: String,
+    /// the message; to a scope each recipient has its own
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     /// queued: stored. offered: handed to the recipient's session. Neither means that it was read.
-    state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
     /// what that means for this recipient
     standing: String,
-    to: PeerView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<PeerView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<AnswerView>,
+    /// to a scope: what became of it for each
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipients: Option<Vec<RecipientView>>,
     /// messages that wait for me
     waiting: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     mail: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct RecipientView {
+    id: String,
+    name: Option<String>,
+    reachability: Reach,
+    /// null: it was refused for this one, and standing says why
+    message_id: Option<String>,
+    state: Option<String>,
+    standing: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -103,11 +122,12 @@ impl<'a> Standing<'a> {
         out.push_str(shown);
         out.push_str(&mail_line(self.waiting));
         let result = SendMessageResult {
-            id: self.id.to_string(),
-            state: self.state.to_string(),
+            id: Some(self.id.to_string()),
+            state: Some(self.state.to_string()),
             standing,
-            to,
+            to: Some(to),
             answer,
+            recipients: None,
             waiting: self.waiting,
             mail: mail_words(self.waiting),
         };
@@ -144,4 +164,49 @@ pub fn wait_failed(sent: &Sent, why: &str) -> Output {
         text::line(why, 1_000)
     );
     Standing::of(sent).output(&more, None, "")
+}
+
+pub fn sent_to_scope(sent: &SentToScope, scope: Scope) -> Output {
+    let recipients: Vec<RecipientView> = sent.outcomes.iter().map(recipient).collect();
+    let stored = recipients.iter().filter(|one| one.message_id.is_some()).count();
+    let standing =
+        format!("Stored for {stored} of {} live peers {}.", recipients.len(), scope.place());
+    let mut out = standing.clone();
+    for one in &recipients {
+        let _ = match (&one.message_id, &one.state) {
+            (Some(id), Some(state)) => write!(out, "\n- {id} is {state}. {}", one.standing),
+            _ => write!(out, "\n- {}", one.standing),
+        };
+    }
+    out.push_str(&mail_line(sent.waiting));
+    let result = SendMessageResult {
+        standing,
+        recipients: Some(recipients),
+        waiting: sent.waiting,
+        mail: mail_words(sent.waiting),
+        ..SendMessageResult::default()
+    };
+    Output::new(out, &result)
+}
+
+fn recipient(outcome: &Outcome) -> RecipientView {
+    let to = PeerView::new(&outcome.to);
+    let standing = match (&outcome.id, outcome.state, &outcome.refusal) {
+        (Some(id), Some(state), _) => {
+            let since = Timestamp::now();
+            Standing { id, state, since, via: None, to: &outcome.to, waiting: 0 }.words(&to)
+        }
+        (_, _, refusal) => {
+            let why = refusal.as_ref().map_or("refused", |refusal| refusal.message.as_str());
+            format!("Not sent to {}: {}.", to.called(), text::line(why, 500))
+        }
+    };
+    RecipientView {
+        message_id: outcome.id.as_ref().map(ToString::to_string),
+        state: outcome.state.map(|state| state.to_string()),
+        standing,
+        id: to.id,
+        name: to.name,
+        reachability: to.reachability,
+    }
 }

@@ -1,0 +1,49 @@
+//! A scope, as seen from the directory that one stands in.
+
+use clap::ValueEnum;
+
+use super::error::Failure;
+use crate::git;
+use crate::protocol::peers::Scope;
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ScopeArgument {
+    Machine,
+    Directory,
+    Repo,
+}
+
+impl From<ScopeArgument> for Scope {
+    fn from(argument: ScopeArgument) -> Self {
+        match argument {
+            ScopeArgument::Machine => Self::Machine,
+            ScopeArgument::Directory => Self::Directory,
+            ScopeArgument::Repo => Self::Repo,
+        }
+    }
+}
+
+/// What a scope refers to here.
+#[derive(Debug, Default)]
+pub struct Place {
+    pub directory: Option<String>,
+    pub repo: Option<String>,
+}
+
+impl Place {
+    /// As far as `scope` needs it.
+    pub async fn here(scope: Scope) -> Result<Self, Failure> {
+        let here = || std::env::current_dir().and_then(std::fs::canonicalize);
+        Ok(match scope {
+            Scope::Machine => Self::default(),
+            Scope::Directory => {
+                Self { directory: Some(here()?.to_string_lossy().into_owned()), repo: None }
+            }
+            Scope::Repo => {
+                let repository = git::repository(&here()?).await;
+                let repo = repository.map(|found| found.common_dir.to_string_lossy().into_owned());
+                Self { directory: None, repo }
+            }
+        })
+    }
+}
