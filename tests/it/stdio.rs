@@ -1,6 +1,6 @@
 //! Standard input and output as Claude Code gives them: a pair of sockets each.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
@@ -92,6 +92,9 @@ fn a_server_whose_client_reads_nothing_ends_when_told() {
     let sandbox = Sandbox::new();
     let mut server = server(&sandbox);
     writeln!(server.input, "{}", initialize()).unwrap();
+    // Before it is up it could not hear what it is told.
+    let mut first = [0u8; 1];
+    server.output.read_exact(&mut first).unwrap();
     server.input.set_nonblocking(true).unwrap();
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {} });
     let request = format!("{request}\n");
