@@ -18,8 +18,9 @@ use super::servers::Servers;
 use super::surroundings::Surroundings;
 use super::text::Syntax;
 
-/// The plugin that brings server, hooks and all.
-const PLUGIN: &str = "peers";
+/// The plugin that brings server and hooks, and how the permission rule names its server.
+const PLUGIN: &str = "peers@claude-peers";
+const PLUGIN_SERVER: &str = "plugin_peers_claude-peers";
 
 /// What this client has where.
 pub struct Claude<'a> {
@@ -83,8 +84,15 @@ impl<'a> Claude<'a> {
         let servers = self.servers();
         let in_settings = !ours::taken_out(&settings_value, servers.container).is_empty();
         plan.present = servers.ours(&state_value).is_some() || in_settings;
-        if let Some(plugin) = plugin(&settings_value) {
-            plan.notes.push(format!("The plugin {plugin} does all of this already."));
+        if has_plugin(&settings_value) {
+            plan.notes.push(format!("The plugin {PLUGIN} brings server and hooks already."));
+            if permission(&settings_value, PLUGIN_SERVER).is_some() {
+                plan.notes.push(format!(
+                    "So that Claude Code does not ask before each call, {} may have: {}",
+                    settings.path.display(),
+                    json!({ "permissions": { "allow": [rule(PLUGIN_SERVER)] } })
+                ));
+            }
             if plan.present {
                 plan.notes.push(
                     "What is set up beside it is not needed: claude-peers setup claude --undo"
@@ -218,12 +226,6 @@ fn permission(value: &Value, name: &str) -> Option<Change> {
     (!is_there).then_some(Change::Append { path: allow, value: rule })
 }
 
-/// Our plugin, from whichever marketplace, if it is switched on.
-fn plugin(settings: &Value) -> Option<&str> {
-    let plugins = settings.get("enabledPlugins")?.as_object()?;
-    let ours = |name: &str| name.split('@').next() == Some(PLUGIN);
-    plugins
-        .iter()
-        .find(|(name, enabled)| ours(name) && **enabled == Value::Bool(true))
-        .map(|(name, _)| name.as_str())
+fn has_plugin(settings: &Value) -> bool {
+    settings.get("enabledPlugins").and_then(|plugins| plugins.get(PLUGIN)) == Some(&json!(true))
 }

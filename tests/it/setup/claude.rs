@@ -268,12 +268,16 @@ fn parts_can_be_left_out() {
 #[test]
 fn the_plugin_makes_it_needless() {
     let sandbox = with_claude();
-    write(&settings(&sandbox), "{ \"enabledPlugins\": { \"peers@some-market\": true } }");
+    write(&settings(&sandbox), "{ \"enabledPlugins\": { \"peers@claude-peers\": true } }");
     let before = everything(&sandbox);
     let said = succeeds(&sandbox, &["claude", "--yes"]);
-    assert!(said.contains("The plugin peers@some-market does all of this"), "{said}");
+    assert!(said.contains("The plugin peers@claude-peers brings server and hooks"), "{said}");
+    assert!(said.contains("mcp__plugin_peers_claude-peers"), "{said}");
     assert_eq!(everything(&sandbox), before);
-    write(&settings(&sandbox), "{ \"enabledPlugins\": { \"peers@some-market\": false } }");
+    write(
+        &settings(&sandbox),
+        "{ \"enabledPlugins\": { \"peers@claude-peers\": false, \"peers@others\": true } }",
+    );
     succeeds(&sandbox, &["claude", "--yes"]);
     is_set_up(&sandbox, PROGRAM);
 }
