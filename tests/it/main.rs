@@ -12,6 +12,7 @@ mod crowds;
 mod database;
 mod doctor;
 mod durability;
+mod expiry;
 mod hooks;
 mod identity;
 mod kills;

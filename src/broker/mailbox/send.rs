@@ -35,6 +35,13 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         );
         return Err(error.into());
     }
+    if to.id.is_broker() {
+        let error = ApiError::new(
+            ErrorCode::BadRequest,
+            "the broker is no peer: nobody reads answers to its notices",
+        );
+        return Err(error.hint("Write to the peer that the notice names.").into());
+    }
     if to.kind == PeerKind::History && !probe {
         let error = ApiError::new(
             ErrorCode::NotFound,

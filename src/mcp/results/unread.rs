@@ -33,6 +33,8 @@ pub struct MessageView {
     from_name: Option<String>,
     from_cwd: String,
     from_summary: String,
+    /// of claude-peers itself; nobody reads answers
+    notice: bool,
     sent_at: String,
     reply_to: Option<String>,
     /// it may have been shown before
@@ -59,6 +61,7 @@ impl MessageView {
             from_name: message.from_name.as_deref().map(|name| text::line(name, MAX_NAME)),
             from_cwd: text::line(&message.from_cwd, MAX_PATH),
             from_summary: text::line(&message.from_summary, MAX_SUMMARY),
+            notice: message.from_id.is_broker(),
             sent_at: message.sent_at.to_string(),
             reply_to: message.reply_to.as_ref().map(|id| text::line(id.as_str(), MAX_NAME)),
             repeat: message.repeat,
