@@ -30,6 +30,7 @@ mod stop;
 mod supervised;
 mod takeover;
 mod talk;
+mod truth;
 mod upgrade;
 mod waiting;
 mod wake;

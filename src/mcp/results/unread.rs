@@ -51,6 +51,9 @@ struct OwnUnreadView {
     to_name: Option<String>,
     sent_at: String,
     state: String,
+    /// when it was last handed to the recipient's session, and by which way: channel, hook, tool
+    offered_at: Option<String>,
+    offered_via: Option<String>,
 }
 
 impl MessageView {
@@ -105,8 +108,11 @@ pub fn check_messages(taken: &Taken, waited: Duration) -> Output {
                 .to_name
                 .as_deref()
                 .map_or_else(|| own.to_id.to_string(), |name| text::line(name, MAX_NAME));
-            let _ =
-                write!(out, "\n- {} to {to}, {} ago: {}", own.id, own.sent_at.age(now), own.state);
+            let (sent, state) = (own.sent_at.age(now), own.state);
+            let _ = write!(out, "\n- {} to {to}, sent {sent} ago: {state}", own.id);
+            if let (Some(via), Some(at)) = (own.offered_via, own.offered_at) {
+                let _ = write!(out, " by {via}, {} ago", at.age(now));
+            }
         }
     }
     let own_unread = taken
@@ -118,6 +124,8 @@ pub fn check_messages(taken: &Taken, waited: Duration) -> Output {
             to_name: own.to_name.as_deref().map(|name| text::line(name, MAX_NAME)),
             sent_at: own.sent_at.to_string(),
             state: own.state.to_string(),
+            offered_at: own.offered_at.map(|at| at.to_string()),
+            offered_via: own.offered_via.map(|via| via.to_string()),
         })
         .collect();
     let result = CheckMessagesResult {
