@@ -20,6 +20,13 @@ pub fn message(message: &Delivery, now: Timestamp) -> String {
 }
 
 fn heading(message: &Delivery, now: Timestamp) -> String {
+    if message.from_id.is_broker() {
+        let ago = message.sent_at.age(now);
+        return format!(
+            "message_id {}, a notice of claude-peers itself (from_id {}; nobody reads answers), {ago} ago",
+            message.id, message.from_id
+        );
+    }
     let from = match &message.from_name {
         Some(name) => format!("{} (from_id {})", text::line(name, MAX_NAME), message.from_id),
         None => format!("from_id {}", message.from_id),

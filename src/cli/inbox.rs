@@ -76,13 +76,13 @@ fn print(message: &Delivery, out: &mut Out) -> Result<(), Failure> {
         None => String::new(),
     };
     let repeat = if message.repeat { ", shown before" } else { "" };
-    out.line(format!(
-        "{}  from {} ({}), {} ago{answers}{repeat}",
-        message.id,
-        cell(from, 60),
-        message.from_id,
-        ago(message.sent_at)
-    ))?;
+    let from = if message.from_id.is_broker() {
+        "a notice of claude-peers".to_owned()
+    } else {
+        format!("from {} ({})", cell(from, 60), message.from_id)
+    };
+    let ago = ago(message.sent_at);
+    out.line(format!("{}  {from}, {ago} ago{answers}{repeat}", message.id))?;
     for line in text::terminal(&message.text).lines() {
         out.line(format!("  {line}"))?;
     }

@@ -21,6 +21,10 @@ pub struct Arguments {
     /// Only messages from or to this peer
     #[arg(long, value_name = "PEER")]
     peer: Option<String>,
+    /// Only messages that the command line sent, or with --peer that peer, and what became of
+    /// each: since when, and by which way
+    #[arg(long, conflicts_with = "message")]
+    sent: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -35,6 +39,7 @@ pub async fn run(
         limit: arguments.limit,
         peer: arguments.peer.clone(),
         id: arguments.message.as_deref().map(MessageId::from_text),
+        sent: arguments.sent,
     };
     let list = client.messages(&request).await?;
     if arguments.json {
@@ -43,6 +48,9 @@ pub async fn run(
         for message in &list.messages {
             in_full(message, out)?;
         }
+    } else if arguments.sent {
+        let rows = list.messages.iter().map(sent_row).collect();
+        out.table(&["ID", "SENT", "TO", "STATE", "SINCE", "TEXT"], rows)?;
     } else {
         let rows = list.messages.iter().map(row).collect();
         out.table(&["ID", "SENT", "FROM", "TO", "STATE", "TEXT"], rows)?;
@@ -68,6 +76,18 @@ fn row(message: &Message) -> Vec<String> {
         called(&message.from),
         called(&message.to),
         state(message),
+        cell(&message.text, 80),
+    ]
+}
+
+fn sent_row(message: &Message) -> Vec<String> {
+    let (since, _) = message.standing();
+    vec![
+        message.id.to_string(),
+        message.sent_at.to_string(),
+        called(&message.to),
+        state(message),
+        since.to_string(),
         cell(&message.text, 80),
     ]
 }

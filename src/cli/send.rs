@@ -73,7 +73,12 @@ pub async fn run(
     if arguments.json {
         out.json(&sent)?;
     } else {
-        out.line(format!("{} {} {}", sent.id, sent.state, standing(&sent.to, sent.state)))?;
+        out.line(format!(
+            "{} {} {}",
+            sent.id,
+            sent.state,
+            standing(&sent.to, sent.state, sent.awaited)
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -110,7 +115,9 @@ async fn to_scope(
 
 fn line(outcome: &Outcome) -> String {
     match (&outcome.id, outcome.state, &outcome.refusal) {
-        (Some(id), Some(state), _) => format!("{id} {state} {}", standing(&outcome.to, state)),
+        (Some(id), Some(state), _) => {
+            format!("{id} {state} {}", standing(&outcome.to, state, outcome.awaited))
+        }
         (_, _, refusal) => {
             let why = refusal.as_ref().map_or("refused", |refusal| refusal.message.as_str());
             format!("- refused to {} ({}): {}", called(&outcome.to), outcome.to.id, cell(why, 500))
@@ -127,7 +134,7 @@ async fn wait(
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
     // Standard output is for the answer.
-    aside(&format!("{} {} {}", sent.id, sent.state, standing(&sent.to, sent.state)));
+    aside(&format!("{} {} {}", sent.id, sent.state, standing(&sent.to, sent.state, sent.awaited)));
     let stays_sent = |failure: Failure| {
         failure
             .detail(format!("message {} is sent all the same", sent.id))
@@ -166,19 +173,25 @@ fn called(peer: &Peer) -> &str {
     peer.name.as_deref().unwrap_or(peer.id.as_str())
 }
 
-fn standing(to: &Peer, state: MessageState) -> String {
+fn standing(to: &Peer, state: MessageState, awaited: bool) -> String {
     let how = match (state, to.reach) {
+        _ if awaited => "waits for it in a call".to_owned(),
         (MessageState::Offered, Reachability::ChannelProven) => {
-            "pushed; pushes have arrived there before"
+            "pushed; pushes have arrived there before".to_owned()
         }
-        (_, Reachability::Hooks) => "live; its hooks show it with its next step",
-        (MessageState::Offered, _) => "pushed; whether it is shown is not known",
-        (_, Reachability::Away) => "away; the message waits for it",
-        (_, Reachability::Tools) => "live; it sees mail when it calls a tool",
-        (_, Reachability::Inbox) => "waits in the inbox",
-        (_, _) => "waits behind earlier messages",
+        (_, Reachability::Hooks) => "live; its hooks show it with its next step".to_owned(),
+        (MessageState::Offered, _) => "pushed; whether it is shown is not known".to_owned(),
+        (_, Reachability::Away) => format!("away since {}; the message waits for it", to.since),
+        (_, Reachability::Tools) => "live; it sees mail when it calls a tool".to_owned(),
+        (_, Reachability::Inbox) => "waits in the inbox".to_owned(),
+        (_, _) => "waits behind earlier messages".to_owned(),
     };
-    format!("to {} ({}): {how}", called(to), to.id)
+    let backlog = match (to.unread, to.oldest_unread) {
+        (0, _) => String::new(),
+        (count, Some(oldest)) => format!("; {count} unread there, the oldest {} old", ago(oldest)),
+        (count, None) => format!("; {count} unread there"),
+    };
+    format!("to {} ({}): {how}{backlog}", called(to), to.id)
 }
 
 fn standard_input() -> Result<String, Failure> {

@@ -136,6 +136,9 @@ fn params(delivery: &Delivery) -> Value {
     if delivery.repeat {
         set("repeat", "true".to_owned());
     }
+    if delivery.from_id.is_broker() {
+        set("notice", "true".to_owned());
+    }
     json!({ "content": text::block(&delivery.text), "meta": meta })
 }
 

@@ -211,13 +211,13 @@ pub struct SetSummaryResult {
 pub fn set_summary(set: &ProfileSet) -> Output {
     let view = PeerView::new(&set.peer);
     let out =
-        format!("Others now see {}: \"{}\"{}", view.called(), view.summary, mail_line(view.unread));
+        format!("Others now see {}: \"{}\"{}", view.called(), view.summary, mail_line(set.waiting));
     let result = SetSummaryResult {
         id: view.id,
         name: view.name,
         summary: view.summary,
-        waiting: view.unread,
-        mail: mail_words(view.unread),
+        waiting: set.waiting,
+        mail: mail_words(set.waiting),
     };
     Output::new(out, &result)
 }

@@ -91,7 +91,22 @@ id! {
     InstanceId
 }
 
+/// The broker, as the sender of notices. It has not the form of an id, so no peer ever has it.
+const BROKER: &str = "broker";
+
 impl PeerId {
+    /// The broker, as the sender of notices.
+    #[must_use]
+    pub fn broker() -> Self {
+        Self(BROKER.to_owned())
+    }
+
+    /// Whether this is the broker itself. Nobody can write to it.
+    #[must_use]
+    pub fn is_broker(&self) -> bool {
+        self.0 == BROKER
+    }
+
     /// A new random id.
     #[must_use]
     pub fn generate() -> Self {
@@ -133,7 +148,7 @@ impl InstanceId {
 pub const MAX_NAME: usize = 40;
 
 /// Names that belong to no session.
-pub const RESERVED_NAMES: [&str; 5] = ["cli", "all", "machine", "directory", "repo"];
+pub const RESERVED_NAMES: [&str; 6] = ["cli", BROKER, "all", "machine", "directory", "repo"];
 
 /// Whether `name` may be a peer's name: `[a-z][a-z0-9._-]{0,39}`, not reserved, and not in the
 /// form of an id.

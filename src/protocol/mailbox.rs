@@ -104,6 +104,11 @@ pub struct OwnUnread {
     pub to_name: Option<String>,
     pub sent_at: Timestamp,
     pub state: MessageState,
+    /// When and by which way it was offered last, if it was.
+    #[serde(default)]
+    pub offered_at: Option<Timestamp>,
+    #[serde(default)]
+    pub offered_via: Option<Via>,
 }
 
 /// `POST /v1/mailbox/confirm`: these stood in a result that went out.

@@ -111,6 +111,9 @@ pub struct Sent {
     pub sent_at: Timestamp,
     /// The recipient, with its reachability and backlog.
     pub to: Peer,
+    /// A call of the recipient's waits for this message and is given it at once.
+    #[serde(default)]
+    pub awaited: bool,
     /// Messages that wait for the sender.
     pub waiting: u64,
 }
@@ -172,6 +175,9 @@ pub struct ListMessages {
     /// Only this message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
+    /// Only those that this peer sent; without a peer, those of the caller.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sent: bool,
 }
 
 /// The answer to [`ListMessages`], oldest first.

@@ -216,4 +216,7 @@ pub struct ProfileSet {
     pub peer: Peer,
     /// False if an automatic summary gave way to one that the session set itself.
     pub changed: bool,
+    /// Messages that wait for the session.
+    #[serde(default)]
+    pub waiting: u64,
 }

@@ -84,6 +84,9 @@ pub struct Outcome {
     pub id: Option<MessageId>,
     #[serde(default)]
     pub state: Option<MessageState>,
+    /// A call of the recipient's waits for this message and is given it at once.
+    #[serde(default)]
+    pub awaited: bool,
     /// Why not, otherwise.
     #[serde(default)]
     pub refusal: Option<ApiError>,

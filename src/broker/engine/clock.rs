@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::process::boot_id;
-use crate::protocol::Timestamp;
+use crate::protocol::messages::MessageState;
+use crate::protocol::{MessageId, PeerId, Timestamp};
 
 /// How often it is looked at most.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -19,6 +20,15 @@ const JUMP_MILLIS: i64 = 30_000;
 
 /// How long an answer is kept for retries.
 const KEEP_ANSWERS: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A message whose time ran out: it is `expired` or `unconfirmed` now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub id: MessageId,
+    pub sender: PeerId,
+    pub recipient: PeerId,
+    pub state: MessageState,
+}
 
 #[derive(Default)]
 pub struct Clock {
@@ -41,10 +51,15 @@ impl Clock {
         self.next = self.next.map(|next| next.min(expires_at.millis()));
     }
 
-    /// Does what is due; true if messages ran out of time. Cheap when nothing is due.
-    pub fn sweep(&mut self, db: &Connection) -> rusqlite::Result<bool> {
+    /// Whether messages may have run out of time that nobody has been told of.
+    pub fn is_ripe(&self) -> bool {
+        self.is_due() && self.next.is_none_or(|next| next <= Timestamp::now().millis())
+    }
+
+    /// Does what is due; gives the messages that ran out of time. Cheap when nothing is due.
+    pub fn sweep(&mut self, db: &Connection) -> rusqlite::Result<Vec<Ended>> {
         if !self.is_due() {
-            return Ok(false);
+            return Ok(Vec::new());
         }
         let now = Timestamp::now();
         self.follow(db, now.millis() - boot_millis())?;
@@ -52,16 +67,16 @@ impl Clock {
             Some(next) => next,
             None => next_expiry(db)?,
         };
-        let due = next <= now.millis();
-        self.next = Some(if due {
-            expire(db, now)?;
+        let mut ended = Vec::new();
+        self.next = Some(if next <= now.millis() {
+            ended = expire(db, now)?;
             next_expiry(db)?
         } else {
             next
         });
         forget_answers(db, now)?;
         self.looked = Some(Instant::now());
-        Ok(due)
+        Ok(ended)
     }
 
     /// Moves all deadlines with the wall clock if it jumped.
@@ -121,15 +136,26 @@ fn boot_millis() -> i64 {
 ///
 /// Times to live may differ between messages, so the next to run out is kept in memory, and all
 /// that is unread is looked through only when one does.
-fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    db.prepare_cached(
+fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Ended>> {
+    let mut statement = db.prepare_cached(
         "UPDATE messages INDEXED BY messages_unread
          SET state = CASE state WHEN 'queued' THEN 'expired' ELSE 'unconfirmed' END,
              lease_until = NULL, lease_by = NULL
-         WHERE state IN ('queued', 'offered') AND expires_at <= ?1",
-    )?
-    .execute([now.millis()])?;
-    Ok(())
+         WHERE state IN ('queued', 'offered') AND expires_at <= ?1
+         RETURNING seq, id, sender, recipient, state",
+    )?;
+    let rows = statement.query_map([now.millis()], |row| {
+        let ended = Ended {
+            id: MessageId::from_text(row.get::<_, String>(1)?),
+            sender: PeerId::from_text(row.get::<_, String>(2)?),
+            recipient: PeerId::from_text(row.get::<_, String>(3)?),
+            state: MessageState::from_word(&row.get::<_, String>(4)?),
+        };
+        Ok((row.get::<_, i64>(0)?, ended))
+    })?;
+    let mut ended: Vec<(i64, Ended)> = rows.collect::<rusqlite::Result<_>>()?;
+    ended.sort_unstable_by_key(|(seq, _)| *seq);
+    Ok(ended.into_iter().map(|(_, ended)| ended).collect())
 }
 
 fn next_expiry(db: &Connection) -> rusqlite::Result<i64> {
@@ -187,7 +213,10 @@ mod tests {
         add(&db, "old-queued", "queued", now - 1);
         add(&db, "old-offered", "offered", now - 1);
         add(&db, "young", "queued", now + 60_000);
-        Clock::default().sweep(&db).unwrap();
+        let ended = Clock::default().sweep(&db).unwrap();
+        let ids: Vec<&str> = ended.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(ids, ["old-queued", "old-offered"]);
+        assert_eq!(ended[1].state, MessageState::Unconfirmed);
         assert_eq!(state(&db, "old-queued"), "expired");
         assert_eq!(state(&db, "old-offered"), "unconfirmed");
         assert_eq!(state(&db, "young"), "queued");
@@ -208,7 +237,7 @@ mod tests {
         )
         .unwrap();
         add(&db, "m", "queued", now - year + 1_000);
-        Clock::default().sweep(&db).unwrap();
+        assert_eq!(Clock::default().sweep(&db).unwrap(), []);
         assert_eq!(state(&db, "m"), "queued");
     }
 }

@@ -17,13 +17,14 @@ use tokio::sync::Notify;
 
 use super::bells::Bells;
 use super::claims::Claims;
+use super::mailbox;
 use super::presence::Presence;
 use super::store::{Companion, Fault, Store};
 use super::wakes::Waiters;
 use crate::config::Limits;
 use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId, Timestamp};
 
-pub use clock::Clock;
+pub use clock::{Clock, Ended};
 pub use outbox::Outbox;
 pub use rates::Rates;
 
@@ -107,13 +108,20 @@ impl Companion for Engine {
     }
 
     fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.changed = self.clock.sweep(connection)?;
-        Ok(())
+        let ended = self.clock.sweep(connection)?;
+        self.changed = !ended.is_empty();
+        let mut tx = Tx { db: connection, companion: self, now: Timestamp::now() };
+        mailbox::tell_senders(&mut tx, &ended).map_err(|fault| match fault {
+            Fault::Database(error) => error,
+            // Nothing is asked for here that could be refused.
+            Fault::Refused(error) => rusqlite::Error::ToSqlConversionFailure(Box::new(error)),
+        })
     }
 
-    /// Room in a window is a note, but where messages wait for it, it offers them.
+    /// Room in a window is a note, but where messages wait for it, it offers them. And so may a
+    /// look at the clock, which tells senders what ended.
     fn must_sync(&self) -> bool {
-        self.presence.lock().is_any_behind()
+        self.clock.is_ripe() || self.presence.lock().is_any_behind()
     }
 
     fn savepoint(&mut self) {

@@ -73,7 +73,12 @@ fn report(refusal: &ApiError) {
 
 pub async fn list(
     State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
     Query(query): Query<ListMessages>,
 ) -> Result<Json<MessageList>, Refusal> {
-    Ok(Json(shared.store.read(move |tx| mailbox::list_messages(tx, &query)).await?))
+    let list = shared.store.read(move |tx| {
+        let caller = identity.resolve(tx.db)?;
+        mailbox::list_messages(tx, &caller, &query)
+    });
+    Ok(Json(list.await?))
 }

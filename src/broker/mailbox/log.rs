@@ -2,7 +2,7 @@
 
 use rusqlite::{Row, params};
 
-use crate::broker::engine::Tx;
+use crate::broker::engine::{Caller, Tx};
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::messages::{ListMessages, Message, MessageList, MessageState, Party, Via};
@@ -25,22 +25,26 @@ const COLUMNS: &str =
 /// # Errors
 ///
 /// [`ErrorCode::NotFound`] for a message or peer that is not there.
-pub fn list_messages(tx: &mut Tx<'_>, request: &ListMessages) -> Result<MessageList, Fault> {
+pub fn list_messages(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    request: &ListMessages,
+) -> Result<MessageList, Fault> {
     let limit = match request.limit {
         0 => DEFAULT_LIMIT,
         limit => limit.min(MAX_LIMIT),
     };
     let peer = match &request.peer {
         Some(word) => Some(registry::resolve(tx, word)?.peer.id.to_string()),
-        None => None,
+        None => request.sent.then(|| caller.peer.to_string()),
     };
     let mut statement = tx.db.prepare_cached(&format!(
         "SELECT {COLUMNS}
-         WHERE m.seq > 0 AND (?1 IS NULL OR m.sender = ?1 OR m.recipient = ?1) AND (?2 IS NULL OR m.id = ?2)
+         WHERE m.seq > 0 AND (?1 IS NULL OR m.sender = ?1 OR (m.recipient = ?1 AND NOT ?4)) AND (?2 IS NULL OR m.id = ?2)
          ORDER BY m.seq DESC LIMIT ?3",
     ))?;
     let id = request.id.as_ref().map(MessageId::as_str);
-    let mut rows = statement.query(params![peer, id, limit])?;
+    let mut rows = statement.query(params![peer, id, limit, request.sent])?;
     let mut messages: Vec<Message> = Vec::new();
     let mut bytes = 0;
     let mut truncated = false;

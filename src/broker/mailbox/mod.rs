@@ -5,6 +5,7 @@
 
 mod hook;
 mod log;
+mod notices;
 mod offer;
 mod once;
 mod post;
@@ -16,6 +17,7 @@ mod wake;
 
 pub use hook::{hook, hook_written};
 pub use log::list_messages;
+pub use notices::tell_senders;
 pub use offer::{close_stream, open_stream};
 pub use once::{Key, once};
 pub use receive::{confirm, take, written};

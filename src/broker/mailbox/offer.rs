@@ -120,13 +120,10 @@ fn target(tx: &Tx<'_>, peer: &PeerId) -> Option<Target> {
     })
 }
 
-/// A message was just stored: pushes it if its recipient's stream has room, behind all that is
+/// A message was just stored that no waiter takes: pushes it if its recipient's stream has room, behind all that is
 /// older.
 pub fn push_new(tx: &mut Tx<'_>, peer: &PeerId, seq: i64) -> Result<MessageState, Fault> {
     let Some(target) = target(tx, peer) else { return Ok(MessageState::Queued) };
-    if wait::is_held(tx, peer, seq)? {
-        return Ok(MessageState::Queued);
-    }
     if target.behind {
         push_waiting(tx, peer)?;
         let state: String = tx

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::offer;
+use super::{offer, wait};
 use crate::broker::claims::Mail;
 use crate::broker::engine::Tx;
 use crate::broker::registry::Sender;
@@ -28,6 +28,8 @@ pub struct Posted {
     pub id: MessageId,
     pub seq: i64,
     pub state: MessageState,
+    /// A call of the recipient's waits for it.
+    pub awaited: bool,
 }
 
 /// Stores a letter to `to`.
@@ -62,9 +64,10 @@ pub fn post(tx: &mut Tx<'_>, letter: &Letter<'_>, to: &PeerId) -> Result<Posted,
     tx.companion.clock.expect(expires_at);
     let mail = Mail { sender: letter.from.clone(), reply_to: letter.reply_to.cloned(), seq };
     tx.companion.claims.pass(to, &mail);
-    let state = offer::push_new(tx, to, seq)?;
+    let awaited = wait::is_held(tx, to, seq)?;
+    let state = if awaited { MessageState::Queued } else { offer::push_new(tx, to, seq)? };
     tx.companion.outbox.ring(to.clone());
-    Ok(Posted { id, seq, state })
+    Ok(Posted { id, seq, state, awaited })
 }
 
 /// An id that no message has.

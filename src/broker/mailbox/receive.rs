@@ -8,7 +8,7 @@ use super::{offer, wait};
 use crate::broker::engine::{Caller, Tx};
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::{Confirm, Noted, OwnUnread, Take, Taken, Written};
-use crate::protocol::messages::MessageState;
+use crate::protocol::messages::{MessageState, Via};
 use crate::protocol::{InstanceId, MessageId, PeerId, Timestamp};
 
 /// How long what a tool took is kept from all other ways until the tool's result is out.
@@ -87,7 +87,7 @@ pub fn earlier_offers(tx: &Tx<'_>, seq: i64, receiver: &str) -> Result<(bool, bo
 
 fn own_unread(tx: &Tx<'_>, peer: &PeerId) -> Result<(Vec<OwnUnread>, u64), Fault> {
     let mut statement = tx.db.prepare_cached(
-        "SELECT m.id, m.recipient, p.name, m.sent_at, m.state
+        "SELECT m.id, m.recipient, p.name, m.sent_at, m.state, m.offered_at, m.offered_via
          FROM messages m INDEXED BY messages_unread JOIN peers p ON p.id = m.recipient
          WHERE m.sender = ?1 AND m.state IN ('queued', 'offered') ORDER BY m.seq DESC",
     )?;
@@ -103,6 +103,8 @@ fn own_unread(tx: &Tx<'_>, peer: &PeerId) -> Result<(Vec<OwnUnread>, u64), Fault
                 to_name: row.get(2)?,
                 sent_at: Timestamp::from_millis(row.get(3)?),
                 state: MessageState::from_word(&row.get::<_, String>(4)?),
+                offered_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_millis),
+                offered_via: row.get::<_, Option<String>>(6)?.map(|word| Via::from_word(&word)),
             });
         }
     }

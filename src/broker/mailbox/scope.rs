@@ -56,8 +56,9 @@ fn send_to(tx: &mut Tx<'_>, letter: &Letter<'_>, to: &PeerId) -> Result<Outcome,
         Err(Fault::Refused(refusal)) => (None, Some(refusal)),
         Err(fault) => return Err(fault),
     };
+    let awaited = sent.as_ref().is_some_and(|sent| sent.awaited);
     let (id, state) = sent.map(|sent| (sent.id, sent.state)).unzip();
-    Ok(Outcome { to: registry::peer(tx, to)?, id, state, refusal })
+    Ok(Outcome { to: registry::peer(tx, to)?, id, state, awaited, refusal })
 }
 
 fn check_number(tx: &Tx<'_>, recipients: &[Peer], request: &SendToScope) -> Result<(), ApiError> {

@@ -35,6 +35,13 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         );
         return Err(error.into());
     }
+    if to.id.is_broker() {
+        let error = ApiError::new(
+            ErrorCode::BadRequest,
+            "the broker is no peer: nobody reads answers to its notices",
+        );
+        return Err(error.hint("Write to the peer that the notice names.").into());
+    }
     if to.kind == PeerKind::History && !probe {
         let error = ApiError::new(
             ErrorCode::NotFound,
@@ -61,7 +68,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         reply_to: request.reply_to.as_ref(),
         number,
     };
-    let Posted { id, seq, state } = post(tx, &letter, &to.id)?;
+    let Posted { id, seq, state, awaited } = post(tx, &letter, &to.id)?;
     if request.wait {
         let question = Question::new(id.clone(), seq, to.id.clone());
         tx.companion.claims.expect(&caller.peer, question);
@@ -71,6 +78,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         state,
         sent_at: tx.now,
         to: registry::peer(tx, &to.id)?,
+        awaited,
         waiting: waiting(tx, &caller.peer)?,
     })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Row, params};
 
-use super::backlog::waiting;
+use super::backlog::{backlog, waiting};
 use crate::broker::engine::{Caller, Tx};
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
@@ -93,14 +93,15 @@ fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
         };
     }
     if entry.peer.unread > 0 {
-        entry.peer.unread = waiting(tx, &entry.peer.id)?;
+        entry.peer.unread = backlog(tx, &entry.peer.id)?;
     }
     if entry.peer.unread > 0 {
         let oldest: Option<i64> = tx
             .db
             .prepare_cached(
                 "SELECT sent_at FROM messages
-                 WHERE recipient = ?1 AND state IN ('queued', 'offered') ORDER BY seq LIMIT 1",
+                 WHERE recipient = ?1 AND state IN ('queued', 'offered') AND sender <> 'broker'
+                 ORDER BY seq LIMIT 1",
             )?
             .query_row([entry.peer.id.as_str()], |row| row.get(0))
             .map(Some)

@@ -179,6 +179,24 @@ pub fn still_runs(process: &str) -> bool {
     start.is_empty() || Process { pid, start: start.into(), boot: boot.into() }.is_alive()
 }
 
+/// Whether a peer is here or may ever be again. A session can be resumed at any time; another
+/// client is known by its process, and ends with it.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn may_return(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
+    let (kind, process): (String, Option<String>) = tx
+        .db
+        .prepare_cached("SELECT kind, client_process FROM peers WHERE id = ?1")?
+        .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(match kind.as_str() {
+        "history" => false,
+        "client" => process.is_none_or(|process| still_runs(&process)),
+        _ => true,
+    })
+}
+
 /// The session that a client process held last.
 pub fn last_of_process(tx: &Tx<'_>, client: &Process) -> Result<Option<PeerId>, Fault> {
     let id: Option<String> = tx

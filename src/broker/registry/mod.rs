@@ -19,7 +19,7 @@ use crate::protocol::{ApiError, ErrorCode, PeerId};
 pub use backlog::{unread, waiting};
 pub use directory::{list, live_and_backlog, peer, resolve};
 pub use hooked::peer_of_hook;
-pub use identity::register;
+pub use identity::{may_return, register};
 pub use names::ensure as ensure_name;
 pub use probe::{is_probe, next_number as next_probe_number, unregister};
 
@@ -106,7 +106,8 @@ pub fn set_profile(
     if let Some(name) = &request.name {
         names::choose(tx, &caller.peer, name)?;
     }
-    Ok(ProfileSet { peer: peer(tx, &caller.peer)?, changed })
+    let waiting = waiting(tx, &caller.peer)?;
+    Ok(ProfileSet { peer: peer(tx, &caller.peer)?, changed, waiting })
 }
 
 fn set_summary(

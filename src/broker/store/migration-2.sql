@@ -1,4 +1,4 @@
--- Schema 2: hooks.
+-- Schema 2: hooks, notices.
 
 -- What the hooks of a client process said last.
 CREATE TABLE clients (
@@ -26,3 +26,33 @@ ALTER TABLE offers ADD COLUMN turn TEXT;
 
 -- And the event of that turn, where it has a name.
 ALTER TABLE offers ADD COLUMN occasion TEXT NOT NULL DEFAULT '';
+
+-- Notices: what the broker itself tells a sender. Its id is no session's, and no name any more.
+UPDATE peers SET name = NULL, name_source = NULL WHERE name = 'broker';
+INSERT INTO peers (id, kind, created_at, seen_at) VALUES ('broker', 'history', 0, 0);
+
+-- They are no backlog: peers.unread counts what peers wrote.
+DROP TRIGGER messages_inserted;
+DROP TRIGGER messages_left;
+DROP TRIGGER messages_joined;
+
+CREATE TRIGGER messages_inserted AFTER INSERT ON messages
+WHEN new.state IN ('queued', 'offered') AND new.sender <> 'broker' BEGIN
+    UPDATE peers SET unread = unread + 1 WHERE id = new.recipient;
+END;
+
+CREATE TRIGGER messages_left AFTER UPDATE OF state, recipient ON messages
+WHEN old.state IN ('queued', 'offered') AND old.sender <> 'broker'
+    AND (new.state NOT IN ('queued', 'offered') OR new.recipient <> old.recipient) BEGIN
+    UPDATE peers SET unread = unread - 1 WHERE id = old.recipient;
+END;
+
+CREATE TRIGGER messages_joined AFTER UPDATE OF state, recipient ON messages
+WHEN new.state IN ('queued', 'offered') AND new.sender <> 'broker'
+    AND (old.state NOT IN ('queued', 'offered') OR new.recipient <> old.recipient) BEGIN
+    UPDATE peers SET unread = unread + 1 WHERE id = new.recipient;
+END;
+
+-- Ordinary messages are not in it, so it costs them nothing.
+CREATE INDEX messages_notices ON messages (recipient)
+WHERE sender = 'broker' AND state IN ('queued', 'offered');

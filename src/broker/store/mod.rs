@@ -65,7 +65,7 @@ pub trait Companion: Send + 'static {
     /// Whether something may be due by the clock, so that a reader must not be answered before
     /// [`Companion::begin`] had its turn.
     fn is_due(&self) -> bool;
-    /// Once per transaction, before its first request: what is due by the clock.
+    /// Before a transaction's first request, if something may be due: what is due by the clock.
     ///
     /// # Errors
     ///

@@ -366,14 +366,14 @@ fn run_all<C: Companion>(
     transaction.commit()
 }
 
-/// The same for one that has the transaction for itself: it needs no savepoint, which would keep a
+/// The same for one that has the transaction for itself, and nothing being due: what is due must
+/// not be undone with a request that is refused. It needs no savepoint, which would keep a
 /// copy of every page that it changes.
 fn run_alone<C: Companion>(
     transaction: Transaction<'_>,
     companion: &mut C,
     job: &mut dyn Job<C>,
 ) -> rusqlite::Result<()> {
-    companion.begin(&transaction)?;
     companion.savepoint();
     match job.run(&mut Tx { db: &transaction, companion, now: Timestamp::now() }) {
         Ok(()) => transaction.commit(),

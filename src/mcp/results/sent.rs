@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::unread::MessageView;
 use super::{Output, PeerView, Reach, backlog_words, mail_line, mail_words};
+use crate::protocol::Timestamp;
 use crate::protocol::mailbox::Answered;
 use crate::protocol::messages::{MessageState, Sent, Via};
-use crate::protocol::peers::{Peer, Scope};
+use crate::protocol::peers::Scope;
 use crate::protocol::scope::{Outcome, SentToScope};
-use crate::protocol::{MessageId, Timestamp};
 use crate::render::{self, ABOUT};
 use crate::text;
 
@@ -58,19 +58,16 @@ struct AnswerView {
 }
 
 /// Where a message stands.
-struct Standing<'a> {
-    id: &'a MessageId,
-    state: MessageState,
+struct Standing {
+    sent: Sent,
+    /// When and by which way it got there.
     since: Timestamp,
     via: Option<Via>,
-    to: &'a Peer,
-    waiting: u64,
 }
 
-impl<'a> Standing<'a> {
-    fn of(sent: &'a Sent) -> Self {
-        let Sent { id, state, sent_at, to, waiting } = sent;
-        Self { id, state: *state, since: *sent_at, via: None, to, waiting: *waiting }
+impl Standing {
+    fn of(sent: &Sent) -> Self {
+        Self { sent: sent.clone(), since: sent.sent_at, via: None }
     }
 
     fn words(&self, to: &PeerView) -> String {
@@ -78,17 +75,20 @@ impl<'a> Standing<'a> {
         let now = Timestamp::now();
         let via = self.via.map(|via| format!(" by {via}")).unwrap_or_default();
         let ago = self.since.age(now);
-        let standing = match (self.state, &to.reachability) {
+        let standing = match (self.sent.state, &to.reachability) {
+            _ if self.sent.awaited => {
+                format!("{called} waits for it in a call and gets it at once.")
+            }
             (MessageState::Read, _) => format!("{called} has read it{via}, {ago} ago."),
             (MessageState::Expired, _) => format!("Its time ran out before {called} had it."),
             (MessageState::Unconfirmed, _) => {
                 format!("Its time ran out; whether {called} has read it is not known.")
             }
-            (MessageState::Offered, Reach::ChannelProven) => {
-                format!("Pushed to {called}, where pushes have arrived before.")
-            }
             (MessageState::Offered, _) if self.via.is_some_and(|via| via != Via::Channel) => {
                 format!("{called} was shown it{via}, {ago} ago; that it was read is not known yet.")
+            }
+            (MessageState::Offered, Reach::ChannelProven) => {
+                format!("Pushed to {called}, where pushes have arrived before.")
             }
             (_, Reach::Hooks) => {
                 format!("{called} is live; its hooks show the message with its next step.")
@@ -107,7 +107,7 @@ impl<'a> Standing<'a> {
             }
             (_, _) => format!("It waits behind earlier messages to {called}."),
         };
-        let backlog = backlog_words(self.to, now);
+        let backlog = backlog_words(&self.sent.to, now);
         match backlog.trim_start_matches(", ") {
             "" => standing,
             backlog => format!("{standing} It has {backlog}."),
@@ -116,20 +116,20 @@ impl<'a> Standing<'a> {
 
     /// The result; `more` is what else there is to say, `answer` what came.
     fn output(&self, more: &str, answer: Option<AnswerView>, shown: &str) -> Output {
-        let to = PeerView::new(self.to);
+        let to = PeerView::new(&self.sent.to);
         let standing = format!("{}{more}", self.words(&to));
-        let mut out = format!("Message {} is {}. {standing}", self.id, self.state);
+        let mut out = format!("Message {} is {}. {standing}", self.sent.id, self.sent.state);
         out.push_str(shown);
-        out.push_str(&mail_line(self.waiting));
+        out.push_str(&mail_line(self.sent.waiting));
         let result = SendMessageResult {
-            id: Some(self.id.to_string()),
-            state: Some(self.state.to_string()),
+            id: Some(self.sent.id.to_string()),
+            state: Some(self.sent.state.to_string()),
             standing,
             to: Some(to),
             answer,
             recipients: None,
-            waiting: self.waiting,
-            mail: mail_words(self.waiting),
+            waiting: self.sent.waiting,
+            mail: mail_words(self.sent.waiting),
         };
         Output::new(out, &result)
     }
@@ -141,9 +141,14 @@ pub fn send_message(sent: &Sent) -> Output {
 
 /// It was waited for the answer.
 pub fn answered(sent: &Sent, answered: &Answered, limit: Duration) -> Output {
-    let Answered { state, since, via, to, waiting, .. } = answered;
-    let standing =
-        Standing { id: &sent.id, state: *state, since: *since, via: *via, to, waiting: *waiting };
+    let sent = Sent {
+        state: answered.state,
+        to: answered.to.clone(),
+        awaited: false,
+        waiting: answered.waiting,
+        ..sent.clone()
+    };
+    let standing = Standing { sent, since: answered.since, via: answered.via };
     let Some(answer) = &answered.answer else {
         let more = format!(
             " No answer came within {} s. One that comes later arrives like any message; check_messages shows it.",
@@ -193,8 +198,10 @@ fn recipient(outcome: &Outcome) -> RecipientView {
     let to = PeerView::new(&outcome.to);
     let standing = match (&outcome.id, outcome.state, &outcome.refusal) {
         (Some(id), Some(state), _) => {
-            let since = Timestamp::now();
-            Standing { id, state, since, via: None, to: &outcome.to, waiting: 0 }.words(&to)
+            let (id, to, sent_at) = (id.clone(), outcome.to.clone(), Timestamp::now());
+            let awaited = outcome.awaited;
+            Standing::of(&Sent { id, state, sent_at, to, awaited, waiting: 0 })
+                .words(&PeerView::new(&outcome.to))
         }
         (_, _, refusal) => {
             let why = refusal.as_ref().map_or("refused", |refusal| refusal.message.as_str());

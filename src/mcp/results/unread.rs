@@ -33,6 +33,8 @@ pub struct MessageView {
     from_name: Option<String>,
     from_cwd: String,
     from_summary: String,
+    /// of claude-peers itself; nobody reads answers
+    notice: bool,
     sent_at: String,
     reply_to: Option<String>,
     /// it may have been shown before
@@ -49,6 +51,9 @@ struct OwnUnreadView {
     to_name: Option<String>,
     sent_at: String,
     state: String,
+    /// when it was last handed to the recipient's session, and by which way: channel, hook, tool
+    offered_at: Option<String>,
+    offered_via: Option<String>,
 }
 
 impl MessageView {
@@ -59,6 +64,7 @@ impl MessageView {
             from_name: message.from_name.as_deref().map(|name| text::line(name, MAX_NAME)),
             from_cwd: text::line(&message.from_cwd, MAX_PATH),
             from_summary: text::line(&message.from_summary, MAX_SUMMARY),
+            notice: message.from_id.is_broker(),
             sent_at: message.sent_at.to_string(),
             reply_to: message.reply_to.as_ref().map(|id| text::line(id.as_str(), MAX_NAME)),
             repeat: message.repeat,
@@ -102,8 +108,11 @@ pub fn check_messages(taken: &Taken, waited: Duration) -> Output {
                 .to_name
                 .as_deref()
                 .map_or_else(|| own.to_id.to_string(), |name| text::line(name, MAX_NAME));
-            let _ =
-                write!(out, "\n- {} to {to}, {} ago: {}", own.id, own.sent_at.age(now), own.state);
+            let (sent, state) = (own.sent_at.age(now), own.state);
+            let _ = write!(out, "\n- {} to {to}, sent {sent} ago: {state}", own.id);
+            if let (Some(via), Some(at)) = (own.offered_via, own.offered_at) {
+                let _ = write!(out, " by {via}, {} ago", at.age(now));
+            }
         }
     }
     let own_unread = taken
@@ -115,6 +124,8 @@ pub fn check_messages(taken: &Taken, waited: Duration) -> Output {
             to_name: own.to_name.as_deref().map(|name| text::line(name, MAX_NAME)),
             sent_at: own.sent_at.to_string(),
             state: own.state.to_string(),
+            offered_at: own.offered_at.map(|at| at.to_string()),
+            offered_via: own.offered_via.map(|via| via.to_string()),
         })
         .collect();
     let result = CheckMessagesResult {

@@ -1,0 +1,106 @@
+//! What a sender is told: how the recipient is reached, what it has before it, and what became of
+//! each message.
+
+use serde_json::{Value, json};
+
+use crate::support::http::RawPeer;
+use crate::support::{Sandbox, Session, SessionOptions, until};
+
+/// A session without a channel.
+fn quiet(sandbox: &Sandbox, name: &str) -> Session {
+    SessionOptions::new(name).without_channel().start(sandbox)
+}
+
+#[test]
+fn a_sender_is_told_how_the_recipient_is_reached_and_what_lies_before_it() {
+    let sandbox = Sandbox::new();
+    let mut sender = quiet(&sandbox, "sender");
+    let _tools = quiet(&sandbox, "tools");
+    let _pushed = sandbox.session("pushed");
+    let away = RawPeer::register(&sandbox, "away");
+    let words = |line: &str| line.split_once("): ").unwrap().1.trim_end().to_owned();
+    for (to, mcp, cli) in [
+        ("tools", "is live and gets it when it next calls a tool", "live; it sees mail when it"),
+        ("pushed", "whether its client shows pushes is not known", "whether it is shown is not"),
+        ("away", "is away since 20", "away since 20"),
+    ] {
+        let sent = sender.call("send_message", json!({ "to_id": to, "message": "one" }));
+        let (text, said) =
+            (sent["content"][0]["text"].as_str().unwrap(), &sent["structuredContent"]);
+        let standing = said["standing"].as_str().unwrap();
+        assert!(standing.contains(mcp) && text.contains(standing), "{text}");
+        assert!(standing.contains("It has 1 unread, the oldest "), "{text}");
+        assert_eq!(said["to"]["unread"], 1);
+        assert!(said["to"]["oldest_unread"].is_string());
+        let line = words(&sandbox.ok(["send", to, "two"]));
+        assert!(line.starts_with(cli) || line.contains(cli), "{line}");
+        assert!(line.contains("; 2 unread there, the oldest ") && line.ends_with(" old"), "{line}");
+    }
+    // One that waits for mail in a call is given it at once, and that is what is said.
+    let mut waiting = quiet(&sandbox, "waiting");
+    let check = json!({ "name": "check_messages", "arguments": { "wait_seconds": 60 } });
+    let mut told = String::new();
+    until("it waits in a call", || {
+        let request = waiting.start_request("tools/call", check.clone());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        told = sender.text("send_message", json!({ "to_id": "waiting", "message": "news" }));
+        waiting.answer_to(&json!(request));
+        told.contains("waits for it in a call and gets it at once")
+    });
+    assert!(!told.contains("when it next calls"), "{told}");
+    drop(away);
+}
+
+#[test]
+fn the_log_of_what_one_sent_says_state_time_and_way() {
+    let sandbox = Sandbox::new();
+    let mut reader = quiet(&sandbox, "reader");
+    let other = RawPeer::register(&sandbox, "other");
+    let send = |to: &str, text: &str| {
+        let sent = sandbox.json(["send", to, text]);
+        sent["id"].as_str().unwrap().to_owned()
+    };
+    let read = send("reader", "read me");
+    reader.text("check_messages", json!({}));
+    until("it is read", || sandbox.message(&read)["state"] == "read");
+    let taken = send("other", "take me");
+    assert_eq!(other.take(&sandbox), ["take me"]);
+    let lies = send("other", "leave me");
+    other.send(&sandbox, "cli", "not mine");
+    reader.send("other", "nor this");
+
+    let table = sandbox.ok(["log", "--sent"]);
+    let rows: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["ID", "SENT", "TO", "STATE", "SINCE", "TEXT"]);
+    let shown: Vec<(&str, &str, &str)> =
+        rows[1..].iter().map(|row| (row[0], row[2], row[3])).collect();
+    assert_eq!(
+        shown,
+        [
+            (read.as_str(), "reader", "read,tool"),
+            (taken.as_str(), "other", "offered,tool"),
+            (lies.as_str(), "other", "queued"),
+        ]
+    );
+    assert_eq!(rows[1][4], sandbox.message(&read)["read_at"].as_str().unwrap());
+    assert_eq!(rows[2][4], sandbox.message(&taken)["offered_at"].as_str().unwrap());
+    assert_eq!(rows[3][4], rows[3][1], "it lies since it was sent");
+    let theirs = sandbox.json(["log", "--sent", "--peer", "other"]);
+    let texts: Vec<&Value> =
+        theirs["messages"].as_array().unwrap().iter().map(|message| &message["text"]).collect();
+    assert_eq!(texts, ["not mine"]);
+    assert_eq!(sandbox.fails(["log", "--sent", &read]).0, 2);
+
+    // A session is told the same of what is not read yet.
+    let result = reader.call("check_messages", json!({}));
+    let own = &result["structuredContent"]["own_unread"][0];
+    assert_eq!((&own["state"], &own["offered_via"]), (&json!("queued"), &Value::Null));
+    other.take(&sandbox);
+    let result = reader.call("check_messages", json!({}));
+    let own = &result["structuredContent"]["own_unread"][0];
+    assert_eq!((&own["state"], &own["offered_via"]), (&json!("offered"), &json!("tool")));
+    assert!(own["offered_at"].is_string());
+    let text = result["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains(" ago: offered by tool, ") && text.ends_with(" ago"), "{text}");
+}
