@@ -122,7 +122,7 @@ impl Companion for Engine {
     }
 
     fn rollback(&mut self) {
-        self.outbox.rollback(&self.presence);
+        self.outbox.rollback(&self.presence, &self.claims);
     }
 
     fn commit(&mut self) {
@@ -133,7 +133,7 @@ impl Companion for Engine {
     }
 
     fn abort(&mut self) {
-        self.outbox.clear(&self.presence);
+        self.outbox.clear(&self.presence, &self.claims);
         // What the sweep did is undone with the rest; it must look at the stored clock again.
         self.clock = Clock::default();
     }
