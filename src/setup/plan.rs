@@ -134,7 +134,7 @@ impl Plan {
         record: &Record,
     ) -> Result<(), SetupError> {
         if let Some(known) = record.file(&file.path) {
-            if known.is_untouched(&file) {
+            if known.is_untouched(&file) && self.store.has_copy(known) {
                 return self.restore(file, known);
             }
             let before = known.copy.as_deref().map(|name| self.store.copy(name)).transpose();
@@ -160,6 +160,9 @@ impl Plan {
             return Ok(());
         }
         self.notes.push(match record.file(&file.path) {
+            Some(known) if !self.store.has_copy(known) => {
+                format!("The copy of {path} is gone, so only what setup put there is taken out.")
+            }
             Some(known) => {
                 let copy = known.copy.as_deref().map_or_else(String::new, |name| {
                     let copy = self.store.copy_path(name);
