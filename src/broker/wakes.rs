@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -17,6 +18,9 @@ use super::mailbox::{self, When};
 use crate::protocol::stream::Event;
 use crate::protocol::wake::Wake;
 use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId};
+
+/// How long after the database failed it is asked again whether a session is to be woken.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(30);
 
 /// The hooks that wait, by the client whose they are.
 #[derive(Debug, Clone, Default)]
@@ -110,6 +114,7 @@ pub async fn await_wake(shared: &Shared, client: String, peer: PeerId) -> Result
 /// Tells a session's MCP server when to wake it, as long as its stream is open.
 pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64, peer: &PeerId) {
     loop {
+        let mut bell = shared.bells.listen(peer);
         match until_time(shared, peer, || !shared.waiters.has(peer)).await {
             Ok(waiting) => {
                 if let Some(stream) = shared.presence.lock().stream(instance)
@@ -118,7 +123,13 @@ pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64, pee
                     stream.send(Event::Wake { waiting });
                 }
             }
-            Err(error) => return tracing::warn!("a session is not woken: {error}"),
+            Err(error) => {
+                tracing::warn!("a session is not woken yet: {error}");
+                tokio::select! {
+                    () = tokio::time::sleep(AFTER_A_FAILURE) => {}
+                    () = bell.rung() => {}
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! The notice itself carries nothing of a peer.
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
@@ -22,6 +22,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How many refusals in a row end the wait: the session has no server of ours (any more).
 const REFUSALS: u32 = 6;
+
+/// A wait that lasted so long had begun well: what goes wrong from then on is counted anew.
+const LASTED: Duration = Duration::from_secs(5);
 
 /// Waits until the session is to be woken, and gives the notice for its model. `None` if it ends
 /// first, or somebody else does it.
@@ -44,22 +47,36 @@ pub fn wait(input: impl Read, config: Config, runtime: &Runtime) -> Option<Strin
 
 async fn await_wake(config: Config, request: &AwaitWake) -> Option<u64> {
     let client = Client::new(config).ok()?.without_start();
-    let (mut pause, mut refusals) = (FIRST_PAUSE, 0);
+    let mut failures = Failures::default();
     loop {
-        match client.await_wake(request).await {
+        let since = Instant::now();
+        let refused = match client.await_wake(request).await {
             Ok(Wake::Mail { waiting }) => return Some(waiting),
             Ok(Wake::Replaced | Wake::Unknown) => return None,
-            // Its server may be about to come back, with the broker perhaps.
-            Err(ClientError::Refused(_)) => {
-                refusals += 1;
-                if refusals == REFUSALS {
-                    return None;
-                }
-            }
-            Err(_) => refusals = 0,
+            Err(error) => matches!(error, ClientError::Refused(_)),
+        };
+        tokio::time::sleep(failures.pause(refused, since.elapsed())?).await;
+    }
+}
+
+/// What went wrong since a wait last began well.
+#[derive(Debug, Default)]
+struct Failures {
+    all: u32,
+    refusals: u32,
+}
+
+impl Failures {
+    /// How long to pause after another; `None` if there is nothing to wait for any more.
+    fn pause(&mut self, refused: bool, lasted: Duration) -> Option<Duration> {
+        if lasted > LASTED {
+            *self = Self::default();
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
+        // Where it is refused, its server may be about to come back, with the broker perhaps.
+        self.refusals = if refused { self.refusals + 1 } else { 0 };
+        let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(self.all)).min(LAST_PAUSE);
+        self.all = self.all.saturating_add(1);
+        (self.refusals < REFUSALS).then_some(pause)
     }
 }
 
@@ -69,4 +86,28 @@ fn notice(waiting: u64) -> String {
         count => format!("{count} messages of other sessions wait"),
     };
     format!("claude-peers: {what}. If it does not stand beside this, check_messages shows it.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_in_a_row_end_the_wait_and_those_of_many_restarts_do_not() {
+        let (soon, week) = (Duration::from_millis(5), Duration::from_secs(604_800));
+        let mut failures = Failures::default();
+        let pauses: Vec<_> = (0..REFUSALS).map(|_| failures.pause(true, soon)).collect();
+        assert_eq!(pauses[..2], [Some(FIRST_PAUSE), Some(FIRST_PAUSE * 2)]);
+        assert_eq!(pauses.last(), Some(&None));
+
+        let mut failures = Failures::default();
+        for _ in 0..20 {
+            // The broker stops, and the next one does not know the session yet.
+            assert_eq!(failures.pause(true, week), Some(FIRST_PAUSE));
+            assert_eq!(failures.pause(true, soon), Some(FIRST_PAUSE * 2));
+        }
+        for _ in 0..100 {
+            assert!(failures.pause(false, soon).is_some_and(|pause| pause <= LAST_PAUSE));
+        }
+    }
 }

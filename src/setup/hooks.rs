@@ -53,9 +53,12 @@ mod tests {
 
     #[test]
     fn every_hook_is_recognised_and_a_shell_reads_its_path() {
-        for path in
-            ["/usr/bin/claude-peers", "/opt/my tools/claude-peers", "/a $x`y\"/claude-peers"]
-        {
+        for path in [
+            "/usr/bin/claude-peers",
+            "/opt/my tools/claude-peers",
+            "/a $x`y\"/claude-peers",
+            "/R&D (new)/a hook b\\/claude-peers",
+        ] {
             for (_, group) in groups(&quoted(path)) {
                 assert!(ours::is_group(&group), "{group}");
             }

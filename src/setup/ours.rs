@@ -59,11 +59,27 @@ pub fn is_group(group: &Value) -> bool {
 /// A hook that runs `claude-peers hook` and nothing else. One that wraps it is its author's.
 pub fn is_hook(hook: &Value) -> bool {
     let Some(command) = hook.get("command").and_then(Value::as_str) else { return false };
-    let Some((program, _)) = command.split_once(" hook ") else { return false };
-    let program = program.trim();
-    let bare = program.trim_matches(['"', '\'']);
-    let is_one_word = bare.len() < program.len() || !bare.contains(char::is_whitespace);
-    is_one_word && !bare.contains(['|', ';', '&', '<', '>', '(']) && is_program(bare)
+    let Some((program, event)) = command.rsplit_once(" hook ") else { return false };
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    event.split_whitespace().all(|part| part.chars().all(word))
+        && one_word(program.trim()).is_some_and(is_program)
+}
+
+/// What stands in the quotes, or the word itself where a shell reads nothing more into it.
+fn one_word(text: &str) -> Option<&str> {
+    for quote in ['"', '\''] {
+        if let Some(inner) = text.strip_prefix(quote) {
+            let inner = inner.strip_suffix(quote)?;
+            let escaped = if quote == '"' {
+                inner.replace("\\\\", "").replace("\\\"", "")
+            } else {
+                inner.to_owned()
+            };
+            return (!escaped.contains(quote)).then_some(inner);
+        }
+    }
+    let special = |c: char| c.is_whitespace() || ['|', ';', '&', '<', '>', '('].contains(&c);
+    (!text.contains(special)).then_some(text)
 }
 
 /// The changes that take all that is recognisably ours out of the servers in `container`, the
@@ -153,6 +169,10 @@ mod tests {
         assert!(hook("'/opt/claude-peers' hook SessionStart"));
         assert!(!hook("tee -a x | /usr/bin/claude-peers hook Stop"));
         assert!(!hook("env A=1 /usr/bin/claude-peers hook Stop"));
+        assert!(!hook("/usr/bin/claude-peers hook Stop; notify-send done"));
+        assert!(!hook("/usr/bin/claude-peers hook Stop | tee -a x"));
+        assert!(!hook("\"/bin/mark\" && \"/usr/bin/claude-peers\" hook Stop"));
+        assert!(hook("\"/opt/R&D (new)/a hook b/claude-peers\" hook Stop --wait"));
         assert!(!hook("/usr/bin/other hook Stop"));
         assert!(!hook("claude-peers status"));
 

@@ -167,15 +167,15 @@ impl Plan {
             return Ok(());
         }
         self.notes.push(match record.file(&file.path) {
+            Some(known) if !self.store.has_copy(known) => {
+                format!("The copy of {path} is gone, so only what setup put there is taken out.")
+            }
             Some(known) => {
                 let copy = known.copy.as_deref().map(|name| self.store.copy_path(name));
                 let copy = copy.filter(|copy| copy.exists()).map_or_else(String::new, |copy| {
                     format!(" The file as it was before setup stays in {}.", copy.display())
                 });
-                format!(
-                    "{path} was edited since, or its copy is gone, so only what setup put there is \
-                     taken out.{copy}"
-                )
+                format!("{path} was edited since, so only what setup put there is taken out.{copy}")
             }
             None => format!(
                 "There is no record of a setup: what is recognisably ours is taken out of {path}."

@@ -169,6 +169,11 @@ impl Store {
         std::fs::read(&path).map_err(SetupError::io("read", &path))
     }
 
+    /// Whether it is known how the file was: it has its copy, or it was not there.
+    pub fn has_copy(&self, known: &FileRecord) -> bool {
+        known.copy.as_deref().is_none_or(|name| self.copy_path(name).is_file())
+    }
+
     /// A copy that nobody needs any more. Should it stay, nothing is the worse for it.
     pub fn drop_copy(&self, name: Option<&str>) {
         if let Some(name) = name {

@@ -1,12 +1,13 @@
 //! Ask and wait: the answer comes back to whoever waits for it, once, and is never lost.
 
+use std::io::Write as _;
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::http::{RawPeer, Request};
+use crate::support::http::{RawPeer, Request, unix};
 use crate::support::{Sandbox, Session, SessionOptions, until};
 
 /// Long enough for anything, and never waited out.
@@ -400,4 +401,40 @@ fn the_inbox_waits_for_the_next_message_and_one_reader_has_it() {
     let json: Value = serde_json::from_slice(&had_not.stdout).unwrap();
     assert_eq!(json["messages"], json!([]));
     assert_eq!(sandbox.message(&id)["read_via"], "cli");
+}
+
+/// Who said that it would wait, and died before it heard that its message is stored, holds nothing.
+#[test]
+fn an_answer_for_an_asker_that_died_while_it_asked_goes_to_the_inbox() {
+    let sandbox = Sandbox::unlimited();
+    sandbox.ok(["peers"]);
+    let peer = RawPeer::register(&sandbox, "peer");
+    for round in 0..8 {
+        let askers: Vec<_> = (0..12)
+            .map(|n| {
+                let body = json!({ "to": "peer", "text": format!("{round}-{n}"), "wait": true });
+                let mut stream = unix(&sandbox);
+                stream.write_all(&Request::post("/v1/messages", &body).bytes()).unwrap();
+                stream
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(round));
+        drop(askers);
+    }
+    let mut questions = Vec::new();
+    until("all that was accepted is stored", || {
+        let log = sandbox.json(["log", "-n", "500"]);
+        let ids = log["messages"].as_array().unwrap().iter().map(|m| m["id"].clone()).collect();
+        std::mem::replace(&mut questions, ids) == questions && !questions.is_empty()
+    });
+    for question in &questions {
+        reply(&sandbox, &peer, "cli", "here", question.as_str());
+    }
+    let mut shown = 0;
+    until("every answer is in the inbox", || {
+        let inbox = sandbox.json(["inbox"]);
+        shown += inbox["messages"].as_array().unwrap().len();
+        eprintln!("{shown} of {}", questions.len());
+        shown == questions.len()
+    });
 }

@@ -256,3 +256,21 @@ fn wrong_usage_of_a_hook_never_blocks_the_session() {
     }
     assert_eq!(sandbox.fails(["peers", "--later"]).0, 2);
 }
+
+/// A backup may have the database locked just when a session is to be woken.
+#[test]
+fn a_database_that_fails_for_a_moment_costs_no_later_wake() {
+    let sandbox = Sandbox::new();
+    let inbox = Inbox::open(&sandbox);
+    let mut backend = SessionOptions::new("backend").start(&sandbox);
+    let _frontend = inbox.session("frontend").start(&sandbox);
+    backend.send("frontend", "hello");
+    let mut other = rusqlite::Connection::open(sandbox.database()).unwrap();
+    let held = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    inbox.is_quiet();
+    // The wake is given up by now, and so is what was tried again at once.
+    std::thread::sleep(Duration::from_secs(4));
+    drop(held);
+    backend.send("frontend", "and more");
+    inbox.woken();
+}

@@ -130,7 +130,7 @@ impl Companion for Engine {
     }
 
     fn rollback(&mut self) {
-        self.outbox.rollback(&self.presence);
+        self.outbox.rollback(&self.presence, &self.claims);
     }
 
     fn commit(&mut self) {
@@ -141,7 +141,7 @@ impl Companion for Engine {
     }
 
     fn abort(&mut self) {
-        self.outbox.clear(&self.presence);
+        self.outbox.clear(&self.presence, &self.claims);
         // What the sweep did is undone with the rest; it must look at the stored clock again.
         self.clock = Clock::default();
     }

@@ -1,10 +1,11 @@
-//! Pushes, and bells to ring, that wait for their transaction's commit.
+//! Pushes, and bells to ring, that wait for their transaction's commit; and what is undone without it.
 
 use crate::broker::bells::Bells;
+use crate::broker::claims::Claims;
 use crate::broker::presence::Presence;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::stream::Event;
-use crate::protocol::{InstanceId, PeerId};
+use crate::protocol::{InstanceId, MessageId, PeerId};
 
 struct Push {
     instance: InstanceId,
@@ -19,6 +20,8 @@ struct Push {
 pub struct Outbox {
     pushes: Vec<Push>,
     rings: Vec<PeerId>,
+    /// Messages whose sender is expected to wait for the answer.
+    questions: Vec<MessageId>,
     mark: Mark,
 }
 
@@ -27,16 +30,24 @@ pub struct Outbox {
 struct Mark {
     pushes: usize,
     rings: usize,
+    questions: usize,
 }
 
 impl Outbox {
     pub fn mark(&mut self) {
-        self.mark = Mark { pushes: self.pushes.len(), rings: self.rings.len() };
+        self.mark = Mark {
+            pushes: self.pushes.len(),
+            rings: self.rings.len(),
+            questions: self.questions.len(),
+        };
     }
 
     /// Takes back what was decided since the mark.
-    pub fn rollback(&mut self, presence: &Presence) {
+    pub fn rollback(&mut self, presence: &Presence, claims: &Claims) {
         self.rings.truncate(self.mark.rings);
+        for question in self.questions.drain(self.mark.questions..) {
+            claims.stop_expecting(&question);
+        }
         let mut inner = presence.lock();
         for push in self.pushes.drain(self.mark.pushes..) {
             // The decision may have said "nothing more waits", which is not so any more.
@@ -47,9 +58,9 @@ impl Outbox {
     }
 
     /// Takes back all: the transaction is lost.
-    pub fn clear(&mut self, presence: &Presence) {
+    pub fn clear(&mut self, presence: &Presence, claims: &Claims) {
         self.mark = Mark::default();
-        self.rollback(presence);
+        self.rollback(presence, claims);
     }
 
     pub fn push(&mut self, instance: InstanceId, generation: u64, seq: i64, delivery: Delivery) {
@@ -61,6 +72,11 @@ impl Outbox {
         self.rings.push(peer);
     }
 
+    /// The sender of this message is expected to wait for the answer, if it is stored at all.
+    pub fn expected(&mut self, question: MessageId) {
+        self.questions.push(question);
+    }
+
     /// What waits for this stream.
     pub fn pending(&self, instance: &InstanceId, generation: u64) -> impl Iterator<Item = i64> {
         let mine = move |p: &&Push| p.instance == *instance && p.generation == generation;
@@ -70,6 +86,7 @@ impl Outbox {
     /// The transaction is durable: off they go.
     pub fn deliver(&mut self, presence: &Presence, bells: &Bells) {
         self.mark = Mark::default();
+        self.questions.clear();
         for peer in self.rings.drain(..) {
             bells.ring(&peer);
         }

@@ -10,28 +10,31 @@ use super::errors::Refusal;
 use super::waiting;
 use crate::broker::Shared;
 use crate::broker::engine::Identity;
-use crate::broker::mailbox::{self, once};
+use crate::broker::mailbox::{self, Key, once};
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
 use crate::protocol::scope::{SendToScope, SentToScope};
-use crate::protocol::{ApiError, ErrorCode};
+use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 pub async fn send(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Write { body, key }: Write<SendMessage>,
 ) -> Result<Json<Sent>, Refusal> {
-    let waits = body.wait;
-    let sent = shared.store.write(move |tx| {
-        let caller = identity.resolve(tx.db)?;
-        let sent =
-            once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::send(tx, &caller, &body))?;
-        Ok((caller.peer, sent))
-    });
-    match sent.await {
-        Ok((peer, sent)) => {
-            if waits {
-                waiting::expect(&shared, peer, sent.id.clone());
-            }
+    let sent = if body.wait {
+        // A caller that goes now takes this function with it, and the message is stored all the
+        // same: the task sees to it that its answer is not kept for nobody.
+        let (tasks, shared) = (shared.tasks.clone(), Arc::clone(&shared));
+        let work = tasks.spawn(async move {
+            let (peer, sent) = store(&shared, identity, key, body).await?;
+            waiting::expect(&shared, peer, sent.id.clone());
+            Ok(sent)
+        });
+        work.await.unwrap_or_else(|_| Err(waiting::stopping()))
+    } else {
+        store(&shared, identity, key, body).await.map(|(_, sent)| sent)
+    };
+    match sent {
+        Ok(sent) => {
             tracing::debug!(event = "sent", mail = %sent.id, peer = %sent.to.id, "{}", sent.state);
             Ok(Json(sent))
         }
@@ -40,6 +43,22 @@ pub async fn send(
             Err(error.into())
         }
     }
+}
+
+/// Stores the message; gives its sender, too.
+async fn store(
+    shared: &Shared,
+    identity: Identity,
+    key: Option<Key>,
+    body: SendMessage,
+) -> Result<(PeerId, Sent), ApiError> {
+    let sent = shared.store.write(move |tx| {
+        let caller = identity.resolve(tx.db)?;
+        let sent =
+            once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::send(tx, &caller, &body))?;
+        Ok((caller.peer, sent))
+    });
+    sent.await
 }
 
 pub async fn send_to_scope(

@@ -100,6 +100,6 @@ pub fn expect(shared: &Arc<Shared>, peer: PeerId, question: MessageId) {
     });
 }
 
-fn stopping() -> ApiError {
+pub fn stopping() -> ApiError {
     ApiError::new(ErrorCode::ShuttingDown, "the broker is stopping").hint("Try again.")
 }

@@ -72,6 +72,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
     if request.wait {
         let question = Question::new(id.clone(), seq, to.id.clone());
         tx.companion.claims.expect(&caller.peer, question);
+        tx.companion.outbox.expected(id.clone());
     }
     Ok(Sent {
         id,

@@ -308,3 +308,20 @@ fn another_client_is_never_pushed_to() {
         }
     }
 }
+
+/// Copies are files in a directory, and somebody may have tidied up.
+#[test]
+fn without_its_copy_an_undo_takes_out_what_setup_put_there() {
+    let sandbox = sandbox();
+    let path = sandbox.home().join(".cursor/mcp.json");
+    let before =
+        "{\n  // mine\n  \"mcpServers\": {\n    \"docs\": { \"command\": \"npx\" }\n  }\n}\n";
+    write(&path, before);
+    succeeds(&sandbox, &["cursor", "--yes"]);
+    std::fs::remove_file(sandbox.path().join("state/claude-peers/setup/cursor-mcp.json.1"))
+        .unwrap();
+    let said = succeeds(&sandbox, &["cursor", "--undo", "--yes"]);
+    assert!(said.contains("is gone, so only what setup put there is taken out"), "{said}");
+    assert_eq!(jsonc(&std::fs::read_to_string(&path).unwrap()), jsonc(before));
+    assert_eq!(remembered(&sandbox), [""; 0]);
+}
