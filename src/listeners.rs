@@ -162,7 +162,8 @@ mod tests {
                 (vec![me], Some(crate::files::effective_uid()))
             );
             drop(listener);
-            assert_eq!(tcp(port), None);
+            // The port may be another's by now.
+            assert!(tcp(port).is_none_or(|owner| !owner.processes.contains(&me)));
         }
     }
 }

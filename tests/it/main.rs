@@ -33,5 +33,7 @@ mod talk;
 mod truth;
 mod upgrade;
 mod waiting;
+mod waiting_cli;
+mod waiting_kills;
 mod wake;
 mod wire;

@@ -1,21 +1,23 @@
 //! Ask and wait: the answer comes back to whoever waits for it, once, and is never lost.
 
+<<<<<<< HEAD
 use std::io::Write as _;
 use std::process::{Child, Output, Stdio};
+=======
+>>>>>>> f9d08e350933958aba78ab9eebc3a26fbaca0a24
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::http::{RawPeer, Request, unix};
 use crate::support::{Sandbox, Session, SessionOptions, until};
 
 /// Long enough for anything, and never waited out.
-const LONG: u64 = 60;
+pub const LONG: u64 = 60;
 
 /// Starts a `send_message` that waits; gives the request's id and, once it is stored, the
 /// message's.
-fn ask(
+pub fn ask(
     sandbox: &Sandbox,
     session: &mut Session,
     to: &str,
@@ -31,7 +33,7 @@ fn ask(
 }
 
 /// The id of the message of this text, once it is stored.
-fn stored(sandbox: &Sandbox, text: &str) -> String {
+pub fn stored(sandbox: &Sandbox, text: &str) -> String {
     let mut id = String::new();
     until("the message is stored", || {
         let log = sandbox.json(["log", "-n", "500"]);
@@ -44,7 +46,7 @@ fn stored(sandbox: &Sandbox, text: &str) -> String {
 
 /// Sends as the peer; gives the message's id.
 #[track_caller]
-fn reply(
+pub fn reply(
     sandbox: &Sandbox,
     from: &RawPeer,
     to: &str,
@@ -68,7 +70,7 @@ fn result(session: &mut Session, request: u64) -> Value {
 }
 
 #[track_caller]
-fn assert_read(sandbox: &Sandbox, id: &str, via: &str) {
+pub fn assert_read(sandbox: &Sandbox, id: &str, via: &str) {
     until("it is read", || sandbox.message(id)["state"] == "read");
     assert_eq!(sandbox.message(id)["read_via"], via);
 }
@@ -190,7 +192,7 @@ fn a_broker_that_dies_or_stops_costs_a_wait_nothing() {
     assert_read(&sandbox, &answer, "tool");
 }
 
-fn reply_to_the_next_broker(
+pub fn reply_to_the_next_broker(
     sandbox: &Sandbox,
     peer: &RawPeer,
     to: &str,
@@ -268,6 +270,7 @@ fn a_wait_that_makes_no_sense_is_refused_in_words() {
     let other = Request::post("/v1/mailbox/answer", &json!({ "id": "m1" })).unix(&sandbox);
     assert_eq!(other.refusal(), (404, "not_found".to_owned()));
 }
+<<<<<<< HEAD
 
 /// Starts `claude-peers send --wait`; gives it and, once it is stored, its message's id.
 fn cli_ask(sandbox: &Sandbox, to: &str, text: &str, more: &[&str]) -> (Child, String) {
@@ -438,3 +441,5 @@ fn an_answer_for_an_asker_that_died_while_it_asked_goes_to_the_inbox() {
         shown == questions.len()
     });
 }
+=======
+>>>>>>> f9d08e350933958aba78ab9eebc3a26fbaca0a24
