@@ -1,5 +1,6 @@
 //! A wait, and a kill at any instant: the answer is never lost, and never read unseen.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -130,4 +131,39 @@ fn a_wait_that_never_comes_keeps_the_answer_from_nobody_for_long() {
     assert_eq!(sandbox.message(&id)["state"], "queued", "it is kept for the one who asked");
     hear("an answer");
     assert_eq!(sandbox.message(&id)["state"], "offered");
+}
+
+/// Who said that it would wait, and died before it heard that its message is stored, holds nothing.
+#[test]
+fn an_answer_for_an_asker_that_died_while_it_asked_goes_to_the_inbox() {
+    let sandbox = Sandbox::unlimited();
+    sandbox.ok(["peers"]);
+    let peer = RawPeer::register(&sandbox, "peer");
+    for round in 0..8 {
+        let askers: Vec<_> = (0..12)
+            .map(|n| {
+                let body = json!({ "to": "peer", "text": format!("{round}-{n}"), "wait": true });
+                let mut stream = unix(&sandbox);
+                stream.write_all(&Request::post("/v1/messages", &body).bytes()).unwrap();
+                stream
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(round));
+        drop(askers);
+    }
+    let mut questions = Vec::new();
+    until("all that was accepted is stored", || {
+        let log = sandbox.json(["log", "-n", "500"]);
+        let ids = log["messages"].as_array().unwrap().iter().map(|m| m["id"].clone()).collect();
+        std::mem::replace(&mut questions, ids) == questions && !questions.is_empty()
+    });
+    for question in &questions {
+        reply(&sandbox, &peer, "cli", "here", question.as_str());
+    }
+    let mut shown = 0;
+    until("every answer is in the inbox", || {
+        let inbox = sandbox.json(["inbox"]);
+        shown += inbox["messages"].as_array().unwrap().len();
+        shown == questions.len()
+    });
 }
