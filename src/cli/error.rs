@@ -47,6 +47,11 @@ impl Failure {
         self
     }
 
+    /// Nobody reads our output any more.
+    pub fn is_broken_pipe(&self) -> bool {
+        self.broken_pipe
+    }
+
     /// Says it on standard error, and gives the exit code.
     pub fn report(&self) -> ExitCode {
         if self.broken_pipe {

@@ -233,18 +233,24 @@ fn all(
         overview(&found, out)?;
     }
     let act = arguments.yes || arguments.dry_run || arguments.can_ask(out);
-    let mut worst = Outcome::Done;
+    let mut all_done = true;
     let mut done = Vec::new();
     for client in open.iter().copied().filter(|_| act) {
         if !arguments.json {
             out.line("")?;
         }
-        let plan = client.plan(surroundings, arguments.options())?;
-        let shown = described(client, &plan);
-        let outcome = settle(client, plan, arguments, out)?;
-        done.push(with_outcome(shown, outcome));
-        if outcome == Outcome::Declined {
-            worst = outcome;
+        match set_up(client, arguments, surroundings, out) {
+            Ok((shown, outcome)) => {
+                all_done &= outcome != Outcome::Declined;
+                done.push(with_outcome(shown, outcome));
+            }
+            Err(failure) if failure.is_broken_pipe() => return Err(failure),
+            // The other clients are none the worse for it.
+            Err(failure) => {
+                out.flush()?;
+                failure.report();
+                all_done = false;
+            }
         }
     }
     let unusable = found.iter().any(|found| found.state == State::Unusable);
@@ -258,7 +264,19 @@ fn all(
             words.join(", ")
         ))?;
     }
-    Ok(if act && unusable { ExitCode::FAILURE } else { code(worst) })
+    Ok(if all_done && !(act && unusable) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn set_up(
+    client: Client,
+    arguments: &Arguments,
+    surroundings: &Surroundings,
+    out: &mut Out,
+) -> Result<(Value, Outcome), Failure> {
+    let plan = client.plan(surroundings, arguments.options())?;
+    let shown = described(client, &plan);
+    let outcome = settle(client, plan, arguments, out)?;
+    Ok((shown, outcome))
 }
 
 fn overview(found: &[Found], out: &mut Out) -> Result<(), Failure> {
