@@ -143,7 +143,7 @@ fn an_answer_for_an_asker_that_died_while_it_asked_goes_to_the_inbox() {
         let askers: Vec<_> = (0..12)
             .map(|n| {
                 let body = json!({ "to": "peer", "text": format!("{round}-{n}"), "wait": true });
-                let mut stream = unix(&sandbox);
+                let mut stream = http::unix(&sandbox);
                 stream.write_all(&Request::post("/v1/messages", &body).bytes()).unwrap();
                 stream
             })

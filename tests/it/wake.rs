@@ -269,7 +269,7 @@ fn a_database_that_fails_for_a_moment_costs_no_later_wake() {
     let held = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     inbox.is_quiet();
     // The wake is given up by now, and so is what was tried again at once.
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(6));
     drop(held);
     backend.send("frontend", "and more");
     inbox.woken();

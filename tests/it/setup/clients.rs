@@ -325,3 +325,16 @@ fn without_its_copy_an_undo_takes_out_what_setup_put_there() {
     assert_eq!(jsonc(&std::fs::read_to_string(&path).unwrap()), jsonc(before));
     assert_eq!(remembered(&sandbox), [""; 0]);
 }
+
+#[test]
+fn a_client_that_cannot_be_set_up_does_not_keep_the_others_from_it() {
+    let sandbox = sandbox();
+    for directory in [".codex", ".cursor"] {
+        std::fs::create_dir(sandbox.home().join(directory)).unwrap();
+    }
+    write(&sandbox.path().join("state/claude-peers/setup/codex.json"), "{");
+    let error = fails(&sandbox, &["--yes"]);
+    assert!(error.contains("codex.json cannot be read"), "{error}");
+    assert!(!sandbox.home().join(".codex/config.toml").exists());
+    assert!(sandbox.home().join(".cursor/mcp.json").exists());
+}
