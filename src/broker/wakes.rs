@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Shared;
 use super::mailbox::{self, When};
 use crate::protocol::stream::Event;
-use crate::protocol::wake::Wake;
+use crate::protocol::wake::{Reason, Wake};
 use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId};
 
 /// How long after the database failed it is asked again whether a session is to be woken.
@@ -105,7 +105,7 @@ pub async fn await_wake(shared: &Shared, client: String, peer: PeerId) -> Result
         () = shared.stop.cancelled() => {
             Err(ApiError::new(ErrorCode::ShuttingDown, "the broker is stopping").hint("Try again."))
         }
-        waiting = until_time(shared, &peer, || true) => waiting.map(|waiting| Wake::Mail { waiting }),
+        reason = until_time(shared, &peer, || true) => reason.map(Wake::Mail),
     };
     drop(place);
     woken
@@ -116,11 +116,11 @@ pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64, pee
     loop {
         let mut bell = shared.bells.listen(peer);
         match until_time(shared, peer, || !shared.waiters.has(peer)).await {
-            Ok(waiting) => {
+            Ok(reason) => {
                 if let Some(stream) = shared.presence.lock().stream(instance)
                     && stream.generation == generation
                 {
-                    stream.send(Event::Wake { waiting });
+                    stream.send(Event::Wake { reason });
                 }
             }
             Err(error) => {
@@ -134,34 +134,27 @@ pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64, pee
     }
 }
 
-/// Returns when it is time for a wake, which is then granted to the caller.
+/// Returns when it is time for a wake, which is then for the caller to give.
 async fn until_time(
     shared: &Shared,
     peer: &PeerId,
     is_mine: impl Fn() -> bool,
-) -> Result<u64, ApiError> {
+) -> Result<Reason, ApiError> {
     let mut bell = shared.bells.listen(peer);
     loop {
-        let when = if is_mine() { look(shared, peer).await? } else { When::OnceItRings };
+        let asked = peer.clone();
+        let when = if is_mine() {
+            shared.store.read(move |tx| mailbox::wake_when(tx, &asked)).await?
+        } else {
+            When::OnceItRings
+        };
         match when {
-            When::Now { waiting } => return Ok(waiting),
+            When::Now(reason) => return Ok(reason),
             When::OnceItRings => bell.rung().await,
             When::In(time) => tokio::select! {
                 () = tokio::time::sleep(time) => {}
                 () = bell.rung() => {}
             },
         }
-    }
-}
-
-/// Most looks find nothing to do, so only one that does writes.
-async fn look(shared: &Shared, peer: &PeerId) -> Result<When, ApiError> {
-    let asked = peer.clone();
-    match shared.store.read(move |tx| mailbox::wake_when(tx, &asked)).await? {
-        When::Now { .. } => {
-            let asked = peer.clone();
-            shared.store.write(move |tx| mailbox::grant_wake(tx, &asked)).await
-        }
-        later => Ok(later),
     }
 }

@@ -30,7 +30,7 @@ use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
 use crate::protocol::scope::{SendToScope, SentToScope};
-use crate::protocol::wake::{AwaitWake, Wake};
+use crate::protocol::wake::{AwaitWake, Reason, Wake, WakeGiven};
 use crate::protocol::{ErrorCode, PROTOCOL, header, route};
 
 use call::{ATTEMPT, Time, attempt, broken, refusal};
@@ -193,6 +193,12 @@ impl Client {
     /// If there is no broker, or it ends.
     pub async fn await_wake(&self, request: &AwaitWake) -> Result<Wake> {
         attempt(self.request(&Method::POST, route::WAKE).json(request)).await
+    }
+
+    /// Says that a session was woken.
+    pub async fn wake_given(&self, reason: &Reason) -> Result<Noted> {
+        let given = WakeGiven { peer: reason.peer.clone(), upto: reason.upto };
+        self.post(route::WAKE_GIVEN, &given).await
     }
 
     /// Asks the broker to stop.

@@ -23,6 +23,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(60);
 /// How many refusals in a row end the wait: the session has no server of ours (any more).
 const REFUSALS: u32 = 6;
 
+/// How long the broker may take to hear that the session is woken.
+const GIVEN: Duration = Duration::from_secs(1);
+
 /// A wait that lasted so long had begun well: what goes wrong from then on is counted anew.
 const LASTED: Duration = Duration::from_secs(5);
 
@@ -40,18 +43,22 @@ pub fn wait(input: impl Read, config: Config, runtime: &Runtime) -> Option<Strin
     runtime.block_on(async {
         tokio::select! {
             () = ended(&client) => None,
-            waiting = await_wake(config, &request) => waiting.map(notice),
+            notice = await_wake(config, &request) => notice,
         }
     })
 }
 
-async fn await_wake(config: Config, request: &AwaitWake) -> Option<u64> {
+async fn await_wake(config: Config, request: &AwaitWake) -> Option<String> {
     let client = Client::new(config).ok()?.without_start();
     let mut failures = Failures::default();
     loop {
         let since = Instant::now();
         let refused = match client.await_wake(request).await {
-            Ok(Wake::Mail { waiting }) => return Some(waiting),
+            Ok(Wake::Mail(reason)) => {
+                // A broker that does not hear it has somebody wake the session once more.
+                let _ = tokio::time::timeout(GIVEN, client.wake_given(&reason)).await;
+                return Some(notice(reason.waiting));
+            }
             Ok(Wake::Replaced | Wake::Unknown) => return None,
             Err(error) => matches!(error, ClientError::Refused(_)),
         };

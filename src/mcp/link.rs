@@ -82,10 +82,18 @@ async fn follow_stream(
                 // An error means that the session is ending.
                 let _ = deliveries.send(*delivery);
             }
-            Ok(Some(Event::Wake { waiting })) => {
+            Ok(Some(Event::Wake { reason })) => {
                 if let Some(inbox) = inbox {
-                    inbox.wake(waiting).await;
+                    inbox.wake(reason.waiting).await;
                 }
+                // Also where the inbox takes nothing: it would not the next time. In the
+                // background, because pushes come behind it.
+                let client = client.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = client.wake_given(&reason).await {
+                        tracing::warn!("a wake could not be reported: {error}");
+                    }
+                });
             }
             Ok(Some(Event::Ready { peer })) => {
                 tracing::info!(event = "live", peer = %peer.id, "live");

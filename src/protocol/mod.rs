@@ -53,5 +53,6 @@ pub mod route {
     pub const HOOK: &str = "/v1/hook";
     pub const HOOK_WRITTEN: &str = "/v1/hook/written";
     pub const WAKE: &str = "/v1/wake";
+    pub const WAKE_GIVEN: &str = "/v1/wake/given";
     pub const SHUTDOWN: &str = "/v1/shutdown";
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mailbox::Delivery;
 use super::peers::Peer;
+use super::wake::Reason;
 
 /// What the broker sends down a session's stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -15,8 +16,8 @@ pub enum Event {
     Ready { peer: Box<Peer> },
     /// A message to push into the session.
     Message { delivery: Box<Delivery> },
-    /// So many messages wait, and the session is idle: wake it, if it registered that it can be.
-    Wake { waiting: u64 },
+    /// Mail waits and the session is idle: wake it. Only for one that registered that it can.
+    Wake { reason: Reason },
     /// The broker ends the stream; the session may connect again.
     Bye { reason: ByeReason },
     /// An event of a later version; to be ignored.

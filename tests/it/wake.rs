@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::http::{RawPeer, Request, read_answer, unix};
 use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, until};
 
 /// Longer than mail is gathered for before a wake.
@@ -168,6 +169,32 @@ fn the_hook_that_waits_wakes_before_the_server_does() {
     fourth.wait().unwrap();
     backend.send("frontend", "a third batch");
     inbox.woken();
+}
+
+/// A hook that dies with the wake in its hands has woken nobody.
+#[test]
+fn a_wake_that_nobody_gave_is_somebody_elses() {
+    let sandbox = Sandbox::new();
+    let inbox = Inbox::open(&sandbox);
+    let mut backend = SessionOptions::new("backend").start(&sandbox);
+    let mut frontend = inbox.session("frontend").start(&sandbox);
+    let body = json!({ "session": "session-frontend" });
+    let mut waits = unix(&sandbox);
+    waits.write_all(&Request::post("/v1/wake", &body).bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    backend.send("frontend", "hello");
+    let told = read_answer(&mut waits).unwrap().json();
+    assert_eq!((&told["type"], &told["waiting"]), (&json!("mail"), &json!(1)), "{told}");
+    // It says nothing more.
+    drop(waits);
+    inbox.woken();
+    inbox.is_quiet();
+    assert_eq!(read_all(&mut frontend), 1);
+    // Nobody says for another that it was woken.
+    let given = json!({ "peer": told["peer"], "upto": 1_000_000 });
+    let other = RawPeer::register(&sandbox, "other");
+    let refused = Request::post("/v1/wake/given", &given).session(&other.secret).unix(&sandbox);
+    assert_eq!(refused.refusal(), (403, "forbidden".to_owned()));
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct Engine {
     pub claims: Claims,
     /// The sessions whose hooks said that a turn is under way, and when they last did.
     pub turns: HashMap<PeerId, Instant>,
+    /// The sessions that somebody was told to wake, and when, until that was done.
+    pub waking: HashMap<PeerId, Instant>,
     pub limits: Limits,
     pub damage: DamageReport,
     pub rates: Rates,
@@ -88,6 +90,7 @@ impl Engine {
             waiters,
             claims,
             turns: HashMap::new(),
+            waking: HashMap::new(),
             limits,
             damage,
             changes,

@@ -11,7 +11,7 @@ use crate::broker::engine::{Identity, Tx};
 use crate::broker::{Shared, mailbox, registry, wakes};
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
-use crate::protocol::wake::{AwaitWake, Wake};
+use crate::protocol::wake::{AwaitWake, Wake, WakeGiven};
 use crate::protocol::{ApiError, ErrorCode};
 
 /// A hook is called once and never again, so no key is needed. It has no session's secret: it acts
@@ -56,6 +56,24 @@ pub async fn wake(
         return Err(ApiError::new(ErrorCode::NotFound, "this session has no peer here").into());
     };
     Ok(Json(wakes::await_wake(&shared, client, peer).await?))
+}
+
+/// The owner's hook woke a session, or a session's server its own.
+pub async fn wake_given(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Write { body, .. }: Write<WakeGiven>,
+) -> Result<Json<Noted>, Refusal> {
+    let noted = shared.store.write(move |tx| {
+        let caller = identity.resolve(tx.db)?;
+        if caller.instance.is_some() && caller.peer != body.peer {
+            let error = ApiError::new(ErrorCode::Forbidden, "a session wakes itself and no other");
+            return Err(error.into());
+        }
+        mailbox::wake_given(tx, &body)?;
+        Ok(Noted { noted: 1 })
+    });
+    Ok(Json(noted.await?))
 }
 
 fn only_owner(identity: &Identity) -> Result<(), ApiError> {

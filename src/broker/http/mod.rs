@@ -45,6 +45,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::HOOK, post(hook::hook))
         .route(route::HOOK_WRITTEN, post(hook::written))
         .route(route::WAKE, post(hook::wake))
+        .route(route::WAKE_GIVEN, post(hook::wake_given))
         .route(route::STREAM, get(stream::open))
         .fallback(errors::no_route)
         .method_not_allowed_fallback(errors::no_method)

@@ -65,6 +65,7 @@ pub fn open_stream(
 pub fn close_stream(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     registry::touch(tx, peer)?;
     tx.companion.turns.remove(peer);
+    tx.companion.waking.remove(peer);
     // What the closed one had may be another's now.
     look_again(tx, peer)
 }

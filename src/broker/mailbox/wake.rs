@@ -5,7 +5,7 @@
 //! is no other before the session has stirred, and never one for the same messages, or a session
 //! that does not care to read would be woken for ever.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::params;
 
@@ -14,6 +14,7 @@ use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::protocol::PeerId;
 use crate::protocol::peers::Channel;
+use crate::protocol::wake::{Reason, WakeGiven};
 
 /// How long mail waits for company, so that what comes together is one wake, and for the hook of
 /// a turn that is just ending.
@@ -29,25 +30,26 @@ const TURN: Duration = Duration::from_secs(300);
 /// How long a session that does not stir after a wake is left alone with what came since.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long whoever was told to wake a session has to say that it did. If it died instead, another
+/// is told.
+const HAND_OVER: Duration = Duration::from_secs(3);
+
 /// When to wake a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum When {
-    Now {
-        /// How many messages wait.
-        waiting: u64,
-    },
+    Now(Reason),
     /// There may be reason then, or when the bell rings.
     In(Duration),
     /// There is no reason.
     OnceItRings,
 }
 
-/// When this peer is to be woken, as things stand.
+/// When this peer is to be woken. If it is now, whoever asks is to do it.
 ///
 /// # Errors
 ///
 /// If the database fails.
-pub fn wake_when(tx: &Tx<'_>, peer: &PeerId) -> Result<When, Fault> {
+pub fn wake_when(tx: &mut Tx<'_>, peer: &PeerId) -> Result<When, Fault> {
     let channel = tx.companion.presence.lock().channel(peer);
     // A call that waits is at work, and its end rings the bell.
     if channel == Some(Channel::Proven) || tx.companion.claims.any_of(peer) {
@@ -73,7 +75,18 @@ pub fn wake_when(tx: &Tx<'_>, peer: &PeerId) -> Result<When, Fault> {
     if let Some(woken_at) = woken_at {
         rest = rest.max(left(tx, woken_at, PATIENCE));
     }
-    if rest.is_zero() { Ok(When::Now { waiting: unheld.len() as u64 }) } else { Ok(When::In(rest)) }
+    if let Some(told_at) = tx.companion.waking.get(peer) {
+        rest = rest.max(HAND_OVER.saturating_sub(told_at.elapsed()));
+    }
+    if !rest.is_zero() {
+        return Ok(When::In(rest));
+    }
+    tx.companion.waking.insert(peer.clone(), Instant::now());
+    Ok(When::Now(Reason {
+        peer: peer.clone(),
+        waiting: unheld.len() as u64,
+        upto: unheld.last().copied().unwrap_or(first),
+    }))
 }
 
 /// What is left of `span` that began at `since` (Unix milliseconds). A clock that was set back
@@ -99,24 +112,20 @@ fn held_until(tx: &Tx<'_>, peer: &PeerId, woken_seq: i64) -> Result<When, Fault>
     })
 }
 
-/// The same, and if it is time the wake is the caller's.
+/// The session was woken.
 ///
 /// # Errors
 ///
 /// If the database fails.
-pub fn grant_wake(tx: &Tx<'_>, peer: &PeerId) -> Result<When, Fault> {
-    let when = wake_when(tx, peer)?;
-    if matches!(when, When::Now { .. }) {
-        tx.db
-            .prepare_cached(
-                "UPDATE peers SET woken_at = ?2, woken_seq =
-                     (SELECT max(seq) FROM messages
-                      WHERE recipient = ?1 AND state IN ('queued', 'offered'))
-                 WHERE id = ?1",
-            )?
-            .execute(params![peer.as_str(), tx.now.millis()])?;
-    }
-    Ok(when)
+pub fn wake_given(tx: &mut Tx<'_>, given: &WakeGiven) -> Result<(), Fault> {
+    tx.companion.waking.remove(&given.peer);
+    tx.db
+        .prepare_cached(
+            "UPDATE peers SET woken_at = ?2, woken_seq = max(coalesce(woken_seq, 0), ?3)
+             WHERE id = ?1",
+        )?
+        .execute(params![given.peer.as_str(), tx.now.millis(), given.upto])?;
+    Ok(())
 }
 
 /// The session stirs: what comes from now on is another batch.
