@@ -113,7 +113,7 @@ fn a_wait_that_never_comes_keeps_the_answer_from_nobody_for_long() {
     let me = Request::post("/v1/register", &register).unix(&sandbox).json()["peer"]["id"].clone();
     let mut stream = http::unix(&sandbox);
     let open = Request::get("/v1/stream").session(secret);
-    std::io::Write::write_all(&mut stream, &open.bytes()).unwrap();
+    stream.write_all(&open.bytes()).unwrap();
     let mut said = String::new();
     let mut hear = |what: &str| {
         while !said.contains(what) {
