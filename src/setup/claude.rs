@@ -1,4 +1,5 @@
-//! Claude Code: the server by its own command; hooks and the permission rule in `settings.json`.
+//! Claude Code: the server by its own command, or in its file where there is no such command; hooks
+//! and the permission rule in `settings.json`.
 
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ use super::hooks;
 use super::json;
 use super::ours;
 use super::plan::Plan;
-use super::record::Store;
+use super::record::{Record, Store};
 use super::servers::Servers;
 use super::surroundings::Surroundings;
 use super::text::Syntax;
@@ -105,8 +106,9 @@ impl<'a> Claude<'a> {
 
         let wanted = servers.wanted(&state_value);
         plan.notes.extend(wanted.note);
-        if !wanted.changes.is_empty() {
-            let program = self.program().ok_or(SetupError::NoProgram("claude"))?;
+        if wanted.changes.is_empty() {
+            // It is there.
+        } else if let Some(program) = self.program() {
             // Its own command may replace a file that is not to be written.
             state.check_writable()?;
             let now = entry(&state_value, &wanted.name);
@@ -126,6 +128,12 @@ impl<'a> Claude<'a> {
                 now,
                 wanted: wanted_entry,
             });
+        } else {
+            plan.notes.push(
+                "There is no `claude` program in PATH, so its file of servers is edited."
+                    .to_owned(),
+            );
+            plan.change(state, Syntax::Json, &wanted.changes, &servers.by_hand())?;
         }
 
         let mut changes = Vec::new();
@@ -172,33 +180,48 @@ impl<'a> Claude<'a> {
         let mut plan = Plan::new(store, true);
         let servers = self.servers();
         let state = ConfigFile::read(&self.state())?;
-        let known = record.server(&state.path).cloned();
-        if known.is_some() || record.is_empty() {
-            let value = Self::read(&state)?;
-            let name = known.as_ref().map(|known| known.name.as_str());
-            let name = name.or_else(|| servers.ours(&value).map(|(name, _)| name));
-            let now = name.and_then(|name| entry(&value, name));
-            if known.is_some() && now.is_none() {
-                plan.mark_stale(&state.path);
-            }
-            if let (Some(name), Some(now)) = (name, now.filter(ours::is_server)) {
-                let name = name.to_owned();
-                if let Some(program) = self.program() {
-                    let wanted = known.and_then(|known| known.before);
-                    let config = state;
-                    let now = Some(now);
-                    plan.registrations.push(Registration { program, config, name, now, wanted });
-                } else {
-                    plan.notes.push(format!(
-                        "There is no `claude` program in PATH, so the server stays registered. \
-                         Later: claude mcp remove --scope user {name}"
-                    ));
-                }
-            }
+        let by_command =
+            record.server(&state.path).is_some() || (record.is_empty() && self.program().is_some());
+        if by_command {
+            self.unregister(&mut plan, state, &record)?;
+        } else {
+            plan.take_back(state, &servers, &record)?;
         }
         let settings = ConfigFile::read(&self.settings())?;
         plan.take_back(settings, &Servers { file: self.settings(), ..servers }, &record)?;
         Ok(plan)
+    }
+
+    /// Plans how its own command takes the server out.
+    fn unregister(
+        &self,
+        plan: &mut Plan,
+        state: ConfigFile,
+        record: &Record,
+    ) -> Result<(), SetupError> {
+        let value = Self::read(&state)?;
+        let known = record.server(&state.path).cloned();
+        let servers = self.servers();
+        let name = known.as_ref().map(|known| known.name.as_str());
+        let name = name.or_else(|| servers.ours(&value).map(|(name, _)| name));
+        let now = name.and_then(|name| entry(&value, name));
+        if known.is_some() && now.is_none() {
+            plan.mark_stale(&state.path);
+        }
+        if let (Some(name), Some(now)) = (name, now.filter(ours::is_server)) {
+            let name = name.to_owned();
+            if let Some(program) = self.program() {
+                let wanted = known.and_then(|known| known.before);
+                let (config, now) = (state, Some(now));
+                plan.registrations.push(Registration { program, config, name, now, wanted });
+            } else {
+                plan.notes.push(format!(
+                    "There is no `claude` program in PATH, so the server stays registered. \
+                     Later: claude mcp remove --scope user {name}"
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -19,8 +19,6 @@ pub enum SetupError {
     Unsuited { path: PathBuf, problem: String, by_hand: String },
     #[error("{path} was changed by somebody else just now")]
     Meanwhile { path: PathBuf },
-    #[error("there is no `{0}` program in PATH, so its own command cannot register the server")]
-    NoProgram(&'static str),
     #[error("`{command}` failed: {said}")]
     Command { command: String, said: String },
     #[error("{0}")]
@@ -64,10 +62,6 @@ impl SetupError {
                 format!("Nothing was changed. By hand: {by_hand}.")
             }
             Self::Meanwhile { .. } => "Nothing was changed there. Run this again.".to_owned(),
-            Self::NoProgram(_) => {
-                "Install the client, or add its program's directory to PATH. Nothing was changed."
-                    .to_owned()
-            }
             Self::Command { .. } => {
                 "Run that command yourself to see more. What was changed before it was put back."
                     .to_owned()

@@ -187,13 +187,35 @@ fn a_command_that_fails_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn without_its_program_it_is_said_and_nothing_changes() {
+fn without_its_program_its_file_is_edited_and_undone_to_the_byte() {
+    for content in ["", "{\"numStartups\":3}\n", "{\n  \"mcpServers\": {\n    \"x\": {}\n  }\n}"] {
+        let sandbox = sandbox();
+        write(&settings(&sandbox), RICH);
+        write(&state(&sandbox), content);
+        let before = everything(&sandbox);
+        assert!(succeeds(&sandbox, &["claude", "--yes"]).contains("no `claude` program"));
+        let server = json!({ "command": PROGRAM, "args": ["mcp"] });
+        let text = std::fs::read_to_string(state(&sandbox)).unwrap();
+        assert_eq!(jsonc(&text)["mcpServers"]["claude-peers"], server);
+        let said = succeeds(&sandbox, &["claude", "--yes"]);
+        assert!(said.contains("all is in place"), "{said}");
+        succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+        assert_eq!(everything(&sandbox), before, "{content:?}");
+        assert_eq!(remembered(&sandbox), Vec::<String>::new());
+    }
+    for broken in ["{", "[]", "{\"mcpServers\": 1}"] {
+        let sandbox = sandbox();
+        write(&state(&sandbox), broken);
+        let before = everything(&sandbox);
+        fails(&sandbox, &["claude", "--yes"]);
+        assert_eq!(everything(&sandbox), before, "{broken}");
+    }
+}
+
+#[test]
+fn a_program_that_only_its_installer_knows_of_is_found() {
     let sandbox = sandbox();
     write(&settings(&sandbox), RICH);
-    let before = everything(&sandbox);
-    assert!(fails(&sandbox, &["claude", "--yes"]).contains("no `claude` program"));
-    assert_eq!(everything(&sandbox), before);
-    // One that only its installer knows of is found.
     let program = sandbox.home().join(".local/bin/claude");
     write(&program, CLAUDE);
     chmod(&program, 0o755);
