@@ -23,6 +23,7 @@ def run(lab: Lab, check: Report) -> None:
     log = os.path.join(lab.base, "hooks.jsonl")
     lab.settings(permissions={"allow": ["mcp__" + SERVER, "Bash", "Agent", "Task"]}, hooks=hooks(lab, log))
     lab.register()
+    lab.start_broker()
     a, b = lab.session("a"), lab.session("b")
     for session in (a, b):
         status = session.connect()

@@ -69,6 +69,7 @@ def undo_at_once(lab: Lab, check: Report, before: tuple[str, str]) -> None:
 
 
 def works(lab: Lab, check: Report) -> None:
+    lab.start_broker()
     a, b = lab.session("a"), lab.session("b")
     for session in (a, b):
         status = session.connect()
