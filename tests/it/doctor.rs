@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::shell;
 use crate::support::http::{RawPeer, Request};
-use crate::support::{Sandbox, free_port, until};
+use crate::support::{Sandbox, copy_program, free_port, until, write_program};
 use crate::upgrade::older_broker;
 
 /// Runs it; gives the exit code and the findings.
@@ -363,7 +363,7 @@ fn an_old_broker_that_still_runs_is_told_and_not_ended() {
 fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
     let sandbox = Sandbox::new();
     let copy = sandbox.path().join("claude-peers");
-    std::fs::copy(crate::support::PROGRAM, &copy).unwrap();
+    copy_program(&copy);
     let run = || {
         let mut command = sandbox.command_of(&copy, ["broker"]);
         let quiet = std::process::Stdio::null;
@@ -375,7 +375,7 @@ fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
     let mut child = run();
     is_clean(&sandbox);
     // As a package manager does it: another file under the same name.
-    std::fs::copy(crate::support::PROGRAM, sandbox.path().join("new")).unwrap();
+    copy_program(&sandbox.path().join("new"));
     std::fs::rename(sandbox.path().join("new"), &copy).unwrap();
     is_found_and_mended(&sandbox, "broker", "warning", &["an old broker", "was replaced"]);
     child.wait().unwrap();
@@ -533,8 +533,7 @@ fn claude_code_is_asked_with_a_time_limit_or_left_out() {
     let path = sandbox.variable("PATH").unwrap().to_owned();
     let told = |sandbox: &Sandbox, script: &str| {
         let claude = bin.join("claude");
-        std::fs::write(&claude, format!("#!/bin/sh\n{script}\n")).unwrap();
-        chmod(&claude, 0o755);
+        write_program(&claude, &format!("#!/bin/sh\n{script}\n"));
         let output = sandbox.run(["doctor", "--json"]);
         let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
         findings.into_iter().find(|f| f["check"] == "claude").unwrap()

@@ -8,7 +8,7 @@ use claude_peers::protocol::health::Started;
 use serde_json::json;
 
 use crate::support::http::Request;
-use crate::support::{PROGRAM, Sandbox, Session, SessionOptions, until};
+use crate::support::{Sandbox, Session, SessionOptions, copy_program, until};
 
 /// Set for the process that is to be the older broker.
 const ROLE: &str = "CLAUDE_PEERS_TEST_OLDER_BROKER";
@@ -123,7 +123,7 @@ fn an_older_broker_that_a_person_started_is_left_alone_and_the_client_says_what_
 fn a_server_whose_program_was_upgraded_can_still_start_a_broker() {
     let sandbox = Sandbox::new();
     let program = sandbox.path().join("claude-peers");
-    std::fs::copy(PROGRAM, &program).unwrap();
+    copy_program(&program);
     let mut command = sandbox.command_of(&program, ["mcp"]);
     command
         .env("CLAUDE_CODE_SESSION_ID", "upgraded")
@@ -135,7 +135,7 @@ fn a_server_whose_program_was_upgraded_can_still_start_a_broker() {
     let first = sandbox.holder().unwrap().pid;
     // As a package manager does it: a new file under the old name.
     let new = sandbox.path().join("new");
-    std::fs::copy(PROGRAM, &new).unwrap();
+    copy_program(&new);
     std::fs::rename(&new, &program).unwrap();
     sandbox.ok(["kill-broker"]);
     until("the session is live again", || session.me()["live"] == true);

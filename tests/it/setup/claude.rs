@@ -217,8 +217,7 @@ fn a_program_that_only_its_installer_knows_of_is_found() {
     let sandbox = sandbox();
     write(&settings(&sandbox), RICH);
     let program = sandbox.home().join(".local/bin/claude");
-    write(&program, CLAUDE);
-    chmod(&program, 0o755);
+    write_program(&program, CLAUDE);
     succeeds(&sandbox, &["claude", "--yes"]);
     is_set_up(&sandbox, PROGRAM);
     // And without it the rest can still be undone.

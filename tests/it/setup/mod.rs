@@ -12,7 +12,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{PROGRAM, Sandbox};
+use crate::support::{PROGRAM, Sandbox, write_program};
 
 /// A home in which no client is, unless a test puts one there.
 pub fn sandbox() -> Sandbox {

@@ -108,8 +108,7 @@ fn the_overview_tells_who_is_here_and_how_each_stands() {
         assert_eq!(state(name), "not_found");
     }
     let program = sandbox.path().join("bin/gemini");
-    write(&program, "#!/bin/sh\n");
-    chmod(&program, 0o755);
+    write_program(&program, "#!/bin/sh\n");
     std::fs::create_dir(sandbox.home().join(".codex")).unwrap();
     write(&sandbox.home().join(".cursor/mcp.json"), "{ broken");
     assert_eq!(state("gemini"), "not_set_up");

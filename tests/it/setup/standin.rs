@@ -32,8 +32,7 @@ cat "$file.new" > "$file"; rm "$file.new"
 pub fn with_claude() -> Sandbox {
     let sandbox = sandbox();
     let program = sandbox.path().join("bin/claude");
-    write(&program, CLAUDE);
-    chmod(&program, 0o755);
+    write_program(&program, CLAUDE);
     sandbox
 }
 

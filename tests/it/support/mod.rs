@@ -18,6 +18,7 @@ mod manager;
 mod session;
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -246,6 +247,28 @@ pub fn setting(name: &str, everyday: u64) -> u64 {
 /// A port that nobody uses now.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Makes `path` a script that can be run.
+pub fn write_program(path: &Path, script: &str) {
+    let mut writer = writing_program(path).stdin(Stdio::piped()).spawn().unwrap();
+    writer.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    assert!(writer.wait().unwrap().success());
+}
+
+/// Makes `path` a copy of the program under test.
+pub fn copy_program(path: &Path) {
+    let original = std::fs::File::open(PROGRAM).unwrap();
+    assert!(writing_program(path).stdin(original).status().unwrap().success());
+}
+
+/// Another process writes it: a child that one of our threads starts in that moment would keep
+/// a file of ours open for writing, and such a file cannot be run.
+fn writing_program(path: &Path) -> Command {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(path);
+    command
 }
 
 /// Waits until something is so.
