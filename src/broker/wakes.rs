@@ -17,7 +17,7 @@ use super::Shared;
 use super::mailbox::{self, When};
 use crate::protocol::stream::Event;
 use crate::protocol::wake::{Reason, Wake};
-use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId};
+use crate::protocol::{ApiError, InstanceId, PeerId};
 
 /// How long after the database failed it is asked again whether a session is to be woken.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(30);
@@ -102,9 +102,7 @@ pub async fn await_wake(shared: &Shared, client: String, peer: PeerId) -> Result
     let place = Place { shared, client, peer: peer.clone(), generation };
     let woken = tokio::select! {
         () = replaced.cancelled() => Ok(Wake::Replaced),
-        () = shared.stop.cancelled() => {
-            Err(ApiError::new(ErrorCode::ShuttingDown, "the broker is stopping").hint("Try again."))
-        }
+        () = shared.stop.cancelled() => Err(ApiError::stopping()),
         reason = until_time(shared, &peer, || true) => reason.map(Wake::Mail),
     };
     drop(place);

@@ -96,6 +96,12 @@ impl ApiError {
         Self { code, message: message.into(), hint: None, candidates: Vec::new() }
     }
 
+    /// The broker takes no more calls: the next one will.
+    #[must_use]
+    pub fn stopping() -> Self {
+        Self::new(ErrorCode::ShuttingDown, "the broker is stopping").hint("Try again.")
+    }
+
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -29,7 +29,7 @@ pub async fn send(
             waiting::expect(&shared, peer, sent.id.clone());
             Ok(sent)
         });
-        work.await.unwrap_or_else(|_| Err(waiting::stopping()))
+        work.await.unwrap_or_else(|_| Err(ApiError::stopping()))
     } else {
         store(&shared, identity, key, body).await.map(|(_, sent)| sent)
     };

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::broker::Shared;
 use crate::broker::mailbox::{self, Call};
 use crate::protocol::mailbox::{MAX_WAIT, Wait};
-use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId};
+use crate::protocol::{ApiError, MessageId, PeerId};
 
 /// How long the broker expects the call that waits for an answer, after the message was sent.
 const COMING: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ impl Waiting {
             }
             tokio::select! {
                 biased;
-                () = self.shared.stop.cancelled() => return Err(stopping()),
+                () = self.shared.stop.cancelled() => return Err(ApiError::stopping()),
                 () = tokio::time::sleep_until(over) => break last(self.call.clone()).await?,
                 () = bell.rung() => {}
             }
@@ -98,8 +98,4 @@ pub fn expect(shared: &Arc<Shared>, peer: PeerId, question: MessageId) {
             release(&shared, peer);
         }
     });
-}
-
-pub fn stopping() -> ApiError {
-    ApiError::new(ErrorCode::ShuttingDown, "the broker is stopping").hint("Try again.")
 }

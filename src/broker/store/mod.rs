@@ -8,6 +8,7 @@
 //! which spares two wake-ups of a processor, a quarter of a message's way. Nobody waits for it
 //! who would not wait for its commit anyway.
 
+mod batch;
 mod damage;
 mod legacy;
 mod schema;
@@ -272,7 +273,7 @@ impl<C: Companion> Store<C> {
             }
             Err(job) => self.enqueue(Command::Write(job))?,
         }
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        answer.await.unwrap_or_else(|_| Err(ApiError::stopping()))
     }
 
     /// Runs `work` in a transaction that survives a crash of the broker, but not always a loss of
@@ -288,7 +289,7 @@ impl<C: Companion> Store<C> {
     {
         let (job, answer) = writer::job(work);
         self.enqueue(Command::Note(job))?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        answer.await.unwrap_or_else(|_| Err(ApiError::stopping()))
     }
 
     /// Runs `work`, which must not write.
@@ -309,7 +310,7 @@ impl<C: Companion> Store<C> {
             let _ = sender.send(result.map_err(Fault::into_api));
             damaged
         })))?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        answer.await.unwrap_or_else(|_| Err(ApiError::stopping()))
     }
 
     /// Finishes what was enqueued before, folds the log into the database and closes it; false
@@ -322,12 +323,8 @@ impl<C: Companion> Store<C> {
     fn enqueue(&self, command: Command<C>) -> Result<(), ApiError> {
         self.load.queued.fetch_add(1, Ordering::AcqRel);
         // An error means that the thread is gone: nothing is counted any more.
-        self.commands.send(command).map_err(|_| gone())
+        self.commands.send(command).map_err(|_| ApiError::stopping())
     }
-}
-
-fn gone() -> ApiError {
-    ApiError::new(ErrorCode::ShuttingDown, "the broker is stopping").hint("Try again.")
 }
 
 /// The file that a path means, so that two paths to one database meet at one lock.

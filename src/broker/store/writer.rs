@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode as Sqlite, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode as Sqlite};
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch::{begin, run_all};
 use super::{Command, Companion, Fault, Tx, damage, schema, storage_error};
 use crate::files::{LockFile, beside};
-use crate::protocol::{ApiError, Timestamp};
+use crate::protocol::ApiError;
 
 /// How many requests share one commit at most.
 const BATCH: usize = 256;
@@ -75,7 +76,7 @@ where
             (Some(Err(error)), _) => Err(error),
             (_, Some(lost)) => Err(lost.clone()),
             (Some(result), None) => result,
-            (None, None) => Err(super::gone()),
+            (None, None) => Err(ApiError::stopping()),
         };
         // A caller that went away needs no answer: its work is done all the same.
         let _ = self.answer.send(result);
@@ -329,75 +330,4 @@ impl<C: Companion> Writer<C> {
         }
         drop(lock);
     }
-}
-
-fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
-    connection.transaction_with_behavior(TransactionBehavior::Immediate)
-}
-
-/// Runs each job in a savepoint of its own, and commits.
-fn run_all<C: Companion>(
-    mut transaction: Transaction<'_>,
-    companion: &mut C,
-    jobs: &mut [Box<dyn Job<C>>],
-) -> rusqlite::Result<()> {
-    if let [job] = jobs
-        && !companion.is_due()
-    {
-        return run_alone(transaction, companion, job.as_mut());
-    }
-    companion.begin(&transaction)?;
-    let now = Timestamp::now();
-    for job in jobs {
-        let savepoint = transaction.savepoint()?;
-        companion.savepoint();
-        match job.run(&mut Tx { db: &savepoint, companion, now }) {
-            Ok(()) => savepoint.commit()?,
-            Err(error) => {
-                companion.rollback();
-                let undone = savepoint.finish();
-                if let Some(error) = error.filter(|e| damage::is_damage(e) || is_out_of_order(e)) {
-                    return Err(error);
-                }
-                undone?;
-            }
-        }
-    }
-    transaction.commit()
-}
-
-/// The same for one that has the transaction for itself, and nothing being due: what is due must
-/// not be undone with a request that is refused. It needs no savepoint, which would keep a
-/// copy of every page that it changes.
-fn run_alone<C: Companion>(
-    transaction: Transaction<'_>,
-    companion: &mut C,
-    job: &mut dyn Job<C>,
-) -> rusqlite::Result<()> {
-    companion.savepoint();
-    match job.run(&mut Tx { db: &transaction, companion, now: Timestamp::now() }) {
-        Ok(()) => transaction.commit(),
-        Err(error) => {
-            companion.rollback();
-            let undone = transaction.rollback();
-            match error.filter(|e| damage::is_damage(e) || is_out_of_order(e)) {
-                Some(error) => Err(error),
-                None => undone,
-            }
-        }
-    }
-}
-
-/// After these SQLite may have rolled back the whole transaction, so no neighbour is safe.
-fn is_out_of_order(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(
-            Sqlite::DiskFull
-                | Sqlite::SystemIoFailure
-                | Sqlite::OutOfMemory
-                | Sqlite::ReadOnly
-                | Sqlite::OperationInterrupted
-        )
-    )
 }
