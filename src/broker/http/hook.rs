@@ -9,7 +9,7 @@ use super::caller::Write;
 use super::errors::Refusal;
 use crate::broker::engine::{Identity, Tx};
 use crate::broker::{Shared, mailbox, registry, wakes};
-use crate::protocol::hook::{Event, HookEvent, HookMail, HookWritten};
+use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Wake, WakeGiven};
 use crate::protocol::{ApiError, ErrorCode};
@@ -48,9 +48,8 @@ pub async fn wake(
         .client
         .as_ref()
         .map_or_else(|| format!("session {}", body.session), ToString::to_string);
-    let find = move |tx: &mut Tx<'_>| {
-        registry::peer_of_hook(tx, Event::Stop, &body.session, body.client.as_ref())
-    };
+    let find =
+        move |tx: &mut Tx<'_>| registry::peer_of_hook(tx, &body.session, body.client.as_ref());
     let peer = shared.store.write(find).await?.filter(|peer| shared.presence.lock().is_live(peer));
     let Some(peer) = peer else {
         return Err(ApiError::new(ErrorCode::NotFound, "this session has no peer here").into());

@@ -30,9 +30,10 @@ const HEADING: usize = 900;
 ///
 /// If the database fails.
 pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
-    let Some(peer) =
-        registry::peer_of_hook(tx, request.event, &request.session, request.client.as_ref())?
-    else {
+    if request.event == Event::SessionStart {
+        registry::forget_ended_clients(tx)?;
+    }
+    let Some(peer) = registry::peer_of_hook(tx, &request.session, request.client.as_ref())? else {
         return Ok(HookMail::default());
     };
     if let Some(client) = &request.client {

@@ -79,7 +79,6 @@ impl Call {
         F: FnOnce(&mut Tx<'_>) -> Result<T, Fault>,
     {
         let answer = once(tx, &self.caller.receiver(), self.key.as_ref(), work)?;
-        wake::note_stir(tx, &self.caller.peer)?;
         tx.companion.claims.end(self.waiter);
         release(tx, &self.caller.peer)?;
         Ok(answer)
@@ -168,6 +167,7 @@ fn conclude(
     answer: Option<i64>,
 ) -> Result<Answered, Fault> {
     call.conclude(tx, |tx| {
+        wake::note_stir(tx, &call.caller.peer)?;
         let answer = answer.map(|seq| offer_answer(tx, call, seq)).transpose()?;
         let asked = log::by_id(tx, &question.id)?;
         let (since, via) = asked.standing();

@@ -7,7 +7,6 @@ use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::process::{Process, command_name};
 use crate::protocol::PeerId;
-use crate::protocol::hook::Event;
 
 /// The peer of the session that a hook speaks for. What it says of its client is remembered, also
 /// where there is no peer yet: a server that registers later finds its session by it.
@@ -17,14 +16,10 @@ use crate::protocol::hook::Event;
 /// If the database fails.
 pub fn peer_of_hook(
     tx: &Tx<'_>,
-    event: Event,
     session: &str,
     client: Option<&Process>,
 ) -> Result<Option<PeerId>, Fault> {
     if let Some(client) = client {
-        if event == Event::SessionStart {
-            forget_the_gone(tx)?;
-        }
         remember(tx, client, session)?;
     }
     let key = session_key(session);
@@ -98,7 +93,11 @@ fn remember(tx: &Tx<'_>, client: &Process, session: &str) -> Result<(), Fault> {
 }
 
 /// Clients that have ended say nothing more.
-fn forget_the_gone(tx: &Tx<'_>) -> Result<(), Fault> {
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn forget_ended_clients(tx: &Tx<'_>) -> Result<(), Fault> {
     let processes: Vec<String> = tx
         .db
         .prepare_cached("SELECT process FROM clients")?

@@ -198,10 +198,15 @@ fn recipient(outcome: &Outcome) -> RecipientView {
     let to = PeerView::new(&outcome.to);
     let standing = match (&outcome.id, outcome.state, &outcome.refusal) {
         (Some(id), Some(state), _) => {
-            let (id, to, sent_at) = (id.clone(), outcome.to.clone(), Timestamp::now());
-            let awaited = outcome.awaited;
-            Standing::of(&Sent { id, state, sent_at, to, awaited, waiting: 0 })
-                .words(&PeerView::new(&outcome.to))
+            let sent = Sent {
+                id: id.clone(),
+                state,
+                sent_at: Timestamp::now(),
+                to: outcome.to.clone(),
+                awaited: outcome.awaited,
+                waiting: 0,
+            };
+            Standing::of(&sent).words(&to)
         }
         (_, _, refusal) => {
             let why = refusal.as_ref().map_or("refused", |refusal| refusal.message.as_str());
