@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.lab import Lab
+from harness.pair import connected
 from harness.report import Report
 from harness.session import Session
 from harness.wait import wait_until
@@ -14,10 +15,7 @@ ANSWER = "Yes, but go ahead; I have pushed."
 def run(lab: Lab, check: Report) -> None:
     lab.allow_our_tools()
     lab.register()
-    a, b = lab.session("a"), lab.session("b")
-    for session in (a, b):
-        status = session.connect()
-        check.require("session %s is connected" % session.cwd[-1], status == "connected", status)
+    a, b = connected(lab, check)
     peer_a, peer_b = lab.peer_of(a), lab.peer_of(b)
     check.require("they are two live peers", peer_a["id"] != peer_b["id"] and peer_a["live"] and peer_b["live"], (peer_a, peer_b))
 

@@ -10,6 +10,7 @@ from typing import Any, Iterator
 
 from harness.api import blocks, strings
 from harness.lab import SERVER, Lab
+from harness.pair import connected
 from harness.report import Report
 from harness.session import Session
 from harness.wait import wait_until
@@ -41,10 +42,7 @@ def run(lab: Lab, check: Report) -> None:
     # More than a minute's worth of mail, in a few seconds.
     lab.extra_env["CLAUDE_PEERS_MESSAGES_PER_MINUTE"] = "0"
     lab.register()
-    a, b = lab.session("a"), lab.session("b")
-    for session in (a, b):
-        status = session.connect()
-        check.require("session %s is connected" % session.cwd[-1], status == "connected", status)
+    a, b = connected(lab, check)
     me = lab.peer_of(b)["id"]
 
     by_prompt(lab, check, b, me)

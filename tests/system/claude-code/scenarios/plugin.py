@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.lab import PATH, PLUGIN_SERVER, REPOSITORY, SERVER, Lab
 from harness.recorder import Recording
+from harness.pair import connected
 from harness.report import Report
 from harness.session import Session
 from harness.wait import wait_until
@@ -29,10 +30,7 @@ def run(lab: Lab, check: Report) -> None:
     lab.settings(permissions={"allow": ["mcp__plugin_peers_claude-peers"]}, **installed_settings(lab))
     check.check("`claude mcp list` says that its server is connected", servers(lab) == {PLUGIN_SERVER: True}, mcp_list(lab))
     lab.start_broker()
-    a, b = lab.session("a"), lab.session("b")
-    for session in (a, b):
-        status = session.connect()
-        check.require("session %s is connected through the plugin" % session.cwd[-1], status == "connected", status)
+    a, b = connected(lab, check, "through the plugin")
     mail(lab, check, a, b)
     skill(lab, check, b)
     for session in (a, b):

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from harness.lab import PATH, SERVER, Lab
+from harness.pair import connected
 from harness.report import Report
 from harness.wait import wait_until
 
@@ -70,10 +71,7 @@ def undo_at_once(lab: Lab, check: Report, before: tuple[str, str]) -> None:
 
 def works(lab: Lab, check: Report) -> None:
     lab.start_broker()
-    a, b = lab.session("a"), lab.session("b")
-    for session in (a, b):
-        status = session.connect()
-        check.require("session %s is connected" % session.cwd[-1], status == "connected", status)
+    a, b = connected(lab, check)
     told = wait_until(lambda: lab.peer_of(b)["reach"] == "hooks", timeout=10)
     check.check("its hooks are said to reach it", told, lab.peer_of(b))
     result = a.call("send_message", to_id=lab.peer_of(b)["id"], message=TEXT)

@@ -6,7 +6,7 @@ import shlex
 import time
 from typing import Any
 
-from harness.api import blocks, text_of
+from harness.api import strings
 from harness.lab import SERVER, Lab
 from harness.report import Report
 from harness.wait import wait_until
@@ -59,7 +59,7 @@ def by_hook(lab: Lab, check: Report) -> None:
     places = [last.find("| " + text) for text in BATCH]
     check.check("in order", places[0] >= 0 and places == sorted(places), places)
     check.check("once each", all(last.count("| " + text) == 1 for text in BATCH), [last.count("| " + t) for t in BATCH])
-    check.check("in one piece", sum("| " + BATCH[0] in s or "| " + BATCH[-1] in s for s in strings(lab.api.conversations()[-1])) == 1)
+    check.check("in one piece", sum("| " + BATCH[0] in s or "| " + BATCH[-1] in s for s in strings(lab.api.conversations()[-1]["messages"])) == 1)
     check.check("no wake came on top", last.count("Stop hook feedback") == 1, last.count("Stop hook feedback"))
 
     turns = len(lab.api.conversations())
@@ -92,12 +92,10 @@ def by_inbox(lab: Lab, check: Report) -> None:
 
 
 def hooks(lab: Lab) -> dict[str, Any]:
-    def command(*arguments: str) -> dict[str, Any]:
-        return {"type": "command", "command": shlex.join([lab.peers_binary, "hook", *arguments])}
-
-    one = {e: [command(e)] for e in ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd")}
-    one["Stop"].append({**command("Stop", "--wait"), "asyncRewake": True, "timeout": 604800})
-    return {event: [{"hooks": commands}] for event, commands in one.items()}
+    every = lab.hooks()
+    wait = {"type": "command", "command": shlex.join([lab.peers_binary, "hook", "Stop", "--wait"])}
+    every["Stop"][0]["hooks"].append({**wait, "asyncRewake": True, "timeout": 604800})
+    return every
 
 
 def waiters(lab: Lab) -> list[int]:
@@ -109,14 +107,10 @@ def read_via(lab: Lab, text: str) -> str:
     return lab.message(text).get("read_via") or ""
 
 
-def strings(body: dict[str, Any]) -> list[str]:
-    return [text_of([block]) for message in body["messages"] for block in blocks(message)]
-
-
 def said(body: dict[str, Any]) -> str:
     """All that the model was told in a request."""
-    return "\n".join(strings(body))
+    return "\n".join(strings(body["messages"]))
 
 
 def block_with(body: dict[str, Any], text: str) -> str:
-    return next((s for s in strings(body) if text in s), "")
+    return next((s for s in strings(body["messages"]) if text in s), "")
