@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::shell;
 use crate::support::http::{RawPeer, Request};
-use crate::support::{Sandbox, copy_program, free_port, until, write_program};
+use crate::support::{Sandbox, free_port, until, write_program};
 use crate::upgrade::older_broker;
 
 /// Runs it; gives the exit code and the findings.
@@ -361,6 +361,8 @@ fn an_old_broker_that_still_runs_is_told_and_not_ended() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
+    use crate::support::{PROGRAM, copy_program};
+
     let sandbox = Sandbox::new();
     let copy = sandbox.path().join("claude-peers");
     copy_program(&copy);
@@ -381,9 +383,9 @@ fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
     child.wait().unwrap();
     sandbox.ok(["kill-broker"]);
 
-    let mut bytes = std::fs::read(crate::support::PROGRAM).unwrap();
+    let mut bytes = std::fs::read(PROGRAM).unwrap();
     bytes.push(0);
-    std::fs::write(&copy, bytes).unwrap();
+    write_program(&copy, bytes);
     let mut child = run();
     is_found_and_mended(&sandbox, "broker", "warning", &["another build"]);
     child.wait().unwrap();
@@ -533,7 +535,7 @@ fn claude_code_is_asked_with_a_time_limit_or_left_out() {
     let path = sandbox.variable("PATH").unwrap().to_owned();
     let told = |sandbox: &Sandbox, script: &str| {
         let claude = bin.join("claude");
-        write_program(&claude, &format!("#!/bin/sh\n{script}\n"));
+        write_program(&claude, format!("#!/bin/sh\n{script}\n"));
         let output = sandbox.run(["doctor", "--json"]);
         let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
         findings.into_iter().find(|f| f["check"] == "claude").unwrap()

@@ -281,7 +281,7 @@ fn another_client_is_never_pushed_to() {
     let sandbox = Sandbox::new();
     let claude = sandbox.path().join("claude");
     // A client whose process looks as Claude Code does when it loads our channel.
-    write_program(&claude, &format!("#!/bin/sh\n'{PROGRAM}' mcp\nexit $?\n"));
+    write_program(&claude, format!("#!/bin/sh\n'{PROGRAM}' mcp\nexit $?\n"));
     let mut sender = sandbox.session("sender");
     for client in ["codex", "opencode", "gemini-cli-mcp-client", "cursor-vscode", "claude-code"] {
         let options = SessionOptions::new(client).session_id(None);

@@ -249,10 +249,10 @@ pub fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// Makes `path` a script that can be run.
-pub fn write_program(path: &Path, script: &str) {
+/// Makes `path` a script, or other bytes, that can be run.
+pub fn write_program(path: &Path, script: impl AsRef<[u8]>) {
     let mut writer = writing_program(path).stdin(Stdio::piped()).spawn().unwrap();
-    writer.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    writer.stdin.take().unwrap().write_all(script.as_ref()).unwrap();
     assert!(writer.wait().unwrap().success());
 }
 
