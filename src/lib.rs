@@ -9,7 +9,8 @@
 //!
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
-//! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`listeners`], [`render`], [`logging`]:
+//! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`unheard`], [`listeners`], [`render`],
+//!   [`logging`]:
 //!   small rooms that both sides stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
@@ -36,11 +37,11 @@ pub mod process;
 pub mod programs;
 pub mod protocol;
 pub mod render;
-
 pub mod service;
 pub mod setup;
 pub mod shell;
 pub mod text;
+pub mod unheard;
 
 /// This build's version, as `--version` prints it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

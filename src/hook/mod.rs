@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::config::Config;
 use crate::process::Process;
+use crate::protocol::Timestamp;
 use crate::protocol::hook::{Event, HookEvent, HookWritten};
+use crate::unheard::{self, Word};
 use input::Input;
 
 pub use wait::wait;
@@ -55,7 +57,13 @@ pub fn run(event: Event, input: impl Read, config: Config, runtime: Runtime) {
 }
 
 fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
-    let Ok(mail) = runtime.block_on(client.hook(&request, ANSWER)) else { return };
+    let mail = match runtime.block_on(client.hook(&request, ANSWER)) {
+        Ok(mail) => mail,
+        Err(ClientError::Broken(_) | ClientError::Silent) => {
+            return leave_word(request, client.config());
+        }
+        Err(_) => return,
+    };
     let Some(text) = output::context(event, &mail) else { return };
     SPEAKS.store(true, Ordering::Release);
     let mut out = io::stdout();
@@ -67,6 +75,15 @@ fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
     if !ids.is_empty() {
         let written = HookWritten { session: request.session, turn: request.turn, ids };
         let _ = runtime.block_on(client.hook_written(&written, NOTE));
+    }
+}
+
+/// Nobody heard it. The session's server is about to start a broker, which should know.
+fn leave_word(request: HookEvent, config: &Config) {
+    if let (Event::SessionStart, Some(client)) = (request.event, request.client) {
+        let word = Word { client, session: request.session, said_at: Timestamp::now() };
+        // Where nothing can be written no broker can run either.
+        let _ = unheard::leave(&config.paths, &word);
     }
 }
 

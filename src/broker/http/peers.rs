@@ -17,6 +17,7 @@ use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
 use crate::protocol::{ApiError, ErrorCode};
+use crate::unheard;
 
 /// Registration needs no idempotency key: the instance is one.
 pub async fn register(
@@ -25,7 +26,15 @@ pub async fn register(
     Write { body, .. }: Write<Register>,
 ) -> Result<Json<Registered>, Refusal> {
     check_descent(transport, &body)?;
-    Ok(Json(shared.store.write(move |tx| registry::register(tx, &body)).await?))
+    let paths = shared.config.paths.clone();
+    let registered = shared.store.write(move |tx| {
+        match unheard::take(&paths) {
+            Ok(words) => registry::hear(tx, &words)?,
+            Err(error) => tracing::warn!("what hooks said before this broker ran is lost: {error}"),
+        }
+        registry::register(tx, &body)
+    });
+    Ok(Json(registered.await?))
 }
 
 /// No idempotency key: whoever is gone already cannot call.

@@ -6,7 +6,8 @@ use super::identity::{bind, last_of_process, session_key, still_runs};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::process::{Process, command_name};
-use crate::protocol::PeerId;
+use crate::protocol::{PeerId, Timestamp};
+use crate::unheard::Word;
 
 /// The peer of the session that a hook speaks for. What it says of its client is remembered, also
 /// where there is no peer yet: a server that registers later finds its session by it.
@@ -20,7 +21,7 @@ pub fn peer_of_hook(
     client: Option<&Process>,
 ) -> Result<Option<PeerId>, Fault> {
     if let Some(client) = client {
-        remember(tx, client, session)?;
+        remember(tx, client, session, tx.now)?;
     }
     let key = session_key(session);
     let known: Option<String> = tx
@@ -82,13 +83,37 @@ pub fn session_of(tx: &Tx<'_>, client: &Process) -> Result<Option<String>, Fault
         .optional()?)
 }
 
-fn remember(tx: &Tx<'_>, client: &Process, session: &str) -> Result<(), Fault> {
+/// Remembers what hooks said while no broker ran, unless they said otherwise since.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn hear(tx: &Tx<'_>, words: &[Word]) -> Result<(), Fault> {
+    for word in words.iter().filter(|word| word.client.is_alive()) {
+        if !has_spoken_since(tx, word)? {
+            remember(tx, &word.client, &word.session, word.said_at)?;
+        }
+    }
+    Ok(())
+}
+
+fn has_spoken_since(tx: &Tx<'_>, word: &Word) -> Result<bool, Fault> {
+    let since = params![word.client.to_string(), word.said_at.millis()];
+    Ok(tx
+        .db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM clients WHERE process = ?1 AND said_at > ?2)",
+        )?
+        .query_row(since, |row| row.get(0))?)
+}
+
+fn remember(tx: &Tx<'_>, client: &Process, session: &str, at: Timestamp) -> Result<(), Fault> {
     tx.db
         .prepare_cached(
             "INSERT INTO clients (process, session, said_at) VALUES (?1, ?2, ?3)
              ON CONFLICT (process) DO UPDATE SET session = excluded.session, said_at = excluded.said_at",
         )?
-        .execute(params![client.to_string(), session, tx.now.millis()])?;
+        .execute(params![client.to_string(), session, at.millis()])?;
     Ok(())
 }
 

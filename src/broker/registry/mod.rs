@@ -18,7 +18,7 @@ use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 pub use backlog::{unread, waiting};
 pub use directory::{list, live_and_backlog, peer, resolve};
-pub use hooked::{forget_ended_clients, peer_of_hook};
+pub use hooked::{forget_ended_clients, hear, peer_of_hook};
 pub use identity::{may_return, register};
 pub use names::ensure as ensure_name;
 pub use probe::{is_probe, next_number as next_probe_number, unregister};
