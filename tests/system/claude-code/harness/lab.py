@@ -178,12 +178,6 @@ class Lab:
         if done.returncode:
             raise RuntimeError("claude-peers send: " + done.stdout + done.stderr)
 
-    def start_broker(self) -> None:
-        """A hook never starts one, so the events of the first session of all would be heard by nobody."""
-        done = self.run_peers("peers")
-        if done.returncode:
-            raise RuntimeError("claude-peers peers: " + done.stdout + done.stderr)
-
     def peers(self, *options: str) -> list[dict[str, Any]]:
         """What `claude-peers peers --json` lists: the caller at the command line is not in it."""
         return self._json("peers", "--json", *options)["peers"]

@@ -23,7 +23,6 @@ def run(lab: Lab, check: Report) -> None:
     log = os.path.join(lab.base, "hooks.jsonl")
     lab.settings(permissions={"allow": ["mcp__" + SERVER, "Bash", "Agent", "Task"]}, hooks=lab.hooks(before="tee -a %s | " % shlex.quote(log)))
     lab.register()
-    lab.start_broker()
     a, b = connected(lab, check)
     peer_b = lab.peer_of(b)
     # The client runs them beside its servers' start.

@@ -29,7 +29,6 @@ def run(lab: Lab, check: Report) -> None:
     check.require("one command installs it from the marketplace file", done.returncode == 0, done.stdout + done.stderr)
     lab.settings(permissions={"allow": ["mcp__plugin_peers_claude-peers"]}, **installed_settings(lab))
     check.check("`claude mcp list` says that its server is connected", servers(lab) == {PLUGIN_SERVER: True}, mcp_list(lab))
-    lab.start_broker()
     a, b = connected(lab, check, "through the plugin")
     mail(lab, check, a, b)
     skill(lab, check, b)

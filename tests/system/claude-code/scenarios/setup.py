@@ -70,7 +70,6 @@ def undo_at_once(lab: Lab, check: Report, before: tuple[str, str]) -> None:
 
 
 def works(lab: Lab, check: Report) -> None:
-    lab.start_broker()
     a, b = connected(lab, check)
     told = wait_until(lambda: lab.peer_of(b)["reach"] == "hooks", timeout=10)
     check.check("its hooks are said to reach it", told, lab.peer_of(b))
