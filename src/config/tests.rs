@@ -26,7 +26,8 @@ fn a_port_names_a_broker_of_its_own() {
 fn without_a_runtime_directory_the_socket_lies_in_the_state_directory() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().to_str().unwrap();
-    let config = load(&[("HOME", dir), ("XDG_RUNTIME_DIR", "/nonexistent")]).unwrap();
+    let missing = home.path().join("missing");
+    let config = load(&[("HOME", dir), ("XDG_RUNTIME_DIR", missing.to_str().unwrap())]).unwrap();
     assert_eq!(config.paths.socket, config.paths.state().join("run/broker.sock"));
     assert!(config.paths.state().starts_with(home.path()));
 }
@@ -83,9 +84,13 @@ fn values_without_sense_are_named() {
         assert!(error.to_string().contains(name), "{error}");
         assert!(!error.hint().is_empty());
     }
+    let missing = home.path().join("missing");
     assert!(matches!(load(&[]), Err(ConfigError::NoHome)));
     assert!(matches!(load(&[("HOME", "here")]), Err(ConfigError::RelativeHome(_))));
-    assert!(matches!(load(&[("HOME", "/nonexistent")]), Err(ConfigError::MissingHome(_))));
+    assert!(matches!(
+        load(&[("HOME", missing.to_str().unwrap())]),
+        Err(ConfigError::MissingHome(_))
+    ));
     let long = format!("/{}", "x".repeat(120));
     assert!(matches!(
         load(&[("HOME", dir), ("CLAUDE_PEERS_SOCKET", &long)]),

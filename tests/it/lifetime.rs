@@ -1,4 +1,4 @@
-//! A server lives exactly as long as its session, and costs nothing while nothing happens.
+//! A server lives exactly as long as its session, and leaves nothing behind.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -17,7 +17,7 @@ const PROMPT: Duration = Duration::from_secs(2);
 
 const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
-fn live_names(sandbox: &Sandbox) -> Vec<String> {
+pub fn live_names(sandbox: &Sandbox) -> Vec<String> {
     let list = sandbox.json(["peers"]);
     let peers = list["peers"].as_array().unwrap().iter();
     peers.map(|peer| peer["name"].as_str().unwrap().to_owned()).collect()
@@ -380,69 +380,4 @@ fn a_health_check_leaves_no_ghost_and_starts_no_broker() {
     let names: Vec<&Value> =
         list["peers"].as_array().unwrap().iter().map(|peer| &peer["name"]).collect();
     assert_eq!(names, ["other"]);
-}
-
-/// How often each thread of a process gave up or lost the processor, by thread id.
-#[cfg(target_os = "linux")]
-fn switches(pid: u32) -> std::collections::BTreeMap<u32, u64> {
-    let mut found = std::collections::BTreeMap::new();
-    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-        let task = task.unwrap();
-        // A thread may end between the two.
-        let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };
-        let count = status
-            .lines()
-            .filter(|line| line.contains("voluntary_ctxt_switches:"))
-            .map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
-            .sum();
-        found.insert(task.file_name().to_str().unwrap().parse().unwrap(), count);
-    }
-    found
-}
-
-/// A line of `/proc/PID/status` that counts in KiB.
-#[cfg(target_os = "linux")]
-fn kibibytes(pid: u32, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn idle_sessions_never_wake_up_and_take_little_memory() {
-    const SESSIONS: usize = 20;
-    let idle = Duration::from_secs(crate::support::setting("CLAUDE_PEERS_TEST_IDLE_SECONDS", 3));
-    let sandbox = Sandbox::new();
-    let sessions: Vec<Session> = (0..SESSIONS)
-        .map(|n| SessionOptions::new(&format!("idle-{n}")).at_once().start(&sandbox))
-        .collect();
-    until("all are live", || live_names(&sandbox).len() == SESSIONS);
-    // The last one's pushes have begun, and what the last listing needed is done.
-    std::thread::sleep(Duration::from_secs(2));
-    let broker = sandbox.holder().unwrap().pid;
-    let mut pids: Vec<u32> = sessions.iter().map(Session::pid).collect();
-    pids.push(broker);
-    let before: Vec<_> = pids.iter().map(|pid| switches(*pid)).collect();
-    std::thread::sleep(idle);
-    for (pid, before) in pids.iter().zip(&before) {
-        let what = if *pid == broker { "the broker" } else { "a session" };
-        let after = switches(*pid);
-        for (thread, count) in &after {
-            // A thread of the pool for blocking calls ends after ten idle seconds; the others
-            // stay as they are, and nobody starts a new one.
-            assert_eq!(before.get(thread), Some(count), "{what} woke up, thread {thread}");
-        }
-        assert!(after.contains_key(pid));
-    }
-    let largest = |name: &str| pids.iter().map(|pid| kibibytes(*pid, name)).max().unwrap();
-    eprintln!(
-        "largest of {}: RSS {} KiB, of which anonymous {} KiB",
-        pids.len(),
-        largest("VmRSS:"),
-        largest("RssAnon:")
-    );
-    // What a process has for itself. The rest is the program's file, which all of them share and
-    // which in a debug build is several times as large.
-    assert!(largest("RssAnon:") < 5_000, "{} KiB", largest("RssAnon:"));
 }

@@ -1,5 +1,6 @@
 //! A broker that nobody manages: any client starts it, one at a time, and it is nobody's child.
 
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::time::Duration;
@@ -238,4 +239,36 @@ fn a_client_with_another_database_sends_nothing_and_names_both() {
     assert!(session.push_within(Duration::from_millis(300)).is_none());
     assert_eq!(sandbox.json(["log"])["messages"], json!([]));
     assert!(!other.exists(), "nothing was made of it");
+}
+
+#[test]
+fn a_port_in_use_costs_sessions_nothing_and_the_token_stays_secret() {
+    let sandbox = Sandbox::new();
+    let port = sandbox.port();
+    let foreign = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let mut backend = sandbox.session("backend");
+    let mut frontend = sandbox.session("frontend");
+    backend.send("frontend", "hello");
+    assert_eq!(frontend.push()["content"], "hello");
+    let status = sandbox.ok(["status"]);
+    assert!(status.contains(&format!("127.0.0.1:{port} is not served (")), "{status}");
+    assert!(status.contains("in use"), "{status}");
+    let json = sandbox.json(["status"]);
+    assert_eq!(json["health"]["tcp"]["listening"], false);
+    let output = sandbox.run(["token"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty(), "not a byte of the token");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("is not the broker's"), "{error}");
+    assert!(error.contains("CLAUDE_PEERS_PORT"), "{error}");
+    assert!(!error.contains(&sandbox.token()));
+    // Nothing of ours ever called the stranger's port but the question who it is.
+    foreign.set_nonblocking(true).unwrap();
+    while let Ok((mut stream, _)) = foreign.accept() {
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut text = String::new();
+        let _ = std::io::Read::read_to_string(&mut stream, &mut text);
+        assert!(!text.contains(&sandbox.token()), "{text}");
+    }
 }

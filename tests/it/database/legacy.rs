@@ -1,0 +1,207 @@
+//! The database of the TypeScript claude-peers.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::{beside, why_not, with_suffix};
+use crate::support::Sandbox;
+
+/// The database of the TypeScript claude-peers, as its broker leaves it, and then some.
+fn legacy(path: &Path) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE peers (
+                 id TEXT PRIMARY KEY, pid INTEGER NOT NULL, cwd TEXT NOT NULL, git_root TEXT,
+                 tty TEXT, summary TEXT NOT NULL DEFAULT '', registered_at TEXT NOT NULL,
+                 last_seen TEXT NOT NULL);
+             CREATE TABLE messages (
+                 id INTEGER PRIMARY KEY AUTOINCREMENT, from_id TEXT NOT NULL, to_id TEXT NOT NULL,
+                 text TEXT, sent_at TEXT, delivered INTEGER DEFAULT 0);
+             INSERT INTO peers VALUES
+                 ('ab12cd34', 4242, '/srv/api', '/srv/api', 'pts/1', 'the api',
+                  '2025-03-01T10:00:00.000Z', '2025-03-01T11:00:00.000Z'),
+                 ('zzzzzzzz', 4243, '/srv/web', NULL, NULL, '', 'yesterday', 'not a time');
+             INSERT INTO messages (from_id, to_id, text, sent_at, delivered) VALUES
+                 ('ab12cd34', 'zzzzzzzz', 'hello', '2025-03-01T10:00:01.500Z', 1),
+                 ('zzzzzzzz', 'ab12cd34', 'not yet seen', '2025-03-01T10:00:02Z', 0),
+                 ('gone0001', 'ab12cd34', 'from a peer whose row is gone', '2025-03-01T10:00:03.000Z', 1),
+                 ('cli', 'ab12cd34', 'from the command line', '2025-03-01T10:00:04.000Z', 1),
+                 ('ab12cd34', 'zzzzzzzz', '🦀 ünïcödé\nsecond line', '2025-03-01T10:00:05.000Z', '1'),
+                 ('ab12cd34', 'zzzzzzzz', NULL, '2025-03-01T10:00:06.000Z', NULL),
+                 ('ab12cd34', 'zzzzzzzz', 12345, '2025-03-01T10:00:07.000Z', 'yes'),
+                 ('ab12cd34', 'zzzzzzzz', 'without a time', NULL, 1),
+                 ('ab12cd34', '', 'to nobody', '2025-03-01T10:00:09.000Z', 1),
+                 ('ab12cd34', 'zzzzzzzz', CAST(x'6261642066ff' AS TEXT), '2025-03-01T10:00:10.000Z', 1);",
+        )
+        .unwrap();
+    connection
+}
+
+fn rows(connection: &Connection) -> (i64, i64) {
+    connection
+        .query_row(
+            "SELECT (SELECT count(*) FROM peers), (SELECT count(*) FROM messages)",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap()
+}
+
+#[test]
+fn a_database_of_the_typescript_claude_peers_becomes_history() {
+    let sandbox = Sandbox::new();
+    let database = sandbox.database();
+    legacy(&database).close().unwrap();
+    sandbox.ok(["peers"]);
+
+    let copies: Vec<String> =
+        beside(&database).into_iter().filter(|name| name.starts_with(".typescript-")).collect();
+    assert_eq!(copies.len(), 1, "{copies:?}");
+    let copy = Connection::open(with_suffix(&database, &copies[0])).unwrap();
+    assert_eq!(rows(&copy), (2, 10));
+    let ok: String = copy.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(ok, "ok");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(with_suffix(&database, &copies[0])).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+
+    let log = sandbox.json(["log", "-n", "100"]);
+    let messages = log["messages"].as_array().unwrap();
+    let told: Vec<(&str, &str, &str)> = messages
+        .iter()
+        .map(|m| {
+            (
+                m["text"].as_str().unwrap(),
+                m["state"].as_str().unwrap(),
+                m["from"]["id"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let cli = messages[3]["from"]["id"].as_str().unwrap();
+    assert_eq!(messages[3]["from"]["name"], "cli");
+    assert_eq!(
+        told[..7],
+        [
+            ("hello", "unconfirmed", "ab12cd34"),
+            ("not yet seen", "expired", "zzzzzzzz"),
+            ("from a peer whose row is gone", "unconfirmed", "gone0001"),
+            ("from the command line", "unconfirmed", cli),
+            ("🦀 ünïcödé\nsecond line", "unconfirmed", "ab12cd34"),
+            ("", "unconfirmed", "ab12cd34"),
+            // "yes" is no number, so it counts as not delivered.
+            ("12345", "expired", "ab12cd34"),
+        ]
+    );
+    assert_eq!(told[7].0, "without a time");
+    assert_eq!(told[8].0, "to nobody");
+    assert!(told[9].0.starts_with("bad f"), "{:?}", told[9]);
+    assert_eq!(messages[0]["sent_at"], "2025-03-01T10:00:01.500Z");
+    assert_eq!(messages[1]["sent_at"], "2025-03-01T10:00:02.000Z");
+    assert_eq!(messages[0]["to"]["id"], "zzzzzzzz");
+
+    // The old ids are known, stay taken, and cannot receive; nobody lists them.
+    assert!(sandbox.ok(["log", "--peer", "ab12cd34"]).contains("hello"));
+    let (code, error) = sandbox.fails(["send", "ab12cd34", "are you there?"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("older database only"), "{error}");
+    assert_eq!(sandbox.json(["peers", "--all"])["peers"], json!([]));
+    // New ones talk.
+    let mut backend = sandbox.session("backend");
+    let mut frontend = sandbox.session("frontend");
+    backend.send("frontend", "as ever");
+    assert_eq!(frontend.push()["content"], "as ever");
+    // A second start takes nothing over again.
+    sandbox.ok(["kill-broker"]);
+    assert_eq!(sandbox.json(["log", "-n", "100"])["messages"].as_array().unwrap().len(), 11);
+    drop(copy);
+    let names = beside(&database);
+    assert_eq!(
+        names.iter().filter(|name| name.starts_with(".typescript-")).count(),
+        1,
+        "{names:?}"
+    );
+}
+
+/// What its broker had not yet folded into the database when it was killed belongs to it.
+#[test]
+fn what_only_the_log_of_the_old_database_holds_is_taken_over_too() {
+    let sandbox = Sandbox::new();
+    let database = sandbox.database();
+    let connection = legacy(&database);
+    let images: Vec<(PathBuf, Vec<u8>)> = ["", "-wal"]
+        .map(|suffix| with_suffix(&database, suffix))
+        .map(|path| (path.clone(), std::fs::read(&path).unwrap()))
+        .into();
+    connection.close().unwrap();
+    for (path, bytes) in images {
+        std::fs::write(path, bytes).unwrap();
+    }
+    sandbox.ok(["peers"]);
+    assert_eq!(sandbox.json(["log", "-n", "100"])["messages"].as_array().unwrap().len(), 10);
+    let copy = beside(&database).into_iter().find(|name| name.starts_with(".typescript-")).unwrap();
+    assert_eq!(rows(&Connection::open(with_suffix(&database, &copy)).unwrap()), (2, 10));
+}
+
+#[test]
+fn while_its_own_broker_has_the_old_database_open_nothing_is_touched() {
+    let sandbox = Sandbox::new();
+    let database = sandbox.database();
+    let connection = legacy(&database);
+    let bytes = |suffix| std::fs::read(with_suffix(&database, suffix)).unwrap();
+    let before = (bytes(""), bytes("-wal"));
+    let error = why_not(&sandbox);
+    assert!(error.contains("TypeScript claude-peers, whose broker still runs"), "{error}");
+    let holder = format!("(process {} has it open)", std::process::id());
+    assert!(error.contains(&holder), "{error}");
+    assert!(error.contains("nothing was changed"), "{error}");
+    assert_eq!((bytes(""), bytes("-wal")), before);
+    assert_eq!(beside(&database), ["-shm", "-wal"]);
+    assert_eq!(rows(&connection), (2, 10));
+    connection.close().unwrap();
+    sandbox.ok(["peers"]);
+}
+
+#[test]
+fn while_its_own_broker_answers_on_the_port_nothing_is_touched() {
+    let sandbox = Sandbox::new();
+    let database = sandbox.database();
+    legacy(&database).close().unwrap();
+    let before = std::fs::read(&database).unwrap();
+    let port = sandbox.port();
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = std::sync::Arc::clone(&stop);
+    let server = std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            if stopped.load(std::sync::atomic::Ordering::SeqCst) {
+                return;
+            }
+            let mut stream = stream.unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let mut request = [0; 1024];
+            // Whatever is asked, the answer is the same.
+            let _ = std::io::Read::read(&mut stream, &mut request);
+            let body = r#"{"status":"ok","peers":2}"#;
+            let _ = std::io::Write::write_all(
+                &mut stream,
+                format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes(),
+            );
+        }
+    });
+    let error = why_not(&sandbox);
+    assert!(error.contains(&format!("(port {port} answers)")), "{error}");
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+    assert_eq!(beside(&database), Vec::<String>::new());
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    server.join().unwrap();
+    sandbox.ok(["peers"]);
+    assert_eq!(sandbox.json(["log", "-n", "100"])["messages"].as_array().unwrap().len(), 10);
+}

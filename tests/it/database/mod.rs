@@ -1,0 +1,49 @@
+//! Databases that cannot be used, or not yet, or no longer.
+
+mod damage;
+mod disks;
+mod legacy;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+use crate::support::Sandbox;
+use crate::support::http::RawPeer;
+
+/// What `peers` says when no broker can start; it must say so.
+#[track_caller]
+fn why_not(sandbox: &Sandbox) -> String {
+    let (code, error) = sandbox.fails(["peers"]);
+    assert_eq!(code, 1, "{error}");
+    assert!(error.starts_with("error: the broker did not start: "), "{error}");
+    assert!(error.contains("\nhint: "), "{error}");
+    assert!(sandbox.holder().is_none(), "no broker is left behind");
+    error
+}
+
+/// Files beside the database whose names begin with its name, the lock left out.
+fn beside(database: &Path) -> Vec<String> {
+    let name = database.file_name().unwrap().to_string_lossy().into_owned();
+    let mut found: Vec<String> = std::fs::read_dir(database.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter_map(|file| file.strip_prefix(&name).map(str::to_owned))
+        .filter(|suffix| !suffix.is_empty() && suffix != "-lock")
+        .collect();
+    found.sort();
+    found
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}{suffix}", path.display()))
+}
+
+/// A stopped broker's database with `count` messages in it.
+fn with_history(sandbox: &Sandbox, count: usize, text: &str) {
+    sandbox.ok(["peers"]);
+    let (a, b) = (RawPeer::register(sandbox, "a"), RawPeer::register(sandbox, "b"));
+    for _ in 0..count {
+        a.send(sandbox, &b.id, text);
+    }
+    sandbox.ok(["kill-broker"]);
+}

@@ -1,0 +1,187 @@
+//! Databases of another schema or program, or in use by another.
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::damage::serves_afresh_after_start;
+use super::{beside, why_not, with_history, with_suffix};
+use crate::support::{Sandbox, SessionOptions, until};
+
+#[test]
+fn a_database_of_the_first_schema_is_carried_over_with_its_mail() {
+    let sandbox = Sandbox::new();
+    let connection = Connection::open(sandbox.database()).unwrap();
+    connection.execute_batch(include_str!("../../../src/broker/store/migration-1.sql")).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO peers (id, kind, name, name_source, created_at, seen_at)
+                 VALUES ('cli00001', 'cli', 'cli', 'reserved', 1, 1),
+                        ('peer0001', 'session', 'backend', 'tool', 1, 1);
+             INSERT INTO keys (key, peer, bound_at) VALUES ('session:session-backend', 'peer0001', 1);
+             INSERT INTO messages (seq, id, sender, recipient, text, sent_at, expires_at, state)
+                 VALUES (1, 'm1', 'cli00001', 'peer0001', 'precious', 1, 9999999999999, 'queued');
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    connection.close().unwrap();
+    let mut session = sandbox.session("backend");
+    assert_eq!(session.push()["content"], "precious");
+    assert_eq!(session.id(), "peer0001");
+    let text = session.text("check_messages", json!({}));
+    assert!(text.contains("| precious"), "{text}");
+}
+
+#[test]
+fn a_newer_database_is_left_as_it_is() {
+    let sandbox = Sandbox::new();
+    with_history(&sandbox, 1, "precious");
+    let database = sandbox.database();
+    let set_version = |version: i64| {
+        let connection = Connection::open(&database).unwrap();
+        connection.pragma_update(None, "user_version", version).unwrap();
+        connection.close().unwrap();
+    };
+    let version: i64 = Connection::open(&database)
+        .unwrap()
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    set_version(99);
+    let before = std::fs::read(&database).unwrap();
+    for _ in 0..2 {
+        let error = why_not(&sandbox);
+        assert!(error.contains("newer claude-peers (schema 99"), "{error}");
+        assert!(error.contains("Upgrade claude-peers"), "{error}");
+    }
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+    assert_eq!(beside(&database), Vec::<String>::new());
+    // A session says it in words, and does not end.
+    let mut session = SessionOptions::new("backend").at_once().start(&sandbox);
+    let result = session.try_call("list_peers", json!({}));
+    assert_eq!(result["isError"], true);
+    assert!(result["content"][0]["text"].as_str().unwrap().contains("newer"), "{result}");
+    // Put right, all is there, and the session goes on.
+    set_version(version);
+    until("the session is live", || {
+        session.try_call("list_peers", json!({}))["structuredContent"]["me"]["live"] == true
+    });
+    assert_eq!(sandbox.json(["log"])["messages"][0]["text"], "precious");
+}
+
+#[test]
+fn a_newer_database_that_was_not_closed_in_order_is_left_as_it_is() {
+    let sandbox = Sandbox::new();
+    with_history(&sandbox, 1, "precious");
+    let database = sandbox.database();
+    // As a crash leaves it: the version stands in the log, not in the database.
+    let connection = Connection::open(&database).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    let copies: Vec<(PathBuf, Vec<u8>)> = ["", "-wal"]
+        .map(|suffix| with_suffix(&database, suffix))
+        .map(|path| (path.clone(), std::fs::read(&path).unwrap()))
+        .into();
+    assert!(!copies[1].1.is_empty());
+    connection.close().unwrap();
+    for (path, bytes) in &copies {
+        std::fs::write(path, bytes).unwrap();
+    }
+    let error = why_not(&sandbox);
+    assert!(error.contains("newer claude-peers (schema 99"), "{error}");
+    for (path, bytes) in &copies {
+        assert_eq!(&std::fs::read(path).unwrap_or_default(), bytes, "{}", path.display());
+    }
+}
+
+#[test]
+fn an_empty_file_is_a_new_database() {
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.database(), b"").unwrap();
+    serves_afresh_after_start(&sandbox);
+    assert!(!sandbox.ok(["status"]).contains("WARNING"));
+}
+
+#[test]
+fn a_directory_in_its_place_is_refused_and_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    let database = sandbox.database();
+    std::fs::create_dir(&database).unwrap();
+    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let error = why_not(&sandbox);
+    assert!(error.contains(&database.display().to_string()), "{error}");
+    assert_eq!(std::fs::metadata(&database).unwrap().permissions().mode() & 0o777, 0o755);
+    assert_eq!(std::fs::read_dir(&database).unwrap().count(), 0);
+}
+
+#[test]
+fn a_directory_that_does_not_exist_is_named() {
+    let sandbox = Sandbox::new();
+    let missing = sandbox.path().join("no/such/place");
+    let database = missing.join("peers.db").display().to_string();
+    let sandbox = sandbox.with("CLAUDE_PEERS_DB", database);
+    let error = why_not(&sandbox);
+    assert!(error.contains(&format!("the directory {} of", missing.display())), "{error}");
+    assert!(error.contains("CLAUDE_PEERS_DB"), "{error}");
+    assert!(!missing.exists());
+}
+
+#[test]
+fn a_database_of_another_program_is_left_as_it_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    let database = sandbox.database();
+    let connection = Connection::open(&database).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE peers (id TEXT, host TEXT); CREATE TABLE songs (title TEXT);
+             INSERT INTO songs VALUES ('x');",
+        )
+        .unwrap();
+    connection.close().unwrap();
+    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let before = std::fs::read(&database).unwrap();
+    let error = why_not(&sandbox);
+    assert!(error.contains("tables of another program"), "{error}");
+    assert!(error.contains("CLAUDE_PEERS_DB"), "{error}");
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+    assert_eq!(beside(&database), Vec::<String>::new());
+    let mode = std::fs::metadata(&database).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o644, "nothing was changed, its mode included");
+}
+
+#[test]
+fn a_database_of_another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can give files away");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    sandbox.ok(["kill-broker"]);
+    let before = std::fs::read(sandbox.database()).unwrap();
+    std::os::unix::fs::chown(sandbox.database(), Some(65534), None).unwrap();
+    let error = why_not(&sandbox);
+    assert!(error.contains("belongs to user id 65534"), "{error}");
+    assert_eq!(std::fs::read(sandbox.database()).unwrap(), before);
+}
+
+/// Two brokers never share a database, whatever their ports say.
+#[test]
+fn a_database_in_use_by_another_broker_is_refused() {
+    let first = Sandbox::new();
+    let database = first.path().join("shared.db").display().to_string();
+    let first = first.with("CLAUDE_PEERS_DB", database.clone());
+    first.ok(["peers"]);
+    let second = Sandbox::new().with("CLAUDE_PEERS_DB", database);
+    let error = why_not(&second);
+    let pid = first.holder().unwrap().pid;
+    assert!(error.contains(&format!("in use by another broker (process {pid})")), "{error}");
+    first.ok(["peers"]);
+    // And a client whose settings name another database is told both, and sends nothing.
+    let other = first.path().join("other.db").display().to_string();
+    let output = first.command(["send", "x", "y"]).env("CLAUDE_PEERS_DB", &other).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains(&other) && error.contains("shared.db"), "{error}");
+}

@@ -1,0 +1,170 @@
+//! Sockets, ports and files that are not as they should be.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use super::{examine, faults, find, follow, is_clean, is_found_and_mended};
+use crate::support::{Sandbox, until};
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().mode() & 0o777
+}
+
+#[test]
+fn a_stale_socket_is_told_though_the_examination_itself_mends_it() {
+    let sandbox = Sandbox::new();
+    for text in [false, true] {
+        sandbox.ok(["peers"]);
+        sandbox.kill9_broker().unwrap();
+        until("it is gone", || sandbox.holder().is_none());
+        assert!(sandbox.socket().exists());
+        if text {
+            let told = sandbox.ok(["doctor", "--no-claude"]);
+            assert!(told.contains("WARNING  socket "), "{told}");
+            assert!(told.contains("mend: claude-peers peers\n"), "{told}");
+            assert!(told.ends_with("\n0 failures, 1 warning.\n"), "{told}");
+        } else {
+            let found = find(&sandbox, "socket", "warning", &["stale", "nobody listened"]);
+            let running = sandbox.holder().unwrap().pid;
+            follow(&sandbox, &found);
+            assert_eq!(sandbox.holder().unwrap().pid, running, "the advice does no harm");
+        }
+        is_clean(&sandbox);
+    }
+}
+
+#[test]
+fn a_broker_that_lost_its_socket_is_told_and_not_ended() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let running = sandbox.holder().unwrap().pid;
+    std::fs::remove_file(sandbox.socket()).unwrap();
+    is_found_and_mended(&sandbox, "socket", "failure", &["leads nowhere", &running.to_string()]);
+    assert_ne!(sandbox.holder().unwrap().pid, running);
+}
+
+#[test]
+fn what_is_no_socket_in_its_place_is_moved_out_of_the_way() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    sandbox.ok(["kill-broker"]);
+    std::fs::create_dir(sandbox.socket()).unwrap();
+    is_found_and_mended(&sandbox, "socket", "failure", &["no socket"]);
+}
+
+/// Not a test: a stranger that holds the port, run by the test below in a process of its own.
+#[test]
+#[ignore = "another test runs it, as a process of its own"]
+fn the_stranger_on_the_port() {
+    if let Ok(port) = std::env::var("CLAUDE_PEERS_TEST_STRANGER") {
+        let _listener = std::net::TcpListener::bind(("127.0.0.1", port.parse().unwrap())).unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(600));
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn stranger(port: u16) -> std::process::Child {
+    use std::process::{Command, Stdio};
+
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "doctor::places::the_stranger_on_the_port", "--ignored"])
+        .env("CLAUDE_PEERS_TEST_STRANGER", port.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("it listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    child
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stranger_on_the_port_is_named() {
+    let sandbox = Sandbox::new();
+    let mut stranger = stranger(sandbox.port());
+    let pid = format!("process {}", stranger.id());
+    is_found_and_mended(&sandbox, "port", "warning", &["is held by", &pid]);
+    stranger.wait().unwrap();
+
+    // It came and went: nobody has the port, and the broker did not get it.
+    sandbox.ok(["kill-broker"]);
+    let mut stranger = self::stranger(sandbox.port());
+    sandbox.ok(["peers"]);
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    is_found_and_mended(&sandbox, "port", "warning", &["is not served", "nobody else"]);
+}
+
+#[test]
+fn a_database_of_another_user_is_told() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can give a file away");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    sandbox.ok(["kill-broker"]);
+    std::os::unix::fs::chown(sandbox.database(), Some(12_345), None).unwrap();
+    let (_, findings) = examine(&sandbox);
+    let trip = faults(&findings).into_iter().find(|f| f["check"] == "round trip").unwrap();
+    assert!(trip["finding"].as_str().unwrap().contains("belongs to user id 12345"), "{trip}");
+    is_found_and_mended(&sandbox, "database", "failure", &["belongs to user 12345"]);
+    assert!(std::fs::metadata(sandbox.database()).unwrap().uid() == 0);
+}
+
+#[test]
+fn a_token_that_others_could_read_is_replaced_by_the_advice() {
+    let sandbox = Sandbox::new();
+    for running in [true, false] {
+        sandbox.ok(["peers"]);
+        let token = sandbox.token();
+        let path = sandbox.config().paths.token;
+        if !running {
+            sandbox.ok(["kill-broker"]);
+        }
+        chmod(&path, 0o644);
+        let output = sandbox.run(["doctor", "--no-claude", "--json"]);
+        assert_eq!(output.status.code(), Some(1));
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(told.contains("is open to others (mode 0644)"), "{told}");
+        assert!(!told.contains(&token), "{told}");
+        if running {
+            is_found_and_mended(&sandbox, "files", "failure", &["token", "mode 0644"]);
+        } else {
+            // A broker that starts has made a new one by now.
+            is_clean(&sandbox);
+        }
+        assert_eq!(mode(&path), 0o600);
+        assert_ne!(sandbox.token(), token, "whoever read the old one has nothing");
+    }
+    std::fs::remove_file(sandbox.config().paths.token).unwrap();
+    is_found_and_mended(&sandbox, "files", "warning", &["token", "is missing"]);
+    std::fs::write(sandbox.config().paths.token, "0".repeat(64)).unwrap();
+    chmod(&sandbox.config().paths.token, 0o600);
+    is_found_and_mended(&sandbox, "port", "failure", &["refuses the token"]);
+}
+
+#[test]
+fn directories_and_files_that_are_open_to_others_are_told() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let paths = sandbox.config().paths;
+    for (path, open, closed, check) in [
+        (paths.runtime().to_owned(), 0o755, 0o700, "files"),
+        (paths.state().to_owned(), 0o770, 0o700, "files"),
+        (sandbox.database(), 0o640, 0o600, "database"),
+    ] {
+        chmod(&path, open);
+        let words = ["is open to others", &path.display().to_string()];
+        is_found_and_mended(&sandbox, check, "warning", &words);
+        assert_eq!(mode(&path), closed);
+    }
+    std::fs::create_dir_all(paths.config_file.parent().unwrap()).unwrap();
+    std::fs::write(&paths.config_file, "").unwrap();
+    chmod(&paths.config_file, 0o666);
+    is_found_and_mended(&sandbox, "files", "warning", &["configuration file", "open to others"]);
+}

@@ -1,0 +1,124 @@
+//! Settings that differ, and where each value comes from.
+
+use super::{examine, is_clean, is_found_and_mended};
+use crate::support::{Sandbox, free_port, until};
+
+/// The same, with a broker that was started where no variable says anything.
+fn restarted_elsewhere(sandbox: Sandbox) -> Sandbox {
+    sandbox.ok(["kill-broker"]);
+    let mut command = sandbox.command(["peers"]);
+    for name in ["DB", "MAX_UNREAD", "MESSAGE_BURST"] {
+        command.env_remove(format!("CLAUDE_PEERS_{name}"));
+    }
+    assert!(command.output().unwrap().status.success());
+    sandbox
+}
+
+/// The advice makes both go by the client's value, wherever the file stands.
+#[test]
+fn settings_that_differ_are_named_with_their_sources() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let file = sandbox.config().paths.config_file;
+    let other = sandbox.path().join("it's other.db").display().to_string();
+    let sandbox = sandbox.with("CLAUDE_PEERS_DB", other.clone());
+    let words = ["differ in database", &other, "here (environment)", "there (default)"];
+    is_found_and_mended(&sandbox, "configuration", "failure", &words);
+    assert_eq!(sandbox.json(["status"])["health"]["database"], other.as_str());
+
+    // The file has a key already, a table already, nothing of both.
+    let sandbox = restarted_elsewhere(sandbox);
+    let another = sandbox.path().join("another&.db").display().to_string();
+    let sandbox = sandbox.with("CLAUDE_PEERS_DB", another.clone());
+    is_found_and_mended(&sandbox, "configuration", "failure", &["differ in database", &another]);
+    let sandbox = restarted_elsewhere(sandbox).with("CLAUDE_PEERS_MAX_UNREAD", "7");
+    is_found_and_mended(&sandbox, "configuration", "warning", &["limits.max_unread", "7 here"]);
+    let sandbox = restarted_elsewhere(sandbox).with("CLAUDE_PEERS_MESSAGE_BURST", "3");
+    is_found_and_mended(&sandbox, "configuration", "warning", &["limits.message_burst"]);
+    let sandbox = restarted_elsewhere(sandbox).with("CLAUDE_PEERS_IDLE_EXIT_SECONDS", "60");
+    is_found_and_mended(&sandbox, "configuration", "warning", &["idle_exit_seconds"]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let expected = format!(
+        "idle_exit_seconds = 60\ndatabase = \"{another}\"\n[limits]\nmessage_burst = 3\nmax_unread = 7\n"
+    );
+    assert_eq!(text, expected);
+
+    // What changed in the file since the broker started.
+    std::fs::write(&file, text.replace("= 7", "= 8")).unwrap();
+    let sandbox = sandbox.with("CLAUDE_PEERS_MAX_UNREAD", "");
+    let words = ["limits.max_unread", "8 here (configuration file)", "7 there"];
+    is_found_and_mended(&sandbox, "configuration", "warning", &words);
+}
+
+#[test]
+fn a_reload_that_failed_is_told_until_the_broker_starts_anew() {
+    let sandbox = Sandbox::new();
+    is_clean(&sandbox);
+    let paths = sandbox.config().paths;
+    let file = paths.config_file;
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let broker = sandbox.holder().unwrap();
+    std::fs::write(&file, "no TOML").unwrap();
+    let process = rustix::process::Pid::from_raw(broker.pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
+    // With a file like that nothing else can ask the broker; its log tells when it has looked.
+    let log = paths.log;
+    until("it has read the file", || {
+        std::fs::read_to_string(&log).unwrap().contains("was not read again")
+    });
+    std::fs::remove_file(&file).unwrap();
+    is_found_and_mended(&sandbox, "configuration", "warning", &["told to reload", "old settings"]);
+}
+
+#[test]
+fn a_database_that_a_broker_with_other_settings_has_is_told() {
+    let sandbox = Sandbox::new();
+    let database = sandbox.path().join("one.db").display().to_string();
+    let sandbox = sandbox.with("CLAUDE_PEERS_DB", database);
+    sandbox.ok(["peers"]);
+    let running = sandbox.holder().unwrap().pid.to_string();
+    let sandbox = sandbox.with("CLAUDE_PEERS_PORT", free_port().to_string());
+    is_found_and_mended(&sandbox, "configuration", "failure", &["in use by a broker", &running]);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_a_finding() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.config().paths.config_file;
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "prot = 1").unwrap();
+    is_found_and_mended(&sandbox, "configuration", "failure", &["not valid", "prot"]);
+    let output = sandbox.command(["doctor"]).env("CLAUDE_PEERS_PORT", "many").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("mend: unset CLAUDE_PEERS_PORT\n"), "{told}");
+}
+
+#[test]
+fn every_value_is_told_with_its_source_and_no_secret_is() {
+    let sandbox = Sandbox::new().with("OPENAI_API_KEY", "sk-secret-of-mine");
+    std::fs::create_dir_all(sandbox.config().paths.config_file.parent().unwrap()).unwrap();
+    std::fs::write(sandbox.config().paths.config_file, "[limits]\nmax_unread = 5\n").unwrap();
+    let (_, findings) = examine(&sandbox);
+    let settings: Vec<&str> = findings
+        .iter()
+        .filter(|f| f["check"] == "setting")
+        .map(|f| f["finding"].as_str().unwrap())
+        .collect();
+    let port = format!("port = {} (environment)", sandbox.port());
+    for told in [
+        &*port,
+        "limits.max_unread = 5 (configuration file)",
+        "limits.message_burst = 20 (default)",
+        "OPENAI_API_KEY = set (environment)",
+    ] {
+        assert!(settings.contains(&told), "{told}: {settings:#?}");
+    }
+    let quiet = sandbox.ok(["doctor", "--no-claude"]);
+    let all = sandbox.ok(["doctor", "--no-claude", "--all"]);
+    assert!(quiet.contains(&port) && !quiet.contains("message_burst"), "{quiet}");
+    assert!(settings.iter().all(|setting| all.contains(setting)), "{all}");
+    for text in [quiet, all, format!("{findings:?}")] {
+        assert!(!text.contains("sk-secret") && !text.contains(&sandbox.token()), "{text}");
+    }
+}

@@ -1,0 +1,68 @@
+//! Who and what is refused, and that the broker goes on serving all the while.
+
+mod floods;
+mod impostors;
+mod requests;
+mod strangers;
+mod users;
+
+use crate::support::Sandbox;
+use crate::support::http::Request;
+
+const ROUTES: [(&str, &str); 11] = [
+    ("POST", "/v1/register"),
+    ("GET", "/v1/stream"),
+    ("GET", "/v1/peers"),
+    ("POST", "/v1/profile"),
+    ("POST", "/v1/messages"),
+    ("GET", "/v1/messages"),
+    ("POST", "/v1/mailbox/take"),
+    ("POST", "/v1/mailbox/confirm"),
+    ("POST", "/v1/mailbox/written"),
+    ("POST", "/v1/shutdown"),
+    ("GET", "/no/such/route"),
+];
+
+/// A sandbox with a broker that must live through the test.
+struct World {
+    sandbox: Sandbox,
+    pid: u32,
+    token: String,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::in_sandbox(Sandbox::new())
+    }
+
+    fn in_sandbox(sandbox: Sandbox) -> Self {
+        sandbox.ok(["peers"]);
+        let pid = sandbox.holder().unwrap().pid;
+        let token = sandbox.token();
+        Self { sandbox, pid, token }
+    }
+
+    /// The same broker serves the command line, the Unix socket and TCP.
+    #[track_caller]
+    fn still_serves(&self) {
+        let health = Request::get("/health").unix(&self.sandbox);
+        assert_eq!(health.json()["pid"], self.pid, "another broker answers");
+        self.sandbox.ok(["peers"]);
+        let peers = Request::get("/v1/peers").token(&self.token).tcp(&self.sandbox);
+        assert_eq!(peers.status, 200, "{:?}", peers.refusal());
+    }
+
+    fn messages(&self) -> usize {
+        self.sandbox.json(["log", "-n", "10000"])["messages"].as_array().unwrap().len()
+    }
+
+    fn process_status(&self, field: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap().count()
+    }
+}

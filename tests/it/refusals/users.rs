@@ -1,0 +1,123 @@
+//! Other users of the machine.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::World;
+use crate::support::http::{Request, exchange};
+use crate::support::{PATIENCE, Sandbox};
+
+fn mode(path: &Path) -> u32 {
+    let metadata = std::fs::symlink_metadata(path);
+    metadata.unwrap_or_else(|e| panic!("{}: {e}", path.display())).mode() & 0o777
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}{suffix}", path.display()))
+}
+
+#[test]
+fn files_and_sockets_are_for_their_owner_alone_whatever_the_umask() {
+    let sandbox = Sandbox::new();
+    let mut shell = Command::new("sh");
+    let peers = sandbox.command(["peers"]);
+    shell.env_clear().envs(peers.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let status = shell
+        .args(["-c", "umask 000; exec \"$0\" peers", crate::support::PROGRAM])
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let paths = sandbox.config().paths;
+    for directory in [paths.runtime(), paths.state()] {
+        assert_eq!(mode(directory), 0o700, "{}", directory.display());
+    }
+    let database = sandbox.database();
+    for file in [
+        sandbox.socket(),
+        paths.broker_lock.clone(),
+        paths.spawn_lock.clone(),
+        paths.token.clone(),
+        paths.log.clone(),
+        database.clone(),
+        with_suffix(&database, "-wal"),
+        with_suffix(&database, "-shm"),
+        with_suffix(&database, "-lock"),
+    ] {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[test]
+fn what_was_open_to_others_is_closed_and_an_exposed_token_is_replaced() {
+    let world = World::new();
+    let paths = world.sandbox.config().paths;
+    let database = world.sandbox.database();
+    let old_token = world.token.clone();
+    world.sandbox.ok(["kill-broker"]);
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(paths.runtime(), 0o755);
+    open(paths.state(), 0o777);
+    open(&paths.token, 0o644);
+    open(&database, 0o644);
+    world.sandbox.ok(["peers"]);
+    for directory in [paths.runtime(), paths.state()] {
+        assert_eq!(mode(directory), 0o700, "{}", directory.display());
+    }
+    for suffix in ["", "-wal", "-shm"] {
+        assert_eq!(mode(&with_suffix(&database, suffix)), 0o600, "{suffix}");
+    }
+    assert_eq!(mode(&paths.token), 0o600);
+    assert_ne!(world.sandbox.token(), old_token);
+    let stolen = Request::get("/v1/peers").token(&old_token).tcp(&world.sandbox);
+    assert_eq!(stolen.status, 401);
+}
+
+/// Calls the socket as another Unix user, from a thread of its own: on Linux a thread has its
+/// own credentials.
+#[cfg(target_os = "linux")]
+fn as_nobody(socket: PathBuf) -> std::io::Result<Option<u16>> {
+    std::thread::spawn(move || {
+        use rustix::process::{Gid, Uid};
+        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
+        rustix::thread::set_thread_groups(&[])?;
+        rustix::thread::set_thread_res_gid(group, group, group)?;
+        rustix::thread::set_thread_res_uid(user, user, user)?;
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let answer = exchange(&mut stream, &Request::get("/health").bytes());
+        Ok(answer.map(|answer| answer.status))
+    })
+    .join()
+    .unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn another_user_is_refused_by_the_directory_by_the_socket_and_by_the_uid_check() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can act as another user");
+        return;
+    }
+    let world = World::new();
+    let socket = world.sandbox.socket();
+    let denied = std::io::ErrorKind::PermissionDenied;
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // The sandbox's own directories are in the way as well; they are not what is tested.
+    open(world.sandbox.path(), 0o755);
+    open(&world.sandbox.path().join("run"), 0o755);
+    assert_eq!(as_nobody(socket.clone()).unwrap_err().kind(), denied, "the directory is 0700");
+    open(socket.parent().unwrap(), 0o755);
+    assert_eq!(as_nobody(socket.clone()).unwrap_err().kind(), denied, "the socket is 0600");
+    open(&socket, 0o777);
+    for _ in 0..20 {
+        assert_eq!(as_nobody(socket.clone()).unwrap(), None, "connected, and turned away");
+    }
+    world.still_serves();
+}

@@ -1,0 +1,132 @@
+//! Settings, files and homes that make no sense, as the command line tells them.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::{Value, json};
+
+use crate::support::http::RawPeer;
+use crate::support::{Sandbox, SessionOptions};
+
+#[test]
+fn a_configuration_file_that_is_wrong_is_named_with_its_fault() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.config().paths.config_file;
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    for (text, reason) in [
+        ("port = ", "not valid"),
+        ("prot = 1", "prot"),
+        ("port = \"x\"", "port"),
+        ("port = 70000", "port"),
+        ("[limits]\nmax_unraed = 3", "max_unraed"),
+        ("\u{0}", "not valid"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        for command in ["status", "peers", "kill-broker", "broker"] {
+            let (code, error) = sandbox.fails([command]);
+            assert_eq!(code, 1, "{command}");
+            assert!(error.contains(&path.display().to_string()), "{error}");
+            assert!(error.contains(reason), "{reason}: {error}");
+            assert!(error.contains("hint: Correct "), "{error}");
+        }
+    }
+    // A session says it in words: a server that did not start would say nothing.
+    let mut session = SessionOptions::new("backend").at_once().start(&sandbox);
+    let result = session.try_call("list_peers", json!({}));
+    assert_eq!(result["isError"], true);
+    let words = result["content"][0]["text"].as_str().unwrap();
+    assert!(words.contains("config.toml") && words.contains("Correct"), "{words}");
+
+    std::fs::write(&path, b"\xff\xfe").unwrap();
+    assert_eq!(sandbox.fails(["peers"]).0, 1);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let (code, error) = sandbox.fails(["peers"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("cannot be read"), "{error}");
+    std::fs::remove_dir(&path).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+        let (_, error) = sandbox.fails(["peers"]);
+        assert!(error.contains("cannot be read") && error.contains("readable"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+    }
+    // One that is right is heeded, and the environment goes before it.
+    std::fs::write(&path, "[limits]\nmax_message_bytes = 10\nmax_unread = 1\n").unwrap();
+    let sandbox = sandbox.with("CLAUDE_PEERS_MAX_UNREAD", "2");
+    sandbox.ok(["peers"]);
+    let (a, b) = (RawPeer::register(&sandbox, "a"), RawPeer::register(&sandbox, "b"));
+    assert_eq!(a.try_send(&sandbox, &b.id, "0123456789x").status, 413);
+    a.send(&sandbox, &b.id, "0123456789");
+    a.send(&sandbox, &b.id, "second");
+    assert_eq!(a.try_send(&sandbox, &b.id, "third").status, 429);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_named() {
+    let sandbox = Sandbox::new();
+    for (name, value) in [
+        ("CLAUDE_PEERS_PORT", "0"),
+        ("CLAUDE_PEERS_PORT", "65536"),
+        ("CLAUDE_PEERS_PORT", "http"),
+        ("CLAUDE_PEERS_DB", "relative.db"),
+        ("CLAUDE_PEERS_SOCKET", "relative.sock"),
+        ("CLAUDE_PEERS_CHANNEL", "maybe"),
+        ("CLAUDE_PEERS_MAX_UNREAD", "-1"),
+        ("CLAUDE_PEERS_MESSAGES_PER_MINUTE", "lots"),
+        ("CLAUDE_PEERS_MESSAGE_TTL_SECONDS", "1h"),
+        ("CLAUDE_PEERS_AUTO_SUMMARY", "perhaps"),
+    ] {
+        let output = sandbox.command(["peers"]).env(name, value).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name}={value}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(name) && error.contains(value), "{error}");
+        assert!(error.contains(&format!("hint: Correct or unset {name}.")), "{error}");
+    }
+    assert!(sandbox.holder().is_none());
+}
+
+#[test]
+fn a_home_that_is_missing_or_impossible_is_a_clear_error() {
+    let sandbox = Sandbox::new();
+    let gone = sandbox.path().join("gone");
+    let output = sandbox.command(["peers"]).env_remove("HOME").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("HOME is not set") && error.contains("hint: Set HOME"), "{error}");
+    for relative in ["home", "./home", "~"] {
+        let output = sandbox.command(["peers"]).env("HOME", relative).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("not an absolute path"), "{error}");
+    }
+    let output = sandbox.command(["peers"]).env("HOME", &gone).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains(&format!("HOME is {}, and there is no such directory", gone.display())),
+        "{error}"
+    );
+    assert!(!gone.exists());
+
+    let long = "l".repeat(100);
+    let output = sandbox
+        .command(["peers"])
+        .env("CLAUDE_PEERS_SOCKET", format!("/tmp/{long}/x.sock"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("too long")
+            && error.contains(&long)
+            && error.contains("CLAUDE_PEERS_SOCKET"),
+        "{error}"
+    );
+    // Without a runtime directory a private one in the state directory serves.
+    let private =
+        sandbox.command(["status", "--json"]).env_remove("XDG_RUNTIME_DIR").output().unwrap();
+    let status: Value = serde_json::from_slice(&private.stdout).unwrap();
+    let socket = status["socket"].as_str().unwrap().to_owned();
+    assert!(!socket.starts_with(&sandbox.path().join("run").display().to_string()), "{socket}");
+}

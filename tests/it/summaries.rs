@@ -1,0 +1,317 @@
+//! A session describes itself, by its own words or an endpoint's.
+
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::identity::{git, live, repository};
+use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, until};
+
+/// A chat endpoint on loopback. Each request gets the next behaviour; what was asked is kept.
+struct Endpoint {
+    port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+    stop: Arc<AtomicBool>,
+}
+
+#[derive(Clone)]
+enum Behaviour {
+    Says(String),
+    Body(u16, String),
+    /// Answers only when told, by the flag.
+    After(Arc<AtomicBool>, String),
+    Closes,
+    /// Never answers; the flag says that the other side gave up.
+    Silent(Arc<AtomicBool>),
+}
+
+impl Endpoint {
+    fn new(behaviours: impl IntoIterator<Item = Behaviour>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let stop: Arc<AtomicBool> = Arc::default();
+        let mut behaviours: VecDeque<Behaviour> = behaviours.into_iter().collect();
+        let (kept, stopped) = (Arc::clone(&asked), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let behaviour = match behaviours.len() {
+                    1 => behaviours[0].clone(),
+                    _ => behaviours.pop_front().unwrap(),
+                };
+                let (kept, stopped) = (Arc::clone(&kept), Arc::clone(&stopped));
+                std::thread::spawn(move || serve(stream.unwrap(), &behaviour, &kept, &stopped));
+            }
+        });
+        Self { port, asked, stop }
+    }
+
+    fn options(&self, name: &str) -> SessionOptions {
+        SessionOptions::new(name)
+            .with("OPENAI_API_KEY", "sk-very-secret-key")
+            .with("CLAUDE_PEERS_SUMMARY_BASE_URL", &format!("http://127.0.0.1:{}/v1", self.port))
+            .at_once()
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the accept; an error means that it has ended.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    behaviour: &Behaviour,
+    asked: &Mutex<Vec<String>>,
+    stop: &AtomicBool,
+) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut request = Vec::new();
+    let mut chunk = [0; 4096];
+    let whole = |request: &[u8]| {
+        let text = String::from_utf8_lossy(request).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>().ok())?
+        })?;
+        (body.len() >= length).then_some(text.clone())
+    };
+    let text = loop {
+        match stream.read(&mut chunk) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => request.extend_from_slice(&chunk[..count]),
+        }
+        if let Some(text) = whole(&request) {
+            break text;
+        }
+    };
+    asked.lock().unwrap().push(text);
+    let completion = |text: &str| json!({ "choices": [{ "message": { "role": "assistant", "content": text } }] });
+    let (status, body) = match behaviour {
+        Behaviour::Closes => return,
+        Behaviour::Silent(given_up) => {
+            let ended = matches!(stream.read(&mut chunk), Ok(0));
+            return given_up.store(ended, Ordering::SeqCst);
+        }
+        Behaviour::Body(status, body) => (*status, body.clone()),
+        Behaviour::Says(text) => (200, completion(text).to_string()),
+        Behaviour::After(go, text) => {
+            while !go.load(Ordering::SeqCst) && !stop.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            (200, completion(text).to_string())
+        }
+    };
+    // The other side may have given up.
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+}
+
+#[test]
+fn a_session_describes_itself_by_names_alone_and_once() {
+    let sandbox = Sandbox::new();
+    let endpoint = Endpoint::new([
+        Behaviour::Says("\"Works on the shop's checkout.\"\n".to_owned()),
+        Behaviour::Says("A second answer.".to_owned()),
+    ]);
+    let shop = sandbox.path().join("shop");
+    repository(&shop);
+    git(&shop, &["checkout", "-q", "-b", "feature/checkout"]);
+    let options = endpoint.options("shop");
+    let mut session = options.start(&sandbox);
+    let mut other = sandbox.session("other");
+    until("others see the summary", || {
+        other.call("list_peers", json!({}))["structuredContent"]["peers"][0]["summary"]
+            == "Works on the shop's checkout."
+    });
+    let asked = endpoint.asked();
+    assert_eq!(asked.len(), 1);
+    let request = &asked[0];
+    assert!(request.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{request}");
+    assert!(
+        request.to_lowercase().contains("authorization: bearer sk-very-secret-key"),
+        "{request}"
+    );
+    for part in ["gpt-4o-mini", "shop", "feature/checkout", "src/deep/file.txt"] {
+        assert!(request.contains(part), "{part}: {request}");
+    }
+    assert!(!request.contains("CONTENTS-STAY-HERE"), "{request}");
+    assert!(!request.contains("session-shop"), "{request}");
+
+    // Neither a new server nor a new broker asks again.
+    let id = session.id();
+    session.kill9();
+    let mut session = options.start(&sandbox);
+    live(&mut session);
+    assert_eq!(session.id(), id);
+    let old = sandbox.kill9_broker().unwrap();
+    until("another broker", || sandbox.holder().is_some_and(|holder| holder.pid != old));
+    live(&mut session);
+    assert_eq!(session.me()["summary"], "Works on the shop's checkout.");
+    // Another session does; when it has its answer, the first has long had time to ask.
+    let mut next = endpoint.options("next").start(&sandbox);
+    until("the next one has its own", || next.me()["summary"] == "A second answer.");
+    assert_eq!(endpoint.asked().len(), 2);
+    assert_eq!(session.me()["summary"], "Works on the shop's checkout.");
+}
+
+#[test]
+fn an_endpoint_that_fails_is_asked_once_and_the_session_works() {
+    let sandbox = Sandbox::new();
+    let completion =
+        |text: &str| json!({ "choices": [{ "message": { "content": text } }] }).to_string();
+    for (number, behaviour) in [
+        Behaviour::Body(500, "{\"error\":{\"message\":\"no\"}}".to_owned()),
+        Behaviour::Body(401, String::new()),
+        Behaviour::Body(302, String::new()),
+        Behaviour::Body(200, "<html>hello</html>".to_owned()),
+        Behaviour::Body(200, "{}".to_owned()),
+        Behaviour::Body(200, completion("")),
+        Behaviour::Body(200, completion("{\"a\": 1}")),
+        Behaviour::Body(200, completion("\u{1b}\u{7}\u{200b}")),
+        Behaviour::Body(200, "x".repeat(1024 * 1024)),
+        Behaviour::Closes,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let endpoint = Endpoint::new([behaviour]);
+        let name = format!("dir-{number}");
+        let mut session = endpoint.options(&name).start(&sandbox);
+        until("it was asked", || !endpoint.asked().is_empty());
+        live(&mut session);
+        // The server's end ends whatever was still going on.
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(session.me()["summary"], "", "{number}");
+        session.kill9();
+        let mut again = endpoint.options(&name).start(&sandbox);
+        live(&mut again);
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(endpoint.asked().len(), 1, "{number}: asked once and no more");
+        again.call("set_summary", json!({ "summary": "by hand" }));
+        assert_eq!(again.me()["summary"], "by hand");
+    }
+}
+
+#[test]
+fn an_endpoint_that_never_answers_is_given_up() {
+    let sandbox = Sandbox::new();
+    let given_up = Arc::new(AtomicBool::new(false));
+    let endpoint = Endpoint::new([Behaviour::Silent(Arc::clone(&given_up))]);
+    let mut session = endpoint.options("work").start(&sandbox);
+    until("it was asked", || !endpoint.asked().is_empty());
+    live(&mut session);
+    sandbox.ok(["send", "work", "meanwhile"]);
+    assert_eq!(session.push()["content"], "meanwhile");
+    until("the session has given up", || given_up.load(Ordering::SeqCst));
+    assert_eq!(session.me()["summary"], "");
+    session.call("set_summary", json!({ "summary": "by hand" }));
+}
+
+#[test]
+fn an_answer_that_comes_late_never_replaces_what_the_session_said() {
+    let sandbox = Sandbox::new();
+    let go = Arc::new(AtomicBool::new(false));
+    let endpoint =
+        Endpoint::new([Behaviour::After(Arc::clone(&go), "An automatic one.".to_owned())]);
+    let mut session = endpoint.options("work").start(&sandbox);
+    let mut other = endpoint.options("other").start(&sandbox);
+    until("both have asked", || endpoint.asked().len() == 2);
+    // Slowness holds nobody up.
+    session.call("set_summary", json!({ "summary": "set by the session" }));
+    go.store(true, Ordering::SeqCst);
+    until("the answer has come", || other.me()["summary"] == "An automatic one.");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(session.me()["summary"], "set by the session");
+}
+
+#[test]
+fn nobody_is_asked_where_it_is_switched_off_or_for_a_one_shot_session() {
+    let sandbox = Sandbox::new();
+    let endpoint = Endpoint::new([Behaviour::Says("Asked after all.".to_owned())]);
+    let mut quiet = vec![
+        endpoint.options("off").with("CLAUDE_PEERS_AUTO_SUMMARY", "off").start(&sandbox),
+        endpoint.options("without-key").with("OPENAI_API_KEY", "").start(&sandbox),
+    ];
+    // The options set the entry point after their own variables, so it is set by hand.
+    let directory = sandbox.path().join("one-shot");
+    std::fs::create_dir(&directory).unwrap();
+    let mut command = sandbox.command(["mcp"]);
+    command
+        .current_dir(&directory)
+        .envs(endpoint.options("x").variables)
+        .env("CLAUDE_CODE_SESSION_ID", "one-shot")
+        .env("CLAUDE_CODE_ENTRYPOINT", "sdk-cli");
+    let mut one_shot = Session::spawn(command);
+    one_shot.handshake("claude-code");
+    quiet.push(one_shot);
+    for session in &mut quiet {
+        live(session);
+    }
+    let mut asking = endpoint.options("asking").start(&sandbox);
+    until("one that may asks", || asking.me()["summary"] == "Asked after all.");
+    assert_eq!(endpoint.asked().len(), 1);
+    for session in &mut quiet {
+        assert_eq!(session.me()["summary"], "");
+    }
+    let text = asking.text("list_peers", json!({}));
+    assert!(text.contains("a one-shot session that ends with its answer"), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn keys_and_tokens_of_a_session_never_reach_the_broker() {
+    let sandbox = Sandbox::new();
+    let endpoint = Endpoint::new([Behaviour::Says("Fine.".to_owned())]);
+    let mut session = endpoint
+        .options("work")
+        .with("ANTHROPIC_API_KEY", "sk-ant-secret")
+        .with("CLAUDE_CODE_MESSAGING_TOKEN", "token-secret")
+        .with("CLAUDE_PEERS_NAME", "named")
+        .with("SOME_PASSWORD", "password-secret")
+        .start(&sandbox);
+    until("it is described", || session.me()["summary"] == "Fine.");
+    let pid = sandbox.holder().unwrap().pid;
+    assert_eq!(sandbox.json(["status"])["health"]["started"], "fallback");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let environment = String::from_utf8_lossy(&environment);
+    assert!(environment.contains("HOME="), "it can be read: {environment}");
+    for secret in ["secret", "OPENAI", "ANTHROPIC", "CLAUDE_CODE", "CLAUDE_PEERS_NAME", "PASSWORD"]
+    {
+        assert!(!environment.contains(secret), "{secret}: {environment}");
+    }
+    // Nor its log, nor the database.
+    let log = std::fs::read_to_string(sandbox.config().paths.log).unwrap();
+    assert!(!log.contains("secret"), "{log}");
+    for suffix in ["", "-wal"] {
+        let path = format!("{}{suffix}", sandbox.database().display());
+        let bytes = std::fs::read(path).unwrap();
+        let hidden = b"sk-very-secret-key";
+        assert!(!bytes.windows(hidden.len()).any(|part| part == hidden), "{suffix}");
+    }
+    // The broker outlives who started it.
+    session.kill9();
+    let status = Command::new("kill").args(["-0", &pid.to_string()]).status();
+    assert!(status.unwrap().success());
+}
