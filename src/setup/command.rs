@@ -130,12 +130,8 @@ impl Registration {
             SetupError::Command { command: command.join(" "), said }
         };
         match programs::program(&program, &arguments, LIMIT) {
-            Ok(said) if said.success => Ok(()),
-            Ok(said) => {
-                let lines = said.errors.lines().chain(said.output.lines()).map(str::trim);
-                let line = lines.into_iter().find(|line| !line.is_empty());
-                Err(failed(line.unwrap_or("it says nothing").to_owned()))
-            }
+            Ok(said) if said.succeeded() => Ok(()),
+            Ok(said) => Err(failed(said.complaint().to_owned())),
             Err(problem) => Err(failed(problem)),
         }
     }
