@@ -1,11 +1,14 @@
 //! Threads and programs that are given up when they take too long.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Runs `work` on a thread of its own.
 pub fn off_thread<T: Send + 'static>(
@@ -105,6 +108,47 @@ pub fn program(program: &str, arguments: &[&str], limit: Duration) -> Result<Sai
     })
 }
 
+/// How listening to another program came to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It has said enough.
+    Enough,
+    /// It closed the pipe before.
+    Closed,
+    TooSlow,
+}
+
+/// Reads a pipe until what was said is enough, it closes, or `limit` is over.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn hear(
+    mut pipe: impl io::Read + AsFd,
+    limit: Duration,
+    enough: impl Fn(&[u8]) -> bool,
+) -> io::Result<Heard> {
+    let since = Instant::now();
+    let mut said = Vec::new();
+    loop {
+        let left = limit.saturating_sub(since.elapsed());
+        // It fits: the limits are seconds.
+        let timeout = Timespec::try_from(left).unwrap_or_default();
+        let fd = pipe.as_fd();
+        if poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout))? == 0 {
+            return Ok(Heard::TooSlow);
+        }
+        let mut bytes = [0u8; 4096];
+        match pipe.read(&mut bytes)? {
+            0 => return Ok(Heard::Closed),
+            count => said.extend_from_slice(&bytes[..count]),
+        }
+        if enough(&said) {
+            return Ok(Heard::Enough);
+        }
+    }
+}
+
 /// Ends a process that was started as the first of its group, and all that it started.
 pub fn end_group(first: u32) {
     if let Some(group) = i32::try_from(first).ok().and_then(rustix::process::Pid::from_raw) {
@@ -115,8 +159,6 @@ pub fn end_group(first: u32) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::process::Process;
 
