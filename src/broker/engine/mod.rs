@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::Notify;
 
 use super::bells::Bells;
@@ -173,6 +173,8 @@ pub struct Caller {
     pub peer: PeerId,
     /// The receiver that calls; `None` for the CLI.
     pub instance: Option<InstanceId>,
+    /// It is doctor's, which writes to itself only.
+    pub probe: bool,
 }
 
 impl Caller {
@@ -195,27 +197,30 @@ impl Identity {
                 let peer: String = db
                     .prepare_cached("SELECT id FROM peers WHERE kind = 'cli'")?
                     .query_row([], |row| row.get(0))?;
-                Ok(Caller { peer: PeerId::from_text(peer), instance: None })
+                Ok(Caller { peer: PeerId::from_text(peer), instance: None, probe: false })
             }
             Self::Session(secret) => {
                 let found = db
-                    .prepare_cached("SELECT peer, instance FROM receivers WHERE secret = ?1")?
+                    .prepare_cached(
+                        // History of an older database has no receivers: with one it is a probe.
+                        "SELECT r.peer, r.instance, p.kind = 'history'
+                         FROM receivers r JOIN peers p ON p.id = r.peer WHERE r.secret = ?1",
+                    )?
                     .query_row([secret], |row| {
-                        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-                    });
-                match found {
-                    Ok((peer, instance)) => Ok(Caller {
-                        peer: PeerId::from_text(peer),
-                        instance: Some(InstanceId::from_text(instance)),
-                    }),
-                    Err(rusqlite::Error::QueryReturnedNoRows) => Err(ApiError::new(
+                        Ok(Caller {
+                            peer: PeerId::from_text(row.get::<_, String>(0)?),
+                            instance: Some(InstanceId::from_text(row.get::<_, String>(1)?)),
+                            probe: row.get(2)?,
+                        })
+                    })
+                    .optional()?;
+                found.ok_or_else(|| {
+                    let error = ApiError::new(
                         ErrorCode::UnknownSession,
                         "this broker does not know the session",
-                    )
-                    .hint("Register again.")
-                    .into()),
-                    Err(error) => Err(error.into()),
-                }
+                    );
+                    error.hint("Register again.").into()
+                })
             }
         }
     }
