@@ -87,8 +87,8 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.shared.waiters.leave(&self.client, self.generation);
-        self.shared.bells.ring(&self.peer);
+        self.shared.connected.waiters.leave(&self.client, self.generation);
+        self.shared.connected.bells.ring(&self.peer);
     }
 }
 
@@ -98,7 +98,7 @@ impl Drop for Place<'_> {
 ///
 /// If the broker stops, or the database fails.
 pub async fn await_wake(shared: &Shared, client: String, peer: PeerId) -> Result<Wake, ApiError> {
-    let (generation, replaced) = shared.waiters.enter(client.clone(), peer.clone());
+    let (generation, replaced) = shared.connected.waiters.enter(client.clone(), peer.clone());
     let place = Place { shared, client, peer: peer.clone(), generation };
     let woken = tokio::select! {
         () = replaced.cancelled() => Ok(Wake::Replaced),
@@ -112,10 +112,10 @@ pub async fn await_wake(shared: &Shared, client: String, peer: PeerId) -> Result
 /// Tells a session's MCP server when to wake it, as long as its stream is open.
 pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64, peer: &PeerId) {
     loop {
-        let mut bell = shared.bells.listen(peer);
-        match until_time(shared, peer, || !shared.waiters.has(peer)).await {
+        let mut bell = shared.connected.bells.listen(peer);
+        match until_time(shared, peer, || !shared.connected.waiters.has(peer)).await {
             Ok(reason) => {
-                if let Some(stream) = shared.presence.lock().stream(instance)
+                if let Some(stream) = shared.connected.presence.lock().stream(instance)
                     && stream.generation == generation
                 {
                     stream.send(Event::Wake { reason });
@@ -138,7 +138,7 @@ async fn until_time(
     peer: &PeerId,
     is_mine: impl Fn() -> bool,
 ) -> Result<Reason, ApiError> {
-    let mut bell = shared.bells.listen(peer);
+    let mut bell = shared.connected.bells.listen(peer);
     loop {
         let asked = peer.clone();
         let when = if is_mine() {

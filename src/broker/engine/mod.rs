@@ -15,12 +15,9 @@ use std::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::Notify;
 
-use super::bells::Bells;
-use super::claims::Claims;
+use super::connected::Connected;
 use super::mailbox;
-use super::presence::Presence;
 use super::store::{Companion, Fault, Store};
-use super::wakes::Waiters;
 use crate::config::Limits;
 use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId, Timestamp};
 
@@ -33,10 +30,7 @@ pub type Tx<'a> = super::store::Tx<'a, Engine>;
 
 /// The memory beside the database.
 pub struct Engine {
-    pub presence: Presence,
-    pub bells: Bells,
-    pub waiters: Waiters,
-    pub claims: Claims,
+    pub connected: Connected,
     /// The sessions whose hooks said that a turn is under way, and when they last did.
     pub turns: HashMap<PeerId, Instant>,
     /// The sessions that somebody was told to wake, and when, until that was done.
@@ -72,10 +66,7 @@ impl DamageReport {
 impl Engine {
     #[must_use]
     pub fn new(
-        presence: Presence,
-        bells: Bells,
-        waiters: Waiters,
-        claims: Claims,
+        connected: Connected,
         limits: Limits,
         damage: DamageReport,
         changes: Arc<Notify>,
@@ -85,10 +76,7 @@ impl Engine {
             outbox: Outbox::default(),
             started_at: Timestamp::now(),
             clock: Clock::default(),
-            presence,
-            bells,
-            waiters,
-            claims,
+            connected,
             turns: HashMap::new(),
             waking: HashMap::new(),
             limits,
@@ -124,7 +112,7 @@ impl Companion for Engine {
     /// Room in a window is a note, but where messages wait for it, it offers them. And so may a
     /// look at the clock, which tells senders what ended.
     fn must_sync(&self) -> bool {
-        self.clock.is_ripe() || self.presence.lock().is_any_behind()
+        self.clock.is_ripe() || self.connected.presence.lock().is_any_behind()
     }
 
     fn savepoint(&mut self) {
@@ -133,18 +121,18 @@ impl Companion for Engine {
     }
 
     fn rollback(&mut self) {
-        self.outbox.rollback(&self.presence, &self.claims);
+        self.outbox.rollback(&self.connected);
     }
 
     fn commit(&mut self) {
-        self.outbox.deliver(&self.presence, &self.bells);
+        self.outbox.deliver(&self.connected);
         if std::mem::take(&mut self.changed) {
             self.changes.notify_one();
         }
     }
 
     fn abort(&mut self) {
-        self.outbox.clear(&self.presence, &self.claims);
+        self.outbox.clear(&self.connected);
         // What the sweep did is undone with the rest; it must look at the stored clock again.
         self.clock = Clock::default();
     }
@@ -154,7 +142,7 @@ impl Companion for Engine {
         self.damage.set(moved_to.to_owned());
         self.changes.notify_one();
         // The sessions find that they are not known and register again.
-        self.presence.close_all();
+        self.connected.presence.close_all();
     }
 }
 

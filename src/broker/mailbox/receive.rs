@@ -46,7 +46,7 @@ pub fn take(
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    if tx.companion.claims.any_of(&caller.peer) {
+    if tx.companion.connected.claims.any_of(&caller.peer) {
         let mut free = Vec::new();
         for (seq, size) in unread {
             if !wait::is_awaited(tx, &caller.peer, seq)? {
@@ -164,7 +164,7 @@ pub fn written(
                  WHERE message = ?1 AND receiver = ?2 AND via = 'channel' AND written_at IS NULL",
             )?
             .execute(params![seq, instance.as_str(), tx.now.millis()])?;
-        if let Some(stream) = tx.companion.presence.lock().stream_mut(instance) {
+        if let Some(stream) = tx.companion.connected.presence.lock().stream_mut(instance) {
             stream.in_flight.remove(&seq);
         }
     }

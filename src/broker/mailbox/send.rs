@@ -70,7 +70,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
     let Posted { id, seq, state, awaited } = post(tx, &letter, &to)?;
     if request.wait {
         let question = Question::new(id.clone(), seq, to);
-        tx.companion.claims.expect(&caller.peer, question);
+        tx.companion.connected.claims.expect(&caller.peer, question);
         tx.companion.outbox.expected(id.clone());
     }
     Ok(Sent {

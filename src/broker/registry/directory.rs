@@ -93,7 +93,7 @@ fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
 
 /// Adds whether it is live, and how it is reached.
 fn look_for(tx: &Tx<'_>, entry: &mut Entry) {
-    let channel = tx.companion.presence.lock().channel(&entry.peer.id);
+    let channel = tx.companion.connected.presence.lock().channel(&entry.peer.id);
     entry.peer.live = channel.is_some();
     entry.peer.reach = match channel {
         None if entry.peer.kind == PeerKind::Cli => Reachability::Inbox,
@@ -143,7 +143,7 @@ pub fn peer(tx: &Tx<'_>, id: &PeerId) -> Result<Peer, Fault> {
 
 /// All that could be listed: live, or away with something to come back to.
 fn listed(tx: &Tx<'_>) -> Result<Vec<Entry>, Fault> {
-    let live = serde_json::to_string(&tx.companion.presence.lock().live_ids());
+    let live = serde_json::to_string(&tx.companion.connected.presence.lock().live_ids());
     // Plain strings, which always serialise.
     let live = live.unwrap_or_default();
     let mut statement = tx.db.prepare_cached(&format!(
@@ -307,7 +307,7 @@ fn ambiguous(word: &str, fitting: Vec<Entry>) -> ApiError {
 ///
 /// If the database fails.
 pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
-    let live = tx.companion.presence.lock().live_ids().len() as u64;
+    let live = tx.companion.connected.presence.lock().live_ids().len() as u64;
     let backlog: i64 = tx
         .db
         .prepare_cached("SELECT coalesce(sum(unread), 0) FROM peers WHERE kind <> 'history'")?
