@@ -10,15 +10,6 @@ use serde_json::json;
 use crate::hooks::{assert_state, context, two};
 use crate::support::{Sandbox, Session, SessionOptions, until};
 
-/// A hook of the frontend at this event, with its input written.
-fn start(sandbox: &Sandbox, event: &str, turn: &str, stdout: impl Into<Stdio>) -> Child {
-    let mut child =
-        sandbox.command(["hook", event]).stdin(Stdio::piped()).stdout(stdout).spawn().unwrap();
-    let input = json!({ "session_id": "session-frontend", "prompt_id": turn });
-    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
-    child
-}
-
 fn kill(mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
@@ -38,6 +29,17 @@ fn full_pipe() -> (PipeReader, PipeWriter, usize) {
     }
     fcntl_setfl(&writer, OFlags::empty()).unwrap();
     (reader, writer, filled)
+}
+
+/// The hook of a prompt that was given the message and cannot say so, because nobody reads.
+fn stuck(sandbox: &Sandbox, id: &str) -> (Child, PipeReader, usize) {
+    let (reader, writer, filled) = full_pipe();
+    let mut hook = sandbox.command(["hook", "UserPromptSubmit"]);
+    let mut child = hook.stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
+    let input = json!({ "session_id": "session-frontend", "prompt_id": "t1" });
+    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    until("it is offered", || sandbox.message(id)["state"] == "offered");
+    (child, reader, filled)
 }
 
 /// What the frontend is shown with a prompt that begins this turn.
@@ -84,9 +86,7 @@ fn a_hook_killed_before_its_output_is_out_has_shown_nothing() {
     let sandbox = Sandbox::new();
     let (mut backend, _frontend) = two(&sandbox);
     let id = backend.send("frontend", "one");
-    let (_reader, writer, _) = full_pipe();
-    let child = start(&sandbox, "UserPromptSubmit", "t1", writer);
-    until("it is offered", || sandbox.message(&id)["state"] == "offered");
+    let (child, _reader, _) = stuck(&sandbox, &id);
     kill(child);
     for event in ["PostToolUse", "Stop"] {
         context(&sandbox, event, "frontend", "t1", json!({}));
@@ -101,9 +101,7 @@ fn a_broker_killed_while_a_hook_speaks_comes_back_and_offers_it_again() {
     let sandbox = Sandbox::new();
     let (mut backend, mut frontend) = two(&sandbox);
     let id = backend.send("frontend", "one");
-    let (mut reader, writer, filled) = full_pipe();
-    let mut child = start(&sandbox, "UserPromptSubmit", "t1", writer);
-    until("it is offered", || sandbox.message(&id)["state"] == "offered");
+    let (mut child, mut reader, filled) = stuck(&sandbox, &id);
     sandbox.kill9_broker().unwrap();
     let mut said = String::new();
     reader.read_to_string(&mut said).unwrap();
