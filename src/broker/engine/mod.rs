@@ -171,6 +171,12 @@ impl Caller {
     pub fn receiver(&self) -> String {
         self.instance.as_ref().map_or_else(|| "cli".to_owned(), ToString::to_string)
     }
+
+    /// The database's word for the way by which it is shown what it asks for.
+    #[must_use]
+    pub const fn via(&self) -> &'static str {
+        if self.instance.is_some() { "tool" } else { "cli" }
+    }
 }
 
 impl Identity {

@@ -32,7 +32,7 @@ pub fn take(
     request: &Take,
 ) -> Result<Taken, Fault> {
     super::wake::note_stir(tx, &caller.peer)?;
-    let via = if caller.instance.is_some() { "tool" } else { "cli" };
+    let via = caller.via();
     let mut unread: Vec<(i64, i64)> = tx
         .db
         .prepare_cached(
@@ -117,7 +117,7 @@ fn own_unread(tx: &Tx<'_>, peer: &PeerId) -> Result<(Vec<OwnUnread>, u64), Fault
 ///
 /// If the database fails.
 pub fn confirm(tx: &mut Tx<'_>, caller: &Caller, request: &Confirm) -> Result<Noted, Fault> {
-    let via = if caller.instance.is_some() { "tool" } else { "cli" };
+    let via = caller.via();
     let mut noted = 0;
     for id in &request.ids {
         noted += u64::from(mark_read(tx, &caller.peer, id, via)?);

@@ -210,7 +210,7 @@ fn find_answer(tx: &Tx<'_>, me: &PeerId, question: &Question) -> Result<Option<i
 
 fn offer_answer(tx: &Tx<'_>, call: &Call, seq: i64) -> Result<Delivery, Fault> {
     let receiver = call.receiver.as_str();
-    let via = if call.caller.instance.is_some() { "tool" } else { "cli" };
+    let via = call.caller.via();
     let mut delivery = offer::delivery(tx, seq)?;
     (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, seq, receiver)?;
     offer::record(tx, seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
