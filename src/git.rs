@@ -16,6 +16,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::programs::end_group;
+
 #[cfg(test)]
 mod tests;
 
@@ -187,7 +189,8 @@ impl Git {
         names.map(<[u8]>::to_vec).collect()
     }
 
-    /// Runs git. `None` if it cannot be started, is killed or has not ended in time.
+    /// Runs git. `None` if it cannot be started, is killed or has not ended in time. Not by
+    /// [`crate::programs`]: who asks may be cancelled, and hears so much and no more.
     async fn ask(&self, dir: &Path, question: &[&str]) -> Option<Answer> {
         let mut command = Command::new("git");
         command
@@ -240,9 +243,8 @@ async fn listen(child: &mut Child) -> Option<(Vec<u8>, Option<ExitStatus>)> {
 /// Ends the child and what it started.
 async fn end(child: &mut Child) {
     // No id: it has been reaped, and its number may be another's by now.
-    let group = child.id().and_then(|id| i32::try_from(id).ok());
-    if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    if let Some(group) = child.id() {
+        end_group(group);
     }
     // Sleeping on a dead mount it cannot even die; tokio reaps it whenever it does.
     let _ = timeout(Duration::from_millis(100), child.wait()).await;

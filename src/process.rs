@@ -7,11 +7,7 @@
 mod ended;
 
 use std::fmt;
-use std::io;
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 /// One process for its whole life, and no other.
@@ -65,47 +61,6 @@ pub fn ancestors(pid: u32) -> Vec<u32> {
         }
     }
     chain
-}
-
-/// How reading what another process says came to its end.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// It has said enough.
-    Enough(Vec<u8>),
-    /// It closed the pipe before, having said this.
-    Closed(Vec<u8>),
-    TooSlow,
-}
-
-/// Reads a pipe until what was said is enough, it closes, or `limit` is over.
-///
-/// # Errors
-///
-/// If it cannot be read.
-pub fn hear(
-    mut pipe: impl io::Read + AsFd,
-    limit: Duration,
-    enough: impl Fn(&[u8]) -> bool,
-) -> io::Result<Heard> {
-    let since = Instant::now();
-    let mut said = Vec::new();
-    loop {
-        let left = limit.saturating_sub(since.elapsed());
-        // It fits: the limits are seconds.
-        let timeout = Timespec::try_from(left).unwrap_or_default();
-        let fd = pipe.as_fd();
-        if poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout))? == 0 {
-            return Ok(Heard::TooSlow);
-        }
-        let mut bytes = [0u8; 4096];
-        match pipe.read(&mut bytes)? {
-            0 => return Ok(Heard::Closed(said)),
-            count => said.extend_from_slice(&bytes[..count]),
-        }
-        if enough(&said) {
-            return Ok(Heard::Enough(said));
-        }
-    }
 }
 
 pub use ended::{Parent, ended};

@@ -131,7 +131,7 @@ async fn idle_for(shared: &Arc<Shared>, limit: Duration) {
             let left = limit.saturating_sub(shared.activity.last().elapsed());
             if left.is_zero() {
                 // Whoever waits for mail uses the broker, though nobody calls.
-                if !shared.claims.any() {
+                if !shared.connected.claims.any() {
                     return;
                 }
                 shared.activity.note();

@@ -6,6 +6,7 @@
 pub mod activation;
 mod bells;
 mod claims;
+mod connected;
 mod engine;
 pub mod http;
 mod lifecycle;
@@ -35,15 +36,12 @@ use crate::protocol::health::{Started, Tcp};
 use crate::protocol::ids::random_secret;
 use crate::protocol::{PROTOCOL, Timestamp};
 use activation::{Bound, Inherited};
-use bells::Bells;
-use claims::Claims;
+use connected::Connected;
 use engine::{DamageReport, Engine, MailStore};
-use presence::Presence;
 use serve::Server;
 pub use store::OpenError;
 pub use supervisor::tell_failure;
 use takeover::Takeover;
-use wakes::Waiters;
 
 /// How long requests under way may take to finish at shutdown.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -114,10 +112,7 @@ impl RunError {
 /// What all requests share.
 pub struct Shared {
     pub store: MailStore,
-    pub presence: Presence,
-    pub bells: Bells,
-    pub waiters: Waiters,
-    pub claims: Claims,
+    pub connected: Connected,
     pub damage: DamageReport,
     /// As it was at the start: where we serve, and from which database.
     pub config: Config,
@@ -179,21 +174,12 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let _lock = takeover.lock().await?;
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;
 
-    let presence = Presence::default();
-    let (bells, waiters, claims) = (Bells::default(), Waiters::default(), Claims::default());
+    let connected = Connected::default();
     let damage = DamageReport::default();
     let changes = Arc::new(Notify::new());
-    let limits = || config.limits.clone();
     let engine = || {
-        Engine::new(
-            presence.clone(),
-            bells.clone(),
-            waiters.clone(),
-            claims.clone(),
-            limits(),
-            damage.clone(),
-            Arc::clone(&changes),
-        )
+        let limits = config.limits.clone();
+        Engine::new(connected.clone(), limits, damage.clone(), Arc::clone(&changes))
     };
     let stop = CancellationToken::new();
     // Cancelled when the database's thread ends, so that no broker goes on without one.
@@ -205,11 +191,8 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let listeners = Listeners::complete(inherited, &config)?;
     let shared = Arc::new(Shared {
         store: store.clone(),
-        activity: lifecycle::Activity::new(presence.watch()),
-        presence,
-        bells,
-        waiters,
-        claims,
+        activity: lifecycle::Activity::new(connected.presence.watch()),
+        connected,
         damage,
         token,
         protocol,

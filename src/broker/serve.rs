@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
@@ -81,12 +82,22 @@ impl Server {
         &self.shared
     }
 
-    pub fn serve_unix(&self, listener: tokio::net::UnixListener) {
-        self.tracker.spawn(accept_unix(listener, self.acceptor(&self.unix_slots)));
+    pub fn serve_unix(&self, listener: UnixListener) {
+        let acceptor = self.acceptor(&self.unix_slots);
+        let accept = async move || Ok(listener.accept().await?.0);
+        self.tracker.spawn(acceptor.accept_from(accept, owner));
     }
 
-    pub fn serve_tcp(&self, listener: tokio::net::TcpListener) {
-        self.tracker.spawn(accept_tcp(listener, self.acceptor(&self.tcp_slots)));
+    pub fn serve_tcp(&self, listener: TcpListener) {
+        let acceptor = self.acceptor(&self.tcp_slots);
+        let accept = async move || Ok(listener.accept().await?.0);
+        let admit = |stream: &TcpStream| {
+            // An error costs a few milliseconds of latency and nothing else.
+            let _ = stream.set_nodelay(true);
+            end_if_unread(stream);
+            Some(Transport::Tcp)
+        };
+        self.tracker.spawn(acceptor.accept_from(accept, admit));
     }
 
     /// Binds the port that we lack and serves it; false if it is still in use.
@@ -124,21 +135,19 @@ impl Server {
 /// Listeners as the runtime knows them.
 pub fn adopt_unix(
     listeners: Vec<std::os::unix::net::UnixListener>,
-) -> io::Result<Vec<tokio::net::UnixListener>> {
+) -> io::Result<Vec<UnixListener>> {
     let adopt = |listener: std::os::unix::net::UnixListener| {
         listener.set_nonblocking(true)?;
-        tokio::net::UnixListener::from_std(listener)
+        UnixListener::from_std(listener)
     };
     listeners.into_iter().map(adopt).collect()
 }
 
 /// As [`adopt_unix`].
-pub fn adopt_tcp(
-    listeners: Vec<std::net::TcpListener>,
-) -> io::Result<Vec<tokio::net::TcpListener>> {
+pub fn adopt_tcp(listeners: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpListener>> {
     let adopt = |listener: std::net::TcpListener| {
         listener.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(listener)
+        TcpListener::from_std(listener)
     };
     listeners.into_iter().map(adopt).collect()
 }
@@ -167,6 +176,32 @@ struct Acceptor {
 }
 
 impl Acceptor {
+    /// Serves whom `admit` lets in, until the broker stops.
+    async fn accept_from<S>(
+        self,
+        accept: impl AsyncFn() -> io::Result<S>,
+        admit: impl Fn(&S) -> Option<Transport>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept() => accepted,
+                () = self.shared.stop.cancelled() => return,
+            };
+            match accepted {
+                Ok(stream) => {
+                    // A connection above the limit is closed at once: better than one that hangs.
+                    let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { continue };
+                    if let Some(transport) = admit(&stream) {
+                        self.serve(stream, transport, slot);
+                    }
+                }
+                Err(error) => self.pause(&error).await,
+            }
+        }
+    }
+
     fn serve<S>(&self, stream: S, transport: Transport, slot: OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -209,38 +244,26 @@ impl Acceptor {
     }
 }
 
-async fn accept_unix(listener: tokio::net::UnixListener, acceptor: Acceptor) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = acceptor.shared.stop.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let Ok(slot) = Arc::clone(&acceptor.slots).try_acquire_owned() else { continue };
-                match stream.peer_cred() {
-                    Ok(caller) if caller.uid() == effective_uid() => {
-                        let pid =
-                            caller.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|p| *p > 0);
-                        acceptor.serve(stream, Transport::Unix { pid }, slot);
-                    }
-                    Ok(caller) => {
-                        tracing::warn!(
-                            event = "refused",
-                            "user id {} was turned away",
-                            caller.uid()
-                        );
-                    }
-                    Err(error) => tracing::warn!("a caller without credentials: {error}"),
-                }
-            }
-            Err(error) => acceptor.pause(&error).await,
+/// Lets the owner in, and nobody else.
+fn owner(stream: &UnixStream) -> Option<Transport> {
+    match stream.peer_cred() {
+        Ok(caller) if caller.uid() == effective_uid() => {
+            let pid = caller.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|p| *p > 0);
+            Some(Transport::Unix { pid })
+        }
+        Ok(caller) => {
+            tracing::warn!(event = "refused", "user id {} was turned away", caller.uid());
+            None
+        }
+        Err(error) => {
+            tracing::warn!("a caller without credentials: {error}");
+            None
         }
     }
 }
 
 #[cfg(target_os = "linux")]
-fn end_if_unread(stream: &tokio::net::TcpStream) {
+fn end_if_unread(stream: &TcpStream) {
     let limit = u32::try_from(READ_LIMIT.as_millis()).unwrap_or(u32::MAX);
     if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, limit) {
         tracing::debug!("a connection without a limit for unread answers: {error}");
@@ -249,24 +272,4 @@ fn end_if_unread(stream: &tokio::net::TcpStream) {
 
 /// Other systems have no such limit; the cap on connections holds all the same.
 #[cfg(not(target_os = "linux"))]
-fn end_if_unread(_stream: &tokio::net::TcpStream) {}
-
-async fn accept_tcp(listener: tokio::net::TcpListener, acceptor: Acceptor) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = acceptor.shared.stop.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                // A connection above the limit is closed at once: better than one that hangs.
-                let Ok(slot) = Arc::clone(&acceptor.slots).try_acquire_owned() else { continue };
-                // An error costs a few milliseconds of latency and nothing else.
-                let _ = stream.set_nodelay(true);
-                end_if_unread(&stream);
-                acceptor.serve(stream, Transport::Tcp, slot);
-            }
-            Err(error) => acceptor.pause(&error).await,
-        }
-    }
-}
+fn end_if_unread(_stream: &TcpStream) {}

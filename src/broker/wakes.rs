@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Shared;
+use super::bells::Listener;
 use super::mailbox::{self, When};
 use crate::protocol::stream::Event;
 use crate::protocol::wake::{Reason, Wake};
@@ -87,8 +88,8 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.shared.waiters.leave(&self.client, self.generation);
-        self.shared.bells.ring(&self.peer);
+        self.shared.connected.waiters.leave(&self.client, self.generation);
+        self.shared.connected.bells.ring(&self.peer);
     }
 }
 
@@ -98,12 +99,13 @@ impl Drop for Place<'_> {
 ///
 /// If the broker stops, or the database fails.
 pub async fn await_wake(shared: &Shared, client: String, peer: PeerId) -> Result<Wake, ApiError> {
-    let (generation, replaced) = shared.waiters.enter(client.clone(), peer.clone());
+    let (generation, replaced) = shared.connected.waiters.enter(client.clone(), peer.clone());
     let place = Place { shared, client, peer: peer.clone(), generation };
+    let mut bell = shared.connected.bells.listen(&peer);
     let woken = tokio::select! {
         () = replaced.cancelled() => Ok(Wake::Replaced),
         () = shared.stop.cancelled() => Err(ApiError::stopping()),
-        reason = until_time(shared, &peer, || true) => reason.map(Wake::Mail),
+        reason = until_time(shared, &peer, &mut bell, || true) => reason.map(Wake::Mail),
     };
     drop(place);
     woken
@@ -111,11 +113,12 @@ pub async fn await_wake(shared: &Shared, client: String, peer: PeerId) -> Result
 
 /// Tells a session's MCP server when to wake it, as long as its stream is open.
 pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64, peer: &PeerId) {
+    let mut bell = shared.connected.bells.listen(peer);
+    let is_mine = || !shared.connected.waiters.has(peer);
     loop {
-        let mut bell = shared.bells.listen(peer);
-        match until_time(shared, peer, || !shared.waiters.has(peer)).await {
+        match until_time(shared, peer, &mut bell, is_mine).await {
             Ok(reason) => {
-                if let Some(stream) = shared.presence.lock().stream(instance)
+                if let Some(stream) = shared.connected.presence.lock().stream(instance)
                     && stream.generation == generation
                 {
                     stream.send(Event::Wake { reason });
@@ -132,13 +135,14 @@ pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64, pee
     }
 }
 
-/// Returns when it is time for a wake, which is then for the caller to give.
+/// Returns when it is time for a wake, which is then for the caller to give. It looks first, and
+/// again whenever the bell has rung.
 async fn until_time(
     shared: &Shared,
     peer: &PeerId,
+    bell: &mut Listener,
     is_mine: impl Fn() -> bool,
 ) -> Result<Reason, ApiError> {
-    let mut bell = shared.bells.listen(peer);
     loop {
         let asked = peer.clone();
         let when = if is_mine() {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::TIME_OVER;
 use super::error::Failure;
 use super::output::{Out, ago, cell};
+use super::{LONGEST_WAIT, TIME_OVER};
 use crate::client::Client;
 use crate::protocol::mailbox::{Confirm, Delivery, Take};
 use crate::text;
@@ -16,7 +16,7 @@ use crate::text;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// If there is none, wait up to so many seconds for the next. Exit status 124: none came in time
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=LONGEST_WAIT))]
     wait: Option<u64>,
     /// Print JSON
     #[arg(long)]

@@ -37,6 +37,10 @@ const TIME_OVER: u8 = 124;
 /// The exit code of an interrupt, as shells have it.
 const INTERRUPTED: u8 = 130;
 
+/// What `--wait` takes at most, in seconds: no message waits longer for its reader, unless the
+/// settings give it more time.
+const LONGEST_WAIT: u64 = 7 * 24 * 60 * 60;
+
 /// Sessions of Claude Code on this machine find each other and talk.
 ///
 /// Each session runs `claude-peers mcp` as an MCP server; one broker per user keeps peers and

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::error::Failure;
 use super::output::{Out, ago, aside, cell};
 use super::scope::{Place, ScopeArgument};
-use super::{INTERRUPTED, TIME_OVER};
+use super::{INTERRUPTED, LONGEST_WAIT, TIME_OVER};
 use crate::client::Client;
 use crate::config::MAX_MESSAGE_BYTES;
 use crate::protocol::MessageId;
@@ -38,7 +38,7 @@ pub struct Arguments {
     reply_to: Option<String>,
     /// Wait up to so many seconds for the answer, and print it alone. Exit status 124: none came
     /// in time. It then goes to the inbox
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=LONGEST_WAIT))]
     wait: Option<u64>,
     /// Print JSON
     #[arg(long)]

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Config, FALLBACK_REASON};
 use crate::files::{LockFile, private_directory};
 use crate::holder::{Holder, holder, is_listening};
-use crate::process::{Heard, hear};
+use crate::programs::{Heard, hear};
 use crate::protocol::health::Started;
 use crate::service::program::own_file;
 use crate::service::{self, NoService};
@@ -231,8 +231,8 @@ fn spawn(config: &Config, why: &NoService) -> Result<(), StartError> {
     child.wait().map_err(file("the broker's program", &program))?;
     let is_ready = |said: &[u8]| said.starts_with(READY.as_bytes());
     match output.map(|pipe| hear(pipe, START, is_ready)) {
-        Some(Ok(Heard::Enough(_))) => Ok(()),
-        Some(Ok(Heard::Closed(_))) | None => Err(last_words(log_path, log_start)),
+        Some(Ok(Heard::Enough)) => Ok(()),
+        Some(Ok(Heard::Closed)) | None => Err(last_words(log_path, log_start)),
         Some(Ok(Heard::TooSlow)) => Err(StartError::TooSlow(START)),
         Some(Err(error)) => Err(StartError::Failed(error.to_string(), None)),
     }

@@ -1,5 +1,6 @@
 //! Claude Code: its version, and whether it knows our server and reaches it.
 
+use std::io;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ const VERSION: Duration = Duration::from_secs(10);
 const LIST: Duration = Duration::from_secs(20);
 
 /// An examination under way.
-pub struct Asked(Result<Receiver<Vec<Finding>>, String>);
+pub struct Asked(io::Result<Receiver<Vec<Finding>>>);
 
 /// Asks Claude Code, on a thread of its own.
 pub fn start() -> Asked {
@@ -25,7 +26,7 @@ pub fn start() -> Asked {
 impl Asked {
     pub fn wait(self) -> Vec<Finding> {
         let limit = VERSION + LIST + Duration::from_secs(2);
-        let found = self.0.and_then(|found| {
+        let found = self.0.map_err(|error| error.to_string()).and_then(|found| {
             found.recv_timeout(limit).map_err(|_| "claude cannot be ended".to_owned())
         });
         found.unwrap_or_else(|problem| vec![Finding::warning(CHECK, problem)])
@@ -37,31 +38,23 @@ fn ask() -> Vec<Finding> {
         return vec![Finding::ok(CHECK, "not asked: there is no `claude` in PATH")];
     }
     let version = match programs::program("claude", &["--version"], VERSION) {
-        Ok(said) if said.success => said.output.trim().to_owned(),
+        Ok(said) if said.succeeded() => said.output.trim().to_owned(),
         Ok(said) => {
-            let problem = first_line(&said.errors, &said.output);
+            let problem = said.complaint();
             return vec![Finding::warning(CHECK, format!("`claude --version` fails: {problem}"))];
         }
         Err(problem) => return vec![Finding::warning(CHECK, problem)],
     };
     vec![match programs::program("claude", &["mcp", "list"], LIST) {
-        Ok(said) if said.success => registered(&version, &said.output),
+        Ok(said) if said.succeeded() => registered(&version, &said.output),
         Ok(said) => Finding::warning(
             CHECK,
-            format!(
-                "{version}; `claude mcp list` fails: {}",
-                first_line(&said.errors, &said.output)
-            ),
+            format!("{version}; `claude mcp list` fails: {}", said.complaint()),
         ),
         Err(problem) => Finding::warning(CHECK, format!("{version}; {problem}")).detail(
             "another server that it knows may hang; whether ours is registered is not known",
         ),
     }]
-}
-
-fn first_line(errors: &str, output: &str) -> String {
-    let lines = errors.lines().chain(output.lines()).map(str::trim);
-    lines.into_iter().find(|line| !line.is_empty()).unwrap_or("it says nothing").to_owned()
 }
 
 /// Lines of the list are `NAME: COMMAND - STATE`.

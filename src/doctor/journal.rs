@@ -47,10 +47,10 @@ fn readable() -> Finding {
     let arguments = ["--user", "-u", SERVICE, "-n", "1", "-q", "--no-pager", "-o", "short-iso"];
     let read = format!("journalctl --user -u {SERVICE}");
     match programs::program("journalctl", &arguments, LIMIT) {
-        Ok(said) if said.success && !said.output.trim().is_empty() => {
+        Ok(said) if said.succeeded() && !said.output.trim().is_empty() => {
             Finding::ok(CHECK, format!("journald takes entries; `{read}` shows them"))
         }
-        Ok(said) if said.success => {
+        Ok(said) if said.succeeded() => {
             Finding::ok(CHECK, "journald takes entries; none of the broker yet")
         }
         // It says so where the journal is kept in memory only, and read by administrators.

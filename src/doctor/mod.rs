@@ -151,7 +151,8 @@ fn limited(
     check: impl FnOnce(&Scene) -> Vec<Finding> + Send + 'static,
 ) -> Vec<Finding> {
     let scene = scene.clone();
-    let ended = programs::off_thread(name, move || check(&scene)).and_then(|running| {
+    let started = programs::off_thread(name, move || check(&scene));
+    let ended = started.map_err(|error| error.to_string()).and_then(|running| {
         // A thread that hangs is left behind: it ends with the process.
         running.recv_timeout(LIMIT).map_err(|_| "it hangs".to_owned())
     });

@@ -15,11 +15,11 @@ pub mod units;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use crate::config::session_runtime_directory;
-use crate::process::{Heard, hear};
+use crate::programs;
 pub use control::Systemd;
 
 /// The unit that listens on the broker's Unix socket.
@@ -261,66 +261,18 @@ fn call(arguments: &[&str], limit: Duration) -> Result<String, ManagerError> {
         .args(arguments)
         // A process without it (a cron job) is to reach the manager all the same.
         .env("XDG_RUNTIME_DIR", runtime)
-        .env("SYSTEMD_COLORS", "0")
-        .env("LC_ALL", "C");
+        .env("SYSTEMD_COLORS", "0");
     let described = || format!("systemctl --user {}", arguments.join(" "));
-    match run(&mut command, limit).map_err(ManagerError::Systemctl)? {
+    match programs::run(&mut command, limit).map_err(ManagerError::Systemctl)? {
         None => Err(ManagerError::TimedOut { command: described(), limit }),
-        Some((status, output)) if status.success() => Ok(output),
-        Some((status, output)) => {
-            let message = match output.trim() {
-                "" => status.to_string(),
-                said => said.replace('\n', " "),
-            };
-            Err(ManagerError::Failed { command: described(), message })
-        }
-    }
-}
-
-/// Runs a program to its end and gives what it said; `None` if it took too long and was ended.
-pub(super) fn run(
-    command: &mut Command,
-    limit: Duration,
-) -> io::Result<Option<(ExitStatus, String)>> {
-    let (reader, writer) = io::pipe()?;
-    let mut child =
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).spawn()?;
-    // Its ends of the pipe lie in the command, too.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let since = Instant::now();
-    // Nothing is enough: all of it is wanted.
-    let output = hear(reader, limit, |_| false).map(|heard| match heard {
-        Heard::Enough(said) | Heard::Closed(said) => {
-            Some(String::from_utf8_lossy(&said).into_owned())
-        }
-        Heard::TooSlow => None,
-    });
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return output.map(|text| Some((status, text.unwrap_or_default())));
-        }
-        if !matches!(output, Ok(Some(_))) || since.elapsed() > limit {
-            child.kill()?;
-            child.wait()?;
-            return output.map(|_| None);
-        }
-        std::thread::sleep(Duration::from_millis(1));
+        Some(said) if said.succeeded() => Ok(said.output),
+        Some(said) => Err(ManagerError::Failed { command: described(), message: said.words() }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_command_that_hangs_is_ended_and_its_words_are_kept_otherwise() {
-        let mut sleep = Command::new("sleep");
-        assert!(run(sleep.arg("600"), Duration::from_millis(50)).unwrap().is_none());
-        let mut says = Command::new("sh");
-        says.args(["-c", "echo one; echo two >&2; exit 3"]);
-        let (status, output) = run(&mut says, LIMIT).unwrap().unwrap();
-        assert_eq!((status.code(), output.as_str()), (Some(3), "one\ntwo\n"));
-    }
 
     #[test]
     fn units_are_read_from_what_systemctl_shows() {

@@ -63,12 +63,7 @@ impl<'a> Claude<'a> {
 
     /// Its servers, as `claude mcp add` writes them.
     fn servers(&self) -> Servers {
-        Servers {
-            file: self.state(),
-            syntax: Syntax::Json,
-            container: "mcpServers",
-            entry: json!({ "command": self.surroundings.program, "args": ["mcp"] }),
-        }
+        Servers::usual(self.state(), &self.surroundings.program)
     }
 
     fn read(file: &ConfigFile) -> Result<Value, SetupError> {

@@ -13,13 +13,12 @@ use super::error::SetupError;
 use super::file::ConfigFile;
 use super::json;
 use super::record::{Record, ServerRecord, Store};
+use super::servers::MCP_SERVERS;
 use crate::programs;
 use crate::shell;
 
 /// A command of Claude Code starts a whole JavaScript program.
 const LIMIT: Duration = Duration::from_secs(30);
-
-const CONTAINER: &str = "mcpServers";
 
 /// One entry in Claude Code's own file, and what is to become of it.
 #[derive(Debug, Clone)]
@@ -34,7 +33,7 @@ pub struct Registration {
 
 /// The entry of this name.
 pub fn entry(value: &Value, name: &str) -> Option<Value> {
-    value.get(CONTAINER)?.get(name).cloned()
+    value.get(MCP_SERVERS)?.get(name).cloned()
 }
 
 impl Registration {
@@ -130,12 +129,8 @@ impl Registration {
             SetupError::Command { command: command.join(" "), said }
         };
         match programs::program(&program, &arguments, LIMIT) {
-            Ok(said) if said.success => Ok(()),
-            Ok(said) => {
-                let lines = said.errors.lines().chain(said.output.lines()).map(str::trim);
-                let line = lines.into_iter().find(|line| !line.is_empty());
-                Err(failed(line.unwrap_or("it says nothing").to_owned()))
-            }
+            Ok(said) if said.succeeded() => Ok(()),
+            Ok(said) => Err(failed(said.complaint().to_owned())),
             Err(problem) => Err(failed(problem)),
         }
     }
@@ -210,8 +205,8 @@ fn plain(entry: &Value) -> Option<Vec<&str>> {
 fn without_empty_servers(mut value: Value) -> Value {
     if let Some(object) = value.as_object_mut() {
         let empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
-        if object.get(CONTAINER).is_some_and(empty) {
-            object.shift_remove(CONTAINER);
+        if object.get(MCP_SERVERS).is_some_and(empty) {
+            object.shift_remove(MCP_SERVERS);
         }
     }
     value

@@ -2,11 +2,8 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
-
 use super::servers::Servers;
 use super::surroundings::Surroundings;
-use super::text::Syntax;
 
 pub const PROGRAMS: &[&str] = &["gemini"];
 
@@ -15,10 +12,5 @@ pub fn directory(surroundings: &Surroundings) -> PathBuf {
 }
 
 pub fn servers(surroundings: &Surroundings) -> Servers {
-    Servers {
-        file: directory(surroundings).join("settings.json"),
-        syntax: Syntax::Json,
-        container: "mcpServers",
-        entry: json!({ "command": surroundings.program, "args": ["mcp"] }),
-    }
+    Servers::usual(directory(surroundings).join("settings.json"), &surroundings.program)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::change::{Change, path};
 use super::ours::{SERVER, is_plain_server, is_server};
@@ -26,7 +26,16 @@ pub struct Wanted {
     pub note: Option<String>,
 }
 
+/// The key of all servers in Claude Code's own file, and in those of clients that took it over.
+pub const MCP_SERVERS: &str = "mcpServers";
+
 impl Servers {
+    /// As Claude Code keeps them, and clients that took it over.
+    pub fn usual(file: PathBuf, program: &str) -> Self {
+        let entry = json!({ "command": program, "args": ["mcp"] });
+        Self { file, syntax: Syntax::Json, container: MCP_SERVERS, entry }
+    }
+
     /// Ours if there is one, under whichever name.
     pub fn ours<'a>(&self, value: &'a Value) -> Option<(&'a str, &'a Value)> {
         let servers = value.get(self.container)?.as_object()?;

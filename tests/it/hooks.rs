@@ -48,9 +48,17 @@ pub fn context(sandbox: &Sandbox, event: &str, session: &str, turn: &str, more: 
     said["hookSpecificOutput"]["additionalContext"].as_str().unwrap().to_owned()
 }
 
-pub fn two(sandbox: &Sandbox) -> (Session, Session) {
+fn two(sandbox: &Sandbox) -> (Session, Session) {
     let start = |name: &str| SessionOptions::new(name).without_channel().start(sandbox);
     (start("backend"), start("frontend"))
+}
+
+/// The backend and the frontend, to which it sent "one", and that message.
+pub fn one_sent() -> (Sandbox, Session, Session, String) {
+    let sandbox = Sandbox::new();
+    let (mut backend, frontend) = two(&sandbox);
+    let id = backend.send("frontend", "one");
+    (sandbox, backend, frontend, id)
 }
 
 #[track_caller]
@@ -79,9 +87,7 @@ fn a_hook_shows_mail_once_and_the_turns_next_event_proves_it() {
 /// Tools that the model asked for together end one after the other, before it hears of any.
 #[test]
 fn a_tool_that_was_running_already_proves_nothing() {
-    let sandbox = Sandbox::new();
-    let (mut backend, _frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
+    let (sandbox, _backend, _frontend, id) = one_sent();
     assert!(context(&sandbox, "PostToolUse", "frontend", "t1", json!({})).contains("| one"));
     let long = json!({ "duration_ms": 600_000 });
     assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", long), "", "shown once a turn");
@@ -93,9 +99,7 @@ fn a_tool_that_was_running_already_proves_nothing() {
 /// Who has our hooks in the settings and by the plugin has two of them for each event.
 #[test]
 fn a_second_hook_of_the_same_event_proves_nothing() {
-    let sandbox = Sandbox::new();
-    let (mut backend, _frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
+    let (sandbox, mut backend, _frontend, id) = one_sent();
     let tool = |id: &str| json!({ "tool_use_id": id, "duration_ms": 0 });
     assert!(context(&sandbox, "PostToolUse", "frontend", "t1", tool("a")).contains("| one"));
     assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", tool("a")), "", "shown once");
@@ -114,9 +118,7 @@ fn a_second_hook_of_the_same_event_proves_nothing() {
 
 #[test]
 fn what_an_interrupted_turn_was_shown_is_shown_again_and_marked() {
-    let sandbox = Sandbox::new();
-    let (mut backend, _frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
+    let (sandbox, _backend, _frontend, id) = one_sent();
     assert!(context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({})).contains("| one"));
     // No further event of that turn: the next prompt begins another.
     let again = context(&sandbox, "UserPromptSubmit", "frontend", "t2", json!({}));
@@ -128,9 +130,7 @@ fn what_an_interrupted_turn_was_shown_is_shown_again_and_marked() {
 
 #[test]
 fn an_older_client_that_names_no_turns_is_understood() {
-    let sandbox = Sandbox::new();
-    let (mut backend, _frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
+    let (sandbox, _backend, _frontend, id) = one_sent();
     for _ in 0..2 {
         let shown = context(&sandbox, "UserPromptSubmit", "frontend", "", json!({}));
         assert!(shown.contains("| one"), "{shown}");
@@ -141,9 +141,7 @@ fn an_older_client_that_names_no_turns_is_understood() {
 
 #[test]
 fn a_subagent_a_stop_that_goes_on_and_a_session_start_show_nothing() {
-    let sandbox = Sandbox::new();
-    let (mut backend, _frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
+    let (sandbox, _backend, _frontend, id) = one_sent();
     let silent = |event: &str, more: Value| context(&sandbox, event, "frontend", "t1", more);
     assert_eq!(silent("PostToolUse", json!({ "agent_id": "a1", "agent_type": "x" })), "");
     assert_eq!(silent("Stop", json!({ "stop_hook_active": true })), "");
@@ -235,9 +233,7 @@ fn a_hook_without_a_broker_or_with_a_silent_one_says_nothing_and_starts_none() {
 
 #[test]
 fn after_clear_the_window_has_another_session_and_the_same_mailbox() {
-    let sandbox = Sandbox::new();
-    let (mut backend, _frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
+    let (sandbox, mut backend, _frontend, id) = one_sent();
     let said = |sandbox: &Sandbox, event: &str, more: Value| {
         let mut input = json!({ "session_id": "cleared", "prompt_id": "t1" });
         input.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());

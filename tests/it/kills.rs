@@ -7,17 +7,8 @@ use std::process::{Child, Stdio};
 use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::json;
 
-use crate::hooks::{assert_state, context, two};
+use crate::hooks::{assert_state, context, one_sent};
 use crate::support::{Sandbox, Session, SessionOptions, until};
-
-/// A hook of the frontend at this event, with its input written.
-fn start(sandbox: &Sandbox, event: &str, turn: &str, stdout: impl Into<Stdio>) -> Child {
-    let mut child =
-        sandbox.command(["hook", event]).stdin(Stdio::piped()).stdout(stdout).spawn().unwrap();
-    let input = json!({ "session_id": "session-frontend", "prompt_id": turn });
-    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
-    child
-}
 
 fn kill(mut child: Child) {
     child.kill().unwrap();
@@ -38,6 +29,17 @@ fn full_pipe() -> (PipeReader, PipeWriter, usize) {
     }
     fcntl_setfl(&writer, OFlags::empty()).unwrap();
     (reader, writer, filled)
+}
+
+/// The hook of a prompt that was given the message and cannot say so, because nobody reads.
+fn stuck(sandbox: &Sandbox, id: &str) -> (Child, PipeReader, usize) {
+    let (reader, writer, filled) = full_pipe();
+    let mut hook = sandbox.command(["hook", "UserPromptSubmit"]);
+    let mut child = hook.stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
+    let input = json!({ "session_id": "session-frontend", "prompt_id": "t1" });
+    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    until("it is offered", || sandbox.message(id)["state"] == "offered");
+    (child, reader, filled)
 }
 
 /// What the frontend is shown with a prompt that begins this turn.
@@ -64,9 +66,7 @@ fn is_settled(sandbox: &Sandbox, id: &str, turn: &str) {
 
 #[test]
 fn a_hook_killed_before_it_asks_has_offered_nothing() {
-    let sandbox = Sandbox::new();
-    let (mut backend, _frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
+    let (sandbox, _backend, _frontend, id) = one_sent();
     let mut child =
         sandbox.command(["hook", "UserPromptSubmit"]).stdin(Stdio::piped()).spawn().unwrap();
     let input = child.stdin.take();
@@ -81,12 +81,8 @@ fn a_hook_killed_before_it_asks_has_offered_nothing() {
 /// The turn goes on, but not from what nobody saw.
 #[test]
 fn a_hook_killed_before_its_output_is_out_has_shown_nothing() {
-    let sandbox = Sandbox::new();
-    let (mut backend, _frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
-    let (_reader, writer, _) = full_pipe();
-    let child = start(&sandbox, "UserPromptSubmit", "t1", writer);
-    until("it is offered", || sandbox.message(&id)["state"] == "offered");
+    let (sandbox, _backend, _frontend, id) = one_sent();
+    let (child, _reader, _) = stuck(&sandbox, &id);
     kill(child);
     for event in ["PostToolUse", "Stop"] {
         context(&sandbox, event, "frontend", "t1", json!({}));
@@ -98,12 +94,8 @@ fn a_hook_killed_before_its_output_is_out_has_shown_nothing() {
 /// Nobody noted that the output is out: so it is shown once more.
 #[test]
 fn a_broker_killed_while_a_hook_speaks_comes_back_and_offers_it_again() {
-    let sandbox = Sandbox::new();
-    let (mut backend, mut frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
-    let (mut reader, writer, filled) = full_pipe();
-    let mut child = start(&sandbox, "UserPromptSubmit", "t1", writer);
-    until("it is offered", || sandbox.message(&id)["state"] == "offered");
+    let (sandbox, _backend, mut frontend, id) = one_sent();
+    let (mut child, mut reader, filled) = stuck(&sandbox, &id);
     sandbox.kill9_broker().unwrap();
     let mut said = String::new();
     reader.read_to_string(&mut said).unwrap();
@@ -117,9 +109,7 @@ fn a_broker_killed_while_a_hook_speaks_comes_back_and_offers_it_again() {
 
 #[test]
 fn a_broker_killed_after_a_hook_spoke_knows_what_it_said() {
-    let sandbox = Sandbox::new();
-    let (mut backend, mut frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
+    let (sandbox, _backend, mut frontend, id) = one_sent();
     assert!(prompt(&sandbox, "t1").contains("| one"));
     sandbox.kill9_broker().unwrap();
     // What this hook has to say is lost with the broker; the next one says it as well.
@@ -131,9 +121,7 @@ fn a_broker_killed_after_a_hook_spoke_knows_what_it_said() {
 
 #[test]
 fn a_server_killed_after_a_hook_spoke_changes_nothing() {
-    let sandbox = Sandbox::new();
-    let (mut backend, frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
+    let (sandbox, _backend, frontend, id) = one_sent();
     assert!(prompt(&sandbox, "t1").contains("| one"));
     frontend.kill9();
     let mut next = SessionOptions::new("frontend").without_channel().start(&sandbox);
@@ -144,9 +132,7 @@ fn a_server_killed_after_a_hook_spoke_changes_nothing() {
 /// The turn ended with its client: whoever resumes the session is shown it again.
 #[test]
 fn a_client_killed_after_a_hook_spoke_is_shown_it_again_when_it_is_resumed() {
-    let sandbox = Sandbox::new();
-    let (mut backend, frontend) = two(&sandbox);
-    let id = backend.send("frontend", "one");
+    let (sandbox, _backend, frontend, id) = one_sent();
     assert!(prompt(&sandbox, "t1").contains("| one"));
     frontend.kill9();
     let mut next = SessionOptions::new("frontend").without_channel().start(&sandbox);

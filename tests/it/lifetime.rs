@@ -9,7 +9,7 @@ use claude_peers::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, until};
+use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, initialize, until};
 
 /// How long an end may take on a loaded machine. The promise is 100 ms; what was measured is
 /// printed, for `--nocapture`.
@@ -100,11 +100,7 @@ fn a_server_serves_and_ends_on_sockets_as_on_pipes() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-            "protocolVersion": "2025-11-25", "capabilities": {},
-            "clientInfo": { "name": "claude-code", "version": "2.1.330" },
-        }});
-        writeln!(input, "{initialize}").unwrap();
+        writeln!(input, "{}", initialize()).unwrap();
         output.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut line = String::new();
         std::io::BufReader::new(&output).read_line(&mut line).unwrap();
@@ -145,13 +141,9 @@ impl Unread {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-            "protocolVersion": "2025-11-25", "capabilities": {},
-            "clientInfo": { "name": "claude-code", "version": "2.1.330" },
-        }});
         let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
         let input = child.stdin.as_mut().unwrap();
-        write!(input, "{initialize}\n{initialized}\n").unwrap();
+        write!(input, "{}\n{initialized}\n", initialize()).unwrap();
         Self(child)
     }
 

@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use rustix::fs::{OFlags, fcntl_getfl};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Sandbox, until};
+use crate::support::{PATIENCE, Sandbox, initialize, until};
 
 struct Server {
     child: Child,
@@ -31,14 +31,6 @@ fn server(sandbox: &Sandbox) -> Server {
         .spawn()
         .unwrap();
     Server { child, input, output, its_ends }
-}
-
-fn initialize() -> Value {
-    json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": { "name": "claude-code", "version": "2.1.330" },
-    } })
 }
 
 #[test]

@@ -12,15 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::Notify;
 
-use super::bells::Bells;
-use super::claims::Claims;
+use super::connected::Connected;
 use super::mailbox;
-use super::presence::Presence;
 use super::store::{Companion, Fault, Store};
-use super::wakes::Waiters;
 use crate::config::Limits;
 use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId, Timestamp};
 
@@ -33,10 +30,7 @@ pub type Tx<'a> = super::store::Tx<'a, Engine>;
 
 /// The memory beside the database.
 pub struct Engine {
-    pub presence: Presence,
-    pub bells: Bells,
-    pub waiters: Waiters,
-    pub claims: Claims,
+    pub connected: Connected,
     /// The sessions whose hooks said that a turn is under way, and when they last did.
     pub turns: HashMap<PeerId, Instant>,
     /// The sessions that somebody was told to wake, and when, until that was done.
@@ -72,10 +66,7 @@ impl DamageReport {
 impl Engine {
     #[must_use]
     pub fn new(
-        presence: Presence,
-        bells: Bells,
-        waiters: Waiters,
-        claims: Claims,
+        connected: Connected,
         limits: Limits,
         damage: DamageReport,
         changes: Arc<Notify>,
@@ -85,10 +76,7 @@ impl Engine {
             outbox: Outbox::default(),
             started_at: Timestamp::now(),
             clock: Clock::default(),
-            presence,
-            bells,
-            waiters,
-            claims,
+            connected,
             turns: HashMap::new(),
             waking: HashMap::new(),
             limits,
@@ -124,7 +112,7 @@ impl Companion for Engine {
     /// Room in a window is a note, but where messages wait for it, it offers them. And so may a
     /// look at the clock, which tells senders what ended.
     fn must_sync(&self) -> bool {
-        self.clock.is_ripe() || self.presence.lock().is_any_behind()
+        self.clock.is_ripe() || self.connected.presence.lock().is_any_behind()
     }
 
     fn savepoint(&mut self) {
@@ -133,18 +121,18 @@ impl Companion for Engine {
     }
 
     fn rollback(&mut self) {
-        self.outbox.rollback(&self.presence, &self.claims);
+        self.outbox.rollback(&self.connected);
     }
 
     fn commit(&mut self) {
-        self.outbox.deliver(&self.presence, &self.bells);
+        self.outbox.deliver(&self.connected);
         if std::mem::take(&mut self.changed) {
             self.changes.notify_one();
         }
     }
 
     fn abort(&mut self) {
-        self.outbox.clear(&self.presence, &self.claims);
+        self.outbox.clear(&self.connected);
         // What the sweep did is undone with the rest; it must look at the stored clock again.
         self.clock = Clock::default();
     }
@@ -154,7 +142,7 @@ impl Companion for Engine {
         self.damage.set(moved_to.to_owned());
         self.changes.notify_one();
         // The sessions find that they are not known and register again.
-        self.presence.close_all();
+        self.connected.presence.close_all();
     }
 }
 
@@ -173,6 +161,8 @@ pub struct Caller {
     pub peer: PeerId,
     /// The receiver that calls; `None` for the CLI.
     pub instance: Option<InstanceId>,
+    /// It is doctor's, which writes to itself only.
+    pub probe: bool,
 }
 
 impl Caller {
@@ -180,6 +170,12 @@ impl Caller {
     #[must_use]
     pub fn receiver(&self) -> String {
         self.instance.as_ref().map_or_else(|| "cli".to_owned(), ToString::to_string)
+    }
+
+    /// The database's word for the way by which it is shown what it asks for.
+    #[must_use]
+    pub const fn via(&self) -> &'static str {
+        if self.instance.is_some() { "tool" } else { "cli" }
     }
 }
 
@@ -195,27 +191,30 @@ impl Identity {
                 let peer: String = db
                     .prepare_cached("SELECT id FROM peers WHERE kind = 'cli'")?
                     .query_row([], |row| row.get(0))?;
-                Ok(Caller { peer: PeerId::from_text(peer), instance: None })
+                Ok(Caller { peer: PeerId::from_text(peer), instance: None, probe: false })
             }
             Self::Session(secret) => {
                 let found = db
-                    .prepare_cached("SELECT peer, instance FROM receivers WHERE secret = ?1")?
+                    .prepare_cached(
+                        // History of an older database has no receivers: with one it is a probe.
+                        "SELECT r.peer, r.instance, p.kind = 'history'
+                         FROM receivers r JOIN peers p ON p.id = r.peer WHERE r.secret = ?1",
+                    )?
                     .query_row([secret], |row| {
-                        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-                    });
-                match found {
-                    Ok((peer, instance)) => Ok(Caller {
-                        peer: PeerId::from_text(peer),
-                        instance: Some(InstanceId::from_text(instance)),
-                    }),
-                    Err(rusqlite::Error::QueryReturnedNoRows) => Err(ApiError::new(
+                        Ok(Caller {
+                            peer: PeerId::from_text(row.get::<_, String>(0)?),
+                            instance: Some(InstanceId::from_text(row.get::<_, String>(1)?)),
+                            probe: row.get(2)?,
+                        })
+                    })
+                    .optional()?;
+                found.ok_or_else(|| {
+                    let error = ApiError::new(
                         ErrorCode::UnknownSession,
                         "this broker does not know the session",
-                    )
-                    .hint("Register again.")
-                    .into()),
-                    Err(error) => Err(error.into()),
-                }
+                    );
+                    error.hint("Register again.").into()
+                })
             }
         }
     }

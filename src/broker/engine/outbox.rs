@@ -1,8 +1,6 @@
 //! Pushes, and bells to ring, that wait for their transaction's commit; and what is undone without it.
 
-use crate::broker::bells::Bells;
-use crate::broker::claims::Claims;
-use crate::broker::presence::Presence;
+use crate::broker::connected::Connected;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::stream::Event;
 use crate::protocol::{InstanceId, MessageId, PeerId};
@@ -43,12 +41,12 @@ impl Outbox {
     }
 
     /// Takes back what was decided since the mark.
-    pub fn rollback(&mut self, presence: &Presence, claims: &Claims) {
+    pub fn rollback(&mut self, connected: &Connected) {
         self.rings.truncate(self.mark.rings);
         for question in self.questions.drain(self.mark.questions..) {
-            claims.stop_expecting(&question);
+            connected.claims.stop_expecting(&question);
         }
-        let mut inner = presence.lock();
+        let mut inner = connected.presence.lock();
         for push in self.pushes.drain(self.mark.pushes..) {
             // The decision may have said "nothing more waits", which is not so any more.
             if let Some(stream) = inner.stream_mut(&push.instance) {
@@ -58,9 +56,9 @@ impl Outbox {
     }
 
     /// Takes back all: the transaction is lost.
-    pub fn clear(&mut self, presence: &Presence, claims: &Claims) {
+    pub fn clear(&mut self, connected: &Connected) {
         self.mark = Mark::default();
-        self.rollback(presence, claims);
+        self.rollback(connected);
     }
 
     pub fn push(&mut self, instance: InstanceId, generation: u64, seq: i64, delivery: Delivery) {
@@ -84,16 +82,16 @@ impl Outbox {
     }
 
     /// The transaction is durable: off they go.
-    pub fn deliver(&mut self, presence: &Presence, bells: &Bells) {
+    pub fn deliver(&mut self, connected: &Connected) {
         self.mark = Mark::default();
         self.questions.clear();
         for peer in self.rings.drain(..) {
-            bells.ring(&peer);
+            connected.bells.ring(&peer);
         }
         if self.pushes.is_empty() {
             return;
         }
-        let mut inner = presence.lock();
+        let mut inner = connected.presence.lock();
         for push in self.pushes.drain(..) {
             if let Some(stream) = inner.stream_mut(&push.instance)
                 && stream.generation == push.generation

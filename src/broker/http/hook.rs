@@ -50,7 +50,11 @@ pub async fn wake(
         .map_or_else(|| format!("session {}", body.session), ToString::to_string);
     let find =
         move |tx: &mut Tx<'_>| registry::peer_of_hook(tx, &body.session, body.client.as_ref());
-    let peer = shared.store.write(find).await?.filter(|peer| shared.presence.lock().is_live(peer));
+    let peer = shared
+        .store
+        .write(find)
+        .await?
+        .filter(|peer| shared.connected.presence.lock().is_live(peer));
     let Some(peer) = peer else {
         return Err(ApiError::new(ErrorCode::NotFound, "this session has no peer here").into());
     };

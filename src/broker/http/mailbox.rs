@@ -41,7 +41,7 @@ async fn take_news(
 ) -> Result<Taken, ApiError> {
     let identity = identity.clone();
     let caller = shared.store.read(move |tx| identity.resolve(tx.db)).await?;
-    let waiter = shared.claims.wait_for_mail(&caller.peer);
+    let waiter = shared.connected.claims.wait_for_mail(&caller.peer);
     let waiting = Waiting::new(shared, Call::new(caller, key, waiter));
     let look = |call: Call| {
         let body = body.clone();
@@ -67,7 +67,7 @@ pub async fn answer(
         Ok((caller, question))
     });
     let (caller, question) = find.await?;
-    let waiter = shared.claims.wait_for_answer(&caller.peer, question.clone());
+    let waiter = shared.connected.claims.wait_for_answer(&caller.peer, question.clone());
     let waiting = Waiting::new(&shared, Call::new(caller, key, waiter));
     let look = |call: Call| {
         let question = question.clone();

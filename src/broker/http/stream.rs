@@ -29,7 +29,7 @@ pub async fn open(
     let (sender, events) = mpsc::unbounded_channel();
     // Made before the stream is opened, so that whatever fails from here on closes it again.
     let presence = Guard {
-        generation: shared.presence.next_generation(),
+        generation: shared.connected.presence.next_generation(),
         shared: Arc::clone(&shared),
         caller: caller.clone(),
         instance: instance.clone(),
@@ -72,7 +72,7 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.open.cancel();
-        if !self.shared.presence.close(&self.instance, self.generation) {
+        if !self.shared.connected.presence.close(&self.instance, self.generation) {
             return;
         }
         let shared = Arc::clone(&self.shared);

@@ -48,7 +48,7 @@ impl Waiting {
         M: Future<Output = Result<T, ApiError>>,
     {
         let over = Instant::now() + wait.limit();
-        let mut bell = self.shared.bells.listen(&self.call.caller.peer);
+        let mut bell = self.shared.connected.bells.listen(&self.call.caller.peer);
         let found = loop {
             if let Some(found) = look(self.call.clone()).await? {
                 break found;
@@ -70,7 +70,7 @@ impl Drop for Waiting {
         if self.settled {
             return;
         }
-        self.shared.claims.end(self.call.waiter);
+        self.shared.connected.claims.end(self.call.waiter);
         // The next broker knows of no waiter.
         if !self.shared.stop.is_cancelled() {
             release(&self.shared, self.call.caller.peer.clone());
@@ -94,7 +94,7 @@ pub fn expect(shared: &Arc<Shared>, peer: PeerId, question: MessageId) {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         tokio::time::sleep(COMING).await;
-        if shared.claims.stop_expecting(&question) {
+        if shared.connected.claims.stop_expecting(&question) {
             release(&shared, peer);
         }
     });

@@ -37,7 +37,7 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
         return Ok(HookMail::default());
     };
     if let Some(client) = &request.client {
-        tx.companion.waiters.keep_only(&client.to_string(), &peer);
+        tx.companion.connected.waiters.keep_only(&client.to_string(), &peer);
     }
     let receiver = receiver(&request.session);
     for id in &request.seen {

@@ -35,7 +35,7 @@ pub fn list_messages(
         limit => limit.min(MAX_LIMIT),
     };
     let peer = match &request.peer {
-        Some(word) => Some(registry::resolve(tx, word)?.peer.id.to_string()),
+        Some(word) => Some(registry::resolve(tx, word)?.id().to_string()),
         None => request.sent.then(|| caller.peer.to_string()),
     };
     let mut statement = tx.db.prepare_cached(&format!(

@@ -48,9 +48,9 @@ pub fn open_stream(
     registry::touch(tx, &caller.peer)?;
     registry::ensure_name(tx, &caller.peer)?;
     let channel = registry::channel_from(&channel);
-    tx.companion.presence.open(instance, generation, &caller.peer, channel, events);
+    tx.companion.connected.presence.open(instance, generation, &caller.peer, channel, events);
     let peer = Box::new(registry::peer(tx, &caller.peer)?);
-    if let Some(stream) = tx.companion.presence.lock().stream(instance) {
+    if let Some(stream) = tx.companion.connected.presence.lock().stream(instance) {
         stream.send(Event::Ready { peer });
     }
     push_waiting(tx, &caller.peer)?;
@@ -74,7 +74,7 @@ pub fn close_stream(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
 /// that was not before.
 pub fn look_again(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     {
-        let mut inner = tx.companion.presence.lock();
+        let mut inner = tx.companion.connected.presence.lock();
         let instance = inner.receiver(peer).cloned();
         if let Some(stream) = instance.as_ref().and_then(|i| inner.stream_mut(i)) {
             stream.behind = true;
@@ -102,7 +102,7 @@ impl Target {
 }
 
 fn target(tx: &Tx<'_>, peer: &PeerId) -> Option<Target> {
-    let inner = tx.companion.presence.lock();
+    let inner = tx.companion.connected.presence.lock();
     let instance = inner.receiver(peer)?.clone();
     let stream = inner.stream(&instance)?;
     let mut under_way = stream.in_flight.clone();
@@ -134,7 +134,7 @@ pub fn push_new(tx: &mut Tx<'_>, peer: &PeerId, seq: i64) -> Result<MessageState
         return Ok(MessageState::from_word(&state));
     }
     if target.room() == 0 {
-        if let Some(stream) = tx.companion.presence.lock().stream_mut(&target.instance) {
+        if let Some(stream) = tx.companion.connected.presence.lock().stream_mut(&target.instance) {
             stream.behind = true;
         }
         return Ok(MessageState::Queued);
@@ -153,7 +153,7 @@ pub fn push_waiting(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
         let delivery = delivery(tx, seq)?;
         push(tx, &target, seq, delivery)?;
     }
-    if let Some(stream) = tx.companion.presence.lock().stream_mut(&target.instance) {
+    if let Some(stream) = tx.companion.connected.presence.lock().stream_mut(&target.instance) {
         stream.behind = behind;
     }
     Ok(())
@@ -168,7 +168,7 @@ pub fn prove_channel(tx: &Tx<'_>, instance: &InstanceId) -> Result<(), Fault> {
     tx.db
         .prepare_cached("UPDATE receivers SET channel = 'proven' WHERE instance = ?1")?
         .execute([instance.as_str()])?;
-    if let Some(stream) = tx.companion.presence.lock().stream_mut(instance) {
+    if let Some(stream) = tx.companion.connected.presence.lock().stream_mut(instance) {
         stream.channel = Channel::Proven;
         // It may have become the one that is pushed to: what waits is its business now.
         stream.behind = true;
@@ -182,7 +182,7 @@ pub fn prove_channel(tx: &Tx<'_>, instance: &InstanceId) -> Result<(), Fault> {
 fn binds(tx: &Tx<'_>, holder: &str) -> bool {
     holder.starts_with(HOOK)
         || holder.starts_with(wait::WAIT)
-        || tx.companion.presence.lock().stream(&InstanceId::from_text(holder)).is_some()
+        || tx.companion.connected.presence.lock().stream(&InstanceId::from_text(holder)).is_some()
 }
 
 /// The unread messages of a peer that nobody holds, oldest first: neither by a lease, nor because a
@@ -263,7 +263,7 @@ fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>,
 /// Whether `instance` still serves the session, and its channel is no less certain: two servers of
 /// one session are one window, and what one of them pushed is not pushed again by the other.
 fn is_as_good(tx: &Tx<'_>, instance: &str, target: &Target) -> bool {
-    let inner = tx.companion.presence.lock();
+    let inner = tx.companion.connected.presence.lock();
     inner.stream(&InstanceId::from_text(instance)).is_some_and(|stream| {
         stream.channel == Channel::Proven
             || stream.channel == Channel::Presumed && target.channel != Channel::Proven

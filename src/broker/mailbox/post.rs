@@ -63,7 +63,7 @@ pub fn post(tx: &mut Tx<'_>, letter: &Letter<'_>, to: &PeerId) -> Result<Posted,
     let seq = tx.db.last_insert_rowid();
     tx.companion.clock.expect(expires_at);
     let mail = Mail { sender: letter.from.clone(), reply_to: letter.reply_to.cloned(), seq };
-    tx.companion.claims.pass(to, &mail);
+    tx.companion.connected.claims.pass(to, &mail);
     let awaited = wait::is_held(tx, to, seq)?;
     let state = if awaited { MessageState::Queued } else { offer::push_new(tx, to, seq)? };
     tx.companion.outbox.ring(to.clone());

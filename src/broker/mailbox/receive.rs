@@ -32,7 +32,7 @@ pub fn take(
     request: &Take,
 ) -> Result<Taken, Fault> {
     super::wake::note_stir(tx, &caller.peer)?;
-    let via = if caller.instance.is_some() { "tool" } else { "cli" };
+    let via = caller.via();
     let mut unread: Vec<(i64, i64)> = tx
         .db
         .prepare_cached(
@@ -46,7 +46,7 @@ pub fn take(
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    if tx.companion.claims.any_of(&caller.peer) {
+    if tx.companion.connected.claims.any_of(&caller.peer) {
         let mut free = Vec::new();
         for (seq, size) in unread {
             if !wait::is_awaited(tx, &caller.peer, seq)? {
@@ -117,7 +117,7 @@ fn own_unread(tx: &Tx<'_>, peer: &PeerId) -> Result<(Vec<OwnUnread>, u64), Fault
 ///
 /// If the database fails.
 pub fn confirm(tx: &mut Tx<'_>, caller: &Caller, request: &Confirm) -> Result<Noted, Fault> {
-    let via = if caller.instance.is_some() { "tool" } else { "cli" };
+    let via = caller.via();
     let mut noted = 0;
     for id in &request.ids {
         noted += u64::from(mark_read(tx, &caller.peer, id, via)?);
@@ -164,7 +164,7 @@ pub fn written(
                  WHERE message = ?1 AND receiver = ?2 AND via = 'channel' AND written_at IS NULL",
             )?
             .execute(params![seq, instance.as_str(), tx.now.millis()])?;
-        if let Some(stream) = tx.companion.presence.lock().stream_mut(instance) {
+        if let Some(stream) = tx.companion.connected.presence.lock().stream_mut(instance) {
             stream.in_flight.remove(&seq);
         }
     }

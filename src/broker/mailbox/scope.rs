@@ -23,7 +23,7 @@ pub fn send_to_scope(
     request: &SendToScope,
 ) -> Result<SentToScope, Fault> {
     check_text(tx, &request.text)?;
-    if caller.instance.is_some() && registry::is_probe(tx, &caller.peer)? {
+    if caller.probe {
         let error = ApiError::new(ErrorCode::Forbidden, "a probe writes to itself only");
         return Err(error.into());
     }
@@ -50,7 +50,8 @@ pub fn send_to_scope(
 }
 
 fn send_to(tx: &mut Tx<'_>, letter: &Letter<'_>, to: &PeerId) -> Result<Outcome, Fault> {
-    let posted = check_limits(tx, letter.from, to).and_then(|()| post(tx, letter, to));
+    let unread = registry::unread(tx, to)?;
+    let posted = check_limits(tx, letter.from, to, unread).and_then(|()| post(tx, letter, to));
     let (sent, refusal) = match posted {
         Ok(posted) => (Some(posted), None),
         Err(Fault::Refused(refusal)) => (None, Some(refusal)),

@@ -8,7 +8,7 @@ use super::offer;
 use super::post::{Letter, Posted, post};
 use crate::broker::claims::Question;
 use crate::broker::engine::{Caller, Tx};
-use crate::broker::registry::{self, unread, waiting};
+use crate::broker::registry::{self, waiting};
 use crate::broker::store::Fault;
 use crate::protocol::messages::{SendMessage, Sent};
 use crate::protocol::peers::PeerKind;
@@ -22,41 +22,40 @@ use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId};
 pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<Sent, Fault> {
     check_text(tx, &request.text)?;
     let found = registry::resolve(tx, &request.to)?;
-    let to = found.peer;
-    let probe = caller.instance.is_some() && registry::is_probe(tx, &caller.peer)?;
-    if probe && to.id != caller.peer {
+    let to = found.id().clone();
+    if caller.probe && to != caller.peer {
         let error = ApiError::new(ErrorCode::Forbidden, "a probe writes to itself only");
         return Err(error.into());
     }
-    if to.id == caller.peer && !probe {
+    if to == caller.peer && !caller.probe {
         let error = ApiError::new(
             ErrorCode::BadRequest,
             "that is yourself: a message goes to another peer",
         );
         return Err(error.into());
     }
-    if to.id.is_broker() {
+    if to.is_broker() {
         let error = ApiError::new(
             ErrorCode::BadRequest,
             "the broker is no peer: nobody reads answers to its notices",
         );
         return Err(error.hint("Write to the peer that the notice names.").into());
     }
-    if to.kind == PeerKind::History && !probe {
+    if found.kind() == PeerKind::History && !caller.probe {
         let error = ApiError::new(
             ErrorCode::NotFound,
-            format!("{} is known from an older database only and cannot receive", to.id),
+            format!("{to} is known from an older database only and cannot receive"),
         );
         return Err(error.into());
     }
     if let Some(id) = &request.reply_to {
         check_reply(tx, caller, id)?;
     }
-    check_limits(tx, &caller.peer, &to.id)?;
+    check_limits(tx, &caller.peer, &to, found.unread())?;
 
     let sender = registry::sender(tx, caller, request.from_session.as_deref())?;
     // Without a number it gets the next.
-    let number = if probe { Some(registry::next_probe_number(tx)?) } else { None };
+    let number = if caller.probe { Some(registry::next_probe_number(tx)?) } else { None };
     if let Some(original) = &request.reply_to {
         note_reply(tx, caller, original)?;
     }
@@ -68,17 +67,17 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         reply_to: request.reply_to.as_ref(),
         number,
     };
-    let Posted { id, seq, state, awaited } = post(tx, &letter, &to.id)?;
+    let Posted { id, seq, state, awaited } = post(tx, &letter, &to)?;
     if request.wait {
-        let question = Question::new(id.clone(), seq, to.id.clone());
-        tx.companion.claims.expect(&caller.peer, question);
+        let question = Question::new(id.clone(), seq, to);
+        tx.companion.connected.claims.expect(&caller.peer, question);
         tx.companion.outbox.expected(id.clone());
     }
     Ok(Sent {
         id,
         state,
         sent_at: tx.now,
-        to: registry::peer(tx, &to.id)?,
+        to: found.now(tx)?,
         awaited,
         waiting: waiting(tx, &caller.peer)?,
     })
@@ -120,9 +119,10 @@ fn check_reply(tx: &Tx<'_>, caller: &Caller, id: &MessageId) -> Result<(), Fault
     .into())
 }
 
-pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> {
+/// Whether one more message to `to`, which has not read `unread`, is within the limits.
+pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) -> Result<(), Fault> {
     let max = u64::from(tx.companion.limits.max_unread);
-    if max > 0 && unread(tx, to)? >= max {
+    if max > 0 && unread >= max {
         return Err(ApiError::new(
             ErrorCode::MailboxFull,
             format!("{to} has {max} unread messages already"),

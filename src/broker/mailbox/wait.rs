@@ -37,13 +37,13 @@ fn mail(tx: &Tx<'_>, seq: i64) -> Result<Mail, Fault> {
 
 /// Whether a waiter is about to take this message of `peer`.
 pub fn is_held(tx: &Tx<'_>, peer: &PeerId, seq: i64) -> Result<bool, Fault> {
-    let claims = &tx.companion.claims;
+    let claims = &tx.companion.connected.claims;
     Ok(claims.any_of(peer) && claims.hold(peer, &mail(tx, seq)?))
 }
 
 /// Whether this message of `peer` is the answer that a waiter waits for.
 pub fn is_awaited(tx: &Tx<'_>, peer: &PeerId, seq: i64) -> Result<bool, Fault> {
-    let claims = &tx.companion.claims;
+    let claims = &tx.companion.connected.claims;
     Ok(claims.any_of(peer) && claims.await_answer(peer, &mail(tx, seq)?))
 }
 
@@ -79,7 +79,7 @@ impl Call {
         F: FnOnce(&mut Tx<'_>) -> Result<T, Fault>,
     {
         let answer = once(tx, &self.caller.receiver(), self.key.as_ref(), work)?;
-        tx.companion.claims.end(self.waiter);
+        tx.companion.connected.claims.end(self.waiter);
         release(tx, &self.caller.peer)?;
         Ok(answer)
     }
@@ -196,7 +196,9 @@ fn find_answer(tx: &Tx<'_>, me: &PeerId, question: &Question) -> Result<Option<i
     if named.is_some() {
         return Ok(named);
     }
-    let Some(behind) = tx.companion.claims.unnamed_after(me, question) else { return Ok(None) };
+    let Some(behind) = tx.companion.connected.claims.unnamed_after(me, question) else {
+        return Ok(None);
+    };
     for seq in offer::unleased(tx, me)? {
         let mail = mail(tx, seq)?;
         if seq > behind && mail.sender == question.to && mail.reply_to.is_none() {
@@ -208,7 +210,7 @@ fn find_answer(tx: &Tx<'_>, me: &PeerId, question: &Question) -> Result<Option<i
 
 fn offer_answer(tx: &Tx<'_>, call: &Call, seq: i64) -> Result<Delivery, Fault> {
     let receiver = call.receiver.as_str();
-    let via = if call.caller.instance.is_some() { "tool" } else { "cli" };
+    let via = call.caller.via();
     let mut delivery = offer::delivery(tx, seq)?;
     (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, seq, receiver)?;
     offer::record(tx, seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;

@@ -50,9 +50,9 @@ pub enum When {
 ///
 /// If the database fails.
 pub fn wake_when(tx: &mut Tx<'_>, peer: &PeerId) -> Result<When, Fault> {
-    let channel = tx.companion.presence.lock().channel(peer);
+    let channel = tx.companion.connected.presence.lock().channel(peer);
     // A call that waits is at work, and its end rings the bell.
-    if channel == Some(Channel::Proven) || tx.companion.claims.any_of(peer) {
+    if channel == Some(Channel::Proven) || tx.companion.connected.claims.any_of(peer) {
         return Ok(When::OnceItRings);
     }
     let (woken_seq, woken_at): (i64, Option<i64>) = tx

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::backlog::{backlog, waiting};
 use crate::broker::engine::{Caller, Tx};
@@ -36,9 +36,11 @@ const COLUMNS: &str =
     unread, directory, name_source,
     EXISTS (SELECT 1 FROM clients c WHERE c.process = peers.client_process)";
 
-/// A row of the directory, before it is known whether it is live.
+/// A row of the directory, before it is known whether it is live and what waits for it.
 struct Entry {
     peer: Peer,
+    /// Messages without evidence of having been read, also those on their way.
+    unread: u64,
     directory: Option<String>,
     name_source: Option<String>,
     seen_at: i64,
@@ -59,7 +61,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         name: row.get(1)?,
         kind,
         live: false,
-        reach: if kind == PeerKind::Cli { Reachability::Inbox } else { Reachability::Away },
+        reach: Reachability::Away,
         since: Timestamp::from_millis(seen_at),
         summary: row.get(4)?,
         cwd: row.get(5)?,
@@ -67,11 +69,12 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         client_name: row.get(7)?,
         client_version: row.get(8)?,
         one_shot: row.get(9)?,
-        unread: u64::try_from(row.get::<_, i64>(10)?).unwrap_or(0),
+        unread: 0,
         oldest_unread: None,
     };
     Ok(Entry {
         peer,
+        unread: u64::try_from(row.get::<_, i64>(10)?).unwrap_or(0),
         directory: row.get(11)?,
         name_source: row.get(12)?,
         seen_at,
@@ -81,21 +84,32 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 
 /// Adds what only memory and the mailbox know.
 fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
-    let channel = tx.companion.presence.lock().channel(&entry.peer.id);
-    if let Some(channel) = channel {
-        entry.peer.live = true;
-        entry.peer.reach = match channel {
-            Channel::Proven => Reachability::ChannelProven,
-            // Better than a push that may not be shown.
-            _ if entry.hooked => Reachability::Hooks,
-            Channel::Presumed => Reachability::ChannelPresumed,
-            Channel::Absent => Reachability::Tools,
-        };
+    look_for(tx, &mut entry);
+    if entry.unread > 0 {
+        count_mail(tx, &mut entry.peer)?;
     }
-    if entry.peer.unread > 0 {
-        entry.peer.unread = backlog(tx, &entry.peer.id)?;
-    }
-    if entry.peer.unread > 0 {
+    Ok(entry)
+}
+
+/// Adds whether it is live, and how it is reached.
+fn look_for(tx: &Tx<'_>, entry: &mut Entry) {
+    let channel = tx.companion.connected.presence.lock().channel(&entry.peer.id);
+    entry.peer.live = channel.is_some();
+    entry.peer.reach = match channel {
+        None if entry.peer.kind == PeerKind::Cli => Reachability::Inbox,
+        None => Reachability::Away,
+        Some(Channel::Proven) => Reachability::ChannelProven,
+        // Better than a push that may not be shown.
+        Some(_) if entry.hooked => Reachability::Hooks,
+        Some(Channel::Presumed) => Reachability::ChannelPresumed,
+        Some(Channel::Absent) => Reachability::Tools,
+    };
+}
+
+/// Adds what waits for it.
+fn count_mail(tx: &Tx<'_>, peer: &mut Peer) -> Result<(), Fault> {
+    peer.unread = backlog(tx, &peer.id)?;
+    if peer.unread > 0 {
         let oldest: Option<i64> = tx
             .db
             .prepare_cached(
@@ -103,15 +117,11 @@ fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
                  WHERE recipient = ?1 AND state IN ('queued', 'offered') AND sender <> 'broker'
                  ORDER BY seq LIMIT 1",
             )?
-            .query_row([entry.peer.id.as_str()], |row| row.get(0))
-            .map(Some)
-            .or_else(|error| match error {
-                rusqlite::Error::QueryReturnedNoRows => Ok(None),
-                error => Err(error),
-            })?;
-        entry.peer.oldest_unread = oldest.map(Timestamp::from_millis);
+            .query_row([peer.id.as_str()], |row| row.get(0))
+            .optional()?;
+        peer.oldest_unread = oldest.map(Timestamp::from_millis);
     }
-    Ok(entry)
+    Ok(())
 }
 
 fn load(tx: &Tx<'_>, id: &PeerId) -> Result<Entry, Fault> {
@@ -133,7 +143,7 @@ pub fn peer(tx: &Tx<'_>, id: &PeerId) -> Result<Peer, Fault> {
 
 /// All that could be listed: live, or away with something to come back to.
 fn listed(tx: &Tx<'_>) -> Result<Vec<Entry>, Fault> {
-    let live = serde_json::to_string(&tx.companion.presence.lock().live_ids());
+    let live = serde_json::to_string(&tx.companion.connected.presence.lock().live_ids());
     // Plain strings, which always serialise.
     let live = live.unwrap_or_default();
     let mut statement = tx.db.prepare_cached(&format!(
@@ -189,10 +199,40 @@ pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerLis
     Ok(PeerList { me: me.map(|me| me.peer), peers, away, waiting: waiting(tx, &caller.peer)? })
 }
 
-/// Whom a word means, and whether it was a name whose owner is away.
+/// Whom a word means.
 pub struct Resolved {
-    pub peer: Peer,
+    found: Entry,
+    /// The word, if it is a name whose owner is away.
     pub name_while_away: Option<String>,
+}
+
+impl Resolved {
+    #[must_use]
+    pub const fn id(&self) -> &PeerId {
+        &self.found.peer.id
+    }
+
+    #[must_use]
+    pub const fn kind(&self) -> PeerKind {
+        self.found.peer.kind
+    }
+
+    /// Messages without evidence of having been read, as they were when it was looked up.
+    #[must_use]
+    pub const fn unread(&self) -> u64 {
+        self.found.unread
+    }
+
+    /// The peer as others see it now, with the mail that it has got since.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails.
+    pub fn now(mut self, tx: &Tx<'_>) -> Result<Peer, Fault> {
+        look_for(tx, &mut self.found);
+        count_mail(tx, &mut self.found.peer)?;
+        Ok(self.found.peer)
+    }
 }
 
 /// Exact id, exact name, then an unambiguous prefix of either.
@@ -215,21 +255,21 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
         .query_map([&word], entry)?
         .next()
         .transpose()?;
-    if let Some(found) = exact {
-        let found = complete(tx, found)?;
+    if let Some(mut found) = exact {
+        look_for(tx, &mut found);
         let by_id = found.peer.id.as_str() == word;
-        if by_id || !is_left(tx, &found) {
+        if by_id || !is_left(tx, &found)? {
             let away = !by_id && !found.peer.live && found.peer.kind != PeerKind::Cli;
-            return Ok(Resolved { peer: found.peer, name_while_away: away.then_some(word) });
+            return Ok(Resolved { found, name_while_away: away.then_some(word) });
         }
     }
     let fits = |candidate: &Entry| {
         candidate.peer.id.as_str().starts_with(&word)
             || candidate.peer.name.as_deref().is_some_and(|name| name.starts_with(&word))
     };
-    let mut fitting: Vec<Peer> = listed(tx)?.into_iter().filter(fits).map(|c| c.peer).collect();
+    let mut fitting: Vec<Entry> = listed(tx)?.into_iter().filter(fits).collect();
     match (fitting.pop(), fitting.is_empty()) {
-        (Some(peer), true) => Ok(Resolved { peer, name_while_away: None }),
+        (Some(found), true) => Ok(Resolved { found, name_while_away: None }),
         (Some(last), false) => {
             fitting.push(last);
             Err(ambiguous(&word, fitting).into())
@@ -241,14 +281,14 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
 }
 
 /// An ended session without mail has left its automatic name.
-fn is_left(tx: &Tx<'_>, entry: &Entry) -> bool {
-    !entry.peer.live
-        && entry.peer.unread == 0
+fn is_left(tx: &Tx<'_>, entry: &Entry) -> Result<bool, Fault> {
+    let ended = !entry.peer.live
         && entry.name_source.as_deref() == Some("automatic")
-        && grace_is_over(tx, entry.seen_at)
+        && grace_is_over(tx, entry.seen_at);
+    Ok(ended && (entry.unread == 0 || backlog(tx, &entry.peer.id)? == 0))
 }
 
-fn ambiguous(word: &str, fitting: Vec<Peer>) -> ApiError {
+fn ambiguous(word: &str, fitting: Vec<Entry>) -> ApiError {
     let mut error = ApiError::new(
         ErrorCode::Ambiguous,
         format!("{word:?} fits {} peers; nothing was done", fitting.len()),
@@ -256,7 +296,7 @@ fn ambiguous(word: &str, fitting: Vec<Peer>) -> ApiError {
     .hint("Name one of them by its id.");
     error.candidates = fitting
         .into_iter()
-        .map(|peer| Candidate { id: peer.id, name: peer.name, cwd: peer.cwd })
+        .map(|Entry { peer, .. }| Candidate { id: peer.id, name: peer.name, cwd: peer.cwd })
         .collect();
     error
 }
@@ -267,7 +307,7 @@ fn ambiguous(word: &str, fitting: Vec<Peer>) -> ApiError {
 ///
 /// If the database fails.
 pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
-    let live = tx.companion.presence.lock().live_ids().len() as u64;
+    let live = tx.companion.connected.presence.lock().live_ids().len() as u64;
     let backlog: i64 = tx
         .db
         .prepare_cached("SELECT coalesce(sum(unread), 0) FROM peers WHERE kind <> 'history'")?

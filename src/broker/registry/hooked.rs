@@ -54,7 +54,7 @@ fn of_window(tx: &Tx<'_>, known: PeerId, client: &Process) -> Result<Option<Peer
     let Some(holder) = holder.filter(|holder| *holder != client.to_string()) else {
         return Ok(Some(known));
     };
-    let is_live = |id: &PeerId| tx.companion.presence.lock().is_claimed(id);
+    let is_live = |id: &PeerId| tx.companion.connected.presence.lock().is_claimed(id);
     if let Some(own) = last_of_process(tx, client)?.filter(is_live) {
         return Ok(Some(own));
     }

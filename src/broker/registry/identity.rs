@@ -69,7 +69,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
     // A session that only reconnects keeps its name, whoever else is slower to come back.
     let wanted = request.name.as_deref().filter(|_| known.is_none());
     names::settle(tx, &id, wanted, &mut notes)?;
-    tx.companion.presence.lock().expect(&id);
+    tx.companion.connected.presence.lock().expect(&id);
     let undescribed = tx
         .db
         .prepare_cached("SELECT summary_source = 'none' FROM peers WHERE id = ?1")?
@@ -131,14 +131,15 @@ fn find_session(tx: &Tx<'_>, session: &str, client: Option<&Process>) -> Result<
             (_, None) => true,
         };
         let gone = held_by.as_deref().is_some_and(|holder| !still_runs(holder));
-        let claimed = !same_client && !gone && tx.companion.presence.lock().is_claimed(&id);
+        let claimed =
+            !same_client && !gone && tx.companion.connected.presence.lock().is_claimed(&id);
         return Ok(if claimed { Found::Claimed { by: id } } else { Found::Peer(id) });
     }
     // After /clear a reconnected server may be given a session id that nobody knows yet. The
     // window is the same, and so is the peer, if its last server is gone.
     if let Some(client) = client.filter(|c| command_name(c.pid).as_deref() == Some("claude"))
         && let Some(id) = last_of_process(tx, client)?
-        && !tx.companion.presence.lock().is_claimed(&id)
+        && !tx.companion.connected.presence.lock().is_claimed(&id)
     {
         bind(tx, &key, &id)?;
         return Ok(Found::Peer(id));
@@ -160,7 +161,7 @@ fn find_process(tx: &Tx<'_>, client: &Process, cwd: &str) -> Result<Found, Fault
             .optional()?;
         match known.map(PeerId::from_text) {
             None => return Ok(Found::Nobody { key }),
-            Some(id) if !tx.companion.presence.lock().is_claimed(&id) => {
+            Some(id) if !tx.companion.connected.presence.lock().is_claimed(&id) => {
                 return Ok(Found::Peer(id));
             }
             Some(_) => {}

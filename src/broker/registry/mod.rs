@@ -21,7 +21,7 @@ pub use directory::{list, live_and_backlog, peer, resolve};
 pub use hooked::{forget_ended_clients, hear, peer_of_hook};
 pub use identity::{may_return, register};
 pub use names::ensure as ensure_name;
-pub use probe::{is_probe, next_number as next_probe_number, unregister};
+pub use probe::{next_number as next_probe_number, unregister};
 
 /// The database's word for a channel.
 #[must_use]

@@ -173,7 +173,7 @@ fn numbered(tx: &Tx<'_>, id: &PeerId, base: &str, source: &str) -> Result<String
 
 /// Whether a name's owner is here, or is about to come back to a broker that was restarted.
 fn is_in_use(tx: &Tx<'_>, holder: &Holder) -> bool {
-    let presence = tx.companion.presence.lock();
+    let presence = tx.companion.connected.presence.lock();
     // One that has been here under this broker has left by itself.
     let returning = holder.seen_at < tx.companion.started_at.millis()
         && tx.now.since(tx.companion.started_at) < RETURN
@@ -187,7 +187,7 @@ fn is_left(tx: &Tx<'_>, holder: &Holder) -> bool {
     holder.source == "automatic"
         && holder.unread == 0
         && directory::grace_is_over(tx, holder.seen_at)
-        && !tx.companion.presence.lock().is_claimed(&holder.id)
+        && !tx.companion.connected.presence.lock().is_claimed(&holder.id)
 }
 
 /// The session names itself.

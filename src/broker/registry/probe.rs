@@ -15,7 +15,7 @@ use super::peer;
 use crate::broker::engine::{Caller, Tx};
 use crate::broker::store::Fault;
 use crate::protocol::peers::{Register, Registered, Unregistered};
-use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId};
+use crate::protocol::{ApiError, ErrorCode, InstanceId};
 
 /// A probe lives for milliseconds. One that is older was killed.
 const LIFE: Duration = Duration::from_secs(60);
@@ -41,17 +41,6 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
     Ok(Registered { peer: peer(tx, &id)?, notes: Vec::new(), undescribed: false })
 }
 
-/// Whether a peer is a probe. History of an older database has no receivers.
-pub fn is_probe(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
-    Ok(tx
-        .db
-        .prepare_cached(
-            "SELECT kind = 'history' AND EXISTS (SELECT 1 FROM receivers WHERE peer = peers.id)
-             FROM peers WHERE id = ?1",
-        )?
-        .query_row([id.as_str()], |row| row.get(0))?)
-}
-
 /// The number of a probe's next message.
 pub fn next_number(tx: &Tx<'_>) -> Result<i64, Fault> {
     Ok(tx
@@ -70,7 +59,7 @@ pub fn unregister(
     caller: &Caller,
     instance: &InstanceId,
 ) -> Result<Unregistered, Fault> {
-    if !is_probe(tx, &caller.peer)? {
+    if !caller.probe {
         let error = ApiError::new(ErrorCode::Forbidden, "only a probe can be unregistered");
         return Err(error.hint("A session ends by closing its stream.").into());
     }

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::files::effective_uid;
-use crate::service::systemd::{ManagerError, run};
+use crate::programs::{self, Said};
+use crate::service::systemd::ManagerError;
 
 /// How long one call may take. A restart waits for requests under way, which is seconds at worst.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -97,34 +98,23 @@ impl Launchctl {
 
     /// What launchd knows of a domain or job; `None` if there is none.
     fn print(&self, target: &str) -> Result<Option<String>, ManagerError> {
-        let (succeeded, said) = self.call(&["print", target])?;
-        Ok(succeeded.then_some(said))
+        let said = self.call(&["print", target])?;
+        Ok(said.succeeded().then_some(said.output))
     }
 
     fn order(&self, arguments: &[&str]) -> Result<(), ManagerError> {
-        match self.call(arguments)? {
-            (true, _) => Ok(()),
-            (false, said) => {
-                Err(ManagerError::Failed { command: described(arguments), message: said })
-            }
+        let said = self.call(arguments)?;
+        if said.succeeded() {
+            return Ok(());
         }
+        Err(ManagerError::Failed { command: described(arguments), message: said.words() })
     }
 
-    /// Whether it succeeded, and what it said.
-    fn call(&self, arguments: &[&str]) -> Result<(bool, String), ManagerError> {
-        let mut command = Command::new(&self.program);
-        command.args(arguments).env("LC_ALL", "C");
-        let failed =
-            |message: String| ManagerError::Failed { command: described(arguments), message };
-        let ended = run(&mut command, LIMIT).map_err(|error| failed(error.to_string()))?;
-        let Some((status, output)) = ended else {
-            return Err(ManagerError::TimedOut { command: described(arguments), limit: LIMIT });
-        };
-        if status.success() {
-            return Ok((true, output));
-        }
-        let said = output.split_whitespace().collect::<Vec<_>>().join(" ");
-        Ok((false, if said.is_empty() { status.to_string() } else { said }))
+    fn call(&self, arguments: &[&str]) -> Result<Said, ManagerError> {
+        let command = || described(arguments);
+        programs::run(Command::new(&self.program).args(arguments), LIMIT)
+            .map_err(|e| ManagerError::Failed { command: command(), message: e.to_string() })?
+            .ok_or_else(|| ManagerError::TimedOut { command: command(), limit: LIMIT })
     }
 }
 

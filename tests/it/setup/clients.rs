@@ -24,10 +24,6 @@ const JSON_BROKEN: &[(&str, &str)] = &[
     ("[1]", "no object"),
 ];
 
-fn plain(program: &str) -> Value {
-    json!({ "command": program, "args": ["mcp"] })
-}
-
 const MCP_SERVERS: &[&str] = &[
     "",
     "{}",
@@ -36,23 +32,21 @@ const MCP_SERVERS: &[&str] = &[
     "{\n    // my servers\n    \"mcpServers\": {\n        \"docs\": {\n            \"url\": \"https:\",\n        }, // for docs\n    },\n    /* more */\n    \"theme\": \"Dracula\"\n}\n",
 ];
 
+/// A client that keeps its servers as most do.
+const fn usual(name: &'static str, file: fn(&Sandbox) -> PathBuf) -> Kind {
+    Kind {
+        name,
+        file,
+        entry: |value| &value["mcpServers"]["claude-peers"],
+        wanted: |program| json!({ "command": program, "args": ["mcp"] }),
+        contents: MCP_SERVERS,
+        broken: JSON_BROKEN,
+    }
+}
+
 const KINDS: [Kind; 4] = [
-    Kind {
-        name: "cursor",
-        file: |sandbox| sandbox.home().join(".cursor/mcp.json"),
-        entry: |value| &value["mcpServers"]["claude-peers"],
-        wanted: plain,
-        contents: MCP_SERVERS,
-        broken: JSON_BROKEN,
-    },
-    Kind {
-        name: "gemini",
-        file: |sandbox| sandbox.home().join(".gemini/settings.json"),
-        entry: |value| &value["mcpServers"]["claude-peers"],
-        wanted: plain,
-        contents: MCP_SERVERS,
-        broken: JSON_BROKEN,
-    },
+    usual("cursor", |sandbox| sandbox.home().join(".cursor/mcp.json")),
+    usual("gemini", |sandbox| sandbox.home().join(".gemini/settings.json")),
     Kind {
         name: "opencode",
         file: |sandbox| sandbox.path().join("config/opencode/opencode.json"),

@@ -30,7 +30,7 @@ use tempfile::TempDir;
 
 pub use chance::{Chance, messages, rounds};
 pub use manager::{Manager, Notifications};
-pub use session::{Session, SessionOptions};
+pub use session::{Session, SessionOptions, initialize};
 
 /// How long anything that must happen may take on a slow machine. No test measures time by it.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -123,6 +123,15 @@ impl NotReading {
     }
 }
 
+/// The first line of a client, for tests that write to a server themselves.
+pub fn initialize() -> Value {
+    json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "claude-code", "version": "2.1.330" },
+    } })
+}
+
 impl Session {
     /// Runs any command that speaks MCP over standard input and output.
     pub fn spawn(mut command: Command) -> Self {

@@ -1,0 +1,19 @@
+//! Who is connected now: in memory only, and shared by all requests and the database's thread.
+
+use super::bells::Bells;
+use super::claims::Claims;
+use super::presence::Presence;
+use super::wakes::Waiters;
+
+/// Each clone is the same.
+#[derive(Debug, Clone, Default)]
+pub struct Connected {
+    /// The streams.
+    pub presence: Presence,
+    /// The calls that wait for mail.
+    pub claims: Claims,
+    /// The hooks that wait to wake a session.
+    pub waiters: Waiters,
+    /// By which those who wait are told.
+    pub bells: Bells,
+}
