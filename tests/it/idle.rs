@@ -1,4 +1,4 @@
-//! What sessions cost while nothing happens.
+//! What sessions cost while nothing happens, as Linux counts it.
 
 use std::time::Duration;
 
@@ -6,7 +6,6 @@ use crate::lifetime::live_names;
 use crate::support::{Sandbox, Session, SessionOptions, until};
 
 /// How often each thread of a process gave up or lost the processor, by thread id.
-#[cfg(target_os = "linux")]
 fn switches(pid: u32) -> std::collections::BTreeMap<u32, u64> {
     let mut found = std::collections::BTreeMap::new();
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
@@ -24,14 +23,12 @@ fn switches(pid: u32) -> std::collections::BTreeMap<u32, u64> {
 }
 
 /// A line of `/proc/PID/status` that counts in KiB.
-#[cfg(target_os = "linux")]
 fn kibibytes(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn idle_sessions_never_wake_up_and_take_little_memory() {
     const SESSIONS: usize = 20;

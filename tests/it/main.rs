@@ -16,6 +16,7 @@ mod expiry;
 mod help;
 mod hooks;
 mod identity;
+#[cfg(target_os = "linux")]
 mod idle;
 mod kills;
 mod lifetime;

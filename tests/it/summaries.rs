@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -312,6 +311,6 @@ fn keys_and_tokens_of_a_session_never_reach_the_broker() {
     }
     // The broker outlives who started it.
     session.kill9();
-    let status = Command::new("kill").args(["-0", &pid.to_string()]).status();
+    let status = std::process::Command::new("kill").args(["-0", &pid.to_string()]).status();
     assert!(status.unwrap().success());
 }

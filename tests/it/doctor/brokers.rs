@@ -1,7 +1,7 @@
 //! Brokers that are old, another build, or silent.
 
-use super::{find, follow, is_clean, is_found_and_mended};
-use crate::support::{Sandbox, until, write_program};
+use super::{find, follow, is_clean};
+use crate::support::Sandbox;
 use crate::upgrade::older_broker;
 
 #[test]
@@ -20,7 +20,8 @@ fn an_old_broker_that_still_runs_is_told_and_not_ended() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
-    use crate::support::{PROGRAM, copy_program};
+    use super::is_found_and_mended;
+    use crate::support::{PROGRAM, copy_program, until, write_program};
 
     let sandbox = Sandbox::new();
     let copy = sandbox.path().join("claude-peers");

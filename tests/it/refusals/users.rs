@@ -1,13 +1,12 @@
 //! Other users of the machine.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::World;
-use crate::support::http::{Request, exchange};
-use crate::support::{PATIENCE, Sandbox};
+use crate::support::Sandbox;
+use crate::support::http::Request;
 
 fn mode(path: &Path) -> u32 {
     let metadata = std::fs::symlink_metadata(path);
@@ -81,6 +80,11 @@ fn what_was_open_to_others_is_closed_and_an_exposed_token_is_replaced() {
 /// own credentials.
 #[cfg(target_os = "linux")]
 fn as_nobody(socket: PathBuf) -> std::io::Result<Option<u16>> {
+    use std::os::unix::net::UnixStream;
+
+    use crate::support::PATIENCE;
+    use crate::support::http::exchange;
+
     std::thread::spawn(move || {
         use rustix::process::{Gid, Uid};
         let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
