@@ -32,7 +32,7 @@ use crate::config::{Config, ConfigError};
 use crate::files;
 use crate::holder::Holder;
 use crate::protocol::health::{Started, Tcp};
-use crate::protocol::ids::random_secret;
+use crate::protocol::ids::{is_secret, random_secret};
 use crate::protocol::{PROTOCOL, Timestamp};
 use activation::{Bound, Inherited};
 use bells::Bells;
@@ -102,9 +102,7 @@ impl RunError {
                 "`claude-peers status` describes it, `claude-peers kill-broker` stops it."
                     .to_owned()
             }
-            Self::File { .. } => {
-                "Check its owner, its permissions and the free space there.".to_owned()
-            }
+            Self::File { error, .. } => files::hint(error).to_owned(),
             Self::Database(error) => error.hint(),
             Self::StoreEnded | Self::Serve(_) => "Try again.".to_owned(),
         }
@@ -263,25 +261,31 @@ async fn serve(options: Options) -> Result<(), RunError> {
     if store.close().await { Ok(()) } else { Err(RunError::StoreEnded) }
 }
 
-/// The secret for TCP. One that others could read, or that was cut short, is replaced.
+/// The secret for TCP. What others could read, and what is no secret at all, is replaced.
 fn token(path: &std::path::Path) -> io::Result<String> {
     use std::os::unix::fs::MetadataExt as _;
+    let shown = path.display();
     match std::fs::metadata(path) {
-        Ok(metadata)
-            if metadata.mode() & 0o077 == 0 && metadata.uid() == files::effective_uid() =>
-        {
-            let token = std::fs::read_to_string(path)?.trim().to_owned();
-            if token.len() >= 32 {
-                return Ok(token);
+        Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(there) if there.mode() & 0o077 == 0 && there.uid() == files::effective_uid() => {
+            match std::fs::read_to_string(path) {
+                Ok(text) if is_secret(text.trim()) => return Ok(text.trim().to_owned()),
+                Err(error) if !is_unreadable(&error) => return Err(error),
+                _ => tracing::warn!("{shown} held no token; it gets a new one"),
             }
         }
-        Ok(_) => tracing::warn!("{} was open to others; it gets a new token", path.display()),
+        Ok(_) => tracing::warn!("{shown} was open to others; it gets a new token"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     let token = random_secret();
     files::write_private(path, &format!("{token}\n"))?;
     Ok(token)
+}
+
+/// Garbage, or closed to ourselves: the same the next time.
+fn is_unreadable(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied)
 }
 
 fn report(opened: &store::Opened, damage: &DamageReport, config: &Config) {

@@ -14,6 +14,7 @@ mod files;
 mod journal;
 
 mod port;
+mod private;
 mod scene;
 mod settings;
 mod shell;

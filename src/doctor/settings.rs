@@ -1,7 +1,8 @@
 //! The configuration: each value, where it came from, and where the running broker differs.
 
+use super::private::{SETTINGS, away, private};
 use super::scene::Scene;
-use super::{Finding, shell};
+use super::{Finding, Level, shell};
 use crate::config::{ConfigError, FileError, InForce, Source};
 use crate::protocol::health::{Detail, Setting, Started};
 
@@ -14,8 +15,11 @@ pub const VALUE: &str = "setting";
 pub fn unusable(error: &ConfigError) -> Finding {
     let finding = Finding::failure(CHECK, error.to_string()).detail(error.hint());
     match error {
-        ConfigError::File(FileError::Parse { path, .. } | FileError::Read { path, .. }) => {
-            finding.mend(format!("mv {0} {0}.old", shell::path(path)))
+        ConfigError::File(FileError::Parse { path, .. } | FileError::Read { path, .. })
+        | ConfigError::InFile { path, .. } => {
+            let known = private(CHECK, "the configuration file", path, SETTINGS);
+            let barred = known.filter(|finding| finding.level == Level::Failure);
+            finding.mend(barred.and_then(|finding| finding.mend).unwrap_or_else(|| away(path)))
         }
         ConfigError::Value { name, .. } => finding.mend(format!("unset {name}")),
         _ => finding,

@@ -11,6 +11,7 @@ mod cli;
 mod crowds;
 mod database;
 mod doctor;
+mod doctor_files;
 mod durability;
 mod expiry;
 mod hooks;
