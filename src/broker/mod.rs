@@ -56,6 +56,8 @@ pub struct Options {
     pub config: Config,
     pub started: Started,
     pub inherited: Inherited,
+    /// Why the port is not to be bound, should somebody have forbidden it.
+    pub no_port: Option<String>,
     /// Told once the broker answers.
     pub ready: Option<Box<dyn FnOnce() + Send + Sync>>,
     /// Reads the configuration again, for a reload.
@@ -71,6 +73,7 @@ impl Options {
             config,
             started,
             inherited: Inherited::default(),
+            no_port: None,
             ready: None,
             load: Config::load,
             protocol: PROTOCOL,
@@ -131,6 +134,8 @@ pub struct Shared {
     pub since: Instant,
     pub socket_inherited: bool,
     pub tcp: watch::Sender<Tcp>,
+    /// Why the port is not to be bound, should somebody have forbidden it.
+    pub no_port: Option<String>,
     /// Told when the status line may have changed.
     pub changes: Arc<Notify>,
     /// Cancelled when the broker is to stop.
@@ -154,7 +159,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
 }
 
 async fn serve(options: Options) -> Result<(), RunError> {
-    let Options { config, started, inherited, ready, load, protocol } = options;
+    let Options { config, started, inherited, no_port, ready, load, protocol } = options;
     let paths = config.paths.clone();
     let file = |what, path: &std::path::Path| {
         let path = path.to_owned();
@@ -200,7 +205,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let took_over = takeover.happened();
     report(&opened, &damage, &config);
 
-    let listeners = Listeners::complete(inherited, &config)?;
+    let listeners = Listeners::complete(inherited, &config, no_port.as_deref())?;
     let shared = Arc::new(Shared {
         store: store.clone(),
         activity: lifecycle::Activity::new(presence.watch()),
@@ -216,6 +221,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         since: Instant::now(),
         socket_inherited,
         tcp: watch::Sender::new(listeners.state),
+        no_port,
         changes,
         stop,
         tasks: TaskTracker::new(),
@@ -320,7 +326,11 @@ struct Listeners {
 impl Listeners {
     /// What was inherited, and what is missing: a service manager may listen elsewhere than the
     /// settings say, and clients go by these. A port that is in use never costs the Unix socket.
-    fn complete(inherited: Inherited, config: &Config) -> Result<Self, RunError> {
+    fn complete(
+        inherited: Inherited,
+        config: &Config,
+        no_port: Option<&str>,
+    ) -> Result<Self, RunError> {
         for foreign in &inherited.foreign {
             tracing::warn!(event = "foreign_socket", "not served: the inherited socket {foreign}");
         }
@@ -336,7 +346,9 @@ impl Listeners {
             bound = Some(ours);
         }
         let mut state = Tcp { port, listening: true, inherited: has_tcp, problem: None };
-        if !has_tcp {
+        if let Some(why) = no_port.filter(|_| !has_tcp) {
+            state = Tcp { listening: false, problem: Some(why.to_owned()), ..state };
+        } else if !has_tcp {
             match activation::bind_tcp(port) {
                 Ok(listener) => tcp.push(listener),
                 Err(error) => {

@@ -9,6 +9,8 @@ use crate::listeners::{self, Owner};
 use crate::process;
 use crate::protocol::health::Detail;
 use crate::protocol::route;
+use crate::service::systemd::TCP_SOCKET;
+use crate::service::systemd::units::forbidden_port;
 
 const CHECK: &str = "port";
 
@@ -18,6 +20,9 @@ const LIMIT: Duration = Duration::from_secs(3);
 pub async fn check(scene: &Scene) -> Vec<Finding> {
     let Some(detail) = scene.detail() else { return Vec::new() };
     let owner = listeners::tcp(detail.tcp.port);
+    if forbidden_port(&scene.config).is_some_and(|why| detail.tcp.problem == Some(why)) {
+        return vec![forbidden(detail)];
+    }
     if !detail.tcp.listening {
         return vec![not_ours(scene, detail, owner.as_ref())];
     }
@@ -26,6 +31,17 @@ pub async fn check(scene: &Scene) -> Vec<Finding> {
         return vec![not_ours(scene, detail, Some(owner))];
     }
     vec![answers(scene, detail).await]
+}
+
+/// As somebody wanted it.
+fn forbidden(detail: &Detail) -> Finding {
+    Finding::ok(
+        CHECK,
+        format!("127.0.0.1:{} is not served: {TCP_SOCKET} is masked", detail.tcp.port),
+    )
+    .detail(format!(
+        "scripts that call over TCP need it: `systemctl --user unmask {TCP_SOCKET}` allows it"
+    ))
 }
 
 /// The broker has it open, or the service manager that handed it over. Where no process can be

@@ -111,13 +111,23 @@ pub enum Found {
     Masked(PathBuf),
 }
 
-fn found(path: &Path) -> Found {
+/// What stands at this very path.
+#[must_use]
+pub fn found(path: &Path) -> Found {
     match std::fs::metadata(path) {
         Ok(file) if file.is_file() && file.len() > 0 => Found::File(path.to_owned()),
         Ok(file) if file.is_dir() => Found::Nothing,
         Ok(_) => Found::Masked(path.to_owned()),
         Err(_) => Found::Nothing,
     }
+}
+
+/// Why no broker of the service may have the port: somebody masked its unit. Told by files, so that
+/// it costs nothing.
+#[must_use]
+pub fn forbidden_port(config: &Config) -> Option<String> {
+    matches!(Places::new(config).find(TCP_SOCKET), Found::Masked(_))
+        .then(|| format!("{TCP_SOCKET} is masked"))
 }
 
 /// Whether we wrote the file at `path`.
