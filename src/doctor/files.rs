@@ -67,18 +67,25 @@ fn token(scene: &Scene) -> Option<Finding> {
     }
     let problem = match std::fs::read_to_string(path) {
         Ok(text) if is_secret(text.trim()) => return None,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // The first broker makes it.
-            scene.broker_before.as_ref()?;
-            "is missing"
-        }
+        // The first broker makes it; whether one that ran has lost it, it can say itself.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         _ => "holds no token",
     };
-    Some(
-        Finding::warning(CHECK, format!("the token file {} {problem}", path.display()))
-            .detail("calls over TCP need it; a broker that starts makes a new one")
-            .mend(scene.restart_of_before()),
-    )
+    Some(no_token(scene, path, problem))
+}
+
+fn no_token(scene: &Scene, path: &Path, problem: &str) -> Finding {
+    Finding::warning(CHECK, format!("the token file {} {problem}", path.display()))
+        .detail("calls over TCP need it; a broker that starts makes a new one")
+        .mend(scene.restart_of_before())
+}
+
+/// The token of a broker that ran before the first call.
+pub fn lost_token(scene: &Scene) -> Option<Finding> {
+    scene.broker_before.as_ref()?;
+    let path = scene.detail()?.token_file(&scene.config.paths.token);
+    let is_lost = std::fs::metadata(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    (is_lost && !path.is_symlink()).then(|| no_token(scene, &path, "is missing"))
 }
 
 /// Locks and the log: all that is wrong with them is that they cannot be used.

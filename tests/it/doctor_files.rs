@@ -79,6 +79,17 @@ fn what_is_no_token_is_replaced() {
 }
 
 #[test]
+fn a_broker_with_other_directories_is_asked_for_its_token() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let token = sandbox.token();
+    let elsewhere = sandbox.path().join("home/elsewhere").display().to_string();
+    let sandbox = sandbox.with("XDG_STATE_HOME", elsewhere);
+    assert_eq!(sandbox.ok(["token"]).trim(), token);
+    is_clean(&sandbox);
+}
+
+#[test]
 fn what_is_of_the_wrong_kind_is_moved_away() {
     let sandbox = used();
     let paths = sandbox.config().paths;
