@@ -16,6 +16,18 @@ pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// What to do about a file of ours that cannot be used.
+#[must_use]
+pub fn hint(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
+    match error.kind() {
+        AlreadyExists | IsADirectory | NotADirectory => {
+            "Something else lies in its place: move that away."
+        }
+        _ => "Check its owner, its permissions and the free space there.",
+    }
+}
+
 /// Makes `directory` (and what is missing above it) for its owner alone.
 ///
 /// # Errors

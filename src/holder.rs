@@ -71,17 +71,26 @@ pub fn database_lock(database: &Path) -> PathBuf {
     beside(database, "-lock")
 }
 
-/// Whether somebody listens at `path`. Never blocks, and never starts anything by itself, except
-/// that a service manager that listens there would start its service.
+/// How often a refusal is believed at last, and how long it is given. Linux tells a full queue from
+/// a socket that nobody has; elsewhere both refuse, but a queue does so for a moment only.
+const REFUSALS: u32 = if cfg!(target_os = "linux") { 1 } else { 5 };
+const QUEUE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Whether somebody listens at `path`. Never blocks for longer than a moment, and never starts
+/// anything by itself, except that a service manager that listens there would start its service.
 #[must_use]
 pub fn is_listening(path: &Path) -> bool {
     let Ok(address) = SocketAddrUnix::new(path) else { return false };
-    let Ok(socket) = socket_that_never_blocks() else { return false };
-    match connect(&socket, &address) {
-        // A full queue is somebody who listens, if slowly.
-        Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INPROGRESS) => true,
-        Err(_) => false,
+    for refused in 1..=REFUSALS {
+        let Ok(socket) = socket_that_never_blocks() else { return false };
+        match connect(&socket, &address) {
+            // A full queue is somebody who listens, if slowly.
+            Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INPROGRESS) => return true,
+            Err(rustix::io::Errno::CONNREFUSED) if refused < REFUSALS => std::thread::sleep(QUEUE),
+            Err(_) => return false,
+        }
     }
+    false
 }
 
 #[cfg(target_os = "linux")]

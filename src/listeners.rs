@@ -59,7 +59,7 @@ pub fn is_there(path: &Path) -> bool {
     if cfg!(target_os = "linux") {
         return !inodes_at(path).is_empty();
     }
-    // launchd keeps the path while its job is loaded; ours is removed when the broker ends.
+    // Elsewhere the path must do: a broker removes its own when it ends.
     path.exists()
 }
 

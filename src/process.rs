@@ -137,6 +137,8 @@ mod system {
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .env("LC_ALL", "C")
+            // Whoever compares two answers may have got them in different time zones.
+            .env("TZ", "UTC0")
             .output()
             .ok()?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();

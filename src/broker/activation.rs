@@ -10,7 +10,7 @@ mod launchd;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -166,8 +166,12 @@ impl Bound {
 ///
 /// # Errors
 ///
-/// If the directory does not take a socket.
+/// If the directory does not take a socket, or something else lies there: only a socket can be
+/// what a broker left, and the rest is somebody's.
 pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, Bound)> {
+    if std::fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "what lies there is no socket"));
+    }
     // The lock is ours, so nobody else uses this name; it is no longer than a socket's own.
     let temporary = path.with_file_name(".s");
     remove_if_there(&temporary)?;

@@ -33,7 +33,7 @@ use crate::config::{Config, ConfigError};
 use crate::files;
 use crate::holder::Holder;
 use crate::protocol::health::{Started, Tcp};
-use crate::protocol::ids::random_secret;
+use crate::protocol::ids::{is_secret, random_secret};
 use crate::protocol::{PROTOCOL, Timestamp};
 use activation::{Bound, Inherited};
 use connected::Connected;
@@ -54,6 +54,8 @@ pub struct Options {
     pub config: Config,
     pub started: Started,
     pub inherited: Inherited,
+    /// Why the port is not to be bound, should somebody have forbidden it.
+    pub no_port: Option<String>,
     /// Told once the broker answers.
     pub ready: Option<Box<dyn FnOnce() + Send + Sync>>,
     /// Reads the configuration again, for a reload.
@@ -69,6 +71,7 @@ impl Options {
             config,
             started,
             inherited: Inherited::default(),
+            no_port: None,
             ready: None,
             load: Config::load,
             protocol: PROTOCOL,
@@ -100,9 +103,7 @@ impl RunError {
                 "`claude-peers status` describes it, `claude-peers kill-broker` stops it."
                     .to_owned()
             }
-            Self::File { .. } => {
-                "Check its owner, its permissions and the free space there.".to_owned()
-            }
+            Self::File { error, .. } => files::hint(error).to_owned(),
             Self::Database(error) => error.hint(),
             Self::StoreEnded | Self::Serve(_) => "Try again.".to_owned(),
         }
@@ -128,6 +129,8 @@ pub struct Shared {
     pub since: Instant,
     pub socket_inherited: bool,
     pub tcp: watch::Sender<Tcp>,
+    /// Why the port is not to be bound, should somebody have forbidden it.
+    pub no_port: Option<String>,
     /// Told when the status line may have changed.
     pub changes: Arc<Notify>,
     /// Cancelled when the broker is to stop.
@@ -151,7 +154,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
 }
 
 async fn serve(options: Options) -> Result<(), RunError> {
-    let Options { config, started, inherited, ready, load, protocol } = options;
+    let Options { config, started, inherited, no_port, ready, load, protocol } = options;
     let paths = config.paths.clone();
     let file = |what, path: &std::path::Path| {
         let path = path.to_owned();
@@ -188,7 +191,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let took_over = takeover.happened();
     report(&opened, &damage, &config);
 
-    let listeners = Listeners::complete(inherited, &config)?;
+    let listeners = Listeners::complete(inherited, &config, no_port.as_deref())?;
     let shared = Arc::new(Shared {
         store: store.clone(),
         activity: lifecycle::Activity::new(connected.presence.watch()),
@@ -201,6 +204,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         since: Instant::now(),
         socket_inherited,
         tcp: watch::Sender::new(listeners.state),
+        no_port,
         changes,
         stop,
         tasks: TaskTracker::new(),
@@ -246,25 +250,31 @@ async fn serve(options: Options) -> Result<(), RunError> {
     if store.close().await { Ok(()) } else { Err(RunError::StoreEnded) }
 }
 
-/// The secret for TCP. One that others could read, or that was cut short, is replaced.
+/// The secret for TCP. What others could read, and what is no secret at all, is replaced.
 fn token(path: &std::path::Path) -> io::Result<String> {
     use std::os::unix::fs::MetadataExt as _;
+    let shown = path.display();
     match std::fs::metadata(path) {
-        Ok(metadata)
-            if metadata.mode() & 0o077 == 0 && metadata.uid() == files::effective_uid() =>
-        {
-            let token = std::fs::read_to_string(path)?.trim().to_owned();
-            if token.len() >= 32 {
-                return Ok(token);
+        Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(there) if there.mode() & 0o077 == 0 && there.uid() == files::effective_uid() => {
+            match std::fs::read_to_string(path) {
+                Ok(text) if is_secret(text.trim()) => return Ok(text.trim().to_owned()),
+                Err(error) if !is_unreadable(&error) => return Err(error),
+                _ => tracing::warn!("{shown} held no token; it gets a new one"),
             }
         }
-        Ok(_) => tracing::warn!("{} was open to others; it gets a new token", path.display()),
+        Ok(_) => tracing::warn!("{shown} was open to others; it gets a new token"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     let token = random_secret();
     files::write_private(path, &format!("{token}\n"))?;
     Ok(token)
+}
+
+/// Garbage, or closed to ourselves: the same the next time.
+fn is_unreadable(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied)
 }
 
 fn report(opened: &store::Opened, damage: &DamageReport, config: &Config) {
@@ -299,7 +309,11 @@ struct Listeners {
 impl Listeners {
     /// What was inherited, and what is missing: a service manager may listen elsewhere than the
     /// settings say, and clients go by these. A port that is in use never costs the Unix socket.
-    fn complete(inherited: Inherited, config: &Config) -> Result<Self, RunError> {
+    fn complete(
+        inherited: Inherited,
+        config: &Config,
+        no_port: Option<&str>,
+    ) -> Result<Self, RunError> {
         for foreign in &inherited.foreign {
             tracing::warn!(event = "foreign_socket", "not served: the inherited socket {foreign}");
         }
@@ -315,7 +329,9 @@ impl Listeners {
             bound = Some(ours);
         }
         let mut state = Tcp { port, listening: true, inherited: has_tcp, problem: None };
-        if !has_tcp {
+        if let Some(why) = no_port.filter(|_| !has_tcp) {
+            state = Tcp { listening: false, problem: Some(why.to_owned()), ..state };
+        } else if !has_tcp {
             match activation::bind_tcp(port) {
                 Ok(listener) => tcp.push(listener),
                 Err(error) => {

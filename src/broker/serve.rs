@@ -100,8 +100,12 @@ impl Server {
         self.tracker.spawn(acceptor.accept_from(accept, admit));
     }
 
-    /// Binds the port that we lack and serves it; false if it is still in use.
+    /// Binds the port that we lack and serves it, unless it is forbidden; false if it is still in
+    /// use.
     pub fn bind_tcp(&self) -> bool {
+        if self.shared.no_port.is_some() {
+            return true;
+        }
         let port = self.shared.config.port.value;
         let bound = activation::bind_tcp(port)
             .and_then(|listener| adopt_tcp(vec![listener]))

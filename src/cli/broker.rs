@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::holder::is_listening;
 use crate::logging;
 use crate::protocol::health::Started;
+use crate::service::systemd::units::forbidden_port;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -42,6 +43,10 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
     let config = Config::load().inspect_err(|error| broker::tell_failure(error))?;
     let socket = config.paths.socket.clone();
     let mut options = Options::new(config, started);
+    // Who masks the unit of the port wants none, of the service's broker either.
+    if started == Started::Systemd && inherited.has_unix(&socket) {
+        options.no_port = forbidden_port(&options.config);
+    }
     options.inherited = inherited;
     if arguments.detached {
         options.ready = Some(Box::new(|| {

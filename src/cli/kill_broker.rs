@@ -77,7 +77,7 @@ async fn stop(client: Client, config: &Config, running: &Holder) -> Result<u64, 
     };
     // A service manager that runs it should know that it was stopped on purpose.
     if running.started == Started::Systemd
-        && stop_service().await
+        && stop_service(running.pid).await
         && is_gone(config, running, FIRM).await
     {
         return Ok(sessions);
@@ -98,11 +98,14 @@ async fn stop(client: Client, config: &Config, running: &Holder) -> Result<u64, 
         .hint("It may wait for a disk that hangs; look at it with `ps` and end it by hand."))
 }
 
-/// Stops the service through systemd; false where there is none. A broker that another program
-/// activated is no service, and goes on.
-async fn stop_service() -> bool {
-    let stop = || systemd::systemctl_within(POLITE, &["stop", systemd::SERVICE]);
-    matches!(tokio::task::spawn_blocking(stop).await, Ok(Ok(())))
+/// Stops the service through systemd; false where the broker is none: one that another program
+/// activated is not the service, which may serve other settings and goes on.
+async fn stop_service(pid: u32) -> bool {
+    let stop = move || {
+        systemd::show(systemd::SERVICE).is_ok_and(|service| service.main_pid == pid)
+            && systemd::systemctl_within(POLITE, &["stop", systemd::SERVICE]).is_ok()
+    };
+    tokio::task::spawn_blocking(stop).await.unwrap_or(false)
 }
 
 async fn is_gone(config: &Config, running: &Holder, limit: Duration) -> bool {

@@ -82,7 +82,7 @@ pub async fn run(
             }
             Err(error) => return Err(error.into()),
         },
-        None if listeners::is_there(&config.paths.socket) => State::Ready,
+        None if is_awaited(&config) => State::Ready,
         None => State::Stopped,
     };
     let report = Report {
@@ -104,6 +104,16 @@ pub async fn run(
         State::Silent => ExitCode::FAILURE,
         State::Stopped => ExitCode::from(NOT_RUNNING),
     })
+}
+
+/// Whether a service manager listens, found out without a connection, which would start the broker.
+fn is_awaited(config: &Config) -> bool {
+    if cfg!(target_os = "macos") {
+        // The path tells nothing: a broker that was killed leaves it as well.
+        let status = service::manager(config).status();
+        return status.is_ok_and(|status| matches!(status.state, service::State::Ready));
+    }
+    listeners::is_there(&config.paths.socket)
 }
 
 /// The broker's health, if it says it in time. It is not started.

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, FALLBACK_REASON};
-use crate::files::{LockFile, private_directory};
+use crate::files::{self, LockFile, private_directory};
 use crate::holder::{Holder, holder, is_listening};
 use crate::programs::{Heard, hear};
 use crate::protocol::health::Started;
@@ -66,9 +66,7 @@ impl StartError {
             Self::Ended(_) | Self::TooSlow(_) | Self::Locked(_) => {
                 Some("Run `claude-peers broker` in a terminal to see what it does.".to_owned())
             }
-            Self::File { .. } => {
-                Some("Check its owner, its permissions and the free space there.".to_owned())
-            }
+            Self::File { error, .. } => Some(files::hint(error).to_owned()),
             Self::CannotReplace { hint, .. } => Some(hint.clone()),
         }
     }

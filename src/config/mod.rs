@@ -3,6 +3,7 @@
 //! A value's order of precedence is flag, environment, file, default; each keeps where it came
 //! from, so that a person can be told. Nothing below `main` reads the environment by itself.
 
+mod error;
 mod file;
 mod in_force;
 mod paths;
@@ -12,6 +13,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use error::ConfigError;
+use error::bad;
 pub use file::FileError;
 pub use in_force::InForce;
 pub use paths::{MAX_SOCKET_PATH, Paths};
@@ -150,42 +153,6 @@ pub struct ClaudeEnvironment {
     pub inbox_token: Option<Secret>,
 }
 
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("HOME is not set, so there is no place for the database and the settings")]
-    NoHome,
-    #[error("HOME is {0}, which is not an absolute path")]
-    RelativeHome(PathBuf),
-    #[error("HOME is {0}, and there is no such directory")]
-    MissingHome(PathBuf),
-    #[error("{name} is {value:?}: {problem}")]
-    Value { name: String, value: String, problem: String },
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error(
-        "the socket's path is too long for the system: {path} has {length} bytes, {limit} are allowed"
-    )]
-    SocketPathTooLong { path: String, length: usize, limit: usize },
-}
-
-impl ConfigError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::NoHome | Self::RelativeHome(_) | Self::MissingHome(_) => {
-                "Set HOME to your home directory.".to_owned()
-            }
-            Self::Value { name, .. } => format!("Correct or unset {name}."),
-            Self::File(error) => error.hint(),
-            Self::SocketPathTooLong { .. } => {
-                "Set XDG_RUNTIME_DIR, or CLAUDE_PEERS_SOCKET, to a shorter path.".to_owned()
-            }
-        }
-    }
-}
-
 /// The environment as a function, so that a test can hold it.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
@@ -208,12 +175,17 @@ impl Config {
         let variable = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
         let home = paths::home(&variable)?;
-        let file = file::File::read(&paths::config_file(&home, &variable))?;
+        let config_file = paths::config_file(&home, &variable);
+        let file = file::File::read(&config_file)?;
 
         let port =
             pick(number("CLAUDE_PEERS_PORT", text("CLAUDE_PEERS_PORT"))?, file.port, DEFAULT_PORT);
         if port.value == 0 {
-            return Err(bad("CLAUDE_PEERS_PORT", "0", "a port from 1 to 65535 is needed"));
+            return Err(bad("CLAUDE_PEERS_PORT", "0", "a port from 1 to 65535 is needed").of(
+                port.source,
+                "port",
+                &config_file,
+            ));
         }
         let default_database = home.join(match port.value {
             DEFAULT_PORT => ".claude-peers.db".to_owned(),
@@ -226,6 +198,7 @@ impl Config {
         );
         database.value = paths::absolute(&database.value, &home).ok_or_else(|| {
             bad("CLAUDE_PEERS_DB", &database.value.to_string_lossy(), "an absolute path is needed")
+                .of(database.source, "database", &config_file)
         })?;
         let paths = Paths::new(&home, port.value, &variable)?;
 
@@ -235,8 +208,11 @@ impl Config {
             file.idle_exit_seconds,
             600u64,
         );
+        let channel_word =
+            pick(text("CLAUDE_PEERS_CHANNEL"), file.channel.clone(), "auto".to_owned());
         let mut config = Self {
-            channel: channel(text("CLAUDE_PEERS_CHANNEL"), file.channel.clone())?,
+            channel: channel(&channel_word)
+                .map_err(|error| error.of(channel_word.source, "channel", &config_file))?,
             wake: pick(switch("CLAUDE_PEERS_WAKE", text("CLAUDE_PEERS_WAKE"))?, file.wake, true),
             name: text("CLAUDE_PEERS_NAME").or(file.name.clone()),
             idle_exit: Duration::from_secs(idle_exit_seconds.value),
@@ -296,14 +272,6 @@ fn pick<T>(environment: Option<T>, file: Option<T>, default: T) -> Setting<T> {
     }
 }
 
-fn bad(name: &str, value: &str, problem: &str) -> ConfigError {
-    ConfigError::Value {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        problem: problem.to_owned(),
-    }
-}
-
 fn number<T: std::str::FromStr>(
     name: &str,
     text: Option<String>,
@@ -323,16 +291,12 @@ fn switch(name: &str, text: Option<String>) -> Result<Option<bool>, ConfigError>
     .transpose()
 }
 
-fn channel(
-    environment: Option<String>,
-    file: Option<String>,
-) -> Result<ChannelSetting, ConfigError> {
-    let Some(word) = environment.or(file) else { return Ok(ChannelSetting::Auto) };
-    match word.trim().to_ascii_lowercase().as_str() {
+fn channel(word: &Setting<String>) -> Result<ChannelSetting, ConfigError> {
+    match word.value.trim().to_ascii_lowercase().as_str() {
         "auto" => Ok(ChannelSetting::Auto),
         "on" => Ok(ChannelSetting::On),
         "off" => Ok(ChannelSetting::Off),
-        _ => Err(bad("CLAUDE_PEERS_CHANNEL", &word, "on, off or auto is needed")),
+        _ => Err(bad("CLAUDE_PEERS_CHANNEL", &word.value, "on, off or auto is needed")),
     }
 }
 

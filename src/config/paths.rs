@@ -66,7 +66,7 @@ impl Paths {
         let tag = if port == DEFAULT_PORT { String::new() } else { format!("-{port}") };
         let socket = match variable("CLAUDE_PEERS_SOCKET").map(PathBuf::from) {
             Some(path) => absolute(&path, home).ok_or_else(|| {
-                super::bad(
+                super::error::bad(
                     "CLAUDE_PEERS_SOCKET",
                     &path.to_string_lossy(),
                     "an absolute path is needed",

@@ -2,16 +2,16 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::files::{foreign, private};
+use super::private::{CHANGE, FILE, foreign, may_rename, private};
 use super::scene::Scene;
-use super::shell::{self, as_root};
-use super::{Finding, Level, units};
+use super::{Finding, Level, shell, units};
 use crate::files::{beside, effective_uid};
 use crate::holder::database_lock;
+use crate::listeners::user_name;
 use crate::service::systemd::SOCKET;
 
 const CHECK: &str = "database";
@@ -35,69 +35,105 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
         ];
     }
     let mut findings = Vec::new();
-    findings.extend(owner(scene, path));
+    findings.extend(place(directory));
+    findings.extend(access(scene, path));
     findings.extend(room(directory));
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() && metadata.uid() == effective_uid() => {
             findings.push(health(scene, path, metadata.len()));
         }
-        Ok(metadata) if !metadata.is_file() => {
-            findings.push(
-                Finding::failure(CHECK, format!("{} is no file", path.display()))
-                    .mend(format!("mv {0} {0}.old", shell::path(path))),
-            );
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
+            findings.push(Finding::ok(
+                CHECK,
+                format!("{} is not there yet; the first broker makes it", path.display()),
+            ));
         }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => findings.push(Finding::ok(
-            CHECK,
-            format!("{} is not there yet; the first broker makes it", path.display()),
-        )),
-        Err(error) => {
-            findings.push(Finding::failure(CHECK, format!("{}: {error}", path.display())));
-        }
+        // Said above.
+        _ => {}
     }
     findings
 }
 
-/// All files of the database at once: each belongs to one user, or the broker refuses them.
-fn owner(scene: &Scene, path: &Path) -> Option<Finding> {
-    let files = ["", "-wal", "-shm"].map(|suffix| beside(path, suffix));
-    let wrong = |file: &Path| private(CHECK, "the database", file, 0o077);
-    let finding = files.iter().chain([&database_lock(path)]).find_map(|file| wrong(file))?;
-    let there: Vec<String> = files
-        .iter()
-        .chain([&database_lock(path)])
-        .filter(|file| file.exists())
-        .map(|file| shell::path(file))
-        .collect();
-    if finding.level != Level::Failure {
-        return Some(
-            finding
-                .detail("others may read your messages")
-                .mend(format!("chmod 600 {}", there.join(" "))),
-        );
+/// SQLite keeps its log beside the database, so the directory must take files.
+fn place(directory: &Path) -> Option<Finding> {
+    if rustix::fs::access(directory, CHANGE) != Err(rustix::io::Errno::ACCESS) {
+        return None;
     }
-    let command = as_root(&format!("chown {} {}", effective_uid(), there.join(" ")));
+    let owner = std::fs::metadata(directory).ok()?.uid();
+    if owner != effective_uid() {
+        return Some(foreign(CHECK, "the directory", directory, owner));
+    }
+    Some(
+        Finding::failure(CHECK, format!("the directory {} is closed to you", directory.display()))
+            .mend(format!("chmod u+rwx {}", shell::path(directory))),
+    )
+}
+
+/// All files of the database at once: each belongs to one user, or the broker refuses them.
+fn access(scene: &Scene, path: &Path) -> Option<Finding> {
+    let log = beside(path, "-wal");
+    let lock = database_lock(path);
+    let files = [path.to_owned(), log.clone(), beside(path, "-shm"), lock.clone()];
+    let owner = |file: &PathBuf| {
+        std::fs::metadata(file).ok().map(|m| m.uid()).filter(|uid| *uid != effective_uid())
+    };
+    let foreign: Vec<&PathBuf> = files.iter().filter(|file| owner(file).is_some()).collect();
+    if let Some((first, owner)) = foreign.first().and_then(|first| Some((first, owner(first)?))) {
+        let finding = Finding::failure(
+            CHECK,
+            format!("the database {} belongs to user {}", first.display(), user_name(owner)),
+        )
+        .detail("the broker uses no database of somebody else");
+        return Some(finding.mend(mine(scene, path, &foreign, owner)));
+    }
+    let finding = files.iter().find_map(|file| private(CHECK, "the database", file, FILE))?;
+    if finding.mend.is_some() || finding.level == Level::Failure {
+        return Some(finding);
+    }
+    let there: Vec<String> =
+        files.iter().filter(|file| file.exists()).map(|file| shell::path(file)).collect();
+    Some(
+        finding
+            .detail("others may read your messages")
+            .mend(format!("chmod 600 {}", there.join(" "))),
+    )
+}
+
+/// The command after which no file of the database is another's.
+fn mine(scene: &Scene, path: &Path, foreign: &[&PathBuf], owner: u32) -> String {
+    let words: Vec<String> = foreign.iter().map(|file| shell::path(file)).collect();
+    let give = format!("chown {} {}", effective_uid(), words.join(" "));
+    let command = match shell::as_root(&give) {
+        Some(command) => command,
+        None => leave(path, foreign, owner).unwrap_or_else(|| shell::by_su(&give)),
+    };
     // A service that could not start was given up.
-    let command = command.map(|command| match scene.unit(SOCKET) {
+    match scene.unit(SOCKET) {
         Some(_) => format!("{command} && {}", units::listen_again(scene)),
         None => command,
-    });
-    let owner = std::fs::metadata(path).map_or_else(|_| effective_uid(), |m| m.uid());
-    Some(match command {
-        Some(command) => {
-            finding.detail("the broker uses no database of somebody else").mend(command)
-        }
-        // Without its mail, but ours: the directory is.
-        None => foreign(CHECK, "the database", path, owner),
-    })
+    }
+}
+
+/// Goes on without them: a lock holds nothing, and a database goes whole, with its log. `None` if
+/// that cannot be, or it is the log alone, which is a part of our own database.
+fn leave(path: &Path, foreign: &[&PathBuf], owner: u32) -> Option<String> {
+    let lock = database_lock(path);
+    let mut files: Vec<PathBuf> = foreign.iter().map(|file| (*file).clone()).collect();
+    if foreign.iter().any(|file| *file == path) {
+        let whole = ["-wal", "-shm"].map(|suffix| beside(path, suffix));
+        files.extend(whole.into_iter().filter(|file| file.exists() && !foreign.contains(&file)));
+    } else if files.iter().any(|file| *file != lock) {
+        return None;
+    }
+    let away = |file: &PathBuf| format!("mv {0} {0}.of-{owner}", shell::path(file));
+    may_rename(path).then(|| files.iter().map(away).collect::<Vec<_>>().join(" && "))
 }
 
 fn room(directory: &Path) -> Option<Finding> {
     let disk = rustix::fs::statvfs(directory).ok()?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let text = format!("{} are free on the disk of {}", size(free), directory.display());
-    let make = format!("du -xh --max-depth=2 {} | sort -h | tail", shell::path(directory));
+    let make = format!("du -xh -d 2 {} | sort -h | tail", shell::path(directory));
     let why = "a message that cannot be stored is refused, and the sender is told; this shows what takes room";
     match free {
         ..NO_ROOM => Some(Finding::failure(CHECK, text).detail(why).mend(make)),

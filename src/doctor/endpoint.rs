@@ -1,7 +1,8 @@
 //! The Unix socket: what was there before the first call, and who listens now.
 
+use super::private::away;
 use super::scene::{AtPath, Running, Scene};
-use super::{Finding, shell, units};
+use super::{Finding, units};
 use crate::listeners;
 use crate::service::systemd::{SOCKET, Unit};
 
@@ -23,11 +24,16 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
                 .mend(again(scene)),
         ),
         (AtPath::Nothing | AtPath::Stale, None) => findings.push(stale(scene)),
-        (AtPath::Other, _) => findings.push(
-            Finding::failure(CHECK, format!("{shown} is no socket"))
-                .detail("something else lies where the broker's socket belongs")
-                .mend(format!("mv {0} {0}.old", shell::path(path))),
-        ),
+        (AtPath::Other, broker) => {
+            let away = away(path);
+            // Whoever listens had the path before, and lost it.
+            let lost = broker.is_some() || is_listening(scene);
+            findings.push(
+                Finding::failure(CHECK, format!("{shown} is no socket"))
+                    .detail("something else lies where the broker's socket belongs")
+                    .mend(if lost { format!("{away}; {}", again(scene)) } else { away }),
+            );
+        }
     }
     findings.extend(now(scene));
     findings

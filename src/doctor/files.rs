@@ -1,28 +1,28 @@
-//! Owners and permissions: runtime and state directory, token, configuration file. The database
-//! has a check of its own.
+//! Owners and permissions: runtime and state directory, locks, token, log, configuration file. The
+//! database has a check of its own.
 
-use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use super::private::{DIRECTORY, FILE, SETTINGS, private};
 use super::scene::Scene;
-use super::shell::{self, as_root};
-use super::{Finding, Level};
-use crate::files::effective_uid;
-use crate::listeners::user_name;
+use super::{Finding, Level, shell};
+use crate::protocol::ids::is_secret;
 
 const CHECK: &str = "files";
-
-/// Below this many characters it is no secret, and a broker replaces it.
-const TOKEN: usize = 32;
 
 pub fn check(scene: &Scene) -> Vec<Finding> {
     let paths = &scene.config.paths;
     let mut findings = Vec::new();
     findings.extend(directory("the runtime directory", paths.runtime()));
     findings.extend(directory("the state directory", paths.state()));
-    findings.extend(token(scene));
+    // What bars the way to a directory bars it to all that lies in it, and was said.
+    if findings.iter().all(|finding| finding.level != Level::Failure) {
+        findings.extend(used("the lock file", &paths.broker_lock));
+        findings.extend(used("the lock file", &paths.spawn_lock));
+        findings.extend(used("the log", &paths.log));
+        findings.extend(token(scene));
+    }
     findings.extend(config_file(&paths.config_file));
     if findings.is_empty() {
         findings.push(Finding::ok(
@@ -37,47 +37,8 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
     findings
 }
 
-fn mode(metadata: &Metadata) -> u32 {
-    metadata.mode() & 0o7777
-}
-
-/// What is wrong with a file that must be ours and for us alone; one that is missing is nothing.
-pub fn private(check: &'static str, what: &str, path: &Path, open: u32) -> Option<Finding> {
-    let shown = path.display();
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            return Some(Finding::failure(check, format!("{what} {shown}: {error}")));
-        }
-    };
-    if metadata.uid() != effective_uid() {
-        return Some(foreign(check, what, path, metadata.uid()));
-    }
-    (mode(&metadata) & open != 0).then(|| {
-        Finding::warning(
-            check,
-            format!("{what} {shown} is open to others (mode {:04o})", mode(&metadata)),
-        )
-    })
-}
-
-/// Something of ours that belongs to somebody else.
-pub fn foreign(check: &'static str, what: &str, path: &Path, owner: u32) -> Finding {
-    let finding = Finding::failure(
-        check,
-        format!("{what} {} belongs to user {}", path.display(), user_name(owner)),
-    );
-    let recursive = if path.is_dir() { "-R " } else { "" };
-    let command = format!("chown {recursive}{} {}", effective_uid(), shell::path(path));
-    match as_root(&command) {
-        Some(command) => finding.mend(command),
-        None => finding.mend(format!("mv {0} {0}.of-{owner}", shell::path(path))),
-    }
-}
-
 fn directory(what: &str, path: &Path) -> Option<Finding> {
-    let finding = private(CHECK, what, path, 0o077)?;
+    let finding = private(CHECK, what, path, DIRECTORY)?;
     if finding.mend.is_some() || finding.level == Level::Failure {
         return Some(finding);
     }
@@ -91,9 +52,12 @@ fn directory(what: &str, path: &Path) -> Option<Finding> {
 /// A secret that others could read is none any more: a broker that starts makes a new one.
 fn token(scene: &Scene) -> Option<Finding> {
     let path = &scene.config.paths.token;
-    if let Some(finding) = private(CHECK, "the token file", path, 0o077) {
+    if let Some(finding) = private(CHECK, "the token file", path, FILE) {
         if finding.level == Level::Failure {
-            return Some(finding);
+            // Whatever lies there then, the broker that runs has another in mind.
+            let mend = finding.mend.as_ref();
+            let mend = mend.map(|mend| format!("{mend} && {}", scene.restart_of_before()));
+            return Some(Finding { mend, ..finding });
         }
         return Some(
             Finding { level: Level::Failure, ..finding }
@@ -102,22 +66,36 @@ fn token(scene: &Scene) -> Option<Finding> {
         );
     }
     let problem = match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().len() >= TOKEN => return None,
-        Ok(_) => "was cut short",
-        // The first broker makes it.
-        Err(_) if scene.broker_before.is_none() => return None,
-        Err(_) => "is missing",
+        Ok(text) if is_secret(text.trim()) => return None,
+        // The first broker makes it; whether one that ran has lost it, it can say itself.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        _ => "holds no token",
     };
-    Some(
-        Finding::warning(CHECK, format!("the token file {} {problem}", path.display()))
-            .detail("calls over TCP need it; a broker that starts makes a new one")
-            .mend(scene.restart_of_before()),
-    )
+    Some(no_token(scene, path, problem))
+}
+
+fn no_token(scene: &Scene, path: &Path, problem: &str) -> Finding {
+    Finding::warning(CHECK, format!("the token file {} {problem}", path.display()))
+        .detail("calls over TCP need it; a broker that starts makes a new one")
+        .mend(scene.restart_of_before())
+}
+
+/// The token of a broker that ran before the first call.
+pub fn lost_token(scene: &Scene) -> Option<Finding> {
+    scene.broker_before.as_ref()?;
+    let path = scene.detail()?.token_file(&scene.config.paths.token);
+    let is_lost = std::fs::metadata(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    (is_lost && !path.is_symlink()).then(|| no_token(scene, &path, "is missing"))
+}
+
+/// Locks and the log: all that is wrong with them is that they cannot be used.
+fn used(what: &str, path: &Path) -> Option<Finding> {
+    private(CHECK, what, path, FILE).filter(|finding| finding.level == Level::Failure)
 }
 
 /// Anybody may read it, but who can write it decides where mail goes.
 fn config_file(path: &Path) -> Option<Finding> {
-    let finding = private(CHECK, "the configuration file", path, 0o022)?;
+    let finding = private(CHECK, "the configuration file", path, SETTINGS)?;
     if finding.level == Level::Failure {
         return Some(finding);
     }

@@ -14,6 +14,7 @@ mod files;
 mod journal;
 
 mod port;
+mod private;
 mod scene;
 mod settings;
 mod shell;
@@ -130,6 +131,7 @@ pub async fn examine(config: Result<Config, ConfigError>, options: Options) -> V
     // Only now: it starts our server, and that starts the broker.
     let claude = options.claude.then(claude::start);
     let scene = scene.after(running);
+    findings.extend(files::lost_token(&scene));
     findings.extend(limited("socket", &scene, endpoint::check));
     findings.extend(broker::check(&scene));
     findings.extend(settings::differences(&scene));

@@ -1,5 +1,6 @@
 //! The TCP port: served by our broker, or held by somebody else, and by whom.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::scene::Scene;
@@ -9,6 +10,8 @@ use crate::listeners::{self, Owner};
 use crate::process;
 use crate::protocol::health::Detail;
 use crate::protocol::route;
+use crate::service::systemd::TCP_SOCKET;
+use crate::service::systemd::units::forbidden_port;
 
 const CHECK: &str = "port";
 
@@ -18,6 +21,9 @@ const LIMIT: Duration = Duration::from_secs(3);
 pub async fn check(scene: &Scene) -> Vec<Finding> {
     let Some(detail) = scene.detail() else { return Vec::new() };
     let owner = listeners::tcp(detail.tcp.port);
+    if forbidden_port(&scene.config).is_some_and(|why| detail.tcp.problem == Some(why)) {
+        return vec![forbidden(detail)];
+    }
     if !detail.tcp.listening {
         return vec![not_ours(scene, detail, owner.as_ref())];
     }
@@ -26,6 +32,12 @@ pub async fn check(scene: &Scene) -> Vec<Finding> {
         return vec![not_ours(scene, detail, Some(owner))];
     }
     vec![answers(scene, detail).await]
+}
+
+/// As somebody wanted it; how to allow it is said of the unit.
+fn forbidden(detail: &Detail) -> Finding {
+    let port = detail.tcp.port;
+    Finding::ok(CHECK, format!("127.0.0.1:{port} is not served: {TCP_SOCKET} is masked"))
 }
 
 /// The broker has it open, or the service manager that handed it over. Where no process can be
@@ -43,7 +55,7 @@ fn not_ours(scene: &Scene, detail: &Detail, owner: Option<&Owner>) -> Finding {
     let Some(owner) = owner else {
         let problem = detail.tcp.problem.clone().unwrap_or_default();
         return Finding::warning(CHECK, format!("{address} is not served ({problem})"))
-            .detail(format!("nobody else has it now; {why}"))
+            .detail(format!("{}; {why}", who_else(detail.tcp.port)))
             .mend(scene.restart());
     };
     let finding =
@@ -67,6 +79,14 @@ fn not_ours(scene: &Scene, detail: &Detail, owner: Option<&Owner>) -> Finding {
     ))
 }
 
+/// Where the kernel tells nothing, another program does.
+fn who_else(port: u16) -> String {
+    if cfg!(target_os = "linux") {
+        return "nobody else has it now".to_owned();
+    }
+    format!("`lsof -nP -iTCP:{port} -sTCP:LISTEN` says who has it, if anybody")
+}
+
 /// Whether a service manager has the port, which nobody must be told to end, or a process that we
 /// live in.
 fn is_manager(owner: &Owner) -> bool {
@@ -80,14 +100,12 @@ fn is_manager(owner: &Owner) -> bool {
 /// Calls over TCP, with the token.
 async fn answers(scene: &Scene, detail: &Detail) -> Finding {
     let address = format!("127.0.0.1:{}", detail.tcp.port);
-    let told = match tokio::time::timeout(LIMIT, call(scene, &address)).await {
+    let token = detail.token_file(&scene.config.paths.token);
+    let told = match tokio::time::timeout(LIMIT, call(&token, &address)).await {
         Ok(Ok(200)) => return Finding::ok(CHECK, format!("{address} answers and takes the token")),
         Ok(Ok(401)) => {
             return Finding::failure(CHECK, format!("{address} answers and refuses the token"))
-                .detail(format!(
-                    "{} is not the one that this broker started with",
-                    scene.config.paths.token.display()
-                ))
+                .detail(format!("{} is not the one that this broker started with", token.display()))
                 .mend(scene.restart());
         }
         Ok(Ok(status)) => format!("it answers {status}"),
@@ -97,8 +115,8 @@ async fn answers(scene: &Scene, detail: &Detail) -> Finding {
     Finding::failure(CHECK, format!("{address} does not serve")).detail(told).mend(scene.restart())
 }
 
-async fn call(scene: &Scene, address: &str) -> Result<u16, String> {
-    let token = std::fs::read_to_string(&scene.config.paths.token)
+async fn call(token: &Path, address: &str) -> Result<u16, String> {
+    let token = std::fs::read_to_string(token)
         .map_err(|error| format!("the token cannot be read: {error}"))?;
     let text = |error: reqwest::Error| error.without_url().to_string();
     let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().map_err(text)?;

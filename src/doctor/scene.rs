@@ -18,7 +18,7 @@ pub enum AtPath {
     Listener,
     /// A socket at which nobody does.
     Stale,
-    /// A file or directory.
+    /// A file, a directory, or a link to nobody.
     Other,
 }
 
@@ -149,8 +149,9 @@ fn units(config: &Config) -> Units {
 fn at_path(path: &std::path::Path) -> AtPath {
     match std::fs::symlink_metadata(path) {
         Err(_) => AtPath::Nothing,
-        Ok(metadata) if !metadata.file_type().is_socket() => AtPath::Other,
+        // Be it by a link.
         Ok(_) if is_listening(path) => AtPath::Listener,
+        Ok(metadata) if !metadata.file_type().is_socket() => AtPath::Other,
         Ok(_) => AtPath::Stale,
     }
 }

@@ -1,7 +1,8 @@
 //! The configuration: each value, where it came from, and where the running broker differs.
 
+use super::private::{SETTINGS, away, private};
 use super::scene::Scene;
-use super::{Finding, shell};
+use super::{Finding, Level, shell};
 use crate::config::{ConfigError, FileError, InForce, Source};
 use crate::protocol::health::{Detail, Setting, Started};
 
@@ -14,8 +15,11 @@ pub const VALUE: &str = "setting";
 pub fn unusable(error: &ConfigError) -> Finding {
     let finding = Finding::failure(CHECK, error.to_string()).detail(error.hint());
     match error {
-        ConfigError::File(FileError::Parse { path, .. } | FileError::Read { path, .. }) => {
-            finding.mend(format!("mv {0} {0}.old", shell::path(path)))
+        ConfigError::File(FileError::Parse { path, .. } | FileError::Read { path, .. })
+        | ConfigError::InFile { path, .. } => {
+            let known = private(CHECK, "the configuration file", path, SETTINGS);
+            let barred = known.filter(|finding| finding.level == Level::Failure);
+            finding.mend(barred.and_then(|finding| finding.mend).unwrap_or_else(|| away(path)))
         }
         ConfigError::Value { name, .. } => finding.mend(format!("unset {name}")),
         _ => finding,
@@ -140,16 +144,21 @@ fn in_file(scene: &Scene, setting: &InForce) -> String {
         line.trim_start().strip_prefix(word).is_some_and(|rest| rest.trim_start().starts_with('='))
     };
     let file = shell::path(path);
-    let rewritten = |script: String| {
-        format!("sed {} {file} > {file}.new && mv {file}.new {file}", shell::quoted(&script))
+    let rewritten = |program: &str, script: &str| {
+        format!("{program} {} {file} > {file}.new && mv {file}.new {file}", shell::quoted(script))
     };
     // In a script of sed a backslash, a slash and an ampersand mean something else.
     let literal = line.replace('\\', r"\\").replace('/', r"\/").replace('&', r"\&");
     if text.lines().any(|line| begins(line, key)) {
-        return rewritten(format!("s/^[[:space:]]*{key}[[:space:]]*=.*/{literal}/"));
+        return rewritten("sed", &format!("s/^[[:space:]]*{key}[[:space:]]*=.*/{literal}/"));
     }
     if !table.is_empty() && text.lines().any(|line| line.trim() == format!("[{table}]")) {
-        return rewritten(format!("s/^[[:space:]]*\\[{table}\\].*/&\\n{literal}/"));
+        // Not by sed, which has no sign for the end of a line on every system.
+        let text = line.replace('\\', r"\\").replace('"', "\\\"");
+        return rewritten(
+            "awk",
+            &format!("{{ print }} /^[[:space:]]*\\[{table}\\]/ {{ print \"{text}\" }}"),
+        );
     }
     let directory = shell::path(path.parent().unwrap_or(path));
     if table.is_empty() && !text.is_empty() {

@@ -12,5 +12,10 @@ pub fn as_root(command: &str) -> Option<String> {
     programs::in_path("sudo").map(|_| format!("sudo {command}"))
 }
 
+/// The same where there is no sudo: whoever knows root's password can give it.
+pub fn by_su(command: &str) -> String {
+    format!("su -c {}", quoted(command))
+}
+
 /// Restarts the broker: the next client starts it again.
 pub const RESTART: &str = "claude-peers kill-broker && claude-peers peers";

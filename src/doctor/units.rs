@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use super::private::away;
 use super::scene::{Scene, Units};
 use super::{Finding, Level};
 use crate::config::session_runtime_directory;
 use crate::protocol::health::Started;
+use crate::service::systemd::units::Places;
 use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, Unit, show};
 use crate::service::{self, State};
 
@@ -44,7 +46,7 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
         ];
     }
     let mut findings = Vec::new();
-    findings.extend(missing(units));
+    findings.extend(missing(scene, units));
     findings.extend(masked(scene, units));
     findings.extend(failed(scene, units));
     findings.extend(changed(units));
@@ -89,16 +91,20 @@ fn states(units: &[Unit]) -> String {
 }
 
 /// Half an installation.
-fn missing(units: &[Unit]) -> Option<Finding> {
+fn missing(scene: &Scene, units: &[Unit]) -> Option<Finding> {
     let names: Vec<&str> =
         units.iter().filter(|unit| !unit.exists()).map(|unit| unit.id.as_str()).collect();
     if names.is_empty() {
         return None;
     }
+    // What we did not write is in the way of what we would.
+    let mut steps: Vec<String> =
+        Places::new(&scene.config).foreign().iter().map(|file| away(file)).collect();
+    steps.push("claude-peers service install".to_owned());
     Some(
         Finding::failure(CHECK, format!("{} is not installed", names.join(" and ")))
             .detail("the units belong together")
-            .mend("claude-peers service install"),
+            .mend(steps.join(" && ")),
     )
 }
 
@@ -110,12 +116,17 @@ fn masked(scene: &Scene, units: &[Unit]) -> Option<Finding> {
     let names: Vec<&str> = masked.iter().map(|unit| unit.id.as_str()).collect();
     let mut steps: Vec<String> = masked.iter().map(|unit| unmask(scene, unit)).collect();
     steps.push(listen_again(scene));
+    let detail = if names == [TCP_SOCKET] {
+        "the broker keeps away from the port, and only scripts that call over TCP miss it; leave it if that is what you want"
+    } else {
+        "clients start the broker themselves; nobody watches it"
+    };
     Some(
         Finding::warning(
             CHECK,
             format!("{} is masked, so systemd may not start it", names.join(" and ")),
         )
-        .detail("clients start the broker themselves; nobody watches it")
+        .detail(detail)
         .mend(steps.join(" && ")),
     )
 }

@@ -1,6 +1,8 @@
 //! `GET /health`: the one route that is open to all. Over TCP it gives status and protocol and no
 //! more; over the Unix socket the fields of [`Detail`] stand beside them.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
@@ -56,6 +58,9 @@ pub struct Detail {
     pub tcp: Tcp,
     /// Seconds without peers and calls after which the broker exits; 0 is never.
     pub idle_exit_seconds: u64,
+    /// Where the secret for calls over TCP lies; empty where an older broker does not tell.
+    #[serde(default)]
+    pub token_file: String,
     /// The configuration file, whether it is there or not; empty where an older broker does not
     /// tell.
     #[serde(default)]
@@ -66,6 +71,14 @@ pub struct Detail {
     /// The settings that the broker goes by; empty where an older one does not tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Setting>,
+}
+
+impl Detail {
+    /// Where the broker keeps its token: a service need not have the directories of a shell.
+    #[must_use]
+    pub fn token_file(&self, otherwise: &Path) -> PathBuf {
+        if self.token_file.is_empty() { otherwise.to_owned() } else { (&self.token_file).into() }
+    }
 }
 
 /// A setting that is in force.

@@ -47,6 +47,12 @@ pub fn random_secret() -> String {
     })
 }
 
+/// Whether a text can be such a secret: long enough, and fit for an HTTP header and a shell.
+#[must_use]
+pub fn is_secret(text: &str) -> bool {
+    text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -241,9 +241,7 @@ impl ServiceError {
         match self {
             Self::Manager(error) => error.hint(),
             Self::Refused(_, hint) => hint.clone(),
-            Self::File { .. } => {
-                "Check its owner, its permissions and the free space there.".to_owned()
-            }
+            Self::File { error, .. } => crate::files::hint(error).to_owned(),
             Self::Undone(cause) => cause.hint(),
         }
     }

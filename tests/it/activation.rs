@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Manager, PATIENCE, PROGRAM, Sandbox, free_port, until};
+use crate::support::{Manager, PATIENCE, PROGRAM, Sandbox, free_port, until, write_program};
 
 fn is_ready_and_not_started(sandbox: &Sandbox) {
     let said = sandbox.ok(["status"]);
@@ -85,6 +85,63 @@ fn a_service_with_the_unix_socket_alone_binds_the_port_itself() {
 #[test]
 fn a_service_with_both_sockets_serves_both() {
     serves_as_a_service(true);
+}
+
+#[test]
+fn kill_broker_leaves_a_service_alone_that_is_another_broker() {
+    let sandbox = Sandbox::new();
+    // A user manager whose service runs, as one with other settings than these does.
+    let bin = sandbox.path().join("bin");
+    let orders = sandbox.path().join("orders");
+    std::fs::create_dir_all(&bin).unwrap();
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >>'{}'\ncase $* in *show*) echo Id=claude-peers.service; echo MainPID=1;; esac\n",
+        orders.display()
+    );
+    write_program(&bin.join("systemctl"), script);
+    let path = format!("{}:{}", bin.display(), sandbox.variable("PATH").unwrap());
+    let sandbox = sandbox.with("PATH", path);
+    let private = sandbox.path().join("run/systemd/private");
+    std::fs::create_dir_all(private.parent().unwrap()).unwrap();
+    let _manager = std::os::unix::net::UnixListener::bind(private).unwrap();
+
+    let manager = Manager::listen(&sandbox, true, false);
+    let (_, mut broker) = manager.activate(&sandbox, || sandbox.ok(["peers"]));
+    sandbox.ok(["kill-broker"]);
+    assert!(broker.wait().unwrap().success());
+    let orders = std::fs::read_to_string(orders).unwrap();
+    assert!(orders.contains("show") && !orders.contains("stop"), "{orders}");
+}
+
+#[test]
+fn a_service_whose_port_is_masked_binds_none() {
+    let sandbox = Sandbox::new();
+    let units = sandbox.path().join("config/systemd/user");
+    std::fs::create_dir_all(&units).unwrap();
+    let mask = units.join("claude-peers-tcp.socket");
+    std::os::unix::fs::symlink("/dev/null", &mask).unwrap();
+    let manager = Manager::listen(&sandbox, true, false);
+    let (_, mut broker) = manager.activate(&sandbox, || sandbox.ok(["peers"]));
+    let said = sandbox.ok(["status"]);
+    assert!(said.contains("is not served (claude-peers-tcp.socket is masked)"), "{said}");
+    let told = sandbox.ok(["doctor", "--no-claude"]);
+    assert!(told.contains("is not served: claude-peers-tcp.socket is masked"), "{told}");
+    assert!(told.ends_with("\nAll is well.\n"), "{told}");
+    // A reload tries for a port that was taken, and this one was not.
+    let pid = rustix::process::Pid::from_child(&broker);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    let log = || std::fs::read_to_string(sandbox.path().join("broker.log")).unwrap();
+    until("it has read its configuration again", || log().contains("was read again"));
+    sandbox.ok(["peers"]);
+    assert!(TcpStream::connect(("127.0.0.1", sandbox.port())).is_err());
+    sandbox.ok(["kill-broker"]);
+    broker.wait().unwrap();
+
+    std::fs::remove_file(mask).unwrap();
+    let (_, mut broker) = manager.activate(&sandbox, || sandbox.ok(["peers"]));
+    assert!(health_over_tcp(&sandbox).contains("\"status\":\"ok\""));
+    sandbox.ok(["kill-broker"]);
+    broker.wait().unwrap();
 }
 
 #[test]

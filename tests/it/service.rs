@@ -69,6 +69,15 @@ fn uninstall_removes_its_own_units_even_without_a_manager_and_no_others() {
     assert_eq!(everything_below(&unit_directory(&sandbox)), std::slice::from_ref(&other));
     std::fs::remove_file(other).unwrap();
 
+    // Links that enable what somebody has removed.
+    place_units(&sandbox);
+    for unit in UNITS {
+        std::fs::remove_file(unit_directory(&sandbox).join(unit)).unwrap();
+    }
+    let said = sandbox.ok(["service", "uninstall"]);
+    assert_eq!(said, format!("Disabled {SOCKET}.\n"));
+    assert!(!unit_directory(&sandbox).exists());
+
     place_units(&sandbox);
     // What somebody else has written is not ours to remove.
     std::fs::write(unit_directory(&sandbox).join(SOCKET), "[Socket]\n").unwrap();

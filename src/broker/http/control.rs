@@ -34,6 +34,7 @@ pub async fn health(
             database_moved_to: shared.damage.get().map(|path| path.display().to_string()),
             tcp: shared.tcp.borrow().clone(),
             idle_exit_seconds: settings.idle_exit.as_secs(),
+            token_file: shared.config.paths.token.display().to_string(),
             config_file: settings.paths.config_file.display().to_string(),
             settings_problem: shared.settings_problem.borrow().clone(),
             settings: in_force(&shared.config, &settings),

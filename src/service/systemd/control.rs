@@ -122,6 +122,9 @@ impl Manager for Systemd<'_> {
         require_manager()?;
         let service = settings::of_service()?;
         settings::check(self.config, &service)?;
+        if self.places.packaged().is_none() {
+            settings::check_place(self.config, &service, "install")?;
+        }
         let before = Units::load()?;
         refuse_masked(&before)?;
         let mut undo = Undo::default();
@@ -135,28 +138,35 @@ impl Manager for Systemd<'_> {
 
     fn uninstall(&self) -> Result<Vec<Step>, ServiceError> {
         let written = self.places.written();
+        let links = self.places.links();
         let runs = manager_runs();
         let mut steps = Vec::new();
-        if written.is_empty() {
+        if written.is_empty() && links.is_empty() {
             require_manager()?;
         }
         let packaged = self.places.packaged();
-        if written.is_empty() && packaged.is_none() {
+        // Also one whose files somebody has removed: the manager goes on with what it has read.
+        let units = if runs { Some(Units::load()?) } else { None };
+        let is_active = units.is_some_and(|units| units.all().iter().any(|unit| unit.is_active()));
+        if written.is_empty()
+            && packaged.is_none()
+            && let Some(Ok(service)) = runs.then(settings::of_service)
+        {
+            settings::check_place(self.config, &service, "uninstall")?;
+        }
+        let nothing = written.is_empty() && links.is_empty() && !is_active;
+        if nothing && packaged.is_none() {
             return Ok(vec![Step::note("The service is not installed.")]);
         }
-        if runs {
-            let units = Units::load()?;
-            if units.all().iter().any(|unit| unit.is_active()) {
-                systemctl(&["stop", SOCKET, TCP_SOCKET, SERVICE])?;
-                steps.push(Step::done("Stopped the broker and closed its sockets."));
-            }
+        if is_active {
+            systemctl(&["stop", SOCKET, TCP_SOCKET, SERVICE])?;
+            steps.push(Step::done("Stopped the broker and closed its sockets."));
         }
-        for name in [SOCKET, TCP_SOCKET] {
+        for link in &links {
             // Removed by hand, because that also works without a manager.
-            let link = self.places.own.join("sockets.target.wants").join(name);
-            if std::fs::remove_file(&link).is_ok() {
-                steps.push(Step::done(format!("Disabled {name}.")));
-            }
+            std::fs::remove_file(link).map_err(ServiceError::file("the link", link))?;
+            let name = link.file_name().unwrap_or_default().display();
+            steps.push(Step::done(format!("Disabled {name}.")));
         }
         let _ = std::fs::remove_dir(self.places.own.join("sockets.target.wants"));
         for path in &written {

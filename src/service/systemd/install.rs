@@ -86,6 +86,11 @@ impl Systemd<'_> {
         for (name, text) in texts {
             let path = directory.join(name);
             let file = |path: &Path| ServiceError::file("the unit", path);
+            // Only the port's gets here: who masked another was told.
+            if matches!(units::found(&path), units::Found::Masked(_)) {
+                steps.push(Step::note(format!("{name} is masked, and stays so.")));
+                continue;
+            }
             let former = units::read(&path).map_err(file(&path))?;
             if former.as_ref() == Some(&text) {
                 steps.push(Step::note(format!("{} is there.", path.display())));

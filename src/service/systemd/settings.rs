@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::path::Path;
 
 use super::environment;
 use crate::config::{Config, ConfigError, session_runtime_directory};
 use crate::service::ServiceError;
+use crate::shell;
 
 /// The socket that our unit listens on.
 #[must_use]
@@ -73,6 +75,33 @@ pub fn check(here: &Config, service: &Config) -> Result<(), ServiceError> {
     Ok(())
 }
 
+/// Refuses to look for units where the manager does not.
+///
+/// # Errors
+///
+/// If this shell's configuration lies elsewhere than the manager's.
+pub fn check_place(here: &Config, service: &Config, order: &str) -> Result<(), ServiceError> {
+    let (ours, seen) = (&here.paths.config_file, &service.paths.config_file);
+    let base = |file: &Path| file.ancestors().nth(2).unwrap_or(file).to_owned();
+    if ours == seen {
+        return Ok(());
+    }
+    Err(ServiceError::refused(
+        format!(
+            "this shell has its configuration below {}, and the service manager below {}: it does \
+             not see the variables of a shell",
+            base(ours).display(),
+            base(seen).display()
+        ),
+        format!(
+            "Do it by `XDG_CONFIG_HOME={} claude-peers service {order}`. Settings for the broker \
+             stand in {}.",
+            shell::path(&base(seen)),
+            seen.display()
+        ),
+    ))
+}
+
 /// Settings of this shell that the service goes without; they do no harm.
 #[must_use]
 pub fn unseen(here: &Config, service: &Config) -> Option<String> {
@@ -117,6 +146,32 @@ fn unquoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_order_where_the_manager_does_not_look_is_refused_with_the_one_that_works() {
+        let home = tempfile::tempdir().unwrap();
+        let own = home.path().join("my settings");
+        let config = |xdg: Option<&Path>| {
+            Config::from_environment(&|name| match name {
+                "HOME" => Some(home.path().into()),
+                "XDG_CONFIG_HOME" => xdg.map(Into::into),
+                _ => None,
+            })
+            .unwrap()
+        };
+        let (here, service) = (config(Some(&own)), config(None));
+        assert!(check_place(&service, &service, "install").is_ok());
+        let error = check_place(&here, &service, "install").unwrap_err();
+        assert!(error.to_string().contains("my settings"), "{error}");
+        let order = format!(
+            "`XDG_CONFIG_HOME={}/.config claude-peers service install`",
+            home.path().display()
+        );
+        assert!(error.hint().contains(&order), "{}", error.hint());
+        let order = format!("`XDG_CONFIG_HOME='{}' claude-peers", own.display());
+        let hint = check_place(&service, &here, "uninstall").unwrap_err().hint();
+        assert!(hint.contains(&order), "{hint}");
+    }
 
     #[test]
     fn the_managers_environment_is_read() {

@@ -40,6 +40,12 @@ fn quoted(program: &Path) -> Result<String, UnquotableError> {
     let path = program.to_str().filter(|path| !path.chars().any(char::is_control));
     let path = path.ok_or_else(|| UnquotableError(program.to_owned()))?;
     let escaped = path.replace('\\', r"\\").replace('"', r#"\""#).replace('%', "%%");
+    // systemd starts no program with such a path, however it is quoted, but a shell does. In its
+    // arguments variables are replaced.
+    if path.contains(['"', '\'', '\\']) {
+        let argument = escaped.replace('$', "$$");
+        return Ok(format!(r#"/bin/sh -c "exec \"$$0\" \"$$@\"" "{argument}""#));
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+%".contains(c);
     Ok(if escaped.chars().all(plain) { escaped } else { format!("\"{escaped}\"") })
 }
@@ -100,6 +106,21 @@ impl Places {
     pub fn written(&self) -> Vec<PathBuf> {
         TEXTS.iter().map(|(unit, _)| self.own.join(unit)).filter(|path| is_ours(path)).collect()
     }
+
+    /// Files in the user's own directory that bear our names and are somebody else's.
+    #[must_use]
+    pub fn foreign(&self) -> Vec<PathBuf> {
+        let file = |path: &PathBuf| matches!(found(path), Found::File(_)) && !is_ours(path);
+        TEXTS.iter().map(|(unit, _)| self.own.join(unit)).filter(file).collect()
+    }
+
+    /// The links in the user's own directory that enable our sockets, be it for nothing.
+    #[must_use]
+    pub fn links(&self) -> Vec<PathBuf> {
+        let directory = self.own.join("sockets.target.wants");
+        let link = |unit| directory.join(unit);
+        [SOCKET, TCP_SOCKET].map(link).into_iter().filter(|link| link.is_symlink()).collect()
+    }
 }
 
 /// What stands at a unit's place.
@@ -111,13 +132,23 @@ pub enum Found {
     Masked(PathBuf),
 }
 
-fn found(path: &Path) -> Found {
+/// What stands at this very path.
+#[must_use]
+pub fn found(path: &Path) -> Found {
     match std::fs::metadata(path) {
         Ok(file) if file.is_file() && file.len() > 0 => Found::File(path.to_owned()),
         Ok(file) if file.is_dir() => Found::Nothing,
         Ok(_) => Found::Masked(path.to_owned()),
         Err(_) => Found::Nothing,
     }
+}
+
+/// Why no broker of the service may have the port: somebody masked its unit. Told by files, so that
+/// it costs nothing.
+#[must_use]
+pub fn forbidden_port(config: &Config) -> Option<String> {
+    matches!(Places::new(config).find(TCP_SOCKET), Found::Masked(_))
+        .then(|| format!("{TCP_SOCKET} is masked"))
 }
 
 /// Whether we wrote the file at `path`.
@@ -158,7 +189,11 @@ mod tests {
         };
         assert_eq!(start("/opt/x/claude-peers"), "ExecStart=/opt/x/claude-peers broker");
         assert_eq!(start("/a b/100%/p"), r#"ExecStart="/a b/100%%/p" broker"#);
-        assert_eq!(start(r#"/q"b\s/$HOME/p"#), r#"ExecStart="/q\"b\\s/$HOME/p" broker"#);
+        assert_eq!(start("/a/$HOME/p"), r#"ExecStart="/a/$HOME/p" broker"#);
+        assert_eq!(
+            start(r#"/q"b\s'/$HOME/100%/p"#),
+            r#"ExecStart=/bin/sh -c "exec \"$$0\" \"$$@\"" "/q\"b\\s'/$$HOME/100%%/p" broker"#
+        );
         assert!(texts(Path::new("/new\nline")).is_err());
     }
 

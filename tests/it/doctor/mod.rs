@@ -1,8 +1,12 @@
 //! `doctor`: each fault is planted, found, and gone once its advice was followed as printed.
 
 mod brokers;
+mod files;
 mod places;
 mod settings;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -90,6 +94,10 @@ fn is_found_and_mended(sandbox: &Sandbox, check: &str, level: &str, words: &[&st
     is_told(&String::from_utf8(text.stdout).unwrap(), &found);
     follow(sandbox, &found);
     is_clean(sandbox);
+}
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 #[test]

@@ -1,14 +1,10 @@
 //! Sockets, ports and files that are not as they should be.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::{examine, faults, find, follow, is_clean, is_found_and_mended};
+use super::{chmod, examine, faults, find, follow, is_clean, is_found_and_mended};
 use crate::support::{Sandbox, until};
-
-fn chmod(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-}
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().mode() & 0o777
@@ -45,15 +41,6 @@ fn a_broker_that_lost_its_socket_is_told_and_not_ended() {
     std::fs::remove_file(sandbox.socket()).unwrap();
     is_found_and_mended(&sandbox, "socket", "failure", &["leads nowhere", &running.to_string()]);
     assert_ne!(sandbox.holder().unwrap().pid, running);
-}
-
-#[test]
-fn what_is_no_socket_in_its_place_is_moved_out_of_the_way() {
-    let sandbox = Sandbox::new();
-    sandbox.ok(["peers"]);
-    sandbox.ok(["kill-broker"]);
-    std::fs::create_dir(sandbox.socket()).unwrap();
-    is_found_and_mended(&sandbox, "socket", "failure", &["no socket"]);
 }
 
 /// Not a test: a stranger that holds the port, run by the test below in a process of its own.

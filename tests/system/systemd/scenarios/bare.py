@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 
 from harness.report import Report
 from lab import machine
@@ -24,6 +25,9 @@ async def run(report: Report) -> None:
     await installs(report)
     stop_and_start(report)
     uninstalls(report, before)
+    odd_path(report, before)
+    half_installed(report, before)
+    port_masked(report, before)
     beside_the_package(report)
 
 
@@ -94,6 +98,59 @@ def uninstalls(report: Report, before: list[str]) -> None:
     brokers = [line for line in machine.processes(PROGRAM).values() if " broker" in line]
     report.check("no broker is left", not brokers, brokers)
     report.check("the database stays", os.path.getsize(machine.DATABASE) > 0)
+
+
+def odd_path(report: Report, before: list[str]) -> None:
+    """systemd itself starts no program whose path has a quote or a backslash."""
+    program = os.path.join(HOME, 'the "new" $HOME\\one', "o'brien=1", "claude-peers")
+    os.makedirs(os.path.dirname(program))
+    machine.run("cp", "/binary", program)
+    done = machine.run(program, "service", "install")
+    report.check("service install from a path with quotes and a backslash", done.ok, done)
+    done = machine.run(program, "peers")
+    started = os.readlink("/proc/%d/exe" % machine.main_pid()) if active(SERVICE) == "active" else ""
+    report.check("systemd starts that program", done.ok and started == program, (done, started))
+    machine.run(program, "service", "uninstall")
+    report.check("and uninstall leaves nothing", tree() == before, tree())
+
+
+def half_installed(report: Report, before: list[str]) -> None:
+    """Files that somebody removed by hand, under a broker that runs."""
+    units = os.path.join(HOME, ".config/systemd/user")
+    ours("service", "install")
+    ours("peers")
+    for unit in UNITS:
+        os.remove(os.path.join(units, unit))
+    done = ours("service", "uninstall")
+    report.check("uninstall takes away what is left of it", done.ok and tree() == before, (done, tree()))
+    report.check("and ends what runs", active(SOCKET) == active(SERVICE) == "inactive", machine.states())
+
+    os.makedirs(units)
+    with open(os.path.join(units, SERVICE), "w", encoding="ascii") as file:
+        file.write("[Service]\nExecStart=/bin/true\n")
+    done = ours("service", "install")
+    report.check("a unit that is not ours is not overwritten", not done.ok and "was not written by" in done.err, done)
+    os.remove(os.path.join(units, SERVICE))
+    done = machine.run("env", "XDG_CONFIG_HOME=" + HOME + "/elsewhere", PROGRAM, "service", "install")
+    report.check("where systemd does not look nothing is written", not done.ok and "XDG_CONFIG_HOME=" in done.err and not os.path.exists(HOME + "/elsewhere"), done)
+    shutil.rmtree(os.path.join(HOME, ".config/systemd"), ignore_errors=True)
+
+
+def port_masked(report: Report, before: list[str]) -> None:
+    """Who masks the port's unit wants none, of the broker either."""
+    systemctl("mask", TCP_SOCKET)
+    done = ours("service", "install")
+    report.check("service install respects a masked port", done.ok, done)
+    ours("peers")
+    listens = machine.run("ss", "--no-header", "--listening", "--tcp", "--numeric").out
+    report.check("the broker serves and does not listen on it", active(SERVICE) == "active" and ":7899" not in listens, listens)
+    done = ours("doctor", "--no-claude")
+    report.check("the doctor names it, and how to allow it", "is masked" in done.out and "systemctl --user unmask " + TCP_SOCKET in done.out, done)
+    ours("service", "uninstall")
+    systemctl("unmask", TCP_SOCKET)
+    shutil.rmtree(os.path.join(HOME, ".config/systemd"), ignore_errors=True)
+    systemctl("daemon-reload")
+    report.check("it is all gone again", tree() == before, tree())
 
 
 def beside_the_package(report: Report) -> None:

@@ -23,6 +23,7 @@ async def run(report: Report) -> None:
     for plant in (
         a_stale_socket,
         a_masked_socket,
+        a_masked_port,
         a_masked_service,
         a_service_masked_for_all,
         a_failed_start_limit,
@@ -128,6 +129,14 @@ def a_masked_socket(report: Report) -> None:
     systemctl("stop", SERVICE)
     peers("peers")
     mends(report, "a masked socket", "masked", check="units")
+
+
+def a_masked_port(report: Report) -> None:
+    systemctl("mask", "--now", TCP_SOCKET)
+    systemctl("stop", SERVICE)
+    mends(report, "a masked port", "masked", check="units")
+    listens = machine.run("ss", "--no-header", "--listening", "--tcp", "--numeric").out
+    report.check("a masked port: it listens again", active(TCP_SOCKET) == "active" and ":7899" in listens, listens)
 
 
 def a_masked_service(report: Report) -> None:

@@ -1,0 +1,156 @@
+//! `doctor` and files: what lies in the wrong place, is of the wrong kind, or another's.
+
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use claude_peers::files::beside;
+use claude_peers::holder::database_lock;
+
+use super::{chmod, is_clean, is_found_and_mended};
+use crate::support::Sandbox;
+
+/// A broker ran here, and left what it leaves.
+fn used() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    sandbox.ok(["kill-broker"]);
+    sandbox
+}
+
+fn remove(path: &Path) {
+    if path.is_dir() {
+        std::fs::remove_dir_all(path).unwrap();
+    } else if path.exists() {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_socket_in_its_place_is_kept_and_moved_out_of_the_way() {
+    let plants: [fn(&Path); 3] = [
+        |path| std::fs::create_dir(path).unwrap(),
+        |path| std::fs::write(path, "notes").unwrap(),
+        |path| symlink("/nonexistent/socket", path).unwrap(),
+    ];
+    for plant in plants {
+        let sandbox = used();
+        let path = sandbox.socket();
+        plant(&path);
+        let there = std::fs::symlink_metadata(&path).unwrap().ino();
+        let (_, error) = sandbox.fails(["peers"]);
+        assert!(error.contains("is no socket") && error.contains("move that away"), "{error}");
+        is_found_and_mended(&sandbox, "socket", "failure", &["no socket"]);
+        assert_eq!(std::fs::symlink_metadata(beside(&path, ".old")).unwrap().ino(), there);
+    }
+
+    // The same under a broker that runs.
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    std::fs::remove_file(sandbox.socket()).unwrap();
+    std::fs::write(sandbox.socket(), "notes").unwrap();
+    is_found_and_mended(&sandbox, "socket", "failure", &["no socket"]);
+    assert_eq!(std::fs::read_to_string(beside(&sandbox.socket(), ".old")).unwrap(), "notes");
+}
+
+#[test]
+fn a_link_to_the_brokers_socket_is_as_good_as_the_socket() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let elsewhere = sandbox.path().join("run/moved.sock");
+    std::fs::rename(sandbox.socket(), &elsewhere).unwrap();
+    symlink(&elsewhere, sandbox.socket()).unwrap();
+    is_clean(&sandbox);
+}
+
+#[test]
+fn what_is_no_token_is_replaced() {
+    for garbage in [&b""[..], b"short", &[0xff; 64], b"0123456789abcdef\n0123456789abcdef"] {
+        let sandbox = Sandbox::new();
+        sandbox.ok(["peers"]);
+        let path = sandbox.config().paths.token;
+        std::fs::write(&path, garbage).unwrap();
+        is_found_and_mended(&sandbox, "files", "warning", &["token", "holds no token"]);
+        // The broker that starts needs no doctor for it.
+        sandbox.ok(["kill-broker"]);
+        std::fs::write(&path, garbage).unwrap();
+        sandbox.ok(["peers"]);
+        assert_eq!(sandbox.ok(["token"]).trim().len(), 64);
+    }
+}
+
+#[test]
+fn a_broker_with_other_directories_is_asked_for_its_token() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let token = sandbox.token();
+    let elsewhere = sandbox.path().join("home/elsewhere").display().to_string();
+    let sandbox = sandbox.with("XDG_STATE_HOME", elsewhere);
+    assert_eq!(sandbox.ok(["token"]).trim(), token);
+    is_clean(&sandbox);
+}
+
+#[test]
+fn what_is_of_the_wrong_kind_is_moved_away() {
+    let sandbox = used();
+    let paths = sandbox.config().paths;
+    let files: [(PathBuf, &str); 6] = [
+        (paths.token.clone(), "files"),
+        (paths.log.clone(), "files"),
+        (paths.broker_lock.clone(), "files"),
+        (paths.spawn_lock.clone(), "files"),
+        (sandbox.database(), "database"),
+        (database_lock(&sandbox.database()), "database"),
+    ];
+    for (path, check) in files {
+        remove(&path);
+        std::fs::create_dir(&path).unwrap();
+        let words = ["is no file", &path.display().to_string()];
+        is_found_and_mended(&sandbox, check, "failure", &words);
+        sandbox.ok(["kill-broker"]);
+    }
+    for path in [paths.runtime(), paths.state()] {
+        remove(path);
+        std::fs::write(path, "").unwrap();
+        let words = ["is no directory", &path.display().to_string()];
+        is_found_and_mended(&sandbox, "files", "failure", &words);
+        sandbox.ok(["kill-broker"]);
+    }
+    remove(&sandbox.database());
+    symlink("/nonexistent/x.db", sandbox.database()).unwrap();
+    is_found_and_mended(&sandbox, "database", "failure", &["is a link to /nonexistent/x.db"]);
+}
+
+#[test]
+fn a_lock_of_another_user_costs_no_database() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can give a file away");
+        return;
+    }
+    let sandbox = used();
+    let database = sandbox.database();
+    let before = std::fs::metadata(&database).unwrap().ino();
+    std::os::unix::fs::chown(database_lock(&database), Some(12_345), None).unwrap();
+    let words = [&*database_lock(&database).display().to_string(), "belongs to user 12345"];
+    is_found_and_mended(&sandbox, "database", "failure", &words);
+    assert_eq!(std::fs::metadata(&database).unwrap().ino(), before);
+
+    let lock = sandbox.config().paths.spawn_lock;
+    std::os::unix::fs::chown(&lock, Some(12_345), None).unwrap();
+    is_found_and_mended(&sandbox, "files", "failure", &["lock file", "belongs to user 12345"]);
+}
+
+#[test]
+fn a_value_of_the_file_that_makes_no_sense_is_told_as_such() {
+    for (line, words) in [
+        ("database = \"x.db\"", ["database is", "an absolute path"]),
+        ("channel = \"maybe\"", ["channel is", "on, off or auto"]),
+    ] {
+        let sandbox = Sandbox::new();
+        let file = sandbox.config().paths.config_file;
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, line).unwrap();
+        chmod(&file, 0o600);
+        let words = [words[0], words[1], "config.toml", "Correct "];
+        is_found_and_mended(&sandbox, "configuration", "failure", &words);
+    }
+}
