@@ -18,6 +18,7 @@ mod identity;
 mod kills;
 mod lifetime;
 mod manual;
+mod odd_input;
 mod plugin;
 mod receivers;
 mod refusals;
