@@ -28,7 +28,7 @@ mod toml;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use claude::Claude;
 use file::ConfigFile;
@@ -77,11 +77,16 @@ pub struct Found {
     pub client: Client,
     pub state: State,
     /// Its program, else the directory of its configuration.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy")]
     pub place: Option<PathBuf>,
     /// Why it is unusable, or has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// A path in PATH need not be text.
+fn lossy<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }
 
 impl Client {
