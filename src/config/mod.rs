@@ -208,12 +208,19 @@ impl Config {
         let variable = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
         let home = paths::home(&variable)?;
-        let file = file::File::read(&paths::config_file(&home, &variable))?;
+        let config_file = paths::config_file(&home, &variable);
+        let file = file::File::read(&config_file)?;
+        // A value without sense is named where it stands.
+        let named = |source: Source, name: &str, key: &str| match source {
+            Source::File => format!("{key} in {}", config_file.display()),
+            Source::Environment | Source::Default => name.to_owned(),
+        };
 
         let port =
             pick(number("CLAUDE_PEERS_PORT", text("CLAUDE_PEERS_PORT"))?, file.port, DEFAULT_PORT);
         if port.value == 0 {
-            return Err(bad("CLAUDE_PEERS_PORT", "0", "a port from 1 to 65535 is needed"));
+            let name = named(port.source, "CLAUDE_PEERS_PORT", "port");
+            return Err(bad(&name, "0", "a port from 1 to 65535 is needed"));
         }
         let default_database = home.join(match port.value {
             DEFAULT_PORT => ".claude-peers.db".to_owned(),
@@ -225,18 +232,20 @@ impl Config {
             default_database,
         );
         database.value = paths::absolute(&database.value, &home).ok_or_else(|| {
-            bad("CLAUDE_PEERS_DB", &database.value.to_string_lossy(), "an absolute path is needed")
+            let name = named(database.source, "CLAUDE_PEERS_DB", "database");
+            bad(&name, &database.value.to_string_lossy(), "an absolute path is needed")
         })?;
         let paths = Paths::new(&home, port.value, &variable)?;
 
         let limits = limits(&text, &file)?;
+        let word = pick(text("CLAUDE_PEERS_CHANNEL"), file.channel.clone(), "auto".to_owned());
         let idle_exit_seconds = pick(
             number("CLAUDE_PEERS_IDLE_EXIT_SECONDS", text("CLAUDE_PEERS_IDLE_EXIT_SECONDS"))?,
             file.idle_exit_seconds,
             600u64,
         );
         let mut config = Self {
-            channel: channel(text("CLAUDE_PEERS_CHANNEL"), file.channel.clone())?,
+            channel: channel(&word, &named(word.source, "CLAUDE_PEERS_CHANNEL", "channel"))?,
             wake: pick(switch("CLAUDE_PEERS_WAKE", text("CLAUDE_PEERS_WAKE"))?, file.wake, true),
             name: text("CLAUDE_PEERS_NAME").or(file.name.clone()),
             idle_exit: Duration::from_secs(idle_exit_seconds.value),
@@ -323,16 +332,12 @@ fn switch(name: &str, text: Option<String>) -> Result<Option<bool>, ConfigError>
     .transpose()
 }
 
-fn channel(
-    environment: Option<String>,
-    file: Option<String>,
-) -> Result<ChannelSetting, ConfigError> {
-    let Some(word) = environment.or(file) else { return Ok(ChannelSetting::Auto) };
-    match word.trim().to_ascii_lowercase().as_str() {
+fn channel(word: &Setting<String>, name: &str) -> Result<ChannelSetting, ConfigError> {
+    match word.value.trim().to_ascii_lowercase().as_str() {
         "auto" => Ok(ChannelSetting::Auto),
         "on" => Ok(ChannelSetting::On),
         "off" => Ok(ChannelSetting::Off),
-        _ => Err(bad("CLAUDE_PEERS_CHANNEL", &word, "on, off or auto is needed")),
+        _ => Err(bad(name, &word.value, "on, off or auto is needed")),
     }
 }
 
