@@ -27,11 +27,11 @@ impl Out {
     }
 
     pub fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
-        writeln!(self.writer, "{}", text.as_ref()).map_err(unwritten)
+        writeln!(self.writer, "{}", text.as_ref()).map_err(|error| unwritten(&error))
     }
 
     pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes).map_err(unwritten)
+        self.writer.write_all(bytes).map_err(|error| unwritten(&error))
     }
 
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
@@ -57,11 +57,11 @@ impl Out {
     }
 
     pub fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush().map_err(unwritten)
+        self.writer.flush().map_err(|error| unwritten(&error))
     }
 }
 
-fn unwritten(error: io::Error) -> io::Error {
+fn unwritten(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))
 }
 

@@ -28,7 +28,7 @@ mod toml;
 
 use std::path::PathBuf;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use claude::Claude;
 use file::ConfigFile;
@@ -76,17 +76,12 @@ pub enum State {
 pub struct Found {
     pub client: Client,
     pub state: State,
-    /// Its program, else the directory of its configuration.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy")]
-    pub place: Option<PathBuf>,
+    /// Its program, else the directory of its configuration, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// Why it is unusable, or has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-}
-
-/// A path in PATH need not be text.
-fn lossy<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    path.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }
 
 impl Client {
@@ -206,6 +201,7 @@ impl Client {
             (_, Ok(plan)) if plan.present => (State::Partly, None),
             _ => (State::NotSetUp, None),
         };
+        let place = place.map(|place| place.display().to_string());
         Found { client: self, state, place, problem }
     }
 }
