@@ -93,7 +93,9 @@ pub fn copy_aside(connection: &Connection, path: &Path) -> rusqlite::Result<Path
     // Made first, so that it is never readable by others.
     crate::files::write_private(&copy, "")
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    connection.backup("main", &copy, None::<fn(rusqlite::backup::Progress)>)?;
+    connection.backup("main", &copy, None::<fn(rusqlite::backup::Progress)>).inspect_err(|_| {
+        let _ = std::fs::remove_file(&copy);
+    })?;
     Ok(copy)
 }
 
