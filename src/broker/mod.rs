@@ -263,17 +263,19 @@ async fn serve(options: Options) -> Result<(), RunError> {
     if store.close().await { Ok(()) } else { Err(RunError::StoreEnded) }
 }
 
-/// The secret for TCP. One that others could read, or that was cut short, is replaced.
+/// The secret for TCP. One that others could read, or that no header could hold whole, is replaced.
 fn token(path: &std::path::Path) -> io::Result<String> {
     use std::os::unix::fs::MetadataExt as _;
     match std::fs::metadata(path) {
         Ok(metadata)
             if metadata.mode() & 0o077 == 0 && metadata.uid() == files::effective_uid() =>
         {
-            let token = std::fs::read_to_string(path)?.trim().to_owned();
-            if token.len() >= 32 {
-                return Ok(token);
+            let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
+            let token = text.trim();
+            if token.len() >= 32 && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Ok(token.to_owned());
             }
+            tracing::warn!("{} held no token; it gets a new one", path.display());
         }
         Ok(_) => tracing::warn!("{} was open to others; it gets a new token", path.display()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
