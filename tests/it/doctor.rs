@@ -101,6 +101,21 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
+fn a_database_whose_path_is_no_text_is_looked_into() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let sandbox = Sandbox::new();
+    let directory = sandbox.path().join(std::ffi::OsStr::from_bytes(b"a\xff%3f?#"));
+    std::fs::create_dir(&directory).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("CLAUDE_PEERS_DB", directory.join("x.db")).output().unwrap()
+    };
+    let told = String::from_utf8_lossy(&run(&["doctor"]).stdout).into_owned();
+    assert!(told.contains("is sound"), "{told}");
+}
+
+#[test]
 fn a_message_goes_the_whole_way_and_nothing_of_it_is_left() {
     let sandbox = Sandbox::new();
     assert!(sandbox.holder().is_none());
