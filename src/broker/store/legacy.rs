@@ -137,18 +137,22 @@ pub fn import(transaction: &Connection) -> rusqlite::Result<()> {
         let from = party(transaction, from, &cli, sent_at)?;
         let to = party(transaction, to, &cli, sent_at)?;
         let state = if delivered == Some(0) { "expired" } else { "unconfirmed" };
-        transaction.execute(
+        // Many may have one time (the same second, or none that can be read), and of many ids of
+        // one time two may be alike.
+        let mut insert = transaction.prepare_cached(
             "INSERT INTO messages (id, sender, recipient, text, sent_at, expires_at, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
-            (
-                MessageId::generate(sent_at).as_str(),
-                from,
-                to,
-                words.unwrap_or_default(),
-                sent_at.millis(),
-                state,
-            ),
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT (id) DO NOTHING",
         )?;
+        let words = words.unwrap_or_default();
+        while insert.execute((
+            MessageId::generate(sent_at).as_str(),
+            &from,
+            &to,
+            &words,
+            sent_at.millis(),
+            state,
+        ))? == 0
+        {}
     }
     drop(rows);
     drop(messages);
