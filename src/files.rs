@@ -3,12 +3,16 @@
 //! Everything of ours lies in directories of mode 0700 and files of mode 0600, and what is there
 //! already is checked for its owner before it is trusted.
 
+mod new_file;
+
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+
+pub use new_file::NewFile;
 
 /// The user whose files these are.
 #[must_use]
@@ -59,10 +63,9 @@ pub fn private_directory(directory: &Path) -> io::Result<()> {
 /// If the file cannot be written; the old one is then untouched.
 pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    let new = NewFile::within(directory)?;
+    new.file().write_all(text.as_bytes())?;
+    new.replace(path)
 }
 
 /// An exclusive lock on a file. Dropping it, or dying, lets it go.

@@ -9,8 +9,8 @@
 //!
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
-//! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`unheard`], [`listeners`], [`render`],
-//!   [`logging`]:
+//! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`lenient`], [`unheard`],
+//!   [`listeners`], [`render`], [`logging`]:
 //!   small rooms that both sides stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
@@ -30,6 +30,7 @@ pub mod files;
 pub mod git;
 pub mod holder;
 pub mod hook;
+pub mod lenient;
 pub mod listeners;
 pub mod logging;
 pub mod mcp;

@@ -113,8 +113,8 @@ pub fn program(program: &str, arguments: &[&str], limit: Duration) -> Result<Sai
 pub enum Heard {
     /// It has said enough.
     Enough,
-    /// It closed the pipe before.
-    Closed,
+    /// It closed the pipe before, and said this.
+    Closed(Vec<u8>),
     TooSlow,
 }
 
@@ -140,7 +140,7 @@ pub fn hear(
         }
         let mut bytes = [0u8; 4096];
         match pipe.read(&mut bytes)? {
-            0 => return Ok(Heard::Closed),
+            0 => return Ok(Heard::Closed(said)),
             count => said.extend_from_slice(&bytes[..count]),
         }
         if enough(&said) {

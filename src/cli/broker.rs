@@ -1,5 +1,6 @@
 //! `claude-peers broker`: the daemon, in the foreground, activated, or detached.
 
+use std::io::{self, Write as _};
 use std::process::{Command, ExitCode};
 
 use clap::Args;
@@ -29,16 +30,24 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
     if arguments.detach {
         return detach();
     }
-    if arguments.detached {
-        // Away from the terminal that started us: its end must not be ours.
-        rustix::process::setsid().map_err(std::io::Error::from)?;
+    if !arguments.detached {
+        return serve(false, inherited);
     }
+    // Away from the terminal that started us: its end must not be ours.
+    rustix::process::setsid().map_err(io::Error::from)?;
+    // Whoever waits for us to be ready is told why we are not: the log may lie on a full disk.
+    serve(true, inherited).inspect_err(|failure| {
+        let _ = io::stdout().write_all(failure.text().as_bytes());
+    })
+}
+
+fn serve(detached: bool, inherited: Inherited) -> Result<ExitCode, Failure> {
     // Everything we make is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     logging::start(logging::Role::Broker);
     #[cfg(target_os = "macos")]
     let inherited = inherited.with_launchd()?;
-    let by_hand = if arguments.detached { Started::Fallback } else { Started::Foreground };
+    let by_hand = if detached { Started::Fallback } else { Started::Foreground };
     let started = inherited.manager.unwrap_or(by_hand);
     let config = Config::load().inspect_err(|error| broker::tell_failure(error))?;
     let socket = config.paths.socket.clone();
@@ -48,7 +57,7 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
         options.no_port = forbidden_port(&options.config);
     }
     options.inherited = inherited;
-    if arguments.detached {
+    if detached {
         options.ready = Some(Box::new(|| {
             if let Err(error) = say_ready() {
                 tracing::warn!("whoever started us cannot be told: {error}");
@@ -60,7 +69,7 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
         Ok(()) => {}
         // Two clients may each start one where the first of them died over it. Whoever waits
         // wants a broker that serves, and there it is.
-        Err(RunError::AlreadyRuns(_)) if arguments.detached && is_listening(&socket) => {
+        Err(RunError::AlreadyRuns(_)) if detached && is_listening(&socket) => {
             say_ready()?;
         }
         Err(error) => return Err(Failure::new(error.to_string()).hint(error.hint())),
@@ -81,7 +90,7 @@ fn detach() -> Result<ExitCode, Failure> {
 
 /// Whatever else we inherited (a script's lock, a pipe that somebody waits on) must not live as
 /// long as the broker.
-fn keep_descriptors_here() -> std::io::Result<()> {
+fn keep_descriptors_here() -> io::Result<()> {
     use rustix::io::{FdFlags, fcntl_setfd};
     use std::os::fd::BorrowedFd;
 

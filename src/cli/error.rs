@@ -52,6 +52,13 @@ impl Failure {
         if self.broken_pipe {
             return ExitCode::SUCCESS;
         }
+        // Not `eprint!`, which panics where standard error is closed.
+        let _ = io::Write::write_all(&mut io::stderr(), self.text().as_bytes());
+        ExitCode::from(self.code)
+    }
+
+    /// What happened and what to do, in lines.
+    pub fn text(&self) -> String {
         let mut text = format!("error: {}\n", text::terminal_line(&self.message, 2_000));
         for detail in &self.details {
             let _ = writeln!(text, "  {}", text::terminal_line(detail, 500));
@@ -59,9 +66,7 @@ impl Failure {
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "hint: {}", text::terminal_line(hint, 2_000));
         }
-        // Not `eprint!`, which panics where standard error is closed.
-        let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
-        ExitCode::from(self.code)
+        text
     }
 }
 

@@ -27,16 +27,16 @@ impl Out {
     }
 
     pub fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
-        writeln!(self.writer, "{}", text.as_ref())
+        writeln!(self.writer, "{}", text.as_ref()).map_err(|error| unwritten(&error))
     }
 
     pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes)
+        self.writer.write_all(bytes).map_err(|error| unwritten(&error))
     }
 
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value)?;
-        Ok(writeln!(self.writer, "{}", text::escaped_json(&text))?)
+        Ok(self.line(text::escaped_json(&text))?)
     }
 
     /// Aligned columns. On a terminal the last column is cut to its width; elsewhere nothing is.
@@ -57,8 +57,12 @@ impl Out {
     }
 
     pub fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
+        self.writer.flush().map_err(|error| unwritten(&error))
     }
+}
+
+fn unwritten(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))
 }
 
 /// A line for the person at the terminal, where standard output is for a program. Not `eprintln!`,

@@ -33,7 +33,12 @@ pub struct Place {
 impl Place {
     /// As far as `scope` needs it.
     pub async fn here(scope: Scope) -> Result<Self, Failure> {
-        let here = || std::env::current_dir().and_then(std::fs::canonicalize);
+        let here = || {
+            std::env::current_dir().and_then(std::fs::canonicalize).map_err(|error| {
+                Failure::new(format!("the directory that you are in cannot be found: {error}"))
+                    .hint("Change into one that is there.")
+            })
+        };
         Ok(match scope {
             Scope::Machine => Self::default(),
             Scope::Directory => {

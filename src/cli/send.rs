@@ -53,7 +53,7 @@ pub async fn run(
     let first = arguments.scope.is_some().then_some(&arguments.peer);
     let words: Vec<&str> = first.into_iter().chain(&arguments.text).map(String::as_str).collect();
     let text = match words.as_slice() {
-        ["-"] => standard_input()?,
+        ["-"] => standard_input(client.config().limits.max_message_bytes)?,
         words => words.join(" "),
     };
     if let Some(scope) = arguments.scope {
@@ -80,6 +80,10 @@ pub async fn run(
             standing(&sent.to, sent.state, sent.awaited)
         ))?;
     }
+    // Whoever cannot be told what became of it must not send it again.
+    out.flush().map_err(|error| {
+        Failure::from(error).detail(format!("message {} is sent all the same", sent.id))
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -105,11 +109,14 @@ async fn to_scope(
             out.line(line(outcome))?;
         }
     }
+    let all = sent.outcomes.len();
+    out.flush().map_err(|error| {
+        let stored = all - refused;
+        Failure::from(error).detail(format!("{stored} of {all} messages are sent all the same"))
+    })?;
     if refused == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    out.flush()?;
-    let all = sent.outcomes.len();
     Err(Failure::new(format!("not stored for {refused} of {all} recipients")))
 }
 
@@ -161,10 +168,13 @@ async fn wait(
         let failure = stays_sent(failure.code(TIME_OVER));
         return Err(failure.detail(format!("it is {state}{via}, {} ago", ago(since))));
     };
-    if !json {
-        out.line(text::terminal(&answer.text))?;
-    }
-    out.flush()?;
+    let printed = if json { Ok(()) } else { out.line(text::terminal(&answer.text)) }
+        .and_then(|()| out.flush());
+    printed.map_err(|error| {
+        Failure::from(error)
+            .detail(format!("message {} is sent all the same, and answered", sent.id))
+            .hint("The answer goes to `claude-peers inbox`, within a minute.")
+    })?;
     client.confirm(&Confirm { ids: vec![answer.id] }).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -194,10 +204,15 @@ fn standing(to: &Peer, state: MessageState, awaited: bool) -> String {
     format!("to {} ({}): {how}{backlog}", called(to), to.id)
 }
 
-fn standard_input() -> Result<String, Failure> {
+fn standard_input(allowed: u32) -> Result<String, Failure> {
+    let most = u64::from(MAX_MESSAGE_BYTES);
     let mut bytes = Vec::new();
-    // One byte more than any limit, so that the broker can say what the limit is.
-    std::io::stdin().lock().take(u64::from(MAX_MESSAGE_BYTES) + 1).read_to_end(&mut bytes)?;
+    let read = std::io::stdin().lock().take(most + 1).read_to_end(&mut bytes);
+    let read = read.map_err(|e| Failure::new(format!("standard input cannot be read: {e}")))?;
+    if read as u64 > most {
+        let problem = format!("standard input has more than {most} bytes, {allowed} are allowed");
+        return Err(Failure::new(problem).hint("Send the path of a file instead."));
+    }
     let text = String::from_utf8(bytes).map_err(|_| {
         Failure::new("standard input is not UTF-8 text").hint("Send the path of the file instead.")
     })?;

@@ -289,8 +289,8 @@ fn overview(found: &[Found], out: &mut Out) -> Result<(), Failure> {
             State::SetUp => "set up",
             State::Unusable => "unusable",
         };
-        let place = found.place.as_ref().map_or_else(String::new, |p| p.display().to_string());
-        vec![found.client.name().to_owned(), state.to_owned(), super::output::cell(&place, WIDTH)]
+        let place = super::output::cell(found.place.as_deref().unwrap_or_default(), WIDTH);
+        vec![found.client.name().to_owned(), state.to_owned(), place]
     };
     out.table(&["CLIENT", "STATE", "WHERE"], found.iter().map(row).collect())?;
     for found in found {

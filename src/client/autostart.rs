@@ -230,7 +230,8 @@ fn spawn(config: &Config, why: &NoService) -> Result<(), StartError> {
     let is_ready = |said: &[u8]| said.starts_with(READY.as_bytes());
     match output.map(|pipe| hear(pipe, START, is_ready)) {
         Some(Ok(Heard::Enough)) => Ok(()),
-        Some(Ok(Heard::Closed)) | None => Err(last_words(log_path, log_start)),
+        Some(Ok(Heard::Closed(said))) => Err(last_words(&said, log_path, log_start)),
+        None => Err(last_words(&[], log_path, log_start)),
         Some(Ok(Heard::TooSlow)) => Err(StartError::TooSlow(START)),
         Some(Err(error)) => Err(StartError::Failed(error.to_string(), None)),
     }
@@ -259,16 +260,18 @@ fn is_passed_on(name: &str) -> bool {
             && !SESSION.contains(&name))
 }
 
-/// What a broker that died said last: its error, and its hint if it gave one.
-fn last_words(path: &Path, from: u64) -> StartError {
-    let read = || -> io::Result<String> {
-        let mut file = File::open(path)?;
+/// What a broker that died said last: its error, and its hint if it gave one. One that had no time
+/// to tell us may have told its log.
+fn last_words(said: &[u8], log: &Path, from: u64) -> StartError {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(log)?;
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
         file.take(64 * 1024).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(bytes)
     };
-    let text = read().unwrap_or_default();
+    let bytes = if said.is_empty() { read().unwrap_or_default() } else { said.to_vec() };
+    let text = String::from_utf8_lossy(&bytes);
     let last = |prefix: &str| {
         text.lines()
             .rev()

@@ -1,10 +1,14 @@
 //! The configuration file, `$XDG_CONFIG_HOME/claude-peers/config.toml`: for what a service must
 //! see too, because a service does not see a shell's variables.
 
-use std::io;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+/// Bytes of the largest file that is read.
+const LIMIT: u64 = 256 * 1024;
 
 /// The file's contents. A key that nobody knows is an error: it is a typing mistake.
 #[derive(Debug, Default, Deserialize)]
@@ -65,7 +69,7 @@ impl FileError {
 impl File {
     /// Reads the file; one that is not there is empty.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        match std::fs::read_to_string(path) {
+        match text(path) {
             Ok(text) => toml::from_str(&text)
                 .map_err(|error| FileError::Parse { path: path.into(), error: Box::new(error) }),
             Err(error)
@@ -79,4 +83,16 @@ impl File {
             Err(error) => Err(FileError::Read { path: path.into(), error }),
         }
     }
+}
+
+/// The file's text. Hooks and sessions wait for it, so it is never a pipe that nobody writes to,
+/// and never without an end.
+fn text(path: &Path) -> io::Result<String> {
+    let refused = |problem: &str| Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    if std::fs::metadata(path)?.file_type().is_fifo() {
+        return refused("it is a pipe");
+    }
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?.take(LIMIT + 1).read_to_string(&mut text)?;
+    if read as u64 > LIMIT { refused("it is too large for settings") } else { Ok(text) }
 }

@@ -99,6 +99,41 @@ fn values_without_sense_are_named() {
 }
 
 #[test]
+fn a_value_of_the_file_without_sense_is_named_there() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().to_str().unwrap();
+    std::fs::create_dir_all(home.path().join(".config/claude-peers")).unwrap();
+    let file = home.path().join(".config/claude-peers/config.toml");
+    for line in ["port = 0", "database = 'relative.db'", "channel = 'maybe'"] {
+        std::fs::write(&file, line).unwrap();
+        let error = load(&[("HOME", dir)]).unwrap_err();
+        for words in [error.to_string(), error.hint()] {
+            assert!(words.contains("config.toml") && !words.contains("CLAUDE_PEERS"), "{words}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_never_ends_or_never_begins_is_not_waited_for() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().to_str().unwrap();
+    std::fs::create_dir_all(home.path().join(".config/claude-peers")).unwrap();
+    let file = home.path().join(".config/claude-peers/config.toml");
+    std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+    let error = load(&[("HOME", dir)]).unwrap_err().to_string();
+    assert!(error.contains("too large"), "{error}");
+    std::fs::remove_file(&file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(made.success());
+    let error = load(&[("HOME", dir)]).unwrap_err().to_string();
+    assert!(error.contains("pipe"), "{error}");
+    // A settings file that is switched off.
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &file).unwrap();
+    load(&[("HOME", dir)]).unwrap();
+}
+
+#[test]
 fn an_empty_variable_is_an_unset_one() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().to_str().unwrap();

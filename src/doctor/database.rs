@@ -1,6 +1,8 @@
 //! The database: whose it is, whether it is sound, and whether there is room for more.
 
+use std::fmt::Write as _;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -195,8 +197,18 @@ fn look_into(path: &Path, alone: bool) -> rusqlite::Result<(String, i64, String)
 }
 
 /// A path in a URI of SQLite.
+/// As it stands in a URI, to the byte.
 fn escaped(path: &Path) -> String {
-    path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23")
+    let mut escaped = String::new();
+    for &byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "%{byte:02x}");
+        }
+    }
+    escaped
 }
 
 /// "12 KiB", "3.4 MiB".

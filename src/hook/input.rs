@@ -4,6 +4,7 @@ use std::io::Read;
 
 use serde::Deserialize;
 
+use crate::lenient::{Words, or_default};
 use crate::protocol::MessageId;
 use crate::protocol::hook::Event;
 
@@ -13,16 +14,16 @@ pub struct Input {
     /// The session that the client shows now.
     pub session_id: String,
     /// The turn.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub prompt_id: String,
     #[serde(default)]
-    prompt: String,
-    #[serde(default)]
+    prompt: Option<Words>,
+    #[serde(default, deserialize_with = "or_default")]
     pub stop_hook_active: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     tool_use_id: String,
     /// How long the tool ran, in milliseconds.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub duration_ms: f64,
     /// There where a subagent is at work.
     #[serde(default)]
@@ -56,7 +57,8 @@ impl Input {
     /// very session is for the broker to know.
     pub fn pushes(&self) -> Vec<MessageId> {
         const NAME: &str = " message_id=\"";
-        let tags = self.prompt.split("<channel ").skip(1);
+        let prompt = self.prompt.as_ref().map_or("", |Words(prompt)| prompt);
+        let tags = prompt.split("<channel ").skip(1);
         tags.filter_map(|tag| {
             let attributes = tag.split_once('>')?.0;
             let value = attributes.split_once(NAME)?.1.split_once('"')?.0;
@@ -89,6 +91,16 @@ mod tests {
         ] {
             assert!(read(none).pushes().is_empty(), "{none}");
         }
+    }
+
+    #[test]
+    fn half_a_character_and_null_are_no_reason_to_say_nothing() {
+        let halved = r#"{"session_id": "s", "prompt": "\ud83d <channel a=\"b\" message_id=\"m1\">", "x": "\ude00"}"#;
+        assert_eq!(Input::read(halved.as_bytes()).unwrap().pushes(), [MessageId::from_text("m1")]);
+        let nulls = r#"{"session_id": "s", "prompt": null, "prompt_id": null, "agent_id": null,
+            "stop_hook_active": null, "tool_use_id": null, "duration_ms": null}"#;
+        let input = Input::read(nulls.as_bytes()).unwrap();
+        assert!(input.pushes().is_empty() && !input.is_subagent() && !input.stop_hook_active);
     }
 
     #[test]

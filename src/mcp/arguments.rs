@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::lenient::or_default;
 use crate::protocol::peers::Scope;
 use crate::text;
 
@@ -13,7 +14,7 @@ use crate::text;
 pub struct ListPeersArguments {
     /// machine: all sessions on this machine. directory: those in the same directory. repo: those
     /// in the same git repository, worktrees and subdirectories included. Default: machine.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub scope: Scope,
 }
 
@@ -63,9 +64,20 @@ pub fn read<T: DeserializeOwned>(tool: &str, arguments: Option<JsonObject>) -> R
     let arguments = arguments.unwrap_or_default();
     serde_json::from_value(arguments.clone().into()).map_err(|error| {
         let which = culprit::<T>(&arguments).map(|name| format!("`{name}`: ")).unwrap_or_default();
-        let what = text::line(&format!("{which}{error}"), 300);
-        format!("The arguments of {tool} are not right: {what}. Correct them and call again; nothing was done.")
+        not_right(tool, &format!("{which}{error}"))
     })
+}
+
+/// Arguments that have no names at all.
+pub fn no_object(tool: &str) -> String {
+    not_right(tool, "an object with a member for each argument is needed")
+}
+
+fn not_right(tool: &str, what: &str) -> String {
+    let what = text::line(what, 300);
+    format!(
+        "The arguments of {tool} are not right: {what}. Correct them and call again; nothing was done."
+    )
 }
 
 /// The argument whose value is wrong. The error itself names only one that is missing or unknown.
@@ -115,5 +127,7 @@ mod tests {
         .unwrap_err();
         assert!(error.contains('x'), "{error}");
         assert!(read::<ListPeersArguments>("list_peers", None).is_ok());
+        let null = object(&serde_json::json!({ "scope": null }));
+        assert_eq!(read::<ListPeersArguments>("list_peers", null).unwrap().scope, Scope::Machine);
     }
 }

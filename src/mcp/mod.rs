@@ -15,6 +15,7 @@ mod server;
 mod session;
 mod stdio;
 pub mod summary;
+mod surrogates;
 mod tools;
 mod transport;
 mod waiting;

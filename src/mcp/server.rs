@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, DiscoverResult,
-    ErrorCode, ErrorData, ExperimentalCapabilities, Implementation, InitializeRequestParams,
-    InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
-    ServerConfig,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
+    CustomResult, DiscoverResult, ErrorCode, ErrorData, ExperimentalCapabilities, Implementation,
+    InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams,
+    ProtocolVersion, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{Peer, RoleServer};
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::arguments;
 use super::calls::told;
 use super::instructions::INSTRUCTIONS;
 use super::transport::SentHooks;
@@ -144,14 +146,7 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let known =
-            [tools::LIST_PEERS, tools::SEND_MESSAGE, tools::SET_SUMMARY, tools::CHECK_MESSAGES];
-        if !known.contains(&request.name.as_ref()) {
-            return Err(ErrorData::invalid_params(
-                format!("there is no tool {}", text::line(&request.name, 80)),
-                None,
-            ));
-        }
+        known(&request.name)?;
         let outcome = tokio::select! {
             outcome = Box::pin(self.call(request, &context)) => outcome,
             () = context.ct.cancelled() => Err("The call was cancelled.".to_owned()),
@@ -166,4 +161,32 @@ impl ServerHandler for Server {
         };
         Ok(result.into())
     }
+
+    /// What has the method of a call, and not its form, arrives here as of an unknown method.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if request.method != "tools/call" {
+            return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None));
+        }
+        let params = request.params.unwrap_or_default();
+        let Some(name) = params.get("name").and_then(Value::as_str) else {
+            return Err(ErrorData::invalid_params("the call names no tool", None));
+        };
+        known(name)?;
+        Ok(CustomResult::new(json!({
+            "content": [{ "type": "text", "text": arguments::no_object(name) }],
+            "isError": true,
+        })))
+    }
+}
+
+fn known(tool: &str) -> Result<(), ErrorData> {
+    let known = [tools::LIST_PEERS, tools::SEND_MESSAGE, tools::SET_SUMMARY, tools::CHECK_MESSAGES];
+    if known.contains(&tool) {
+        return Ok(());
+    }
+    Err(ErrorData::invalid_params(format!("there is no tool {}", text::line(tool, 80)), None))
 }

@@ -15,6 +15,7 @@ use rmcp::transport::async_rw::AsyncRwTransport;
 use tokio_util::sync::CancellationToken;
 
 use super::stdio::{Input, Output, stdio};
+use super::surrogates::Mended;
 
 type Hook = Box<dyn FnOnce() + Send>;
 
@@ -48,7 +49,7 @@ impl SentHooks {
 
 /// The transport that rmcp serves on.
 pub struct Watched {
-    inner: AsyncRwTransport<RoleServer, Input, Output>,
+    inner: AsyncRwTransport<RoleServer, Mended<Input>, Output>,
     hooks: SentHooks,
     leave: CancellationToken,
     /// The client has begun the handshake.
@@ -58,7 +59,7 @@ pub struct Watched {
 impl Watched {
     pub fn stdio(hooks: SentHooks, leave: CancellationToken) -> Self {
         let (input, output) = stdio();
-        let inner = AsyncRwTransport::new_server(input, output);
+        let inner = AsyncRwTransport::new_server(Mended::new(input), output);
         Self { inner, hooks, leave, begun: false }
     }
 }

@@ -12,7 +12,7 @@ use rustix::fs::{Access, access};
 use sha2::{Digest as _, Sha256};
 
 use super::error::SetupError;
-use crate::files::effective_uid;
+use crate::files::{NewFile, effective_uid};
 
 /// No configuration is larger.
 const LIMIT: u64 = 16 * 1024 * 1024;
@@ -133,28 +133,24 @@ impl ConfigFile {
         let cannot = SetupError::io("written", &self.path);
         let directory = self.target.parent().unwrap_or(Path::new("/"));
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(&cannot)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(".claude-peers-")
-            .tempfile_in(directory)
-            .map_err(&cannot)?;
+        let new = NewFile::within(directory).map_err(&cannot)?;
+        let mut file = new.file();
         file.write_all(bytes).map_err(&cannot)?;
         if self.bytes.is_some() {
             let metadata = std::fs::metadata(&self.target).map_err(&cannot)?;
-            let ours = file.as_file().metadata().map_err(&cannot)?;
+            let ours = file.metadata().map_err(&cannot)?;
             if (ours.uid(), ours.gid()) != (metadata.uid(), metadata.gid()) {
-                fchown(file.as_file(), Some(metadata.uid()), Some(metadata.gid()))
+                fchown(file, Some(metadata.uid()), Some(metadata.gid()))
                     .map_err(SetupError::io("written as its owner's", &self.path))?;
             }
             let mode = Permissions::from_mode(metadata.mode() & 0o7777);
-            file.as_file().set_permissions(mode).map_err(&cannot)?;
+            file.set_permissions(mode).map_err(&cannot)?;
         }
-        file.as_file().sync_all().map_err(&cannot)?;
+        file.sync_all().map_err(&cannot)?;
         self.check_unchanged()?;
-        if self.bytes.is_some() {
-            file.persist(&self.target).map_err(|e| cannot(e.error))?;
-        } else {
-            file.persist_noclobber(&self.target).map_err(|e| cannot(e.error))?;
-        }
+        let named =
+            if self.bytes.is_some() { new.replace(&self.target) } else { new.create(&self.target) };
+        named.map_err(&cannot)?;
         sync_directory(directory);
         Ok(())
     }

@@ -76,9 +76,9 @@ pub enum State {
 pub struct Found {
     pub client: Client,
     pub state: State,
-    /// Its program, else the directory of its configuration.
+    /// Its program, else the directory of its configuration, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<PathBuf>,
+    pub place: Option<String>,
     /// Why it is unusable, or has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -201,6 +201,7 @@ impl Client {
             (_, Ok(plan)) if plan.present => (State::Partly, None),
             _ => (State::NotSetUp, None),
         };
+        let place = place.map(|place| place.display().to_string());
         Found { client: self, state, place, problem }
     }
 }

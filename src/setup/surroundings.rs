@@ -27,7 +27,8 @@ impl Surroundings {
     ///
     /// # Errors
     ///
-    /// If there is no home, or this program's path cannot stand in a text file.
+    /// If there is no home, or the path of this program or of a client's configuration cannot
+    /// stand in a text file.
     pub fn load(lookup: Lookup<'_>) -> Result<Self, SetupError> {
         let config = Config::from_environment(lookup)?;
         let program = lasting_path().map_err(|error| {
@@ -36,13 +37,23 @@ impl Surroundings {
         let variables = VARIABLES
             .iter()
             .filter_map(|name| Some((*name, lookup(name).filter(|value| !value.is_empty())?)));
-        Ok(Self {
+        let found = Self {
             // Without it there would be no configuration.
             home: lookup("HOME").unwrap_or_default().into(),
             program: in_writing(&program)?,
             state: config.paths.state().to_owned(),
             variables: variables.collect(),
-        })
+        };
+        // The record of what to undo names every file.
+        let named = VARIABLES.iter().filter_map(|variable| found.directory(variable));
+        match named.chain([found.home.clone()]).find(|path| path.to_str().is_none()) {
+            None => Ok(found),
+            Some(path) => Err(SetupError::file(
+                &path,
+                "is a directory whose name is not UTF-8 text",
+                "Nothing was changed. Name it in UTF-8, and run this again.",
+            )),
+        }
     }
 
     /// A directory that a variable names. Its program takes a relative one from where it is

@@ -22,6 +22,7 @@ mod kills;
 mod lifetime;
 mod limits;
 mod manual;
+mod odd_input;
 mod plugin;
 mod receivers;
 mod refusals;

@@ -5,6 +5,7 @@
 //! token is even looked at.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Bytes;
@@ -16,6 +17,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
+use tokio::time::timeout;
 
 use super::errors::Refusal;
 use crate::broker::Shared;
@@ -56,7 +58,7 @@ fn lossy(value: &HeaderValue) -> String {
 fn may_be_heard(shared: &Shared, transport: Transport, request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
     if transport == Transport::Tcp {
-        check_host(headers)?;
+        check_host(request)?;
         if headers.contains_key(ORIGIN) {
             return Err(Refusal::new(ErrorCode::Forbidden, "requests of web pages are refused"));
         }
@@ -71,16 +73,23 @@ fn may_be_heard(shared: &Shared, transport: Transport, request: &Request) -> Res
 }
 
 /// Only a name for loopback: a foreign one means that a web page's domain was bent to this port.
-fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
-    let host = headers.get(HOST).map(lossy).unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host.as_str(),
-    };
-    if ["127.0.0.1", "localhost", "[::1]"].contains(&name.to_ascii_lowercase().as_str()) {
+/// A request may name its host in its address too, and more than once; each must be ours.
+fn check_host(request: &Request) -> Result<(), Refusal> {
+    let in_address = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    let named: Vec<String> =
+        request.headers().get_all(HOST).iter().map(lossy).chain(in_address).collect();
+    if !named.is_empty() && named.iter().all(|host| is_loopback(host)) {
         return Ok(());
     }
     Err(Refusal::new(ErrorCode::Forbidden, "the Host header does not name this machine"))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    ["127.0.0.1", "localhost", "[::1]"].contains(&name.to_ascii_lowercase().as_str())
 }
 
 fn check_token(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -136,6 +145,9 @@ fn check_settings(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// How long a TCP client may take for its body: one that dawdles keeps a place from others.
+const BODY_LIMIT: Duration = Duration::from_secs(10);
+
 /// The body of a write: its JSON, and the key that makes a retry safe.
 pub struct Write<T> {
     pub body: T,
@@ -154,13 +166,16 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Write<T> {
                 "an idempotency key has 1 to 128 characters",
             ));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| {
-            match error.status().as_u16() {
-                413 => Refusal::new(ErrorCode::TooLarge, "the body is too large"),
-                _ => {
-                    Refusal::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}"))
-                }
-            }
+        let over_tcp = request.extensions().get() == Some(&Transport::Tcp);
+        let body = Bytes::from_request(request, state);
+        let read = if over_tcp { timeout(BODY_LIMIT, body).await } else { Ok(body.await) };
+        let read = read.map_err(|_| {
+            let late = format!("the body did not come within {} s", BODY_LIMIT.as_secs());
+            Refusal::new(ErrorCode::BadRequest, late)
+        })?;
+        let bytes = read.map_err(|error| match error.status().as_u16() {
+            413 => Refusal::new(ErrorCode::TooLarge, "the body is too large"),
+            _ => Refusal::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}")),
         })?;
         let body = serde_json::from_slice(&bytes).map_err(|error| {
             Refusal::new(

@@ -93,7 +93,9 @@ pub fn copy_aside(connection: &Connection, path: &Path) -> rusqlite::Result<Path
     // Made first, so that it is never readable by others.
     crate::files::write_private(&copy, "")
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    connection.backup("main", &copy, None::<fn(rusqlite::backup::Progress)>)?;
+    connection.backup("main", &copy, None::<fn(rusqlite::backup::Progress)>).inspect_err(|_| {
+        let _ = std::fs::remove_file(&copy);
+    })?;
     Ok(copy)
 }
 
@@ -135,18 +137,22 @@ pub fn import(transaction: &Connection) -> rusqlite::Result<()> {
         let from = party(transaction, from, &cli, sent_at)?;
         let to = party(transaction, to, &cli, sent_at)?;
         let state = if delivered == Some(0) { "expired" } else { "unconfirmed" };
-        transaction.execute(
+        // Many may have one time (the same second, or none that can be read), and of many ids of
+        // one time two may be alike.
+        let mut insert = transaction.prepare_cached(
             "INSERT INTO messages (id, sender, recipient, text, sent_at, expires_at, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
-            (
-                MessageId::generate(sent_at).as_str(),
-                from,
-                to,
-                words.unwrap_or_default(),
-                sent_at.millis(),
-                state,
-            ),
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT (id) DO NOTHING",
         )?;
+        let words = words.unwrap_or_default();
+        while insert.execute((
+            MessageId::generate(sent_at).as_str(),
+            &from,
+            &to,
+            &words,
+            sent_at.millis(),
+            state,
+        ))? == 0
+        {}
     }
     drop(rows);
     drop(messages);

@@ -49,9 +49,14 @@ pub fn open(path: &Path, legacy_port: u16) -> Result<(Connection, Opened), OpenE
             opened.legacy_copy = Some(legacy::copy_aside(&connection, path).map_err(sqlite)?);
         }
     }
-    make_private(path).map_err(|error| OpenError::Io { path: path.into(), error })?;
-    migrate(&mut connection, path)?;
-    Ok((connection, opened))
+    let migrated = make_private(path)
+        .map_err(|error| OpenError::Io { path: path.into(), error })
+        .and_then(|()| migrate(&mut connection, path));
+    if let (Err(_), Some(copy)) = (&migrated, &opened.legacy_copy) {
+        // Nothing was taken over; the next attempt makes its own.
+        let _ = std::fs::remove_file(copy);
+    }
+    migrated.map(|()| (connection, opened))
 }
 
 /// A fresh database in the place of one that was moved away.

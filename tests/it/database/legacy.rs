@@ -168,6 +168,41 @@ fn while_its_own_broker_has_the_old_database_open_nothing_is_touched() {
     sandbox.ok(["peers"]);
 }
 
+/// Random ids of one second: among so many, two are all but surely alike.
+#[test]
+fn an_old_database_with_very_many_messages_of_one_time_is_taken_over_whole() {
+    const MANY: i64 = 40_000;
+    let sandbox = Sandbox::new();
+    let database = sandbox.database();
+    let connection = legacy(&database);
+    let insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+         INSERT INTO messages (from_id, to_id, text, sent_at, delivered)
+         SELECT 'ab12cd34', 'zzzzzzzz', 'bulk ' || i, 'no time', 1 FROM n";
+    connection.execute(insert, [MANY]).unwrap();
+    connection.close().unwrap();
+    sandbox.ok(["peers"]);
+    sandbox.ok(["kill-broker"]);
+    let (_, messages) = rows(&Connection::open(&database).unwrap());
+    assert_eq!(messages, MANY + 10);
+}
+
+#[test]
+fn what_cannot_be_taken_over_stays_and_no_copy_is_left_of_each_attempt() {
+    let sandbox = Sandbox::new();
+    let database = sandbox.database();
+    let connection = legacy(&database);
+    connection.pragma_update(None, "user_version", 999).unwrap();
+    connection.close().unwrap();
+    let before = std::fs::read(&database).unwrap();
+    for _ in 0..2 {
+        let error = why_not(&sandbox);
+        assert!(error.contains("newer claude-peers"), "{error}");
+    }
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+    let copies = beside(&database).into_iter().filter(|name| name.starts_with(".typescript-"));
+    assert_eq!(copies.count(), 0);
+}
+
 #[test]
 fn while_its_own_broker_answers_on_the_port_nothing_is_touched() {
     let sandbox = Sandbox::new();

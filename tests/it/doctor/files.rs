@@ -154,3 +154,18 @@ fn a_value_of_the_file_that_makes_no_sense_is_told_as_such() {
         is_found_and_mended(&sandbox, "configuration", "failure", &words);
     }
 }
+
+#[test]
+fn a_database_whose_path_is_no_text_is_looked_into() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let sandbox = Sandbox::new();
+    let directory = sandbox.path().join(std::ffi::OsStr::from_bytes(b"a\xff%3f?#"));
+    std::fs::create_dir(&directory).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("CLAUDE_PEERS_DB", directory.join("x.db")).output().unwrap()
+    };
+    let told = String::from_utf8_lossy(&run(&["doctor"]).stdout).into_owned();
+    assert!(told.contains("is sound"), "{told}");
+}

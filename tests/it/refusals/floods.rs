@@ -111,18 +111,21 @@ fn who_asks_and_never_reads_is_cut_off() {
 }
 
 #[test]
-fn who_dawdles_with_its_headers_is_cut_off_and_makes_room() {
+fn who_dawdles_with_its_request_is_cut_off_and_makes_room() {
     const DRIP: Duration = Duration::from_millis(500);
     let world = World::new();
     let sandbox = &world.sandbox;
     let head = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ";
     let since = Instant::now();
-    // One says nothing, one is idle after a request, the others never come to their end. They
-    // fill all places.
+    // One says nothing, one is idle after a request, one knows the token and begins a body, the
+    // others never come to their headers' end. They fill all places.
     let mut idle = tcp(sandbox);
     assert_eq!(exchange(&mut idle, &Request::get("/health").bytes()).unwrap().status, 200);
     let mut silent = tcp(sandbox);
-    let mut slow: Vec<TcpStream> = (0..126)
+    let mut begun = tcp(sandbox);
+    let post = Request::raw("/v1/messages", "{}").token(&world.token);
+    begun.write_all(post.with("Content-Length", "100").bytes().as_slice()).unwrap();
+    let mut slow: Vec<TcpStream> = (0..125)
         .map(|_| {
             let mut stream = tcp(sandbox);
             stream.write_all(head).unwrap();
@@ -154,7 +157,7 @@ fn who_dawdles_with_its_headers_is_cut_off_and_makes_room() {
         }
         std::thread::sleep(DRIP);
     }
-    for stream in [&mut silent, &mut idle, &mut slow[0]] {
+    for stream in [&mut silent, &mut idle, &mut begun, &mut slow[0]] {
         let mut rest = Vec::new();
         // Reads to the end, or gives up after PATIENCE.
         let read = stream.read_to_end(&mut rest);

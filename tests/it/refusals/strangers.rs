@@ -96,6 +96,11 @@ fn a_foreign_host_is_refused_and_a_loopback_one_is_heard() {
     }
     for path in ["/health", "/v1/peers"] {
         assert_ne!(ask(None, path).0, 200, "no Host at all, {path}");
+        let twice = ask(Some("127.0.0.1\r\nHost: evil.com"), path);
+        assert_eq!(twice, (403, "forbidden".to_owned()), "two of them, {path}");
+        let addressed = ask(Some("127.0.0.1"), &format!("http://evil.com{path}"));
+        assert_eq!(addressed, (403, "forbidden".to_owned()), "in the address, {path}");
+        assert_eq!(ask(Some("127.0.0.1"), &format!("http://localhost:1{path}")).0, 200);
     }
     // A web page's preflight finds nothing that lets it in.
     let preflight = Request::new("OPTIONS", "/v1/messages")

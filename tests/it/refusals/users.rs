@@ -76,6 +76,22 @@ fn what_was_open_to_others_is_closed_and_an_exposed_token_is_replaced() {
     assert_eq!(stolen.status, 401);
 }
 
+#[test]
+fn a_token_that_no_header_can_hold_is_replaced() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.config().paths.token;
+    sandbox.ok(["peers"]);
+    let two_lines = "a".repeat(40) + "\n" + &"b".repeat(40);
+    for broken in [&b""[..], b"short", &[0xff; 64], two_lines.as_bytes()] {
+        sandbox.ok(["kill-broker"]);
+        std::fs::write(&path, broken).unwrap();
+        sandbox.ok(["peers"]);
+        let token = sandbox.token();
+        assert!(token.len() >= 32 && token.bytes().all(|byte| byte.is_ascii_graphic()), "{token}");
+        assert_eq!(Request::get("/v1/peers").token(&token).tcp(&sandbox).status, 200);
+    }
+}
+
 /// Calls the socket as another Unix user, from a thread of its own: on Linux a thread has its
 /// own credentials.
 #[cfg(target_os = "linux")]

@@ -331,3 +331,39 @@ fn a_client_that_cannot_be_set_up_does_not_keep_the_others_from_it() {
     assert!(!sandbox.home().join(".codex/config.toml").exists());
     assert!(sandbox.home().join(".cursor/mcp.json").exists());
 }
+
+#[test]
+fn places_whose_names_are_no_text_are_told_and_nothing_is_done_there() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let sandbox = sandbox();
+    let odd = sandbox.path().join(OsStr::from_bytes(b"odd\xff"));
+    std::fs::create_dir(&odd).unwrap();
+    let run = |variable: &str, arguments: &[&str]| {
+        let words = std::iter::once("setup").chain(arguments.iter().copied());
+        sandbox.command(words).env(variable, &odd).output().unwrap()
+    };
+    for (variable, client) in [
+        ("HOME", "codex"),
+        ("CODEX_HOME", "codex"),
+        ("CLAUDE_CONFIG_DIR", "claude"),
+        ("XDG_CONFIG_HOME", "opencode"),
+    ] {
+        for how in ["--yes", "--dry-run", "--undo"] {
+            let output = run(variable, &[client, how, "--json"]);
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{variable} {how}: {error}");
+            assert!(error.contains("odd") && error.contains("UTF-8"), "{error}");
+            assert!(error.contains("\nhint: "), "{error}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(&odd).unwrap().count(), 0);
+    // A client there can be told all the same.
+    std::fs::write(odd.join("codex"), "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(odd.join("codex"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = run("PATH", &["--json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(found["clients"][1]["place"].as_str().unwrap().ends_with("/codex"), "{found}");
+}
