@@ -21,6 +21,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use claude_peers::config::Config;
@@ -244,9 +245,22 @@ pub fn setting(name: &str, everyday: u64) -> u64 {
     std::env::var(name).map_or(everyday, |number| number.parse().unwrap())
 }
 
-/// A port that nobody uses now.
+/// A port of 127.0.0.1 that is this caller's alone, and none that the system gives to whoever asks
+/// for any: what was free a moment ago would be a connection's by now.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    const FIRST: u32 = 10_240;
+    const COUNT: u32 = 22_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Another run of the tests begins elsewhere.
+    let start = std::process::id().wrapping_mul(997);
+    loop {
+        let number = start.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + number % COUNT).unwrap();
+        // Not tried by binding it: a program that starts just then would hold it for a moment.
+        if std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            return port;
+        }
+    }
 }
 
 /// Makes `path` a script, or other bytes, that can be run.

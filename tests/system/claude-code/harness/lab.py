@@ -11,6 +11,7 @@ import glob
 import itertools
 import json
 import os
+import random
 import re
 import shlex
 import socket
@@ -278,9 +279,10 @@ class Lab:
 
 
 def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """None that the system may give to a connection meanwhile."""
+    while _listens(socket.AF_INET, ("127.0.0.1", port := random.randrange(10_240, 32_240))):
+        pass
+    return port
 
 
 def _listens(family: socket.AddressFamily, address: Any) -> bool:
