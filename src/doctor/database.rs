@@ -196,8 +196,7 @@ fn look_into(path: &Path, alone: bool) -> rusqlite::Result<(String, i64, String)
     Ok((report, schema, text("PRAGMA journal_mode")?))
 }
 
-/// A path in a URI of SQLite.
-/// As it stands in a URI, to the byte.
+/// A path as it stands in a URI of SQLite, to the byte.
 fn escaped(path: &Path) -> String {
     let mut escaped = String::new();
     for &byte in path.as_os_str().as_bytes() {

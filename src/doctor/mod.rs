@@ -12,7 +12,6 @@ mod database;
 mod endpoint;
 mod files;
 mod journal;
-
 mod port;
 mod private;
 mod scene;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{PROGRAM, Sandbox, SessionOptions, free_port, rounds, until};
+use crate::support::{PROGRAM, Sandbox, SessionOptions, free_port, mounted, rounds, until};
 
 /// How often a broker has begun to serve here, as its log tells.
 fn brokers_started(sandbox: &Sandbox) -> usize {
@@ -274,26 +274,13 @@ fn a_port_in_use_costs_sessions_nothing_and_the_token_stays_secret() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
 fn a_broker_that_cannot_even_write_its_log_says_why_it_does_not_start() {
     let sandbox = Sandbox::new();
     let state = sandbox.path().join("state");
     let mount = "mount -t tmpfs -o size=16k,mode=0700 tmpfs \"$1\"";
-    let run = |script: &str, arguments: &[&str]| {
-        let command = sandbox.command(["peers"]);
-        let mut shell = Command::new("unshare");
-        shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        shell.args(["-m", "sh", "-c", script, "sh"]).arg(&state).args(arguments);
-        shell.stdin(Stdio::null()).output()
-    };
-    if !run(mount, &[]).is_ok_and(|output| output.status.success()) {
-        println!("skipped: mounting is not allowed here");
-        return;
-    }
-    let script = format!(
-        "{mount} && {{ head -c 1000000 /dev/zero >\"$1/ballast\" 2>&1; exec \"$2\" peers; }}"
-    );
-    let output = run(&script, &[PROGRAM]).unwrap();
+    let then = "{ head -c 1000000 /dev/zero >\"$1/ballast\" 2>&1; exec \"$2\" peers; }";
+    let Some(mut command) = mounted(&sandbox, &state, mount, then) else { return };
+    let output = command.output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("No space left") && error.contains("token"), "{error}");

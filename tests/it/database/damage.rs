@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use claude_peers::files::beside;
 use rusqlite::Connection;
 
-use super::{beside, with_history, with_suffix};
+use super::{suffixes, with_history};
 use crate::support::http::RawPeer;
 use crate::support::{Sandbox, until};
 
 /// The only damaged database beside this one.
 #[track_caller]
 fn moved_aside(database: &Path) -> PathBuf {
-    let moved: Vec<String> = beside(database)
+    let moved: Vec<String> = suffixes(database)
         .into_iter()
         .filter(|suffix| {
             suffix.starts_with(".damaged-")
@@ -20,7 +21,7 @@ fn moved_aside(database: &Path) -> PathBuf {
         })
         .collect();
     assert_eq!(moved.len(), 1, "{moved:?}");
-    with_suffix(database, &moved[0])
+    beside(database, &moved[0])
 }
 
 #[track_caller]
@@ -94,17 +95,17 @@ fn the_log_of_a_damaged_database_is_moved_with_it() {
     let database = sandbox.database();
     let connection = Connection::open(&database).unwrap();
     connection.execute("INSERT INTO meta VALUES ('last', 'words')", []).unwrap();
-    let log = std::fs::read(with_suffix(&database, "-wal")).unwrap();
+    let log = std::fs::read(beside(&database, "-wal")).unwrap();
     assert!(!log.is_empty());
     connection.close().unwrap();
     let mut bytes = std::fs::read(&database).unwrap();
     let middle = bytes.len() / 2 / 4096 * 4096;
     bytes[middle..middle + 8 * 4096].fill(0xa5);
     std::fs::write(&database, &bytes).unwrap();
-    std::fs::write(with_suffix(&database, "-wal"), &log).unwrap();
+    std::fs::write(beside(&database, "-wal"), &log).unwrap();
     serves_afresh_after_start(&sandbox);
     let moved = moved_aside(&database);
-    assert_eq!(std::fs::read(with_suffix(&moved, "-wal")).unwrap(), log);
+    assert_eq!(std::fs::read(beside(&moved, "-wal")).unwrap(), log);
     assert_eq!(std::fs::read(&moved).unwrap(), bytes);
     says_loudly(&sandbox, &moved);
 }

@@ -1,34 +1,17 @@
 //! Disks that are full or read-only.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::with_history;
 use crate::support::http::{RawPeer, Request};
-use crate::support::{PROGRAM, Sandbox, until};
+use crate::support::{Sandbox, mounted, until};
 
 /// A broker in a mount namespace of its own, with a file system of its own for the database; it
 /// vanishes with the broker. `None` where that is not allowed.
 fn broker_on_own_disk(sandbox: &Sandbox, directory: &Path, mount: &str) -> Option<u32> {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: only root can mount");
-        return None;
-    }
-    let probe =
-        Command::new("unshare").args(["-m", "sh", "-c", mount, "sh"]).arg(directory).output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        println!("skipped: mounting is not allowed here");
-        return None;
-    }
-    let broker = sandbox.command(["broker"]);
-    let mut shell = Command::new("unshare");
-    shell.env_clear().envs(broker.get_envs().filter_map(|(name, value)| Some((name, value?))));
     // The new process of the namespace is the broker itself, by exec.
-    let mut child = shell
-        .args(["-m", "sh", "-c", &format!("{mount} && exec \"$2\" broker"), "sh"])
-        .arg(directory)
-        .arg(PROGRAM)
-        .stdin(Stdio::null())
+    let mut child = mounted(sandbox, directory, mount, "exec \"$2\" broker")?
         .stdout(Stdio::null())
         .stderr(std::fs::File::create(sandbox.path().join("broker.log")).unwrap())
         .spawn()

@@ -4,10 +4,11 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use claude_peers::files::beside;
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::{beside, why_not, with_suffix};
+use super::{suffixes, why_not};
 use crate::support::Sandbox;
 
 /// The database of the TypeScript claude-peers, as its broker leaves it, and then some.
@@ -61,14 +62,14 @@ fn a_database_of_the_typescript_claude_peers_becomes_history() {
     sandbox.ok(["peers"]);
 
     let copies: Vec<String> =
-        beside(&database).into_iter().filter(|name| name.starts_with(".typescript-")).collect();
+        suffixes(&database).into_iter().filter(|name| name.starts_with(".typescript-")).collect();
     assert_eq!(copies.len(), 1, "{copies:?}");
-    let copy = Connection::open(with_suffix(&database, &copies[0])).unwrap();
+    let copy = Connection::open(beside(&database, &copies[0])).unwrap();
     assert_eq!(rows(&copy), (2, 10));
     let ok: String = copy.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(ok, "ok");
     let mode = std::os::unix::fs::PermissionsExt::mode(
-        &std::fs::metadata(with_suffix(&database, &copies[0])).unwrap().permissions(),
+        &std::fs::metadata(beside(&database, &copies[0])).unwrap().permissions(),
     );
     assert_eq!(mode & 0o777, 0o600);
 
@@ -121,7 +122,7 @@ fn a_database_of_the_typescript_claude_peers_becomes_history() {
     sandbox.ok(["kill-broker"]);
     assert_eq!(sandbox.json(["log", "-n", "100"])["messages"].as_array().unwrap().len(), 11);
     drop(copy);
-    let names = beside(&database);
+    let names = suffixes(&database);
     assert_eq!(
         names.iter().filter(|name| name.starts_with(".typescript-")).count(),
         1,
@@ -136,7 +137,7 @@ fn what_only_the_log_of_the_old_database_holds_is_taken_over_too() {
     let database = sandbox.database();
     let connection = legacy(&database);
     let images: Vec<(PathBuf, Vec<u8>)> = ["", "-wal"]
-        .map(|suffix| with_suffix(&database, suffix))
+        .map(|suffix| beside(&database, suffix))
         .map(|path| (path.clone(), std::fs::read(&path).unwrap()))
         .into();
     connection.close().unwrap();
@@ -145,8 +146,9 @@ fn what_only_the_log_of_the_old_database_holds_is_taken_over_too() {
     }
     sandbox.ok(["peers"]);
     assert_eq!(sandbox.json(["log", "-n", "100"])["messages"].as_array().unwrap().len(), 10);
-    let copy = beside(&database).into_iter().find(|name| name.starts_with(".typescript-")).unwrap();
-    assert_eq!(rows(&Connection::open(with_suffix(&database, &copy)).unwrap()), (2, 10));
+    let copy =
+        suffixes(&database).into_iter().find(|name| name.starts_with(".typescript-")).unwrap();
+    assert_eq!(rows(&Connection::open(beside(&database, &copy)).unwrap()), (2, 10));
 }
 
 #[test]
@@ -154,7 +156,7 @@ fn while_its_own_broker_has_the_old_database_open_nothing_is_touched() {
     let sandbox = Sandbox::new();
     let database = sandbox.database();
     let connection = legacy(&database);
-    let bytes = |suffix| std::fs::read(with_suffix(&database, suffix)).unwrap();
+    let bytes = |suffix| std::fs::read(beside(&database, suffix)).unwrap();
     let before = (bytes(""), bytes("-wal"));
     let error = why_not(&sandbox);
     assert!(error.contains("TypeScript claude-peers, whose broker still runs"), "{error}");
@@ -162,7 +164,7 @@ fn while_its_own_broker_has_the_old_database_open_nothing_is_touched() {
     assert!(error.contains(&holder), "{error}");
     assert!(error.contains("nothing was changed"), "{error}");
     assert_eq!((bytes(""), bytes("-wal")), before);
-    assert_eq!(beside(&database), ["-shm", "-wal"]);
+    assert_eq!(suffixes(&database), ["-shm", "-wal"]);
     assert_eq!(rows(&connection), (2, 10));
     connection.close().unwrap();
     sandbox.ok(["peers"]);
@@ -199,7 +201,7 @@ fn what_cannot_be_taken_over_stays_and_no_copy_is_left_of_each_attempt() {
         assert!(error.contains("newer claude-peers"), "{error}");
     }
     assert_eq!(std::fs::read(&database).unwrap(), before);
-    let copies = beside(&database).into_iter().filter(|name| name.starts_with(".typescript-"));
+    let copies = suffixes(&database).into_iter().filter(|name| name.starts_with(".typescript-"));
     assert_eq!(copies.count(), 0);
 }
 
@@ -233,7 +235,7 @@ fn while_its_own_broker_answers_on_the_port_nothing_is_touched() {
     let error = why_not(&sandbox);
     assert!(error.contains(&format!("(port {port} answers)")), "{error}");
     assert_eq!(std::fs::read(&database).unwrap(), before);
-    assert_eq!(beside(&database), Vec::<String>::new());
+    assert_eq!(suffixes(&database), Vec::<String>::new());
     stop.store(true, std::sync::atomic::Ordering::SeqCst);
     std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     server.join().unwrap();

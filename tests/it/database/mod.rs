@@ -5,7 +5,7 @@ mod disks;
 mod legacy;
 mod schema;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::support::Sandbox;
 use crate::support::http::RawPeer;
@@ -21,8 +21,8 @@ fn why_not(sandbox: &Sandbox) -> String {
     error
 }
 
-/// Files beside the database whose names begin with its name, the lock left out.
-fn beside(database: &Path) -> Vec<String> {
+/// What follows its name in those of the files beside the database, the lock left out.
+fn suffixes(database: &Path) -> Vec<String> {
     let name = database.file_name().unwrap().to_string_lossy().into_owned();
     let mut found: Vec<String> = std::fs::read_dir(database.parent().unwrap())
         .unwrap()
@@ -32,10 +32,6 @@ fn beside(database: &Path) -> Vec<String> {
         .collect();
     found.sort();
     found
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
 /// A stopped broker's database with `count` messages in it.

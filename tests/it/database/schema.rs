@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use claude_peers::files::beside;
 use rusqlite::Connection;
 use serde_json::json;
 
 use super::damage::serves_afresh_after_start;
-use super::{beside, why_not, with_history, with_suffix};
+use super::{suffixes, why_not, with_history};
 use crate::support::{Sandbox, SessionOptions, until};
 
 #[test]
@@ -55,7 +56,7 @@ fn a_newer_database_is_left_as_it_is() {
         assert!(error.contains("Upgrade claude-peers"), "{error}");
     }
     assert_eq!(std::fs::read(&database).unwrap(), before);
-    assert_eq!(beside(&database), Vec::<String>::new());
+    assert_eq!(suffixes(&database), Vec::<String>::new());
     // A session says it in words, and does not end.
     let mut session = SessionOptions::new("backend").at_once().start(&sandbox);
     let result = session.try_call("list_peers", json!({}));
@@ -78,7 +79,7 @@ fn a_newer_database_that_was_not_closed_in_order_is_left_as_it_is() {
     let connection = Connection::open(&database).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     let copies: Vec<(PathBuf, Vec<u8>)> = ["", "-wal"]
-        .map(|suffix| with_suffix(&database, suffix))
+        .map(|suffix| beside(&database, suffix))
         .map(|path| (path.clone(), std::fs::read(&path).unwrap()))
         .into();
     assert!(!copies[1].1.is_empty());
@@ -145,7 +146,7 @@ fn a_database_of_another_program_is_left_as_it_is() {
     assert!(error.contains("tables of another program"), "{error}");
     assert!(error.contains("CLAUDE_PEERS_DB"), "{error}");
     assert_eq!(std::fs::read(&database).unwrap(), before);
-    assert_eq!(beside(&database), Vec::<String>::new());
+    assert_eq!(suffixes(&database), Vec::<String>::new());
     let mode = std::fs::metadata(&database).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o644, "nothing was changed, its mode included");
 }

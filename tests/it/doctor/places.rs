@@ -1,14 +1,9 @@
 //! Sockets, ports and files that are not as they should be.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use super::{chmod, examine, faults, find, follow, is_clean, is_found_and_mended};
-use crate::support::{Sandbox, until};
-
-fn mode(path: &Path) -> u32 {
-    std::fs::metadata(path).unwrap().mode() & 0o777
-}
+use crate::support::{Sandbox, mode, until};
 
 #[test]
 fn a_stale_socket_is_told_though_the_examination_itself_mends_it() {

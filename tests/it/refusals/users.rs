@@ -1,21 +1,14 @@
 //! Other users of the machine.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use claude_peers::files::beside;
+
 use super::World;
-use crate::support::Sandbox;
 use crate::support::http::Request;
-
-fn mode(path: &Path) -> u32 {
-    let metadata = std::fs::symlink_metadata(path);
-    metadata.unwrap_or_else(|e| panic!("{}: {e}", path.display())).mode() & 0o777
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    PathBuf::from(format!("{}{suffix}", path.display()))
-}
+use crate::support::{Sandbox, mode};
 
 #[test]
 fn files_and_sockets_are_for_their_owner_alone_whatever_the_umask() {
@@ -41,9 +34,9 @@ fn files_and_sockets_are_for_their_owner_alone_whatever_the_umask() {
         paths.token.clone(),
         paths.log.clone(),
         database.clone(),
-        with_suffix(&database, "-wal"),
-        with_suffix(&database, "-shm"),
-        with_suffix(&database, "-lock"),
+        beside(&database, "-wal"),
+        beside(&database, "-shm"),
+        beside(&database, "-lock"),
     ] {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
@@ -68,7 +61,7 @@ fn what_was_open_to_others_is_closed_and_an_exposed_token_is_replaced() {
         assert_eq!(mode(directory), 0o700, "{}", directory.display());
     }
     for suffix in ["", "-wal", "-shm"] {
-        assert_eq!(mode(&with_suffix(&database, suffix)), 0o600, "{suffix}");
+        assert_eq!(mode(&beside(&database, suffix)), 0o600, "{suffix}");
     }
     assert_eq!(mode(&paths.token), 0o600);
     assert_ne!(world.sandbox.token(), old_token);
@@ -95,7 +88,7 @@ fn a_token_that_no_header_can_hold_is_replaced() {
 /// Calls the socket as another Unix user, from a thread of its own: on Linux a thread has its
 /// own credentials.
 #[cfg(target_os = "linux")]
-fn as_nobody(socket: PathBuf) -> std::io::Result<Option<u16>> {
+fn as_nobody(socket: std::path::PathBuf) -> std::io::Result<Option<u16>> {
     use std::os::unix::net::UnixStream;
 
     use crate::support::PATIENCE;

@@ -15,10 +15,12 @@
 mod chance;
 pub mod http;
 mod manager;
+mod mounts;
 mod session;
 
 use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,6 +33,7 @@ use tempfile::TempDir;
 
 pub use chance::{Chance, messages, rounds};
 pub use manager::{Manager, Notifications};
+pub use mounts::mounted;
 pub use session::{Session, SessionOptions, initialize};
 
 /// How long anything that must happen may take on a slow machine. No test measures time by it.
@@ -261,6 +264,13 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// Who may do what with a file, not with what it may be a link to.
+#[track_caller]
+pub fn mode(path: &Path) -> u32 {
+    let metadata = std::fs::symlink_metadata(path);
+    metadata.unwrap_or_else(|e| panic!("{}: {e}", path.display())).permissions().mode() & 0o777
 }
 
 /// Makes `path` a script, or other bytes, that can be run.
