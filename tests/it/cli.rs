@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -16,11 +16,8 @@ pub fn shell(sandbox: &Sandbox, line: &str) -> Output {
         std::fs::create_dir(&bin).unwrap();
         std::os::unix::fs::symlink(PROGRAM, bin.join("claude-peers")).unwrap();
     }
-    let like = sandbox.command(["x"]);
-    let mut command = Command::new("sh");
-    command.env_clear().envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let path = format!("{}:{}", bin.display(), sandbox.variable("PATH").unwrap());
-    command.env("PATH", path).args(["-c", line]).stdin(Stdio::null()).output().unwrap()
+    sandbox.command_of("sh", ["-c", line]).env("PATH", path).stdin(Stdio::null()).output().unwrap()
 }
 
 #[track_caller]

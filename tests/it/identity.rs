@@ -13,12 +13,9 @@ use crate::support::{PROGRAM, Sandbox, Session, SessionOptions, until};
 pub fn window(sandbox: &Sandbox, name: &str, session: &str) -> Session {
     let directory = sandbox.path().join(name);
     std::fs::create_dir_all(&directory).unwrap();
-    let like = sandbox.command(["mcp"]);
-    let mut command = Command::new("sh");
-    command.env_clear().envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let script = "CLAUDE_CODE_SESSION_ID=\"$1\" CLAUDE_CODE_ENTRYPOINT=cli \"$0\" mcp; exit";
+    let mut command = sandbox.command_of("sh", ["-c", script, PROGRAM, session]);
     command
-        .args(["-c", "CLAUDE_CODE_SESSION_ID=\"$1\" CLAUDE_CODE_ENTRYPOINT=cli \"$0\" mcp; exit"])
-        .args([PROGRAM, session])
         .current_dir(&directory)
         .env("CLAUDE_PROJECT_DIR", &directory)
         .env("CLAUDE_PEERS_CHANNEL", "on");

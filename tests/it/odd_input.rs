@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{PROGRAM, Sandbox, SessionOptions};
+use crate::cli::shell;
+use crate::support::{Sandbox, SessionOptions};
 
 #[test]
 fn a_call_with_half_a_character_is_answered_and_all_else_of_it_arrives() {
@@ -61,21 +62,9 @@ fn what_cannot_be_printed_is_sent_all_the_same_and_says_so() {
 #[test]
 fn a_directory_that_is_gone_is_told() {
     let sandbox = Sandbox::new();
-    let gone = sandbox.path().join("gone");
     for arguments in ["peers --scope directory", "peers --scope repo", "send --scope repo hello"] {
-        std::fs::create_dir(&gone).unwrap();
-        let output = std::process::Command::new("sh")
-            .env_clear()
-            .envs(
-                sandbox
-                    .command(["peers"])
-                    .get_envs()
-                    .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))),
-            )
-            .current_dir(&gone)
-            .args(["-c", &format!("rmdir ../gone && exec \"$0\" {arguments}"), PROGRAM])
-            .output()
-            .unwrap();
+        let line = format!("mkdir gone && cd gone && rmdir ../gone && claude-peers {arguments}");
+        let output = shell(&sandbox, &line);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert!(error.contains("directory that you are in") && error.contains("hint: "), "{error}");

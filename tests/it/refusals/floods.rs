@@ -3,12 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::World;
 use crate::support::http::{Request, exchange, tcp};
-use crate::support::{PATIENCE, Sandbox, until};
+use crate::support::{PATIENCE, PROGRAM, Sandbox, until};
 
 /// As many descriptors as this process may have, less what the other tests need.
 fn descriptors() -> usize {
@@ -55,11 +55,8 @@ fn ten_thousand_tcp_connections_are_capped_and_sessions_do_not_notice() {
 #[test]
 fn a_flood_on_the_unix_socket_leaves_the_broker_its_descriptors() {
     let sandbox = Sandbox::new();
-    let mut shell = Command::new("sh");
-    let broker = sandbox.command(["broker"]);
-    shell.env_clear().envs(broker.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut child = shell
-        .args(["-c", "ulimit -n 256; exec \"$0\" broker", crate::support::PROGRAM])
+    let mut child = sandbox
+        .command_of("sh", ["-c", "ulimit -n 256; exec \"$0\" broker", PROGRAM])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -2,22 +2,19 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use claude_peers::files::beside;
 
 use super::World;
 use crate::support::http::Request;
-use crate::support::{Sandbox, mode};
+use crate::support::{PROGRAM, Sandbox, mode};
 
 #[test]
 fn files_and_sockets_are_for_their_owner_alone_whatever_the_umask() {
     let sandbox = Sandbox::new();
-    let mut shell = Command::new("sh");
-    let peers = sandbox.command(["peers"]);
-    shell.env_clear().envs(peers.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let status = shell
-        .args(["-c", "umask 000; exec \"$0\" peers", crate::support::PROGRAM])
+    let status = sandbox
+        .command_of("sh", ["-c", "umask 000; exec \"$0\" peers", PROGRAM])
         .stdout(Stdio::null())
         .status()
         .unwrap();

@@ -9,12 +9,9 @@ use super::{PROGRAM, Sandbox};
 /// and then runs `then`, to which the program under test is `$2`. `None` where that is not allowed.
 pub fn mounted(sandbox: &Sandbox, directory: &Path, mount: &str, then: &str) -> Option<Command> {
     let in_namespace = |script: &str| {
-        let ours = sandbox.command(["peers"]);
-        let mut shell = Command::new("unshare");
-        shell.env_clear().envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        shell.args(["-m", "sh", "-c", script, "sh"]).arg(directory).arg(PROGRAM);
-        shell.stdin(Stdio::null());
-        shell
+        let mut command = sandbox.command_of("unshare", ["-m", "sh", "-c", script, "sh"]);
+        command.arg(directory).arg(PROGRAM).stdin(Stdio::null());
+        command
     };
     if in_namespace(mount).output().is_ok_and(|output| output.status.success()) {
         return Some(in_namespace(&format!("{mount} && {then}")));
