@@ -1,15 +1,23 @@
 //! Who holds the broker's lock: read by clients that must not call it to find out.
 //!
 //! A service manager would start its service for any connection, so `status` looks here first.
+//!
+//! The lock may lie in a directory that several machines or containers share. So its file says
+//! which process holds it with all that makes a process one (see [`crate::process`]), and only a
+//! process that is proven to be that one is ever signalled.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect};
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::files::{beside, lock_holder};
+use crate::process::{Process, Standing};
 use crate::protocol::health::Started;
 
 /// What a broker writes into its lock files. It is true as long as the lock is held.
@@ -30,6 +38,12 @@ pub struct Holder {
     /// Why a client had to start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_reason: Option<String>,
+    /// The process, by all that makes it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// The name of its machine or container.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
     /// The lock file that says so.
     #[serde(skip)]
     pub lock: PathBuf,
@@ -46,6 +60,8 @@ pub fn holder_of(lock: &Path) -> Option<Holder> {
         protocol: 0,
         socket: PathBuf::new(),
         fallback_reason: None,
+        process: None,
+        host: String::new(),
         lock: PathBuf::new(),
     };
     // Held, but not described: it is only just starting, or of a much later version.
@@ -76,21 +92,48 @@ pub fn database_lock(database: &Path) -> PathBuf {
 const REFUSALS: u32 = if cfg!(target_os = "linux") { 1 } else { 5 };
 const QUEUE: std::time::Duration = std::time::Duration::from_millis(10);
 
+/// Whether somebody listens at a path: an error of the system is not a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listening {
+    Yes,
+    /// The system says so: `ECONNREFUSED` or `ENOENT`, and nothing else.
+    Nobody,
+    /// It cannot be found out from here (a sandbox without Unix sockets, no descriptors left, …):
+    /// nothing may be started, stopped or advised to be.
+    Unknown(Errno),
+}
+
 /// Whether somebody listens at `path`. Never blocks for longer than a moment, and never starts
 /// anything by itself, except that a service manager that listens there would start its service.
 #[must_use]
-pub fn is_listening(path: &Path) -> bool {
-    let Ok(address) = SocketAddrUnix::new(path) else { return false };
-    for refused in 1..=REFUSALS {
-        let Ok(socket) = socket_that_never_blocks() else { return false };
+pub fn listening(path: &Path) -> Listening {
+    let address = match SocketAddrUnix::new(path) {
+        Ok(address) => address,
+        Err(error) => return Listening::Unknown(error),
+    };
+    let mut refused = 0;
+    loop {
+        let socket = match socket_that_never_blocks() {
+            Ok(socket) => socket,
+            Err(error) => return Listening::Unknown(error),
+        };
         match connect(&socket, &address) {
             // A full queue is somebody who listens, if slowly.
-            Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INPROGRESS) => return true,
-            Err(rustix::io::Errno::CONNREFUSED) if refused < REFUSALS => std::thread::sleep(QUEUE),
-            Err(_) => return false,
+            Ok(()) | Err(Errno::AGAIN | Errno::INPROGRESS) => return Listening::Yes,
+            Err(Errno::CONNREFUSED) if refused + 1 < REFUSALS => {
+                refused += 1;
+                std::thread::sleep(QUEUE);
+            }
+            Err(Errno::CONNREFUSED | Errno::NOENT) => return Listening::Nobody,
+            Err(error) => return Listening::Unknown(error),
         }
     }
-    false
+}
+
+/// Whether somebody is known to listen at `path`. That nobody does is for [`listening`] to say.
+#[must_use]
+pub fn is_listening(path: &Path) -> bool {
+    listening(path) == Listening::Yes
 }
 
 #[cfg(target_os = "linux")]
@@ -110,41 +153,98 @@ fn socket_that_never_blocks() -> rustix::io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Where the holder of a lock runs, as far as it is proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Here, and it is this very process.
+    Here,
+    /// In a container: its number counts in another pid namespace.
+    OtherContainer,
+    /// On another machine that shares the directory, or it is left from another boot.
+    OtherMachine,
+    /// It has not said enough.
+    Unknown,
+}
+
 impl Holder {
-    /// Sends SIGTERM.
-    pub fn ask_to_stop(&self) {
-        self.signal(rustix::process::Signal::TERM);
+    /// Where it runs, as far as it is proven.
+    #[must_use]
+    pub fn whereabouts(&self) -> Whereabouts {
+        match self.process.as_ref().map(Process::standing) {
+            Some(Standing::Alive) => Whereabouts::Here,
+            Some(Standing::OtherNamespace) => Whereabouts::OtherContainer,
+            Some(Standing::OtherBoot) => Whereabouts::OtherMachine,
+            Some(Standing::Gone | Standing::Unknown) => Whereabouts::Unknown,
+            // One of before the lock said so: it is who has the lock file open.
+            None if has_open(self.pid, &self.lock) => Whereabouts::Here,
+            None => Whereabouts::Unknown,
+        }
     }
 
-    /// Sends SIGKILL: for one that does not react. What it had accepted is in the database.
-    pub fn kill(&self) {
-        self.signal(rustix::process::Signal::KILL);
+    /// It in a sentence, for people: `process 12`, or where else it runs.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let on = if self.host.is_empty() { String::new() } else { format!(" ({})", self.host) };
+        match self.whereabouts() {
+            Whereabouts::Here => format!("process {}", self.pid),
+            Whereabouts::OtherContainer => {
+                format!("process {} of another container or sandbox{on}", self.pid)
+            }
+            Whereabouts::OtherMachine => format!("process {} of another machine{on}", self.pid),
+            Whereabouts::Unknown if self.pid > 0 => {
+                format!("a process that calls itself {} and is not found here{on}", self.pid)
+            }
+            Whereabouts::Unknown => format!("an unknown process{on}"),
+        }
+    }
+
+    /// Sends SIGTERM; false if it is not proven to be a process of ours here.
+    pub fn ask_to_stop(&self) -> bool {
+        self.signal(Signal::TERM)
+    }
+
+    /// Sends SIGKILL: for one that does not react. What it had accepted is in the database. False
+    /// if it is not proven to be a process of ours here.
+    pub fn kill(&self) -> bool {
+        self.signal(Signal::KILL)
     }
 
     /// Signals the holder and nobody else, should it end meanwhile and its pid be given away.
-    fn signal(&self, signal: rustix::process::Signal) {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw)
-        else {
-            return;
-        };
-        // A handle on the process first, then a look whether that one still holds the lock: if it
-        // does, the handle is the holder's, whatever becomes of the number.
+    fn signal(&self, signal: Signal) -> bool {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return false };
+        // A handle on the process first, then a look whether that one is the holder: if it is, the
+        // handle is the holder's, whatever becomes of the number.
         #[cfg(target_os = "linux")]
         let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
-        if !self.still_holds() {
-            return;
+        if self.whereabouts() != Whereabouts::Here || !self.still_holds() {
+            return false;
         }
         // Errors mean that it is gone already, which is what was wanted.
         #[cfg(target_os = "linux")]
-        if let Ok(process) = process {
-            let _ = rustix::process::pidfd_send_signal(process, signal);
-            return;
+        match process {
+            Ok(process) => {
+                let _ = rustix::process::pidfd_send_signal(process, signal);
+                return true;
+            }
+            Err(Errno::SRCH) => return true,
+            Err(_) => {}
         }
-        // Without handles (macOS, Linux before 5.3) the look alone must do.
+        // Without handles (macOS, Linux before 5.3, an old container) the look alone must do.
         let _ = rustix::process::kill_process(pid, signal);
+        true
     }
 
     fn still_holds(&self) -> bool {
-        holder_of(&self.lock).is_some_and(|now| now.pid == self.pid)
+        holder_of(&self.lock).is_some_and(|now| now.pid == self.pid && now.process == self.process)
     }
+}
+
+/// Whether the process with this number has this very file open. On macOS nobody tells.
+fn has_open(pid: u32, file: &Path) -> bool {
+    let Ok(file) = std::fs::metadata(file) else { return false };
+    let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    open.flatten().any(|entry| {
+        std::fs::metadata(entry.path())
+            .is_ok_and(|open| open.dev() == file.dev() && open.ino() == file.ino())
+    })
 }

@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, ConfigError};
 use crate::files;
 use crate::holder::Holder;
+use crate::process::Process;
 use crate::protocol::health::{Started, Tcp};
 use crate::protocol::ids::{is_secret, random_secret};
 use crate::protocol::{PROTOCOL, Timestamp};
@@ -170,6 +171,8 @@ async fn serve(options: Options) -> Result<(), RunError> {
         protocol,
         socket: paths.socket.clone(),
         fallback_reason: config.fallback_reason.clone(),
+        process: Some(Process::own()),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         lock: paths.broker_lock.clone(),
     };
     let socket_inherited = inherited.has_unix(&paths.socket);

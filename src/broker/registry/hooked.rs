@@ -64,10 +64,10 @@ fn of_window(tx: &Tx<'_>, known: PeerId, client: &Process) -> Result<Option<Peer
     Ok((!elsewhere).then_some(known))
 }
 
-/// Whether the process `pid:start:boot` goes by Claude Code's name.
+/// Whether a process in its text form runs here, and goes by Claude Code's name.
 fn is_claude(process: &str) -> bool {
-    let pid = process.split(':').next().and_then(|pid| pid.parse().ok());
-    pid.and_then(command_name).as_deref() == Some("claude")
+    let process = Process::parse(process).filter(Process::is_alive);
+    process.and_then(|process| command_name(process.pid)).as_deref() == Some("claude")
 }
 
 /// The session that a client's hooks said it shows, if they spoke.

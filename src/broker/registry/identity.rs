@@ -10,7 +10,7 @@ use super::hooked::session_of;
 use super::{channel_word, names, peer, probe};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
-use crate::process::{Process, command_name};
+use crate::process::{Process, Standing, command_name};
 use crate::protocol::peers::{Channel, Register, Registered};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
@@ -169,15 +169,11 @@ fn find_process(tx: &Tx<'_>, client: &Process, cwd: &str) -> Result<Found, Fault
     }
 }
 
-/// Whether the process `pid:start:boot` runs; unknown counts as running.
+/// Whether a process in its text form runs; unknown counts as running. A process of another boot
+/// of this machine has ended with it.
 pub fn still_runs(process: &str) -> bool {
-    let mut parts = process.splitn(3, ':');
-    let (Some(Ok(pid)), Some(start), Some(boot)) =
-        (parts.next().map(str::parse), parts.next(), parts.next())
-    else {
-        return true;
-    };
-    start.is_empty() || Process { pid, start: start.into(), boot: boot.into() }.is_alive()
+    let standing = Process::parse(process).map(|process| process.standing());
+    !matches!(standing, Some(Standing::Gone | Standing::OtherBoot))
 }
 
 /// Whether a peer is here or may ever be again. A session can be resumed at any time; another
