@@ -130,6 +130,43 @@ pub fn listening(path: &Path) -> Listening {
     }
 }
 
+/// What to do about a holder that runs elsewhere, and cannot be reached from here.
+pub const ELSEWHERE_HINT: &str = "A broker in a container or on another machine has it, which \
+    shares this directory. Stop it there (`claude-peers kill-broker`), or give this place a \
+    directory of its own: set CLAUDE_PEERS_DB and XDG_STATE_HOME to paths that are not shared.";
+
+/// Whether this process may make Unix sockets at all: a sandbox may forbid it.
+///
+/// # Errors
+///
+/// The system's reason, if not.
+pub fn may_use_sockets() -> Result<(), Errno> {
+    socket_that_never_blocks().map(drop)
+}
+
+/// What to do where it cannot be found out whether somebody listens at `socket`.
+#[must_use]
+pub fn unknown_hint(error: Errno, socket: &Path) -> String {
+    let shown = socket.display();
+    match error {
+        Errno::PERM | Errno::ACCESS | Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT => format!(
+            "Nothing was started or stopped. If this command runs in a sandbox: Claude Code's takes \
+             {shown} in `sandbox.network.allowUnixSockets` of its settings.json (`claude-peers setup \
+             claude` offers to write it); on Linux that list has no effect, and only \
+             `sandbox.network.allowAllUnixSockets` or `sandbox.excludedCommands` lets the command \
+             through. Codex's sandbox has no such setting for commands: use the MCP tools there, \
+             which run outside it. If it is no sandbox, check the permissions of {shown} and of \
+             the directories above it."
+        ),
+        Errno::MFILE | Errno::NFILE => {
+            "Nothing was started or stopped. No file descriptor is left: \
+             close some, or raise the limit (`ulimit -n`)."
+                .to_owned()
+        }
+        _ => format!("Nothing was started or stopped. Check {shown} and the directories above it."),
+    }
+}
+
 /// Whether somebody is known to listen at `path`. That nobody does is for [`listening`] to say.
 #[must_use]
 pub fn is_listening(path: &Path) -> bool {
@@ -174,10 +211,9 @@ impl Holder {
             Some(Standing::Alive) => Whereabouts::Here,
             Some(Standing::OtherNamespace) => Whereabouts::OtherContainer,
             Some(Standing::OtherBoot) => Whereabouts::OtherMachine,
-            Some(Standing::Gone | Standing::Unknown) => Whereabouts::Unknown,
             // One of before the lock said so: it is who has the lock file open.
             None if has_open(self.pid, &self.lock) => Whereabouts::Here,
-            None => Whereabouts::Unknown,
+            Some(Standing::Gone | Standing::Unknown) | None => Whereabouts::Unknown,
         }
     }
 
@@ -198,6 +234,13 @@ impl Holder {
         }
     }
 
+    /// Whether it is the same process as another holder.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.pid == other.pid && self.process == other.process
+    }
+
+    /// What to do about one that runs elsewhere, and cannot be reached from here.
     /// Sends SIGTERM; false if it is not proven to be a process of ours here.
     pub fn ask_to_stop(&self) -> bool {
         self.signal(Signal::TERM)
@@ -235,7 +278,7 @@ impl Holder {
     }
 
     fn still_holds(&self) -> bool {
-        holder_of(&self.lock).is_some_and(|now| now.pid == self.pid && now.process == self.process)
+        holder_of(&self.lock).is_some_and(|now| now.is_same(self))
     }
 }
 

@@ -25,13 +25,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigError};
 use crate::files;
-use crate::holder::Holder;
+use crate::holder::{ELSEWHERE_HINT, Holder, unknown_hint};
 use crate::process::Process;
 use crate::protocol::health::{Started, Tcp};
 use crate::protocol::ids::{is_secret, random_secret};
@@ -85,6 +86,12 @@ impl Options {
 pub enum RunError {
     #[error("another broker runs already{0}")]
     AlreadyRuns(String),
+    /// Its holder is nobody that may be signalled from here, and does not answer.
+    #[error("the broker's lock {} is held by {}, which cannot be reached from here", .0.lock.display(), .0.described())]
+    HeldElsewhere(Box<Holder>),
+    /// Nobody can tell whether a broker runs, so none is started.
+    #[error("it cannot be found out whether a broker listens at {socket}: {error}")]
+    CannotLook { socket: PathBuf, error: Errno },
     #[error("{what} {path}: {error}")]
     File { what: &'static str, path: PathBuf, error: io::Error },
     #[error(transparent)]
@@ -104,6 +111,8 @@ impl RunError {
                 "`claude-peers status` describes it, `claude-peers kill-broker` stops it."
                     .to_owned()
             }
+            Self::HeldElsewhere(_) => ELSEWHERE_HINT.to_owned(),
+            Self::CannotLook { socket, error } => unknown_hint(*error, socket),
             Self::File { error, .. } => files::hint(error).to_owned(),
             Self::Database(error) => error.hint(),
             Self::StoreEnded | Self::Serve(_) => "Try again.".to_owned(),

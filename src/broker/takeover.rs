@@ -17,7 +17,7 @@ use super::store::{self, Store};
 use super::{OpenError, RunError};
 use crate::config::Config;
 use crate::files::LockFile;
-use crate::holder::{Holder, database_lock, holder_of, is_listening};
+use crate::holder::{Holder, Listening, Whereabouts, database_lock, holder_of, listening};
 use crate::protocol::health::Started;
 
 /// How often it is looked whether an earlier broker is gone.
@@ -50,10 +50,26 @@ impl<'a> Takeover<'a> {
         self.happened
     }
 
+    /// Asks a holder that is proven to be a process of ours here; nobody else is signalled.
     fn ask_to_stop(&mut self, holder: &Holder) {
-        tracing::warn!(event = "takeover", "process {} is asked to stop", holder.pid);
-        holder.ask_to_stop();
-        self.happened = true;
+        tracing::warn!(event = "takeover", "{} is asked to stop", holder.described());
+        self.happened = holder.ask_to_stop();
+    }
+
+    /// Whether the broker that holds the lock is reached at its socket, so that nobody need take
+    /// its place.
+    fn is_served(&self) -> Result<bool, RunError> {
+        let socket = &self.config.paths.socket;
+        if self.me.started == Started::Foreground {
+            return Ok(true);
+        }
+        match listening(socket) {
+            Listening::Yes => Ok(true),
+            Listening::Nobody => Ok(false),
+            Listening::Unknown(error) => {
+                Err(RunError::CannotLook { socket: socket.clone(), error })
+            }
+        }
     }
 
     /// The lock on the socket's path: one broker per endpoint.
@@ -73,21 +89,22 @@ impl<'a> Takeover<'a> {
             let holder = holder_of(path).filter(|holder| holder.pid > 0);
             let waited = since.elapsed();
             // Whoever only looks at the lock holds it for an instant.
-            let is_served = !self.activated
-                && waited > Duration::from_millis(100)
-                && (self.me.started == Started::Foreground
-                    || is_listening(&self.config.paths.socket));
-            if is_served || waited > 2 * LEAVE {
+            let settled = waited > Duration::from_millis(100);
+            if waited > 2 * LEAVE || !self.activated && settled && self.is_served()? {
                 return Err(RunError::AlreadyRuns(process(holder.as_ref())));
             }
             match holder {
+                // Not a process that may be signalled from here: it is only waited for.
+                Some(holder) if holder.whereabouts() != Whereabouts::Here && waited >= LEAVE => {
+                    return Err(RunError::HeldElsewhere(Box::new(holder)));
+                }
+                Some(holder) if holder.whereabouts() != Whereabouts::Here => {}
                 Some(holder) if !self.happened && waited >= patience => self.ask_to_stop(&holder),
                 // Nobody but us gets its calls, and our callers wait. What it had accepted is in
                 // the database.
                 Some(holder) if self.activated && !killed && waited >= LEAVE => {
-                    tracing::warn!(event = "takeover", "process {} is killed", holder.pid);
-                    holder.kill();
-                    killed = true;
+                    tracing::warn!(event = "takeover", "{} is killed", holder.described());
+                    killed = holder.kill();
                 }
                 _ => {}
             }
@@ -137,7 +154,8 @@ impl<'a> Takeover<'a> {
             let holder = holder_of(&database_lock(config.database_path()));
             let is_orphan = |holder: &Holder| {
                 holder.socket == config.paths.socket
-                    && (self.activated || !is_listening(&holder.socket))
+                    && holder.whereabouts() == Whereabouts::Here
+                    && (self.activated || listening(&holder.socket) == Listening::Nobody)
             };
             let settled = since.elapsed() > Duration::from_millis(100);
             match holder.filter(is_orphan) {
@@ -156,7 +174,7 @@ impl<'a> Takeover<'a> {
 }
 
 fn process(holder: Option<&Holder>) -> String {
-    holder.map(|holder| format!(" (process {})", holder.pid)).unwrap_or_default()
+    holder.map(|holder| format!(" ({})", holder.described())).unwrap_or_default()
 }
 
 /// A plain struct of strings and numbers, which always serialises.

@@ -31,7 +31,7 @@ pub struct Arguments {
 
 pub async fn run(arguments: &Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
     let options = Options { claude: !arguments.no_claude };
-    let findings = doctor::examine(Config::load(), options).await;
+    let findings = doctor::examine(Config::load_despite_file(), options).await;
     if arguments.json {
         out.json(&findings)?;
     } else {

@@ -57,6 +57,14 @@ impl Failure {
         ExitCode::from(self.code)
     }
 
+    /// Says it on standard error as a warning: the command goes on.
+    pub fn warn(&self) {
+        let text = self.text();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        // Where standard error is closed there is nobody to warn.
+        let _ = io::Write::write_all(&mut io::stderr(), format!("warning: {text}").as_bytes());
+    }
+
     /// What happened and what to do, in lines.
     pub fn text(&self) -> String {
         let mut text = format!("error: {}\n", text::terminal_line(&self.message, 2_000));

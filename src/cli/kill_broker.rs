@@ -4,13 +4,17 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use rustix::io::Errno;
 use serde_json::json;
 
 use super::error::Failure;
 use super::output::Out;
 use crate::client::Client;
 use crate::config::Config;
-use crate::holder::{Holder, holder};
+use crate::holder::{
+    ELSEWHERE_HINT, Holder, Listening, Whereabouts, holder, listening, may_use_sockets,
+    unknown_hint,
+};
 use crate::protocol::health::Started;
 use crate::service::systemd;
 
@@ -34,7 +38,13 @@ pub async fn run(
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
     let config = client.config().clone();
-    let Some(running) = holder(&config) else {
+    let running = holder(&config);
+    // In a sandbox, say: the broker's lock may be hidden, and what its socket says is no verdict.
+    if let Some(error) = barred(&config, running.as_ref()) {
+        return Err(Failure::new(format!("the broker cannot be asked to stop from here: {error}"))
+            .hint(unknown_hint(error, &config.paths.socket)));
+    }
+    let Some(running) = running else {
         if arguments.json {
             out.json(&json!({ "stopped": false, "was_running": false }))?;
         } else {
@@ -67,6 +77,16 @@ pub async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Why nothing can be said to a broker from here. Where none holds the lock, no connection is
+/// tried, which would start the service.
+fn barred(config: &Config, running: Option<&Holder>) -> Option<Errno> {
+    match running.map(|_| listening(&config.paths.socket)) {
+        Some(Listening::Unknown(error)) => Some(error),
+        Some(_) => None,
+        None => may_use_sockets().err(),
+    }
+}
+
 /// First an order, then SIGTERM, then SIGKILL. Gives the number of sessions that were live.
 async fn stop(client: Client, config: &Config, running: &Holder) -> Result<u64, Failure> {
     let client = client.without_start();
@@ -77,6 +97,7 @@ async fn stop(client: Client, config: &Config, running: &Holder) -> Result<u64, 
     };
     // A service manager that runs it should know that it was stopped on purpose.
     if running.started == Started::Systemd
+        && running.whereabouts() == Whereabouts::Here
         && stop_service(running.pid).await
         && is_gone(config, running, FIRM).await
     {
@@ -86,13 +107,19 @@ async fn stop(client: Client, config: &Config, running: &Holder) -> Result<u64, 
     if ordered && is_gone(config, running, POLITE).await {
         return Ok(sessions);
     }
-    running.ask_to_stop();
-    if is_gone(config, running, FIRM).await {
+    // Signals are for a process that is proven to be it.
+    if running.ask_to_stop() && is_gone(config, running, FIRM).await {
         return Ok(sessions);
     }
-    running.kill();
-    if is_gone(config, running, FIRM).await {
+    if running.kill() && is_gone(config, running, FIRM).await {
         return Ok(sessions);
+    }
+    if running.whereabouts() != Whereabouts::Here {
+        return Err(Failure::new(format!(
+            "the broker is {}, which is not signalled from here",
+            running.described()
+        ))
+        .hint(ELSEWHERE_HINT));
     }
     Err(Failure::new(format!("the broker (process {}) does not end", running.pid))
         .hint("It may wait for a disk that hangs; look at it with `ps` and end it by hand."))
@@ -110,7 +137,7 @@ async fn stop_service(pid: u32) -> bool {
 
 async fn is_gone(config: &Config, running: &Holder, limit: Duration) -> bool {
     let since = Instant::now();
-    while holder(config).is_some_and(|now| now.pid == running.pid) {
+    while holder(config).is_some_and(|now| now.is_same(running)) {
         if since.elapsed() > limit {
             return false;
         }

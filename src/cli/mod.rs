@@ -132,7 +132,7 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
         }
         Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, out)),
         command => {
-            let client = Client::new(Config::load()?)?;
+            let client = Client::new(settings(&command)?)?;
             runtime()?.block_on(async {
                 match command {
                     Command::Status(arguments) => status::run(&arguments, client, out).await,
@@ -150,6 +150,23 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
             })
         }
     }
+}
+
+/// The settings. A mistake in their file must not keep a broker from being stopped or looked at.
+fn settings(command: &Command) -> Result<Config, Failure> {
+    match command {
+        Command::KillBroker(_) | Command::Status(_) => settings_despite_file(),
+        _ => Ok(Config::load()?),
+    }
+}
+
+/// The settings, with a warning where their file could not be used.
+fn settings_despite_file() -> Result<Config, Failure> {
+    let (config, problem) = Config::load_despite_file()?;
+    if let Some(problem) = problem {
+        Failure::from(problem).warn();
+    }
+    Ok(config)
 }
 
 /// One thread is enough for everything here, and is the quickest to start.

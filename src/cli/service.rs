@@ -83,7 +83,13 @@ struct LogArguments {
 }
 
 pub fn run(arguments: Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
-    let config = Config::load()?;
+    // A service that is installed or started would not come up with a mistake in the settings.
+    let config = match arguments.command {
+        Command::Status(_) | Command::Logs(_) | Command::Stop(_) | Command::Uninstall(_) => {
+            super::settings_despite_file()?
+        }
+        _ => Config::load()?,
+    };
     let manager = manager(&config);
     let (steps, format) = match arguments.command {
         Command::Plist => {

@@ -23,7 +23,8 @@ const WIDTH: usize = 10_000;
 
 Claude Code gets the server by its own command `claude mcp add --scope user`, and in its
 settings.json hooks, which show a session its mail and wake it, and a permission rule, so that it
-does not ask before each call. The others get the server in their configuration file: Codex in
+does not ask before each call. Where its sandbox is on, `claude-peers` in its Bash tool is let
+through to the broker's socket. The others get the server in their configuration file: Codex in
 config.toml, opencode in opencode.json, Gemini CLI in settings.json, Cursor in mcp.json.
 
 Safe to repeat. Comments, order and format stay; a configuration that cannot be read is not
@@ -51,6 +52,9 @@ pub struct Arguments {
     /// Leave Claude Code's permission rule out
     #[arg(long)]
     no_permission: bool,
+    /// Leave the sandbox's list of sockets out
+    #[arg(long)]
+    no_sandbox: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -79,7 +83,11 @@ impl From<ClientName> for Client {
 
 impl Arguments {
     fn options(&self) -> Options {
-        Options { hooks: !self.no_hooks, permission: !self.no_permission }
+        Options {
+            hooks: !self.no_hooks,
+            permission: !self.no_permission,
+            sandbox: !self.no_sandbox,
+        }
     }
 
     /// A person can be asked.

@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::NOT_RUNNING;
 use super::error::Failure;
 use super::output::{Out, ago};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, StartError};
 use crate::config::Config;
-use crate::holder::{Holder, holder};
+use crate::holder::{Holder, Whereabouts, holder};
 use crate::listeners;
 use crate::protocol::health::{Detail, Health, Started};
 use crate::service;
@@ -61,6 +61,8 @@ enum State {
     Silent,
     /// Nothing listens.
     Stopped,
+    /// It cannot be found out from here: in a sandbox, say.
+    Unknown,
 }
 
 pub async fn run(
@@ -70,7 +72,7 @@ pub async fn run(
 ) -> Result<ExitCode, Failure> {
     let config = client.config().clone();
     let held_by = holder(&config);
-    let mut health = None;
+    let (mut health, mut cannot_look) = (None, None);
     let state = match &held_by {
         Some(_) => match ask(client).await {
             Ok(answer) => {
@@ -79,6 +81,10 @@ pub async fn run(
             }
             Err(ClientError::Silent | ClientError::Broken(_) | ClientError::NotRunning) => {
                 State::Silent
+            }
+            Err(ClientError::Start(unknown @ StartError::CannotLook { .. })) => {
+                cannot_look = Some(unknown);
+                State::Unknown
             }
             Err(error) => return Err(error.into()),
         },
@@ -91,7 +97,10 @@ pub async fn run(
         socket: config.paths.socket.display().to_string(),
         database: config.database_path().display().to_string(),
         port: config.port.value,
-        no_service: if state == State::Ready { None } else { not_used(&config, held_by.as_ref()) },
+        no_service: match state {
+            State::Ready | State::Unknown => None,
+            _ => not_used(&config, held_by.as_ref()),
+        },
         health,
     };
     if arguments.json {
@@ -99,9 +108,12 @@ pub async fn run(
     } else {
         print(&report, held_by.as_ref(), out)?;
     }
+    if let Some(unknown) = cannot_look {
+        return Err(ClientError::from(unknown).into());
+    }
     Ok(match state {
         State::Running | State::Ready => ExitCode::SUCCESS,
-        State::Silent => ExitCode::FAILURE,
+        State::Silent | State::Unknown => ExitCode::FAILURE,
         State::Stopped => ExitCode::from(NOT_RUNNING),
     })
 }
@@ -150,10 +162,12 @@ fn print(report: &Report, held_by: Option<&Holder>, out: &mut Out) -> Result<(),
             settings(report, out)?;
         }
         (_, State::Silent) => {
-            let pid = held_by.map(|h| h.pid).unwrap_or_default();
-            out.line(format!(
-                "broker    process {pid} does not answer; `claude-peers kill-broker` ends it"
-            ))?;
+            out.line(held_by.map_or_else(String::new, silent))?;
+            settings(report, out)?;
+        }
+        (_, State::Unknown) => {
+            let who = held_by.map(Holder::described).unwrap_or_default();
+            out.line(format!("broker    {who} holds its lock; it cannot be asked from here"))?;
             settings(report, out)?;
         }
         _ => {
@@ -168,6 +182,17 @@ fn print(report: &Report, held_by: Option<&Holder>, out: &mut Out) -> Result<(),
         out.line(format!("service   not used: {reason}{hint}"))?;
     }
     Ok(())
+}
+
+/// Only what is proven to be our process here can be ended from here.
+fn silent(holder: &Holder) -> String {
+    let who = holder.described();
+    match holder.whereabouts() {
+        Whereabouts::Here => {
+            format!("broker    {who} does not answer; `claude-peers kill-broker` ends it")
+        }
+        _ => format!("broker    {who} has the lock and does not answer; it is not ended from here"),
+    }
 }
 
 fn settings(report: &Report, out: &mut Out) -> Result<(), Failure> {

@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use crate::config::{Config, FALLBACK_REASON};
 use crate::files::{self, LockFile, private_directory};
-use crate::holder::{Holder, holder, is_listening};
+use crate::holder::{ELSEWHERE_HINT, Holder, Listening, holder, listening, unknown_hint};
 use crate::programs::{Heard, hear};
 use crate::protocol::health::Started;
 use crate::service::program::own_file;
@@ -55,6 +57,9 @@ pub enum StartError {
     File { what: &'static str, path: PathBuf, error: io::Error },
     #[error("the running broker {version} is older than this client and {reason}")]
     CannotReplace { version: String, reason: String, hint: String },
+    /// A sandbox, say, or no descriptors left: no reason to start or to stop anything.
+    #[error("it cannot be found out whether a broker listens at {socket}: {error}")]
+    CannotLook { socket: PathBuf, error: Errno },
 }
 
 impl StartError {
@@ -68,21 +73,32 @@ impl StartError {
             }
             Self::File { error, .. } => Some(files::hint(error).to_owned()),
             Self::CannotReplace { hint, .. } => Some(hint.clone()),
+            Self::CannotLook { socket, error } => Some(unknown_hint(*error, socket)),
         }
     }
 }
 
 /// Makes sure that a broker listens.
 pub async fn ensure(config: &Config) -> Result<(), StartError> {
-    if is_listening(&config.paths.socket) {
+    if is_served(config)? {
         return Ok(());
     }
     let config = config.clone();
     off_thread(move || {
         let _lock = spawn_lock(&config)?;
-        if is_listening(&config.paths.socket) { Ok(()) } else { start(&config) }
+        if is_served(&config)? { Ok(()) } else { start(&config) }
     })
     .await
+}
+
+/// Whether somebody listens. Where that cannot be found out nothing may be started.
+pub(super) fn is_served(config: &Config) -> Result<bool, StartError> {
+    let socket = &config.paths.socket;
+    match listening(socket) {
+        Listening::Yes => Ok(true),
+        Listening::Nobody => Ok(false),
+        Listening::Unknown(error) => Err(StartError::CannotLook { socket: socket.clone(), error }),
+    }
 }
 
 /// The service, or else a broker of our own, which is told why.
@@ -139,7 +155,7 @@ pub async fn replace(config: &Config) -> Result<(), StartError> {
         if let Some(running) = holder(&config).filter(|h| h.protocol < crate::protocol::PROTOCOL) {
             stop(&config, &running)?;
         }
-        if is_listening(&config.paths.socket) { Ok(()) } else { start(&config) }
+        if is_served(&config)? { Ok(()) } else { start(&config) }
     })
     .await
 }
@@ -194,9 +210,11 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
             return Err(cannot("was started by hand", "Stop it and start it again."));
         }
     }
-    running.ask_to_stop();
+    if !running.ask_to_stop() {
+        return Err(cannot(&format!("is {}", running.described()), ELSEWHERE_HINT));
+    }
     let since = Instant::now();
-    while holder(config).is_some_and(|now| now.pid == running.pid) {
+    while holder(config).is_some_and(|now| now.is_same(running)) {
         if since.elapsed() > STOP {
             return Err(cannot("does not stop", "End it by `claude-peers kill-broker`."));
         }

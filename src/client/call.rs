@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{timeout, timeout_at};
 
 use super::{Client, ClientError, Result, StartError, autostart};
-use crate::holder::{holder, is_listening};
+use crate::holder::holder;
 use crate::protocol::{ApiError, ErrorCode};
 
 /// How long one attempt may take. A healthy broker answers within milliseconds.
@@ -94,8 +94,11 @@ impl Client {
                     timeout_at(deadline.into(), autostart::ensure(&self.config)).await
                 }
                 ClientError::Broken(_) => {
-                    let listening = is_listening(&self.config.paths.socket);
-                    return Err(if listening { error } else { ClientError::NotRunning });
+                    return Err(match autostart::is_served(&self.config) {
+                        Ok(true) => error,
+                        Ok(false) => ClientError::NotRunning,
+                        Err(unknown) => unknown.into(),
+                    });
                 }
                 _ => return Err(error),
             };

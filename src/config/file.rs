@@ -6,6 +6,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
 
 /// Bytes of the largest file that is read.
 const LIMIT: u64 = 256 * 1024;
@@ -81,6 +82,29 @@ impl File {
                 Ok(Self::default())
             }
             Err(error) => Err(FileError::Read { path: path.into(), error }),
+        }
+    }
+}
+
+impl File {
+    /// What can be used of a file with mistakes: where the broker serves, and from which database.
+    /// For commands that must work whatever stands in it.
+    pub fn salvage(path: &Path) -> Self {
+        let text = text(path).unwrap_or_default();
+        let (table, _) = DeTable::parse_recoverable(&text);
+        let value = |key: &str| table.get_ref().get(key).map(toml::Spanned::get_ref);
+        let port = value("port").and_then(|value| match value {
+            DeValue::Integer(number) => u16::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        });
+        let database = value("database").and_then(|value| match value {
+            DeValue::String(text) => Some(PathBuf::from(text.as_ref())),
+            _ => None,
+        });
+        Self {
+            port: port.filter(|port| *port != 0),
+            database: database.filter(|path| path.is_absolute() || path.starts_with("~")),
+            ..Self::default()
         }
     }
 }

@@ -166,17 +166,44 @@ impl Config {
         Self::from_environment(&|name| std::env::var_os(name))
     }
 
-    /// The same, for a given environment. An empty variable counts as unset.
+    /// The same, for commands that find out what is wrong or end it: a mistake in the
+    /// configuration file is handed back beside what can be used without it.
+    ///
+    /// # Errors
+    ///
+    /// If a value of the environment makes no sense.
+    pub fn load_despite_file() -> Result<(Self, Option<ConfigError>), ConfigError> {
+        Self::despite_file(&|name| std::env::var_os(name))
+    }
+
+    fn despite_file(lookup: Lookup<'_>) -> Result<(Self, Option<ConfigError>), ConfigError> {
+        match Self::from_environment(lookup) {
+            Ok(config) => Ok((config, None)),
+            Err(error @ (ConfigError::File(_) | ConfigError::InFile { .. })) => {
+                Ok((Self::with_file(lookup, |path| Ok(file::File::salvage(path)))?, Some(error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same as [`Config::load`], for a given environment. An empty variable counts as unset.
     ///
     /// # Errors
     ///
     /// As [`Config::load`].
     pub fn from_environment(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
+        Self::with_file(lookup, file::File::read)
+    }
+
+    fn with_file(
+        lookup: Lookup<'_>,
+        read: impl FnOnce(&Path) -> Result<file::File, FileError>,
+    ) -> Result<Self, ConfigError> {
         let variable = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
         let home = paths::home(&variable)?;
         let config_file = paths::config_file(&home, &variable);
-        let file = file::File::read(&config_file)?;
+        let file = read(&config_file)?;
 
         let port =
             pick(number("CLAUDE_PEERS_PORT", text("CLAUDE_PEERS_PORT"))?, file.port, DEFAULT_PORT);

@@ -4,9 +4,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::scene::{Running, Scene};
+use super::scene::{AtPath, Running, Scene};
 use super::{Finding, shell};
 use crate::client::{Client, ClientError};
+use crate::holder::{ELSEWHERE_HINT, Whereabouts};
 use crate::protocol::PROTOCOL;
 use crate::protocol::health::{Detail, Started};
 
@@ -47,6 +48,17 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
         }
         // That the socket leads nowhere is said there.
         (Running::Silent(_), Some(_)) if scene.lost_its_socket() => Vec::new(),
+        // And that it cannot be reached from here.
+        (Running::Silent(_), Some(_)) if matches!(scene.at_path, AtPath::Unknown(_)) => Vec::new(),
+        (Running::Silent(problem), Some(broker)) if broker.whereabouts() != Whereabouts::Here => {
+            vec![
+                Finding::failure(
+                    CHECK,
+                    format!("{} has the lock and does not answer", broker.described()),
+                )
+                .detail(format!("{problem}. {ELSEWHERE_HINT}")),
+            ]
+        }
         (Running::Silent(problem), Some(broker)) => vec![
             Finding::failure(CHECK, format!("process {} does not answer", broker.pid))
                 .detail(problem.clone())
@@ -90,6 +102,9 @@ fn version(scene: &Scene, protocol: u32, detail: &Detail) -> Finding {
         return Finding::warning(CHECK, format!("an old broker still runs: {running}"))
             .detail(format!("this program is {}", crate::VERSION))
             .mend(mend);
+    }
+    if !detail.runs_here() {
+        return Finding::ok(CHECK, running).detail("it runs in another container, or elsewhere");
     }
     match program_of(detail.pid) {
         Program::Replaced => {

@@ -3,6 +3,7 @@
 use super::private::away;
 use super::scene::{AtPath, Running, Scene};
 use super::{Finding, units};
+use crate::holder::{ELSEWHERE_HINT, Whereabouts, unknown_hint};
 use crate::listeners;
 use crate::service::systemd::{SOCKET, Unit};
 
@@ -14,7 +15,23 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
     let mut findings = Vec::new();
     match (scene.at_path, &scene.broker_before) {
         (AtPath::Listener, _) => {}
+        // No advice that ends or removes anything: nothing is known to be wrong with the broker.
+        (AtPath::Unknown(error), _) => findings.push(
+            Finding::failure(CHECK, format!("{shown} cannot be reached from here: {error}"))
+                .detail(unknown_hint(error, path)),
+        ),
         (AtPath::Nothing, None) if !is_listening(scene) => {}
+        (AtPath::Nothing | AtPath::Stale, Some(broker))
+            if broker.whereabouts() != Whereabouts::Here =>
+        {
+            findings.push(
+                Finding::failure(
+                    CHECK,
+                    format!("{shown} leads nowhere; {} has its lock", broker.described()),
+                )
+                .detail(ELSEWHERE_HINT),
+            );
+        }
         (AtPath::Nothing | AtPath::Stale, Some(broker)) => findings.push(
             Finding::failure(CHECK, format!("{shown} leads nowhere, though the broker runs"))
                 .detail(format!(
@@ -78,7 +95,7 @@ fn now(scene: &Scene) -> Option<Finding> {
     let owner = listeners::unix(path).filter(|owner| !owner.processes.is_empty());
     let held = match (&scene.broker, owner) {
         (Some(_), Some(owner)) => format!("{shown} is held by {owner}"),
-        (Some(broker), None) => format!("{shown} is held by the broker (process {})", broker.pid),
+        (Some(broker), None) => format!("{shown} is held by the broker ({})", broker.described()),
         // A service manager listens for a broker that does not start: the round trip says why.
         (None, Some(owner)) if scene.unit(SOCKET).is_none() => {
             return Some(

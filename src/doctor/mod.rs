@@ -103,11 +103,18 @@ pub struct Options {
     pub claude: bool,
 }
 
-/// Looks at everything.
-pub async fn examine(config: Result<Config, ConfigError>, options: Options) -> Vec<Finding> {
+/// Looks at everything: also where the configuration file has a mistake, with what can be used of
+/// it.
+pub async fn examine(
+    config: Result<(Config, Option<ConfigError>), ConfigError>,
+    options: Options,
+) -> Vec<Finding> {
     let mut findings = vec![broker::this_program()];
     let client = match config {
-        Ok(config) => Client::new(config),
+        Ok((config, problem)) => {
+            findings.extend(problem.as_ref().map(settings::unusable));
+            Client::new(config)
+        }
         Err(error) => {
             findings.push(settings::unusable(&error));
             return findings;

@@ -20,6 +20,10 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 pub async fn check(scene: &Scene) -> Vec<Finding> {
     let Some(detail) = scene.detail() else { return Vec::new() };
+    if !detail.runs_here() {
+        // Its ports and process numbers need not be ours.
+        return vec![Finding::ok(CHECK, "not looked at: the broker runs in another container")];
+    }
     let owner = listeners::tcp(detail.tcp.port);
     if forbidden_port(&scene.config).is_some_and(|why| detail.tcp.problem == Some(why)) {
         return vec![forbidden(detail)];

@@ -3,8 +3,10 @@
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use crate::config::{Config, session_runtime_directory};
-use crate::holder::{Holder, database_lock, holder, holder_of, is_listening};
+use crate::holder::{Holder, Listening, database_lock, holder, holder_of, listening};
 use crate::protocol::health::{Detail, Started};
 use crate::service::systemd::{self, ManagerError, Unit};
 
@@ -20,6 +22,8 @@ pub enum AtPath {
     Stale,
     /// A file, a directory, or a link to nobody.
     Other,
+    /// Whether anybody listens cannot be found out from here.
+    Unknown(Errno),
 }
 
 /// What the service manager knows of us.
@@ -89,7 +93,8 @@ impl Scene {
 
     /// A broker runs, and its path does not lead to it.
     pub fn lost_its_socket(&self) -> bool {
-        self.broker_before.is_some() && self.at_path != AtPath::Listener
+        self.broker_before.is_some()
+            && !matches!(self.at_path, AtPath::Listener | AtPath::Unknown(_))
     }
 
     pub fn detail(&self) -> Option<&Detail> {
@@ -147,11 +152,18 @@ fn units(config: &Config) -> Units {
 
 /// Asks by connecting, as a client would; a service manager that listens there starts the broker.
 fn at_path(path: &std::path::Path) -> AtPath {
-    match std::fs::symlink_metadata(path) {
-        Err(_) => AtPath::Nothing,
+    match (std::fs::symlink_metadata(path), listening(path)) {
+        (Err(_), Listening::Unknown(error)) => AtPath::Unknown(error),
+        (Err(_), _) => AtPath::Nothing,
         // Be it by a link.
-        Ok(_) if is_listening(path) => AtPath::Listener,
-        Ok(metadata) if !metadata.file_type().is_socket() => AtPath::Other,
-        Ok(_) => AtPath::Stale,
+        (Ok(_), Listening::Yes) => AtPath::Listener,
+        (Ok(metadata), _) if !is_socket_or_link(&metadata) => AtPath::Other,
+        (Ok(_), Listening::Unknown(error)) => AtPath::Unknown(error),
+        (Ok(metadata), Listening::Nobody) if metadata.is_symlink() => AtPath::Other,
+        (Ok(_), Listening::Nobody) => AtPath::Stale,
     }
+}
+
+fn is_socket_or_link(metadata: &std::fs::Metadata) -> bool {
+    metadata.file_type().is_socket() || metadata.is_symlink()
 }

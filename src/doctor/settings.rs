@@ -4,6 +4,7 @@ use super::private::{SETTINGS, away, private};
 use super::scene::Scene;
 use super::{Finding, Level, shell};
 use crate::config::{ConfigError, FileError, InForce, Source};
+use crate::holder::{ELSEWHERE_HINT, Whereabouts};
 use crate::protocol::health::{Detail, Setting, Started};
 
 const CHECK: &str = "configuration";
@@ -11,7 +12,7 @@ const CHECK: &str = "configuration";
 /// Each value is a finding of its own, so that a program can read them.
 pub const VALUE: &str = "setting";
 
-/// There is no configuration, and so nothing else can be looked at.
+/// There is no configuration, or only what can be used of a file with a mistake.
 pub fn unusable(error: &ConfigError) -> Finding {
     let finding = Finding::failure(CHECK, error.to_string()).detail(error.hint());
     match error {
@@ -37,21 +38,22 @@ pub fn values(scene: &Scene) -> Vec<Finding> {
 pub fn differences(scene: &Scene) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(other) = &scene.other_broker {
-        findings.push(
-            Finding::failure(
-                CHECK,
-                format!(
-                    "the database {} is in use by a broker with other settings (process {})",
-                    scene.database.display(),
-                    other.pid
-                ),
-            )
-            .detail(format!("it serves {}; one database has one broker", other.socket.display()))
-            .mend(format!(
+        let finding = Finding::failure(
+            CHECK,
+            format!(
+                "the database {} is in use by a broker with other settings ({})",
+                scene.database.display(),
+                other.described()
+            ),
+        )
+        .detail(format!("it serves {}; one database has one broker", other.socket.display()));
+        findings.push(match other.whereabouts() {
+            Whereabouts::Here => finding.mend(format!(
                 "CLAUDE_PEERS_SOCKET={} claude-peers kill-broker",
                 shell::path(&other.socket)
             )),
-        );
+            _ => finding.detail(ELSEWHERE_HINT),
+        });
     }
     let Some(detail) = scene.detail() else { return findings };
     if let Some(problem) = &detail.settings_problem {

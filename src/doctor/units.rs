@@ -6,6 +6,7 @@ use super::private::away;
 use super::scene::{Scene, Units};
 use super::{Finding, Level};
 use crate::config::session_runtime_directory;
+use crate::holder::Whereabouts;
 use crate::protocol::health::Started;
 use crate::service::systemd::units::Places;
 use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, Unit, show};
@@ -242,7 +243,10 @@ fn idle(scene: &Scene) -> Option<Finding> {
 fn bypassed(scene: &Scene) -> Option<Finding> {
     let socket = scene.unit(SOCKET)?;
     let broker = scene.broker_before.as_ref()?;
-    if !socket.is_active() || broker.started != Started::Fallback {
+    if !socket.is_active()
+        || broker.started != Started::Fallback
+        || broker.whereabouts() != Whereabouts::Here
+    {
         return None;
     }
     Some(

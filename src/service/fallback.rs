@@ -16,9 +16,15 @@ const LOOK: Duration = Duration::from_millis(10);
 pub fn end(config: &Config, steps: &mut Vec<Step>) {
     let fallback = || holder(config).filter(|h| h.started == Started::Fallback);
     let Some(running) = fallback() else { return };
-    running.ask_to_stop();
+    if !running.ask_to_stop() {
+        steps.push(Step::note(format!(
+            "The broker that a session had started is {}, and stays.",
+            running.described()
+        )));
+        return;
+    }
     let since = Instant::now();
-    while fallback().is_some_and(|now| now.pid == running.pid) && since.elapsed() < LEAVE {
+    while fallback().is_some_and(|now| now.is_same(&running)) && since.elapsed() < LEAVE {
         std::thread::sleep(LOOK);
     }
     steps.push(Step::done(format!(

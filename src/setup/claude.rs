@@ -15,6 +15,7 @@ use super::json;
 use super::ours;
 use super::plan::Plan;
 use super::record::{Record, Store};
+use super::sandbox;
 use super::servers::Servers;
 use super::surroundings::Surroundings;
 use super::text::Syntax;
@@ -142,6 +143,12 @@ impl<'a> Claude<'a> {
                     "disableAllHooks is set there: until it is not, no hook runs.".to_owned(),
                 );
             }
+        }
+        if options.sandbox
+            && let Some(change) = sandbox::opened(&settings_value, &self.surroundings.socket)
+        {
+            changes.push(change);
+            plan.notes.extend(sandbox::note());
         }
         plan.change(settings, Syntax::Json, &changes, "correct that, and run this again")?;
         Ok(plan)

@@ -21,6 +21,7 @@ mod opencode;
 mod ours;
 mod plan;
 mod record;
+mod sandbox;
 mod servers;
 mod surroundings;
 mod text;
@@ -55,6 +56,8 @@ pub enum Client {
 pub struct Options {
     pub hooks: bool,
     pub permission: bool,
+    /// That commands in its sandbox may reach the broker.
+    pub sandbox: bool,
 }
 
 /// How a client stands.

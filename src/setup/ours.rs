@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::change::{Change, Path as Place, at, path};
+use super::sandbox::{self, is_our_socket};
 
 /// The name under which the server is registered.
 pub const SERVER: &str = "claude-peers";
@@ -12,7 +13,7 @@ pub const SERVER: &str = "claude-peers";
 /// A server entry, a permission rule, a group of hooks, or our program's path.
 pub fn is_ours(value: &Value) -> bool {
     match value {
-        Value::String(text) => is_rule(text) || is_program(text),
+        Value::String(text) => is_rule(text) || is_program(text) || is_our_socket(text),
         Value::Object(_) => is_server(value) || is_group(value),
         _ => false,
     }
@@ -94,6 +95,8 @@ pub fn taken_out(value: &Value, container: &str) -> Vec<Change> {
     }
     let rules = path(&["permissions", "allow"]);
     out.extend(taken_from(value, &rules, |rule| rule.as_str().is_some_and(is_rule)));
+    let ours = |socket: &Value| socket.as_str().is_some_and(is_our_socket);
+    out.extend(taken_from(value, &sandbox::sockets(), ours));
     let events = value.get("hooks").and_then(Value::as_object);
     for event in events.into_iter().flat_map(|events| events.keys()) {
         out.extend(hooks_taken_out(value, event));

@@ -16,6 +16,8 @@ pub struct Surroundings {
     pub program: String,
     /// Where records and copies lie.
     pub state: PathBuf,
+    /// The broker's socket; empty where its path cannot stand in a text file.
+    pub socket: String,
     variables: Vec<(&'static str, OsString)>,
 }
 
@@ -42,6 +44,7 @@ impl Surroundings {
             home: lookup("HOME").unwrap_or_default().into(),
             program: in_writing(&program)?,
             state: config.paths.state().to_owned(),
+            socket: config.paths.socket.to_str().unwrap_or_default().to_owned(),
             variables: variables.collect(),
         };
         // The record of what to undo names every file.

@@ -12,6 +12,7 @@ mod crowds;
 mod database;
 mod doctor;
 mod durability;
+mod elsewhere;
 mod expiry;
 mod help;
 mod hooks;
@@ -26,6 +27,8 @@ mod odd_input;
 mod plugin;
 mod receivers;
 mod refusals;
+#[cfg(target_os = "linux")]
+mod sandboxed;
 mod scopes;
 mod service;
 mod settings;

@@ -21,11 +21,20 @@ fn a_configuration_file_that_is_wrong_is_named_with_its_fault() {
         ("\u{0}", "not valid"),
     ] {
         std::fs::write(&path, text).unwrap();
-        for command in ["status", "peers", "kill-broker", "broker"] {
+        for command in ["peers", "broker"] {
             let (code, error) = sandbox.fails([command]);
             assert_eq!(code, 1, "{command}");
             assert!(error.contains(&path.display().to_string()), "{error}");
             assert!(error.contains(reason), "{reason}: {error}");
+            assert!(error.contains("hint: Correct "), "{error}");
+        }
+        // What finds out what is wrong, or ends it, goes on with a warning.
+        for (command, code) in [("status", 3), ("kill-broker", 0)] {
+            let output = sandbox.run([command]);
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(code), "{command}: {error}");
+            assert!(error.starts_with("warning: ") && error.contains(reason), "{error}");
+            assert!(error.contains(&path.display().to_string()), "{error}");
             assert!(error.contains("hint: Correct "), "{error}");
         }
     }
@@ -129,4 +138,54 @@ fn a_home_that_is_missing_or_impossible_is_a_clear_error() {
     let status: Value = serde_json::from_slice(&private.stdout).unwrap();
     let socket = status["socket"].as_str().unwrap().to_owned();
     assert!(!socket.starts_with(&sandbox.path().join("run").display().to_string()), "{socket}");
+}
+
+/// The broker serves where the file said so before it got a mistake.
+#[test]
+fn a_mistake_in_the_file_keeps_no_broker_from_being_looked_at_and_stopped() {
+    let sandbox = Sandbox::new();
+    let port = sandbox.port();
+    let path = sandbox.config().paths.config_file;
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let good = format!("port = {port}\ndatabase = \"~/mail.db\"\n");
+    for mistake in ["prot = 5\n", "[limits]\nmax_unread = \"many\"\n", "wake = \n", "channel = 7\n"]
+    {
+        std::fs::write(&path, &good).unwrap();
+        // Its port is in the file alone.
+        let sandbox = |arguments: &[&str]| {
+            let mut command = sandbox.command(arguments);
+            command.env_remove("CLAUDE_PEERS_PORT").stdin(std::process::Stdio::null());
+            let output = command.output().unwrap();
+            let said = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+            (output.status.code().unwrap(), said(output.stdout), said(output.stderr))
+        };
+        assert_eq!(sandbox(&["peers"]).0, 0);
+        std::fs::write(&path, format!("{good}{mistake}")).unwrap();
+        assert_eq!(sandbox(&["peers"]).0, 1, "{mistake}");
+        let (code, told, warned) = sandbox(&["status"]);
+        assert!(
+            code == 0 && told.contains("running") && told.contains("mail.db"),
+            "{told}{warned}"
+        );
+        assert!(warned.starts_with("warning: "), "{warned}");
+
+        let (code, told, _) = sandbox(&["doctor", "--no-claude", "--json"]);
+        let findings: Value = serde_json::from_str(&told).unwrap();
+        let of = |check: &str| {
+            findings.as_array().unwrap().iter().filter(|f| f["check"] == check).count()
+        };
+        assert_eq!(code, 1);
+        assert!(of("configuration") > 0 && of("round trip") > 0 && of("database") > 0, "{told}");
+
+        for service in
+            [&["service", "status"][..], &["service", "logs", "-n", "1"], &["service", "stop"]]
+        {
+            let (_, told, error) = sandbox(service);
+            assert!(error.starts_with("warning: "), "{service:?}: {told}{error}");
+        }
+        let (code, told, error) = sandbox(&["kill-broker"]);
+        assert_eq!(code, 0, "{told}{error}");
+        std::fs::write(&path, &good).unwrap();
+        assert_eq!(sandbox(&["status"]).0, 3, "{mistake}: it was stopped");
+    }
 }

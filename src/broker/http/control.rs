@@ -10,6 +10,7 @@ use super::errors::Refusal;
 use crate::broker::serve::Transport;
 use crate::broker::{Shared, registry};
 use crate::config::Config;
+use crate::process::Process;
 use crate::protocol::health::{Detail, Health, Setting, Stopping};
 
 pub async fn health(
@@ -23,6 +24,7 @@ pub async fn health(
         health.detail = Some(Detail {
             version: crate::VERSION.to_owned(),
             pid: std::process::id(),
+            process: Some(Process::own()),
             started: shared.started,
             started_at: shared.started_at,
             uptime_seconds: shared.since.elapsed().as_secs(),

@@ -127,7 +127,7 @@ impl OpenError {
                 format!("Make {}, or name another place by CLAUDE_PEERS_DB.", path.display())
             }
             Self::InUse { .. } => {
-                "Stop that broker (`claude-peers kill-broker` with its settings), or name another database by CLAUDE_PEERS_DB.".to_owned()
+                "Stop that broker (`claude-peers kill-broker` with its settings, where it runs), or name another database by CLAUDE_PEERS_DB.".to_owned()
             }
             Self::Newer { .. } => "Upgrade claude-peers; nothing was changed.".to_owned(),
             Self::LegacyRuns { .. } => {
@@ -351,6 +351,6 @@ fn lock_database(path: &Path, holder: &str) -> Result<LockFile, OpenError> {
         return Ok(lock);
     }
     let holder = holder_of(&lock_path).filter(|holder| holder.pid > 0);
-    let holder = holder.map(|h| format!(" (process {})", h.pid)).unwrap_or_default();
+    let holder = holder.map(|h| format!(" ({})", h.described())).unwrap_or_default();
     Err(OpenError::InUse { path: path.into(), holder })
 }

@@ -328,3 +328,27 @@ fn one_client_that_fails_is_no_reason_to_leave_the_others() {
     let cursor = std::fs::read_to_string(sandbox.home().join(".cursor/mcp.json")).unwrap();
     assert!(cursor.contains(PROGRAM), "{cursor}");
 }
+
+#[test]
+fn where_its_sandbox_is_on_the_brokers_socket_is_let_through_and_taken_back() {
+    let sandbox = with_claude();
+    let before = "{\n  \"sandbox\": { \"enabled\": true, \"network\": { \"allowUnixSockets\": [\"/run/docker.sock\"] } }\n}\n";
+    write(&settings(&sandbox), before);
+    let socket = sandbox.socket().display().to_string();
+    let said = succeeds(&sandbox, &["claude", "--dry-run"]);
+    assert!(said.contains(&socket) && said.contains("allowUnixSockets"), "{said}");
+    succeeds(&sandbox, &["claude", "--yes", "--no-sandbox"]);
+    let listed = |sandbox: &Sandbox| {
+        read(&settings(sandbox))["sandbox"]["network"]["allowUnixSockets"].clone()
+    };
+    assert_eq!(listed(&sandbox), json!(["/run/docker.sock"]));
+    succeeds(&sandbox, &["claude", "--yes"]);
+    assert_eq!(listed(&sandbox), json!(["/run/docker.sock", socket]));
+    assert!(succeeds(&sandbox, &["claude", "--yes"]).contains("all is in place"));
+    succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+    assert_eq!(std::fs::read_to_string(settings(&sandbox)).unwrap(), before);
+    // Where it is off, nothing is offered.
+    write(&settings(&sandbox), "{}");
+    succeeds(&sandbox, &["claude", "--yes"]);
+    assert!(read(&settings(&sandbox)).get("sandbox").is_none());
+}

@@ -16,6 +16,8 @@ mod chance;
 pub mod http;
 mod manager;
 mod mounts;
+#[cfg(target_os = "linux")]
+pub mod seccomp;
 mod session;
 
 use std::ffi::OsStr;

@@ -1,0 +1,146 @@
+//! Commands in a sandbox that forbids Unix sockets, or writing: the broker outside goes on, nothing
+//! is started or advised to be ended, and the message names the sandbox and its setting.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::seccomp::{NO_CONNECTIONS, NO_UNIX_SOCKETS, Refused, refuse};
+use crate::support::{Sandbox, SessionOptions, mounted, until};
+
+const SETTING: &str = "sandbox.network.allowUnixSockets";
+
+fn both(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn run_in(calls: &[Refused], mut command: Command) -> Output {
+    refuse(&mut command, calls).output().unwrap()
+}
+
+/// Each command in the sandbox, with and without a broker outside.
+#[track_caller]
+fn nothing_is_harmed(calls: &[Refused]) {
+    let sandbox = Sandbox::new();
+    for with_broker in [false, true] {
+        let mut session = with_broker.then(|| sandbox.session("outside"));
+        let before = sandbox.holder().map(|holder| holder.pid);
+        for words in [
+            &["peers"][..],
+            &["send", "outside", "hello"],
+            &["inbox"],
+            &["log"],
+            &["status"],
+            &["kill-broker"],
+            &["token"],
+        ] {
+            let output = run_in(calls, sandbox.command(words));
+            let said = both(&output);
+            if !with_broker && (words == ["status"] || words == ["kill-broker"]) {
+                // The lock may say that none runs, which is true.
+                assert!(sandbox.holder().is_none(), "{words:?}: {said}");
+                continue;
+            }
+            assert!(!output.status.success(), "{words:?}: {said}");
+            assert!(said.contains(SETTING), "{words:?} names the setting: {said}");
+            assert!(!said.contains("ends it"), "{words:?} advises no end: {said}");
+            let now = sandbox.holder().map(|holder| holder.pid);
+            assert_eq!(now, before, "{words:?} started and stopped nothing");
+        }
+        let output = run_in(calls, sandbox.command(["doctor", "--no-claude", "--json"]));
+        let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(both(&output).contains(SETTING), "{findings:#}");
+        for finding in findings.as_array().unwrap() {
+            let advice = finding["mend"].as_str().unwrap_or_default();
+            assert!(!advice.contains("kill") && !advice.contains("rm "), "{finding}");
+        }
+        assert_eq!(sandbox.holder().map(|holder| holder.pid), before, "doctor harmed nothing");
+        // And the session outside goes on as if nothing had been.
+        if let Some(session) = &mut session {
+            sandbox.ok(["send", "outside", "still there"]);
+            assert!(session.push().to_string().contains("still there"));
+        }
+    }
+}
+
+#[test]
+fn a_sandbox_without_unix_sockets_harms_no_broker_and_is_named() {
+    nothing_is_harmed(&NO_UNIX_SOCKETS);
+}
+
+#[test]
+fn a_sandbox_that_refuses_the_connection_harms_no_broker_and_is_named() {
+    nothing_is_harmed(&NO_CONNECTIONS);
+}
+
+#[test]
+fn a_broker_that_cannot_look_takes_nobodys_place() {
+    let sandbox = Sandbox::new();
+    let mut session = sandbox.session("outside");
+    let before = sandbox.holder().unwrap().pid;
+    // As a client would start one.
+    let output = run_in(&NO_CONNECTIONS, sandbox.command(["broker", "--detached"]));
+    assert!(!output.status.success());
+    assert!(both(&output).contains("cannot be found out"), "{}", both(&output));
+    assert_eq!(sandbox.holder().unwrap().pid, before);
+    sandbox.ok(["send", "outside", "still there"]);
+    assert!(session.push().to_string().contains("still there"));
+}
+
+#[test]
+fn a_session_without_descriptors_left_neither_starts_nor_stops_a_broker() {
+    let sandbox = Sandbox::new();
+    let _session = sandbox.session("outside");
+    let before = sandbox.holder().unwrap().pid;
+    let full = [Refused::always(libc::SYS_socket, libc::EMFILE)];
+    let output = run_in(&full, sandbox.command(["peers"]));
+    assert!(!output.status.success());
+    assert!(both(&output).contains("ulimit -n"), "{}", both(&output));
+    let output = run_in(&full, sandbox.command(["kill-broker"]));
+    assert!(!output.status.success(), "{}", both(&output));
+    assert_eq!(sandbox.holder().unwrap().pid, before);
+}
+
+/// The whole sandbox read-only, as `workspace-write` and the like do with a home.
+#[test]
+fn a_read_only_file_system_harms_no_broker() {
+    let sandbox = Sandbox::new();
+    let _session = sandbox.session("outside");
+    let before = sandbox.holder().unwrap().pid;
+    let read_only = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\"";
+    let run = |then: &str, calls: &[Refused]| {
+        let mut command = mounted(&sandbox, Path::new(sandbox.path()), read_only, then)?;
+        Some(if calls.is_empty() { command.output().unwrap() } else { run_in(calls, command) })
+    };
+    for words in ["status", "peers", "doctor --no-claude", "kill-broker"] {
+        let Some(output) = run(&format!("\"$2\" {words}"), &NO_UNIX_SOCKETS) else { return };
+        let said = both(&output);
+        assert!(said.contains(SETTING), "{words}: {said}");
+        assert!(!said.contains("ends it") && !said.contains("mend: claude-peers kill"), "{said}");
+        assert_eq!(sandbox.holder().unwrap().pid, before, "{words}: {said}");
+    }
+    // Where only writing is forbidden the broker is reached.
+    let Some(output) = run("\"$2\" status && \"$2\" peers", &[]) else { return };
+    assert!(output.status.success(), "{}", both(&output));
+    assert!(!both(&output).contains("kill-broker"), "{}", both(&output));
+    assert_eq!(sandbox.holder().unwrap().pid, before);
+    until("it serves as before", || sandbox.status_is("running"));
+}
+
+/// A server in such a sandbox answers its client all the same.
+#[test]
+fn a_session_in_a_sandbox_is_told_by_its_tools() {
+    let sandbox = Sandbox::new();
+    let _session = sandbox.session("outside");
+    let mut command = SessionOptions::new("inside").at_once().command(&sandbox);
+    refuse(&mut command, &NO_UNIX_SOCKETS);
+    let mut session = crate::support::Session::spawn(command);
+    session.handshake("claude-code");
+    let refused = session.try_call("list_peers", serde_json::json!({}));
+    assert!(refused.to_string().contains(SETTING), "{refused}");
+}
