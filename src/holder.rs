@@ -154,9 +154,9 @@ pub fn unknown_hint(error: Errno, socket: &Path) -> String {
              {shown} in `sandbox.network.allowUnixSockets` of its settings.json (`claude-peers setup \
              claude` offers to write it); on Linux that list has no effect, and only \
              `sandbox.network.allowAllUnixSockets` or `sandbox.excludedCommands` lets the command \
-             through. Codex's sandbox has no such setting for commands: use the MCP tools there, \
-             which run outside it. If it is no sandbox, check the permissions of {shown} and of \
-             the directories above it."
+             through. Codex's takes `network_access = true` under `[sandbox_workspace_write]` of its \
+             config.toml. The MCP tools run outside both. If it is no sandbox, check the \
+             permissions of {shown} and of the directories above it."
         ),
         Errno::MFILE | Errno::NFILE => {
             "Nothing was started or stopped. No file descriptor is left: \
