@@ -33,6 +33,7 @@ mod setup;
 mod start;
 mod stdio;
 mod stop;
+mod strangers;
 mod summaries;
 mod supervised;
 mod takeover;
