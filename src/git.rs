@@ -1,34 +1,45 @@
-//! What the `git` program knows about a directory: repository, branch, names of recent files.
-//! Registration asks for the repository, because it is the `repo` scope; the automatic summary
-//! asks for the rest. Nothing here may read a file's contents, run a program that the repository
-//! itself configures (where git lets us refuse), touch the network, take a lock that the user's
-//! own git would meet, or keep a caller waiting: each question ends after a second, and "git
-//! could not tell" is an ordinary answer.
+//! What is known of a directory: its repository, branch, names of recent files. Registration, hooks
+//! and commands ask for the repository, because it is the `repo` scope; the automatic summary asks
+//! for the rest.
+//!
+//! Repository and branch are read from git's own small files ([`discover`]). Only names of files
+//! need the `git` program, and of it only a command that opens no file of the worktree: what a
+//! directory holds may be a stranger's, and its configuration and attributes name programs
+//! (filters, drivers, monitors, hooks, transports) that git would run for any other. Nothing here
+//! may read a file's contents, touch the network, take a lock that the user's own git would meet,
+//! or keep a caller waiting: each question ends after a second, and "could not tell" is an ordinary
+//! answer.
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::programs::end_group;
+use crate::programs::{end_group, in_path_of};
+use discover::{Found, GitDir};
+use head::Head;
+use owner::Trust;
 
+mod discover;
+mod files;
+mod head;
+mod names;
+mod owner;
+mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use discover::NoRepository;
+
 /// git answers in some 4 ms; one that has not answered by now hangs on a dead mount.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Enough for thousands of names, whatever lies in the directory.
-const MAX_OUTPUT: u64 = 256 * 1024;
-/// Directory entries that are looked at where there is no repository.
-const MAX_ENTRIES: usize = 2000;
-/// What a git before 2.31 prints back when it does not know the option.
-const ABSOLUTE: &str = "--path-format=absolute";
+/// Enough for a hundred thousand names, whatever lies in the directory.
+const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
 
 /// A directory's repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +48,7 @@ pub struct Repository {
     /// `common_dir`.
     pub top: PathBuf,
     /// The repository's identity, canonical: the same for all its worktrees and subdirectories.
+    /// Of a worktree whose `.git` points at a repository that knows nothing of it: that `.git`.
     pub common_dir: PathBuf,
 }
 
@@ -54,10 +66,30 @@ impl Repository {
     }
 }
 
-/// The repository that holds `dir`; `None` where there is none or git cannot tell. Needs a
-/// runtime with I/O and time, as everything here does.
-pub async fn repository(dir: &Path) -> Option<Repository> {
-    Git::new(std::env::vars_os()).repository(dir).await
+/// Finds the repository that holds `dir`, within a millisecond or so: it starts no program and
+/// needs no runtime. Only a dead mount keeps it longer.
+///
+/// # Errors
+///
+/// If there is none, or none that may be used.
+pub fn look_up(dir: &Path) -> Result<Repository, NoRepository> {
+    Git::new(std::env::vars_os()).find(dir).map(|found| found.repository)
+}
+
+/// Returns the repository that holds `dir`, as [`look_up`] finds it.
+#[must_use]
+pub fn repository_of(dir: &Path) -> Option<Repository> {
+    look_up(dir).ok()
+}
+
+/// The repository that holds `dir`, and why there is none, for callers that must not be held up.
+/// Needs a runtime with time, as everything below does.
+///
+/// # Errors
+///
+/// As [`look_up`]; what cannot be read within a second is nowhere.
+pub async fn repository(dir: &Path) -> Result<Repository, NoRepository> {
+    Git::new(std::env::vars_os()).found(dir).await.map(|found| found.repository)
 }
 
 /// The branch that is checked out, also while it has no commit yet; `None` on a detached HEAD.
@@ -95,118 +127,121 @@ impl Git {
         Self { environment, patience: PATIENCE }
     }
 
-    async fn repository(&self, dir: &Path) -> Option<Repository> {
-        // The common directory first: a bare repository prints it before it fails at the top.
-        let question = ["rev-parse", ABSOLUTE, "--git-common-dir", "--show-toplevel"];
-        let answer = self.ask(dir, &question).await?;
-        let said = answer.stdout.as_slice();
-        let said = said.strip_prefix(format!("{ABSOLUTE}\n").as_bytes()).unwrap_or(said);
-        let said = said.strip_suffix(b"\n")?;
-        if !answer.success {
-            let common_dir = canonical(dir, said).await?;
-            return Some(Repository { top: common_dir.clone(), common_dir });
-        }
-        let lines: Vec<&[u8]> = said.split(|byte| *byte == b'\n').collect();
-        let (common_dir, top) = if let [common_dir, top] = lines[..] {
-            (common_dir, top.to_vec())
-        } else {
-            // A path with a newline. Knowing where the top ends, we know where it begins.
-            let answer = self.ask(dir, &["rev-parse", "--show-toplevel"]).await?;
-            let top = answer.stdout.strip_suffix(b"\n")?.to_vec();
-            (said.strip_suffix(&*top)?.strip_suffix(b"\n")?, top)
-        };
-        Some(Repository {
-            top: canonical(dir, &top).await?,
-            common_dir: canonical(dir, common_dir).await?,
-        })
+    fn find(&self, dir: &Path) -> Result<Found, NoRepository> {
+        discover::find(dir, &Trust::of(&self.environment))
+    }
+
+    async fn found(&self, dir: &Path) -> Result<Found, NoRepository> {
+        let (dir, trust) = (dir.to_owned(), Trust::of(&self.environment));
+        let found = self.blocking(move || discover::find(&dir, &trust)).await;
+        found.unwrap_or(Err(NoRepository::Nowhere))
+    }
+
+    /// What a dead mount may hold up is left to itself.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        timeout(self.patience, tokio::task::spawn_blocking(work)).await.ok()?.ok()
     }
 
     async fn branch(&self, dir: &Path) -> Option<String> {
-        // `rev-parse --abbrev-ref HEAD` would fail in a repository without a commit.
-        let question = ["symbolic-ref", "--short", "-q", "HEAD"];
-        let answer = self.ask(dir, &question).await.filter(|a| a.success)?;
-        let name = String::from_utf8_lossy(answer.stdout.strip_suffix(b"\n")?).into_owned();
+        let found = self.found(dir).await.ok()?;
+        let (GitDir::Worktree(git_dir) | GitDir::Bare(git_dir)) = &found.git_dir else {
+            return None;
+        };
+        let of = git_dir.clone();
+        let name = match self.blocking(move || head::read_head(&of)).await?? {
+            Head::Branch(name) => name,
+            Head::Detached => return None,
+            Head::Elsewhere => {
+                let question = ["symbolic-ref", "--short", "-q", "HEAD"];
+                let top = &found.repository.top;
+                let answer = self.ask(top, git_dir, top, &question).await.filter(|a| a.success)?;
+                String::from_utf8_lossy(answer.stdout.strip_suffix(b"\n")?).into_owned()
+            }
+        };
         Some(name).filter(|name| !name.is_empty())
     }
 
     async fn recent_files(&self, dir: &Path, limit: usize) -> Vec<String> {
-        if self.repository(dir).await.is_none() {
-            return plain_files(dir.to_owned(), limit).await;
-        }
-        let (uncommitted, committed) = tokio::join!(self.uncommitted(dir), self.committed(dir));
-        let mut seen = HashSet::new();
-        uncommitted
-            .into_iter()
-            .chain(committed)
-            .filter(|name| !looks_secret(name) && seen.insert(name.clone()))
-            .take(limit)
-            .collect()
-    }
-
-    async fn uncommitted(&self, dir: &Path) -> Vec<String> {
-        // Submodules would cost a git process each; renames would cost a second name per entry.
-        let question = [
-            "status",
-            "--porcelain",
-            "-z",
-            "--untracked-files=normal",
-            "--ignore-submodules=all",
-            "--no-renames",
-            "--",
-            ".",
-        ];
-        let names = self.names(dir, &question).await;
-        // Two letters of state and a space stand before each name.
-        names.iter().filter_map(|entry| entry.get(3..)).map(lossy).collect()
-    }
-
-    async fn committed(&self, dir: &Path) -> Vec<String> {
-        let question = [
-            "log",
-            "-n",
-            "5",
-            "--name-only",
-            "--pretty=format:",
-            "-z",
-            "--no-renames",
-            "--no-color",
-            "--",
-            ".",
-        ];
-        let names = self.names(dir, &question).await;
-        names.iter().map(|name| lossy(name)).collect()
-    }
-
-    /// The names in an answer that ends each with a NUL.
-    async fn names(&self, dir: &Path, question: &[&str]) -> Vec<Vec<u8>> {
-        let Some(answer) = self.ask(dir, question).await.filter(|a| a.success) else {
-            return Vec::new();
+        let found = self.found(dir).await.ok();
+        let (top, git_dir) = match found.map(|found| (found.repository.top, found.git_dir)) {
+            Some((top, GitDir::Worktree(git_dir))) => (top, git_dir),
+            // Its files are git's own.
+            Some((_, GitDir::Bare(_))) => return Vec::new(),
+            Some((_, GitDir::Unproven)) | None => return self.plain_files(dir, limit).await,
         };
+        let Some(names) = self.names(dir, &git_dir, &top).await else {
+            return self.plain_files(dir, limit).await;
+        };
+        let patience = self.patience;
+        let newest = self.blocking(move || names::newest(&top, names, limit, patience / 2)).await;
+        newest.unwrap_or_default()
+    }
+
+    async fn plain_files(&self, dir: &Path, limit: usize) -> Vec<String> {
+        let dir = dir.to_owned();
+        self.blocking(move || names::newest_in(&dir, limit)).await.unwrap_or_default()
+    }
+
+    /// The names of the files at or below `dir` that git tracks or would, from `top` on; `None`
+    /// where git cannot tell. The one command here: it reads the index and lists directories, and
+    /// opens no file that is not git's.
+    async fn names(&self, dir: &Path, git_dir: &Path, top: &Path) -> Option<Vec<Vec<u8>>> {
+        let of = git_dir.to_owned();
+        if !self.blocking(move || names::has_own_index(&of)).await? {
+            return None;
+        }
+        let question = [
+            "ls-files",
+            "-z",
+            "--full-name",
+            "--cached",
+            "--others",
+            // Untracked directories as such, and what the user ignores not at all.
+            "--directory",
+            "--no-empty-directory",
+            "--exclude-standard",
+            "--",
+            ".",
+        ];
+        let answer = self.ask(dir, git_dir, top, &question).await.filter(|a| a.success)?;
         // Behind the last NUL stands nothing, or what MAX_OUTPUT has left of a name.
         let mut names: Vec<&[u8]> = answer.stdout.split(|byte| *byte == 0).collect();
         names.pop();
-        let names = names.into_iter().filter(|name| !name.is_empty());
-        names.map(<[u8]>::to_vec).collect()
+        Some(names.into_iter().filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
     }
 
-    /// Runs git. `None` if it cannot be started, is killed or has not ended in time. Not by
-    /// [`crate::programs`]: who asks may be cancelled, and hears so much and no more.
-    async fn ask(&self, dir: &Path, question: &[&str]) -> Option<Answer> {
-        let mut command = Command::new("git");
+    /// Runs git in `dir`, for the repository that was found and no other. `None` if it cannot be
+    /// started, is killed or has not ended in time. Not by [`crate::programs`]: who asks may be
+    /// cancelled, and hears so much and no more.
+    async fn ask(
+        &self,
+        dir: &Path,
+        git_dir: &Path,
+        top: &Path,
+        question: &[&str],
+    ) -> Option<Answer> {
+        let mut command = Command::new(self.program()?);
         command
-            .args(["--no-optional-locks", "-C"])
+            .args(["--no-pager", "--no-optional-locks", "-C"])
             .arg(dir)
-            // A repository names programs in these, which a mere question should not start, and
-            // a daemon started by one would hold our pipe open.
+            // None of the questions needs these. Said all the same: a repository names programs
+            // in them, and a daemon started by one would hold our pipe open.
             .args(["-c", "core.fsmonitor=false"])
-            .args(["-c", "log.showSignature=false"])
-            .args(["-c", "log.follow=false"])
-            .args(["-c", "diff.relative=false"])
+            .args(["-c", "core.hooksPath=/dev/null"])
+            .args(["-c", "submodule.recurse=false"])
             .args(question)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            // A partial clone fetches what it lacks.
+            // Whatever the configuration says of its worktree.
+            .env("GIT_DIR", git_dir)
+            .env("GIT_WORK_TREE", top)
+            // A partial clone fetches what it lacks, with programs that it names. The first is
+            // known to newer gits, the second leaves every git without a way to fetch.
             .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_ALLOW_PROTOCOL", "")
             .env("GIT_TERMINAL_PROMPT", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -225,6 +260,12 @@ impl Git {
         };
         end(&mut child).await;
         answer
+    }
+
+    /// Where git is. A `PATH` with `.` in it would find one in the directory that we ask about.
+    fn program(&self) -> Option<PathBuf> {
+        let (_, path) = self.environment.iter().find(|(name, _)| name == "PATH")?;
+        in_path_of(path, OsStr::new("git"))
     }
 }
 
@@ -248,73 +289,4 @@ async fn end(child: &mut Child) {
     }
     // Sleeping on a dead mount it cannot even die; tokio reaps it whenever it does.
     let _ = timeout(Duration::from_millis(100), child.wait()).await;
-}
-
-/// A path that git printed, which an old git prints relative to where it was asked.
-async fn canonical(dir: &Path, printed: &[u8]) -> Option<PathBuf> {
-    if printed.is_empty() {
-        return None;
-    }
-    let path = dir.join(OsStr::from_bytes(printed));
-    timeout(PATIENCE, tokio::fs::canonicalize(path)).await.ok()?.ok()
-}
-
-async fn plain_files(dir: PathBuf, limit: usize) -> Vec<String> {
-    let listing = tokio::task::spawn_blocking(move || newest_files(&dir, limit));
-    match timeout(PATIENCE, listing).await {
-        Ok(Ok(names)) => names,
-        _ => Vec::new(),
-    }
-}
-
-/// Hidden files are left out: in a home directory the newest are shell histories and the like.
-fn newest_files(dir: &Path, limit: usize) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        return Vec::new();
-    };
-    let mut files: Vec<(SystemTime, String)> = entries
-        .take(MAX_ENTRIES)
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let name = lossy(entry.file_name().as_bytes());
-            if name.starts_with('.') || looks_secret(&name) {
-                return None;
-            }
-            let data = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            Some((data.modified().ok()?, name))
-        })
-        .collect();
-    files.sort_by(|(a, a_name), (b, b_name)| b.cmp(a).then_with(|| a_name.cmp(b_name)));
-    files.into_iter().map(|(_, name)| name).take(limit).collect()
-}
-
-/// Whether even the name is better kept to ourselves. Wrong in doubt: a name too few harms nobody.
-fn looks_secret(path: &str) -> bool {
-    const NAMES: [&str; 7] =
-        [".netrc", ".npmrc", ".pypirc", ".pgpass", ".htpasswd", ".ssh", ".gnupg"];
-    const STARTS: [&str; 7] =
-        [".env", "credential", "secret", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"];
-    const ENDS: [&str; 11] = [
-        ".env",
-        ".pem",
-        ".key",
-        ".ppk",
-        ".p12",
-        ".pfx",
-        ".jks",
-        ".keystore",
-        ".kdbx",
-        ".gpg",
-        ".asc",
-    ];
-    path.split('/').any(|part| {
-        let part = part.to_lowercase();
-        NAMES.contains(&&*part)
-            || STARTS.iter().any(|start| part.starts_with(start))
-            || ENDS.iter().any(|end| part.ends_with(end))
-    })
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

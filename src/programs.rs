@@ -1,5 +1,6 @@
 //! Threads and programs that are given up when they take too long.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt as _;
@@ -25,12 +26,23 @@ pub fn off_thread<T: Send + 'static>(
 
 /// Where a program lies.
 pub fn in_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|candidate| {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::metadata(candidate)
-            .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-    })
+    in_directories(std::env::split_paths(&std::env::var_os("PATH")?), program.as_ref())
+}
+
+/// The same in the directories of `path` that have one meaning wherever one stands.
+pub fn in_path_of(path: &OsStr, program: &OsStr) -> Option<PathBuf> {
+    in_directories(std::env::split_paths(path).filter(|directory| directory.is_absolute()), program)
+}
+
+fn in_directories(
+    mut directories: impl Iterator<Item = PathBuf>,
+    program: &OsStr,
+) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let is_program = |file: &PathBuf| {
+        std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
+    directories.find_map(|directory| Some(directory.join(program)).filter(is_program))
 }
 
 /// What a program said, and how it ended.

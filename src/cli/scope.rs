@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::error::Failure;
-use crate::git;
+use crate::git::{self, NoRepository};
 use crate::protocol::peers::Scope;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -45,10 +45,23 @@ impl Place {
                 Self { directory: Some(here()?.to_string_lossy().into_owned()), repo: None }
             }
             Scope::Repo => {
-                let repository = git::repository(&here()?).await;
-                let repo = repository.map(|found| found.common_dir.to_string_lossy().into_owned());
+                let repo = match git::repository(&here()?).await {
+                    Ok(found) => Some(found.common_dir.to_string_lossy().into_owned()),
+                    // The broker says so, in the words that it has for sessions.
+                    Err(NoRepository::Nowhere) => None,
+                    Err(error) => return Err(refused(&error)),
+                };
                 Self { directory: None, repo }
             }
         })
+    }
+}
+
+/// There is a repository, and it does not count.
+fn refused(error: &NoRepository) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }

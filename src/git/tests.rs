@@ -1,10 +1,21 @@
 //! Real repositories in temporary directories, asked through the real git; stand-ins for git
 //! only where a git is wanted that is slow, old or loud.
 
-use std::os::unix::fs::PermissionsExt;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use super::names::looks_secret;
 use super::*;
+
+mod strangers;
+
+impl Git {
+    async fn repository(&self, dir: &Path) -> Option<Repository> {
+        let found = self.found(dir).await.ok().map(|found| found.repository);
+        let environment = self.environment.clone();
+        assert_eq!(Git::new(environment).find(dir).ok().map(|found| found.repository), found);
+        found
+    }
+}
 
 /// A directory with its canonical path, because macOS keeps temporary ones behind a link.
 fn temporary() -> (tempfile::TempDir, PathBuf) {
@@ -209,46 +220,44 @@ async fn an_empty_repository_has_a_branch_and_a_detached_one_has_none() {
     assert_eq!(plain().branch(&base).await, None);
 }
 
+/// Sets when a file was changed last.
+fn changed(path: &Path, seconds_ago: u64) {
+    let file = std::fs::File::open(path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(seconds_ago)).unwrap();
+}
+
 #[tokio::test]
-async fn uncommitted_files_come_before_committed_ones_and_none_twice() {
+async fn the_files_that_were_changed_last_come_first_tracked_or_not() {
     let (_guard, base) = temporary();
     init(&base);
-    for file in ["old", "z.rs", "dir name/x", "li\nne", ".env", "deploy/id_rsa.pub", "a"] {
+    for (age, file) in
+        ["z.rs", "dir name/x", "li\nne", ".env", "deploy/id_rsa.pub", "old"].into_iter().enumerate()
+    {
         commit(&base, file);
+        changed(&base.join(file), 1_000 + age as u64);
     }
-    std::fs::write(base.join("z.rs"), "changed").unwrap();
-    std::fs::write(base.join("new"), "").unwrap();
-    std::fs::write(base.join("server.pem"), "").unwrap();
     let name = OsStr::from_bytes(b"latin-\xe9");
-    std::fs::write(base.join(name), "").unwrap();
+    std::fs::create_dir(base.join("fresh")).unwrap();
+    for (age, file) in [
+        (10, OsStr::new("new")),
+        (20, name),
+        (0, OsStr::new("server.pem")),
+        (30, OsStr::new("fresh/y")),
+    ] {
+        std::fs::write(base.join(file), "").unwrap();
+        changed(&base.join(file), age);
+    }
+    changed(&base.join("fresh"), 30);
+    std::fs::write(base.join(".gitignore"), "*.o\n.gitignore\n").unwrap();
+    std::fs::write(base.join("made.o"), "").unwrap();
+    std::fs::remove_file(base.join("old")).unwrap();
     let files = plain().recent_files(&base, 30).await;
-    // Of five commits; "old" and "z.rs" are the sixth and seventh.
-    let expected = ["z.rs", "latin-\u{fffd}", "new", "a", "li\nne", "dir name/x"];
+    let expected = ["new", "latin-\u{fffd}", "fresh/", "z.rs", "dir name/x", "li\nne"];
     assert_eq!(files, expected);
     assert_eq!(plain().recent_files(&base, 2).await, expected[..2]);
     // A subdirectory's session works on what lies there.
     let files = plain().recent_files(&base.join("dir name"), 30).await;
     assert_eq!(files, ["dir name/x"]);
-}
-
-#[tokio::test]
-async fn settings_of_the_repository_start_no_programs() {
-    let (_guard, base) = temporary();
-    init(&base);
-    commit(&base, "a");
-    let trap = base.join(".git/trap");
-    std::fs::write(&trap, "#!/bin/sh\n: > \"$(dirname \"$0\")/sprung\"\n").unwrap();
-    std::fs::set_permissions(&trap, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let trap = trap.to_str().unwrap();
-    for key in ["core.fsmonitor", "gpg.program", "diff.external", "core.pager"] {
-        git(&base, &["config", key, trap]);
-    }
-    git(&base, &["config", "log.showSignature", "true"]);
-    git(&base, &["config", "color.ui", "always"]);
-    let index = std::fs::read(base.join(".git/index")).unwrap();
-    assert_eq!(plain().recent_files(&base, 9).await, ["a"]);
-    assert!(!base.join(".git/sprung").exists());
-    assert_eq!(std::fs::read(base.join(".git/index")).unwrap(), index);
 }
 
 #[tokio::test]
@@ -271,18 +280,22 @@ async fn without_git_there_is_an_answer_all_the_same() {
     let (_guard, base) = temporary();
     init(&base);
     std::fs::write(base.join("a"), "").unwrap();
-    let without = with("PATH", "/nonexistent");
-    assert_eq!(without.repository(&base).await, None);
-    assert_eq!(without.branch(&base).await, None);
-    assert_eq!(without.recent_files(&base, 9).await, ["a"]);
+    for path in ["/nonexistent", ".", ""] {
+        let without = with("PATH", path);
+        assert_eq!(without.repository(&base).await.unwrap().top, base);
+        assert_eq!(without.branch(&base).await.as_deref(), Some("main"));
+        assert_eq!(without.recent_files(&base, 9).await, ["a"]);
+    }
 }
 
 #[tokio::test]
 async fn a_git_that_hangs_is_ended_with_its_children() {
     let (guard, mut slow) = stand_in("sleep 31.4159 & echo $! > \"$(dirname \"$0\")/pid\"; wait");
     slow.patience = Duration::from_millis(300);
+    let base = guard.path();
+    init(base);
     let start = Instant::now();
-    assert_eq!(slow.repository(guard.path()).await, None);
+    assert_eq!(slow.names(base, &base.join(".git"), base).await, None);
     assert!(start.elapsed() < Duration::from_secs(2));
     let pid = std::fs::read_to_string(guard.path().join("pid")).unwrap();
     let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
@@ -299,22 +312,13 @@ async fn a_git_that_hangs_is_ended_with_its_children() {
 #[tokio::test]
 async fn a_git_that_prints_for_ever_is_heard_to_a_limit() {
     let (guard, loud) = stand_in("yes 'status' | tr '\\n' '\\0'");
+    let base = guard.path();
+    init(base);
     let start = Instant::now();
-    let names = loud.names(guard.path(), &["status"]).await;
+    let names = loud.names(base, &base.join(".git"), base).await.unwrap();
     assert!(start.elapsed() < loud.patience);
-    assert_eq!(names.len(), 256 * 1024 / "status\0".len());
+    assert_eq!(names.len(), 8 * 1024 * 1024 / "status\0".len());
     assert!(names.iter().all(|name| name == b"status"));
-}
-
-#[tokio::test]
-async fn an_old_git_prints_relative_paths() {
-    let (_guard, base) = temporary();
-    init(&base);
-    let script = format!("printf '%s\\n' {ABSOLUTE} .git '{}'", base.display());
-    let (_program, old) = stand_in(&script);
-    let found = old.repository(&base).await.unwrap();
-    assert_eq!(found.top, base);
-    assert_eq!(found.common_dir, base.join(".git"));
 }
 
 #[test]

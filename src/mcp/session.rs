@@ -29,7 +29,7 @@ pub async fn registration(
     let cwd = working_directory(config, is_claude);
     let client_process = client_process(session.as_deref());
     let directory = std::fs::canonicalize(&cwd).ok();
-    let repository = git::repository(&cwd).await;
+    let repository = git::repository(&cwd).await.ok();
     let inbox = if is_claude {
         Inbox::of_session(config, &client.client_info.version, client_process.as_ref())
     } else {

@@ -149,7 +149,7 @@ pub async fn facts(cwd: &Path) -> Facts {
         tokio::join!(git::repository(cwd), git::branch(cwd), git::recent_files(cwd, MAX_FILES),);
     Facts {
         directory: without_home(cwd, std::env::home_dir().as_deref()),
-        repository: repository.and_then(|repository| repository.name()),
+        repository: repository.ok().and_then(|repository| repository.name()),
         branch,
         recent_files,
     }

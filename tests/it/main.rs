@@ -36,6 +36,7 @@ mod setup;
 mod start;
 mod stdio;
 mod stop;
+mod strangers;
 mod summaries;
 mod supervised;
 mod takeover;

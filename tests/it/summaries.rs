@@ -13,14 +13,14 @@ use crate::identity::{git, live, repository};
 use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, until};
 
 /// A chat endpoint on loopback. Each request gets the next behaviour; what was asked is kept.
-struct Endpoint {
+pub struct Endpoint {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
     stop: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
-enum Behaviour {
+pub enum Behaviour {
     Says(String),
     Body(u16, String),
     /// Answers only when told, by the flag.
@@ -31,7 +31,7 @@ enum Behaviour {
 }
 
 impl Endpoint {
-    fn new(behaviours: impl IntoIterator<Item = Behaviour>) -> Self {
+    pub fn new(behaviours: impl IntoIterator<Item = Behaviour>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -54,14 +54,14 @@ impl Endpoint {
         Self { port, asked, stop }
     }
 
-    fn options(&self, name: &str) -> SessionOptions {
+    pub fn options(&self, name: &str) -> SessionOptions {
         SessionOptions::new(name)
             .with("OPENAI_API_KEY", "sk-very-secret-key")
             .with("CLAUDE_PEERS_SUMMARY_BASE_URL", &format!("http://127.0.0.1:{}/v1", self.port))
             .at_once()
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
