@@ -14,6 +14,7 @@
 
 mod chance;
 pub mod http;
+mod inherited;
 mod manager;
 mod mounts;
 mod session;
@@ -22,7 +23,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use chance::{Chance, messages, rounds};
+pub use inherited::afresh;
 pub use manager::{Manager, Notifications};
 pub use mounts::mounted;
 pub use session::{Session, SessionOptions, initialize};
@@ -50,7 +52,7 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub fn new() -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
+        inherited::reset();
         let directory = tempfile::Builder::new().prefix("cp-").tempdir().unwrap();
         let mut variables = vec![
             ("PATH".to_owned(), std::env::var("PATH").unwrap_or_default()),
@@ -136,6 +138,7 @@ impl Sandbox {
             .envs(self.variables.iter().cloned())
             .args(arguments)
             .current_dir(self.path());
+        afresh(&mut command);
         command
     }
 
@@ -293,6 +296,17 @@ fn writing_program(path: &Path) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(path);
     command
+}
+
+/// Waits for the end of a process, with a limit; gives how it ended.
+#[track_caller]
+pub fn ends(child: &mut Child) -> ExitStatus {
+    let mut end = None;
+    until("the process ends", || {
+        end = child.try_wait().unwrap();
+        end.is_some()
+    });
+    end.unwrap()
 }
 
 /// Waits until something is so.
