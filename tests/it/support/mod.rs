@@ -44,6 +44,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_claude-peers");
 
+/// How long a hook waits for the broker, in milliseconds.
+pub const HOOK_WAIT: &str = "CLAUDE_PEERS_HOOK_MILLISECONDS";
+
 /// A private world for one test.
 pub struct Sandbox {
     directory: TempDir,
@@ -58,6 +61,8 @@ impl Sandbox {
             ("PATH".to_owned(), std::env::var("PATH").unwrap_or_default()),
             // The machine's journal is the user's.
             ("CLAUDE_PEERS_LOG".to_owned(), "stderr".to_owned()),
+            // A test is about what a hook does, and the machine may be slow.
+            (HOOK_WAIT.to_owned(), (PATIENCE.as_millis() / 2).to_string()),
         ];
         for (name, part) in [
             ("HOME", "home"),
