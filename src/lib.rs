@@ -10,7 +10,7 @@
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
 //! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`lenient`], [`unheard`],
-//!   [`listeners`], [`render`], [`logging`]:
+//!   [`listeners`], [`render`], [`logging`], [`signals`]:
 //!   small rooms that both sides stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
@@ -41,6 +41,7 @@ pub mod render;
 pub mod service;
 pub mod setup;
 pub mod shell;
+pub mod signals;
 pub mod text;
 pub mod unheard;
 

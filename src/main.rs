@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // SAFETY: the first thing in `main`, before any thread is started.
+    claude_peers::signals::reset_inherited();
+    // SAFETY: before any thread is started, and nobody has opened a descriptor yet.
     let inherited = unsafe { claude_peers::broker::activation::inherit() };
     claude_peers::cli::main(inherited)
 }

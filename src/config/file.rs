@@ -21,6 +21,7 @@ pub struct File {
     pub wake: Option<bool>,
     pub name: Option<String>,
     pub idle_exit_seconds: Option<u64>,
+    pub hook_milliseconds: Option<u64>,
     pub limits: Limits,
     pub auto_summary: AutoSummary,
 }

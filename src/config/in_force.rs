@@ -143,6 +143,12 @@ fn of_session(config: &Config, text: Text<'_>, file: &File) -> Vec<InForce> {
         ),
         session("wake", "CLAUDE_PEERS_WAKE", file.wake.is_some(), config.wake.value.to_string()),
         session(
+            "hook_milliseconds",
+            "CLAUDE_PEERS_HOOK_MILLISECONDS",
+            file.hook_milliseconds.is_some(),
+            config.hook_wait.as_millis().to_string(),
+        ),
+        session(
             "auto_summary.enabled",
             "CLAUDE_PEERS_AUTO_SUMMARY",
             file.auto_summary.enabled.is_some(),

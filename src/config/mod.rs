@@ -126,6 +126,8 @@ pub struct Config {
     pub limits: Limits,
     /// Time without peers and calls after which the broker exits; zero is never.
     pub idle_exit: Duration,
+    /// How long a hook may hold its session up while it waits for the broker's answer.
+    pub hook_wait: Duration,
     pub auto_summary: AutoSummary,
     pub openai_api_key: Option<Secret>,
     /// [`FALLBACK_REASON`], in a broker that a client started.
@@ -235,6 +237,11 @@ impl Config {
             file.idle_exit_seconds,
             600u64,
         );
+        let hook_milliseconds = pick(
+            number("CLAUDE_PEERS_HOOK_MILLISECONDS", text("CLAUDE_PEERS_HOOK_MILLISECONDS"))?,
+            file.hook_milliseconds,
+            HOOK_MILLISECONDS,
+        );
         let channel_word =
             pick(text("CLAUDE_PEERS_CHANNEL"), file.channel.clone(), "auto".to_owned());
         let mut config = Self {
@@ -243,6 +250,7 @@ impl Config {
             wake: pick(switch("CLAUDE_PEERS_WAKE", text("CLAUDE_PEERS_WAKE"))?, file.wake, true),
             name: text("CLAUDE_PEERS_NAME").or(file.name.clone()),
             idle_exit: Duration::from_secs(idle_exit_seconds.value),
+            hook_wait: Duration::from_millis(hook_milliseconds.value).min(LONGEST_HOOK_WAIT),
             auto_summary: AutoSummary {
                 enabled: switch("CLAUDE_PEERS_AUTO_SUMMARY", text("CLAUDE_PEERS_AUTO_SUMMARY"))?
                     .or(file.auto_summary.enabled)
@@ -369,6 +377,13 @@ fn limits(text: &dyn Fn(&str) -> Option<String>, file: &file::File) -> Result<Li
         },
     })
 }
+
+/// A healthy broker answers within milliseconds. One that does not is in trouble, or its machine
+/// is busy.
+const HOOK_MILLISECONDS: u64 = 200;
+
+/// The entries that we make give a hook 5 s; somebody else's may give it a minute.
+const LONGEST_HOOK_WAIT: Duration = Duration::from_secs(50);
 
 /// A time-to-live without end: a century.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);

@@ -24,14 +24,9 @@ use input::Input;
 
 pub use wait::wait;
 
-/// After this time it ends without a word, whatever it waits for.
-const LIMIT: Duration = Duration::from_millis(280);
-
-/// How long the broker may take. It answers within milliseconds, or it is in trouble.
-const ANSWER: Duration = Duration::from_millis(200);
-
-/// How long it may take to note that our output is out; without that, mail is offered once more.
-const NOTE: Duration = Duration::from_millis(80);
+/// Which part of the broker's time for its answer it also has to note that our output is out;
+/// without that, mail is offered once more.
+const NOTE_PART: f32 = 0.4;
 
 /// Longer context is put into a file by the client (10,000 characters), which the model may not
 /// open. What stands around the messages has its room in the difference.
@@ -42,7 +37,7 @@ static SPEAKS: AtomicBool = AtomicBool::new(false);
 
 /// Handles one event. There is nothing to report: whatever goes wrong, the session goes on.
 pub fn run(event: Event, input: impl Read, config: Config, runtime: Runtime) {
-    end_in_time();
+    end_in_time(config.hook_wait);
     let Some(input) = Input::read(input) else { return };
     // A subagent fires hooks as well, and what it reads ends with it.
     if input.is_subagent() {
@@ -57,7 +52,8 @@ pub fn run(event: Event, input: impl Read, config: Config, runtime: Runtime) {
 }
 
 fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
-    let mail = match runtime.block_on(client.hook(&request, ANSWER)) {
+    let wait = client.config().hook_wait;
+    let mail = match runtime.block_on(client.hook(&request, wait)) {
         Ok(mail) => mail,
         Err(ClientError::Broken(_) | ClientError::Silent) => {
             return leave_word(request, client.config());
@@ -74,7 +70,7 @@ fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
     let ids: Vec<_> = mail.messages.into_iter().map(|message| message.id).collect();
     if !ids.is_empty() {
         let written = HookWritten { session: request.session, turn: request.turn, ids };
-        let _ = runtime.block_on(client.hook_written(&written, NOTE));
+        let _ = runtime.block_on(client.hook_written(&written, wait.mul_f32(NOTE_PART)));
     }
 }
 
@@ -113,11 +109,12 @@ fn milliseconds(value: f64) -> u64 {
     if value.is_finite() { value.clamp(0.0, 1e12) as u64 } else { 0 }
 }
 
-/// Ends the process when its time is over: a client may hold our input open, and a file system
-/// may hang.
-fn end_in_time() {
-    let spawned = std::thread::Builder::new().name("limit".to_owned()).spawn(|| {
-        std::thread::sleep(LIMIT);
+/// Ends the process without a word when its time is over, whatever it waits for: a client may hold
+/// our input open, and a file system may hang.
+fn end_in_time(wait: Duration) {
+    let limit = wait + wait.mul_f32(NOTE_PART);
+    let spawned = std::thread::Builder::new().name("limit".to_owned()).spawn(move || {
+        std::thread::sleep(limit);
         if !SPEAKS.load(Ordering::Acquire) {
             std::process::exit(0);
         }

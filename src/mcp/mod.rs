@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError};
 use crate::process::Parent;
+use crate::signals;
 use transport::Watched;
 
 /// How long answers under way may take once the client is gone or told us to go. Claude Code
@@ -66,6 +67,8 @@ pub async fn run(config: Result<Config, ConfigError>) {
     }
 }
 
+/// Returns when we are told to go: by the client, or by a terminal that closes, unless the client
+/// was started to outlive it (`nohup`).
 async fn terminated() {
     let heard = |kind| async move {
         match signal(kind) {
@@ -75,9 +78,11 @@ async fn terminated() {
             Err(_) => std::future::pending().await,
         }
     };
+    // Where the system does not tell, a hangup is one.
+    let outlives_terminal = signals::hangup_is_ignored().unwrap_or(false);
     tokio::select! {
         () = heard(SignalKind::interrupt()) => {}
         () = heard(SignalKind::terminate()) => {}
-        () = heard(SignalKind::hangup()) => {}
+        () = heard(SignalKind::hangup()), if !outlives_terminal => {}
     }
 }

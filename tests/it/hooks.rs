@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use serde_json::{Value, json};
 
 use crate::identity::window;
-use crate::support::{Sandbox, Session, SessionOptions, until};
+use crate::support::{HOOK_WAIT, Sandbox, Session, SessionOptions, ends, until};
 
 /// Runs `claude-peers hook` as the client does for the session of that name.
 fn hook(sandbox: &Sandbox, event: &str, input: &Value) -> Output {
@@ -206,7 +206,8 @@ fn a_push_in_the_prompt_proves_the_channel_and_is_not_repeated_by_a_hook() {
 
 #[test]
 fn a_hook_without_a_broker_or_with_a_silent_one_says_nothing_and_starts_none() {
-    let sandbox = Sandbox::new();
+    // As it is where nobody sets anything.
+    let sandbox = Sandbox::new().with(HOOK_WAIT, "");
     for event in ["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd"] {
         assert_eq!(context(&sandbox, event, "frontend", "t1", json!({})), "");
     }
@@ -227,7 +228,7 @@ fn a_hook_without_a_broker_or_with_a_silent_one_says_nothing_and_starts_none() {
     // An input that never ends does not hold the session.
     let mut child = sandbox.command(["hook", "Stop"]).stdin(Stdio::piped()).spawn().unwrap();
     let held = child.stdin.take();
-    assert!(child.wait().unwrap().success());
+    assert!(ends(&mut child).success());
     drop(held);
 }
 

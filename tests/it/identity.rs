@@ -103,6 +103,9 @@ pub fn git(directory: &Path, arguments: &[&str]) {
         .args(["-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"])
         .args(arguments)
         .current_dir(directory)
+        // A hook of git's, which may well run the tests, says which repository is meant.
+        .env_clear()
+        .env("PATH", std::env::var("PATH").unwrap())
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_SYSTEM", "/dev/null")
         .output()

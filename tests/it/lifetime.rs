@@ -9,7 +9,9 @@ use claude_peers::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, initialize, until};
+use crate::support::{
+    PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, afresh, initialize, until,
+};
 
 /// How long an end may take on a loaded machine. The promise is 100 ms; what was measured is
 /// printed, for `--nocapture`.
@@ -260,6 +262,7 @@ fn a_server_ends_with_its_parent_though_its_input_stays_open() {
             ])
             .arg(PROGRAM)
             .current_dir(sandbox.path());
+        afresh(&mut command);
         let pid_file = sandbox.path().join("pid");
         let mut client = Session::spawn(command);
         until("the server is started", || pid_file.exists());

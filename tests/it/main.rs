@@ -19,6 +19,7 @@ mod hooks;
 mod identity;
 #[cfg(target_os = "linux")]
 mod idle;
+mod inherited;
 mod kills;
 mod lifetime;
 mod limits;

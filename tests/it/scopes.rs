@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
+use crate::identity::git;
 use crate::support::http::{self, RawPeer, Request};
 use crate::support::{Sandbox, Session, SessionOptions, until};
 
@@ -27,13 +28,6 @@ fn texts(session: &mut Session) -> Vec<String> {
     let checked = session.call("check_messages", json!({}))["structuredContent"].clone();
     let messages = checked["messages"].as_array().unwrap().clone();
     messages.iter().map(|message| message["text"].as_str().unwrap().to_owned()).collect()
-}
-
-fn git(directory: &std::path::Path, arguments: &[&str]) {
-    let mut command = Command::new("git");
-    command.current_dir(directory).env("GIT_CONFIG_GLOBAL", "/dev/null").args(arguments);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{PROGRAM, Sandbox, SessionOptions, free_port, mounted, rounds, until};
+use crate::support::{PROGRAM, Sandbox, SessionOptions, ends, free_port, mounted, rounds, until};
 
 /// How often a broker has begun to serve here, as its log tells.
 fn brokers_started(sandbox: &Sandbox) -> usize {
@@ -124,7 +124,7 @@ fn the_broker_outlives_the_terminal_that_started_it() {
     let mut other = sandbox.session("other");
 
     drop(terminal);
-    let end = shell.wait().unwrap();
+    let end = ends(&mut shell);
     assert_eq!(end.signal(), Some(1), "the terminal's end is SIGHUP: {end:?}");
     std::thread::sleep(Duration::from_millis(200));
 

@@ -52,7 +52,9 @@ fn the_stranger_on_the_port() {
 fn stranger(port: u16) -> std::process::Child {
     use std::process::{Command, Stdio};
 
-    let child = Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    crate::support::afresh(&mut command);
+    let child = command
         .args(["--exact", "doctor::places::the_stranger_on_the_port", "--ignored"])
         .env("CLAUDE_PEERS_TEST_STRANGER", port.to_string())
         .stdout(Stdio::null())

@@ -14,6 +14,7 @@
 
 mod chance;
 pub mod http;
+mod inherited;
 mod manager;
 mod mounts;
 #[cfg(target_os = "linux")]
@@ -24,7 +25,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use chance::{Chance, messages, rounds};
+pub use inherited::afresh;
 pub use manager::{Manager, Notifications};
 pub use mounts::mounted;
 pub use session::{Session, SessionOptions, initialize};
@@ -44,6 +46,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_claude-peers");
 
+/// How long a hook waits for the broker, in milliseconds.
+pub const HOOK_WAIT: &str = "CLAUDE_PEERS_HOOK_MILLISECONDS";
+
 /// A private world for one test.
 pub struct Sandbox {
     directory: TempDir,
@@ -52,12 +57,14 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub fn new() -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
+        inherited::reset();
         let directory = tempfile::Builder::new().prefix("cp-").tempdir().unwrap();
         let mut variables = vec![
             ("PATH".to_owned(), std::env::var("PATH").unwrap_or_default()),
             // The machine's journal is the user's.
             ("CLAUDE_PEERS_LOG".to_owned(), "stderr".to_owned()),
+            // A test is about what a hook does, and the machine may be slow.
+            (HOOK_WAIT.to_owned(), (PATIENCE.as_millis() / 2).to_string()),
         ];
         for (name, part) in [
             ("HOME", "home"),
@@ -138,6 +145,7 @@ impl Sandbox {
             .envs(self.variables.iter().cloned())
             .args(arguments)
             .current_dir(self.path());
+        afresh(&mut command);
         command
     }
 
@@ -295,6 +303,17 @@ fn writing_program(path: &Path) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(path);
     command
+}
+
+/// Waits for the end of a process, with a limit; gives how it ended.
+#[track_caller]
+pub fn ends(child: &mut Child) -> ExitStatus {
+    let mut end = None;
+    until("the process ends", || {
+        end = child.try_wait().unwrap();
+        end.is_some()
+    });
+    end.unwrap()
 }
 
 /// Waits until something is so.
