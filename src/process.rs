@@ -6,10 +6,20 @@
 //! guess.
 
 mod ended;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod other;
+mod translate;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(not(target_os = "linux"))]
+use other as system;
 
 /// One process for its whole life, and no other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -106,7 +116,7 @@ impl Process {
             return Standing::Unknown;
         }
         match Self::find(self.pid) {
-            Some(now) if now == *self => Standing::Alive,
+            Some(now) if same_start(&self.start, &now.start, now.pid) => Standing::Alive,
             _ => Standing::Gone,
         }
     }
@@ -116,6 +126,12 @@ impl Process {
     pub fn is_alive(&self) -> bool {
         self.standing() == Standing::Alive
     }
+
+    /// Whether this very process is known to run, under this name.
+    #[must_use]
+    pub fn runs_as(&self, name: &str) -> bool {
+        self.is_alive() && command_name(self.pid).as_deref() == Some(name)
+    }
 }
 
 /// The pid of our parent.
@@ -124,12 +140,13 @@ pub fn parent_pid() -> u32 {
     std::os::unix::process::parent_id()
 }
 
-/// The pids above `pid`, nearest first, without init. Empty where this cannot be read.
+/// The pids above `pid`, nearest first, up to the first process of our namespace. Empty where this
+/// cannot be read.
 #[must_use]
 pub fn ancestors(pid: u32) -> Vec<u32> {
     let mut chain = Vec::new();
     let mut at = pid;
-    while let Some(parent) = system::parent(at).filter(|p| *p > 1 && !chain.contains(p)) {
+    while let Some(parent) = system::parent(at).filter(|p| *p > 0 && !chain.contains(p)) {
         chain.push(parent);
         at = parent;
         if chain.len() > 64 {
@@ -139,161 +156,49 @@ pub fn ancestors(pid: u32) -> Vec<u32> {
     chain
 }
 
+/// Programs that run as a machine's or a container's first process and adopt what others leave.
+const INITS: [&str; 16] = [
+    "systemd",
+    "init",
+    "launchd",
+    "tini",
+    "docker-init",
+    "dumb-init",
+    "podman-init",
+    "catatonit",
+    "bwrap",
+    "s6-svscan",
+    "runit",
+    "openrc-init",
+    "dinit",
+    "finit",
+    "procd",
+    "busybox",
+];
+
+/// Whether it is the first process of its namespace, and there to be that: whoever is below such
+/// a one was adopted. In a container anything may be the first process, a client as well.
+#[must_use]
+pub fn is_init(pid: u32) -> bool {
+    pid == 1 && command_name(pid).is_none_or(|name| INITS.contains(&name.as_str()))
+}
+
+/// Whether two start times of one number are of one process. Each counts from the boot as its
+/// reader's time namespace has it (see time_namespaces(7)): `said` as the process's own does,
+/// `seen` as ours does.
+fn same_start(said: &str, seen: &str, pid: u32) -> bool {
+    if said == seen {
+        return true;
+    }
+    let (Ok(said), Ok(seen)) = (said.parse::<i64>(), seen.parse::<i64>()) else { return false };
+    let shift = system::time_shift(Some(pid)) - system::time_shift(None);
+    // Both are rounded.
+    shift != 0 && (said - seen - shift).abs() <= 1
+}
+
 pub use ended::{Parent, ended};
 pub use system::{argv, boot_id, command_name, environment_value};
-
-#[cfg(target_os = "linux")]
-mod system {
-    use std::os::unix::ffi::OsStringExt as _;
-
-    /// Whether `/proc` shows the processes of our own namespace: one that was mounted in another
-    /// numbers them in another way.
-    pub fn is_readable() -> bool {
-        let own = std::fs::read_link("/proc/self").ok();
-        own.is_some_and(|own| own.to_str() == Some(&std::process::id().to_string()))
-    }
-
-    /// The inode of the namespace that a machine boots with (`PROC_PID_INIT_INO` of the kernel).
-    const INITIAL_NAMESPACE: &str = "4026531836";
-
-    /// The inode of our pid namespace; empty for the one that the machine booted with, and where
-    /// it cannot be read.
-    pub fn namespace() -> String {
-        let link = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        let inode: String = link.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
-        if inode == INITIAL_NAMESPACE { String::new() } else { inode }
-    }
-
-    /// A file of the process with this number in our namespace.
-    fn file(pid: u32, name: &str) -> Option<Vec<u8>> {
-        std::fs::read(format!("/proc/{pid}/{name}")).ok().filter(|_| is_readable())
-    }
-
-    /// `/proc/PID/stat` from the state on; the name before it may hold anything.
-    fn stat(pid: u32) -> Option<Vec<String>> {
-        let text = String::from_utf8_lossy(&file(pid, "stat")?).into_owned();
-        let (_, rest) = text.rsplit_once(')')?;
-        Some(rest.split_whitespace().map(str::to_owned).collect())
-    }
-
-    /// Field 22 of proc_pid_stat(5): ticks since boot. A zombie counts as gone.
-    pub fn start_time(pid: u32) -> Option<String> {
-        let fields = stat(pid)?;
-        if fields.first().is_some_and(|state| state == "Z" || state == "X") {
-            return None;
-        }
-        fields.get(19).cloned()
-    }
-
-    pub fn parent(pid: u32) -> Option<u32> {
-        stat(pid)?.get(1)?.parse().ok()
-    }
-
-    /// This boot's id; empty if the kernel does not tell.
-    #[must_use]
-    pub fn boot_id() -> String {
-        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .map(|id| id.trim().to_owned())
-            .unwrap_or_default()
-    }
-
-    /// The name that the process runs under (`comm`).
-    #[must_use]
-    pub fn command_name(pid: u32) -> Option<String> {
-        let name = file(pid, "comm")?;
-        Some(String::from_utf8_lossy(&name).trim_end().to_owned())
-    }
-
-    /// The arguments that a process of ours was started with.
-    #[must_use]
-    pub fn argv(pid: u32) -> Option<Vec<String>> {
-        let bytes = file(pid, "cmdline").filter(|b| !b.is_empty())?;
-        let words = bytes.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned());
-        Some(words.collect())
-    }
-
-    /// What a process of ours was started with in variable `name`: `None` if its environment
-    /// cannot be read, `Some(None)` if it has no such variable.
-    #[must_use]
-    #[allow(clippy::option_option)]
-    pub fn environment_value(pid: u32, name: &str) -> Option<Option<std::ffi::OsString>> {
-        let bytes = file(pid, "environ")?;
-        let value = bytes.split(|b| *b == 0).find_map(|entry| {
-            entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec)
-        });
-        Some(value.map(std::ffi::OsString::from_vec))
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod system {
-    use std::process::{Command, Stdio};
-
-    /// One column of `ps` for one process. Used at registration only, so its cost is no matter.
-    fn ps(pid: u32, column: &str) -> Option<String> {
-        let output = Command::new("ps")
-            .args(["-o", column, "-p", &pid.to_string()])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .env("LC_ALL", "C")
-            // Whoever compares two answers may have got them in different time zones.
-            .env("TZ", "UTC0")
-            .output()
-            .ok()?;
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        (!text.is_empty()).then_some(text)
-    }
-
-    pub fn start_time(pid: u32) -> Option<String> {
-        ps(pid, "lstart=")
-    }
-
-    pub fn is_readable() -> bool {
-        true
-    }
-
-    /// There are no pid namespaces here.
-    pub fn namespace() -> String {
-        String::new()
-    }
-
-    pub fn parent(pid: u32) -> Option<u32> {
-        ps(pid, "ppid=")?.parse().ok()
-    }
-
-    /// This boot's id (`kern.bootsessionuuid`), so that a process of another Mac is not taken for
-    /// one of ours; empty if the kernel does not tell.
-    #[must_use]
-    pub fn boot_id() -> String {
-        let output = Command::new("/usr/sbin/sysctl")
-            .args(["-n", "kern.bootsessionuuid"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output();
-        output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
-    }
-
-    /// The name of the process's program.
-    #[must_use]
-    pub fn command_name(pid: u32) -> Option<String> {
-        let path = ps(pid, "comm=")?;
-        Some(path.rsplit('/').next().unwrap_or(&path).to_owned())
-    }
-
-    /// The arguments that a process was started with, split at spaces: good enough to look for
-    /// an option, not to run it again.
-    #[must_use]
-    pub fn argv(pid: u32) -> Option<Vec<String>> {
-        Some(ps(pid, "args=")?.split_whitespace().map(str::to_owned).collect())
-    }
-
-    /// Not readable here.
-    #[must_use]
-    #[allow(clippy::option_option)]
-    pub fn environment_value(_pid: u32, _name: &str) -> Option<Option<std::ffi::OsString>> {
-        None
-    }
-}
+pub use translate::{Named, above, below, counts_as_we_do, in_namespace_of, seen};
 
 #[cfg(test)]
 mod tests {

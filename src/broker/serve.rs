@@ -31,6 +31,9 @@ const MAX_TCP: usize = 128;
 /// Connections over the Unix socket at once: a stream and a call or two for each session.
 const MAX_UNIX: usize = 4_096;
 
+/// How many other users may be told at once that this is not their broker.
+const MAX_STRANGERS: usize = 8;
+
 /// Descriptors that the broker needs for itself.
 const RESERVED: usize = 64;
 
@@ -50,6 +53,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub enum Transport {
     /// The Unix socket, from a process of the owner, with its pid where the kernel tells.
     Unix { pid: Option<u32> },
+    /// The Unix socket, from another user, who is told so and nothing else.
+    Stranger { uid: u32 },
     /// TCP, from anybody.
     Tcp,
 }
@@ -132,6 +137,7 @@ impl Server {
             tracker: self.tracker.clone(),
             router: self.router.clone(),
             slots: Arc::clone(slots),
+            strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
         }
     }
 }
@@ -177,6 +183,7 @@ struct Acceptor {
     tracker: TaskTracker,
     router: Router,
     slots: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
 }
 
 impl Acceptor {
@@ -195,9 +202,13 @@ impl Acceptor {
             };
             match accepted {
                 Ok(stream) => {
+                    let Some(transport) = admit(&stream) else { continue };
+                    let slots = match transport {
+                        Transport::Stranger { .. } => &self.strangers,
+                        _ => &self.slots,
+                    };
                     // A connection above the limit is closed at once: better than one that hangs.
-                    let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { continue };
-                    if let Some(transport) = admit(&stream) {
+                    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
                         self.serve(stream, transport, slot);
                     }
                 }
@@ -223,9 +234,10 @@ impl Acceptor {
                 }
             });
             let mut builder = http1::Builder::new();
-            if transport == Transport::Tcp {
+            if !matches!(transport, Transport::Unix { .. }) {
                 builder.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
             }
+            builder.keep_alive(!matches!(transport, Transport::Stranger { .. }));
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
             let result = tokio::select! {
@@ -248,7 +260,7 @@ impl Acceptor {
     }
 }
 
-/// Lets the owner in, and nobody else.
+/// Lets the owner in; anybody else only to be told why not.
 fn owner(stream: &UnixStream) -> Option<Transport> {
     match stream.peer_cred() {
         Ok(caller) if caller.uid() == effective_uid() => {
@@ -257,7 +269,7 @@ fn owner(stream: &UnixStream) -> Option<Transport> {
         }
         Ok(caller) => {
             tracing::warn!(event = "refused", "user id {} was turned away", caller.uid());
-            None
+            Some(Transport::Stranger { uid: caller.uid() })
         }
         Err(error) => {
             tracing::warn!("a caller without credentials: {error}");

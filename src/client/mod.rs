@@ -305,8 +305,12 @@ impl Client {
         let mut request = self
             .http
             .request(method.clone(), format!("http://localhost{path}"))
-            .header(header::PROTOCOL, PROTOCOL)
-            .header(header::DATABASE, self.config.database_path().as_os_str().as_bytes());
+            .header(header::PROTOCOL, PROTOCOL);
+        // Whoever names the socket, in a container say, means that broker, whatever it has open.
+        if !self.config.paths.socket_is_named {
+            let database = self.config.database_path().as_os_str().as_bytes();
+            request = request.header(header::DATABASE, database);
+        }
         if let Some(session) = &self.session {
             request = request.header(header::SESSION, &session.registration.secret);
         }

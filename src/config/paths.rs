@@ -18,6 +18,8 @@ pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 1
 pub struct Paths {
     /// The broker's Unix socket.
     pub socket: PathBuf,
+    /// `CLAUDE_PEERS_SOCKET` names it: that broker is meant, wherever its database lies.
+    pub socket_is_named: bool,
     /// Held by the broker for its whole life.
     pub broker_lock: PathBuf,
     /// Held by a client while it starts a broker.
@@ -64,7 +66,9 @@ impl Paths {
     pub(super) fn new(home: &Path, port: u16, variable: Variable<'_>) -> Result<Self, ConfigError> {
         let (state, logs) = state_and_logs(home, variable, cfg!(target_os = "macos"));
         let tag = if port == DEFAULT_PORT { String::new() } else { format!("-{port}") };
-        let socket = match variable("CLAUDE_PEERS_SOCKET").map(PathBuf::from) {
+        let named = variable("CLAUDE_PEERS_SOCKET").map(PathBuf::from);
+        let socket_is_named = named.is_some();
+        let socket = match named {
             Some(path) => absolute(&path, home).ok_or_else(|| {
                 super::error::bad(
                     "CLAUDE_PEERS_SOCKET",
@@ -86,6 +90,7 @@ impl Paths {
             log: logs.join(format!("broker{tag}.log")),
             config_file: config_file(home, variable),
             socket,
+            socket_is_named,
         })
     }
 

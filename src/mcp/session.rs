@@ -74,15 +74,17 @@ fn working_directory(config: &Config, is_claude: bool) -> PathBuf {
 /// shell, a package runner) is seen through. Where that cannot be read it is our parent.
 fn client_process(session: Option<&str>) -> Option<Process> {
     let parent = process::parent_pid();
-    let above = process::ancestors(std::process::id());
+    let above =
+        process::ancestors(std::process::id()).into_iter().filter(|p| !process::is_init(*p));
     let is_client = |pid: &u32| match process::environment_value(*pid, "CLAUDE_CODE_SESSION_ID") {
         Some(value) => value.as_deref().and_then(|v| v.to_str()) != session,
         None => true,
     };
     let pid = match session {
-        Some(_) => above.into_iter().find(is_client).unwrap_or(parent),
+        Some(_) => { above }.find(is_client).unwrap_or(parent),
         None => parent,
     };
-    // Our parent is init where the client is gone, or hidden in another pid namespace.
-    if pid <= 1 { None } else { Process::find(pid) }
+    // Our parent is init where the client is gone, and nobody where it is of another pid namespace:
+    // then the broker may see it. In a container the client may itself be the first process.
+    if pid == 0 || process::is_init(pid) { None } else { Process::find(pid) }
 }

@@ -24,6 +24,7 @@ use crate::broker::Shared;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::Key;
 use crate::broker::serve::Transport;
+use crate::files::effective_uid;
 use crate::protocol::{ApiError, ErrorCode, header, route};
 
 /// The middleware before every route.
@@ -57,6 +58,9 @@ fn lossy(value: &HeaderValue) -> String {
 
 fn may_be_heard(shared: &Shared, transport: Transport, request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
+    if let Transport::Stranger { uid } = transport {
+        return Err(Refusal(stranger(uid)));
+    }
     if transport == Transport::Tcp {
         check_host(request)?;
         if headers.contains_key(ORIGIN) {
@@ -70,6 +74,25 @@ fn may_be_heard(shared: &Shared, transport: Transport, request: &Request) -> Res
         check_content_type(headers)?;
     }
     check_settings(shared, headers)
+}
+
+/// What another user is told. In a container it may well be the same person, whose user id a user
+/// namespace hides, or a process that runs as root there.
+fn stranger(uid: u32) -> ApiError {
+    let ours = effective_uid();
+    let hidden = std::fs::read_to_string("/proc/sys/kernel/overflowuid")
+        .is_ok_and(|overflow| overflow.trim() == uid.to_string());
+    let message = format!("this broker serves user id {ours} only, and the caller shows as {uid}");
+    let hint = if hidden {
+        format!(
+            "{uid} stands for a user whom the broker's user namespace does not know. Run the container so that its processes are user id {ours} here (podman --userns=keep-id, unshare --map-current-user), or start a broker inside it."
+        )
+    } else {
+        format!(
+            "In a container, run it as that user (docker run --user {ours}); otherwise use the broker of your own user."
+        )
+    };
+    ApiError::new(ErrorCode::Forbidden, message).hint(hint)
 }
 
 /// Only a name for loopback: a foreign one means that a web page's domain was bent to this port.

@@ -6,8 +6,10 @@ use axum::extract::State;
 use axum::{Extension, Json};
 
 use super::caller::Write;
+use super::clients;
 use super::errors::Refusal;
 use crate::broker::engine::{Identity, Tx};
+use crate::broker::serve::Transport;
 use crate::broker::{Shared, mailbox, registry, wakes};
 use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
@@ -19,9 +21,11 @@ use crate::protocol::{ApiError, ErrorCode};
 pub async fn hook(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    Write { body, .. }: Write<HookEvent>,
+    Extension(transport): Extension<Transport>,
+    Write { mut body, .. }: Write<HookEvent>,
 ) -> Result<Json<HookMail>, Refusal> {
     only_owner(&identity)?;
+    body.client = clients::of_hook(transport, body.client, &body.session);
     let mail = shared.store.write(move |tx| mailbox::hook(tx, &body));
     Ok(Json(mail.await?))
 }
@@ -41,9 +45,11 @@ pub async fn written(
 pub async fn wake(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    Write { body, .. }: Write<AwaitWake>,
+    Extension(transport): Extension<Transport>,
+    Write { mut body, .. }: Write<AwaitWake>,
 ) -> Result<Json<Wake>, Refusal> {
     only_owner(&identity)?;
+    body.client = clients::of_hook(transport, body.client, &body.session);
     let client = body
         .client
         .as_ref()

@@ -4,6 +4,7 @@
 //! answers. It decides nothing by itself.
 
 mod caller;
+mod clients;
 mod control;
 mod errors;
 mod hook;

@@ -6,26 +6,25 @@ use axum::extract::State;
 use axum::{Extension, Json};
 
 use super::caller::{Query, Write};
+use super::clients;
 use super::control::Nothing;
 use super::errors::Refusal;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::once;
 use crate::broker::serve::Transport;
 use crate::broker::{Shared, registry};
-use crate::process::{self, Process};
 use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
-use crate::protocol::{ApiError, ErrorCode};
 use crate::unheard;
 
 /// Registration needs no idempotency key: the instance is one.
 pub async fn register(
     State(shared): State<Arc<Shared>>,
     Extension(transport): Extension<Transport>,
-    Write { body, .. }: Write<Register>,
+    Write { mut body, .. }: Write<Register>,
 ) -> Result<Json<Registered>, Refusal> {
-    check_descent(transport, &body)?;
+    body.client = clients::of_session(transport, body.client, body.session.as_deref())?;
     let paths = shared.config.paths.clone();
     let registered = shared.store.write(move |tx| {
         match unheard::take(&paths) {
@@ -48,29 +47,6 @@ pub async fn unregister(
         registry::unregister(tx, &caller, &instance)
     });
     Ok(Json(gone.await?))
-}
-
-/// Where the kernel tells who calls, the caller must descend from the client that it names: one
-/// session cannot register in the name of another.
-fn check_descent(transport: Transport, request: &Register) -> Result<(), ApiError> {
-    let (Transport::Unix { pid: Some(caller) }, Some(client)) = (transport, &request.client) else {
-        return Ok(());
-    };
-    // Hidden in another pid namespace, say. That nobody is above it but init says something else:
-    // it is an orphan, and descends from no client.
-    if Process::find(caller).is_none() {
-        return Ok(());
-    }
-    if caller == client.pid || process::ancestors(caller).contains(&client.pid) {
-        return Ok(());
-    }
-    Err(ApiError::new(
-        ErrorCode::Forbidden,
-        format!(
-            "process {caller} is no descendant of process {}, whose session it claims",
-            client.pid
-        ),
-    ))
 }
 
 pub async fn list(

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, params};
 use super::identity::{bind, last_of_process, session_key, still_runs};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
-use crate::process::{Process, command_name};
+use crate::process::{self, Process};
 use crate::protocol::{PeerId, Timestamp};
 use crate::unheard::Word;
 
@@ -66,8 +66,7 @@ fn of_window(tx: &Tx<'_>, known: PeerId, client: &Process) -> Result<Option<Peer
 
 /// Whether a process in its text form runs here, and goes by Claude Code's name.
 fn is_claude(process: &str) -> bool {
-    let process = Process::parse(process).filter(Process::is_alive);
-    process.and_then(|process| command_name(process.pid)).as_deref() == Some("claude")
+    Process::parse(process).is_some_and(|process| process.runs_as("claude"))
 }
 
 /// The session that a client's hooks said it shows, if they spoke.
@@ -89,8 +88,11 @@ pub fn session_of(tx: &Tx<'_>, client: &Process) -> Result<Option<String>, Fault
 ///
 /// If the database fails.
 pub fn hear(tx: &Tx<'_>, words: &[Word]) -> Result<(), Fault> {
-    for word in words.iter().filter(|word| word.client.is_alive()) {
-        if !has_spoken_since(tx, word)? {
+    for word in words {
+        // A hook of a container named it by the number that it has there.
+        let client = process::below(&word.client).unwrap_or_else(|| word.client.clone());
+        let word = Word { client, ..word.clone() };
+        if still_runs(&word.client.to_string()) && !has_spoken_since(tx, &word)? {
             remember(tx, &word.client, &word.session, word.said_at)?;
         }
     }

@@ -10,7 +10,7 @@ use super::hooked::session_of;
 use super::{channel_word, names, peer, probe};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
-use crate::process::{Process, Standing, command_name};
+use crate::process::{Process, Standing};
 use crate::protocol::peers::{Channel, Register, Registered};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
@@ -137,7 +137,7 @@ fn find_session(tx: &Tx<'_>, session: &str, client: Option<&Process>) -> Result<
     }
     // After /clear a reconnected server may be given a session id that nobody knows yet. The
     // window is the same, and so is the peer, if its last server is gone.
-    if let Some(client) = client.filter(|c| command_name(c.pid).as_deref() == Some("claude"))
+    if let Some(client) = client.filter(|client| client.runs_as("claude"))
         && let Some(id) = last_of_process(tx, client)?
         && !tx.companion.connected.presence.lock().is_claimed(&id)
     {
