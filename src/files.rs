@@ -148,6 +148,13 @@ impl LockFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Whether it still lies there, as far as can be seen: whoever takes the lock of another file of
+    /// that name would not meet us.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        is_still(&self.file, &self.path).unwrap_or(true)
+    }
 }
 
 fn is_still(file: &File, path: &Path) -> io::Result<bool> {

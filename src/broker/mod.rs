@@ -39,7 +39,7 @@ use crate::protocol::ids::{is_secret, random_secret};
 use crate::protocol::{PROTOCOL, Timestamp};
 use activation::{Bound, Inherited};
 use connected::Connected;
-use engine::{DamageReport, Engine, MailStore};
+use engine::{Engine, MailStore};
 use serve::Server;
 pub use store::OpenError;
 pub use supervisor::tell_failure;
@@ -124,7 +124,7 @@ impl RunError {
 pub struct Shared {
     pub store: MailStore,
     pub connected: Connected,
-    pub damage: DamageReport,
+    pub database: store::Report,
     /// As it was at the start: where we serve, and from which database.
     pub config: Config,
     /// As it was last read, for all that may change while we run.
@@ -190,25 +190,25 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;
 
     let connected = Connected::default();
-    let damage = DamageReport::default();
+    let database = store::Report::default();
     let changes = Arc::new(Notify::new());
     let engine = || {
         let limits = config.limits.clone();
-        Engine::new(connected.clone(), limits, damage.clone(), Arc::clone(&changes))
+        Engine::new(connected.clone(), limits, Arc::clone(&changes))
     };
     let stop = CancellationToken::new();
     // Cancelled when the database's thread ends, so that no broker goes on without one.
     let ended = stop.child_token();
-    let (store, opened) = takeover.open_store(engine, &ended).await?;
+    let (store, opened) = takeover.open_store(engine, &database, &ended).await?;
     let took_over = takeover.happened();
-    report(&opened, &damage, &config);
+    report(&opened, &database, &config);
 
     let listeners = Listeners::complete(inherited, &config, no_port.as_deref())?;
     let shared = Arc::new(Shared {
         store: store.clone(),
         activity: lifecycle::Activity::new(connected.presence.watch()),
         connected,
-        damage,
+        database,
         token,
         protocol,
         started,
@@ -289,10 +289,10 @@ fn is_unreadable(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied)
 }
 
-fn report(opened: &store::Opened, damage: &DamageReport, config: &Config) {
+fn report(opened: &store::Opened, report: &store::Report, config: &Config) {
     let database = config.database_path().display();
     if let Some(moved) = &opened.moved_to {
-        damage.set(moved.clone());
+        report.set_moved_to(moved);
         tracing::error!(
             event = "database_damaged",
             "the database {database} was damaged; it was moved to {} and a new one serves",

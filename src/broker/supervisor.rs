@@ -81,9 +81,10 @@ pub async fn status(shared: &Shared) -> String {
             parts.push(format!("no TCP on port {} ({problem})", tcp.port));
         }
     }
-    if let Some(moved) = shared.damage.get() {
+    if let Some(moved) = shared.database.moved_to() {
         parts.push(format!("a damaged database was moved to {}", moved.display()));
     }
+    parts.extend(shared.database.problem().or_else(|| shared.database.note()));
     parts.extend(shared.settings_problem.borrow().clone());
     one_line(&parts.join("; "))
 }

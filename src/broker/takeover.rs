@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::engine::{Engine, MailStore};
 use super::serve::Server;
-use super::store::{self, Store};
+use super::store::{self, Report, Store, Wanted};
 use super::{OpenError, RunError};
 use crate::config::Config;
 use crate::files::LockFile;
@@ -133,19 +133,21 @@ impl<'a> Takeover<'a> {
     pub async fn open_store(
         &mut self,
         engine: impl Fn() -> Engine,
+        report: &Report,
         ended: &CancellationToken,
     ) -> Result<(MailStore, store::Opened), RunError> {
         let config = self.config;
         let since = Instant::now();
         let mut asked = false;
         loop {
-            let opened = Store::open(
-                config.database_path(),
-                config.port.value,
-                &describe(self.me),
-                engine(),
-                ended.clone(),
-            );
+            let wanted = Wanted {
+                path: config.database_path(),
+                legacy_port: config.port.value,
+                holder: &describe(self.me),
+                refuge: &config.paths.refuge(),
+                report: report.clone(),
+            };
+            let opened = Store::open(wanted, engine(), ended.clone());
             let error = match opened {
                 Ok(opened) => return Ok(opened),
                 Err(error @ OpenError::InUse { .. }) => error,

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use serde_json::json;
 
 use super::error::Failure;
+use super::fate::{Before, Fate};
 use super::output::Out;
 use crate::client::Client;
 use crate::config::Config;
@@ -52,16 +53,24 @@ pub async fn run(
         }
         return Ok(ExitCode::SUCCESS);
     };
+    let before = Before::of(&client).await;
     let sessions = stop(client, &config, &running).await?;
+    let fate = before.after(&config);
+    if let Fate::Lost = fate {
+        return Err(lost(&config, &running));
+    }
     if arguments.json {
-        out.json(&json!({ "stopped": true, "was_running": true, "process": running.pid }))?;
+        let (note, saved) = match &fate {
+            Fate::Kept { note } => (note.as_ref(), None),
+            Fate::Saved(path) => (None, Some(path)),
+            Fate::Lost => (None, None),
+        };
+        out.json(&json!({
+            "stopped": true, "was_running": true, "process": running.pid, "note": note, "saved_in": saved,
+        }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    out.line(format!(
-        "Stopped the broker (process {}). Nothing is lost: peers and mail are in {}.",
-        running.pid,
-        config.database_path().display()
-    ))?;
+    out.line(format!("Stopped the broker (process {}). {}", running.pid, tell(&fate, &config)))?;
     if let Some(manager) = match running.started {
         Started::Systemd => Some("systemd"),
         Started::Launchd => Some("launchd"),
@@ -85,6 +94,33 @@ fn barred(config: &Config, running: Option<&Holder>) -> Option<Errno> {
         Some(_) => None,
         None => may_use_sockets().err(),
     }
+}
+
+/// What became of peers and mail.
+fn tell(fate: &Fate, config: &Config) -> String {
+    let database = config.database_path().display();
+    match fate {
+        Fate::Kept { note: None } => {
+            format!("Nothing is lost: peers and mail are in {database}.")
+        }
+        Fate::Kept { note: Some(note) } => {
+            format!("Peers and mail are in {database}. Beware: {note}.")
+        }
+        Fate::Saved(path) => format!(
+            "Its database {database} is not there any more: what it held is in {}.",
+            path.display()
+        ),
+        Fate::Lost => format!("Its database {database} is not there any more."),
+    }
+}
+
+fn lost(config: &Config, running: &Holder) -> Failure {
+    Failure::new(format!(
+        "the broker (process {}) is stopped, and its database {} is not there: peers and mail are lost",
+        running.pid,
+        config.database_path().display()
+    ))
+    .hint("The next broker begins with an empty one; a backup can be put in its place before that.")
 }
 
 /// First an order, then SIGTERM, then SIGKILL. Gives the number of sessions that were live.

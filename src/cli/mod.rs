@@ -5,6 +5,7 @@ mod completions;
 mod demo;
 mod doctor;
 mod error;
+mod fate;
 mod hook;
 mod inbox;
 mod kill_broker;

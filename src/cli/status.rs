@@ -230,6 +230,9 @@ fn running(detail: &Detail, protocol: u32, out: &mut Out) -> Result<(), Failure>
             "          WARNING: it was damaged; the damaged one was moved to {moved}"
         ))?;
     }
+    for said in detail.database_problem.iter().chain(&detail.database_note) {
+        out.line(format!("          WARNING: {said}"))?;
+    }
     out.line(format!("peers     {} live", detail.peers))?;
     out.line(format!("backlog   {} unread", detail.backlog))?;
     Ok(())

@@ -106,6 +106,12 @@ impl Paths {
         self.token.parent().unwrap_or(Path::new("/"))
     }
 
+    /// What would be lost with the database's own place is saved beside this file.
+    #[must_use]
+    pub fn refuge(&self) -> PathBuf {
+        self.state().join("claude-peers.db")
+    }
+
     /// The directory of the log.
     #[must_use]
     pub fn logs(&self) -> &Path {

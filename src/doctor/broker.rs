@@ -44,6 +44,14 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
         (Running::Answers { protocol, detail }, _) => {
             let mut findings = vec![version(scene, *protocol, detail)];
             findings.extend(moved(detail));
+            findings.extend(detail.database_problem.iter().map(|problem| {
+                Finding::failure(CHECK, problem.clone())
+                    .detail("until it is mended, messages are refused, and their senders are told")
+            }));
+            findings.extend(detail.database_note.iter().map(|note| {
+                Finding::warning(CHECK, note.clone())
+                    .detail("stop the broker (`claude-peers kill-broker`) before its database is removed, moved or replaced")
+            }));
             findings
         }
         // That the socket leads nowhere is said there.

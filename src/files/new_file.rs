@@ -10,6 +10,9 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+/// How the names begin that files have until then.
+const PREFIX: &str = ".claude-peers-";
+
 /// A new file of mode 0600, to be written.
 pub struct NewFile(Kind);
 
@@ -28,8 +31,25 @@ impl NewFile {
         if let Some(file) = unnamed::within(directory) {
             return Ok(Self(Kind::Unnamed(file)));
         }
-        let named = tempfile::Builder::new().prefix(".claude-peers-").tempfile_in(directory)?;
-        Ok(Self(Kind::Named(named)))
+        Self::named_within(directory)
+    }
+
+    /// One that has a name of its own until it gets its place, for whoever writes by name.
+    ///
+    /// # Errors
+    ///
+    /// If no file can be made in `directory`.
+    pub fn named_within(directory: &Path) -> io::Result<Self> {
+        tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory).map(Kind::Named).map(Self)
+    }
+
+    /// Its name until then, if it has one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            #[cfg(target_os = "linux")]
+            Kind::Unnamed(_) => None,
+            Kind::Named(file) => Some(file.path()),
+        }
     }
 
     pub fn file(&self) -> &File {

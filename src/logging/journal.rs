@@ -22,6 +22,7 @@ const CATALOGUE: &[(&str, &str)] = &[
     ("started", "26d3f7ff564e47dbbd3dc12d16630e74"),
     ("takeover", "ec6a4ff578814d73a19228c0ea927486"),
     ("database_damaged", "6a6ae0690c51443ab7d3b946bbd02a68"),
+    ("database_replaced", "373638dfdca74367a534b2e3c2d744e9"),
     ("limit_reached", "a8836e0e368c4c689c8375f60e50b6d6"),
     ("upgraded", "c37e1a3041a047eb9e75f7fd024b700a"),
     ("port_in_use", "fac8502b406a4a8bac734d627f66f274"),

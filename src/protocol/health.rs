@@ -59,6 +59,13 @@ pub struct Detail {
     /// Where a damaged database was moved to when this broker started or ran.
     #[serde(default)]
     pub database_moved_to: Option<String>,
+    /// What last happened to the database's files under this broker, a sentence: that they were
+    /// removed or replaced, and what was done about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_note: Option<String>,
+    /// Why nothing can be stored now, a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_problem: Option<String>,
     pub tcp: Tcp,
     /// Seconds without peers and calls after which the broker exits; 0 is never.
     pub idle_exit_seconds: u64,

@@ -8,8 +8,7 @@ mod outbox;
 mod rates;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension as _};
@@ -36,7 +35,6 @@ pub struct Engine {
     /// The sessions that somebody was told to wake, and when, until that was done.
     pub waking: HashMap<PeerId, Instant>,
     pub limits: Limits,
-    pub damage: DamageReport,
     pub rates: Rates,
     pub outbox: Outbox,
     /// Who is away only because the broker was has had no time yet to come back.
@@ -48,29 +46,9 @@ pub struct Engine {
     changed: bool,
 }
 
-/// Where a damaged database went, for `status`.
-#[derive(Debug, Clone, Default)]
-pub struct DamageReport(Arc<Mutex<Option<PathBuf>>>);
-
-impl DamageReport {
-    pub fn set(&self, path: PathBuf) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
-    }
-
-    #[must_use]
-    pub fn get(&self) -> Option<PathBuf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 impl Engine {
     #[must_use]
-    pub fn new(
-        connected: Connected,
-        limits: Limits,
-        damage: DamageReport,
-        changes: Arc<Notify>,
-    ) -> Self {
+    pub fn new(connected: Connected, limits: Limits, changes: Arc<Notify>) -> Self {
         Self {
             rates: Rates::new(limits.messages_per_minute, limits.burst),
             outbox: Outbox::default(),
@@ -80,7 +58,6 @@ impl Engine {
             turns: HashMap::new(),
             waking: HashMap::new(),
             limits,
-            damage,
             changes,
             changed: false,
         }
@@ -137,9 +114,8 @@ impl Companion for Engine {
         self.clock = Clock::default();
     }
 
-    fn reset(&mut self, moved_to: &Path) {
+    fn reset(&mut self) {
         self.clock = Clock::default();
-        self.damage.set(moved_to.to_owned());
         self.changes.notify_one();
         // The sessions find that they are not known and register again.
         self.connected.presence.close_all();

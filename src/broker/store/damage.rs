@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode as Sqlite};
 
+use super::place::aside;
 use crate::files::beside;
-use crate::protocol::Timestamp;
 
 /// Above this size a full check is made only after an unclean stop: it costs about 1.3 ms a
 /// megabyte.
@@ -33,8 +33,7 @@ pub fn is_sound(connection: &Connection, path: &Path, was_clean: bool) -> rusqli
 ///
 /// If a file cannot be moved. The first one is the database itself, so a failure leaves all.
 pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
-    let stamp = Timestamp::now().to_string().replace(':', "-");
-    let aside = beside(path, &format!(".damaged-{stamp}"));
+    let aside = aside(path, "damaged");
     for suffix in ["", "-wal", "-shm"] {
         match std::fs::rename(beside(path, suffix), beside(&aside, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

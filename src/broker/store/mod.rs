@@ -11,7 +11,10 @@
 mod batch;
 mod damage;
 mod legacy;
+mod place;
+mod report;
 mod schema;
+mod standing;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use crate::files::LockFile;
 use crate::holder::{database_lock, holder_of};
 use crate::protocol::{ApiError, ErrorCode, Timestamp};
+
+pub use report::Report;
 
 /// Why work on the database came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +63,31 @@ fn storage_error(error: &rusqlite::Error) -> ApiError {
         }
         _ => "Try again; `claude-peers status` names the database.",
     };
-    ApiError::new(ErrorCode::Storage, format!("the database could not be used: {error}")).hint(hint)
+    let what = format!("the database could not be used: {}", plain(error));
+    ApiError::new(ErrorCode::Storage, what).hint(hint)
+}
+
+/// An error of SQLite in words for people, who have not written the statement that failed.
+fn plain(error: &rusqlite::Error) -> String {
+    use rusqlite::ErrorCode as Sqlite;
+    match error {
+        rusqlite::Error::SqliteFailure(failure, said) => match failure.code {
+            Sqlite::Unknown | Sqlite::ConstraintViolation | Sqlite::TypeMismatch => {
+                "its tables are not those that this version knows".to_owned()
+            }
+            _ => said.clone().unwrap_or_else(|| failure.to_string()),
+        },
+        rusqlite::Error::SqlInputError { .. } => {
+            "its tables are not those that this version knows".to_owned()
+        }
+        rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::Utf8Error(..)
+        | rusqlite::Error::QueryReturnedNoRows => {
+            "something in it is not what this version knows".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What lives beside the database on its thread and must keep step with its transactions.
@@ -82,8 +111,8 @@ pub trait Companion: Send + 'static {
     fn commit(&mut self);
     /// All since the last commit is lost.
     fn abort(&mut self);
-    /// The database was replaced by an empty one.
-    fn reset(&mut self, moved_to: &Path);
+    /// Another database serves from now on.
+    fn reset(&mut self);
 }
 
 /// A transaction, as a request sees it.
@@ -152,6 +181,20 @@ pub struct Opened {
     pub legacy_copy: Option<PathBuf>,
 }
 
+/// Which database is to be opened, and for whom.
+pub struct Wanted<'a> {
+    /// As the settings name it.
+    pub path: &'a Path,
+    /// Where a broker of the TypeScript claude-peers would listen.
+    pub legacy_port: u16,
+    /// What the lock file says of us.
+    pub holder: &'a str,
+    /// A file beside which is saved what would be lost otherwise.
+    pub refuge: &'a Path,
+    /// Told what becomes of it.
+    pub report: Report,
+}
+
 /// A read; true if it met damage.
 type ReadWork<C> = Box<dyn FnOnce(&Connection, &mut C) -> bool + Send>;
 
@@ -212,26 +255,24 @@ impl<C> Clone for Store<C> {
 }
 
 impl<C: Companion> Store<C> {
-    /// Opens, checks and migrates the database and starts its thread.
-    ///
-    /// `legacy_port` is where a broker of the TypeScript claude-peers would listen, `holder` what
-    /// the lock file says of us, and `ended` is cancelled when the thread ends, however it ends.
+    /// Opens, checks and migrates the database and starts its thread. `ended` is cancelled when the
+    /// thread ends, however it ends.
     ///
     /// # Errors
     ///
     /// If the database cannot serve. A damaged one can: it is moved aside.
     pub fn open(
-        path: &Path,
-        legacy_port: u16,
-        holder: &str,
+        wanted: Wanted<'_>,
         companion: C,
         ended: CancellationToken,
     ) -> Result<(Self, Opened), OpenError> {
-        let path = &resolve(path);
-        let lock = lock_database(path, holder)?;
-        let (connection, opened) = schema::open(path, legacy_port)?;
+        let path = &resolve(wanted.path);
+        let lock = lock_database(path, wanted.holder)?;
+        let (connection, opened) = schema::open(path, wanted.legacy_port)?;
+        let place = place::Place::of(wanted.path, path)
+            .map_err(|error| OpenError::Io { path: path.into(), error })?;
         let (commands, receiver) = mpsc::unbounded_channel();
-        let writer = writer::Writer::new(path.to_owned(), connection, companion, lock);
+        let writer = writer::Writer::new(wanted, connection, place, companion, lock);
         let store = Self {
             commands,
             writer: writer::SharedWriter::new(writer),
@@ -329,14 +370,27 @@ impl<C: Companion> Store<C> {
 
 /// The file that a path means, so that two paths to one database meet at one lock.
 fn resolve(path: &Path) -> PathBuf {
-    if let Ok(real) = path.canonicalize() {
-        return real;
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if let Ok(real) = path.canonicalize() {
+            return real;
+        }
+        if let (Some(directory), Some(name)) =
+            (path.parent().and_then(|d| d.canonicalize().ok()), path.file_name())
+        {
+            path = directory.join(name);
+        }
+        // A link to what is not there yet means that place.
+        match (path.read_link(), path.parent()) {
+            (Ok(target), Some(directory)) => path = directory.join(target),
+            _ => break,
+        }
     }
-    match (path.parent().and_then(|d| d.canonicalize().ok()), path.file_name()) {
-        (Some(directory), Some(name)) => directory.join(name),
-        _ => path.to_owned(),
-    }
+    path
 }
+
+/// As many links as the system follows, one after the other.
+const MAX_LINKS: u32 = 40;
 
 /// The lock that makes one database have one broker.
 fn lock_database(path: &Path, holder: &str) -> Result<LockFile, OpenError> {

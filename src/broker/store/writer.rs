@@ -9,7 +9,9 @@ use rusqlite::{Connection, ErrorCode as Sqlite};
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{begin, run_all};
-use super::{Command, Companion, Fault, Tx, damage, schema, storage_error};
+use super::place::Place;
+use super::standing::Kept;
+use super::{Command, Companion, Fault, Report, Tx, Wanted, damage, schema, storage_error};
 use crate::files::{LockFile, beside};
 use crate::protocol::ApiError;
 
@@ -140,23 +142,61 @@ impl<C: Companion> SharedWriter<C> {
     }
 }
 
+/// Why a transaction is lost.
+enum Lost {
+    Database(rusqlite::Error),
+    /// The database itself is.
+    Place(ApiError),
+}
+
+impl From<rusqlite::Error> for Lost {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
 /// What the thread owns, and a lone caller borrows.
 pub(super) struct Writer<C> {
-    path: PathBuf,
-    connection: Connection,
+    pub(super) connection: Connection,
+    pub(super) place: Place,
     /// Commits since the log was last looked at.
     batches: u32,
     /// Whether commits of this connection are synced now.
-    synced: bool,
-    companion: C,
+    pub(super) synced: bool,
+    pub(super) companion: C,
     /// Held until the connection is closed.
-    _lock: LockFile,
+    pub(super) lock: LockFile,
+    /// What it says of us.
+    pub(super) holder: String,
+    pub(super) legacy_port: u16,
+    pub(super) report: Report,
+    pub(super) refuge: PathBuf,
+    /// Where what the connection has was saved, if another database is to take its place.
+    pub(super) saved: Option<PathBuf>,
 }
 
 impl<C: Companion> Writer<C> {
     /// `connection` as it was opened: its commits are synced.
-    pub fn new(path: PathBuf, connection: Connection, companion: C, lock: LockFile) -> Self {
-        Self { path, connection, synced: true, batches: 0, companion, _lock: lock }
+    pub fn new(
+        wanted: Wanted<'_>,
+        connection: Connection,
+        place: Place,
+        companion: C,
+        lock: LockFile,
+    ) -> Self {
+        Self {
+            connection,
+            place,
+            batches: 0,
+            synced: true,
+            companion,
+            lock,
+            holder: wanted.holder.to_owned(),
+            legacy_port: wanted.legacy_port,
+            report: wanted.report,
+            refuge: wanted.refuge.to_owned(),
+            saved: None,
+        }
     }
 
     /// Does what `first` and those that wait behind it ask for. Gives their number, and whom to
@@ -187,9 +227,15 @@ impl<C: Companion> Writer<C> {
             let more = stopped.is_none() && finished < BATCH;
             next = if more { commands.try_recv().ok() } else { None };
         }
-        if !writes.is_empty() || self.companion.is_due() {
-            self.patience(PATIENCE);
-            self.write(writes, sync || self.companion.must_sync());
+        match self.stand() {
+            Ok(Kept::All) if !writes.is_empty() || self.companion.is_due() => {
+                self.patience(PATIENCE);
+                self.write(writes, sync || self.companion.must_sync());
+            }
+            Ok(Kept::All) => {}
+            Ok(Kept::Nothing(error)) | Err(error) => {
+                writes.into_iter().for_each(|job| job.finish(Some(&error)));
+            }
         }
         // After the commit, so that a reader never sees what may still be undone.
         let mut damaged = false;
@@ -205,6 +251,10 @@ impl<C: Companion> Writer<C> {
 
     /// [`SharedWriter::write_now`], the writer being free.
     fn write_now(&mut self, job: Box<dyn Job<C>>) -> Result<bool, Box<dyn Job<C>>> {
+        if !self.stands() {
+            // What is to be done about it may take its time.
+            return Err(job);
+        }
         self.patience(Duration::ZERO);
         let mut jobs = vec![job];
         let outcome = match self.sync(true).and_then(|()| begin(&mut self.connection)) {
@@ -214,6 +264,7 @@ impl<C: Companion> Writer<C> {
             }
             begun => begun.and_then(|begun| run_all(begun, &mut self.companion, &mut jobs)),
         };
+        let outcome = self.still_standing(outcome);
         self.finish(jobs, outcome);
         Ok(self.batches >= CHECKPOINT_EVERY)
     }
@@ -229,16 +280,32 @@ impl<C: Companion> Writer<C> {
             .sync(sync)
             .and_then(|()| begin(&mut self.connection))
             .and_then(|begun| run_all(begun, &mut self.companion, &mut jobs));
+        let outcome = self.still_standing(outcome);
         self.finish(jobs, outcome);
         // Here nobody waits for it: the next request is likely to want it. One that finds it
         // undone does it itself.
         let _ = self.sync(true);
     }
 
+    /// A commit is durable only where the database is found again.
+    fn still_standing(&mut self, outcome: rusqlite::Result<()>) -> Result<(), Lost> {
+        outcome?;
+        if self.stands() {
+            return Ok(());
+        }
+        match self.stand() {
+            Ok(Kept::All) => Ok(()),
+            Ok(Kept::Nothing(error)) | Err(error) => Err(Lost::Place(error)),
+        }
+    }
+
     /// Answers those whose transaction ended, well or badly.
-    fn finish(&mut self, jobs: Vec<Box<dyn Job<C>>>, outcome: rusqlite::Result<()>) {
+    fn finish(&mut self, jobs: Vec<Box<dyn Job<C>>>, outcome: Result<(), Lost>) {
         self.batches += 1;
-        let lost = outcome.as_ref().err().map(storage_error);
+        let lost = outcome.as_ref().err().map(|lost| match lost {
+            Lost::Database(error) => storage_error(error),
+            Lost::Place(error) => error.clone(),
+        });
         if let Some(error) = &lost {
             tracing::error!(event = "storage", "{}", error.message);
             self.companion.abort();
@@ -248,7 +315,7 @@ impl<C: Companion> Writer<C> {
         for job in jobs {
             job.finish(lost.as_ref());
         }
-        if let Err(error) = outcome
+        if let Err(Lost::Database(error)) = outcome
             && damage::is_damage(&error)
         {
             self.replace();
@@ -261,13 +328,14 @@ impl<C: Companion> Writer<C> {
         if self.batches < CHECKPOINT_EVERY {
             return;
         }
-        let log = std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |log| log.len());
+        let log = std::fs::metadata(beside(self.place.real(), "-wal")).map_or(0, |log| log.len());
         if log > LONG_LOG || (idle && log > SHORT_LOG) {
             let folded =
                 self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
             if let Err(error) = folded {
                 tracing::warn!(event = "storage", "the log is not folded in: {error}");
             }
+            self.place.note_written();
         }
         self.batches = 0;
     }
@@ -286,42 +354,40 @@ impl<C: Companion> Writer<C> {
     }
 
     /// Moves the damaged database aside and goes on with an empty one.
-    fn replace(&mut self) {
+    pub(super) fn replace(&mut self) {
         let memory = match Connection::open_in_memory() {
             Ok(memory) => memory,
             Err(error) => return tracing::error!(event = "storage", "{error}"),
         };
         // The damaged connection must be closed before its files are moved. Closing it may fail
         // on damage; the files are moved as they are.
-        let damaged = std::mem::replace(&mut self.connection, memory);
-        // An error means that its log is folded into it, as far as the damage allows.
-        let _ = schema::keep_log(&damaged, true);
-        if let Err((_, error)) = damaged.close() {
-            tracing::warn!(event = "storage", "closing the damaged database: {error}");
-        }
-        let fresh =
-            damage::move_aside(&self.path).map_err(|error| error.to_string()).and_then(|moved| {
-                let fresh = schema::create(&self.path).map_err(|error| error.to_string())?;
-                Ok((moved, fresh))
-            });
+        self.let_go(memory);
+        let (real, named) = (self.place.real(), self.place.named());
+        let fresh = damage::move_aside(real).map_err(|error| error.to_string()).and_then(|moved| {
+            let fresh = schema::create(real).map_err(|error| error.to_string())?;
+            let place = Place::of(named, real).map_err(|error| error.to_string())?;
+            Ok((moved, fresh, place))
+        });
         match fresh {
-            Ok((moved_to, connection)) => {
+            Ok((moved_to, connection, place)) => {
                 tracing::error!(
                     event = "database_damaged",
                     "the database was damaged; it was moved to {} and a new one serves",
                     moved_to.display()
                 );
                 self.connection = connection;
-                self.synced = true;
-                self.companion.reset(&moved_to);
+                self.place = place;
+                self.report.set_moved_to(&moved_to);
+                self.companion.reset();
             }
             // The in-memory connection has no tables: every write fails and says so.
             Err(error) => tracing::error!(event = "storage", "no new database: {error}"),
         }
     }
 
-    fn close(self) {
-        let Self { connection, _lock: lock, .. } = self;
+    fn close(mut self) {
+        self.stand_or_save();
+        let Self { connection, lock, .. } = self;
         if let Err(error) = schema::mark_clean(&connection) {
             tracing::warn!(event = "storage", "closing the database: {error}");
         }

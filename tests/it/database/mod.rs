@@ -3,6 +3,7 @@
 mod damage;
 mod disks;
 mod legacy;
+mod moved;
 mod schema;
 
 use std::path::Path;
