@@ -4,6 +4,7 @@
 //! already is checked for its owner before it is trusted.
 
 mod new_file;
+mod real;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -13,6 +14,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 
 pub use new_file::NewFile;
+pub use real::{real_path, same_place, walk};
 
 /// The user whose files these are.
 #[must_use]

@@ -9,8 +9,8 @@
 //!
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
-//! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`lenient`], [`unheard`],
-//!   [`listeners`], [`render`], [`logging`], [`signals`]:
+//! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`endpoint`], [`lenient`],
+//!   [`unheard`], [`listeners`], [`trust`], [`render`], [`logging`], [`signals`]:
 //!   small rooms that both sides stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
@@ -26,6 +26,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod doctor;
+pub mod endpoint;
 pub mod files;
 pub mod git;
 pub mod holder;
@@ -43,6 +44,7 @@ pub mod setup;
 pub mod shell;
 pub mod signals;
 pub mod text;
+pub mod trust;
 pub mod unheard;
 
 /// This build's version, as `--version` prints it.

@@ -37,6 +37,7 @@ use crate::process::Process;
 use crate::protocol::health::{Started, Tcp};
 use crate::protocol::ids::{is_secret, random_secret};
 use crate::protocol::{PROTOCOL, Timestamp};
+use crate::trust::{self, Untrusted};
 use activation::{Bound, Inherited};
 use connected::Connected;
 use engine::{Engine, MailStore};
@@ -95,6 +96,8 @@ pub enum RunError {
     #[error("{what} {path}: {error}")]
     File { what: &'static str, path: PathBuf, error: io::Error },
     #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    #[error(transparent)]
     Database(#[from] OpenError),
     #[error("the database's thread ended; what was acknowledged is in the database")]
     StoreEnded,
@@ -114,6 +117,7 @@ impl RunError {
             Self::HeldElsewhere(_) => ELSEWHERE_HINT.to_owned(),
             Self::CannotLook { socket, error } => unknown_hint(*error, socket),
             Self::File { error, .. } => files::hint(error).to_owned(),
+            Self::Untrusted(error) => error.hint(),
             Self::Database(error) => error.hint(),
             Self::StoreEnded | Self::Serve(_) => "Try again.".to_owned(),
         }
@@ -173,12 +177,17 @@ async fn serve(options: Options) -> Result<(), RunError> {
     files::private_directory(paths.runtime())
         .map_err(file("the runtime directory", paths.runtime()))?;
     files::private_directory(paths.state()).map_err(file("the state directory", paths.state()))?;
+    for path in [&paths.socket, &paths.token] {
+        trust::check_way(path, &paths.home)?;
+    }
     let me = Holder {
         pid: std::process::id(),
         started,
         version: crate::VERSION.to_owned(),
         protocol,
         socket: paths.socket.clone(),
+        port: Some(config.port.value),
+        starting: true,
         fallback_reason: config.fallback_reason.clone(),
         process: Some(Process::own()),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
@@ -204,6 +213,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
     report(&opened, &database, &config);
 
     let listeners = Listeners::complete(inherited, &config, no_port.as_deref())?;
+    takeover.listens();
     let shared = Arc::new(Shared {
         store: store.clone(),
         activity: lifecycle::Activity::new(connected.presence.watch()),

@@ -22,8 +22,8 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
 use super::{Shared, activation, http};
-use crate::files::effective_uid;
 use crate::protocol::health::Tcp;
+use crate::trust::is_ours;
 
 /// Connections over TCP at once. Scripts need a few; a flood is turned away.
 const MAX_TCP: usize = 128;
@@ -263,7 +263,7 @@ impl Acceptor {
 /// Lets the owner in; anybody else only to be told why not.
 fn owner(stream: &UnixStream) -> Option<Transport> {
     match stream.peer_cred() {
-        Ok(caller) if caller.uid() == effective_uid() => {
+        Ok(caller) if is_ours(caller.uid()) => {
             let pid = caller.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|p| *p > 0);
             Some(Transport::Unix { pid })
         }

@@ -11,6 +11,7 @@ use super::error::Failure;
 use super::output::{Out, ago};
 use crate::client::{Client, ClientError, StartError};
 use crate::config::Config;
+use crate::endpoint;
 use crate::holder::{Holder, Whereabouts, holder};
 use crate::listeners;
 use crate::protocol::health::{Detail, Health, Started};
@@ -70,7 +71,7 @@ pub async fn run(
     client: Client,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
-    let config = client.config().clone();
+    let config = endpoint::settled(client.config());
     let held_by = holder(&config);
     let (mut health, mut cannot_look) = (None, None);
     let state = match &held_by {

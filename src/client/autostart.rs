@@ -17,12 +17,14 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::config::{Config, FALLBACK_REASON};
+use crate::endpoint;
 use crate::files::{self, LockFile, private_directory};
-use crate::holder::{ELSEWHERE_HINT, Holder, Listening, holder, listening, unknown_hint};
+use crate::holder::{ELSEWHERE_HINT, Holder, Listening, holder, unknown_hint};
 use crate::programs::{Heard, hear};
 use crate::protocol::health::Started;
 use crate::service::program::own_file;
 use crate::service::{self, NoService};
+use crate::trust::{Untrusted, check_way};
 
 /// How long the start of a broker may take, or the wait for another client that starts it.
 const START: Duration = Duration::from_secs(12);
@@ -55,6 +57,8 @@ pub enum StartError {
     Locked(Duration),
     #[error("{what} {path}: {error}")]
     File { what: &'static str, path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     #[error("the running broker {version} is older than this client and {reason}")]
     CannotReplace { version: String, reason: String, hint: String },
     /// A sandbox, say, or no descriptors left: no reason to start or to stop anything.
@@ -72,6 +76,7 @@ impl StartError {
                 Some("Run `claude-peers broker` in a terminal to see what it does.".to_owned())
             }
             Self::File { error, .. } => Some(files::hint(error).to_owned()),
+            Self::Untrusted(error) => Some(error.hint()),
             Self::CannotReplace { hint, .. } => Some(hint.clone()),
             Self::CannotLook { socket, error } => Some(unknown_hint(*error, socket)),
         }
@@ -83,7 +88,7 @@ pub async fn ensure(config: &Config) -> Result<(), StartError> {
     if is_served(config)? {
         return Ok(());
     }
-    let config = config.clone();
+    let config = config.anew();
     off_thread(move || {
         let _lock = spawn_lock(&config)?;
         if is_served(&config)? { Ok(()) } else { start(&config) }
@@ -93,11 +98,10 @@ pub async fn ensure(config: &Config) -> Result<(), StartError> {
 
 /// Whether somebody listens. Where that cannot be found out nothing may be started.
 pub(super) fn is_served(config: &Config) -> Result<bool, StartError> {
-    let socket = &config.paths.socket;
-    match listening(socket) {
-        Listening::Yes => Ok(true),
-        Listening::Nobody => Ok(false),
-        Listening::Unknown(error) => Err(StartError::CannotLook { socket: socket.clone(), error }),
+    match endpoint::answers(config) {
+        (Listening::Yes, _) => Ok(true),
+        (Listening::Nobody, _) => Ok(false),
+        (Listening::Unknown(error), socket) => Err(StartError::CannotLook { socket, error }),
     }
 }
 
@@ -112,9 +116,16 @@ fn start(config: &Config) -> Result<(), StartError> {
 /// For a call that got no answer: a service whose program ends as soon as it is started keeps its
 /// clients waiting. Then its sockets are closed, and a broker of our own serves.
 pub async fn unstick(config: &Config) -> Result<(), StartError> {
-    let config = config.clone();
+    let config = config.anew();
     off_thread(move || {
-        if service::outlook(&config).is_err() || a_broker_stays(&config) {
+        if service::outlook(&config).is_err() {
+            return Ok(());
+        }
+        if endpoint::is_out_of_reach(&config) {
+            // It says who has the database, and the service may come back without us.
+            return spawn(&config, &NoService::DatabaseHeld);
+        }
+        if a_broker_stays(&config) {
             return Ok(());
         }
         let _lock = spawn_lock(&config)?;
@@ -149,7 +160,7 @@ fn a_broker_stays(config: &Config) -> bool {
 
 /// Replaces a fallback broker that is older than this client. What it has is in the database.
 pub async fn replace(config: &Config) -> Result<(), StartError> {
-    let config = config.clone();
+    let config = config.anew();
     off_thread(move || {
         let _lock = spawn_lock(&config)?;
         if let Some(running) = holder(&config).filter(|h| h.protocol < crate::protocol::PROTOCOL) {
@@ -171,6 +182,7 @@ async fn off_thread(
 fn spawn_lock(config: &Config) -> Result<LockFile, StartError> {
     let runtime = config.paths.runtime();
     private_directory(runtime).map_err(file("the runtime directory", runtime))?;
+    check_way(&config.paths.socket, &config.paths.home)?;
     let path = &config.paths.spawn_lock;
     let since = Instant::now();
     loop {

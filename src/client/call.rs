@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, Bytes};
+use axum::http::Response;
+use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::time::{timeout, timeout_at};
 
+use super::http::{Request, failed};
 use super::{Client, ClientError, Result, StartError, autostart};
 use crate::holder::holder;
 use crate::protocol::{ApiError, ErrorCode};
@@ -48,11 +52,7 @@ impl Time {
 
 impl Client {
     /// One attempt. Where somebody listens but no broker runs to answer, it ends early.
-    async fn answer<T: DeserializeOwned>(
-        &self,
-        limit: Duration,
-        request: reqwest::RequestBuilder,
-    ) -> Result<T> {
+    async fn answer<T: DeserializeOwned>(&self, limit: Duration, request: Request) -> Result<T> {
         let (mut attempt, early) = (std::pin::pin!(attempt(request)), limit.min(NOBODY));
         if let Ok(answer) = timeout(early, &mut attempt).await {
             return answer;
@@ -68,7 +68,7 @@ impl Client {
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         time: Time,
-        request: impl Fn() -> reqwest::RequestBuilder,
+        request: impl Fn() -> Request,
     ) -> Result<T> {
         let deadline = time.deadline();
         let mut pause = Duration::ZERO;
@@ -118,23 +118,20 @@ impl Client {
     }
 }
 
-pub(super) async fn attempt<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T> {
-    let response = request.send().await.map_err(|error| broken(&error))?;
+pub(super) async fn attempt<T: DeserializeOwned>(request: Request) -> Result<T> {
+    let response = request.send().await?;
     let status = response.status();
-    let bytes = response.bytes().await.map_err(|error| broken(&error))?;
+    let bytes = read_all(response).await?;
     if !status.is_success() {
         return Err(refusal(&bytes));
     }
     serde_json::from_slice(&bytes).map_err(|error| ClientError::Nonsense(error.to_string()))
 }
 
-/// The cause that matters is the last of the chain.
-pub(super) fn broken(error: &reqwest::Error) -> ClientError {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    ClientError::Broken(cause.to_string())
+/// The whole body of an answer. The broker is ours, so nothing bounds it.
+pub(super) async fn read_all(response: Response<Incoming>) -> Result<Bytes> {
+    let body = Body::new(response.into_body());
+    axum::body::to_bytes(body, usize::MAX).await.map_err(|error| failed(&error))
 }
 
 pub(super) fn refusal(bytes: &[u8]) -> ClientError {

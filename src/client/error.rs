@@ -2,6 +2,7 @@
 
 use super::StartError;
 use crate::protocol::{ApiError, ErrorCode};
+use crate::trust::Untrusted;
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum ClientError {
     NotRunning,
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Somebody else listens, or could.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     #[error("the broker does not answer")]
     Silent,
     #[error("the broker cannot be reached: {0}")]
@@ -30,6 +34,7 @@ impl ClientError {
             Self::Refused(error) => error.hint.clone(),
             Self::NotRunning => Some("Any session, or `claude-peers peers`, starts it.".to_owned()),
             Self::Start(error) => error.hint(),
+            Self::Untrusted(error) => Some(error.hint()),
             Self::Silent => Some("`claude-peers kill-broker` ends it; the next call starts a new one, and no message is lost. Whether this call was carried out is not known: check before you repeat it.".to_owned()),
             Self::Broken(_) | Self::Nonsense(_) => Some("Try again; `claude-peers status` tells more.".to_owned()),
         }

@@ -7,6 +7,7 @@
 mod autostart;
 mod call;
 mod error;
+mod http;
 mod stream;
 mod waiting;
 
@@ -14,7 +15,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Method;
+use axum::http::{HeaderValue, Method};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, watch};
@@ -33,7 +34,8 @@ use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::wake::{AwaitWake, Reason, Wake, WakeGiven};
 use crate::protocol::{ErrorCode, PROTOCOL, header, route};
 
-use call::{ATTEMPT, Time, attempt, broken, refusal};
+use call::{ATTEMPT, Time, attempt, read_all, refusal};
+use http::{Http, Request};
 
 pub use autostart::{StartError, say_ready};
 pub use error::ClientError;
@@ -53,7 +55,7 @@ struct Session {
 /// A handle on the broker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    http: Http,
     config: Arc<Config>,
     session: Option<Arc<Session>>,
     /// Start a broker where none runs.
@@ -65,20 +67,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the HTTP client cannot be built, which no input of the user can cause.
+    /// None that any input of the user can cause.
     pub fn new(config: Config) -> Result<Self> {
-        // An error means that it is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .unix_socket(config.paths.socket.as_path())
-            // No certificate is needed for a Unix socket, and loading them costs milliseconds.
-            .tls_certs_only([])
-            .no_proxy()
-            // Without an idle time-out the pool needs no timer.
-            .pool_idle_timeout(None)
-            .build()
-            .map_err(|error| ClientError::Broken(error.to_string()))?;
-        Ok(Self { http, config: Arc::new(config), session: None, start: true })
+        let config = Arc::new(config);
+        Ok(Self { http: Http::new(Arc::clone(&config)), config, session: None, start: true })
     }
 
     /// The same, acting as this session: it registers as soon as a call needs it.
@@ -119,7 +111,7 @@ impl Client {
 
     /// Whatever broker listens, older or with other settings. Starts and replaces nothing.
     pub async fn look(&self) -> Result<Health> {
-        let request = self.http.request(Method::GET, format!("http://localhost{}", route::HEALTH));
+        let request = self.http.request(Method::GET, route::HEALTH);
         timeout(ATTEMPT, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
     }
 
@@ -231,15 +223,12 @@ impl Client {
 
     async fn open_stream(&self) -> Result<EventStream> {
         let request = self.request(&Method::GET, route::STREAM);
-        let response = timeout(ATTEMPT, request.send())
-            .await
-            .map_err(|_| ClientError::Silent)?
-            .map_err(|error| broken(&error))?;
+        let response =
+            timeout(ATTEMPT, request.send()).await.map_err(|_| ClientError::Silent)??;
         if response.status().is_success() {
             return Ok(EventStream::new(response));
         }
-        let bytes = response.bytes().await.map_err(|error| broken(&error))?;
-        Err(refusal(&bytes))
+        Err(refusal(&read_all(response).await?))
     }
 
     /// Tells the broker who the session is. One at a time: who comes second finds it done.
@@ -279,7 +268,7 @@ impl Client {
     ) -> Result<T> {
         let key = random_secret();
         self.call_known(Time::short(), || {
-            self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, &key).json(body)
+            self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, &*key).json(body)
         })
         .await
     }
@@ -288,7 +277,7 @@ impl Client {
     async fn call_known<T: DeserializeOwned>(
         &self,
         time: Time,
-        request: impl Fn() -> reqwest::RequestBuilder,
+        request: impl Fn() -> Request,
     ) -> Result<T> {
         match self.call(time, &request).await {
             Err(error)
@@ -301,18 +290,18 @@ impl Client {
         }
     }
 
-    fn request(&self, method: &Method, path: &str) -> reqwest::RequestBuilder {
+    fn request(&self, method: &Method, path: &str) -> Request {
         let mut request = self
             .http
-            .request(method.clone(), format!("http://localhost{path}"))
-            .header(header::PROTOCOL, PROTOCOL);
+            .request(method.clone(), path)
+            .header(header::PROTOCOL, HeaderValue::from(PROTOCOL));
         // Whoever names the socket, in a container say, means that broker, whatever it has open.
         if !self.config.paths.socket_is_named {
             let database = self.config.database_path().as_os_str().as_bytes();
             request = request.header(header::DATABASE, database);
         }
         if let Some(session) = &self.session {
-            request = request.header(header::SESSION, &session.registration.secret);
+            request = request.header(header::SESSION, &*session.registration.secret);
         }
         request
     }

@@ -283,7 +283,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The database as the settings name it, for the comparison of client and broker.
+    /// The database as the settings name it, for people.
     #[must_use]
     pub fn database_path(&self) -> &Path {
         &self.database.value

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use crate::config::{Config, Secret};
 use crate::process::{self, Process};
 use crate::protocol::Timestamp;
+use crate::trust::check_listener;
 
 /// The first version of Claude Code with an inbox, and the first of which nothing is known.
 const SINCE: [u64; 3] = [2, 1, 224];
@@ -77,6 +78,8 @@ impl Inbox {
             .to_string();
         lines.push('\n');
         let mut inbox = UnixStream::connect(&self.socket).await?;
+        // The token is for the session alone.
+        check_listener(&inbox, &self.socket).map_err(io::Error::other)?;
         inbox.write_all(lines.as_bytes()).await?;
         inbox.shutdown().await
     }

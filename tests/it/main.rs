@@ -25,6 +25,7 @@ mod lifetime;
 mod limits;
 mod manual;
 mod odd_input;
+mod places;
 mod plugin;
 mod receivers;
 mod refusals;

@@ -4,6 +4,8 @@
 //! request that a web page could have made (foreign `Host`, any `Origin`) is refused before the
 //! token is even looked at.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +26,7 @@ use crate::broker::Shared;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::Key;
 use crate::broker::serve::Transport;
-use crate::files::effective_uid;
+use crate::files::{effective_uid, same_place};
 use crate::protocol::{ApiError, ErrorCode, header, route};
 
 /// The middleware before every route.
@@ -155,7 +157,7 @@ fn check_settings(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     if let Some(theirs) = headers.get(header::DATABASE) {
         use std::os::unix::ffi::OsStrExt as _;
         let ours = shared.config.database_path();
-        if theirs.as_bytes() != ours.as_os_str().as_bytes() {
+        if !same_place(Path::new(OsStr::from_bytes(theirs.as_bytes())), ours) {
             return Err(Refusal(
                 ApiError::new(
                     ErrorCode::SettingsDiffer,

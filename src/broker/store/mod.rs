@@ -25,7 +25,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::files::LockFile;
+use crate::files::{LockFile, real_path};
 use crate::holder::{database_lock, holder_of};
 use crate::protocol::{ApiError, ErrorCode, Timestamp};
 
@@ -187,7 +187,8 @@ pub struct Wanted<'a> {
     pub path: &'a Path,
     /// Where a broker of the TypeScript claude-peers would listen.
     pub legacy_port: u16,
-    /// What the lock file says of us.
+    /// What the lock file says of us, before we listen and from then on.
+    pub starting: &'a str,
     pub holder: &'a str,
     /// A file beside which is saved what would be lost otherwise.
     pub refuge: &'a Path,
@@ -266,8 +267,9 @@ impl<C: Companion> Store<C> {
         companion: C,
         ended: CancellationToken,
     ) -> Result<(Self, Opened), OpenError> {
-        let path = &resolve(wanted.path);
-        let lock = lock_database(path, wanted.holder)?;
+        // Two paths to one database meet at one lock; a link's target is made where it points.
+        let path = &real_path(wanted.path);
+        let lock = lock_database(path, wanted.starting)?;
         let (connection, opened) = schema::open(path, wanted.legacy_port)?;
         let place = place::Place::of(wanted.path, path)
             .map_err(|error| OpenError::Io { path: path.into(), error })?;
@@ -367,30 +369,6 @@ impl<C: Companion> Store<C> {
         self.commands.send(command).map_err(|_| ApiError::stopping())
     }
 }
-
-/// The file that a path means, so that two paths to one database meet at one lock.
-fn resolve(path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        if let Ok(real) = path.canonicalize() {
-            return real;
-        }
-        if let (Some(directory), Some(name)) =
-            (path.parent().and_then(|d| d.canonicalize().ok()), path.file_name())
-        {
-            path = directory.join(name);
-        }
-        // A link to what is not there yet means that place.
-        match (path.read_link(), path.parent()) {
-            (Ok(target), Some(directory)) => path = directory.join(target),
-            _ => break,
-        }
-    }
-    path
-}
-
-/// As many links as the system follows, one after the other.
-const MAX_LINKS: u32 = 40;
 
 /// The lock that makes one database have one broker.
 fn lock_database(path: &Path, holder: &str) -> Result<LockFile, OpenError> {

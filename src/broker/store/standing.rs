@@ -20,8 +20,8 @@ use rusqlite::Connection;
 
 use super::place::{Found, Place, aside};
 use super::writer::Writer;
-use super::{Companion, damage, plain, resolve, schema};
-use crate::files::{LockFile, NewFile};
+use super::{Companion, damage, plain, schema};
+use crate::files::{LockFile, NewFile, real_path};
 use crate::holder::database_lock;
 use crate::protocol::{ApiError, ErrorCode};
 
@@ -80,7 +80,7 @@ impl<C: Companion> Writer<C> {
     }
 
     fn restore(&mut self, found: &Found) -> Result<Kept, Trouble> {
-        let real = resolve(self.place.named());
+        let real = real_path(self.place.named());
         match found {
             Found::NoDirectory => return Err(no_directory(&real)),
             Found::Unknown(error) => return Err(unseen(&real, error)),

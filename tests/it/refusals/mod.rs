@@ -1,5 +1,7 @@
 //! Who and what is refused, and that the broker goes on serving all the while.
 
+#[cfg(target_os = "linux")]
+mod fakes;
 mod floods;
 mod impostors;
 mod requests;
