@@ -46,7 +46,7 @@ pub fn private_directory(directory: &Path) -> io::Result<()> {
     let metadata = std::fs::metadata(directory)?;
     let refused = |problem: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
     if metadata.uid() != effective_uid() {
-        return refused(format!("it belongs to user id {}", metadata.uid()));
+        return Err(belongs_to(metadata.uid()));
     }
     if metadata.mode() & 0o077 != 0 {
         let ours = directory.components().any(|part| part.as_os_str() == "claude-peers");
@@ -78,14 +78,18 @@ pub struct LockFile {
 }
 
 impl LockFile {
+    /// Not through a link: what is written would be another file's.
     fn open(path: &Path) -> io::Result<File> {
-        OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(path)
+            .custom_flags(NO_LINK)
+            .open(path)?;
+        refuse_others(&file)?;
+        Ok(file)
     }
 
     /// Takes the lock, or `None` if somebody else has it.
@@ -159,6 +163,20 @@ impl LockFile {
     }
 }
 
+/// A link at the path is an error, and a pipe is not waited for.
+const NO_LINK: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
+fn refuse_others(file: &File) -> io::Result<()> {
+    match file.metadata()?.uid() {
+        owner if owner == effective_uid() => Ok(()),
+        owner => Err(belongs_to(owner)),
+    }
+}
+
+fn belongs_to(owner: u32) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, format!("it belongs to user id {owner}"))
+}
+
 fn is_still(file: &File, path: &Path) -> io::Result<bool> {
     let ours = file.metadata()?;
     match std::fs::metadata(path) {
@@ -174,8 +192,9 @@ fn is_still(file: &File, path: &Path) -> io::Result<bool> {
 ///
 /// If the file is there but cannot be read.
 pub fn lock_holder(path: &Path) -> io::Result<Option<String>> {
-    let mut file = match OpenOptions::new().read(true).open(path) {
-        Ok(file) => file,
+    let mut file = match OpenOptions::new().read(true).custom_flags(NO_LINK).open(path) {
+        // What another user wrote there proves nothing.
+        Ok(file) => refuse_others(&file).map(|()| file)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };

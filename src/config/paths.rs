@@ -200,14 +200,15 @@ fn best<'a>(places: &'a [PathBuf], home: &Path) -> &'a Path {
     others.iter().find(|place| is_usable(place, home)).map_or(last, PathBuf::as_path)
 }
 
-/// Whether a directory of ours is there, or can be made, where nobody else could put one.
+/// Whether a directory of ours is there, or can be made, where nobody else could put one. What else
+/// of ours lies in its place is for a person to move away.
 fn is_usable(place: &Path, home: &Path) -> bool {
     let Some(runtime) = place.parent().filter(|runtime| is_ours(runtime)) else { return false };
-    let socket = place.join("broker.sock");
-    let is_there = std::fs::metadata(place)
-        .is_ok_and(|there| there.is_dir() && there.uid() == crate::files::effective_uid());
-    (is_there || !place.exists() && access(runtime, Access::WRITE_OK | Access::EXEC_OK).is_ok())
-        && check_way(&socket, home).is_ok()
+    let can_be = match std::fs::metadata(place) {
+        Ok(there) => there.uid() == crate::files::effective_uid(),
+        Err(_) => access(runtime, Access::WRITE_OK | Access::EXEC_OK).is_ok(),
+    };
+    can_be && check_way(&place.join("broker.sock"), home).is_ok()
 }
 
 /// What may be the runtime directory of this user's sessions, best first.
