@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{InstanceId, PeerId, Timestamp};
 use crate::process::Process;
 
+/// The name by which Claude Code introduces itself to its MCP servers.
+pub const CLAUDE_CODE: &str = "claude-code";
+
 /// Whether a push of ours can reach the model of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

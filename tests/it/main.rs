@@ -48,4 +48,5 @@ mod waiting;
 mod waiting_cli;
 mod waiting_kills;
 mod wake;
+mod windows;
 mod wire;

@@ -11,12 +11,16 @@ use super::{channel_word, names, peer, probe};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::process::{Process, Standing};
-use crate::protocol::peers::{Channel, Register, Registered};
+use crate::protocol::peers::{CLAUDE_CODE, Channel, Register, Registered};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 /// The key of a Claude Code session.
 pub fn session_key(session: &str) -> String {
     format!("session:{session}")
+}
+
+fn is_session(key: &str) -> bool {
+    key.starts_with("session:")
 }
 
 /// Makes a receiver's session known; the same instance may do so any number of times.
@@ -37,14 +41,18 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
         Some(id) => id,
         None => match find(tx, request)? {
             Found::Peer(id) => id,
-            Found::Nobody { key } => create(tx, request, Some(&key))?,
+            Found::Nobody { key } => {
+                let id = create_peer(tx, if is_session(&key) { "session" } else { "client" })?;
+                bind(tx, &key, &id)?;
+                id
+            }
             Found::Claimed { by } => {
                 let first = peer(tx, &by)?;
                 notes.push(format!(
                     "Another live client already holds this session as {}; you are a new peer, and earlier mail stays there.",
                     first.name.as_deref().unwrap_or(by.as_str())
                 ));
-                create(tx, request, None)?
+                create_peer(tx, "session")?
             }
         },
     };
@@ -110,7 +118,13 @@ fn find(tx: &Tx<'_>, request: &Register) -> Result<Found, Fault> {
             let said = client.as_ref().map(|client| session_of(tx, client)).transpose()?.flatten();
             find_session(tx, said.as_ref().unwrap_or(session), client.as_ref())
         }
-        (None, Some(client)) => find_process(tx, client, &request.cwd),
+        (None, Some(client)) => match session_of(tx, client)? {
+            // It was told nothing, and its client's hooks know.
+            Some(said) if request.client_name == CLAUDE_CODE => {
+                find_session(tx, &said, Some(client))
+            }
+            _ => find_process(tx, client, &request.cwd),
+        },
         (None, None) => Ok(Found::Nobody { key: format!("instance:{}", request.instance) }),
     }
 }
@@ -199,19 +213,13 @@ pub fn last_of_process(tx: &Tx<'_>, client: &Process) -> Result<Option<PeerId>, 
     let id: Option<String> = tx
         .db
         .prepare_cached(
-            "SELECT id FROM peers WHERE client_process = ?1 AND kind = 'session' ORDER BY seen_at DESC LIMIT 1",
+            "SELECT id FROM peers
+             WHERE client_process = ?1 AND (kind = 'session' OR kind = 'client' AND client_name = ?2)
+             ORDER BY seen_at DESC LIMIT 1",
         )?
-        .query_row([client.to_string()], |row| row.get(0))
+        .query_row([client.to_string().as_str(), CLAUDE_CODE], |row| row.get(0))
         .optional()?;
     Ok(id.map(PeerId::from_text))
-}
-
-fn create(tx: &Tx<'_>, request: &Register, key: Option<&str>) -> Result<PeerId, Fault> {
-    let id = create_peer(tx, if request.session.is_some() { "session" } else { "client" })?;
-    if let Some(key) = key {
-        bind(tx, key, &id)?;
-    }
-    Ok(id)
 }
 
 /// A new peer, under an id that nobody has.
