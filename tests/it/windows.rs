@@ -25,12 +25,12 @@ fn starts(sandbox: &Sandbox, window: &Session, session: &str, source: &str) {
 }
 
 /// The ids of all that are live.
-fn ids(sandbox: &Sandbox) -> Vec<String> {
+pub fn ids(sandbox: &Sandbox) -> Vec<String> {
     let peers = sandbox.json(["peers"])["peers"].clone();
     peers.as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap().to_owned()).collect()
 }
 
-fn who(session: &mut Session) -> (String, String) {
+pub fn who(session: &mut Session) -> (String, String) {
     let me = session.me();
     assert_eq!(me["live"], true, "{me}");
     (me["id"].as_str().unwrap().to_owned(), me["name"].as_str().unwrap().to_owned())
