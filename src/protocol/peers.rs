@@ -102,6 +102,9 @@ pub enum Reachability {
     Tools,
     /// Not here; mail waits for it.
     Away,
+    /// Its program has ended and cannot come back as this peer. Mail waits for an heir: whoever
+    /// starts the program there next.
+    Ended,
     /// The person at the CLI, who reads by `claude-peers inbox`.
     Inbox,
     /// Something of a later version.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::backlog::{backlog, waiting};
-use super::hooked;
+use super::{heirs, hooked};
 use crate::broker::engine::{Caller, Tx};
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
@@ -99,6 +99,9 @@ fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
     let hooked = entry.hooked && hooked::speak_for(tx, &entry.peer.id)?;
     entry.peer.reach = match channel {
         None if entry.peer.kind == PeerKind::Cli => Reachability::Inbox,
+        None if entry.peer.kind == PeerKind::Client && heirs::has_ended(tx, &entry.peer.id)? => {
+            Reachability::Ended
+        }
         None => Reachability::Away,
         Some(Channel::Proven) => Reachability::ChannelProven,
         // Better than a push that may not be shown.
@@ -193,7 +196,8 @@ pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerLis
         .filter(|candidate| candidate.peer.id != caller.peer && in_scope(candidate))
         .map(|candidate| candidate.peer)
         .collect();
-    let away = peers.iter().filter(|peer| !peer.live).count() as u64;
+    let is_away = |peer: &&Peer| !peer.live && peer.reach != Reachability::Ended;
+    let away = peers.iter().filter(is_away).count() as u64;
     if !request.all {
         peers.retain(|peer| peer.live);
     }
@@ -218,6 +222,18 @@ impl Resolved {
     #[must_use]
     pub const fn kind(&self) -> PeerKind {
         self.found.peer.kind
+    }
+
+    /// Whether it has ended for good, unless an heir comes.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.found.peer.reach == Reachability::Ended
+    }
+
+    /// How it is called.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        self.found.peer.name.as_deref().unwrap_or(self.id().as_str())
     }
 
     /// Messages without evidence of having been read, as they were when it was looked up.

@@ -7,7 +7,7 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::hooked::session_of;
-use super::{channel_word, names, peer, probe};
+use super::{channel_word, heirs, names, peer, probe};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::process::{Process, Standing};
@@ -41,6 +41,15 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
         Some(id) => id,
         None => match find(tx, request)? {
             Found::Peer(id) => id,
+            Found::Heir { of, key } => {
+                bind(tx, &key, &of)?;
+                heirs::begin_anew(tx, &of)?;
+                notes.push(
+                    "An earlier session of your program in this directory has ended; its name and its unread mail are yours."
+                        .to_owned(),
+                );
+                of
+            }
             Found::Nobody { key } => {
                 let id = create_peer(tx, if is_session(&key) { "session" } else { "client" })?;
                 bind(tx, &key, &id)?;
@@ -105,6 +114,8 @@ pub(super) fn known_instance(tx: &Tx<'_>, request: &Register) -> Result<Option<P
 enum Found {
     /// The same identity as before.
     Peer(PeerId),
+    /// That of a client which has ended, to be known by this key as well.
+    Heir { of: PeerId, key: String },
     /// A new identity, to be known by this key.
     Nobody { key: String },
     /// The identity is in use by another live client.
@@ -123,7 +134,7 @@ fn find(tx: &Tx<'_>, request: &Register) -> Result<Found, Fault> {
             Some(said) if request.client_name == CLAUDE_CODE => {
                 find_session(tx, &said, Some(client))
             }
-            _ => find_process(tx, client, &request.cwd),
+            _ => find_process(tx, client, request),
         },
         (None, None) => Ok(Found::Nobody { key: format!("instance:{}", request.instance) }),
     }
@@ -163,7 +174,8 @@ fn find_session(tx: &Tx<'_>, session: &str, client: Option<&Process>) -> Result<
 
 /// A client that has no session ids may host several sessions in one process, so each takes the
 /// first identity of its process and directory that nobody uses.
-fn find_process(tx: &Tx<'_>, client: &Process, cwd: &str) -> Result<Found, Fault> {
+fn find_process(tx: &Tx<'_>, client: &Process, request: &Register) -> Result<Found, Fault> {
+    let cwd = &request.cwd;
     let mut number = 0u32;
     loop {
         number += 1;
@@ -174,7 +186,12 @@ fn find_process(tx: &Tx<'_>, client: &Process, cwd: &str) -> Result<Found, Fault
             .query_row([&key], |row| row.get(0))
             .optional()?;
         match known.map(PeerId::from_text) {
-            None => return Ok(Found::Nobody { key }),
+            None => {
+                return Ok(match heirs::predecessor(tx, request)? {
+                    Some(of) => Found::Heir { of, key },
+                    None => Found::Nobody { key },
+                });
+            }
             Some(id) if !tx.companion.connected.presence.lock().is_claimed(&id) => {
                 return Ok(Found::Peer(id));
             }

@@ -4,6 +4,7 @@
 
 mod backlog;
 mod directory;
+mod heirs;
 mod hooked;
 mod identity;
 mod names;
@@ -18,7 +19,8 @@ use crate::protocol::peers::{Channel, ProfileSet, SetProfile};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 pub use backlog::{unread, waiting};
-pub use directory::{list, live_and_backlog, peer, resolve};
+pub use directory::{Resolved, list, live_and_backlog, peer, resolve};
+pub use heirs::live_beside;
 pub use hooked::{
     Said, Shown, client_above, forget_ended_clients, has_spoken_since, is_past, peer_of_session,
     shown,
