@@ -2,7 +2,7 @@
 //! environment. They belong to the client above them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ fn told(sandbox: &Sandbox, window: &Session, event: &str, session: &str) -> Stri
 }
 
 /// The same for a window of [`WITH_HOOKS`].
-fn says(directory: &PathBuf, event: &str, input: &Value) -> String {
+fn says(directory: &Path, event: &str, input: &Value) -> String {
     fs::write(directory.join("input"), input.to_string()).unwrap();
     fs::write(directory.join("events"), format!("{event}\n")).unwrap();
     until("the hook has ended", || directory.join("said").exists());
