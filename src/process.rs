@@ -5,6 +5,7 @@
 //! whoever signals a process. Where the system does not tell, the answer is "unknown" and never a
 //! guess.
 
+pub mod claude;
 mod ended;
 #[cfg(target_os = "linux")]
 mod linux;

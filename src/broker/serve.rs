@@ -59,6 +59,17 @@ pub enum Transport {
     Tcp,
 }
 
+impl Transport {
+    /// The caller's pid as the broker sees it, where the kernel tells.
+    #[must_use]
+    pub const fn pid(self) -> Option<u32> {
+        match self {
+            Self::Unix { pid } => pid,
+            Self::Tcp | Self::Stranger { .. } => None,
+        }
+    }
+}
+
 /// What serves the listeners. More may come while it runs.
 pub struct Server {
     shared: Arc<Shared>,

@@ -58,6 +58,7 @@ fn row(peer: &Peer) -> Vec<String> {
         Reachability::Hooks => "live,hooks",
         Reachability::Tools => "live,tools",
         Reachability::Inbox => "inbox",
+        Reachability::Ended => "ended",
         Reachability::Away | Reachability::Unknown => "away",
     };
     let state = if peer.live { state.to_owned() } else { format!("{state},{}", ago(peer.since)) };

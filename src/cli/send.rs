@@ -192,6 +192,9 @@ fn standing(to: &Peer, state: MessageState, awaited: bool) -> String {
         (_, Reachability::Hooks) => "live; its hooks show it with its next step".to_owned(),
         (MessageState::Offered, _) => "pushed; whether it is shown is not known".to_owned(),
         (_, Reachability::Away) => format!("away since {}; the message waits for it", to.since),
+        (_, Reachability::Ended) => {
+            "has ended; the message waits for the program's next start there".to_owned()
+        }
         (_, Reachability::Tools) => "live; it sees mail when it calls a tool".to_owned(),
         (_, Reachability::Inbox) => "waits in the inbox".to_owned(),
         (_, _) => "waits behind earlier messages".to_owned(),

@@ -28,7 +28,7 @@ use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
 use crate::protocol::peers::{
-    ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
+    ListPeers, Peer, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
 use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::wake::{AwaitWake, Reason, Wake, WakeGiven};
@@ -89,6 +89,19 @@ impl Client {
     #[must_use]
     pub fn registered(&self) -> Option<watch::Receiver<Option<Registered>>> {
         self.session.as_ref().map(|session| session.registered.subscribe())
+    }
+
+    /// The broker says whose the session's stream is. If that is another than the one that it
+    /// registered as, what was said of that one does not concern this one.
+    pub fn note_peer(&self, peer: Peer) {
+        let Some(session) = &self.session else { return };
+        session.registered.send_if_modified(|known| {
+            let other = known.as_ref().is_none_or(|known| known.peer.id != peer.id);
+            if other {
+                *known = Some(Registered { peer, notes: Vec::new(), undescribed: false });
+            }
+            other
+        });
     }
 
     /// The same, but it never starts a broker.
@@ -158,14 +171,25 @@ impl Client {
         self.post(route::WRITTEN, request).await
     }
 
-    /// One attempt, and short: a hook must not hold its session.
+    /// One attempt, and short: a hook must not hold its session. A broker that is older than the
+    /// hook is asked once more, in its own words.
     ///
     /// # Errors
     ///
     /// If there is no broker, or no quick answer.
     pub async fn hook(&self, event: &HookEvent, limit: Duration) -> Result<HookMail> {
-        let request = self.request(&Method::POST, route::HOOK).json(event);
-        timeout(limit, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
+        let ask = async |event: &HookEvent| {
+            attempt(self.request(&Method::POST, route::HOOK).json(event)).await
+        };
+        let attempts = async {
+            match ask(event).await {
+                Err(error) if error.code() == Some(ErrorCode::BadRequest) => {
+                    ask(&event.for_an_older_broker()).await
+                }
+                answer => answer,
+            }
+        };
+        timeout(limit, attempts).await.unwrap_or(Err(ClientError::Silent))
     }
 
     /// One attempt, as for the hook's event itself.

@@ -16,6 +16,12 @@ pub struct Input {
     /// The turn.
     #[serde(default, deserialize_with = "or_default")]
     pub prompt_id: String,
+    /// For a session's start: what began it.
+    #[serde(default, deserialize_with = "or_default")]
+    pub source: String,
+    /// Where the session works now.
+    #[serde(default)]
+    cwd: Option<Words>,
     #[serde(default)]
     prompt: Option<Words>,
     #[serde(default, deserialize_with = "or_default")]
@@ -40,6 +46,11 @@ impl Input {
     /// Whether the event is one of a subagent's, and not of the main conversation.
     pub fn is_subagent(&self) -> bool {
         self.agent_id.as_deref().is_some_and(|id| !id.is_empty())
+    }
+
+    /// Where the session works now; empty where the client does not say.
+    pub fn cwd(&self) -> &str {
+        self.cwd.as_ref().map_or("", |Words(cwd)| cwd)
     }
 
     /// What tells this event from others of the turn; empty where nothing does.
@@ -97,7 +108,7 @@ mod tests {
     fn half_a_character_and_null_are_no_reason_to_say_nothing() {
         let halved = r#"{"session_id": "s", "prompt": "\ud83d <channel a=\"b\" message_id=\"m1\">", "x": "\ude00"}"#;
         assert_eq!(Input::read(halved.as_bytes()).unwrap().pushes(), [MessageId::from_text("m1")]);
-        let nulls = r#"{"session_id": "s", "prompt": null, "prompt_id": null, "agent_id": null,
+        let nulls = r#"{"session_id": "s", "prompt": null, "prompt_id": null, "source": null, "cwd": null, "agent_id": null,
             "stop_hook_active": null, "tool_use_id": null, "duration_ms": null}"#;
         let input = Input::read(nulls.as_bytes()).unwrap();
         assert!(input.pushes().is_empty() && !input.is_subagent() && !input.stop_hook_active);

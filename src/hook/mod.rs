@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use crate::client::{Client, ClientError};
 use crate::config::Config;
-use crate::process::Process;
+use crate::process::claude;
 use crate::protocol::Timestamp;
 use crate::protocol::hook::{Event, HookEvent, HookWritten};
 use crate::unheard::{self, Word};
@@ -77,7 +77,8 @@ fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
 /// Nobody heard it. The session's server is about to start a broker, which should know.
 fn leave_word(request: HookEvent, config: &Config) {
     if let (Event::SessionStart, Some(client)) = (request.event, request.client) {
-        let word = Word { client, session: request.session, said_at: Timestamp::now() };
+        let (session, source) = (request.session, request.source);
+        let word = Word { client, session, source, said_at: Timestamp::now() };
         // Where nothing can be written no broker can run either.
         let _ = unheard::leave(&config.paths, &word);
     }
@@ -94,12 +95,14 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
     HookEvent {
         event,
         session: input.session_id.clone(),
-        client: config.claude.pid.and_then(Process::find),
+        client: claude::of_hook(config.claude.pid),
         turn: input.prompt_id.clone(),
         occasion: input.occasion(event),
         lasted: milliseconds(input.duration_ms),
         seen: if event == Event::UserPromptSubmit { input.pushes() } else { Vec::new() },
         room,
+        source: if event == Event::SessionStart { input.source.clone() } else { String::new() },
+        cwd: input.cwd().to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use super::input::Input;
 use crate::client::{Client, ClientError};
 use crate::config::Config;
-use crate::process::{Process, ended};
+use crate::process::{claude, ended};
 use crate::protocol::wake::{AwaitWake, Wake};
 
 /// Pauses between attempts to reach a broker that is not there. Its sessions start it, or the
@@ -38,7 +38,7 @@ pub fn wait(input: impl Read, config: Config, runtime: &Runtime) -> Option<Strin
     }
     let input = Input::read(input).filter(|input| !input.is_subagent())?;
     // Without it nobody would say when the session is over.
-    let client = config.claude.pid.and_then(Process::find)?;
+    let client = claude::of_hook(config.claude.pid)?;
     let request = AwaitWake { session: input.session_id, client: Some(client.clone()) };
     runtime.block_on(async {
         tokio::select! {

@@ -5,12 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::push::Handed;
 use super::summary;
 use super::wake::Inbox;
 use crate::client::{Client, ClientError};
-use crate::protocol::mailbox::Delivery;
+use crate::protocol::PeerId;
 use crate::protocol::peers::SetProfile;
 use crate::protocol::stream::{ByeReason, Event};
 
@@ -32,20 +33,39 @@ enum Ended {
     Broken(ClientError),
 }
 
+/// How the stream is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It is about to be opened, for the first time or again.
+    #[default]
+    Opening,
+    /// The session is live, as this peer.
+    Open(PeerId),
+    /// It could not be opened. That is tried again, now and then.
+    Failed,
+}
+
+/// What goes to and fro between the link and the rest of the server.
+pub struct Ends {
+    pub deliveries: mpsc::UnboundedSender<Handed>,
+    pub standing: watch::Sender<Standing>,
+    pub inbox: Option<Inbox>,
+}
+
 /// Keeps the session's event stream open for as long as the session lasts.
-pub async fn keep_open(
-    client: Client,
-    deliveries: mpsc::UnboundedSender<Delivery>,
-    inbox: Option<Inbox>,
-) {
+pub async fn keep_open(client: Client, ends: Ends) {
     let mut pause = FIRST_PAUSE;
     loop {
         let since = Instant::now();
-        let (ended, was_open) = follow_stream(&client, &deliveries, inbox.as_ref()).await;
+        let (ended, was_open) = follow_stream(&client, &ends).await;
         let lasted = was_open && since.elapsed() > LASTED;
         if lasted {
             pause = FIRST_PAUSE;
         }
+        ends.standing.send_replace(match &ended {
+            Ended::Broken(_) if !was_open => Standing::Failed,
+            _ => Standing::Opening,
+        });
         match ended {
             Ended::Bye(ByeReason::Replaced) => {
                 tracing::debug!("a newer stream of this instance took over");
@@ -67,11 +87,8 @@ pub async fn keep_open(
 }
 
 /// Opens the stream and reads it to its end; says also whether it ever was open.
-async fn follow_stream(
-    client: &Client,
-    deliveries: &mpsc::UnboundedSender<Delivery>,
-    inbox: Option<&Inbox>,
-) -> (Ended, bool) {
+async fn follow_stream(client: &Client, ends: &Ends) -> (Ended, bool) {
+    let mut me = None;
     let mut stream = match client.stream().await {
         Ok(stream) => stream,
         Err(error) => return (Ended::Broken(error), false),
@@ -79,11 +96,12 @@ async fn follow_stream(
     loop {
         match stream.next().await {
             Ok(Some(Event::Message { delivery })) => {
+                let Some(to) = me.clone() else { continue };
                 // An error means that the session is ending.
-                let _ = deliveries.send(*delivery);
+                let _ = ends.deliveries.send(Handed { to, delivery: *delivery });
             }
             Ok(Some(Event::Wake { reason })) => {
-                if let Some(inbox) = inbox {
+                if let Some(inbox) = &ends.inbox {
                     inbox.wake(reason.waiting).await;
                 }
                 // Also where the inbox takes nothing: it would not the next time. In the
@@ -95,8 +113,12 @@ async fn follow_stream(
                     }
                 });
             }
+            // Also whenever the window has gone on to another session, and is another peer.
             Ok(Some(Event::Ready { peer })) => {
                 tracing::info!(event = "live", peer = %peer.id, "live");
+                me = Some(peer.id.clone());
+                ends.standing.send_replace(Standing::Open(peer.id.clone()));
+                client.note_peer(*peer);
             }
             Ok(Some(Event::Bye { reason })) => return (Ended::Bye(reason), true),
             Ok(Some(Event::Unknown)) => {}

@@ -41,7 +41,7 @@ pub struct PeerView {
     id: String,
     name: Option<String>,
     live: bool,
-    /// channel_proven, channel_presumed, hooks, tools, inbox or away
+    /// channel_proven, channel_presumed, hooks, tools, inbox, away or ended
     reachability: Reach,
     /// live or away since, RFC 3339
     since: String,
@@ -65,6 +65,7 @@ enum Reach {
     Tools,
     Inbox,
     Away,
+    Ended,
 }
 
 impl PeerView {
@@ -79,6 +80,7 @@ impl PeerView {
                 Reachability::Hooks => Reach::Hooks,
                 Reachability::Tools => Reach::Tools,
                 Reachability::Inbox => Reach::Inbox,
+                Reachability::Ended => Reach::Ended,
                 Reachability::Away | Reachability::Unknown => Reach::Away,
             },
             since: peer.since.to_string(),
@@ -108,6 +110,7 @@ fn reach_words(view: &PeerView) -> String {
         Reach::Tools => "live, sees mail when it calls a tool".to_owned(),
         Reach::Inbox => "a person at the command line".to_owned(),
         Reach::Away => format!("away since {}", view.since),
+        Reach::Ended => "its program has ended".to_owned(),
     }
 }
 

@@ -25,7 +25,7 @@ pub fn all() -> Vec<Tool> {
     vec![
         tool::<ListPeersArguments, ListPeersResult>(
             LIST_PEERS,
-            "List the other sessions on this machine: id, name, directory, what each works on, and how a message reaches it. Begins with who you are. Reachability: channel_proven, pushes have arrived there; channel_presumed, it is pushed to, but whether that is shown is not known; hooks, its hooks show mail with its next step; tools, it sees mail when it calls a tool; away, mail waits for it.",
+            "List the other sessions on this machine: id, name, directory, what each works on, and how a message reaches it. Begins with who you are. Reachability: channel_proven, pushes have arrived there; channel_presumed, it is pushed to, but whether that is shown is not known; hooks, its hooks show mail with its next step; tools, it sees mail when it calls a tool; away, mail waits for it; ended, it cannot come back.",
             hints(true, true),
         ),
         tool::<SendMessageArguments, SendMessageResult>(

@@ -8,7 +8,7 @@ use rmcp::model::ProgressNotificationParam;
 use rmcp::service::RequestContext;
 use tokio::time::{Instant, interval};
 
-use super::session::CLAUDE_CODE;
+use crate::protocol::peers::CLAUDE_CODE;
 
 /// Claude Code puts a call into the background after two minutes.
 const CLAUDE_CODE_LIMIT: Duration = Duration::from_secs(110);

@@ -66,6 +66,21 @@ pub struct HookEvent {
     /// How many characters of mail the output takes; 0 shows nothing.
     #[serde(default)]
     pub room: usize,
+    /// For a session's start: what began it, in the client's word (`startup`, `resume`, `clear`,
+    /// `compact`, `fork`).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// Where the session works now, an absolute path.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cwd: String,
+}
+
+impl HookEvent {
+    /// The event without what a broker of the first release does not know, and would refuse.
+    #[must_use]
+    pub fn for_an_older_broker(&self) -> Self {
+        Self { source: String::new(), cwd: String::new(), ..self.clone() }
+    }
 }
 
 /// The answer to [`HookEvent`].

@@ -55,7 +55,7 @@ pub struct Take {
 }
 
 /// The answer to [`Take`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Taken {
     pub messages: Vec<Delivery>,
     /// How many more wait after these.

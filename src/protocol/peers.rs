@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{InstanceId, PeerId, Timestamp};
 use crate::process::Process;
 
+/// The name by which Claude Code introduces itself to its MCP servers.
+pub const CLAUDE_CODE: &str = "claude-code";
+
 /// Whether a push of ours can reach the model of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,6 +102,9 @@ pub enum Reachability {
     Tools,
     /// Not here; mail waits for it.
     Away,
+    /// Its program has ended and cannot come back as this peer. Mail waits for an heir: whoever
+    /// starts the program there next.
+    Ended,
     /// The person at the CLI, who reads by `claude-peers inbox`.
     Inbox,
     /// Something of a later version.

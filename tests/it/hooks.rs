@@ -15,7 +15,7 @@ fn hook(sandbox: &Sandbox, event: &str, input: &Value) -> Output {
     run(sandbox.command(["hook", event]), input)
 }
 
-fn run(mut command: Command, input: &Value) -> Output {
+pub fn run(mut command: Command, input: &Value) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

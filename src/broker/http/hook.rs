@@ -26,7 +26,12 @@ pub async fn hook(
 ) -> Result<Json<HookMail>, Refusal> {
     only_owner(&identity)?;
     body.client = clients::of_hook(transport, body.client, &body.session);
-    let mail = shared.store.write(move |tx| mailbox::hook(tx, &body));
+    let mail = shared.store.write(move |tx| {
+        if let (None, Some(hook)) = (&body.client, transport.pid()) {
+            body.client = registry::client_above(tx, hook);
+        }
+        mailbox::hook(tx, &body)
+    });
     Ok(Json(mail.await?))
 }
 
@@ -55,7 +60,7 @@ pub async fn wake(
         .as_ref()
         .map_or_else(|| format!("session {}", body.session), ToString::to_string);
     let find =
-        move |tx: &mut Tx<'_>| registry::peer_of_hook(tx, &body.session, body.client.as_ref());
+        move |tx: &mut Tx<'_>| mailbox::peer_to_wake(tx, &body.session, body.client.as_ref());
     let peer = shared
         .store
         .write(find)

@@ -12,7 +12,7 @@ use super::errors::Refusal;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::once;
 use crate::broker::serve::Transport;
-use crate::broker::{Shared, registry};
+use crate::broker::{Shared, mailbox, registry};
 use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
@@ -28,7 +28,7 @@ pub async fn register(
     let paths = shared.config.paths.clone();
     let registered = shared.store.write(move |tx| {
         match unheard::take(&paths) {
-            Ok(words) => registry::hear(tx, &words)?,
+            Ok(words) => mailbox::hear(tx, &words)?,
             Err(error) => tracing::warn!("what hooks said before this broker ran is lost: {error}"),
         }
         registry::register(tx, &body)

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{offer, receive, wake};
+use super::{offer, receive, wake, window};
 use crate::broker::engine::Tx;
-use crate::broker::registry;
+use crate::broker::registry::{self, Said};
 use crate::broker::store::Fault;
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
@@ -33,9 +33,7 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     if request.event == Event::SessionStart {
         registry::forget_ended_clients(tx)?;
     }
-    let Some(peer) = registry::peer_of_hook(tx, &request.session, request.client.as_ref())? else {
-        return Ok(HookMail::default());
-    };
+    let Some(peer) = peer(tx, request)? else { return Ok(HookMail::default()) };
     if let Some(client) = &request.client {
         tx.companion.connected.waiters.keep_only(&client.to_string(), &peer);
     }
@@ -57,6 +55,18 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     };
     note_turn(tx, &peer, request.event, &mail)?;
     Ok(mail)
+}
+
+/// The peer that the hook speaks for. At its end a session says nothing of what the window shows:
+/// it may be another one already.
+fn peer(tx: &mut Tx<'_>, request: &HookEvent) -> Result<Option<PeerId>, Fault> {
+    let HookEvent { session, client, source, .. } = request;
+    match client {
+        Some(client) if request.event != Event::SessionEnd => {
+            window::follow_window(tx, &Said { session, client, source, at: tx.now })
+        }
+        client => registry::peer_of_session(tx, session, client.as_ref()),
+    }
 }
 
 /// A hook's output is out.

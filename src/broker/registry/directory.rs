@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::backlog::{backlog, waiting};
+use super::{heirs, hooked};
 use crate::broker::engine::{Caller, Tx};
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
@@ -84,7 +85,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 
 /// Adds what only memory and the mailbox know.
 fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
-    look_for(tx, &mut entry);
+    look_for(tx, &mut entry)?;
     if entry.unread > 0 {
         count_mail(tx, &mut entry.peer)?;
     }
@@ -92,18 +93,23 @@ fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
 }
 
 /// Adds whether it is live, and how it is reached.
-fn look_for(tx: &Tx<'_>, entry: &mut Entry) {
+fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
     let channel = tx.companion.connected.presence.lock().channel(&entry.peer.id);
     entry.peer.live = channel.is_some();
+    let hooked = entry.hooked && hooked::speak_for(tx, &entry.peer.id)?;
     entry.peer.reach = match channel {
         None if entry.peer.kind == PeerKind::Cli => Reachability::Inbox,
+        None if entry.peer.kind == PeerKind::Client && heirs::has_ended(tx, &entry.peer.id)? => {
+            Reachability::Ended
+        }
         None => Reachability::Away,
         Some(Channel::Proven) => Reachability::ChannelProven,
         // Better than a push that may not be shown.
-        Some(_) if entry.hooked => Reachability::Hooks,
+        Some(_) if hooked => Reachability::Hooks,
         Some(Channel::Presumed) => Reachability::ChannelPresumed,
         Some(Channel::Absent) => Reachability::Tools,
     };
+    Ok(())
 }
 
 /// Adds what waits for it.
@@ -190,7 +196,8 @@ pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerLis
         .filter(|candidate| candidate.peer.id != caller.peer && in_scope(candidate))
         .map(|candidate| candidate.peer)
         .collect();
-    let away = peers.iter().filter(|peer| !peer.live).count() as u64;
+    let is_away = |peer: &&Peer| !peer.live && peer.reach != Reachability::Ended;
+    let away = peers.iter().filter(is_away).count() as u64;
     if !request.all {
         peers.retain(|peer| peer.live);
     }
@@ -217,6 +224,18 @@ impl Resolved {
         self.found.peer.kind
     }
 
+    /// Whether it has ended for good, unless an heir comes.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.found.peer.reach == Reachability::Ended
+    }
+
+    /// How it is called.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        self.found.peer.name.as_deref().unwrap_or(self.id().as_str())
+    }
+
     /// Messages without evidence of having been read, as they were when it was looked up.
     #[must_use]
     pub const fn unread(&self) -> u64 {
@@ -229,7 +248,7 @@ impl Resolved {
     ///
     /// If the database fails.
     pub fn now(mut self, tx: &Tx<'_>) -> Result<Peer, Fault> {
-        look_for(tx, &mut self.found);
+        look_for(tx, &mut self.found)?;
         count_mail(tx, &mut self.found.peer)?;
         Ok(self.found.peer)
     }
@@ -256,7 +275,7 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
         .next()
         .transpose()?;
     if let Some(mut found) = exact {
-        look_for(tx, &mut found);
+        look_for(tx, &mut found)?;
         let by_id = found.peer.id.as_str() == word;
         if by_id || !is_left(tx, &found)? {
             let away = !by_id && !found.peer.live && found.peer.kind != PeerKind::Cli;

@@ -4,10 +4,12 @@
 
 mod backlog;
 mod directory;
+mod heirs;
 mod hooked;
 mod identity;
 mod names;
 mod probe;
+mod window;
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -17,11 +19,16 @@ use crate::protocol::peers::{Channel, ProfileSet, SetProfile};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 pub use backlog::{unread, waiting};
-pub use directory::{list, live_and_backlog, peer, resolve};
-pub use hooked::{forget_ended_clients, hear, peer_of_hook};
-pub use identity::{may_return, register};
+pub use directory::{Resolved, list, live_and_backlog, peer, resolve};
+pub use heirs::live_beside;
+pub use hooked::{
+    Said, Shown, client_above, forget_ended_clients, has_spoken_since, is_past, peer_of_session,
+    shown,
+};
+pub use identity::{may_return, register, still_runs};
 pub use names::ensure as ensure_name;
 pub use probe::{next_number as next_probe_number, unregister};
+pub use window::{absorb, hand_over, opening};
 
 /// The database's word for a channel.
 #[must_use]

@@ -99,6 +99,11 @@ impl Standing {
             (_, Reach::Away) => {
                 format!("{called} is away since {}; the message waits for it.", to.since)
             }
+            (_, Reach::Ended) => {
+                format!(
+                    "{called} has ended: its program is gone. The message waits for whoever starts it there next."
+                )
+            }
             (_, Reach::Tools) => {
                 format!("{called} is live and gets it when it next calls a tool of claude-peers.")
             }
