@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
+use reqwest::header::HeaderValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, watch};
@@ -31,7 +32,7 @@ use crate::protocol::peers::{
 };
 use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::wake::{AwaitWake, Reason, Wake, WakeGiven};
-use crate::protocol::{ErrorCode, PROTOCOL, header, route};
+use crate::protocol::{Around, ErrorCode, PROTOCOL, header, route};
 
 use call::{ATTEMPT, Time, attempt, broken, refusal};
 
@@ -56,6 +57,8 @@ pub struct Client {
     http: reqwest::Client,
     config: Arc<Config>,
     session: Option<Arc<Session>>,
+    /// What each call says of the session around it.
+    around: Option<HeaderValue>,
     /// Start a broker where none runs.
     start: bool,
 }
@@ -78,7 +81,7 @@ impl Client {
             .pool_idle_timeout(None)
             .build()
             .map_err(|error| ClientError::Broken(error.to_string()))?;
-        Ok(Self { http, config: Arc::new(config), session: None, start: true })
+        Ok(Self { http, config: Arc::new(config), session: None, around: None, start: true })
     }
 
     /// The same, acting as this session: it registers as soon as a call needs it.
@@ -91,6 +94,13 @@ impl Client {
             registering: Mutex::new(()),
         };
         Self { session: Some(Arc::new(session)), ..self }
+    }
+
+    /// The same, knowing this of the session around it.
+    #[must_use]
+    pub fn around(self, around: &Around) -> Self {
+        let value = around.to_header().and_then(|json| HeaderValue::from_bytes(&json).ok());
+        Self { around: value, ..self }
     }
 
     /// Follows the broker's answer to the session's registration.
@@ -313,6 +323,9 @@ impl Client {
         }
         if let Some(session) = &self.session {
             request = request.header(header::SESSION, &session.registration.secret);
+        }
+        if let Some(around) = &self.around {
+            request = request.header(header::AROUND, around);
         }
         request
     }
