@@ -40,6 +40,7 @@ pub mod programs;
 pub mod protocol;
 pub mod render;
 pub mod service;
+pub mod session_file;
 pub mod setup;
 pub mod shell;
 pub mod signals;

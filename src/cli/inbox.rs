@@ -1,4 +1,4 @@
-//! `claude-peers inbox`: what peers wrote to the command line.
+//! `claude-peers inbox`: what peers wrote to the command line or, in the shell of a session, to that.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::error::Failure;
+use super::inside;
 use super::output::{Out, ago, cell};
 use super::{LONGEST_WAIT, TIME_OVER};
 use crate::client::Client;
@@ -33,6 +34,7 @@ pub async fn run(
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
     let mut wait = arguments.wait;
+    let mut is_first = true;
     loop {
         let request = Take { max_bytes: PAGE };
         let waited = wait.take();
@@ -40,6 +42,9 @@ pub async fn run(
             Some(seconds) => client.take_within(&request, Duration::from_secs(seconds)).await?,
             None => client.take(&request).await?,
         };
+        if std::mem::take(&mut is_first) {
+            inside::note(client.config(), taken.owner.as_ref());
+        }
         if arguments.json {
             out.json(&json!({ "messages": taken.messages, "remaining": taken.remaining }))?;
         }

@@ -8,6 +8,7 @@ mod error;
 mod fate;
 mod hook;
 mod inbox;
+mod inside;
 mod kill_broker;
 mod log;
 mod output;
@@ -67,7 +68,7 @@ enum Command {
     Peers(peers::Arguments),
     /// Send a message to a peer
     Send(send::Arguments),
-    /// Read the messages that peers sent to the command line
+    /// Read the messages that peers sent to the command line or, in the shell of a session, to that
     Inbox(inbox::Arguments),
     /// Show recent messages and what became of them
     Log(log::Arguments),
@@ -133,7 +134,9 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
         }
         Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, out)),
         command => {
-            let client = Client::new(settings(&command)?)?;
+            let config = settings(&command)?;
+            let around = inside::around(&config);
+            let client = Client::new(config)?.around(&around);
             runtime()?.block_on(async {
                 match command {
                     Command::Status(arguments) => status::run(&arguments, client, out).await,

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::error::Failure;
+use super::inside;
 use super::output::{Out, ago, aside, cell};
 use super::scope::{Place, ScopeArgument};
 use super::{INTERRUPTED, LONGEST_WAIT, TIME_OVER};
@@ -67,6 +68,7 @@ pub async fn run(
         wait: arguments.wait.is_some(),
     };
     let sent = client.send(&request).await?;
+    inside::note(client.config(), sent.from.as_ref());
     if let Some(seconds) = arguments.wait {
         return wait(&sent, Duration::from_secs(seconds), arguments.json, client, out).await;
     }
@@ -99,6 +101,7 @@ async fn to_scope(
     let from_session = client.config().claude.session.clone();
     let request = SendToScope { scope, text, directory, repo, from_session };
     let sent = client.send_to_scope(&request).await?;
+    inside::note(client.config(), sent.from.as_ref());
     if json {
         out.json(&sent)?;
     }
@@ -142,10 +145,14 @@ async fn wait(
 ) -> Result<ExitCode, Failure> {
     // Standard output is for the answer.
     aside(&format!("{} {} {}", sent.id, sent.state, standing(&sent.to, sent.state, sent.awaited)));
+    let later = match &sent.from {
+        Some(party) if inside::is_session(Some(party)) => "the session's own mailbox",
+        _ => "`claude-peers inbox`",
+    };
     let stays_sent = |failure: Failure| {
         failure
             .detail(format!("message {} is sent all the same", sent.id))
-            .hint("An answer that comes later goes to `claude-peers inbox`.")
+            .hint(format!("An answer that comes later goes to {later}."))
     };
     let answered = tokio::select! {
         answered = client.answer_to(&sent.id, limit) => {
@@ -173,7 +180,7 @@ async fn wait(
     printed.map_err(|error| {
         Failure::from(error)
             .detail(format!("message {} is sent all the same, and answered", sent.id))
-            .hint("The answer goes to `claude-peers inbox`, within a minute.")
+            .hint(format!("The answer goes to {later}, within a minute."))
     })?;
     client.confirm(&Confirm { ids: vec![answer.id] }).await?;
     Ok(ExitCode::SUCCESS)

@@ -32,7 +32,7 @@ use crate::protocol::peers::{
 };
 use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::wake::{AwaitWake, Reason, Wake, WakeGiven};
-use crate::protocol::{ErrorCode, PROTOCOL, header, route};
+use crate::protocol::{Around, ErrorCode, PROTOCOL, header, route};
 
 use call::{ATTEMPT, Time, attempt, read_all, refusal};
 use http::{Http, Request};
@@ -58,6 +58,8 @@ pub struct Client {
     http: Http,
     config: Arc<Config>,
     session: Option<Arc<Session>>,
+    /// What each call says of the session around it.
+    around: Option<HeaderValue>,
     /// Start a broker where none runs.
     start: bool,
 }
@@ -70,7 +72,8 @@ impl Client {
     /// None that any input of the user can cause.
     pub fn new(config: Config) -> Result<Self> {
         let config = Arc::new(config);
-        Ok(Self { http: Http::new(Arc::clone(&config)), config, session: None, start: true })
+        let http = Http::new(Arc::clone(&config));
+        Ok(Self { http, config, session: None, around: None, start: true })
     }
 
     /// The same, acting as this session: it registers as soon as a call needs it.
@@ -83,6 +86,13 @@ impl Client {
             registering: Mutex::new(()),
         };
         Self { session: Some(Arc::new(session)), ..self }
+    }
+
+    /// The same, knowing this of the session around it.
+    #[must_use]
+    pub fn around(self, around: &Around) -> Self {
+        let value = around.to_header().and_then(|json| HeaderValue::from_bytes(&json).ok());
+        Self { around: value, ..self }
     }
 
     /// Follows the broker's answer to the session's registration.
@@ -326,6 +336,9 @@ impl Client {
         }
         if let Some(session) = &self.session {
             request = request.header(header::SESSION, &*session.registration.secret);
+        }
+        if let Some(around) = &self.around {
+            request = request.header(header::AROUND, around);
         }
         request
     }

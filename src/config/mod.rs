@@ -134,6 +134,8 @@ pub struct Config {
     pub fallback_reason: Option<String>,
     /// The Claude Code session around us, if there is one.
     pub claude: ClaudeEnvironment,
+    /// `CODEX_THREAD_ID`: the Codex session whose shell this is
+    pub codex_thread: Option<String>,
     /// The same once more, for people: every value and where it came from.
     pub in_force: Vec<InForce>,
 }
@@ -145,6 +147,8 @@ pub struct ClaudeEnvironment {
     pub session: Option<String>,
     /// `CLAUDE_CODE_ENTRYPOINT` says that this is `claude -p` or the SDK.
     pub one_shot: bool,
+    /// `CLAUDE_CONFIG_DIR`, or `.claude` in the home: its settings and what it says of itself
+    pub directory: PathBuf,
     /// `CLAUDE_PROJECT_DIR`
     pub project: Option<PathBuf>,
     /// `CLAUDE_PID`: the client's process, as its hooks are told
@@ -268,11 +272,14 @@ impl Config {
             claude: ClaudeEnvironment {
                 session: text("CLAUDE_CODE_SESSION_ID"),
                 one_shot: text("CLAUDE_CODE_ENTRYPOINT").is_some_and(|e| e.starts_with("sdk")),
+                directory: variable("CLAUDE_CONFIG_DIR")
+                    .map_or_else(|| home.join(".claude"), PathBuf::from),
                 project: variable("CLAUDE_PROJECT_DIR").map(PathBuf::from),
                 pid: text("CLAUDE_PID").and_then(|pid| pid.parse().ok()),
                 inbox: variable("CLAUDE_CODE_MESSAGING_SOCKET").map(PathBuf::from),
                 inbox_token: text("CLAUDE_CODE_MESSAGING_TOKEN").map(Secret),
             },
+            codex_thread: text("CODEX_THREAD_ID"),
             paths,
             port,
             database,

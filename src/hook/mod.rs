@@ -17,8 +17,9 @@ use tokio::runtime::Runtime;
 use crate::client::{Client, ClientError};
 use crate::config::Config;
 use crate::process::claude;
-use crate::protocol::Timestamp;
 use crate::protocol::hook::{Event, HookEvent, HookWritten};
+use crate::protocol::{Around, Timestamp};
+use crate::session_file;
 use crate::unheard::{self, Word};
 use input::Input;
 
@@ -44,8 +45,9 @@ pub fn run(event: Event, input: impl Read, config: Config, runtime: Runtime) {
         return;
     }
     let request = request(event, &input, &config);
+    let around = around(&request, &config);
     if let Ok(client) = Client::new(config) {
-        speak(event, request, &client.without_start(), &runtime);
+        speak(event, request, &client.without_start().around(&around), &runtime);
     }
     // Its threads may still wait for something; the process does not.
     runtime.shutdown_background();
@@ -104,6 +106,15 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
         source: if event == Event::SessionStart { input.source.clone() } else { String::new() },
         cwd: input.cwd().to_owned(),
     }
+}
+
+/// The session may have been named, or named anew, since its last event.
+fn around(request: &HookEvent, config: &Config) -> Around {
+    let title = request
+        .client
+        .as_ref()
+        .and_then(|client| session_file::own_name(&config.claude.directory, client));
+    Around { title, ..Around::default() }
 }
 
 /// JSON knows no integers; what is no sensible time counts as none.

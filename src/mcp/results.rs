@@ -139,7 +139,7 @@ fn mail_line(waiting: u64) -> String {
 pub struct ListPeersResult {
     me: Option<PeerView>,
     peers: Vec<PeerView>,
-    /// peers that are not here now but can be written to; their mail waits
+    /// peers that are not here now, with mail that waits or a name by which they return
     away: u64,
     notes: Vec<String>,
     /// messages that wait for me
@@ -189,7 +189,7 @@ pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
         out.push('\n');
     }
     if list.away > 0 {
-        let _ = writeln!(out, "{} away; mail to them waits.", list.away);
+        let _ = writeln!(out, "{}", away_words(list));
     }
     let mut out = out.trim_end().to_owned();
     out.push_str(&mail_line(list.waiting));
@@ -200,11 +200,23 @@ pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
     )
 }
 
+fn away_words(list: &PeerList) -> String {
+    let waits = match list.away_unread {
+        None => String::new(),
+        Some(0) => ", nothing waits for them".to_owned(),
+        Some(1) => ", 1 message waits for them".to_owned(),
+        Some(count) => format!(", {count} messages wait for them"),
+    };
+    format!("{} away{waits}; what is sent to them waits for their return.", list.away)
+}
+
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SetSummaryResult {
     id: String,
     name: Option<String>,
     summary: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     /// messages that wait for me
     waiting: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,12 +225,17 @@ pub struct SetSummaryResult {
 
 pub fn set_summary(set: &ProfileSet) -> Output {
     let view = PeerView::new(&set.peer);
-    let out =
-        format!("Others now see {}: \"{}\"{}", view.called(), view.summary, mail_line(set.waiting));
+    let notes: Vec<String> = set.notes.iter().map(|note| text::line(note, MAX_SUMMARY)).collect();
+    let mut out = format!("Others now see {}: \"{}\"", view.called(), view.summary);
+    for note in &notes {
+        let _ = write!(out, "\nNote: {note}");
+    }
+    out.push_str(&mail_line(set.waiting));
     let result = SetSummaryResult {
         id: view.id,
         name: view.name,
         summary: view.summary,
+        notes,
         waiting: set.waiting,
         mail: mail_words(set.waiting),
     };

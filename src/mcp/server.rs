@@ -79,11 +79,12 @@ impl Server {
         })?;
         let make = async || {
             let info = peer.peer_info().ok_or("The client has not introduced itself.")?;
-            let (registration, inbox) = session::registration(config, &info).await;
+            let (registration, around, inbox) = session::registration(config, &info).await;
             let (cwd, one_shot) = (registration.cwd.clone(), registration.one_shot);
             let client = Client::new(config.clone())
                 .map_err(|error| told(&error))?
-                .with_session(registration);
+                .with_session(registration)
+                .around(&around);
             let (deliver, deliveries) = mpsc::unbounded_channel();
             let (write, written) = mpsc::unbounded_channel();
             let (opening, seen) = (self.open_at.subscribe(), self.seen.clone());

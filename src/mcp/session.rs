@@ -10,14 +10,15 @@ use crate::config::Config;
 use crate::git;
 use crate::process::claude;
 use crate::protocol::peers::{CLAUDE_CODE, Register};
-use crate::protocol::{InstanceId, ids::random_secret};
+use crate::protocol::{Around, InstanceId, ids::random_secret};
+use crate::session_file;
 
-/// This server's registration: an instance of its own, for the session of its client; and the
-/// session's inbox, if that can wake it.
+/// This server's registration: an instance of its own, for the session of its client; what goes
+/// with it; and the session's inbox, if that can wake it.
 pub async fn registration(
     config: &Config,
     client: &InitializeRequestParams,
-) -> (Register, Option<Inbox>) {
+) -> (Register, Around, Option<Inbox>) {
     let is_claude = client.client_info.name == CLAUDE_CODE;
     // Another agent that was started inside a session inherits its variables and must not
     // become that session.
@@ -32,6 +33,12 @@ pub async fn registration(
     } else {
         None
     };
+    let title = match client_process.as_ref().filter(|_| is_claude) {
+        Some(client) => session_file::own_name_in_time(&config.claude.directory, client).await,
+        None => None,
+    };
+    let worktree = repository.as_ref().map(|repository| text(&repository.top));
+    let around = Around { title, worktree, inside: None };
     let registration = Register {
         wakes: inbox.is_some(),
         instance: InstanceId::generate(),
@@ -49,7 +56,7 @@ pub async fn registration(
         version: crate::VERSION.to_owned(),
         probe: false,
     };
-    (registration, inbox)
+    (registration, around, inbox)
 }
 
 fn text(path: &Path) -> String {

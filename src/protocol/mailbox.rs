@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::messages::{MessageState, Via};
+use super::messages::{MessageState, Party, Via};
 use super::peers::Peer;
 use super::{MessageId, PeerId, Timestamp};
 
@@ -64,6 +64,9 @@ pub struct Taken {
     pub own_unread: Vec<OwnUnread>,
     /// How many these are in all.
     pub own_unread_total: u64,
+    /// Whose mailbox it is: for a command line, that it reads a session's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Party>,
 }
 
 /// `POST /v1/mailbox/answer`: offer me the answer to this message of mine, and nothing else; with

@@ -4,18 +4,21 @@
 //! module and on nothing else of each other. MCP servers outlive upgrades of the
 //! broker, so a field may be added (with a default) but never renamed or removed.
 
+pub mod around;
 pub mod error;
 pub mod health;
 pub mod hook;
 pub mod ids;
 pub mod mailbox;
 pub mod messages;
+pub mod names;
 pub mod peers;
 pub mod scope;
 pub mod stream;
 pub mod time;
 pub mod wake;
 
+pub use around::{Around, Inside};
 pub use error::{ApiError, ErrorCode};
 pub use ids::{InstanceId, MessageId, PeerId};
 pub use time::Timestamp;
@@ -32,6 +35,8 @@ pub mod header {
     pub const DATABASE: &str = "claude-peers-database";
     /// The secret of a registered session; it decides who the sender of a message is.
     pub const SESSION: &str = "claude-peers-session";
+    /// What the call knows of the session around it: [`super::around::Around`], as JSON.
+    pub const AROUND: &str = "claude-peers-around";
     /// One random key per write; a retry with the same key gets the stored answer.
     pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 }

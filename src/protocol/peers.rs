@@ -196,10 +196,36 @@ pub struct PeerList {
     pub me: Option<Peer>,
     /// The others: live ones first; away ones only with `all`.
     pub peers: Vec<Peer>,
-    /// How many away peers with mail or a chosen name were left out.
+    /// How many away peers with mail, or with a name that the person chose, were left out.
     pub away: u64,
+    /// Messages that wait for those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away_unread: Option<u64>,
+    /// With `all`: sessions that have ended and can be resumed, the last ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<EndedSession>,
+    /// There are more of these, which ended earlier.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_ended: bool,
     /// Messages that wait for the caller.
     pub waiting: u64,
+}
+
+/// A session that has ended: nothing waits for it, and it comes back if its client resumes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndedSession {
+    pub id: PeerId,
+    /// The name that it had; another may have it now.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// By which its client resumes it.
+    #[serde(default)]
+    pub session: Option<String>,
+    pub cwd: String,
+    /// When it ended.
+    pub since: Timestamp,
+    #[serde(default)]
+    pub summary: String,
 }
 
 /// `POST /v1/profile`: what a session says of itself.
@@ -225,4 +251,7 @@ pub struct ProfileSet {
     /// Messages that wait for the session.
     #[serde(default)]
     pub waiting: u64,
+    /// What the session should know, a sentence each: of whom it took its name over, say.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }

@@ -27,6 +27,15 @@ pub fn run(mut command: Command, input: &Value) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// A hook of the session that a window shows; the window is its client.
+pub fn hook_of_window(sandbox: &Sandbox, event: &str, session: &str, client: u32) {
+    let mut command = sandbox.command(["hook", event]);
+    command.env("CLAUDE_PID", client.to_string());
+    let input = json!({ "session_id": session, "hook_event_name": event, "prompt_id": "t1" });
+    let output = run(command, &input);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
 /// What the model gets by an event of a turn; empty if nothing.
 #[track_caller]
 pub fn context(sandbox: &Sandbox, event: &str, session: &str, turn: &str, more: Value) -> String {

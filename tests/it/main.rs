@@ -21,10 +21,12 @@ mod identity;
 #[cfg(target_os = "linux")]
 mod idle;
 mod inherited;
+mod inside;
 mod kills;
 mod lifetime;
 mod limits;
 mod manual;
+mod names;
 mod odd_input;
 mod places;
 mod plugin;

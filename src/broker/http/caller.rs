@@ -21,13 +21,14 @@ use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
+use super::clients;
 use super::errors::Refusal;
 use crate::broker::Shared;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::Key;
 use crate::broker::serve::Transport;
 use crate::files::{effective_uid, same_place};
-use crate::protocol::{ApiError, ErrorCode, header, route};
+use crate::protocol::{ApiError, Around, ErrorCode, header, route};
 
 /// The middleware before every route.
 pub async fn check(
@@ -40,11 +41,18 @@ pub async fn check(
     let checked = may_be_heard(&shared, transport, &request);
     let mut response = match checked {
         Ok(()) => {
-            let identity = match request.headers().get(header::SESSION) {
-                Some(secret) => Identity::Session(lossy(secret)),
-                None => Identity::Owner,
+            let around = request.headers().get(header::AROUND).map(HeaderValue::as_bytes);
+            let around = around.map(Around::from_header).unwrap_or_default();
+            let identity = match (request.headers().get(header::SESSION), &around.inside) {
+                (Some(secret), _) => Identity::Session(lossy(secret)),
+                (None, Some(inside)) => {
+                    let inside = clients::of_shell(transport, inside);
+                    Identity::Inside(inside, shared.connected.presence.clone())
+                }
+                (None, None) => Identity::Owner,
             };
             request.extensions_mut().insert(identity);
+            request.extensions_mut().insert(around);
             next.run(request).await
         }
         Err(refusal) => refusal.into_response(),

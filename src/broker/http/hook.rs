@@ -14,7 +14,7 @@ use crate::broker::{Shared, mailbox, registry, wakes};
 use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Wake, WakeGiven};
-use crate::protocol::{ApiError, ErrorCode};
+use crate::protocol::{ApiError, Around, ErrorCode};
 
 /// A hook is called once and never again, so no key is needed. It has no session's secret: it acts
 /// for the owner, whose sessions they all are.
@@ -22,6 +22,7 @@ pub async fn hook(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
+    Extension(around): Extension<Around>,
     Write { mut body, .. }: Write<HookEvent>,
 ) -> Result<Json<HookMail>, Refusal> {
     only_owner(&identity)?;
@@ -30,7 +31,11 @@ pub async fn hook(
         if let (None, Some(hook)) = (&body.client, transport.pid()) {
             body.client = registry::client_above(tx, hook);
         }
-        mailbox::hook(tx, &body)
+        let mail = mailbox::hook(tx, &body)?;
+        if let Some(title) = &around.title {
+            registry::note_title(tx, &body.session, title)?;
+        }
+        Ok(mail)
     });
     Ok(Json(mail.await?))
 }
@@ -92,7 +97,7 @@ pub async fn wake_given(
 
 fn only_owner(identity: &Identity) -> Result<(), ApiError> {
     match identity {
-        Identity::Owner => Ok(()),
+        Identity::Owner | Identity::Inside(..) => Ok(()),
         Identity::Session(_) => {
             Err(ApiError::new(ErrorCode::Forbidden, "a session has no hooks to call"))
         }

@@ -13,6 +13,7 @@ use crate::broker::engine::Identity;
 use crate::broker::mailbox::once;
 use crate::broker::serve::Transport;
 use crate::broker::{Shared, mailbox, registry};
+use crate::protocol::Around;
 use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
@@ -22,6 +23,7 @@ use crate::unheard;
 pub async fn register(
     State(shared): State<Arc<Shared>>,
     Extension(transport): Extension<Transport>,
+    Extension(around): Extension<Around>,
     Write { mut body, .. }: Write<Register>,
 ) -> Result<Json<Registered>, Refusal> {
     body.client = clients::of_session(transport, body.client, body.session.as_deref())?;
@@ -31,7 +33,7 @@ pub async fn register(
             Ok(words) => mailbox::hear(tx, &words)?,
             Err(error) => tracing::warn!("what hooks said before this broker ran is lost: {error}"),
         }
-        registry::register(tx, &body)
+        registry::register(tx, &body, &around)
     });
     Ok(Json(registered.await?))
 }

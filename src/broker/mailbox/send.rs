@@ -83,6 +83,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         to: found.now(tx)?,
         awaited,
         waiting: waiting(tx, &caller.peer)?,
+        from: Some(registry::party(tx, &caller.peer)?),
     })
 }
 

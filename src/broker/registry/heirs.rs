@@ -10,9 +10,9 @@ use rusqlite::params;
 use super::identity::{may_return, still_runs};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
-use crate::protocol::PeerId;
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::Register;
+use crate::protocol::{PeerId, names};
 
 /// One that has ended and has something to leave.
 struct Ended {
@@ -43,7 +43,7 @@ fn ended_like(tx: &Tx<'_>, request: &Register) -> Result<Vec<Ended>, Fault> {
     if request.client_name.is_empty() {
         return Ok(Vec::new());
     }
-    let name = request.name.as_deref().map(|name| name.trim().to_ascii_lowercase());
+    let name = request.name.as_deref().map(names::canonical);
     let mut statement = tx.db.prepare_cached(
         "SELECT id, client_process, unread > 0 FROM peers
          WHERE kind = 'client' AND client_name = ?1 AND client_process IS NOT NULL

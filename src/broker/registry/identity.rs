@@ -4,7 +4,7 @@
 //! directory. Peers are never merged: when two claim one identity, the second is a new peer, and
 //! the mail stays with the first.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::hooked::session_of;
 use super::{channel_word, heirs, names, peer, probe};
@@ -12,7 +12,7 @@ use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::process::{Process, Standing};
 use crate::protocol::peers::{CLAUDE_CODE, Channel, Register, Registered};
-use crate::protocol::{ApiError, ErrorCode, PeerId};
+use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
 
 /// The key of a Claude Code session.
 pub fn session_key(session: &str) -> String {
@@ -23,12 +23,25 @@ fn is_session(key: &str) -> bool {
     key.starts_with("session:")
 }
 
+/// The peer of a Claude Code session.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn of_session(db: &Connection, session: &str) -> Result<Option<PeerId>, Fault> {
+    let known: Option<String> = db
+        .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
+        .query_row([session_key(session)], |row| row.get(0))
+        .optional()?;
+    Ok(known.map(PeerId::from_text))
+}
+
 /// Makes a receiver's session known; the same instance may do so any number of times.
 ///
 /// # Errors
 ///
 /// If the instance belongs to somebody with another secret, or the request makes no sense.
-pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault> {
+pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<Registered, Fault> {
     if request.secret.len() < 32 || request.instance.as_str().is_empty() {
         return Err(ApiError::new(ErrorCode::BadRequest, "instance or secret is too short").into());
     }
@@ -85,7 +98,9 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
         ])?;
     // A session that only reconnects keeps its name, whoever else is slower to come back.
     let wanted = request.name.as_deref().filter(|_| known.is_none());
-    names::settle(tx, &id, wanted, &mut notes)?;
+    let around =
+        Around { title: around.title.clone().filter(|_| known.is_none()), ..around.clone() };
+    names::settle(tx, &id, wanted, &around, &mut notes)?;
     tx.companion.connected.presence.lock().expect(&id);
     let undescribed = tx
         .db

@@ -8,7 +8,7 @@ use crate::broker::presence::{Opening, Window};
 use crate::broker::store::Fault;
 use crate::process::Process;
 use crate::protocol::peers::CLAUDE_CODE;
-use crate::protocol::{InstanceId, PeerId};
+use crate::protocol::{Around, InstanceId, PeerId};
 
 /// How young a peer must be, in milliseconds, to count as made by mistake: a client that continues
 /// a session gives its server another id, and its hook, which knows better, may speak a moment
@@ -81,7 +81,7 @@ pub fn hand_over(
     tx.db
         .prepare_cached(
             "UPDATE peers SET
-                 cwd = f.cwd, directory = f.directory, repo = f.repo, client_name = f.client_name,
+                 cwd = f.cwd, directory = f.directory, repo = f.repo, worktree = f.worktree, client_name = f.client_name,
                  client_version = f.client_version, one_shot = f.one_shot,
                  client_process = ?3, seen_at = ?4, kind = 'session'
              FROM (SELECT * FROM peers WHERE id = ?1) AS f WHERE peers.id = ?2",
@@ -129,7 +129,7 @@ pub fn absorb(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> 
         )?
         .execute([from.as_str()])?;
     if let Some(name) = chosen {
-        names::settle(tx, to, Some(&name), &mut Vec::new())?;
+        names::settle(tx, to, Some(&name), &Around::default(), &mut Vec::new())?;
     }
     Ok(())
 }

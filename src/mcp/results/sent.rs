@@ -210,6 +210,7 @@ fn recipient(outcome: &Outcome) -> RecipientView {
                 to: outcome.to.clone(),
                 awaited: outcome.awaited,
                 waiting: 0,
+                from: None,
             };
             Standing::of(&sent).words(&to)
         }
