@@ -12,8 +12,8 @@ use crate::text;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListPeersArguments {
-    /// machine: all sessions on this machine. directory: those in the same directory. repo: those
-    /// in the same git repository, worktrees and subdirectories included. Default: machine.
+    /// Which sessions: all on this machine, those in the same directory, or those in the same git
+    /// repository, its worktrees and subdirectories included. Left out: machine.
     #[serde(default, deserialize_with = "or_default")]
     pub scope: Scope,
 }
