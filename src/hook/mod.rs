@@ -33,8 +33,11 @@ const ANSWER: Duration = Duration::from_millis(200);
 /// How long it may take to note that our output is out; without that, mail is offered once more.
 const NOTE: Duration = Duration::from_millis(80);
 
-/// Longer context is put into a file by the client (10,000 characters), which the model may not
-/// open. What stands around the messages has its room in the difference.
+/// Longer context is put into a file by the client, which the model may not open. It counts UTF-16
+/// code units.
+const MOST: usize = 10_000;
+
+/// What stands around the messages has its room in the difference.
 const ROOM: usize = 9_400;
 
 /// Set once there is something to say, so that it is said whole.
@@ -64,14 +67,13 @@ fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
         }
         Err(_) => return,
     };
-    let Some(text) = output::context(event, &mail) else { return };
+    let Some((text, ids)) = output::context(event, mail, MOST) else { return };
     SPEAKS.store(true, Ordering::Release);
     let mut out = io::stdout();
     // Should nobody read it, there is no evidence either, and the mail is offered again.
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         return;
     }
-    let ids: Vec<_> = mail.messages.into_iter().map(|message| message.id).collect();
     if !ids.is_empty() {
         let written = HookWritten { session: request.session, turn: request.turn, ids };
         let _ = runtime.block_on(client.hook_written(&written, NOTE));
@@ -101,16 +103,10 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
         client: config.claude.pid.and_then(Process::find),
         turn: input.prompt_id.clone(),
         occasion: input.occasion(event),
-        lasted: milliseconds(input.duration_ms),
+        lasted: input.lasted(),
         seen: if event == Event::UserPromptSubmit { input.pushes() } else { Vec::new() },
         room,
     }
-}
-
-/// JSON knows no integers; what is no sensible time counts as none.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the range
-fn milliseconds(value: f64) -> u64 {
-    if value.is_finite() { value.clamp(0.0, 1e12) as u64 } else { 0 }
 }
 
 /// Ends the process when its time is over: a client may hold our input open, and a file system
