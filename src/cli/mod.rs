@@ -2,6 +2,7 @@
 
 mod broker;
 mod completions;
+mod dashes;
 mod demo;
 mod doctor;
 mod error;
@@ -9,6 +10,7 @@ mod hook;
 mod inbox;
 mod kill_broker;
 mod log;
+mod message;
 mod output;
 mod peers;
 mod scope;
@@ -27,6 +29,9 @@ use crate::client::Client;
 use crate::config::Config;
 use error::Failure;
 use output::Out;
+
+/// The exit code of wrong usage, as clap has it.
+const WRONG_USAGE: u8 = 2;
 
 /// The exit code of "nothing listens".
 const NOT_RUNNING: u8 = 3;
@@ -95,7 +100,8 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn main(inherited: Inherited) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments = dashes::settled(std::env::args_os().collect(), &Cli::command());
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Where even this cannot be printed there is nobody to tell.

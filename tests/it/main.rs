@@ -27,6 +27,7 @@ mod plugin;
 mod receivers;
 mod refusals;
 mod scopes;
+mod send_text;
 mod service;
 mod settings;
 mod setup;
