@@ -2,6 +2,7 @@
 
 mod broker;
 mod completions;
+mod dashes;
 mod demo;
 mod doctor;
 mod error;
@@ -11,6 +12,7 @@ mod inbox;
 mod inside;
 mod kill_broker;
 mod log;
+mod message;
 mod output;
 mod peers;
 mod scope;
@@ -29,6 +31,9 @@ use crate::client::Client;
 use crate::config::Config;
 use error::Failure;
 use output::Out;
+
+/// The exit code of wrong usage, as clap has it.
+const WRONG_USAGE: u8 = 2;
 
 /// The exit code of "nothing listens".
 const NOT_RUNNING: u8 = 3;
@@ -97,7 +102,8 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn main(inherited: Inherited) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments = dashes::settled(std::env::args_os().collect(), &Cli::command());
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Where even this cannot be printed there is nobody to tell.

@@ -29,8 +29,11 @@ pub use wait::wait;
 /// without that, mail is offered once more.
 const NOTE_PART: f32 = 0.4;
 
-/// Longer context is put into a file by the client (10,000 characters), which the model may not
-/// open. What stands around the messages has its room in the difference.
+/// Longer context is put into a file by the client, which the model may not open. It counts UTF-16
+/// code units.
+const MOST: usize = 10_000;
+
+/// What stands around the messages has its room in the difference.
 const ROOM: usize = 9_400;
 
 /// Set once there is something to say, so that it is said whole.
@@ -62,14 +65,13 @@ fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
         }
         Err(_) => return,
     };
-    let Some(text) = output::context(event, &mail) else { return };
+    let Some((text, ids)) = output::context(event, mail, MOST) else { return };
     SPEAKS.store(true, Ordering::Release);
     let mut out = io::stdout();
     // Should nobody read it, there is no evidence either, and the mail is offered again.
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         return;
     }
-    let ids: Vec<_> = mail.messages.into_iter().map(|message| message.id).collect();
     if !ids.is_empty() {
         let written = HookWritten { session: request.session, turn: request.turn, ids };
         let _ = runtime.block_on(client.hook_written(&written, wait.mul_f32(NOTE_PART)));
@@ -100,7 +102,7 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
         client: claude::of_hook(config.claude.pid),
         turn: input.prompt_id.clone(),
         occasion: input.occasion(event),
-        lasted: milliseconds(input.duration_ms),
+        lasted: input.lasted(),
         seen: if event == Event::UserPromptSubmit { input.pushes() } else { Vec::new() },
         room,
         source: if event == Event::SessionStart { input.source.clone() } else { String::new() },
@@ -115,12 +117,6 @@ fn around(request: &HookEvent, config: &Config) -> Around {
         .as_ref()
         .and_then(|client| session_file::own_name(&config.claude.directory, client));
     Around { title, ..Around::default() }
-}
-
-/// JSON knows no integers; what is no sensible time counts as none.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the range
-fn milliseconds(value: f64) -> u64 {
-    if value.is_finite() { value.clamp(0.0, 1e12) as u64 } else { 0 }
 }
 
 /// Ends the process without a word when its time is over, whatever it waits for: a client may hold

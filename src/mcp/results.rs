@@ -31,7 +31,22 @@ pub struct Output {
 impl Output {
     fn new(text: String, structured: &impl Serialize) -> Self {
         // Our own plain structs always serialise; the text says the same.
-        Self { text, structured: serde_json::to_value(structured).unwrap_or_default() }
+        let mut structured = serde_json::to_value(structured).unwrap_or_default();
+        leave_out_nulls(&mut structured);
+        Self { text, structured }
+    }
+}
+
+/// What there is not is not mentioned. The schemas say it so, because not every client knows a
+/// type that may be null.
+fn leave_out_nulls(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(object) => {
+            object.retain(|_, member| !member.is_null());
+            object.values_mut().for_each(leave_out_nulls);
+        }
+        serde_json::Value::Array(array) => array.iter_mut().for_each(leave_out_nulls),
+        _ => {}
     }
 }
 
@@ -144,7 +159,6 @@ pub struct ListPeersResult {
     notes: Vec<String>,
     /// messages that wait for me
     waiting: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     mail: Option<String>,
 }
 
@@ -219,7 +233,6 @@ pub struct SetSummaryResult {
     notes: Vec<String>,
     /// messages that wait for me
     waiting: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     mail: Option<String>,
 }
 

@@ -63,7 +63,7 @@ pub struct HookEvent {
     /// Messages that stood in the prompt as pushes of ours.
     #[serde(default)]
     pub seen: Vec<MessageId>,
-    /// How many characters of mail the output takes; 0 shows nothing.
+    /// How much mail the output takes, in UTF-16 code units, as its reader counts; 0 shows nothing.
     #[serde(default)]
     pub room: usize,
     /// For a session's start: what began it, in the client's word (`startup`, `resume`, `clear`,

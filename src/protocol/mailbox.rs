@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::messages::{MessageState, Party, Via};
 use super::peers::Peer;
 use super::{MessageId, PeerId, Timestamp};
+use crate::lenient;
 
 /// A message on its way to a model or a person.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ pub struct Delivery {
 #[serde(deny_unknown_fields)]
 pub struct Wait {
     /// Wait up to so many seconds, and not longer than [`MAX_WAIT`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::number_or_zero")]
     pub wait_seconds: u64,
 }
 
@@ -50,7 +51,7 @@ pub const MAX_WAIT: u64 = 600;
 #[serde(deny_unknown_fields)]
 pub struct Take {
     /// Stop before the texts exceed so many bytes (at least one message comes); 0 is no limit.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::number_or_zero")]
     pub max_bytes: u64,
 }
 

@@ -172,7 +172,7 @@ fn a_long_backlog_is_shown_in_part_in_order_and_the_rest_is_named_once_a_turn() 
     let ids: Vec<String> =
         (0..12).map(|n| backend.send("frontend", &format!("{n} {}", "x".repeat(900)))).collect();
     let shown = context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({}));
-    assert!(shown.chars().count() < 10_000);
+    assert!(units(&shown) < 10_000);
     let (first, rest) = ids.split_at(shown.matches("message_id ").count());
     assert!(!first.is_empty() && !rest.is_empty());
     let at: Vec<usize> = first.iter().map(|id| shown.find(id.as_str()).unwrap()).collect();
@@ -188,6 +188,40 @@ fn a_long_backlog_is_shown_in_part_in_order_and_the_rest_is_named_once_a_turn() 
     assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t2", json!({})), "");
     assert!(!context(&sandbox, "PostToolUse", "frontend", "t3", json!({})).is_empty());
     assert_eq!(sandbox.message(&long)["state"], "queued", "naming it is no offer");
+}
+
+/// A text's length as the client counts it.
+fn units(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+#[test]
+fn the_room_of_a_hook_is_counted_as_the_client_counts() {
+    let sandbox = Sandbox::unlimited();
+    let (mut backend, _frontend) = two(&sandbox);
+    // Fewer characters than the client's limit, and more of its units: it would put the text into
+    // a file, and the turn would go on from a preview.
+    let long = backend.send("frontend", &"🦀".repeat(6_000));
+    let told = context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({}));
+    assert!(told.starts_with("1 message of a peer waits: check_messages"), "{}", units(&told));
+    context(&sandbox, "PostToolUse", "frontend", "t1", json!({}));
+    assert_eq!(sandbox.message(&long)["state"], "queued");
+
+    // Close to it, in lines, with all that stands around.
+    for (unit, count) in [("🦀", 4_500), ("🦀\n", 1_500), ("e", 9_000), ("é\n", 2_200)] {
+        let (sandbox, mut backend, _frontend, first) = one_sent();
+        let id = backend.send("frontend", &unit.repeat(count));
+        let shown = context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({}));
+        assert!(units(&shown) <= 10_000, "{unit:?}: {}", units(&shown));
+        assert!(shown.contains(&first), "{unit:?}");
+        assert!(shown.contains(&id) && shown.contains(unit), "{unit:?}: {}", units(&shown));
+    }
+    // Two that fit one by one do not fit together.
+    let (sandbox, mut backend, _frontend, _) = one_sent();
+    let ids = [3_000, 3_000].map(|count| backend.send("frontend", &"🦀".repeat(count)));
+    let shown = context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({}));
+    assert!(units(&shown) <= 10_000);
+    assert!(shown.contains(&ids[0]) && !shown.contains(&ids[1]));
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod refusals;
 #[cfg(target_os = "linux")]
 mod sandboxed;
 mod scopes;
+mod send_text;
 mod service;
 mod settings;
 mod setup;

@@ -16,13 +16,15 @@ use crate::broker::store::Fault;
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::{InstanceId, MessageId, PeerId};
+use crate::render;
 use crate::text;
 
 /// How long a message that a hook showed is kept from all other ways until there is evidence.
 const HOOK_LEASE: Duration = Duration::from_secs(60);
 
-/// What a message's heading takes of the room, in characters: names, path, ids, times.
-const HEADING: usize = 900;
+/// What stands between two messages, and what a heading may gain until the hook writes it: its
+/// times are counted from then.
+const BETWEEN: usize = 40;
 
 /// A hook speaks. Nobody's hook, or one of a session that has no peer yet, shows nothing.
 ///
@@ -207,13 +209,12 @@ fn show(
     let mut used = 0usize;
     for seq in &waiting {
         let mut delivery = offer::delivery(tx, *seq)?;
-        used = used
-            .saturating_add(text::quoted(&delivery.text).chars().count())
-            .saturating_add(HEADING);
+        (delivery.already_pushed, delivery.repeat) = earlier(tx, *seq)?;
+        let length = text::units(&render::message(&delivery, tx.now));
+        used = used.saturating_add(length).saturating_add(BETWEEN);
         if used > request.room {
             break;
         }
-        (delivery.already_pushed, delivery.repeat) = earlier(tx, *seq)?;
         offer::record(tx, *seq, receiver, "hook", Some(tx.now.plus(HOOK_LEASE)))?;
         tx.db
             .prepare_cached(
