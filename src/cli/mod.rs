@@ -19,6 +19,7 @@ mod setup;
 mod status;
 mod token;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -134,6 +135,10 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
         Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, out)),
         command => {
             let client = Client::new(settings(&command)?)?;
+            let client = match command {
+                Command::Status(_) | Command::KillBroker(_) => client,
+                _ => client.patient(say_busy),
+            };
             runtime()?.block_on(async {
                 match command {
                     Command::Status(arguments) => status::run(&arguments, client, out).await,
@@ -168,6 +173,12 @@ fn settings_despite_file() -> Result<Config, Failure> {
         Failure::from(problem).warn();
     }
     Ok(config)
+}
+
+/// Says why a command waits. Standard output is what scripts read.
+fn say_busy(what: &str) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "claude-peers: the broker is {what}; waiting for it");
 }
 
 /// One thread is enough for everything here, and is the quickest to start.

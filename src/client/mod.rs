@@ -5,6 +5,7 @@
 //! ends within its time limit and says what to do.
 
 mod autostart;
+mod busy;
 mod call;
 mod error;
 mod stream;
@@ -33,6 +34,7 @@ use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::wake::{AwaitWake, Reason, Wake, WakeGiven};
 use crate::protocol::{ErrorCode, PROTOCOL, header, route};
 
+use busy::Tell;
 use call::{ATTEMPT, Time, attempt, broken, refusal};
 
 pub use autostart::{StartError, say_ready};
@@ -58,6 +60,8 @@ pub struct Client {
     session: Option<Arc<Session>>,
     /// Start a broker where none runs.
     start: bool,
+    /// Wait for one that is busy, and tell why.
+    tell: Option<Tell>,
 }
 
 impl Client {
@@ -78,7 +82,7 @@ impl Client {
             .pool_idle_timeout(None)
             .build()
             .map_err(|error| ClientError::Broken(error.to_string()))?;
-        Ok(Self { http, config: Arc::new(config), session: None, start: true })
+        Ok(Self { http, config: Arc::new(config), session: None, start: true, tell: None })
     }
 
     /// The same, acting as this session: it registers as soon as a call needs it.
@@ -103,6 +107,13 @@ impl Client {
     #[must_use]
     pub fn without_start(self) -> Self {
         Self { start: false, ..self }
+    }
+
+    /// The same, but a broker that does something first that takes long (it takes an earlier
+    /// database over, say) is waited for until it serves; `tell` is told what that is. Others hear it as an error once their call's time is over.
+    #[must_use]
+    pub fn patient(self, tell: fn(&str)) -> Self {
+        Self { tell: Some(Tell::new(tell)), ..self }
     }
 
     #[must_use]
