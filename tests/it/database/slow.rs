@@ -11,7 +11,7 @@ use super::legacy::legacy;
 use crate::support::{Manager, Notifications, PATIENCE, Sandbox, SessionOptions, ends, until};
 
 /// So many that a broker says what it does before it is done. Each test finds out.
-const MANY: i64 = 150_000;
+const MANY: i64 = 80_000;
 
 fn fill(connection: &Connection) {
     let insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
@@ -124,7 +124,8 @@ fn a_service_that_takes_a_database_over_asks_its_manager_for_time_and_is_not_rep
         told.last().unwrap().iter().any(|line| line.starts_with("EXTEND_TIMEOUT_USEC=")),
         "{told:?}"
     );
-    notifications.wait_for("READY=1");
+    // As long as it asks for more time it is at work, however slow the machine is.
+    while !notifications.next_within(PATIENCE).expect("a word").contains(&"READY=1".to_owned()) {}
     assert!(ends(&mut caller).success());
     sandbox.ok(["kill-broker"]);
     assert!(ends(&mut broker).success());
