@@ -145,9 +145,11 @@ impl LockFile {
     ///
     /// If the file cannot be written.
     pub fn describe(&mut self, text: &str) -> io::Result<()> {
+        // One write over the old text, with blanks where that was longer: a reader sees the one or
+        // the other and never none.
+        let before = usize::try_from(self.file.metadata()?.len()).unwrap_or(0);
         self.file.rewind()?;
-        self.file.set_len(0)?;
-        self.file.write_all(text.as_bytes())
+        self.file.write_all(format!("{text:before$}").as_bytes())
     }
 
     #[must_use]

@@ -51,6 +51,9 @@ pub struct Holder {
     /// The name of its machine or container.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host: String,
+    /// What it does before it can serve, if that takes long: "taking over the database …".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy: Option<String>,
     /// The lock file that says so.
     #[serde(skip)]
     pub lock: PathBuf,
@@ -71,6 +74,7 @@ pub fn holder_of(lock: &Path) -> Option<Holder> {
         fallback_reason: None,
         process: None,
         host: String::new(),
+        busy: None,
         lock: PathBuf::new(),
     };
     // Held, but not described: it is only just starting, or of a much later version.

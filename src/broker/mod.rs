@@ -11,6 +11,7 @@ mod engine;
 pub mod http;
 mod lifecycle;
 pub mod mailbox;
+mod opening;
 mod presence;
 mod registry;
 mod reload;
@@ -22,7 +23,7 @@ mod wakes;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -41,7 +42,9 @@ use crate::trust::{self, Untrusted};
 use activation::{Bound, Inherited};
 use connected::Connected;
 use engine::{Engine, MailStore};
+use opening::Opening;
 use serve::Server;
+use store::Doing;
 pub use store::OpenError;
 pub use supervisor::tell_failure;
 use takeover::Takeover;
@@ -191,11 +194,12 @@ async fn serve(options: Options) -> Result<(), RunError> {
         fallback_reason: config.fallback_reason.clone(),
         process: Some(Process::own()),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        busy: None,
         lock: paths.broker_lock.clone(),
     };
     let socket_inherited = inherited.has_unix(&paths.socket);
     let mut takeover = Takeover::new(&config, &me, socket_inherited);
-    let _lock = takeover.lock().await?;
+    let lock = Arc::new(Mutex::new(takeover.lock().await?));
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;
 
     let connected = Connected::default();
@@ -208,7 +212,10 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let stop = CancellationToken::new();
     // Cancelled when the database's thread ends, so that no broker goes on without one.
     let ended = stop.child_token();
-    let (store, opened) = takeover.open_store(engine, &database, &ended).await?;
+    let doing = Doing::default();
+    let opening = Opening::watch(&lock, &me, &doing, config.database_path().to_owned());
+    let (store, opened) = takeover.open_store(engine, &database, &ended, &doing).await?;
+    drop(opening);
     let took_over = takeover.happened();
     report(&opened, &database, &config);
 

@@ -41,6 +41,14 @@ async fn tell_patiently(states: &[NotifyState<'_>]) {
     }
 }
 
+/// Has the service manager wait longer for a start, because something is under way that we wait
+/// for or do.
+pub fn tell_waiting(what: &str) {
+    let more_time = NotifyState::Custom("EXTEND_TIMEOUT_USEC=60000000");
+    // Whoever does not listen needs not be told.
+    let _ = sd_notify::notify(&[more_time, NotifyState::Status(&one_line(what))]);
+}
+
 /// Has the service manager show why there is no broker. For the way out: it may wait.
 pub fn tell_failure(error: &dyn std::error::Error) {
     // There is nobody left to tell that it failed.

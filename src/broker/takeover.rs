@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::engine::{Engine, MailStore};
 use super::serve::Server;
-use super::store::{self, Report, Store, Wanted};
-use super::{OpenError, RunError};
+use super::store::{self, Doing, Report, Store, Wanted};
+use super::{OpenError, RunError, supervisor};
 use crate::config::Config;
 use crate::endpoint;
 use crate::files::LockFile;
@@ -25,6 +25,9 @@ use crate::protocol::health::Started;
 
 /// How often it is looked whether an earlier broker is gone.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How often it is looked whether an earlier broker has done what takes it long.
+const WAIT_OUT: Duration = Duration::from_millis(100);
 
 /// How long an earlier broker may take to let its lock go.
 const LEAVE: Duration = Duration::from_secs(4);
@@ -89,13 +92,26 @@ impl<'a> Takeover<'a> {
         let path = &self.config.paths.broker_lock;
         let file = |error| RunError::File { what: "the lock file", path: path.clone(), error };
         let patience = if self.activated { Duration::ZERO } else { LEAVE };
-        let since = Instant::now();
+        let mut since = Instant::now();
         let mut killed = false;
         let mut lock = loop {
             if let Some(lock) = LockFile::try_take(path).map_err(file)? {
                 break lock;
             }
             let holder = holder_of(path).filter(|holder| holder.pid > 0);
+            if let Some(busy) = holder.as_ref().and_then(|holder| holder.busy.as_ref()) {
+                // It is not stuck, and would have to begin again. Our own callers may wait for it.
+                if !self.activated {
+                    return Err(RunError::AlreadyRuns(format!(
+                        "{}, and is {busy}",
+                        process(holder.as_ref())
+                    )));
+                }
+                supervisor::tell_waiting(busy);
+                since = Instant::now();
+                tokio::time::sleep(WAIT_OUT).await;
+                continue;
+            }
             let waited = since.elapsed();
             // Whoever only looks at the lock holds it for an instant.
             let settled = waited > Duration::from_millis(100);
@@ -147,6 +163,7 @@ impl<'a> Takeover<'a> {
         engine: impl Fn() -> Engine,
         report: &Report,
         ended: &CancellationToken,
+        doing: &Doing,
     ) -> Result<(MailStore, store::Opened), RunError> {
         let config = self.config;
         let lock = database_lock(&config.database_file());
@@ -161,7 +178,7 @@ impl<'a> Takeover<'a> {
                 refuge: &config.paths.refuge(),
                 report: report.clone(),
             };
-            let opened = Store::open(wanted, engine(), ended.clone());
+            let opened = Store::open(wanted, engine(), ended.clone(), doing);
             let error = match opened {
                 Ok(opened) => return Ok(opened),
                 Err(error @ OpenError::InUse { .. }) => error,
@@ -216,7 +233,7 @@ fn process(holder: Option<&Holder>) -> String {
 }
 
 /// A plain struct of strings and numbers, which always serialises.
-fn describe(holder: &Holder) -> String {
+pub fn describe(holder: &Holder) -> String {
     serde_json::to_string(holder).unwrap_or_default()
 }
 

@@ -19,6 +19,9 @@ pub struct Arguments {
     /// If there is none, wait up to so many seconds for the next. Exit status 124: none came in time
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=LONGEST_WAIT))]
     wait: Option<u64>,
+    /// Leave them unread: the next call shows them again
+    #[arg(long)]
+    peek: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -27,7 +30,8 @@ pub struct Arguments {
 /// Bytes of text that are taken at once.
 const PAGE: u64 = 1024 * 1024;
 
-/// Prints all unread messages. They are read once they were printed, and not before.
+/// Prints all unread messages. They are read once they were printed, and not before; by `--peek`
+/// they never are.
 pub async fn run(
     arguments: &Arguments,
     client: &Client,
@@ -54,8 +58,17 @@ pub async fn run(
         }
         if !arguments.json {
             print_all(&taken.messages, out)?;
+            if arguments.peek && taken.remaining > 0 {
+                out.line(format!(
+                    "{} more; `claude-peers inbox` reads them all.",
+                    taken.remaining
+                ))?;
+            }
         }
         out.flush()?;
+        if arguments.peek {
+            return Ok(ExitCode::SUCCESS);
+        }
         let ids: Vec<_> = taken.messages.into_iter().map(|message| message.id).collect();
         if !ids.is_empty() {
             client.confirm(&Confirm { ids }).await?;

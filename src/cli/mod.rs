@@ -22,6 +22,7 @@ mod setup;
 mod status;
 mod token;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -143,6 +144,10 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
             let config = settings(&command)?;
             let around = inside::around(&config);
             let client = Client::new(config)?.around(&around);
+            let client = match command {
+                Command::Status(_) | Command::KillBroker(_) => client,
+                _ => client.patient(say_busy),
+            };
             runtime()?.block_on(async {
                 match command {
                     Command::Status(arguments) => status::run(&arguments, client, out).await,
@@ -177,6 +182,12 @@ fn settings_despite_file() -> Result<Config, Failure> {
         Failure::from(problem).warn();
     }
     Ok(config)
+}
+
+/// Says why a command waits. Standard output is what scripts read.
+fn say_busy(what: &str) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "claude-peers: the broker is {what}; waiting for it");
 }
 
 /// One thread is enough for everything here, and is the quickest to start.

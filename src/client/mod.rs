@@ -5,6 +5,7 @@
 //! ends within its time limit and says what to do.
 
 mod autostart;
+mod busy;
 mod call;
 mod error;
 mod http;
@@ -34,6 +35,7 @@ use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::wake::{AwaitWake, Reason, Wake, WakeGiven};
 use crate::protocol::{Around, ErrorCode, PROTOCOL, header, route};
 
+use busy::Tell;
 use call::{ATTEMPT, Time, attempt, read_all, refusal};
 use http::{Http, Request};
 
@@ -62,6 +64,8 @@ pub struct Client {
     around: Option<HeaderValue>,
     /// Start a broker where none runs.
     start: bool,
+    /// Wait for one that is busy, and tell why.
+    tell: Option<Tell>,
 }
 
 impl Client {
@@ -73,7 +77,7 @@ impl Client {
     pub fn new(config: Config) -> Result<Self> {
         let config = Arc::new(config);
         let http = Http::new(Arc::clone(&config));
-        Ok(Self { http, config, session: None, around: None, start: true })
+        Ok(Self { http, config, session: None, around: None, start: true, tell: None })
     }
 
     /// The same, acting as this session: it registers as soon as a call needs it.
@@ -118,6 +122,13 @@ impl Client {
     #[must_use]
     pub fn without_start(self) -> Self {
         Self { start: false, ..self }
+    }
+
+    /// The same, but a broker that does something first that takes long (it takes an earlier
+    /// database over, say) is waited for until it serves; `tell` is told what that is. Others hear it as an error once their call's time is over.
+    #[must_use]
+    pub fn patient(self, tell: fn(&str)) -> Self {
+        Self { tell: Some(Tell::new(tell)), ..self }
     }
 
     #[must_use]

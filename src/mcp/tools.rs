@@ -18,6 +18,9 @@ pub const SEND_MESSAGE: &str = "send_message";
 pub const SET_SUMMARY: &str = "set_summary";
 pub const CHECK_MESSAGES: &str = "check_messages";
 
+/// The names of all of them.
+pub const NAMES: [&str; 4] = [LIST_PEERS, SEND_MESSAGE, SET_SUMMARY, CHECK_MESSAGES];
+
 /// Characters of a result that Claude Code may show whole; a message of the largest size fits.
 const MAX_RESULT_CHARS: u64 = 200_000;
 

@@ -73,6 +73,10 @@ impl Step {
     }
 }
 
+/// What stopping the service does not do.
+pub(crate) const COMES_BACK: &str =
+    "The next session starts them again; to take the service away: claude-peers service uninstall";
+
 /// How the service is.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {

@@ -20,9 +20,8 @@ use super::servers::Servers;
 use super::surroundings::Surroundings;
 use super::text::Syntax;
 
-/// The plugin that brings server and hooks, and how the permission rule names its server.
+/// The plugin that brings server and hooks.
 const PLUGIN: &str = "peers@claude-peers";
-const PLUGIN_SERVER: &str = "plugin_peers_claude-peers";
 
 /// What this client has where.
 pub struct Claude<'a> {
@@ -48,7 +47,8 @@ impl<'a> Claude<'a> {
         &self.directory
     }
 
-    fn settings(&self) -> PathBuf {
+    /// The person's own settings.
+    pub fn settings(&self) -> PathBuf {
         self.directory.join("settings.json")
     }
 
@@ -83,20 +83,18 @@ impl<'a> Claude<'a> {
         plan.present = servers.ours(&state_value).is_some() || in_settings;
         if has_plugin(&settings_value) {
             plan.notes.push(format!("The plugin {PLUGIN} brings server and hooks already."));
-            if permission(&settings_value, PLUGIN_SERVER).is_some() {
-                plan.notes.push(format!(
-                    "So that Claude Code does not ask before each call, {} may have: {}",
-                    settings.path.display(),
-                    json!({ "permissions": { "allow": [rule(PLUGIN_SERVER)] } })
-                ));
-            }
-            if plan.present {
+            if plan.present && self.is_beside_plugin(&settings_value, &state_value) {
                 plan.notes.push(
                     "What is set up beside it is not needed: claude-peers setup claude --undo"
                         .to_owned(),
                 );
             }
             plan.present = true;
+            // Only a person's own settings can have that, so the plugin cannot bring it.
+            let permission = permission(&settings_value, ours::PLUGIN_SERVER);
+            let changes: Vec<Change> =
+                permission.filter(|_| options.permission).into_iter().collect();
+            plan.change(settings, Syntax::Json, &changes, "correct that, and run this again")?;
             return Ok(plan);
         }
 
@@ -152,6 +150,15 @@ impl<'a> Claude<'a> {
         }
         plan.change(settings, Syntax::Json, &changes, "correct that, and run this again")?;
         Ok(plan)
+    }
+
+    /// Whether more of ours is set up than the permission rule of the plugin's server.
+    fn is_beside_plugin(&self, settings: &Value, state: &Value) -> bool {
+        let hooks = settings.get("hooks").and_then(Value::as_object);
+        let mut events = hooks.into_iter().flat_map(|events| events.keys());
+        self.servers().ours(state).is_some()
+            || permission(settings, ours::SERVER).is_none()
+            || events.any(|event| !ours::hooks_taken_out(settings, event).is_empty())
     }
 
     fn groups(&self) -> Vec<(&'static str, Value)> {

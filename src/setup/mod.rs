@@ -19,6 +19,7 @@ pub mod hooks;
 mod json;
 mod opencode;
 mod ours;
+pub mod permission;
 mod plan;
 mod record;
 mod sandbox;

@@ -327,6 +327,12 @@ fn a_reply_to_the_command_line_waits_in_the_inbox_until_it_was_shown() {
     assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [], "remaining": 0 }));
 
     session.send("cli", "once more");
+    // Whoever only looks leaves it there, for as often as they look.
+    for _ in 0..2 {
+        let shown = sandbox.ok(["inbox", "--peek"]);
+        assert!(shown.contains("\n  once more\n"), "{shown}");
+        assert_eq!(sandbox.json(["inbox", "--peek"])["messages"][0]["text"], "once more");
+    }
     let taken = sandbox.json(["inbox"]);
     assert_eq!(taken["messages"][0]["text"], "once more");
     assert_eq!(sandbox.ok(["inbox"]), "No messages.\n");

@@ -11,6 +11,7 @@ mod cli;
 mod crowds;
 mod database;
 mod doctor;
+mod documents;
 mod durability;
 mod elsewhere;
 mod expiry;

@@ -10,6 +10,7 @@
 
 mod batch;
 mod damage;
+mod doing;
 mod legacy;
 mod place;
 mod report;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::files::{LockFile, real_path};
 use crate::holder::{database_lock, holder_of};
 use crate::protocol::{ApiError, ErrorCode, Timestamp};
+pub use doing::{Doing, Step};
 
 pub use report::Report;
 
@@ -257,7 +259,7 @@ impl<C> Clone for Store<C> {
 
 impl<C: Companion> Store<C> {
     /// Opens, checks and migrates the database and starts its thread. `ended` is cancelled when the
-    /// thread ends, however it ends.
+    /// thread ends, however it ends; what takes long is said by `doing`.
     ///
     /// # Errors
     ///
@@ -266,11 +268,12 @@ impl<C: Companion> Store<C> {
         wanted: Wanted<'_>,
         companion: C,
         ended: CancellationToken,
+        doing: &Doing,
     ) -> Result<(Self, Opened), OpenError> {
         // Two paths to one database meet at one lock; a link's target is made where it points.
         let path = &real_path(wanted.path);
         let lock = lock_database(path, wanted.starting)?;
-        let (connection, opened) = schema::open(path, wanted.legacy_port)?;
+        let (connection, opened) = schema::open(path, wanted.legacy_port, doing)?;
         let place = place::Place::of(wanted.path, path)
             .map_err(|error| OpenError::Io { path: path.into(), error })?;
         let (commands, receiver) = mpsc::unbounded_channel();

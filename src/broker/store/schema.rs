@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::{OpenError, Opened, damage, legacy};
+use super::{Doing, OpenError, Opened, Step, damage, legacy};
 use crate::files::{beside, effective_uid};
 use crate::protocol::PeerId;
 
@@ -32,8 +32,13 @@ enum Found {
 
 /// Opens, checks and migrates, under the lock. Order matters: nothing is touched before the
 /// database is known to be ours to touch.
-pub fn open(path: &Path, legacy_port: u16) -> Result<(Connection, Opened), OpenError> {
+pub fn open(
+    path: &Path,
+    legacy_port: u16,
+    doing: &Doing,
+) -> Result<(Connection, Opened), OpenError> {
     check_owner(path)?;
+    doing.now(Step::Checking);
     let mut opened = Opened::default();
     let sqlite = |error| OpenError::Sqlite { path: path.into(), error };
     let mut connection = match try_open(path) {
@@ -46,10 +51,16 @@ pub fn open(path: &Path, legacy_port: u16) -> Result<(Connection, Opened), OpenE
     };
     match inspect(&connection).map_err(sqlite)? {
         Found::New => {}
-        Found::Ours => refuse_newer(&connection, path)?,
+        Found::Ours => {
+            refuse_newer(&connection, path)?;
+            if user_version(&connection).map_err(sqlite)? < SCHEMA_VERSION {
+                doing.now(Step::Migrating);
+            }
+        }
         Found::Foreign => return Err(OpenError::Foreign { path: path.into() }),
         Found::Legacy => {
             legacy::refuse_if_running(path, legacy_port)?;
+            doing.now(Step::TakingOver);
             opened.legacy_copy = Some(legacy::copy_aside(&connection, path).map_err(sqlite)?);
         }
     }

@@ -327,7 +327,7 @@ impl<C: Companion> Writer<C> {
 
     /// Opens what lies at the path now, and goes on with it.
     fn open_anew(&mut self, real: &Path) -> Result<super::Opened, Trouble> {
-        let (next, opened) = schema::open(real, self.legacy_port)
+        let (next, opened) = schema::open(real, self.legacy_port, &super::Doing::default())
             .map_err(|error| Trouble(error.to_string(), error.hint()))?;
         let place = Place::of(self.place.named(), real).map_err(|error| unseen(real, &error))?;
         // A file that was moved away is left whole; one that was removed takes no harm.

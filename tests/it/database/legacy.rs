@@ -12,7 +12,7 @@ use super::{suffixes, why_not};
 use crate::support::Sandbox;
 
 /// The database of the TypeScript claude-peers, as its broker leaves it, and then some.
-fn legacy(path: &Path) -> Connection {
+pub fn legacy(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
     connection

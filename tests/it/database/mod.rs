@@ -5,6 +5,7 @@ mod disks;
 mod legacy;
 mod moved;
 mod schema;
+mod slow;
 
 use std::path::Path;
 
