@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{timeout, timeout_at};
 
 use super::http::{Request, failed};
-use super::{Client, ClientError, Result, StartError, autostart};
+use super::{Client, ClientError, Result, StartError, autostart, elsewhere};
 use crate::holder::holder;
 use crate::protocol::{ApiError, ErrorCode};
 
@@ -70,7 +70,7 @@ impl Client {
         time: Time,
         request: impl Fn() -> Request,
     ) -> Result<T> {
-        let deadline = time.deadline();
+        let mut deadline = time.deadline();
         let mut pause = Duration::ZERO;
         loop {
             let mut error = match self.answer(time.attempt(), request()).await {
@@ -89,6 +89,13 @@ impl Client {
                     if refused.code == ErrorCode::BrokerTooOld && self.start =>
                 {
                     timeout_at(deadline.into(), autostart::replace(&self.config)).await
+                }
+                ClientError::Broken(_) if self.start && elsewhere::is_outside(&self.config) => {
+                    if !autostart::is_served(&self.config)? {
+                        error = ClientError::Outside(self.config.paths.socket.clone());
+                        deadline = deadline.min(Instant::now() + elsewhere::PATIENCE);
+                    }
+                    Ok(Ok(()))
                 }
                 ClientError::Broken(_) if self.start => {
                     timeout_at(deadline.into(), autostart::ensure(&self.config)).await

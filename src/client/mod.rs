@@ -6,6 +6,7 @@
 
 mod autostart;
 mod call;
+mod elsewhere;
 mod error;
 mod http;
 mod stream;

@@ -1,17 +1,20 @@
 //! The host's socket in containers: whoever is who there, is so for the broker outside.
 
+use std::process::Stdio;
+
 use serde_json::json;
 
-use crate::identity::live;
+use crate::hooks::hook_of;
+use crate::identity::window;
 use crate::support::containers::{Container, Kind, contained, reached};
-use crate::support::{Sandbox, Session, until};
+use crate::support::{PROGRAM, Sandbox, until};
 
-/// Mail that waits for a session is shown by the hook that speaks as `session`.
+/// Mail that is sent to a session is shown by the hook that speaks as `session`.
 #[track_caller]
 fn reads(sandbox: &Sandbox, container: &Container, id: &str, session: &str, text: &str) {
-    let message = sandbox.json(["send", id, text]);
+    sandbox.ok(["send", id, text]);
     let shown = container.hook(session, "UserPromptSubmit");
-    assert!(shown.contains(&format!("| {text}")), "{message} {shown:?}");
+    assert!(shown.contains(&format!("| {text}")), "{shown:?}");
 }
 
 /// Two at once, so that the numbers of one are the numbers of the other.
@@ -22,8 +25,6 @@ fn a_session_in_a_container_is_itself_for_the_broker_outside_also_after_clear() 
         let mut host = sandbox.session("host");
         let start = |name: &str| Container::start(&sandbox, name, &format!("session-{name}"), kind);
         let (Some(mut left), Some(mut right)) = (start("left"), start("right")) else { continue };
-        live(&mut left.session);
-        live(&mut right.session);
         let (left_id, right_id) = (left.session.id(), right.session.id());
         assert_ne!(left_id, right_id, "{kind:?}");
 
@@ -40,7 +41,7 @@ fn a_session_in_a_container_is_itself_for_the_broker_outside_also_after_clear() 
         }
         reads(&sandbox, &left, &left_id, "session-left", "for the left");
         reads(&sandbox, &right, &right_id, "session-right", "for the right");
-        // Somebody's start is when clients that have ended are forgotten: these have not.
+        // At each start clients that have ended are forgotten: these have not.
         let hooked = |name: &str| (name.to_owned(), "hooks".to_owned());
         assert_eq!(reached(&sandbox)[1..], [hooked("left"), hooked("right")], "{kind:?}");
 
@@ -50,34 +51,85 @@ fn a_session_in_a_container_is_itself_for_the_broker_outside_also_after_clear() 
         }
         reads(&sandbox, &left, &left_id, "cleared-left", "for the left, after /clear");
         reads(&sandbox, &right, &right_id, "cleared-right", "for the right, after /clear");
-
-        // Another broker, and they are who they were.
-        let old = sandbox.kill9_broker();
-        until("another broker serves all", || {
-            sandbox.holder().map(|holder| holder.pid) != old && sandbox.live_peers() == Some(3)
-        });
-        assert_eq!((left.session.id(), right.session.id()), (left_id.clone(), right_id.clone()));
-        reads(&sandbox, &left, &left_id, "cleared-left", "for the left, by another broker");
-        assert!(!right.hook("cleared-right", "UserPromptSubmit").contains("for the left"));
+        let shown = right.hook("cleared-right", "PostToolUse");
+        assert!(!shown.contains("for the left"), "{kind:?}: {shown}");
     }
 }
 
-/// The window's first session starts the broker, behind its own hook: the word that it left is
-/// in the container's numbers.
+/// A broker that a container started would open its own database at the host's socket.
+#[test]
+fn a_container_does_not_start_the_hosts_broker_and_finds_the_next_one() {
+    for kind in [Kind::ClientFirst, Kind::ClientLater] {
+        let sandbox = Sandbox::new();
+        sandbox.ok(["peers"]);
+        let Some(mut container) = Container::start(&sandbox, "box", "session", kind) else {
+            return;
+        };
+        let id = container.session.id();
+        assert_eq!(container.hook("session", "SessionStart"), "");
+        sandbox.kill9_broker();
+        let refused = container.session.try_call("list_peers", json!({})).to_string();
+        assert!(refused.contains("runs outside of this container"), "{refused}");
+        assert!(sandbox.holder().is_none());
+        sandbox.ok(["peers"]);
+        assert_eq!(container.session.id(), id);
+        until("it is live again", || sandbox.live_peers() == Some(1));
+        reads(&sandbox, &container, &id, "session", "by another broker");
+        assert!(!sandbox.path().join("box/.claude-peers.db").exists());
+    }
+}
+
+/// The word that a hook left where no broker ran is in the container's numbers.
 #[test]
 fn a_hook_of_a_container_that_spoke_before_the_broker_ran_counts() {
     for kind in [Kind::ClientFirst, Kind::ClientLater, Kind::OtherTime] {
         let sandbox = Sandbox::new();
-        let Some(container) = Container::start(&sandbox, "box", "thrown-away", kind) else { continue };
-        let mut container = container;
-        live(&mut container.session);
-        let id = container.session.id();
         sandbox.ok(["peers"]);
-        drop(id);
+        let Some(mut first) = Container::start(&sandbox, "first", "session", kind) else { return };
+        let id = first.session.id();
+        first.session.close_input();
+        drop(first);
+        sandbox.ok(["kill-broker"]);
+        until("no broker runs", || sandbox.holder().is_none());
+
+        let second = Container::without_server(&sandbox, "second", "thrown-away", kind);
+        let mut second = second.unwrap();
+        assert_eq!(second.hook("session", "SessionStart"), "");
+        sandbox.ok(["peers"]);
+        second.serve();
+        assert_eq!(second.session.id(), id, "{kind:?}");
+        assert_eq!(reached(&sandbox), [("first".to_owned(), "hooks".to_owned())], "{kind:?}");
     }
 }
 
+/// It sees none of their processes, and takes none for ended or for another.
 #[test]
-fn a_client_outside_is_served_by_a_broker_in_a_container() {
-    let _ = (contained as fn(&Sandbox, &std::path::Path, Kind) -> _, std::mem::size_of::<Session>());
+fn clients_outside_are_themselves_for_a_broker_in_a_container() {
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
+    let sandbox = sandbox.with("CLAUDE_PEERS_SOCKET", socket);
+    let inside = sandbox.path().join("inside");
+    std::fs::create_dir_all(&inside).unwrap();
+    let Some(mut command) = contained(&sandbox, &inside, Kind::ClientFirst) else { return };
+    let mut broker = command.args([PROGRAM, "broker"]).stdin(Stdio::null()).spawn().unwrap();
+    until("the broker serves", || sandbox.status_is("running"));
+
+    let mut left = window(&sandbox, "left", "session-left");
+    let mut right = window(&sandbox, "right", "session-right");
+    let (left_id, right_id) = (left.id(), right.id());
+    for (window, name) in [(&left, "left"), (&right, "right")] {
+        assert_eq!(hook_of(&sandbox, window, &format!("session-{name}"), "SessionStart"), "");
+    }
+    for (window, name) in [(&left, "left"), (&right, "right")] {
+        assert_eq!(hook_of(&sandbox, window, &format!("cleared-{name}"), "SessionStart"), "");
+    }
+    let hooked = |name: &str| (name.to_owned(), "hooks".to_owned());
+    assert_eq!(reached(&sandbox), [hooked("left"), hooked("right")]);
+    for (window, id, name) in [(&left, left_id, "left"), (&right, right_id, "right")] {
+        sandbox.ok(["send", &id, &format!("for the {name}")]);
+        let shown = hook_of(&sandbox, window, &format!("cleared-{name}"), "UserPromptSubmit");
+        assert!(shown.contains(&format!("| for the {name}")), "{shown}");
+    }
+    let _ = broker.kill();
+    let _ = broker.wait();
 }

@@ -29,11 +29,15 @@ pub struct Container {
     directory: PathBuf,
 }
 
-/// Keeps the server, and runs the hooks that it is told to, one line for each: session, event,
-/// file for the output.
+/// Starts the server once it may, and runs the hooks that it is told to, one line for each:
+/// session, event, file for the output.
 const CLIENT: &str = r#"
     exec 3<&0
-    CLAUDE_CODE_SESSION_ID=$1 CLAUDE_CODE_ENTRYPOINT=cli "$PROGRAM" mcp <&3 3<&- &
+    (
+        while [ ! -e go ]; do sleep 0.02; done
+        export CLAUDE_CODE_SESSION_ID=$1 CLAUDE_CODE_ENTRYPOINT=cli
+        exec "$PROGRAM" mcp <&3 3<&-
+    ) &
     exec 3<&-
     while read -r session event output; do
         echo "{\"session_id\": \"$session\", \"prompt_id\": \"$output\", \"source\": \"clear\"}" |
@@ -43,25 +47,42 @@ const CLIENT: &str = r#"
 "#;
 
 impl Container {
-    /// A container called `name`; `None` where none can be made.
+    /// A container called `name` with a live session; `None` where none can be made.
     pub fn start(sandbox: &Sandbox, name: &str, session: &str, kind: Kind) -> Option<Self> {
+        let mut container = Self::without_server(sandbox, name, session, kind)?;
+        container.serve();
+        Some(container)
+    }
+
+    /// The same, before its client starts its server.
+    pub fn without_server(
+        sandbox: &Sandbox,
+        name: &str,
+        session: &str,
+        kind: Kind,
+    ) -> Option<Self> {
         let directory = sandbox.path().join(name);
         std::fs::create_dir_all(&directory).unwrap();
         // Claude Code is known by its name.
         let claude = directory.join("claude");
-        std::fs::copy("/bin/sh", &claude).unwrap();
+        super::write_program(&claude, std::fs::read("/bin/sh").unwrap());
         let made = Command::new("mkfifo").arg(directory.join("hooks")).status().unwrap();
         assert!(made.success());
         let mut command = contained(sandbox, &directory, kind)?;
         let client: &[&str] = match kind {
-            // Otherwise it would become the client.
+            // The end keeps the shell from becoming the client.
             Kind::ClientLater => &["sh", "-c", "\"$@\"; exit", "sh"],
             _ => &[],
         };
         command.args(client).arg(&claude).args(["-c", CLIENT, "claude", session]);
-        let mut session = Session::spawn(command);
-        session.handshake("claude-code");
-        Some(Self { session, directory })
+        Some(Self { session: Session::spawn(command), directory })
+    }
+
+    /// The client starts its server; returns once the session is live.
+    pub fn serve(&mut self) {
+        std::fs::write(self.directory.join("go"), "").unwrap();
+        self.session.handshake("claude-code");
+        until("the session is live", || self.session.me()["live"] == true);
     }
 
     /// What a hook of the client says.
@@ -69,7 +90,8 @@ impl Container {
         static CALLS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let call = CALLS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let output = self.directory.join(format!("output-{call}"));
-        let mut hooks = std::fs::File::options().write(true).open(self.directory.join("hooks")).unwrap();
+        let mut hooks =
+            std::fs::File::options().write(true).open(self.directory.join("hooks")).unwrap();
         writeln!(hooks, "{session} {event} {}", output.display()).unwrap();
         until("the hook ends", || output.exists());
         std::fs::read_to_string(output).unwrap()
@@ -81,7 +103,9 @@ pub fn contained(sandbox: &Sandbox, directory: &Path, kind: Kind) -> Option<Comm
     let mut options: Vec<OsString> = ["--user", "--map-current-user"].map(Into::into).to_vec();
     options.extend(match kind {
         Kind::OtherTime => vec!["--time".into(), "--boottime=5000".into(), "--fork".into()],
-        _ => ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"].map(Into::into).to_vec(),
+        _ => {
+            ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"].map(Into::into).to_vec()
+        }
     });
     if kind == Kind::WithoutProc {
         let script = "mount -t tmpfs none /proc && exec \"$@\"";
