@@ -100,7 +100,7 @@ impl Container {
 
 /// A command that runs what is added to it in a container, whose home is `directory`.
 pub fn contained(sandbox: &Sandbox, directory: &Path, kind: Kind) -> Option<Command> {
-    let mut options: Vec<OsString> = ["--user", "--map-current-user"].map(Into::into).to_vec();
+    let mut options: Vec<OsString> = ["--user", "--map-root-user"].map(Into::into).to_vec();
     options.extend(match kind {
         Kind::OtherTime => vec!["--time".into(), "--boottime=5000".into(), "--fork".into()],
         _ => {
