@@ -1,5 +1,8 @@
 //! The host's socket in containers: whoever is who there, is so for the broker outside.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use serde_json::json;
@@ -132,4 +135,41 @@ fn clients_outside_are_themselves_for_a_broker_in_a_container() {
     }
     let _ = broker.kill();
     let _ = broker.wait();
+}
+
+/// Who it is in a container may show as another user outside.
+#[test]
+fn another_user_is_told_whose_broker_it_is_and_nothing_else() {
+    const OTHER: u32 = 64_007;
+    // A user namespace that does not know a user shows this number for it.
+    let hidden: u32 =
+        std::fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap().trim().parse().unwrap();
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let socket = sandbox.socket();
+    for path in [sandbox.path(), &sandbox.path().join("run"), socket.parent().unwrap(), &socket] {
+        let mode = if path == socket { 0o666 } else { 0o711 };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for (uid, advice) in [(OTHER, "docker run --user"), (hidden, "--userns=keep-id")] {
+        let socket = socket.clone();
+        // A user id that is changed by the system call itself is the thread's alone.
+        let asked = std::thread::spawn(move || {
+            let uid = rustix::process::Uid::from_raw(uid);
+            rustix::thread::set_thread_res_uid(uid, uid, uid).ok()?;
+            let mut stream = UnixStream::connect(socket).unwrap();
+            stream.write_all(b"GET /v1/peers HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            Some(answer)
+        });
+        let Some(answer) = asked.join().unwrap() else {
+            println!("skipped: only root can be another user");
+            return;
+        };
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert!(answer.contains(&format!("the caller shows as {uid}")), "{answer}");
+        assert!(answer.contains(advice) && !answer.contains("\"peers\""), "{answer}");
+    }
+    assert!(sandbox.status_is("running"));
 }
