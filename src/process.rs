@@ -199,7 +199,7 @@ fn same_start(said: &str, seen: &str, pid: u32) -> bool {
 
 pub use ended::{Parent, ended};
 pub use system::{argv, boot_id, command_name, environment_value};
-pub use translate::{Named, above, below, counts_as_we_do, in_namespace_of, seen};
+pub use translate::{Named, above, counts_as_we_do, in_namespace_of, seen};
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::busy::busy;
 use super::http::{Request, failed};
-use super::{Client, ClientError, Result, StartError, autostart};
+use super::{Client, ClientError, Result, StartError, autostart, elsewhere};
 use crate::holder::holder;
 use crate::protocol::{ApiError, ErrorCode};
 
@@ -101,6 +101,13 @@ impl Client {
                     if refused.code == ErrorCode::BrokerTooOld && self.start =>
                 {
                     timeout_at(deadline.into(), autostart::replace(&self.config)).await
+                }
+                ClientError::Broken(_) if self.start && elsewhere::is_outside(&self.config) => {
+                    if !autostart::is_served(&self.config)? {
+                        error = ClientError::Outside(self.config.paths.socket.clone());
+                        deadline = deadline.min(Instant::now() + elsewhere::PATIENCE);
+                    }
+                    Ok(Ok(()))
                 }
                 ClientError::Broken(_) if self.start => {
                     let ensured = autostart::ensure(&self.config, self.tell.clone());

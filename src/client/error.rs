@@ -1,5 +1,7 @@
 //! Why a call came to nothing, and what to do about it.
 
+use std::path::PathBuf;
+
 use super::StartError;
 use crate::protocol::{ApiError, ErrorCode};
 use crate::trust::Untrusted;
@@ -13,6 +15,9 @@ pub enum ClientError {
     /// Nobody listens, and the caller did not want a broker started.
     #[error("no broker is running")]
     NotRunning,
+    /// Nobody listens, and whoever did counts in another pid namespace.
+    #[error("the broker at {} runs outside of this container, and has ended", .0.display())]
+    Outside(PathBuf),
     #[error(transparent)]
     Start(#[from] StartError),
     /// Somebody else listens, or could.
@@ -33,6 +38,7 @@ impl ClientError {
         match self {
             Self::Refused(error) => error.hint.clone(),
             Self::NotRunning => Some("Any session, or `claude-peers peers`, starts it.".to_owned()),
+            Self::Outside(_) => Some("Any session outside, or `claude-peers peers` there, starts it; one that is started here would not have its mail. Unset CLAUDE_PEERS_SOCKET for a broker of this container.".to_owned()),
             Self::Start(error) => error.hint(),
             Self::Untrusted(error) => Some(error.hint()),
             Self::Silent => Some("`claude-peers kill-broker` ends it; the next call starts a new one, and no message is lost. Whether this call was carried out is not known: check before you repeat it.".to_owned()),

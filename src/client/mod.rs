@@ -7,6 +7,7 @@
 mod autostart;
 mod busy;
 mod call;
+mod elsewhere;
 mod error;
 mod http;
 mod stream;

@@ -66,11 +66,13 @@ pub fn differences(scene: &Scene) -> Vec<Finding> {
                 .mend(scene.restart()),
         );
     }
+    // Whoever names the socket means that broker, wherever its database lies.
+    let named = scene.config.paths.socket_is_named;
     let compared: Vec<(&InForce, Setting)> = scene
         .config
         .in_force
         .iter()
-        .filter(|ours| ours.of_broker)
+        .filter(|ours| ours.of_broker && !(named && ours.name() == "database"))
         .filter_map(|ours| Some((ours, of_broker(detail, ours.name())?)))
         .collect();
     let differ: Vec<Finding> = compared

@@ -334,18 +334,21 @@ fn a_hook_that_spoke_before_the_broker_ran_counts() {
     assert!(!names.iter().any(|name| name.to_string_lossy().contains("unheard")), "{names:?}");
 }
 
+/// What a hook of a window says.
+pub fn hook_of(sandbox: &Sandbox, window: &Session, session: &str, event: &str) -> String {
+    let mut command = sandbox.command(["hook", event]);
+    command.env("CLAUDE_PID", window.pid().to_string());
+    let input = json!({ "session_id": session, "prompt_id": format!("t{}", window.pid()) });
+    String::from_utf8(run(command, &input).stdout).unwrap()
+}
+
 /// Both windows show the same session, and each has its own peer.
 #[test]
 fn a_hook_speaks_for_its_own_window_where_a_session_is_open_in_two() {
     let sandbox = Sandbox::new();
     let mut first = window(&sandbox, "work", "shared");
     let mut second = window(&sandbox, "work", "shared");
-    let said = |window: &Session, event: &str| {
-        let mut command = sandbox.command(["hook", event]);
-        command.env("CLAUDE_PID", window.pid().to_string());
-        let input = json!({ "session_id": "shared", "prompt_id": format!("t{}", window.pid()) });
-        String::from_utf8(run(command, &input).stdout).unwrap()
-    };
+    let said = |window: &Session, event: &str| hook_of(&sandbox, window, "shared", event);
     sandbox.ok(["send", &first.id(), "for the first"]);
     sandbox.ok(["send", &second.id(), "for the second"]);
     let shown = said(&second, "UserPromptSubmit");

@@ -8,6 +8,8 @@ mod support;
 
 mod activation;
 mod cli;
+#[cfg(target_os = "linux")]
+mod containers;
 mod crowds;
 mod database;
 mod doctor;

@@ -92,10 +92,14 @@ fn stranger(uid: u32) -> ApiError {
     let ours = effective_uid();
     let hidden = std::fs::read_to_string("/proc/sys/kernel/overflowuid")
         .is_ok_and(|overflow| overflow.trim() == uid.to_string());
-    let message = format!("this broker serves user id {ours} only, and the caller shows as {uid}");
+    let message = if uid == ours {
+        format!("the broker's user namespace shows every other user as {uid}, which is its own")
+    } else {
+        format!("this broker serves user id {ours} only, and the caller shows as {uid}")
+    };
     let hint = if hidden {
         format!(
-            "{uid} stands for a user whom the broker's user namespace does not know. Run the container so that its processes are user id {ours} here (podman --userns=keep-id, unshare --map-current-user), or start a broker inside it."
+            "{uid} stands for a user whom the broker's user namespace does not know. Map the user into it (podman --userns=keep-id, unshare --map-current-user), or start a broker on the caller's side."
         )
     } else {
         format!(

@@ -46,7 +46,9 @@ pub fn of_hook(transport: Transport, named: Option<Process>, session: &str) -> O
     let Some(named) = named else { return above(caller, Some(session)) };
     match process::above(caller, &named) {
         Named::Above(client) => Some(client),
-        Named::NotAbove if process::counts_as_we_do(caller) => Some(process::seen(named)),
+        Named::NotAbove if process::counts_as_we_do(caller) => {
+            Some(process::seen(&named).unwrap_or(named))
+        }
         Named::NotAbove | Named::Unknown => known(caller, named),
     }
 }
@@ -65,7 +67,7 @@ pub fn of_shell(transport: Transport, inside: &Inside) -> Inside {
 /// number with the namespace that it counts in. `None` if it would be nobody's in particular.
 fn known(caller: u32, named: Process) -> Option<Process> {
     let named = process::in_namespace_of(caller, named)?;
-    match process::below(&named) {
+    match process::seen(&named) {
         Some(seen) => Some(seen),
         None => Some(named).filter(|named| !named.start.is_empty()),
     }

@@ -41,7 +41,7 @@ pub fn follow_window(tx: &mut Tx<'_>, said: &Said<'_>) -> Result<Option<PeerId>,
 pub fn hear(tx: &mut Tx<'_>, words: &[Word]) -> Result<(), Fault> {
     for Word { client, session, source, said_at } in words {
         // A hook of a container named it by the number that it has there.
-        let client = &process::below(client).unwrap_or_else(|| client.clone());
+        let client = &process::seen(client).unwrap_or_else(|| client.clone());
         if registry::still_runs(&client.to_string())
             && !registry::has_spoken_since(tx, client, *said_at)?
         {

@@ -13,6 +13,7 @@
 )]
 
 mod chance;
+pub mod containers;
 pub mod http;
 mod inherited;
 mod manager;
