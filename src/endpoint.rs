@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 
 use crate::config::{Config, Paths};
-use crate::files::same_place;
+use crate::files::{beside, same_place};
 use crate::holder::{Holder, Listening, Whereabouts, database_lock, holder_of, listening};
 
 /// Returns the broker that has the database of these settings open, if it is theirs.
@@ -35,7 +35,7 @@ fn fits(holder: &Holder, port: u16, paths: &Paths) -> bool {
 #[must_use]
 pub fn sockets(config: &Config) -> Vec<PathBuf> {
     let paths = config.paths.anew();
-    let elsewhere = elsewhere(config, &paths).map(|holder| holder.socket);
+    let elsewhere = elsewhere(config, &paths);
     let named = paths.socket_is_named;
     let mut all: Vec<PathBuf> = [Some(paths.socket), elsewhere].into_iter().flatten().collect();
     if !named {
@@ -44,12 +44,26 @@ pub fn sockets(config: &Config) -> Vec<PathBuf> {
     all
 }
 
-/// The broker that has the database, if it serves at another socket, to which there is a way.
-fn elsewhere(config: &Config, paths: &Paths) -> Option<Holder> {
-    of_database(config, paths)
-        .filter(|holder| !same_place(&holder.socket, &paths.socket))
+/// Where the broker that has the database serves, if that is another place, to which there is a way.
+fn elsewhere(config: &Config, paths: &Paths) -> Option<PathBuf> {
+    let holder = of_database(config, paths)?;
+    let socket = match holder.whereabouts() {
         // A socket leads to nobody on another machine, whatever lies at its path here.
-        .filter(|holder| holder.whereabouts() != Whereabouts::OtherMachine)
+        Whereabouts::OtherMachine => return None,
+        Whereabouts::OtherContainer => as_seen_here(&holder, paths),
+        Whereabouts::Here | Whereabouts::Unknown => None,
+    };
+    let socket = socket.unwrap_or(holder.socket);
+    (!same_place(&socket, &paths.socket)).then_some(socket)
+}
+
+/// The socket of a broker in a container, which may name the home, and all in it, otherwise: the
+/// lock beside it is held by the same process.
+fn as_seen_here(holder: &Holder, paths: &Paths) -> Option<PathBuf> {
+    let is_its = |socket: &PathBuf| {
+        holder_of(&beside(socket, ".lock")).is_some_and(|other| other.process == holder.process)
+    };
+    std::iter::once(holder.socket.clone()).chain(paths.all_sockets()).find(is_its)
 }
 
 /// Returns the settings with the socket where their broker serves, for who looks at that.
@@ -58,11 +72,11 @@ pub fn settled(config: &Config) -> Config {
     let mut settled = config.anew();
     let is_served =
         |paths: &Paths| paths.socket_is_named && listening(&paths.socket) != Listening::Nobody;
-    if let Some(holder) = elsewhere(config, &settled.paths)
+    if let Some(socket) = elsewhere(config, &settled.paths)
         && !is_served(&settled.paths)
-        && listening(&holder.socket) == Listening::Yes
+        && listening(&socket) == Listening::Yes
     {
-        settled.paths = settled.paths.at(holder.socket);
+        settled.paths = settled.paths.at(socket);
     }
     settled
 }
@@ -76,7 +90,8 @@ pub fn is_out_of_reach(config: &Config) -> bool {
         Whereabouts::Here => false,
         Whereabouts::OtherMachine => true,
         Whereabouts::OtherContainer | Whereabouts::Unknown => {
-            listening(&holder.socket) == Listening::Nobody
+            let socket = as_seen_here(&holder, &config.paths).unwrap_or(holder.socket);
+            listening(&socket) == Listening::Nobody
         }
     })
 }

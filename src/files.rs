@@ -14,7 +14,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 
 pub use new_file::NewFile;
-pub use real::{real_path, same_place, walk};
+pub use real::{identity, real_path, same_place, walk};
 
 /// The user whose files these are.
 #[must_use]

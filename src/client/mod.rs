@@ -24,6 +24,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::files::identity;
 use crate::protocol::health::{Health, Stopping};
 use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
 use crate::protocol::ids::random_secret;
@@ -345,6 +346,9 @@ impl Client {
         if !self.config.paths.socket_is_named {
             let database = self.config.database_path().as_os_str().as_bytes();
             request = request.header(header::DATABASE, database);
+            if let Some(file) = identity(self.config.database_path()) {
+                request = request.header(header::DATABASE_FILE, file);
+            }
         }
         if let Some(session) = &self.session {
             request = request.header(header::SESSION, &*session.registration.secret);

@@ -113,6 +113,12 @@ impl Paths {
         self.at(best(&self.places, &self.home).join(name))
     }
 
+    /// All places where the socket may lie, best first; none if it is named.
+    pub fn all_sockets(&self) -> impl Iterator<Item = PathBuf> {
+        let name = self.socket.file_name().unwrap_or_default();
+        self.places.iter().map(move |place| place.join(name))
+    }
+
     /// The same, with the socket at another place.
     #[must_use]
     pub fn at(&self, socket: PathBuf) -> Self {

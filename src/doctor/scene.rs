@@ -74,12 +74,14 @@ impl Scene {
         // Before the socket is tried, which may start or fail a unit.
         let units = units(&config.anew());
         let config = endpoint::settled(config);
-        let database = config.database_file();
+        // A link that leads nowhere is looked at itself.
+        let named = config.database_path();
+        let database = named.canonicalize().unwrap_or_else(|_| named.to_owned());
         let broker_before = holder(&config);
         let is_it = |other: &Holder| broker_before.as_ref().is_some_and(|b| b.pid == other.pid);
         Self {
             at_path: at_path(&config.paths.socket),
-            other_broker: holder_of(&database_lock(&database))
+            other_broker: holder_of(&database_lock(&config.database_file()))
                 .filter(|other| other.pid > 0 && !is_it(other)),
             broker_before,
             config,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 /// How many links are followed: as many as Linux follows.
@@ -24,6 +25,14 @@ pub fn real_path(path: &Path) -> PathBuf {
 #[must_use]
 pub fn same_place(one: &Path, other: &Path) -> bool {
     one == other || real_path(one) == real_path(other)
+}
+
+/// Returns the device and inode of the file that a path leads to, as text: the same in all mount
+/// namespaces of a machine.
+#[must_use]
+pub fn identity(path: &Path) -> Option<String> {
+    let file = std::fs::metadata(path).ok()?;
+    Some(format!("{}:{}", file.dev(), file.ino()))
 }
 
 /// Follows a path and shows each entry on the way (a directory, a link, at last the file itself)

@@ -33,6 +33,8 @@ pub mod header {
     pub const PROTOCOL: &str = "claude-peers-protocol";
     /// The database path that the caller's settings name, so that a mismatch is refused.
     pub const DATABASE: &str = "claude-peers-database";
+    /// The device and inode of that database, if it is there: a container may name it otherwise.
+    pub const DATABASE_FILE: &str = "claude-peers-database-file";
     /// The secret of a registered session; it decides who the sender of a message is.
     pub const SESSION: &str = "claude-peers-session";
     /// What the call knows of the session around it: [`super::around::Around`], as JSON.

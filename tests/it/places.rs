@@ -271,6 +271,8 @@ fn a_database_link_whose_target_is_not_there_yet_is_followed() {
     std::fs::create_dir(&disk).unwrap();
     for target in [disk.join("mail.db"), PathBuf::from("../disk/other.db")] {
         symlink(&target, &link).unwrap();
+        // The examination's own call makes it.
+        assert_eq!(faults(&sandbox), Vec::<Value>::new());
         sandbox.ok(["peers"]);
         assert_eq!(sandbox.json(["status"])["state"], "running");
         assert_eq!(faults(&sandbox), Vec::<Value>::new());
@@ -286,4 +288,62 @@ fn a_database_link_whose_target_is_not_there_yet_is_followed() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("missing"), "{error}");
+}
+
+/// A broker in a container with pids and mounts of its own, started by `script`, that sees the
+/// sandbox's home at `inside` as well. `None` where this machine does not let us make one.
+#[cfg(target_os = "linux")]
+fn contained(sandbox: &Sandbox, script: &str) -> Option<std::process::Child> {
+    let namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let probe = sandbox.command_of("unshare", namespaces).arg("true").output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        println!("skipped: no namespaces here");
+        return None;
+    }
+    std::fs::create_dir_all(sandbox.path().join("inside")).unwrap();
+    let mut broker = sandbox.command_of("unshare", namespaces);
+    broker.args(["sh", "-c", &format!("mount --bind home inside && {script} exec \"$0\" broker")]);
+    let log = std::fs::File::create(sandbox.path().join("contained.log")).unwrap();
+    broker.arg(crate::support::PROGRAM).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    Some(broker.spawn().unwrap())
+}
+
+/// It has the home, maybe by another name, and no runtime directory.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_broker_in_a_container_that_has_our_home_is_everybodys() {
+    for home in ["home", "inside"] {
+        let sandbox = Sandbox::new();
+        let sandbox = sandbox.shell_with("XDG_STATE_HOME", "");
+        let script = format!("unset XDG_RUNTIME_DIR; export HOME=\"$PWD/{home}\";");
+        let Some(mut broker) = contained(&sandbox, &script) else { return };
+        let log = || std::fs::read_to_string(sandbox.path().join("contained.log")).unwrap();
+        until("it serves", || log().contains(" serves "));
+        let mut session = sandbox.session("outside");
+        sandbox.ok(["send", "outside", home]);
+        assert_eq!(session.push()["content"], home);
+        let status = sandbox.json(["status"]);
+        assert_eq!(status["state"], "running", "{status}");
+        assert_eq!(status["health"]["started"], "foreground", "{status}");
+        drop(session);
+        sandbox.ok(["kill-broker"]);
+        broker.wait().unwrap();
+    }
+}
+
+/// Its socket lies where only the container sees it: no service is to blame for that.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_broker_that_is_out_of_reach_is_told_and_nobody_is_harmed() {
+    let sandbox = Sandbox::new();
+    let script = "mount -t tmpfs -o mode=0700 tmpfs \"$XDG_RUNTIME_DIR\";";
+    let Some(mut broker) = contained(&sandbox, script) else { return };
+    let log = || std::fs::read_to_string(sandbox.path().join("contained.log")).unwrap();
+    until("it serves", || log().contains(" serves "));
+    let (_, error) = sandbox.fails(["peers"]);
+    assert!(error.contains("of another container or sandbox"), "{error}");
+    assert_eq!(broker.try_wait().unwrap(), None);
+    broker.kill().unwrap();
+    broker.wait().unwrap();
+    sandbox.ok(["peers"]);
 }

@@ -27,7 +27,7 @@ use crate::broker::Shared;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::Key;
 use crate::broker::serve::Transport;
-use crate::files::{effective_uid, same_place};
+use crate::files::{effective_uid, identity, same_place};
 use crate::protocol::{ApiError, Around, ErrorCode, header, route};
 
 /// The middleware before every route.
@@ -169,7 +169,11 @@ fn check_settings(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     if let Some(theirs) = headers.get(header::DATABASE) {
         use std::os::unix::ffi::OsStrExt as _;
         let ours = shared.config.database_path();
-        if !same_place(Path::new(OsStr::from_bytes(theirs.as_bytes())), ours) {
+        let is_same_file = || {
+            let file = headers.get(header::DATABASE_FILE).map(lossy);
+            file.is_some() && file == identity(ours)
+        };
+        if !same_place(Path::new(OsStr::from_bytes(theirs.as_bytes())), ours) && !is_same_file() {
             return Err(Refusal(
                 ApiError::new(
                     ErrorCode::SettingsDiffer,
