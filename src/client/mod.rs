@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
 use crate::config::Config;
-use crate::protocol::health::{Health, Stopping};
+use crate::protocol::health::{Afresh, Health, Stopping};
 use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
@@ -220,6 +220,11 @@ impl Client {
     /// Asks the broker to stop.
     pub async fn shutdown(&self) -> Result<Stopping> {
         self.post(route::SHUTDOWN, &serde_json::json!({})).await
+    }
+
+    /// Has a broker whose database was removed begin an empty one. Starts none.
+    pub async fn begin_afresh(&self) -> Result<Afresh> {
+        self.post(route::AFRESH, &serde_json::json!({})).await
     }
 
     /// Opens the session's event stream: from then on it is live.
