@@ -8,6 +8,7 @@ mod autostart;
 mod call;
 mod error;
 mod http;
+mod said;
 mod stream;
 mod waiting;
 
@@ -36,6 +37,7 @@ use crate::protocol::{ErrorCode, PROTOCOL, header, route};
 
 use call::{ATTEMPT, Time, attempt, read_all, refusal};
 use http::{Http, Request};
+use said::Said;
 
 pub use autostart::{StartError, say_ready};
 pub use error::ClientError;
@@ -50,6 +52,7 @@ struct Session {
     registered: watch::Sender<Option<Registered>>,
     registrations: watch::Sender<u64>,
     registering: Mutex<()>,
+    said: Said,
 }
 
 /// A handle on the broker. Cheap to clone.
@@ -81,6 +84,7 @@ impl Client {
             registered: watch::Sender::new(None),
             registrations: watch::Sender::new(0),
             registering: Mutex::new(()),
+            said: Said::default(),
         };
         Self { session: Some(Arc::new(session)), ..self }
     }
@@ -98,7 +102,9 @@ impl Client {
         session.registered.send_if_modified(|known| {
             let other = known.as_ref().is_none_or(|known| known.peer.id != peer.id);
             if other {
-                *known = Some(Registered { peer, notes: Vec::new(), undescribed: false });
+                session.said.forget();
+                let (notes, undescribed, profile) = (Vec::new(), false, None);
+                *known = Some(Registered { peer, notes, undescribed, profile });
             }
             other
         });
@@ -144,7 +150,11 @@ impl Client {
     }
 
     pub async fn set_profile(&self, request: &SetProfile) -> Result<ProfileSet> {
-        self.post(route::PROFILE, request).await
+        let set: ProfileSet = self.post(route::PROFILE, request).await?;
+        if let Some(session) = &self.session {
+            session.said.note(request, &set);
+        }
+        Ok(set)
     }
 
     pub async fn send(&self, request: &SendMessage) -> Result<Sent> {
@@ -269,7 +279,8 @@ impl Client {
             return Ok(());
         }
         let request = || self.request(&Method::POST, route::REGISTER).json(&session.registration);
-        let answer: Registered = self.call(time, request).await?;
+        let mut answer: Registered = self.call(time, request).await?;
+        self.say_again(session, &mut answer).await;
         session.registered.send_modify(|known| match known {
             // A later broker has nothing new to say of a session that it has known before.
             Some(known) if answer.notes.is_empty() => {
@@ -280,6 +291,26 @@ impl Client {
         });
         session.registrations.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Tells a broker that has never heard it what the session has said of itself.
+    async fn say_again(&self, session: &Session, answer: &mut Registered) {
+        for profile in session.said.to_repeat(answer) {
+            let key = random_secret();
+            let request = || {
+                self.request(&Method::POST, route::PROFILE)
+                    .header(header::IDEMPOTENCY_KEY, &key)
+                    .json(&profile)
+            };
+            match self.call::<ProfileSet>(Time::short(), request).await {
+                Ok(set) => {
+                    answer.undescribed &= profile.summary.is_none();
+                    answer.peer = set.peer;
+                }
+                // A name that another has by now, say. The session is known all the same.
+                Err(error) => tracing::warn!("what the session said of itself is lost: {error}"),
+            }
+        }
     }
 
     async fn get<Q: Serialize + Sync, T: DeserializeOwned>(
