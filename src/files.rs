@@ -3,6 +3,7 @@
 //! Everything of ours lies in directories of mode 0700 and files of mode 0600, and what is there
 //! already is checked for its owner before it is trusted.
 
+mod hints;
 mod new_file;
 mod real;
 
@@ -13,6 +14,7 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
+pub use hints::{NO_THREADS, hint, socket_hint};
 pub use new_file::NewFile;
 pub use real::{identity, real_path, same_place, walk};
 
@@ -20,18 +22,6 @@ pub use real::{identity, real_path, same_place, walk};
 #[must_use]
 pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-/// What to do about a file of ours that cannot be used.
-#[must_use]
-pub fn hint(error: &io::Error) -> &'static str {
-    use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
-    match error.kind() {
-        AlreadyExists | IsADirectory | NotADirectory => {
-            "Something else lies in its place: move that away."
-        }
-        _ => "Check its owner, its permissions and the free space there.",
-    }
 }
 
 /// Makes `directory` (and what is missing above it) for its owner alone.
@@ -68,6 +58,20 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let new = NewFile::within(directory)?;
     new.file().write_all(text.as_bytes())?;
     new.replace(path)
+}
+
+/// Makes the name of a new file durable, which it is once its directory is.
+///
+/// # Errors
+///
+/// If the directory cannot be synced.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    match File::open(directory)?.sync_all() {
+        // Some file systems have nothing to sync there.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
 }
 
 /// An exclusive lock on a file. Dropping it, or dying, lets it go.

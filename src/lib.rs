@@ -10,7 +10,7 @@
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
 //! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`endpoint`], [`lenient`],
-//!   [`unheard`], [`listeners`], [`trust`], [`render`], [`logging`], [`signals`]:
+//!   [`sqlite`], [`unheard`], [`listeners`], [`trust`], [`render`], [`logging`], [`signals`]:
 //!   small rooms that both sides stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
@@ -44,6 +44,7 @@ pub mod session_file;
 pub mod setup;
 pub mod shell;
 pub mod signals;
+pub mod sqlite;
 pub mod text;
 pub mod trust;
 pub mod unheard;

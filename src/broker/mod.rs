@@ -85,6 +85,9 @@ impl Options {
     }
 }
 
+/// What a socket is called that cannot be made.
+const THE_SOCKET: &str = "the socket";
+
 /// Why the broker does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -119,7 +122,8 @@ impl RunError {
             }
             Self::HeldElsewhere(_) => ELSEWHERE_HINT.to_owned(),
             Self::CannotLook { socket, error } => unknown_hint(*error, socket),
-            Self::File { error, .. } => files::hint(error).to_owned(),
+            Self::File { what: THE_SOCKET, error, .. } => files::socket_hint(error),
+            Self::File { error, .. } => files::hint(error),
             Self::Untrusted(error) => error.hint(),
             Self::Database(error) => error.hint(),
             Self::StoreEnded | Self::Serve(_) => "Try again.".to_owned(),
@@ -317,11 +321,20 @@ fn report(opened: &store::Opened, report: &store::Report, config: &Config) {
         );
     }
     if let Some(copy) = &opened.legacy_copy {
-        tracing::warn!(
-            event = "database_taken_over",
-            "{database} belonged to the TypeScript claude-peers; its messages are history now, its copy is {}",
-            copy.display()
-        );
+        let copy = copy.display();
+        let note = if opened.taken_in_part {
+            format!(
+                "the database {database} was another version's or a fork's, and not all of it can be read; what can is history now, and all of it lies in {copy}"
+            )
+        } else {
+            format!(
+                "the database {database} was another version's (the TypeScript claude-peers, or a fork); its messages are history now, its copy is {copy}"
+            )
+        };
+        tracing::warn!(event = "database_taken_over", "{note}");
+        if opened.taken_in_part {
+            report.set_note(&note);
+        }
     }
 }
 
@@ -352,7 +365,7 @@ impl Listeners {
         let mut bound = None;
         if !has_unix {
             let path = &config.paths.socket;
-            let file = |error| RunError::File { what: "the socket", path: path.clone(), error };
+            let file = |error| RunError::File { what: THE_SOCKET, path: path.clone(), error };
             let (listener, ours) = activation::bind_unix(path).map_err(file)?;
             unix.push(listener);
             bound = Some(ours);

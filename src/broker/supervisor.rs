@@ -10,6 +10,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use super::{Shared, registry};
+use crate::programs::in_background;
 
 /// How long changes gather before the status is looked at again, so that a burst of messages
 /// makes a few status lines and not thousands.
@@ -35,7 +36,7 @@ async fn tell_patiently(states: &[NotifyState<'_>]) {
     let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
     let text = lines.join("\n");
     let send = move || sd_notify::notify(&[NotifyState::Custom(&text)]);
-    let result = tokio::task::spawn_blocking(send).await.unwrap_or_else(|e| Err(e.into()));
+    let result = in_background("notify", send).await.and_then(|sent| sent);
     if let Err(error) = result {
         tracing::warn!("the service manager cannot be told: {error}");
     }

@@ -43,6 +43,8 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
 }
 
 fn serve(detached: bool, inherited: Inherited) -> Result<ExitCode, Failure> {
+    // A database that cannot grow is an error like another.
+    crate::signals::ignore_file_size_limit();
     // Everything we make is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     logging::start(logging::Role::Broker);

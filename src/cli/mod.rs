@@ -29,7 +29,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::broker::activation::Inherited;
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{self, Config};
 use error::Failure;
 use output::Out;
 
@@ -125,6 +125,11 @@ pub fn main(inherited: Inherited) -> ExitCode {
 }
 
 fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode, Failure> {
+    match command {
+        // A server says it to its model, and a hook says nothing: both find out by themselves.
+        Command::Mcp | Command::Hook(_) | Command::Completions(_) => {}
+        _ => config::refuse_others_places()?,
+    }
     match command {
         Command::Broker(arguments) => broker::run(&arguments, inherited),
         Command::Mcp => mcp(),

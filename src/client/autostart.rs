@@ -21,7 +21,7 @@ use crate::config::{Config, FALLBACK_REASON};
 use crate::endpoint;
 use crate::files::{self, LockFile, private_directory};
 use crate::holder::{ELSEWHERE_HINT, Holder, Listening, holder, unknown_hint};
-use crate::programs::{Heard, hear};
+use crate::programs::{Heard, hear, in_background};
 use crate::protocol::health::Started;
 use crate::service::program::own_file;
 use crate::service::{self, NoService};
@@ -70,6 +70,8 @@ pub enum StartError {
     File { what: &'static str, path: PathBuf, error: io::Error },
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
+    #[error("no thread can be started to look after the broker: {0}")]
+    NoThread(io::Error),
     #[error("the running broker {version} is older than this client and {reason}")]
     CannotReplace { version: String, reason: String, hint: String },
     /// A sandbox, say, or no descriptors left: no reason to start or to stop anything.
@@ -94,7 +96,7 @@ impl StartError {
             Self::Ended(_) | Self::TooSlow(_) | Self::Locked(_) => {
                 Some("Run `claude-peers broker` in a terminal to see what it does.".to_owned())
             }
-            Self::File { error, .. } => Some(files::hint(error).to_owned()),
+            Self::File { error, .. } | Self::NoThread(error) => Some(files::hint(error)),
             Self::Untrusted(error) => Some(error.hint()),
             Self::CannotReplace { hint, .. } => Some(hint.clone()),
             Self::CannotLook { socket, error } => Some(unknown_hint(*error, socket)),
@@ -194,9 +196,7 @@ pub async fn replace(config: &Config) -> Result<(), StartError> {
 async fn off_thread(
     work: impl FnOnce() -> Result<(), StartError> + Send + 'static,
 ) -> Result<(), StartError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(StartError::Failed(error.to_string(), None)))
+    in_background("starter", work).await.unwrap_or_else(|error| Err(StartError::NoThread(error)))
 }
 
 fn spawn_lock(config: &Config) -> Result<LockFile, StartError> {

@@ -10,6 +10,7 @@ mod call;
 mod elsewhere;
 mod error;
 mod http;
+mod said;
 mod stream;
 mod waiting;
 
@@ -25,7 +26,7 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::files::identity;
-use crate::protocol::health::{Health, Stopping};
+use crate::protocol::health::{Afresh, Health, Stopping};
 use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
@@ -40,6 +41,7 @@ use crate::protocol::{Around, ErrorCode, PROTOCOL, header, route};
 use busy::Tell;
 use call::{ATTEMPT, Time, attempt, read_all, refusal};
 use http::{Http, Request};
+use said::Said;
 
 pub use autostart::{StartError, say_ready};
 pub use error::ClientError;
@@ -54,6 +56,7 @@ struct Session {
     registered: watch::Sender<Option<Registered>>,
     registrations: watch::Sender<u64>,
     registering: Mutex<()>,
+    said: Said,
 }
 
 /// A handle on the broker. Cheap to clone.
@@ -90,6 +93,7 @@ impl Client {
             registered: watch::Sender::new(None),
             registrations: watch::Sender::new(0),
             registering: Mutex::new(()),
+            said: Said::default(),
         };
         Self { session: Some(Arc::new(session)), ..self }
     }
@@ -114,7 +118,9 @@ impl Client {
         session.registered.send_if_modified(|known| {
             let other = known.as_ref().is_none_or(|known| known.peer.id != peer.id);
             if other {
-                *known = Some(Registered { peer, notes: Vec::new(), undescribed: false });
+                session.said.forget();
+                let (notes, undescribed, profile) = (Vec::new(), false, None);
+                *known = Some(Registered { peer, notes, undescribed, profile });
             }
             other
         });
@@ -167,7 +173,11 @@ impl Client {
     }
 
     pub async fn set_profile(&self, request: &SetProfile) -> Result<ProfileSet> {
-        self.post(route::PROFILE, request).await
+        let set: ProfileSet = self.post(route::PROFILE, request).await?;
+        if let Some(session) = &self.session {
+            session.said.note(request, &set);
+        }
+        Ok(set)
     }
 
     pub async fn send(&self, request: &SendMessage) -> Result<Sent> {
@@ -245,6 +255,11 @@ impl Client {
         self.post(route::SHUTDOWN, &serde_json::json!({})).await
     }
 
+    /// Has a broker whose database was removed begin an empty one. Starts none.
+    pub async fn begin_afresh(&self) -> Result<Afresh> {
+        self.post(route::AFRESH, &serde_json::json!({})).await
+    }
+
     /// Opens the session's event stream: from then on it is live.
     pub async fn stream(&self) -> Result<EventStream> {
         let time = Time::short();
@@ -287,7 +302,8 @@ impl Client {
             return Ok(());
         }
         let request = || self.request(&Method::POST, route::REGISTER).json(&session.registration);
-        let answer: Registered = self.call(time, request).await?;
+        let mut answer: Registered = self.call(time, request).await?;
+        self.say_again(session, &mut answer).await;
         session.registered.send_modify(|known| match known {
             // A later broker has nothing new to say of a session that it has known before.
             Some(known) if answer.notes.is_empty() => {
@@ -298,6 +314,26 @@ impl Client {
         });
         session.registrations.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Tells a broker that has never heard it what the session has said of itself.
+    async fn say_again(&self, session: &Session, answer: &mut Registered) {
+        for profile in session.said.to_repeat(answer) {
+            let key = random_secret();
+            let request = || {
+                self.request(&Method::POST, route::PROFILE)
+                    .header(header::IDEMPOTENCY_KEY, &key)
+                    .json(&profile)
+            };
+            match self.call::<ProfileSet>(Time::short(), request).await {
+                Ok(set) => {
+                    answer.undescribed &= profile.summary.is_none();
+                    answer.peer = set.peer;
+                }
+                // A name that another has by now, say. The session is known all the same.
+                Err(error) => tracing::warn!("what the session said of itself is lost: {error}"),
+            }
+        }
     }
 
     async fn get<Q: Serialize + Sync, T: DeserializeOwned>(

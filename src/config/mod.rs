@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod in_force;
 mod paths;
+mod whose;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -169,7 +170,10 @@ impl Config {
     ///
     /// If a value makes no sense or the file cannot be read.
     pub fn load() -> Result<Self, ConfigError> {
-        Self::from_environment(&|name| std::env::var_os(name))
+        refuse_others_places()?;
+        let config = Self::from_environment(&|name| std::env::var_os(name))?;
+        whose::check_database(config.database_path())?;
+        Ok(config)
     }
 
     /// The same, for commands that find out what is wrong or end it: a mistake in the
@@ -179,7 +183,10 @@ impl Config {
     ///
     /// If a value of the environment makes no sense.
     pub fn load_despite_file() -> Result<(Self, Option<ConfigError>), ConfigError> {
-        Self::despite_file(&|name| std::env::var_os(name))
+        refuse_others_places()?;
+        let (config, problem) = Self::despite_file(&|name| std::env::var_os(name))?;
+        whose::check_database(config.database_path())?;
+        Ok((config, problem))
     }
 
     fn despite_file(lookup: Lookup<'_>) -> Result<(Self, Option<ConfigError>), ConfigError> {
@@ -295,6 +302,15 @@ impl Config {
     pub fn database_path(&self) -> &Path {
         &self.database.value
     }
+}
+
+/// Refuses to run where what it would make is in the way of another user.
+///
+/// # Errors
+///
+/// [`ConfigError::AnothersPlace`].
+pub fn refuse_others_places() -> Result<(), ConfigError> {
+    whose::check(&|name| std::env::var_os(name).filter(|value| !value.is_empty()))
 }
 
 /// The runtime directory of this user's sessions (`$XDG_RUNTIME_DIR`, or the one that logind

@@ -37,7 +37,7 @@ pub struct Paths {
     places: Vec<PathBuf>,
 }
 
-type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 pub(super) fn home(variable: Variable<'_>) -> Result<PathBuf, ConfigError> {
     let home = PathBuf::from(variable("HOME").ok_or(ConfigError::NoHome)?);

@@ -62,4 +62,5 @@ pub mod route {
     pub const WAKE: &str = "/v1/wake";
     pub const WAKE_GIVEN: &str = "/v1/wake/given";
     pub const SHUTDOWN: &str = "/v1/shutdown";
+    pub const AFRESH: &str = "/v1/afresh";
 }

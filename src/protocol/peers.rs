@@ -86,6 +86,22 @@ pub struct Registered {
     /// Nobody has described the session yet, nor tried to.
     #[serde(default)]
     pub undescribed: bool,
+    /// What the broker knows that the session has said of itself, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
+}
+
+/// What a session has said of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// The program made the summary.
+    #[serde(default)]
+    pub automatic: bool,
+    /// The name that it chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// How a peer can be reached, by evidence and not by hope.

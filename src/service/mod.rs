@@ -249,7 +249,7 @@ impl ServiceError {
         match self {
             Self::Manager(error) => error.hint(),
             Self::Refused(_, hint) => hint.clone(),
-            Self::File { error, .. } => crate::files::hint(error).to_owned(),
+            Self::File { error, .. } => crate::files::hint(error),
             Self::Undone(cause) => cause.hint(),
         }
     }

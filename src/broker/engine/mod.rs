@@ -41,6 +41,8 @@ pub struct Engine {
     /// Who is away only because the broker was has had no time yet to come back.
     pub started_at: Timestamp,
     pub clock: Clock,
+    /// When another database took the place of the one before, if one did.
+    pub replaced: Option<Instant>,
     /// Told when the mail may have changed.
     changes: Arc<Notify>,
     /// Whether it may have, in this transaction.
@@ -55,6 +57,7 @@ impl Engine {
             outbox: Outbox::default(),
             started_at: Timestamp::now(),
             clock: Clock::default(),
+            replaced: None,
             connected,
             turns: HashMap::new(),
             waking: HashMap::new(),
@@ -117,6 +120,7 @@ impl Companion for Engine {
 
     fn reset(&mut self) {
         self.clock = Clock::default();
+        self.replaced = Some(Instant::now());
         self.changes.notify_one();
         // The sessions find that they are not known and register again.
         self.connected.presence.close_all();

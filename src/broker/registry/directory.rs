@@ -331,8 +331,20 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
             Err(ambiguous(word, &fitting).into())
         }
         (None, _) => Err(ApiError::new(ErrorCode::NotFound, format!("there is no peer {word:?}"))
-            .hint("list_peers, or `claude-peers peers` on the command line, says who is here.")
+            .hint(who_is_here(tx))
             .into()),
+    }
+}
+
+/// How long sessions may take to make themselves known to a new database.
+const RETURN: Duration = Duration::from_secs(60);
+
+fn who_is_here(tx: &Tx<'_>) -> &'static str {
+    match tx.companion.replaced {
+        Some(at) if at.elapsed() < RETURN => {
+            "The database was replaced while the broker ran (`claude-peers status` tells more): sessions that run make themselves known again. Try again."
+        }
+        _ => "list_peers, or `claude-peers peers` on the command line, says who is here.",
     }
 }
 

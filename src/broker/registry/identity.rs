@@ -11,7 +11,7 @@ use super::{channel_word, heirs, names, peer, probe};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::process::{Process, Standing};
-use crate::protocol::peers::{CLAUDE_CODE, Channel, Register, Registered};
+use crate::protocol::peers::{CLAUDE_CODE, Channel, Profile, Register, Registered};
 use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
 
 /// The key of a Claude Code session.
@@ -102,11 +102,24 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
         Around { title: around.title.clone().filter(|_| known.is_none()), ..around.clone() };
     names::settle(tx, &id, wanted, &around, &mut notes)?;
     tx.companion.connected.presence.lock().expect(&id);
-    let undescribed = tx
+    let profile = profile(tx, &id)?;
+    let undescribed = profile.summary.is_none();
+    let profile = Some(profile).filter(|profile| *profile != Profile::default());
+    Ok(Registered { peer: peer(tx, &id)?, notes, undescribed, profile })
+}
+
+/// What a session has said of itself.
+fn profile(tx: &Tx<'_>, id: &PeerId) -> Result<Profile, Fault> {
+    Ok(tx
         .db
-        .prepare_cached("SELECT summary_source = 'none' FROM peers WHERE id = ?1")?
-        .query_row([id.as_str()], |row| row.get(0))?;
-    Ok(Registered { peer: peer(tx, &id)?, notes, undescribed })
+        .prepare_cached(
+            "SELECT CASE WHEN summary_source <> 'none' THEN summary END,
+                    summary_source = 'automatic', CASE WHEN name_source = 'tool' THEN name END
+             FROM peers WHERE id = ?1",
+        )?
+        .query_row([id.as_str()], |row| {
+            Ok(Profile { summary: row.get(0)?, automatic: row.get(1)?, name: row.get(2)? })
+        })?)
 }
 
 /// The peer of an instance that has registered before.

@@ -189,23 +189,6 @@ fn an_old_database_with_very_many_messages_of_one_time_is_taken_over_whole() {
 }
 
 #[test]
-fn what_cannot_be_taken_over_stays_and_no_copy_is_left_of_each_attempt() {
-    let sandbox = Sandbox::new();
-    let database = sandbox.database();
-    let connection = legacy(&database);
-    connection.pragma_update(None, "user_version", 999).unwrap();
-    connection.close().unwrap();
-    let before = std::fs::read(&database).unwrap();
-    for _ in 0..2 {
-        let error = why_not(&sandbox);
-        assert!(error.contains("newer claude-peers"), "{error}");
-    }
-    assert_eq!(std::fs::read(&database).unwrap(), before);
-    let copies = suffixes(&database).into_iter().filter(|name| name.starts_with(".typescript-"));
-    assert_eq!(copies.count(), 0);
-}
-
-#[test]
 fn while_its_own_broker_answers_on_the_port_nothing_is_touched() {
     let sandbox = Sandbox::new();
     let database = sandbox.database();

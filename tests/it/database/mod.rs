@@ -2,7 +2,9 @@
 
 mod damage;
 mod disks;
+mod forks;
 mod legacy;
+mod limits;
 mod moved;
 mod schema;
 mod slow;
