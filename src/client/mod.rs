@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::files::identity;
 use crate::protocol::health::{Afresh, Health, Stopping};
-use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
+use crate::protocol::hook::{HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
@@ -232,6 +232,16 @@ impl Client {
     /// If there is no broker any more, or no quick answer.
     pub async fn hook_written(&self, written: &HookWritten, limit: Duration) -> Result<Noted> {
         let request = self.request(&Method::POST, route::HOOK_WRITTEN).json(written);
+        timeout(limit, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
+    }
+
+    /// One attempt, as for the hook's event itself.
+    ///
+    /// # Errors
+    ///
+    /// If there is no broker any more, or no quick answer.
+    pub async fn hook_moved(&self, moved: &HookMoved, limit: Duration) -> Result<Noted> {
+        let request = self.request(&Method::POST, route::HOOK_MOVED).json(moved);
         timeout(limit, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
     }
 

@@ -29,6 +29,7 @@ mod kills;
 mod lifetime;
 mod limits;
 mod manual;
+mod moves;
 mod names;
 mod odd_input;
 mod places;

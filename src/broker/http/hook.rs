@@ -11,7 +11,8 @@ use super::errors::Refusal;
 use crate::broker::engine::{Identity, Tx};
 use crate::broker::serve::Transport;
 use crate::broker::{Shared, mailbox, registry, wakes};
-use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
+use crate::process::Process;
+use crate::protocol::hook::{HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Wake, WakeGiven};
 use crate::protocol::{ApiError, Around, ErrorCode};
@@ -28,9 +29,7 @@ pub async fn hook(
     only_owner(&identity)?;
     body.client = clients::of_hook(transport, body.client, &body.session);
     let mail = shared.store.write(move |tx| {
-        if let (None, Some(hook)) = (&body.client, transport.pid()) {
-            body.client = registry::client_above(tx, hook);
-        }
+        body.client = or_above(tx, transport, body.client);
         let mail = mailbox::hook(tx, &body)?;
         if let Some(title) = &around.title {
             registry::note_title(tx, &body.session, title)?;
@@ -38,6 +37,27 @@ pub async fn hook(
         Ok(mail)
     });
     Ok(Json(mail.await?))
+}
+
+/// A hook that does not know its client may have one above it that a server knows.
+fn or_above(tx: &Tx<'_>, transport: Transport, named: Option<Process>) -> Option<Process> {
+    named.or_else(|| registry::client_above(tx, transport.pid()?))
+}
+
+/// Where a session works now, which its hook was asked for.
+pub async fn moved(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Extension(transport): Extension<Transport>,
+    Write { mut body, .. }: Write<HookMoved>,
+) -> Result<Json<Noted>, Refusal> {
+    only_owner(&identity)?;
+    body.client = clients::of_hook(transport, body.client, &body.session);
+    let noted = shared.store.write(move |tx| {
+        body.client = or_above(tx, transport, body.client);
+        registry::note_place(tx, &body)
+    });
+    Ok(Json(noted.await?))
 }
 
 /// What a hook was given stands in its output.

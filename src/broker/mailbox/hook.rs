@@ -50,12 +50,14 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
         begin_turn(tx, &peer, &receiver)?;
     }
     release(tx, &peer, &receiver, &request.turn)?;
-    let mail = if request.room == 0 || request.event == Event::SessionEnd {
+    let mut mail = if request.room == 0 || request.event == Event::SessionEnd {
         HookMail::default()
     } else {
         show(tx, &peer, &receiver, request)?
     };
     note_turn(tx, &peer, request.event, &mail)?;
+    mail.moved =
+        request.event != Event::SessionEnd && registry::is_elsewhere(tx, &peer, &request.cwd)?;
     Ok(mail)
 }
 

@@ -134,11 +134,17 @@ pub fn speak_for(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
 }
 
 /// The client of a hook that does not know it: the nearest process above the hook that the servers
-/// of one live session named as theirs. `hook` is the hook's pid.
+/// of one live session, which were told as little, named as theirs. `hook` is the hook's pid.
 #[must_use]
 pub fn client_above(tx: &Tx<'_>, hook: u32) -> Option<Process> {
     let above: Vec<Process> = ancestors(hook).into_iter().filter_map(Process::find).collect();
-    above.into_iter().find(|process| live_in_window(tx, &process.to_string()).len() == 1)
+    above.into_iter().find(|process| {
+        let client = process.to_string();
+        let inner = tx.companion.connected.presence.lock();
+        let untold = inner.in_window(&client).any(|(_, stream)| stream.window.is_untold);
+        drop(inner);
+        untold && live_in_window(tx, &client).len() == 1
+    })
 }
 
 /// The live peers whose servers run in a client's window.

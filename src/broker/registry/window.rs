@@ -27,7 +27,8 @@ pub fn opening(tx: &Tx<'_>, instance: &InstanceId) -> Result<Opening, Fault> {
     Ok(tx
         .db
         .prepare_cached(
-            "SELECT r.peer, r.channel, r.client_process, p.kind = 'session', p.client_name = ?2
+            "SELECT r.peer, r.channel, r.client_process, p.kind = 'session', p.client_name = ?2,
+                    EXISTS (SELECT 1 FROM keys WHERE peer = p.id AND key LIKE 'process:%')
              FROM receivers r JOIN peers p ON p.id = r.peer WHERE r.instance = ?1",
         )?
         .query_row([instance.as_str(), CLAUDE_CODE], |row| {
@@ -35,6 +36,7 @@ pub fn opening(tx: &Tx<'_>, instance: &InstanceId) -> Result<Opening, Fault> {
             let window = Window {
                 client: row.get(2)?,
                 is_claude: is_session || is_claude,
+                is_untold: row.get(5)?,
                 is_guess: is_claude && !is_session,
                 server: None,
             };
