@@ -26,8 +26,7 @@ def run(lab: Lab, check: Report) -> None:
     # Nothing begins a turn but what is typed here.
     lab.extra_env["CLAUDE_PEERS_WAKE"] = "off"
     lab.register()
-    for command in (["init", "-q"], ["-c", "user.name=t", "-c", "user.email=t@example.invalid", "commit", "-q", "--allow-empty", "-m", "first"]):
-        subprocess.run(["git", *command], cwd=lab.project("a"), check=True)
+    repository(lab.project("a"))
 
     terminal, one = started(lab, check, log)
     first = last(log)["session_id"]
@@ -39,7 +38,7 @@ def run(lab: Lab, check: Report) -> None:
     second = last(log)["session_id"]
     check.require("another session is another peer", (second, two["id"]) != (first, one["id"]), (one, two))
     resume(lab, check, log, terminal, first)
-    check.check("the window is the resumed session's peer", wait_until(lambda: lone(lab, terminal, one)), lab.peers())
+    check.check("the window is the resumed session's peer", wait_until(lambda: known_in(lab, terminal.cwd, one)), lab.peers())
     lab.send(two["id"], FOR_TWO)
     reads(lab, check, terminal, FOR_ONE)
     call = lab.api.on("who are you", "mcp__%s__list_peers" % SERVER, {})
@@ -48,28 +47,35 @@ def run(lab: Lab, check: Report) -> None:
     check.check("its tools speak for that one", result and one["id"] in result.text and two["id"] not in result.text, result)
     check.check("the other's mail is not shown", not shown(lab, FOR_TWO) and lab.message(FOR_TWO)["state"] == "queued", lab.message(FOR_TWO))
     resume(lab, check, log, terminal, second)
-    check.check("and back again", wait_until(lambda: lone(lab, terminal, two)), lab.peers())
+    check.check("and back again", wait_until(lambda: known_in(lab, terminal.cwd, two)), lab.peers())
     reads(lab, check, terminal, FOR_TWO)
-    moves(lab, check, log, terminal, two)
+    moves(lab, check, terminal, two)
 
 
-def moves(lab: Lab, check: Report, log: str, terminal: Terminal, me: dict[str, Any]) -> None:
-    os.makedirs(os.path.join(terminal.cwd, "below"), exist_ok=True)
-    call = lab.api.on("go below", "Bash", {"command": "cd below && pwd", "description": "go"})
+def repository(directory: str) -> None:
+    """One with a commit, from which a worktree can be made."""
+    me = ["-c", "user.name=test", "-c", "user.email=test@example.invalid", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], [*me, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *command], cwd=directory, check=True)
+
+
+def moves(lab: Lab, check: Report, terminal: Terminal, me: dict[str, Any]) -> None:
+    """Where the client's shell goes, and into a worktree; the peer stays the same."""
+    below = os.path.join(terminal.cwd, "below")
+    os.makedirs(below)
+    lab.api.on("go below", "Bash", {"command": "cd below && pwd", "description": "Go below"})
     terminal.type("go below")
-    print("RESULT", lab.api.tool_result(call))
-    terminal.type("where")
-    import time
-    time.sleep(3)
-    print("LAST", last(log))
-    print(lab.peers())
-    call = lab.api.on("enter a worktree", "EnterWorktree", {"name": "login"})
+    check.check("a session whose shell goes elsewhere is listed there", wait_until(lambda: known_in(lab, below, me)), lab.peers())
+    lab.api.on("enter a worktree", "EnterWorktree", {"name": "login"})
     terminal.type("enter a worktree")
-    print("RESULT", lab.api.tool_result(call))
-    time.sleep(3)
-    print(terminal.screen())
-    print("LAST", last(log))
-    print(lab.peers())
+    tree = os.path.join(terminal.cwd, ".claude", "worktrees", "login")
+    check.check("one that enters a worktree is listed there", wait_until(lambda: known_in(lab, tree, me)), lab.peers())
+    repository = os.path.realpath(os.path.join(terminal.cwd, ".git"))
+    check.check("and in its repository", [peer["repo"] for peer in lab.peers()] == [repository], lab.peers())
+
+
+def known_in(lab: Lab, directory: str, me: dict[str, Any]) -> bool:
+    return [(peer["id"], peer["name"]) for peer in lab.peers_in(directory)] == [(me["id"], me["name"])]
 
 
 def started(lab: Lab, check: Report, log: str) -> tuple[Terminal, dict[str, Any]]:
@@ -85,10 +91,6 @@ def started(lab: Lab, check: Report, log: str) -> tuple[Terminal, dict[str, Any]
 def resume(lab: Lab, check: Report, log: str, terminal: Terminal, session: str) -> None:
     terminal.type("/resume " + session)
     check.require("the window shows the resumed session", wait_until(lambda: last(log)["session_id"] == session), terminal.screen())
-
-
-def lone(lab: Lab, terminal: Terminal, me: dict[str, Any]) -> bool:
-    return [(peer["id"], peer["name"]) for peer in lab.peers_in(terminal.cwd)] == [(me["id"], me["name"])]
 
 
 def reads(lab: Lab, check: Report, terminal: Terminal, text: str) -> None:
