@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::hooks::hook_of;
 use crate::identity::window;
 use crate::support::containers::{Container, Kind, contained, reached};
-use crate::support::{PROGRAM, Sandbox, until};
+use crate::support::{PROGRAM, Sandbox, Session, until};
 
 /// Mail that is sent to a session is shown by the hook that speaks as `session`.
 #[track_caller]
@@ -23,7 +23,14 @@ fn reads(sandbox: &Sandbox, container: &Container, id: &str, session: &str, text
 /// Two at once, so that the numbers of one are the numbers of the other.
 #[test]
 fn a_session_in_a_container_is_itself_for_the_broker_outside_also_after_clear() {
-    for kind in [Kind::ClientFirst, Kind::ClientLater, Kind::WithoutProc, Kind::OtherTime] {
+    for kind in [
+        Kind::ClientFirst,
+        Kind::ClientLater,
+        Kind::WithoutProc,
+        Kind::HostsProc,
+        Kind::ServerAlone,
+        Kind::OtherTime,
+    ] {
         let sandbox = Sandbox::new();
         let mut host = sandbox.session("host");
         let start = |name: &str| Container::start(&sandbox, name, &format!("session-{name}"), kind);
@@ -80,6 +87,35 @@ fn a_container_does_not_start_the_hosts_broker_and_finds_the_next_one() {
         reads(&sandbox, &container, &id, "session", "by another broker");
         assert!(!sandbox.path().join("box/.claude-peers.db").exists());
     }
+}
+
+/// The home is on a volume that both have, and so is the socket: who is left goes on.
+#[test]
+fn of_two_containers_with_one_database_each_may_start_the_broker() {
+    let sandbox = Sandbox::new();
+    let shared = sandbox.home();
+    let start = |name: &str| {
+        let mut command = contained(&sandbox, &shared, Kind::ClientFirst)?;
+        command.env("CLAUDE_CODE_SESSION_ID", name).env("CLAUDE_PEERS_NAME", name);
+        let mut session = Session::spawn({
+            command.args(["sh", "-c", "\"$PROGRAM\" mcp; exit"]);
+            command
+        });
+        session.handshake("claude-code");
+        until("the session is live", || session.me()["live"] == true);
+        Some(session)
+    };
+    let (Some(first), Some(mut second)) = (start("first"), start("second")) else { return };
+    let old = sandbox.holder().unwrap();
+    let id = second.send("first", "from one to the other");
+    // All that runs in the first ends with it, the broker included.
+    drop(first);
+    until("another broker serves", || {
+        sandbox.holder().is_some_and(|new| new.process != old.process)
+    });
+    assert_eq!(second.me()["name"], "second");
+    let messages = second.text("check_messages", json!({}));
+    assert!(messages.contains(&id), "{messages}");
 }
 
 /// The word that a hook left where no broker ran is in the container's numbers.
