@@ -151,8 +151,6 @@ pub enum NoService {
     Manager(ManagerError),
     #[error("the service's socket was started, and nobody listens")]
     Deaf,
-    #[error("another broker has the database open")]
-    DatabaseHeld,
 }
 
 impl NoService {
@@ -166,9 +164,7 @@ impl NoService {
             Self::Failed { .. } => "`claude-peers service logs` says why, `claude-peers service \
                                     start` tries again"
                 .to_owned(),
-            Self::Manager(_) | Self::Deaf | Self::DatabaseHeld => {
-                "`claude-peers doctor` tells more".to_owned()
-            }
+            Self::Manager(_) | Self::Deaf => "`claude-peers doctor` tells more".to_owned(),
         })
     }
 }
