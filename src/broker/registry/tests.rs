@@ -80,7 +80,7 @@ impl House {
         // A stream whose other end is gone is not opened.
         let (events, reader) = mpsc::unbounded_channel();
         self.readers.push(reader);
-        let window = Window { client: None, is_claude: true, is_guess: false, server: None };
+        let window = Window { is_claude: true, ..Window::default() };
         let opening = Opening { peer: id, channel: Channel::Absent, window };
         presence.open(&instance, 1, opening, events);
         registered
