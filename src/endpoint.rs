@@ -87,7 +87,7 @@ fn elsewhere(holder: &Holder, paths: &Paths) -> Option<PathBuf> {
 
 fn is_out_of_reach(holder: &Holder, paths: &Paths) -> bool {
     let is_at_ours = same_place(&holder.socket, &paths.socket);
-    if holder.pid == 0 || holder.starting || !cfg!(target_os = "linux") && is_at_ours {
+    if holder.pid == 0 || !cfg!(target_os = "linux") && is_at_ours {
         return false;
     }
     match holder.whereabouts() {
