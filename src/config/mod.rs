@@ -21,6 +21,7 @@ pub use file::FileError;
 pub use in_force::InForce;
 pub use limits::{Limits, MAX_MESSAGE_BYTES};
 pub use paths::{MAX_SOCKET_PATH, Paths};
+pub use whose::refuse_others_places;
 
 /// The port that people know.
 pub const DEFAULT_PORT: u16 = 7899;
@@ -271,15 +272,6 @@ impl Config {
     pub fn database_path(&self) -> &Path {
         &self.database.value
     }
-}
-
-/// Refuses to run where what it would make is in the way of another user.
-///
-/// # Errors
-///
-/// [`ConfigError::AnothersPlace`].
-pub fn refuse_others_places() -> Result<(), ConfigError> {
-    whose::check(&|name| std::env::var_os(name).filter(|value| !value.is_empty()))
 }
 
 /// The runtime directory of this user's sessions (`$XDG_RUNTIME_DIR`, or the one that logind

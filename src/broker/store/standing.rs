@@ -136,6 +136,7 @@ impl<C: Companion> Writer<C> {
             Found::Other => self.go_over_to(&real),
             Found::WithoutLog => self.begin_log(&real),
             Found::Written => self.look_over(),
+            Found::LogCut => Ok(self.give_up("a part of the log was cut off beside")),
             Found::Same if self.is_parked() => self.open_anew(&real).map(|_| Kept::All),
             Found::Same | Found::NoDirectory | Found::Unknown(_) => Ok(Kept::All),
         }
@@ -272,6 +273,11 @@ impl<C: Companion> Writer<C> {
             });
         match report {
             Ok(report) if report == "ok" => {
+                // What stands in the log alone may be all that there is: of an empty database
+                // SQLite throws it away.
+                if let Err(why) = self.fold_in() {
+                    tracing::debug!("the log is not folded in: {why}");
+                }
                 self.place.note_written();
                 tracing::warn!(
                     "somebody else wrote in {}; it is sound",
@@ -287,17 +293,19 @@ impl<C: Companion> Writer<C> {
                 ),
                 "Try again; until then nothing is accepted.".to_owned(),
             )),
-            _ => {
-                self.replace();
-                let moved = self.report.moved_to().unwrap_or_default();
-                let what = format!(
-                    "somebody else wrote in the database {}, which is damaged now: it was moved to {} and a new one serves; nothing was done",
-                    self.place.named().display(),
-                    moved.display()
-                );
-                Ok(Kept::Nothing(ApiError::new(ErrorCode::Storage, what).hint(DAMAGED)))
-            }
+            _ => Ok(self.give_up("somebody else wrote in")),
         }
+    }
+
+    /// What lies at the path cannot be trusted any more: it is moved aside as it is.
+    fn give_up(&mut self, what: &str) -> Kept {
+        self.replace();
+        let what = format!(
+            "{what} the database {}, which is damaged now: it was moved to {} and a new one serves; nothing was done",
+            self.place.named().display(),
+            self.report.moved_to().unwrap_or_default().display()
+        );
+        Kept::Nothing(ApiError::new(ErrorCode::Storage, what).hint(DAMAGED))
     }
 
     /// The last moment before the broker ends: what would end with it is saved.

@@ -181,6 +181,33 @@ fn a_database_that_is_copied_over_is_noticed_before_anything_more_is_accepted() 
     assert_eq!(texts(&database), ["before", "after all"]);
 }
 
+/// `: > FILE`, which keeps the file and not what is in it.
+#[test]
+fn what_was_emptied_in_place_costs_nothing_that_is_accepted_afterwards() {
+    for suffix in ["", "-wal"] {
+        let sandbox = Sandbox::new();
+        let (a, b) = talking(&sandbox);
+        let path = beside(&sandbox.database(), suffix);
+        println!("{suffix:?}: {}", std::fs::metadata(&path).unwrap().len());
+        std::fs::File::create(path).unwrap();
+        let mut refused = 0;
+        until("something is accepted", || {
+            let answer = a.try_send(&sandbox, &b.id, "after");
+            let is_accepted = answer.status == 200;
+            if !is_accepted {
+                refused += 1;
+                talking(&sandbox);
+            }
+            is_accepted
+        });
+        sandbox.kill9_broker().unwrap();
+        until("the broker is gone", || sandbox.holder().is_none());
+        // The log held all that there was, and the database nothing yet.
+        assert_eq!(texts(&sandbox.database()), ["before", "after"], "{suffix:?}");
+        assert_eq!(refused, u32::from(suffix == "-wal"));
+    }
+}
+
 #[test]
 fn a_database_that_was_only_touched_goes_on() {
     let sandbox = Sandbox::new();
