@@ -9,8 +9,8 @@
 //!
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
-//! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`lenient`], [`unheard`],
-//!   [`listeners`], [`render`], [`logging`], [`signals`]:
+//! * [`text`], [`process`], [`programs`], [`versions`], [`shell`], [`git`], [`files`], [`holder`], [`idle`],
+//!   [`lenient`], [`unheard`], [`listeners`], [`render`], [`logging`], [`signals`]:
 //!   small rooms that both sides stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
@@ -30,6 +30,7 @@ pub mod files;
 pub mod git;
 pub mod holder;
 pub mod hook;
+pub mod idle;
 pub mod lenient;
 pub mod listeners;
 pub mod logging;
@@ -44,6 +45,7 @@ pub mod shell;
 pub mod signals;
 pub mod text;
 pub mod unheard;
+pub mod versions;
 
 /// This build's version, as `--version` prints it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -18,6 +18,7 @@ mod serve;
 mod store;
 mod supervisor;
 mod takeover;
+mod turns;
 mod wakes;
 
 use std::io;

@@ -145,6 +145,8 @@ pub struct ClaudeEnvironment {
     pub session: Option<String>,
     /// `CLAUDE_CODE_ENTRYPOINT` says that this is `claude -p` or the SDK.
     pub one_shot: bool,
+    /// `CLAUDE_CONFIG_DIR`, or `.claude` in the home: its settings and what it says of itself
+    pub directory: PathBuf,
     /// `CLAUDE_PROJECT_DIR`
     pub project: Option<PathBuf>,
     /// `CLAUDE_PID`: the client's process, as its hooks are told
@@ -268,6 +270,8 @@ impl Config {
             claude: ClaudeEnvironment {
                 session: text("CLAUDE_CODE_SESSION_ID"),
                 one_shot: text("CLAUDE_CODE_ENTRYPOINT").is_some_and(|e| e.starts_with("sdk")),
+                directory: variable("CLAUDE_CONFIG_DIR")
+                    .map_or_else(|| home.join(".claude"), PathBuf::from),
                 project: variable("CLAUDE_PROJECT_DIR").map(PathBuf::from),
                 pid: text("CLAUDE_PID").and_then(|pid| pid.parse().ok()),
                 inbox: variable("CLAUDE_CODE_MESSAGING_SOCKET").map(PathBuf::from),

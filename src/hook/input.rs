@@ -22,6 +22,12 @@ pub struct Input {
     pub stop_hook_active: bool,
     #[serde(default, deserialize_with = "or_default")]
     tool_use_id: String,
+    /// What began a session.
+    #[serde(default, deserialize_with = "or_default")]
+    source: String,
+    /// What a notification is about.
+    #[serde(default, deserialize_with = "or_default")]
+    notification_type: String,
     /// How long the tool ran, in milliseconds.
     #[serde(default, deserialize_with = "or_default")]
     pub duration_ms: f64,
@@ -42,12 +48,21 @@ impl Input {
         self.agent_id.as_deref().is_some_and(|id| !id.is_empty())
     }
 
+    /// Whether it says nothing of where the session stands: a dialog is open, say.
+    pub fn is_beside_the_point(&self, event: Event) -> bool {
+        event == Event::Notification && self.notification_type != "idle_prompt"
+    }
+
     /// What tells this event from others of the turn; empty where nothing does.
     pub fn occasion(&self, event: Event) -> String {
         match event {
             Event::PostToolUse => self.tool_use_id.clone(),
             Event::Stop => format!("stop {}", self.stop_hook_active),
-            Event::SessionStart | Event::UserPromptSubmit | Event::SessionEnd => String::new(),
+            Event::SessionStart => self.source.clone(),
+            Event::UserPromptSubmit
+            | Event::StopFailure
+            | Event::Notification
+            | Event::SessionEnd => String::new(),
         }
     }
 
@@ -98,7 +113,7 @@ mod tests {
         let halved = r#"{"session_id": "s", "prompt": "\ud83d <channel a=\"b\" message_id=\"m1\">", "x": "\ude00"}"#;
         assert_eq!(Input::read(halved.as_bytes()).unwrap().pushes(), [MessageId::from_text("m1")]);
         let nulls = r#"{"session_id": "s", "prompt": null, "prompt_id": null, "agent_id": null,
-            "stop_hook_active": null, "tool_use_id": null, "duration_ms": null}"#;
+            "source": null, "notification_type": null, "stop_hook_active": null, "tool_use_id": null, "duration_ms": null}"#;
         let input = Input::read(nulls.as_bytes()).unwrap();
         assert!(input.pushes().is_empty() && !input.is_subagent() && !input.stop_hook_active);
     }

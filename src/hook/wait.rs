@@ -1,4 +1,4 @@
-//! `claude-peers hook Stop --wait`: waits beside an idle session, and wakes it when mail comes.
+//! `claude-peers hook Stop --wait`, and the same after a turn that failed: waits beside an idle session, and wakes it when mail comes.
 //!
 //! Claude Code runs it at the end of each turn as an asynchronous hook ("asyncRewake") and goes
 //! on. When it ends with exit code 2 the session begins a turn, whose own hook shows the mail.
@@ -12,8 +12,9 @@ use tokio::runtime::Runtime;
 use super::input::Input;
 use crate::client::{Client, ClientError};
 use crate::config::Config;
+use crate::idle;
 use crate::process::{Process, ended};
-use crate::protocol::wake::{AwaitWake, Wake};
+use crate::protocol::wake::{AwaitWake, Looks, Wake};
 
 /// Pauses between attempts to reach a broker that is not there. Its sessions start it, or the
 /// service manager; a hook never does.
@@ -25,6 +26,9 @@ const REFUSALS: u32 = 6;
 
 /// How long the broker may take to hear that the session is woken.
 const GIVEN: Duration = Duration::from_secs(1);
+
+/// Seconds until it wants to look again whether a client that was at work is idle.
+const LOOK_AGAIN: u64 = 3;
 
 /// A wait that lasted so long had begun well: what goes wrong from then on is counted anew.
 const LASTED: Duration = Duration::from_secs(5);
@@ -43,17 +47,27 @@ pub fn wait(input: impl Read, config: Config, runtime: &Runtime) -> Option<Strin
     runtime.block_on(async {
         tokio::select! {
             () = ended(&client) => None,
-            notice = await_wake(config, &request) => notice,
+            notice = await_wake(config, &client, &request) => notice,
         }
     })
 }
 
-async fn await_wake(config: Config, request: &AwaitWake) -> Option<String> {
+async fn await_wake(config: Config, process: &Process, request: &AwaitWake) -> Option<String> {
     let client = Client::new(config).ok()?.without_start();
     let mut failures = Failures::default();
+    let mut looks = Looks { look_in: Some(0) };
     loop {
         let since = Instant::now();
-        let refused = match client.await_wake(request).await {
+        let refused = match client.await_wake(request, looks).await {
+            Ok(Wake::Look(look)) => {
+                let idle = idle::says(&client.config().claude.directory, process).await;
+                if let Some(idle) = idle {
+                    let _ = tokio::time::timeout(GIVEN, client.looked(&look, idle)).await;
+                }
+                // What it could not read it may read the next time: it is being written, say.
+                looks.look_in = Some(LOOK_AGAIN);
+                continue;
+            }
             Ok(Wake::Mail(reason)) => {
                 // A broker that does not hear it has somebody wake the session once more.
                 let _ = tokio::time::timeout(GIVEN, client.wake_given(&reason)).await;

@@ -10,9 +10,12 @@ use tokio::sync::mpsc;
 use super::summary;
 use super::wake::Inbox;
 use crate::client::{Client, ClientError};
+use crate::idle;
+use crate::process::Process;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::peers::SetProfile;
 use crate::protocol::stream::{ByeReason, Event};
+use crate::protocol::wake::Look;
 
 /// Pauses between attempts to reach a broker that cannot be had. A tool call tries at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -37,11 +40,13 @@ pub async fn keep_open(
     client: Client,
     deliveries: mpsc::UnboundedSender<Delivery>,
     inbox: Option<Inbox>,
+    process: Option<Process>,
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
         let since = Instant::now();
-        let (ended, was_open) = follow_stream(&client, &deliveries, inbox.as_ref()).await;
+        let (ended, was_open) =
+            follow_stream(&client, &deliveries, inbox.as_ref(), process.as_ref()).await;
         let lasted = was_open && since.elapsed() > LASTED;
         if lasted {
             pause = FIRST_PAUSE;
@@ -71,6 +76,7 @@ async fn follow_stream(
     client: &Client,
     deliveries: &mpsc::UnboundedSender<Delivery>,
     inbox: Option<&Inbox>,
+    process: Option<&Process>,
 ) -> (Ended, bool) {
     let mut stream = match client.stream().await {
         Ok(stream) => stream,
@@ -95,6 +101,11 @@ async fn follow_stream(
                     }
                 });
             }
+            Ok(Some(Event::Look { look })) => {
+                if let Some(process) = process.cloned() {
+                    tokio::spawn(look_at(client.clone(), process, look));
+                }
+            }
             Ok(Some(Event::Ready { peer })) => {
                 tracing::info!(event = "live", peer = %peer.id, "live");
             }
@@ -105,6 +116,14 @@ async fn follow_stream(
             }
             Err(error) => return (Ended::Broken(error), true),
         }
+    }
+}
+
+/// Tells the broker whether the client is idle. Where that is not known the broker goes by hooks.
+async fn look_at(client: Client, process: Process, look: Look) {
+    let Some(idle) = idle::says(&client.config().claude.directory, &process).await else { return };
+    if let Err(error) = client.looked(&look, idle).await {
+        tracing::warn!("whether the client is idle could not be told: {error}");
     }
 }
 

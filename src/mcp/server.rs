@@ -75,6 +75,7 @@ impl Server {
             let info = peer.peer_info().ok_or("The client has not introduced itself.")?;
             let (registration, inbox) = session::registration(config, &info).await;
             let (cwd, one_shot) = (registration.cwd.clone(), registration.one_shot);
+            let process = registration.client.clone();
             let client = Client::new(config.clone())
                 .map_err(|error| told(&error))?
                 .with_session(registration);
@@ -84,7 +85,7 @@ impl Server {
             tokio::spawn(push::pump(peer.clone(), deliveries, opening, write, seen));
             tokio::spawn(push::report(client.clone(), written));
             tokio::spawn(link::describe(client.clone(), cwd, one_shot));
-            tokio::spawn(link::keep_open(client.clone(), deliver, inbox));
+            tokio::spawn(link::keep_open(client.clone(), deliver, inbox, process));
             Ok::<_, String>(client)
         };
         self.client.get_or_try_init(make).await

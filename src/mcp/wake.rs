@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use crate::config::{Config, Secret};
 use crate::process::{self, Process};
 use crate::protocol::Timestamp;
+use crate::versions;
 
 /// The first version of Claude Code with an inbox, and the first of which nothing is known.
 const SINCE: [u64; 3] = [2, 1, 224];
@@ -48,7 +49,8 @@ impl Inbox {
     pub fn of_session(config: &Config, version: &str, client: Option<&Process>) -> Option<Self> {
         let environment = &config.claude;
         let socket = environment.inbox.clone().filter(|_| config.wake.value)?;
-        let known = parse(version).is_some_and(|version| (SINCE..UNTIL).contains(&version));
+        let known =
+            versions::parse(version).is_some_and(|version| (SINCE..UNTIL).contains(&version));
         // One that ends with its answer is left to do so.
         if !known || (environment.one_shot && !takes_prompts(client)) {
             return None;
@@ -90,24 +92,14 @@ fn takes_prompts(client: Option<&Process>) -> bool {
         || argv.windows(2).any(|pair| pair == ["--input-format", "stream-json"])
 }
 
-/// `major.minor.patch`; what may follow is not looked at.
-fn parse(version: &str) -> Option<[u64; 3]> {
-    let mut numbers = version.trim().splitn(3, '.');
-    let mut next = || {
-        let digits = numbers.next()?;
-        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-        digits[..end].parse().ok()
-    };
-    Some([next()?, next()?, next()?])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn versions_are_compared_by_number() {
-        let known = |text| parse(text).is_some_and(|version| (SINCE..UNTIL).contains(&version));
+        let known =
+            |text| versions::parse(text).is_some_and(|version| (SINCE..UNTIL).contains(&version));
         for good in ["2.1.224", "2.1.330", "2.2.0", "2.10.1-beta.2"] {
             assert!(known(good), "{good}");
         }

@@ -13,6 +13,10 @@ pub enum Event {
     UserPromptSubmit,
     PostToolUse,
     Stop,
+    /// The turn ended because the model could not be reached: an API error, a usage limit.
+    StopFailure,
+    /// The client has been waiting for its person for a while.
+    Notification,
     SessionEnd,
 }
 
@@ -31,10 +35,15 @@ impl Event {
             Self::UserPromptSubmit => "UserPromptSubmit",
             Self::PostToolUse => "PostToolUse",
             Self::Stop => "Stop",
+            Self::StopFailure => "StopFailure",
+            Self::Notification => "Notification",
             Self::SessionEnd => "SessionEnd",
         }
     }
 }
+
+/// The occasion of a [`Event::SessionStart`] that goes on with the same session, only shorter.
+pub const COMPACT: &str = "compact";
 
 /// `POST /v1/hook`: a hook event of the main conversation of a session.
 ///
@@ -54,6 +63,8 @@ pub struct HookEvent {
     pub turn: String,
     /// What tells this event from others of the turn, where the client says enough for that. An
     /// event may have several hooks of ours, and one is no evidence of what another showed.
+    /// A session's start says here what began it: [`COMPACT`] is no start, and may come in the
+    /// middle of a turn.
     #[serde(default)]
     pub occasion: String,
     /// For a tool: how long it ran, in milliseconds. What was shown after its start is not yet

@@ -54,5 +54,6 @@ pub mod route {
     pub const HOOK_WRITTEN: &str = "/v1/hook/written";
     pub const WAKE: &str = "/v1/wake";
     pub const WAKE_GIVEN: &str = "/v1/wake/given";
+    pub const WAKE_LOOKED: &str = "/v1/wake/looked";
     pub const SHUTDOWN: &str = "/v1/shutdown";
 }

@@ -2,6 +2,7 @@
 //! and the permission rule in `settings.json`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -19,10 +20,14 @@ use super::sandbox;
 use super::servers::Servers;
 use super::surroundings::Surroundings;
 use super::text::Syntax;
+use crate::{programs, versions};
 
 /// The plugin that brings server and hooks, and how the permission rule names its server.
 const PLUGIN: &str = "peers@claude-peers";
 const PLUGIN_SERVER: &str = "plugin_peers_claude-peers";
+
+/// `claude --version` starts a whole JavaScript program.
+const VERSION: Duration = Duration::from_secs(10);
 
 /// What this client has where.
 pub struct Claude<'a> {
@@ -137,7 +142,18 @@ impl<'a> Claude<'a> {
             changes.extend(permission(&settings_value, &wanted.name));
         }
         if options.hooks {
-            changes.extend(self.hooks(&settings_value));
+            // Its program is started only where there is something to do.
+            let newest = Some([u64::MAX; 3]);
+            if !self.hooks(&settings_value, newest).is_empty() {
+                let version = self.version();
+                changes.extend(self.hooks(&settings_value, version));
+                if let Some(needed) = hooks::lacks_stop_failure(version) {
+                    plan.notes.push(format!(
+                        "The hook StopFailure is left out: it needs {needed}. After a turn that \
+                         fails, a session is woken later without it."
+                    ));
+                }
+            }
             if settings_value.get("disableAllHooks") == Some(&Value::Bool(true)) {
                 plan.notes.push(
                     "disableAllHooks is set there: until it is not, no hook runs.".to_owned(),
@@ -154,14 +170,17 @@ impl<'a> Claude<'a> {
         Ok(plan)
     }
 
-    fn groups(&self) -> Vec<(&'static str, Value)> {
-        hooks::groups(&hooks::quoted(&self.surroundings.program))
+    /// The version that its program says of itself.
+    fn version(&self) -> Option<[u64; 3]> {
+        let program = self.program()?;
+        let said = programs::program(program.to_str()?, &["--version"], VERSION).ok()?;
+        versions::parse(&said.output).filter(|_| said.succeeded())
     }
 
     /// What makes each event have our group once, as it is now.
-    fn hooks(&self, value: &Value) -> Vec<Change> {
+    fn hooks(&self, value: &Value, version: Option<[u64; 3]>) -> Vec<Change> {
         let mut changes = Vec::new();
-        for (event, group) in self.groups() {
+        for (event, group) in hooks::groups(&hooks::quoted(&self.surroundings.program), version) {
             let groups = path(&["hooks", event]);
             let others = ours::hooks_taken_out(value, event);
             let is_there = at(value, &groups)

@@ -43,6 +43,7 @@ mod supervised;
 mod takeover;
 mod talk;
 mod truth;
+mod turns;
 mod upgrade;
 mod waiting;
 mod waiting_cli;

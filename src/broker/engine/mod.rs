@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::connected::Connected;
 use super::mailbox;
 use super::store::{Companion, Fault, Store};
+use super::turns::Turns;
 use crate::config::Limits;
 use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId, Timestamp};
 
@@ -30,8 +31,8 @@ pub type Tx<'a> = super::store::Tx<'a, Engine>;
 /// The memory beside the database.
 pub struct Engine {
     pub connected: Connected,
-    /// The sessions whose hooks said that a turn is under way, and when they last did.
-    pub turns: HashMap<PeerId, Instant>,
+    /// The sessions whose hooks said that a turn is under way.
+    pub turns: Turns,
     /// The sessions that somebody was told to wake, and when, until that was done.
     pub waking: HashMap<PeerId, Instant>,
     pub limits: Limits,
@@ -55,7 +56,7 @@ impl Engine {
             started_at: Timestamp::now(),
             clock: Clock::default(),
             connected,
-            turns: HashMap::new(),
+            turns: Turns::default(),
             waking: HashMap::new(),
             limits,
             changes,

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use super::caller::Write;
+use super::caller::{Query, Write};
 use super::clients;
 use super::errors::Refusal;
 use crate::broker::engine::{Identity, Tx};
 use crate::broker::serve::Transport;
+use crate::broker::store::Fault;
 use crate::broker::{Shared, mailbox, registry, wakes};
 use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
-use crate::protocol::wake::{AwaitWake, Wake, WakeGiven};
-use crate::protocol::{ApiError, ErrorCode};
+use crate::protocol::wake::{AwaitWake, Looked, Looks, Wake, WakeGiven};
+use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 /// A hook is called once and never again, so no key is needed. It has no session's secret: it acts
 /// for the owner, whose sessions they all are.
@@ -46,6 +47,7 @@ pub async fn wake(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
+    Query(looks): Query<Looks>,
     Write { mut body, .. }: Write<AwaitWake>,
 ) -> Result<Json<Wake>, Refusal> {
     only_owner(&identity)?;
@@ -64,7 +66,7 @@ pub async fn wake(
     let Some(peer) = peer else {
         return Err(ApiError::new(ErrorCode::NotFound, "this session has no peer here").into());
     };
-    Ok(Json(wakes::await_wake(&shared, client, peer).await?))
+    Ok(Json(wakes::await_wake(&shared, client, peer, looks).await?))
 }
 
 /// The owner's hook woke a session, or a session's server its own.
@@ -74,15 +76,34 @@ pub async fn wake_given(
     Write { body, .. }: Write<WakeGiven>,
 ) -> Result<Json<Noted>, Refusal> {
     let noted = shared.store.write(move |tx| {
-        let caller = identity.resolve(tx.db)?;
-        if caller.instance.is_some() && caller.peer != body.peer {
-            let error = ApiError::new(ErrorCode::Forbidden, "a session wakes itself and no other");
-            return Err(error.into());
-        }
+        only_itself(tx, &identity, &body.peer)?;
         mailbox::wake_given(tx, &body)?;
         Ok(Noted { noted: 1 })
     });
     Ok(Json(noted.await?))
+}
+
+/// The same, where a turn seemed to be under way. Memory and no more.
+pub async fn looked(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Write { body, .. }: Write<Looked>,
+) -> Result<Json<Noted>, Refusal> {
+    let noted = shared.store.read(move |tx| {
+        only_itself(tx, &identity, &body.peer)?;
+        mailbox::looked(tx, &body);
+        Ok(Noted { noted: 1 })
+    });
+    Ok(Json(noted.await?))
+}
+
+fn only_itself(tx: &Tx<'_>, identity: &Identity, peer: &PeerId) -> Result<(), Fault> {
+    let caller = identity.resolve(tx.db)?;
+    if caller.instance.is_some() && caller.peer != *peer {
+        let error = ApiError::new(ErrorCode::Forbidden, "a session wakes itself and no other");
+        return Err(error.into());
+    }
+    Ok(())
 }
 
 fn only_owner(identity: &Identity) -> Result<(), ApiError> {

@@ -47,6 +47,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::HOOK_WRITTEN, post(hook::written))
         .route(route::WAKE, post(hook::wake))
         .route(route::WAKE_GIVEN, post(hook::wake_given))
+        .route(route::WAKE_LOOKED, post(hook::looked))
         .route(route::STREAM, get(stream::open))
         .fallback(errors::no_route)
         .method_not_allowed_fallback(errors::no_method)

@@ -5,7 +5,7 @@
 //! has written, and the same turn's next event is the evidence that the model had it. An event of
 //! another turn ends the lease at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -13,7 +13,7 @@ use super::{offer, receive, wake};
 use crate::broker::engine::Tx;
 use crate::broker::registry;
 use crate::broker::store::Fault;
-use crate::protocol::hook::{Event, HookEvent, HookMail, HookWritten};
+use crate::protocol::hook::{COMPACT, Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::{InstanceId, MessageId, PeerId};
 use crate::text;
@@ -49,13 +49,15 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     if request.turn.is_empty() && request.event == Event::UserPromptSubmit {
         begin_turn(tx, &peer, &receiver)?;
     }
-    release(tx, &peer, &receiver, &request.turn)?;
+    // What a turn that failed was shown has not been answered to: it is as another turn's.
+    let turn = Some(request.turn.as_str()).filter(|_| request.event != Event::StopFailure);
+    release(tx, &peer, &receiver, turn)?;
     let mail = if request.room == 0 || request.event == Event::SessionEnd {
         HookMail::default()
     } else {
         show(tx, &peer, &receiver, request)?
     };
-    note_turn(tx, &peer, request.event, &mail)?;
+    note_turn(tx, &peer, request, &mail)?;
     Ok(mail)
 }
 
@@ -85,16 +87,34 @@ pub fn hook_written(tx: &mut Tx<'_>, request: &HookWritten) -> Result<Noted, Fau
 }
 
 /// A session at work is not woken; one whose turn has ended may be.
-fn note_turn(tx: &mut Tx<'_>, peer: &PeerId, event: Event, mail: &HookMail) -> Result<(), Fault> {
-    // A turn goes on from what was shown at its end.
-    let goes_on = event == Event::Stop && !mail.messages.is_empty();
-    if goes_on || matches!(event, Event::UserPromptSubmit | Event::PostToolUse) {
-        tx.companion.turns.insert(peer.clone(), Instant::now());
+fn note_turn(
+    tx: &mut Tx<'_>,
+    peer: &PeerId,
+    request: &HookEvent,
+    mail: &HookMail,
+) -> Result<(), Fault> {
+    let turns = &mut tx.companion.turns;
+    match request.event {
+        Event::PostToolUse | Event::Stop => turns.answered(peer),
+        Event::StopFailure => turns.failed(peer),
+        _ => {}
+    }
+    let goes_on = match request.event {
+        Event::UserPromptSubmit | Event::PostToolUse => true,
+        // A turn goes on from what was shown at its end.
+        Event::Stop => !mail.messages.is_empty(),
+        // Compaction comes in the middle of a turn, and between two: it changes nothing.
+        Event::SessionStart if request.occasion == COMPACT => return Ok(()),
+        Event::SessionStart | Event::StopFailure | Event::Notification | Event::SessionEnd => false,
+    };
+    if goes_on {
+        turns.note(peer);
     } else {
-        tx.companion.turns.remove(peer);
+        turns.end(peer);
         tx.companion.outbox.ring(peer.clone());
     }
-    wake::note_stir(tx, peer)
+    // That nothing stirs is what a notification is about.
+    if request.event == Event::Notification { Ok(()) } else { wake::note_stir(tx, peer) }
 }
 
 /// The name of this way in, for leases and offers.
@@ -171,7 +191,7 @@ fn begin_turn(tx: &Tx<'_>, peer: &PeerId, receiver: &str) -> Result<(), Fault> {
 }
 
 /// What other turns were shown and nothing came of may be offered again.
-fn release(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<(), Fault> {
+fn release(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: Option<&str>) -> Result<(), Fault> {
     tx.db
         .prepare_cached(
             "UPDATE messages SET lease_until = NULL, lease_by = NULL

@@ -24,4 +24,4 @@ pub use receive::{confirm, take, written};
 pub use scope::send_to_scope;
 pub use send::send;
 pub use wait::{Call, give_up, question, release, take_answer, take_anyway, take_news};
-pub use wake::{When, wake_given, wake_when};
+pub use wake::{When, looked, wake_given, wake_when};

@@ -64,7 +64,7 @@ pub fn open_stream(
 /// If the database fails.
 pub fn close_stream(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     registry::touch(tx, peer)?;
-    tx.companion.turns.remove(peer);
+    tx.companion.turns.forget(peer);
     tx.companion.waking.remove(peer);
     // What the closed one had may be another's now.
     look_again(tx, peer)

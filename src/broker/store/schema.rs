@@ -17,7 +17,11 @@ use crate::protocol::PeerId;
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// One step per version; a released step is never changed.
-const MIGRATIONS: [&str; 2] = [include_str!("migration-1.sql"), include_str!("migration-2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migration-1.sql"),
+    include_str!("migration-2.sql"),
+    include_str!("migration-3.sql"),
+];
 
 enum Found {
     New,
