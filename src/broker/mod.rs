@@ -20,6 +20,7 @@ mod supervisor;
 mod takeover;
 mod turns;
 mod wakes;
+mod windows;
 
 use std::io;
 use std::path::PathBuf;

@@ -202,6 +202,16 @@ impl Client {
         self.post(route::WAKE_LOOKED, &looked).await
     }
 
+    /// Says that a tool's answer is out. One attempt: it is a hint and no more.
+    ///
+    /// # Errors
+    ///
+    /// If there is no broker, or one that does not know of it.
+    pub async fn tool_answered(&self) -> Result<Noted> {
+        let request = self.request(&Method::POST, route::TOOL_ANSWERED);
+        attempt(request.json(&serde_json::json!({}))).await
+    }
+
     /// Says that a session was woken.
     pub async fn wake_given(&self, reason: &Reason) -> Result<Noted> {
         let given = WakeGiven { peer: reason.peer.clone(), upto: reason.upto };

@@ -147,6 +147,9 @@ pub struct ClaudeEnvironment {
     pub one_shot: bool,
     /// `CLAUDE_CONFIG_DIR`, or `.claude` in the home: its settings and what it says of itself
     pub directory: PathBuf,
+    /// How it names our MCP server, as far as a hook can tell: `CLAUDE_PLUGIN_ROOT` says that the
+    /// plugin brought it
+    pub server: &'static str,
     /// `CLAUDE_PROJECT_DIR`
     pub project: Option<PathBuf>,
     /// `CLAUDE_PID`: the client's process, as its hooks are told
@@ -272,6 +275,10 @@ impl Config {
                 one_shot: text("CLAUDE_CODE_ENTRYPOINT").is_some_and(|e| e.starts_with("sdk")),
                 directory: variable("CLAUDE_CONFIG_DIR")
                     .map_or_else(|| home.join(".claude"), PathBuf::from),
+                server: match variable("CLAUDE_PLUGIN_ROOT") {
+                    Some(_) => "plugin:peers:claude-peers",
+                    None => "claude-peers",
+                },
                 project: variable("CLAUDE_PROJECT_DIR").map(PathBuf::from),
                 pid: text("CLAUDE_PID").and_then(|pid| pid.parse().ok()),
                 inbox: variable("CLAUDE_CODE_MESSAGING_SOCKET").map(PathBuf::from),

@@ -60,7 +60,7 @@ fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
         }
         Err(_) => return,
     };
-    let Some(text) = output::context(event, &mail) else { return };
+    let Some(text) = output::context(event, &mail, client.config().claude.server) else { return };
     SPEAKS.store(true, Ordering::Release);
     let mut out = io::stdout();
     // Should nobody read it, there is no evidence either, and the mail is offered again.

@@ -2,21 +2,28 @@
 
 use std::fmt::Write as _;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::protocol::Timestamp;
 use crate::protocol::hook::{Event, HookMail};
 use crate::render;
 
-/// The hook's output, or nothing where there is nothing to say.
-pub fn context(event: Event, mail: &HookMail) -> Option<String> {
-    if mail.messages.is_empty() && mail.remaining == 0 {
-        return None;
+/// The hook's output, or nothing where there is nothing to say. `server` is how the session's
+/// client names our MCP server.
+pub fn context(event: Event, mail: &HookMail, server: &str) -> Option<String> {
+    let mut output = serde_json::Map::new();
+    if !mail.messages.is_empty() || mail.remaining > 0 {
+        let context = json!({ "hookEventName": event.as_str(), "additionalContext": words(mail) });
+        output.insert("hookSpecificOutput".to_owned(), context);
     }
-    let output = json!({
-        "hookSpecificOutput": { "hookEventName": event.as_str(), "additionalContext": words(mail) }
-    });
-    Some(output.to_string())
+    if mail.server_gone {
+        let told = format!(
+            "claude-peers: the MCP server of this session has ended or never came. Messages are \
+             still shown, but none can be sent: /mcp reconnect {server}"
+        );
+        output.insert("systemMessage".to_owned(), told.into());
+    }
+    (!output.is_empty()).then(|| Value::Object(output).to_string())
 }
 
 fn words(mail: &HookMail) -> String {

@@ -9,7 +9,7 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
     CustomResult, DiscoverResult, ErrorCode, ErrorData, ExperimentalCapabilities, Implementation,
     InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams,
-    ProtocolVersion, ServerCapabilities, ServerConfig,
+    ProtocolVersion, RequestId, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{Peer, RoleServer};
@@ -90,6 +90,19 @@ impl Server {
         };
         self.client.get_or_try_init(make).await
     }
+
+    /// Once the answer is out the client's own hook follows, and if it does not, hooks are no way
+    /// to this session any more. An answer that is an error has no such hook.
+    fn tell_when_sent(&self, request: RequestId) {
+        let Some(client) = self.client.get().cloned() else { return };
+        self.hooks.on_sent(request, move || {
+            tokio::spawn(async move {
+                if let Err(error) = client.tool_answered().await {
+                    tracing::debug!("that a tool answered is not known: {error}");
+                }
+            });
+        });
+    }
 }
 
 impl ServerHandler for Server {
@@ -154,6 +167,7 @@ impl ServerHandler for Server {
         };
         let result = match outcome {
             Ok(output) => {
+                self.tell_when_sent(context.id);
                 let mut result = CallToolResult::success(vec![ContentBlock::text(output.text)]);
                 result.structured_content = Some(output.structured);
                 result

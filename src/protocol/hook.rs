@@ -88,6 +88,9 @@ pub struct HookMail {
     /// How many more wait that are not shown; 0 if the turn was told so already.
     #[serde(default)]
     pub remaining: u64,
+    /// The session's MCP server has ended, and its person is to be told: once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub server_gone: bool,
 }
 
 /// `POST /v1/hook/written`: the output that shows these messages is out, whole.

@@ -52,6 +52,7 @@ pub mod route {
     pub const WRITTEN: &str = "/v1/mailbox/written";
     pub const HOOK: &str = "/v1/hook";
     pub const HOOK_WRITTEN: &str = "/v1/hook/written";
+    pub const TOOL_ANSWERED: &str = "/v1/tool/answered";
     pub const WAKE: &str = "/v1/wake";
     pub const WAKE_GIVEN: &str = "/v1/wake/given";
     pub const WAKE_LOOKED: &str = "/v1/wake/looked";

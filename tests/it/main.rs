@@ -49,4 +49,5 @@ mod waiting;
 mod waiting_cli;
 mod waiting_kills;
 mod wake;
+mod windows;
 mod wire;

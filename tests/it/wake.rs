@@ -69,7 +69,7 @@ pub fn waiter(sandbox: &Sandbox, event: &str, session: &str) -> Child {
     waiter_of(sandbox, event, session, std::process::id())
 }
 
-fn waiter_of(sandbox: &Sandbox, event: &str, session: &str, client: u32) -> Child {
+pub fn waiter_of(sandbox: &Sandbox, event: &str, session: &str, client: u32) -> Child {
     let mut child = sandbox
         .command(["hook", event, "--wait"])
         .env("CLAUDE_PID", client.to_string())

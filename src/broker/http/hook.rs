@@ -7,12 +7,14 @@ use axum::{Extension, Json};
 
 use super::caller::{Query, Write};
 use super::clients;
+use super::control::Nothing;
 use super::errors::Refusal;
 use crate::broker::engine::{Identity, Tx};
 use crate::broker::serve::Transport;
 use crate::broker::store::Fault;
 use crate::broker::{Shared, mailbox, registry, wakes};
-use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
+use crate::process;
+use crate::protocol::hook::{Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Looked, Looks, Wake, WakeGiven};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
@@ -27,8 +29,9 @@ pub async fn hook(
 ) -> Result<Json<HookMail>, Refusal> {
     only_owner(&identity)?;
     body.client = clients::of_hook(transport, body.client, &body.session);
-    let mail = shared.store.write(move |tx| mailbox::hook(tx, &body));
-    Ok(Json(mail.await?))
+    let mail = shared.store.write(move |tx| mailbox::hook(tx, &body)).await?;
+    watch(&shared);
+    Ok(Json(mail))
 }
 
 /// What a hook was given stands in its output.
@@ -56,17 +59,53 @@ pub async fn wake(
         .client
         .as_ref()
         .map_or_else(|| format!("session {}", body.session), ToString::to_string);
-    let find =
-        move |tx: &mut Tx<'_>| registry::peer_of_hook(tx, &body.session, body.client.as_ref());
-    let peer = shared
-        .store
-        .write(find)
-        .await?
-        .filter(|peer| shared.connected.presence.lock().is_live(peer));
+    let find = move |tx: &mut Tx<'_>| {
+        let peer = registry::peer_of_hook(tx, &body.session, body.client.as_ref())?;
+        if let (Some(peer), Some(client)) = (&peer, &body.client) {
+            mailbox::note_window(tx, peer, client, Event::Stop)?;
+        }
+        Ok(peer)
+    };
+    let peer = shared.store.write(find).await?.filter(|peer| is_here(&shared, peer));
+    watch(&shared);
     let Some(peer) = peer else {
         return Err(ApiError::new(ErrorCode::NotFound, "this session has no peer here").into());
     };
     Ok(Json(wakes::await_wake(&shared, client, peer, looks).await?))
+}
+
+fn is_here(shared: &Shared, peer: &PeerId) -> bool {
+    shared.connected.presence.lock().is_live(peer) || shared.connected.windows.shows(peer)
+}
+
+/// Watches for the end of the clients whose hooks are new.
+fn watch(shared: &Arc<Shared>) {
+    for client in shared.connected.windows.new_clients() {
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = process::ended(&client) => {}
+                () = shared.stop.cancelled() => return,
+            }
+            for peer in shared.connected.windows.end(&client) {
+                let noted = shared.store.write(move |tx| mailbox::close_window(tx, &peer)).await;
+                if let Err(error) = noted {
+                    tracing::warn!("a window's end could not be noted: {error}");
+                }
+            }
+        });
+    }
+}
+
+/// A tool's answer is out, and a hook follows if hooks are in force there. Memory and no more.
+pub async fn tool_answered(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    _: Write<Nothing>,
+) -> Result<Json<Noted>, Refusal> {
+    let (caller, _) = shared.store.read(move |tx| identity.session(tx.db)).await?;
+    shared.connected.windows.answered(&caller.peer);
+    Ok(Json(Noted { noted: 1 }))
 }
 
 /// The owner's hook woke a session, or a session's server its own.

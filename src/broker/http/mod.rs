@@ -45,6 +45,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::WRITTEN, post(mailbox::written))
         .route(route::HOOK, post(hook::hook))
         .route(route::HOOK_WRITTEN, post(hook::written))
+        .route(route::TOOL_ANSWERED, post(hook::tool_answered))
         .route(route::WAKE, post(hook::wake))
         .route(route::WAKE_GIVEN, post(hook::wake_given))
         .route(route::WAKE_LOOKED, post(hook::looked))

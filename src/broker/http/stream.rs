@@ -17,13 +17,16 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::errors::Refusal;
 use crate::broker::Shared;
 use crate::broker::engine::{Caller, Identity};
+use crate::broker::serve::Transport;
 use crate::broker::{mailbox, wakes};
+use crate::process::Process;
 use crate::protocol::InstanceId;
 use crate::protocol::stream::{ByeReason, Event};
 
 pub async fn open(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
+    Extension(transport): Extension<Transport>,
 ) -> Result<Response, Refusal> {
     let (caller, instance) = shared.store.read(move |tx| identity.session(tx.db)).await?;
     let (sender, events) = mpsc::unbounded_channel();
@@ -33,6 +36,10 @@ pub async fn open(
         shared: Arc::clone(&shared),
         caller: caller.clone(),
         instance: instance.clone(),
+        process: match transport {
+            Transport::Unix { pid } => pid.and_then(Process::find),
+            _ => None,
+        },
         open: CancellationToken::new(),
     };
     let generation = presence.generation;
@@ -65,6 +72,8 @@ struct Guard {
     caller: Caller,
     instance: InstanceId,
     generation: u64,
+    /// The session's server.
+    process: Option<Process>,
     /// Cancelled when it ends.
     open: CancellationToken,
 }
@@ -77,6 +86,9 @@ impl Drop for Guard {
         }
         let shared = Arc::clone(&self.shared);
         let peer = self.caller.peer.clone();
+        if !shared.connected.presence.lock().is_live(&peer) {
+            shared.connected.windows.left(&peer, self.process.take());
+        }
         self.shared.tasks.spawn(async move {
             let noted = shared.store.write(move |tx| mailbox::close_stream(tx, &peer)).await;
             if let Err(error) = noted {

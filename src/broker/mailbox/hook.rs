@@ -13,6 +13,7 @@ use super::{offer, receive, wake};
 use crate::broker::engine::Tx;
 use crate::broker::registry;
 use crate::broker::store::Fault;
+use crate::process::Process;
 use crate::protocol::hook::{COMPACT, Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::{InstanceId, MessageId, PeerId};
@@ -38,6 +39,7 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     };
     if let Some(client) = &request.client {
         tx.companion.connected.waiters.keep_only(&client.to_string(), &peer);
+        note_window(tx, &peer, client, request.event)?;
     }
     let receiver = receiver(&request.session);
     for id in &request.seen {
@@ -52,12 +54,13 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     // What a turn that failed was shown has not been answered to: it is as another turn's.
     let turn = Some(request.turn.as_str()).filter(|_| request.event != Event::StopFailure);
     release(tx, &peer, &receiver, turn)?;
-    let mail = if request.room == 0 || request.event == Event::SessionEnd {
+    let mut mail = if request.room == 0 || request.event == Event::SessionEnd {
         HookMail::default()
     } else {
         show(tx, &peer, &receiver, request)?
     };
     note_turn(tx, &peer, request, &mail)?;
+    mail.server_gone = is_of_a_turn(request.event) && has_lost_its_server(tx, &peer);
     Ok(mail)
 }
 
@@ -84,6 +87,49 @@ pub fn hook_written(tx: &mut Tx<'_>, request: &HookWritten) -> Result<Noted, Fau
             ])?;
     }
     Ok(Noted { noted: noted as u64 })
+}
+
+/// As long as its client runs, a session whose hooks speak is here.
+pub fn note_window(
+    tx: &mut Tx<'_>,
+    peer: &PeerId,
+    client: &Process,
+    event: Event,
+) -> Result<(), Fault> {
+    let connected = tx.companion.connected.clone();
+    if event != Event::SessionEnd {
+        let is_served = connected.presence.lock().is_live(peer);
+        connected.windows.note(peer, client, is_served);
+        return Ok(());
+    }
+    for peer in connected.windows.end(client) {
+        close_window(tx, &peer)?;
+    }
+    Ok(())
+}
+
+/// A window is closed: without a server its peer is away now.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn close_window(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
+    if tx.companion.connected.presence.lock().is_live(peer) {
+        return Ok(());
+    }
+    tx.companion.turns.forget(peer);
+    registry::touch(tx, peer)
+}
+
+/// Whether what a hook prints at this event stands before its person in a turn.
+const fn is_of_a_turn(event: Event) -> bool {
+    matches!(event, Event::UserPromptSubmit | Event::PostToolUse | Event::Stop)
+}
+
+/// Whether its person is to be told, now and not again, that the session's server has ended.
+fn has_lost_its_server(tx: &Tx<'_>, peer: &PeerId) -> bool {
+    let connected = &tx.companion.connected;
+    !connected.presence.lock().is_claimed(peer) && connected.windows.must_tell(peer)
 }
 
 /// A session at work is not woken; one whose turn has ended may be.

@@ -15,7 +15,7 @@ mod send;
 mod wait;
 mod wake;
 
-pub use hook::{hook, hook_written};
+pub use hook::{close_window, hook, hook_written, note_window};
 pub use log::list_messages;
 pub use notices::tell_senders;
 pub use offer::{close_stream, open_stream};

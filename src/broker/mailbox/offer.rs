@@ -49,6 +49,7 @@ pub fn open_stream(
     registry::ensure_name(tx, &caller.peer)?;
     let channel = registry::channel_from(&channel);
     tx.companion.connected.presence.open(instance, generation, &caller.peer, channel, events);
+    tx.companion.connected.windows.served(&caller.peer);
     let peer = Box::new(registry::peer(tx, &caller.peer)?);
     if let Some(stream) = tx.companion.connected.presence.lock().stream(instance) {
         stream.send(Event::Ready { peer });
@@ -64,7 +65,9 @@ pub fn open_stream(
 /// If the database fails.
 pub fn close_stream(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     registry::touch(tx, peer)?;
-    tx.companion.turns.forget(peer);
+    if !tx.companion.connected.windows.shows(peer) {
+        tx.companion.turns.forget(peer);
+    }
     tx.companion.waking.remove(peer);
     // What the closed one had may be another's now.
     look_again(tx, peer)

@@ -178,7 +178,7 @@ fn is_in_use(tx: &Tx<'_>, holder: &Holder) -> bool {
     let returning = holder.seen_at < tx.companion.started_at.millis()
         && tx.now.since(tx.companion.started_at) < RETURN
         && directory::holder_may_return(tx, &holder.id);
-    presence.is_claimed(&holder.id) || returning
+    presence.is_claimed(&holder.id) || tx.companion.connected.windows.shows(&holder.id) || returning
 }
 
 /// An automatic name whose owner has ended with nothing in its mailbox. A moment of grace lets a
@@ -188,6 +188,7 @@ fn is_left(tx: &Tx<'_>, holder: &Holder) -> bool {
         && holder.unread == 0
         && directory::grace_is_over(tx, holder.seen_at)
         && !tx.companion.connected.presence.lock().is_claimed(&holder.id)
+        && !tx.companion.connected.windows.shows(&holder.id)
 }
 
 /// The session names itself.
