@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::input::Input;
 use crate::client::{Client, ClientError};
-use crate::config::Config;
+use crate::config::{Config, Entrypoint};
 use crate::idle;
 use crate::process::{Process, ended};
 use crate::protocol::wake::{AwaitWake, Looks, Wake};
@@ -36,8 +36,9 @@ const LASTED: Duration = Duration::from_secs(5);
 /// Waits until the session is to be woken, and gives the notice for its model. `None` if it ends
 /// first, or somebody else does it.
 pub fn wait(input: impl Read, config: Config, runtime: &Runtime) -> Option<String> {
-    // A session without a person (`claude -p`) must end with its answer.
-    if config.claude.one_shot || !config.wake.value {
+    // Without a person a session ends with its answer or its input, and the client does not end
+    // while a hook waits. One that lasts is woken through its inbox.
+    if config.claude.entrypoint != Entrypoint::Person || !config.wake.value {
         return None;
     }
     let input = Input::read(input).filter(|input| !input.is_subagent())?;

@@ -15,7 +15,6 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
 use crate::config::{Config, Secret};
-use crate::process::{self, Process};
 use crate::protocol::Timestamp;
 use crate::versions;
 
@@ -46,13 +45,13 @@ pub struct Inbox {
 
 impl Inbox {
     /// The inbox, where it can and may be used to wake the session.
-    pub fn of_session(config: &Config, version: &str, client: Option<&Process>) -> Option<Self> {
+    pub fn of_session(config: &Config, version: &str, one_shot: bool) -> Option<Self> {
         let environment = &config.claude;
         let socket = environment.inbox.clone().filter(|_| config.wake.value)?;
         let known =
             versions::parse(version).is_some_and(|version| (SINCE..UNTIL).contains(&version));
         // One that ends with its answer is left to do so.
-        if !known || (environment.one_shot && !takes_prompts(client)) {
+        if !known || one_shot {
             return None;
         }
         Some(Self { socket, token: environment.inbox_token.clone() })
@@ -82,14 +81,6 @@ impl Inbox {
         inbox.write_all(lines.as_bytes()).await?;
         inbox.shutdown().await
     }
-}
-
-/// Whether a client without a terminal is given its prompts one by one, and is idle between them.
-fn takes_prompts(client: Option<&Process>) -> bool {
-    let argv = client.and_then(|client| process::argv(client.pid)).unwrap_or_default();
-    let mut words = argv.iter().skip(1);
-    words.any(|word| word == "--input-format=stream-json")
-        || argv.windows(2).any(|pair| pair == ["--input-format", "stream-json"])
 }
 
 #[cfg(test)]

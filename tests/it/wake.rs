@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::http::{RawPeer, Request, read_answer, unix};
-use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, until};
+use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, until};
 
 /// Longer than mail is gathered for before a wake.
 const QUIET: Duration = Duration::from_millis(2_500);
@@ -136,6 +136,46 @@ fn nobody_is_woken_who_does_not_want_it_or_cannot_be() {
         backend.send(name, "hello");
     }
     inbox.is_quiet();
+}
+
+/// A program gives it prompts through an SDK, or an editor does: it is idle between them.
+#[test]
+fn a_session_without_a_terminal_that_lasts_is_no_one_shot_and_is_woken() {
+    let sandbox = Sandbox::new();
+    let inbox = Inbox::open(&sandbox);
+    let mut backend = SessionOptions::new("backend").start(&sandbox);
+    for (entrypoint, words, lasts) in [
+        ("sdk-ts", &["--output-format", "stream-json", "--input-format", "stream-json"][..], true),
+        ("sdk-cli", &["-p", "--input-format=stream-json"], true),
+        ("sdk-py", &["--print", "hello"], false),
+        ("sdk-cli", &["-p", "--output-format", "stream-json"], false),
+    ] {
+        let name = format!("{entrypoint}{}", words.len());
+        // Between the test and the server, with the command line of a client.
+        let script = "CLAUDE_CODE_SESSION_ID=\"$1\" \"$0\" mcp; exit";
+        let arguments = ["-c", script, PROGRAM, &format!("session-{name}")];
+        let mut command = sandbox.command_of("sh", arguments.iter().chain(words));
+        let directory = sandbox.path().join(&name);
+        std::fs::create_dir(&directory).unwrap();
+        command
+            .current_dir(&directory)
+            .env("CLAUDE_CODE_ENTRYPOINT", entrypoint)
+            .env("CLAUDE_CODE_MESSAGING_SOCKET", &inbox.path)
+            .env("CLAUDE_CODE_MESSAGING_TOKEN", "the-token")
+            .env("CLAUDE_PEERS_NAME", &name);
+        let mut session = Session::spawn(command);
+        session.handshake("claude-code");
+        until("the session is live", || session.me()["live"] == true);
+        let peers = backend.call("list_peers", json!({}))["structuredContent"]["peers"].clone();
+        let listed = peers.as_array().unwrap().iter().find(|peer| peer["name"] == name).cloned();
+        assert_eq!(listed.unwrap()["one_shot"], !lasts, "{entrypoint} {words:?}: {peers}");
+        backend.send(&name, "hello");
+        if lasts {
+            inbox.woken();
+        } else {
+            inbox.is_quiet();
+        }
+    }
 }
 
 #[test]
