@@ -12,8 +12,9 @@ use super::command::{Registration, entry};
 use super::error::SetupError;
 use super::file::ConfigFile;
 use super::hooks;
+use super::in_force::{self, Bringer, Places};
 use super::json;
-use super::ours;
+use super::ours::{self, PLUGIN};
 use super::plan::Plan;
 use super::record::{Record, Store};
 use super::sandbox;
@@ -22,8 +23,7 @@ use super::surroundings::Surroundings;
 use super::text::Syntax;
 use crate::{programs, versions};
 
-/// The plugin that brings server and hooks, and how the permission rule names its server.
-const PLUGIN: &str = "peers@claude-peers";
+/// How the permission rule names the plugin's server.
 const PLUGIN_SERVER: &str = "plugin_peers_claude-peers";
 
 /// `claude --version` starts a whole JavaScript program.
@@ -101,6 +101,7 @@ impl<'a> Claude<'a> {
                         .to_owned(),
                 );
             }
+            plan.notes.extend(self.obstacle(Bringer::Plugin));
             plan.present = true;
             return Ok(plan);
         }
@@ -154,11 +155,7 @@ impl<'a> Claude<'a> {
                     ));
                 }
             }
-            if settings_value.get("disableAllHooks") == Some(&Value::Bool(true)) {
-                plan.notes.push(
-                    "disableAllHooks is set there: until it is not, no hook runs.".to_owned(),
-                );
-            }
+            plan.notes.extend(self.obstacle(Bringer::Settings));
         }
         if options.sandbox
             && let Some(change) = sandbox::opened(&settings_value, &self.surroundings.socket)
@@ -168,6 +165,18 @@ impl<'a> Claude<'a> {
         }
         plan.change(settings, Syntax::Json, &changes, "correct that, and run this again")?;
         Ok(plan)
+    }
+
+    /// What keeps our hooks from running in sessions that are started here.
+    fn obstacle(&self, bringer: Bringer) -> Option<String> {
+        let project = std::env::current_dir().unwrap_or_else(|_| self.surroundings.home.clone());
+        let found = in_force::obstacle(&Places::of(&self.directory, &project), bringer)?;
+        let (key, file) = (found.key, found.file.display());
+        let whose = if found.managed { " It is an administrator's." } else { "" };
+        Some(format!(
+            "{key} is set in {file}: until it is not, no hook of ours runs, and sessions see mail \
+             only when they call a tool.{whose}"
+        ))
     }
 
     /// The version that its program says of itself.
@@ -271,5 +280,5 @@ fn permission(value: &Value, name: &str) -> Option<Change> {
 }
 
 fn has_plugin(settings: &Value) -> bool {
-    settings.get("enabledPlugins").and_then(|plugins| plugins.get(PLUGIN)) == Some(&json!(true))
+    ours::plugin(settings) == Some(true)
 }

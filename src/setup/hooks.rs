@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::ours;
+
 /// Events at which a session is shown its mail, or tells where it stands.
 const EVENTS: [&str; 7] = [
     "SessionStart",
@@ -12,6 +14,9 @@ const EVENTS: [&str; 7] = [
     "Notification",
     "SessionEnd",
 ];
+
+/// How many of them every version knows.
+pub const COUNT: usize = EVENTS.len() - 1;
 
 /// A turn ended in an error.
 const STOP_FAILURE: &str = "StopFailure";
@@ -34,6 +39,17 @@ pub fn lacks_stop_failure(version: Option<[u64; 3]>) -> Option<&'static str> {
         Some(_) => Some("Claude Code 2.1.78"),
         None => Some("a `claude` that says its version"),
     }
+}
+
+/// The events that every version knows, and at which nothing of ours stands in these settings.
+#[must_use]
+pub fn missing(settings: &Value) -> Vec<&'static str> {
+    let has = |event: &str| {
+        let groups = settings.get("hooks").and_then(|hooks| hooks.get(event)?.as_array());
+        let hooks = groups.into_iter().flatten().filter_map(|group| group.get("hooks")?.as_array());
+        hooks.flatten().any(ours::is_hook)
+    };
+    EVENTS.into_iter().filter(|event| *event != STOP_FAILURE && !has(event)).collect()
 }
 
 /// The groups of hooks for Claude Code's settings, by event, as far as this version of it knows
@@ -79,7 +95,6 @@ pub fn quoted(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setup::ours;
 
     #[test]
     fn a_client_gets_no_event_that_it_may_not_know() {

@@ -35,6 +35,8 @@ pub struct Engine {
     pub turns: Turns,
     /// The sessions that somebody was told to wake, and when, until that was done.
     pub waking: HashMap<PeerId, Instant>,
+    /// When a hook last spoke, as far as it is noted.
+    pub hooks_spoke_at: Option<Timestamp>,
     pub limits: Limits,
     pub rates: Rates,
     pub outbox: Outbox,
@@ -58,6 +60,7 @@ impl Engine {
             connected,
             turns: Turns::default(),
             waking: HashMap::new(),
+            hooks_spoke_at: None,
             limits,
             changes,
             changed: false,

@@ -31,6 +31,7 @@ const HEADING: usize = 900;
 ///
 /// If the database fails.
 pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
+    registry::note_hook(tx)?;
     if request.event == Event::SessionStart {
         registry::forget_ended_clients(tx)?;
     }

@@ -8,6 +8,7 @@ mod hooked;
 mod identity;
 mod names;
 mod probe;
+mod spoken;
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -22,6 +23,7 @@ pub use hooked::{forget_ended_clients, hear, peer_of_hook};
 pub use identity::{may_return, register};
 pub use names::ensure as ensure_name;
 pub use probe::{next_number as next_probe_number, unregister};
+pub use spoken::{hooks_spoke_at, note_hook};
 
 /// The database's word for a channel.
 #[must_use]
