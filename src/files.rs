@@ -3,7 +3,9 @@
 //! Everything of ours lies in directories of mode 0700 and files of mode 0600, and what is there
 //! already is checked for its owner before it is trusted.
 
+mod hints;
 mod new_file;
+mod real;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -12,24 +14,14 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
+pub use hints::{NO_THREADS, hint, socket_hint};
 pub use new_file::NewFile;
+pub use real::{identity, real_path, same_place, walk};
 
 /// The user whose files these are.
 #[must_use]
 pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-/// What to do about a file of ours that cannot be used.
-#[must_use]
-pub fn hint(error: &io::Error) -> &'static str {
-    use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
-    match error.kind() {
-        AlreadyExists | IsADirectory | NotADirectory => {
-            "Something else lies in its place: move that away."
-        }
-        _ => "Check its owner, its permissions and the free space there.",
-    }
 }
 
 /// Makes `directory` (and what is missing above it) for its owner alone.
@@ -44,7 +36,7 @@ pub fn private_directory(directory: &Path) -> io::Result<()> {
     let metadata = std::fs::metadata(directory)?;
     let refused = |problem: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
     if metadata.uid() != effective_uid() {
-        return refused(format!("it belongs to user id {}", metadata.uid()));
+        return Err(belongs_to(metadata.uid()));
     }
     if metadata.mode() & 0o077 != 0 {
         let ours = directory.components().any(|part| part.as_os_str() == "claude-peers");
@@ -68,6 +60,20 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     new.replace(path)
 }
 
+/// Makes the name of a new file durable, which it is once its directory is.
+///
+/// # Errors
+///
+/// If the directory cannot be synced.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    match File::open(directory)?.sync_all() {
+        // Some file systems have nothing to sync there.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
+}
+
 /// An exclusive lock on a file. Dropping it, or dying, lets it go.
 #[derive(Debug)]
 pub struct LockFile {
@@ -76,14 +82,18 @@ pub struct LockFile {
 }
 
 impl LockFile {
+    /// Not through a link: what is written would be another file's.
     fn open(path: &Path) -> io::Result<File> {
-        OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(path)
+            .custom_flags(NO_LINK)
+            .open(path)?;
+        refuse_others(&file)?;
+        Ok(file)
     }
 
     /// Takes the lock, or `None` if somebody else has it.
@@ -139,9 +149,11 @@ impl LockFile {
     ///
     /// If the file cannot be written.
     pub fn describe(&mut self, text: &str) -> io::Result<()> {
+        // One write over the old text, with blanks where that was longer: a reader sees the one or
+        // the other and never none.
+        let before = usize::try_from(self.file.metadata()?.len()).unwrap_or(0);
         self.file.rewind()?;
-        self.file.set_len(0)?;
-        self.file.write_all(text.as_bytes())
+        self.file.write_all(format!("{text:before$}").as_bytes())
     }
 
     #[must_use]
@@ -155,6 +167,20 @@ impl LockFile {
     pub fn is_in_place(&self) -> bool {
         is_still(&self.file, &self.path).unwrap_or(true)
     }
+}
+
+/// A link at the path is an error, and a pipe is not waited for.
+const NO_LINK: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
+fn refuse_others(file: &File) -> io::Result<()> {
+    match file.metadata()?.uid() {
+        owner if owner == effective_uid() => Ok(()),
+        owner => Err(belongs_to(owner)),
+    }
+}
+
+fn belongs_to(owner: u32) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, format!("it belongs to user id {owner}"))
 }
 
 fn is_still(file: &File, path: &Path) -> io::Result<bool> {
@@ -172,8 +198,9 @@ fn is_still(file: &File, path: &Path) -> io::Result<bool> {
 ///
 /// If the file is there but cannot be read.
 pub fn lock_holder(path: &Path) -> io::Result<Option<String>> {
-    let mut file = match OpenOptions::new().read(true).open(path) {
-        Ok(file) => file,
+    let mut file = match OpenOptions::new().read(true).custom_flags(NO_LINK).open(path) {
+        // What another user wrote there proves nothing.
+        Ok(file) => refuse_others(&file).map(|()| file)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };

@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::programs::{end_group, in_path_of};
+use crate::programs::{end_group, in_background, in_path_of};
 use discover::{Found, GitDir};
 use head::Head;
 use owner::Trust;
@@ -142,7 +142,7 @@ impl Git {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        timeout(self.patience, tokio::task::spawn_blocking(work)).await.ok()?.ok()
+        timeout(self.patience, in_background("git", work)).await.ok()?.ok()
     }
 
     async fn branch(&self, dir: &Path) -> Option<String> {

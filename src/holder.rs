@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::endpoint;
 use crate::files::{beside, lock_holder};
 use crate::process::{Process, Standing};
 use crate::protocol::health::Started;
@@ -35,6 +36,12 @@ pub struct Holder {
     /// Where it serves.
     #[serde(default)]
     pub socket: PathBuf,
+    /// The port that its settings name, and with it the broker; unknown of an older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// It is on its way and does not listen yet.
+    #[serde(default)]
+    pub starting: bool,
     /// Why a client had to start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_reason: Option<String>,
@@ -44,6 +51,9 @@ pub struct Holder {
     /// The name of its machine or container.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host: String,
+    /// What it does before it can serve, if that takes long: "taking over the database …".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy: Option<String>,
     /// The lock file that says so.
     #[serde(skip)]
     pub lock: PathBuf,
@@ -59,9 +69,12 @@ pub fn holder_of(lock: &Path) -> Option<Holder> {
         version: String::new(),
         protocol: 0,
         socket: PathBuf::new(),
+        port: None,
+        starting: true,
         fallback_reason: None,
         process: None,
         host: String::new(),
+        busy: None,
         lock: PathBuf::new(),
     };
     // Held, but not described: it is only just starting, or of a much later version.
@@ -69,16 +82,17 @@ pub fn holder_of(lock: &Path) -> Option<Holder> {
     Some(Holder { lock: lock.to_owned(), ..holder })
 }
 
-/// The broker of these settings, if one runs: by the lock on its socket, or, should that file
-/// have been removed under it with its directory, by the lock on its database.
+/// The broker of these settings, if one runs, wherever it serves (see [`crate::endpoint`]): by the
+/// lock on its database, or by the one on its socket.
 #[must_use]
 pub fn holder(config: &Config) -> Option<Holder> {
-    holder_of(&config.paths.broker_lock).or_else(|| {
-        let database = config.database_path();
-        let real = database.canonicalize().unwrap_or_else(|_| database.to_owned());
-        let of_database = holder_of(&database_lock(&real))?;
-        (of_database.socket == config.paths.socket).then_some(of_database)
-    })
+    let paths = config.paths.anew();
+    let of_database = || endpoint::of_database(config, &paths);
+    if paths.socket_is_named {
+        holder_of(&paths.broker_lock).or_else(of_database)
+    } else {
+        of_database().or_else(|| holder_of(&paths.broker_lock))
+    }
 }
 
 /// The file whose lock makes one database have one broker.

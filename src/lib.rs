@@ -9,8 +9,8 @@
 //!
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
-//! * [`text`], [`process`], [`programs`], [`versions`], [`shell`], [`git`], [`files`], [`holder`], [`idle`],
-//!   [`lenient`], [`unheard`], [`listeners`], [`render`], [`logging`], [`signals`]:
+//! * [`text`], [`process`], [`programs`], [`versions`], [`shell`], [`git`], [`files`], [`holder`], [`endpoint`],
+//!   [`lenient`], [`sqlite`], [`unheard`], [`listeners`], [`trust`], [`render`], [`logging`], [`signals`]:
 //!   small rooms that both sides stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
@@ -26,11 +26,11 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod doctor;
+pub mod endpoint;
 pub mod files;
 pub mod git;
 pub mod holder;
 pub mod hook;
-pub mod idle;
 pub mod lenient;
 pub mod listeners;
 pub mod logging;
@@ -40,10 +40,13 @@ pub mod programs;
 pub mod protocol;
 pub mod render;
 pub mod service;
+pub mod session_file;
 pub mod setup;
 pub mod shell;
 pub mod signals;
+pub mod sqlite;
 pub mod text;
+pub mod trust;
 pub mod unheard;
 pub mod versions;
 

@@ -1,8 +1,10 @@
 //! Who listens where, as the kernel tells. Only Linux does; elsewhere nothing is known.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use crate::files::{effective_uid, same_place};
 use crate::process::command_name;
 
 /// Who holds a listening socket, as far as it can be read.
@@ -52,20 +54,18 @@ pub fn unix(path: &Path) -> Option<Owner> {
     owner(&inodes_at(path), None)
 }
 
-/// Whether anybody listens at a Unix socket's path, found out without a connection, which would
-/// start the service behind it.
+/// Whether somebody of ours listens at a Unix socket's path, found out without a connection, which
+/// would start the service behind it.
 #[must_use]
 pub fn is_there(path: &Path) -> bool {
-    if cfg!(target_os = "linux") {
-        return !inodes_at(path).is_empty();
-    }
-    // Elsewhere the path must do: a broker removes its own when it ends.
-    path.exists()
+    let is_ours = std::fs::metadata(path).is_ok_and(|there| there.uid() == effective_uid());
+    // Elsewhere than on Linux the path must do: a broker removes its own when it ends.
+    is_ours && (!cfg!(target_os = "linux") || !inodes_at(path).is_empty())
 }
 
 fn inodes_at(path: &Path) -> Vec<u64> {
     let table = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    unix_inodes(&table, &path.to_string_lossy())
+    unix_inodes(&table, path)
 }
 
 /// Who listens on a TCP port of loopback, or of all addresses.
@@ -82,15 +82,17 @@ fn owner(inodes: &[u64], user: Option<u32>) -> Option<Owner> {
     if inodes.is_empty() { None } else { Some(Owner { processes: holders(inodes), user }) }
 }
 
-/// `/proc/net/unix`: Num RefCount Protocol Flags Type St Inode Path.
-fn unix_inodes(table: &str, path: &str) -> Vec<u64> {
+/// `/proc/net/unix`: Num RefCount Protocol Flags Type St Inode Path. The path is as whoever bound
+/// it wrote it, so it may be another name of the place.
+fn unix_inodes(table: &str, path: &Path) -> Vec<u64> {
     /// `SO_ACCEPTCON`, as unix(7) calls the flag of a listening socket.
     const LISTENS: u64 = 0x10000;
     let inode = |line: &str| {
         let mut fields = line.split_whitespace();
         let flags = u64::from_str_radix(fields.nth(3)?, 16).ok()?;
         let inode = fields.nth(2)?.parse().ok()?;
-        let here = line.strip_suffix(path).is_some_and(|before| before.ends_with(' '));
+        let bound = line.find('/').map(|start| Path::new(&line[start..]))?;
+        let here = bound.file_name() == path.file_name() && same_place(bound, path);
         (here && flags & LISTENS != 0).then_some(inode)
     };
     table.lines().skip(1).filter_map(inode).collect()
@@ -158,7 +160,7 @@ mod tests {
             let listener = std::net::TcpListener::bind((address, 0)).unwrap();
             let port = listener.local_addr().unwrap().port();
             let owner = tcp(port).unwrap();
-            assert!(is_mine(&owner) && owner.user == Some(crate::files::effective_uid()));
+            assert!(is_mine(&owner) && owner.user == Some(effective_uid()));
             drop(listener);
             // The port may be another's by now.
             assert!(tcp(port).is_none_or(|owner| !is_mine(&owner)));

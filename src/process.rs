@@ -5,6 +5,7 @@
 //! whoever signals a process. Where the system does not tell, the answer is "unknown" and never a
 //! guess.
 
+pub mod claude;
 mod ended;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -198,7 +199,7 @@ fn same_start(said: &str, seen: &str, pid: u32) -> bool {
 
 pub use ended::{Parent, ended};
 pub use system::{argv, boot_id, command_name, environment_value};
-pub use translate::{Named, above, below, counts_as_we_do, in_namespace_of, seen};
+pub use translate::{Named, above, counts_as_we_do, in_namespace_of, seen};
 
 #[cfg(test)]
 mod tests {

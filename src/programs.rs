@@ -24,6 +24,24 @@ pub fn off_thread<T: Send + 'static>(
     Ok(receiver)
 }
 
+/// Runs `work` on a thread of its own, and waits for it without keeping other tasks from running.
+/// The runtime's own threads for such work bring their caller down where none can be started.
+///
+/// # Errors
+///
+/// If no thread can be started, or `work` came to no end.
+pub async fn in_background<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        // Whoever waits may have given up.
+        .spawn(move || drop(sender.send(work())))?;
+    receiver.await.map_err(|_| io::Error::other(format!("the thread {name} ended early")))
+}
+
 /// Where a program lies.
 pub fn in_path(program: &str) -> Option<PathBuf> {
     in_directories(std::env::split_paths(&std::env::var_os("PATH")?), program.as_ref())

@@ -26,6 +26,14 @@ pub fn reset_inherited() {
     }
 }
 
+/// Has a write beyond a limit on the size of files fail (EFBIG) instead of ending the process.
+pub fn ignore_file_size_limit() {
+    // SAFETY: no handler is installed.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
 /// Whether SIGHUP is ignored, as `nohup(1)` has it: the end of a terminal is not to be ours.
 ///
 /// # Errors

@@ -25,6 +25,9 @@ pub struct Word {
     pub client: Process,
     /// The session that the client shows.
     pub session: String,
+    /// What began it, in the client's word.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
     pub said_at: Timestamp,
 }
 
@@ -86,6 +89,7 @@ mod tests {
         let word = |session: &str| Word {
             client: Process::find(std::process::id()).unwrap(),
             session: session.to_owned(),
+            source: String::new(),
             said_at: Timestamp::from_millis(1_700_000_000_000),
         };
         leave(&paths, &word("one")).unwrap();
@@ -107,7 +111,12 @@ mod tests {
         private_directory(paths.runtime()).unwrap();
         fs::write(file(&paths), "x".repeat(70_000)).unwrap();
         let client = Process::find(std::process::id()).unwrap();
-        let word = Word { client, session: "one".into(), said_at: Timestamp::now() };
+        let word = Word {
+            client,
+            session: "one".into(),
+            source: String::new(),
+            said_at: Timestamp::now(),
+        };
         assert_eq!(leave(&paths, &word).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

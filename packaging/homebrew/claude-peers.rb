@@ -9,7 +9,8 @@ class ClaudePeers < Formula
   depends_on "rust" => :build
 
   def install
-    system "cargo", "install", *std_cargo_args
+    # The profile that the packages ship; cargo's default one is for a quick build.
+    system "cargo", "install", "--profile", "dist", *std_cargo_args
     generate_completions_from_executable(bin/"claude-peers", "completions")
     man1.install Dir["packaging/man/*.1"]
     # The marketplace file names the plugin by its place in this tree.
@@ -24,7 +25,8 @@ class ClaudePeers < Formula
       Set up Claude Code once:
         claude-peers setup claude
       or, as a plugin:
-        claude plugin install peers --marketplace #{HOMEBREW_PREFIX}/share/claude-peers
+        claude plugin marketplace add #{HOMEBREW_PREFIX}/share/claude-peers
+        claude plugin install peers@claude-peers
 
       The first session starts the broker. To let the system start it instead, and keep it under
       supervision:

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
 
+use crate::files::same_place;
 use crate::protocol::health::Started;
 
 /// The names of our sockets: `FileDescriptorName=` in their units, their keys in launchd's plist.
@@ -43,7 +44,8 @@ impl Inherited {
     #[must_use]
     pub fn has_unix(&self, path: &Path) -> bool {
         let is_it = |listener: &UnixListener| {
-            listener.local_addr().is_ok_and(|address| address.as_pathname() == Some(path))
+            let address = listener.local_addr();
+            address.is_ok_and(|at| at.as_pathname().is_some_and(|at| same_place(at, path)))
         };
         self.unix.iter().any(is_it)
     }

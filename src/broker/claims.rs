@@ -94,6 +94,17 @@ impl Claims {
         self.lock().waiting.retain(|waiter| waiter.number != number);
     }
 
+    /// Nothing of this owner's is held any more.
+    pub fn end_all_of(&self, owner: &PeerId) {
+        self.lock().waiting.retain(|waiter| waiter.owner != *owner);
+    }
+
+    /// Whether this one still waits: what it waits for may have become somebody else's.
+    #[must_use]
+    pub fn has(&self, number: u64) -> bool {
+        self.lock().waiting.iter().any(|waiter| waiter.number == number)
+    }
+
     /// Whether any call waits.
     #[must_use]
     pub fn any(&self) -> bool {
@@ -264,5 +275,8 @@ mod tests {
         let some = mail(&peer, None, 1);
         assert!(claims.hold(&me, &some) && !claims.await_answer(&me, &some));
         assert!(claims.any_of(&me) && !claims.any_of(&peer));
+        let other = claims.wait_for_mail(&peer);
+        claims.end_all_of(&me);
+        assert!(!claims.hold(&me, &some) && !claims.any_of(&me) && claims.has(other));
     }
 }

@@ -11,6 +11,7 @@ mod engine;
 pub mod http;
 mod lifecycle;
 pub mod mailbox;
+mod opening;
 mod presence;
 mod registry;
 mod reload;
@@ -24,7 +25,7 @@ mod windows;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -39,10 +40,13 @@ use crate::process::Process;
 use crate::protocol::health::{Started, Tcp};
 use crate::protocol::ids::{is_secret, random_secret};
 use crate::protocol::{PROTOCOL, Timestamp};
+use crate::trust::{self, Untrusted};
 use activation::{Bound, Inherited};
 use connected::Connected;
 use engine::{Engine, MailStore};
+use opening::Opening;
 use serve::Server;
+use store::Doing;
 pub use store::OpenError;
 pub use supervisor::tell_failure;
 use takeover::Takeover;
@@ -83,6 +87,9 @@ impl Options {
     }
 }
 
+/// What a socket is called that cannot be made.
+const THE_SOCKET: &str = "the socket";
+
 /// Why the broker does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -96,6 +103,8 @@ pub enum RunError {
     CannotLook { socket: PathBuf, error: Errno },
     #[error("{what} {path}: {error}")]
     File { what: &'static str, path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     #[error(transparent)]
     Database(#[from] OpenError),
     #[error("the database's thread ended; what was acknowledged is in the database")]
@@ -115,7 +124,9 @@ impl RunError {
             }
             Self::HeldElsewhere(_) => ELSEWHERE_HINT.to_owned(),
             Self::CannotLook { socket, error } => unknown_hint(*error, socket),
-            Self::File { error, .. } => files::hint(error).to_owned(),
+            Self::File { what: THE_SOCKET, error, .. } => files::socket_hint(error),
+            Self::File { error, .. } => files::hint(error),
+            Self::Untrusted(error) => error.hint(),
             Self::Database(error) => error.hint(),
             Self::StoreEnded | Self::Serve(_) => "Try again.".to_owned(),
         }
@@ -175,20 +186,26 @@ async fn serve(options: Options) -> Result<(), RunError> {
     files::private_directory(paths.runtime())
         .map_err(file("the runtime directory", paths.runtime()))?;
     files::private_directory(paths.state()).map_err(file("the state directory", paths.state()))?;
+    for path in [&paths.socket, &paths.token] {
+        trust::check_way(path, &paths.home)?;
+    }
     let me = Holder {
         pid: std::process::id(),
         started,
         version: crate::VERSION.to_owned(),
         protocol,
         socket: paths.socket.clone(),
+        port: Some(config.port.value),
+        starting: true,
         fallback_reason: config.fallback_reason.clone(),
         process: Some(Process::own()),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        busy: None,
         lock: paths.broker_lock.clone(),
     };
     let socket_inherited = inherited.has_unix(&paths.socket);
     let mut takeover = Takeover::new(&config, &me, socket_inherited);
-    let _lock = takeover.lock().await?;
+    let lock = Arc::new(Mutex::new(takeover.lock().await?));
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;
 
     let connected = Connected::default();
@@ -201,11 +218,15 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let stop = CancellationToken::new();
     // Cancelled when the database's thread ends, so that no broker goes on without one.
     let ended = stop.child_token();
-    let (store, opened) = takeover.open_store(engine, &database, &ended).await?;
+    let doing = Doing::default();
+    let opening = Opening::watch(&lock, &me, &doing, config.database_path().to_owned());
+    let (store, opened) = takeover.open_store(engine, &database, &ended, &doing).await?;
+    drop(opening);
     let took_over = takeover.happened();
     report(&opened, &database, &config);
 
     let listeners = Listeners::complete(inherited, &config, no_port.as_deref())?;
+    takeover.listens();
     let shared = Arc::new(Shared {
         store: store.clone(),
         activity: lifecycle::Activity::new(connected.presence.watch()),
@@ -302,11 +323,20 @@ fn report(opened: &store::Opened, report: &store::Report, config: &Config) {
         );
     }
     if let Some(copy) = &opened.legacy_copy {
-        tracing::warn!(
-            event = "database_taken_over",
-            "{database} belonged to the TypeScript claude-peers; its messages are history now, its copy is {}",
-            copy.display()
-        );
+        let copy = copy.display();
+        let note = if opened.taken_in_part {
+            format!(
+                "the database {database} was another version's or a fork's, and not all of it can be read; what can is history now, and all of it lies in {copy}"
+            )
+        } else {
+            format!(
+                "the database {database} was another version's (the TypeScript claude-peers, or a fork); its messages are history now, its copy is {copy}"
+            )
+        };
+        tracing::warn!(event = "database_taken_over", "{note}");
+        if opened.taken_in_part {
+            report.set_note(&note);
+        }
     }
 }
 
@@ -337,7 +367,7 @@ impl Listeners {
         let mut bound = None;
         if !has_unix {
             let path = &config.paths.socket;
-            let file = |error| RunError::File { what: "the socket", path: path.clone(), error };
+            let file = |error| RunError::File { what: THE_SOCKET, path: path.clone(), error };
             let (listener, ours) = activation::bind_unix(path).map_err(file)?;
             unix.push(listener);
             bound = Some(ours);

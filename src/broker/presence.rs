@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::protocol::peers::Channel;
 use crate::protocol::stream::{ByeReason, Event};
@@ -20,11 +20,35 @@ pub const WINDOW: usize = 64;
 /// How long a registration without a stream still counts as somebody who is coming.
 const ARRIVING: Duration = Duration::from_secs(5);
 
+/// What is known of a stream as it opens.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    pub peer: PeerId,
+    pub channel: Channel,
+    pub window: Window,
+}
+
+/// Which window's server a stream belongs to.
+#[derive(Debug, Clone, Default)]
+pub struct Window {
+    /// The client's process in its text form, as the server or the client's hooks named it.
+    pub client: Option<String>,
+    /// The client is Claude Code, whose hooks may say that it shows another session.
+    pub is_claude: bool,
+    /// The server was told no session, and may have taken a wrapper for its client.
+    pub is_guess: bool,
+    /// The server's own pid, where the kernel tells.
+    pub server: Option<u32>,
+}
+
 /// One open stream.
 #[derive(Debug)]
 pub struct Stream {
     pub peer: PeerId,
     pub channel: Channel,
+    pub window: Window,
+    /// Told when the stream becomes another peer's.
+    pub moved: Arc<Notify>,
     /// Tells this stream from an earlier one of the same instance.
     pub generation: u64,
     /// Pushed and not yet reported as written, by their place in the order of messages.
@@ -85,18 +109,19 @@ impl Presence {
         &self,
         instance: &InstanceId,
         generation: u64,
-        peer: &PeerId,
-        channel: Channel,
+        opening: Opening,
         events: mpsc::UnboundedSender<Event>,
     ) {
         let mut inner = self.lock();
-        inner.arriving.remove(peer);
+        inner.arriving.remove(&opening.peer);
         if events.is_closed() {
             return;
         }
         let stream = Stream {
-            peer: peer.clone(),
-            channel,
+            peer: opening.peer,
+            channel: opening.channel,
+            window: opening.window,
+            moved: Arc::default(),
             generation,
             in_flight: BTreeSet::new(),
             cursor: 0,
@@ -109,15 +134,14 @@ impl Presence {
         self.live.send_replace(inner.streams.len());
     }
 
-    /// Ends a stream, unless a newer one of the same instance took its place.
-    pub fn close(&self, instance: &InstanceId, generation: u64) -> bool {
+    /// Ends a stream, unless a newer one of the same instance took its place. Gives the peer
+    /// whose it was in the end.
+    pub fn close(&self, instance: &InstanceId, generation: u64) -> Option<PeerId> {
         let mut inner = self.lock();
-        let ours = inner.streams.get(instance).is_some_and(|s| s.generation == generation);
-        if ours {
-            inner.streams.remove(instance);
-            self.live.send_replace(inner.streams.len());
-        }
-        ours
+        inner.streams.get(instance).filter(|stream| stream.generation == generation)?;
+        let closed = inner.streams.remove(instance)?;
+        self.live.send_replace(inner.streams.len());
+        Some(closed.peer)
     }
 
     /// Ends all streams; their instances will come back.
@@ -175,6 +199,38 @@ impl Inner {
     pub fn expect(&mut self, peer: &PeerId) {
         self.arriving.retain(|_, at| at.elapsed() < ARRIVING);
         self.arriving.insert(peer.clone(), Instant::now());
+    }
+
+    /// Nobody is coming under this peer any more.
+    pub fn stop_expecting(&mut self, peer: &PeerId) -> bool {
+        self.arriving.remove(peer).is_some()
+    }
+
+    /// The streams of Claude Code's servers in the window of this client.
+    pub fn in_window<'a>(
+        &'a self,
+        client: &'a str,
+    ) -> impl Iterator<Item = (&'a InstanceId, &'a Stream)> {
+        self.streams.iter().filter(move |(_, stream)| {
+            stream.window.is_claude && stream.window.client.as_deref() == Some(client)
+        })
+    }
+
+    /// The streams whose servers only guessed which window they belong to.
+    pub fn guesses(&self) -> impl Iterator<Item = (&InstanceId, &Stream)> {
+        self.streams.iter().filter(|(_, stream)| stream.window.is_guess)
+    }
+
+    /// Makes a stream another peer's. What was under way to the former is that one's no more; what
+    /// waits for the other is looked for anew.
+    pub fn give(&mut self, instance: &InstanceId, peer: &PeerId) {
+        if let Some(stream) = self.streams.get_mut(instance) {
+            stream.peer = peer.clone();
+            stream.in_flight.clear();
+            stream.cursor = 0;
+            stream.behind = true;
+            stream.moved.notify_one();
+        }
     }
 
     /// The best belief about pushes to this peer; `None` if it is not live.

@@ -11,6 +11,7 @@ use sd_notify::NotifyState;
 use super::serve::Server;
 use super::{Shared, supervisor};
 use crate::config::Config;
+use crate::files::same_place;
 
 /// Reads the configuration again.
 pub async fn reload(server: &Server) {
@@ -83,11 +84,12 @@ fn needs_restart(now: &Config, new: &Config) -> Vec<String> {
     if now.port.value != new.port.value {
         all.push(format!("port ({})", new.port.value));
     }
-    if now.database.value != new.database.value {
+    if !same_place(&now.database.value, &new.database.value) {
         all.push(format!("database ({})", new.database.value.display()));
     }
-    // It follows from the port, unless it is set.
-    if now.paths.socket != new.paths.socket && now.port.value == new.port.value {
+    // It follows from the port and the login, unless it is set.
+    let is_named = now.paths.socket_is_named || new.paths.socket_is_named;
+    if is_named && !same_place(&now.paths.socket, &new.paths.socket) {
         all.push(format!("socket ({})", new.paths.socket.display()));
     }
     all

@@ -22,8 +22,8 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
 use super::{Shared, activation, http};
-use crate::files::effective_uid;
 use crate::protocol::health::Tcp;
+use crate::trust::is_ours;
 
 /// Connections over TCP at once. Scripts need a few; a flood is turned away.
 const MAX_TCP: usize = 128;
@@ -57,6 +57,17 @@ pub enum Transport {
     Stranger { uid: u32 },
     /// TCP, from anybody.
     Tcp,
+}
+
+impl Transport {
+    /// The caller's pid as the broker sees it, where the kernel tells.
+    #[must_use]
+    pub const fn pid(self) -> Option<u32> {
+        match self {
+            Self::Unix { pid } => pid,
+            Self::Tcp | Self::Stranger { .. } => None,
+        }
+    }
 }
 
 /// What serves the listeners. More may come while it runs.
@@ -263,7 +274,7 @@ impl Acceptor {
 /// Lets the owner in; anybody else only to be told why not.
 fn owner(stream: &UnixStream) -> Option<Transport> {
     match stream.peer_cred() {
-        Ok(caller) if caller.uid() == effective_uid() => {
+        Ok(caller) if is_ours(caller.uid()) => {
             let pid = caller.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|p| *p > 0);
             Some(Transport::Unix { pid })
         }

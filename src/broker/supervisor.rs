@@ -10,6 +10,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use super::{Shared, registry};
+use crate::programs::in_background;
 
 /// How long changes gather before the status is looked at again, so that a burst of messages
 /// makes a few status lines and not thousands.
@@ -35,10 +36,18 @@ async fn tell_patiently(states: &[NotifyState<'_>]) {
     let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
     let text = lines.join("\n");
     let send = move || sd_notify::notify(&[NotifyState::Custom(&text)]);
-    let result = tokio::task::spawn_blocking(send).await.unwrap_or_else(|e| Err(e.into()));
+    let result = in_background("notify", send).await.and_then(|sent| sent);
     if let Err(error) = result {
         tracing::warn!("the service manager cannot be told: {error}");
     }
+}
+
+/// Has the service manager wait longer for a start, because something is under way that we wait
+/// for or do.
+pub fn tell_waiting(what: &str) {
+    let more_time = NotifyState::Custom("EXTEND_TIMEOUT_USEC=60000000");
+    // Whoever does not listen needs not be told.
+    let _ = sd_notify::notify(&[more_time, NotifyState::Status(&one_line(what))]);
 }
 
 /// Has the service manager show why there is no broker. For the way out: it may wait.

@@ -6,6 +6,8 @@
 //! to the service manager, which starts us, and we ask it to stop. It answers what it has, sends
 //! its sessions to us, and we go on from its database. Until that call nobody misses anything.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::engine::{Engine, MailStore};
 use super::serve::Server;
-use super::store::{self, Report, Store, Wanted};
-use super::{OpenError, RunError};
+use super::store::{self, Doing, Report, Store, Wanted};
+use super::{OpenError, RunError, supervisor};
 use crate::config::Config;
+use crate::endpoint;
 use crate::files::LockFile;
 use crate::holder::{Holder, Listening, Whereabouts, database_lock, holder_of, listening};
 use crate::protocol::health::Started;
@@ -23,8 +26,14 @@ use crate::protocol::health::Started;
 /// How often it is looked whether an earlier broker is gone.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How often it is looked whether an earlier broker has done what takes it long.
+const WAIT_OUT: Duration = Duration::from_millis(100);
+
 /// How long an earlier broker may take to let its lock go.
 const LEAVE: Duration = Duration::from_secs(4);
+
+/// How long a broker that has our database may be on its way: as long as its clients wait.
+const STARTING: Duration = Duration::from_secs(10);
 
 /// How long the port of a broker that was taken over is tried for, and how often.
 const PORT_LIMIT: Duration = Duration::from_secs(10);
@@ -50,10 +59,13 @@ impl<'a> Takeover<'a> {
         self.happened
     }
 
-    /// Asks a holder that is proven to be a process of ours here; nobody else is signalled.
-    fn ask_to_stop(&mut self, holder: &Holder) {
+    /// Asks a holder that is proven to be a process of ours here; nobody else is signalled. False
+    /// if it is not.
+    fn ask_to_stop(&mut self, holder: &Holder) -> bool {
         tracing::warn!(event = "takeover", "{} is asked to stop", holder.described());
-        self.happened = holder.ask_to_stop();
+        let asked = holder.ask_to_stop();
+        self.happened |= asked;
+        asked
     }
 
     /// Whether the broker that holds the lock is reached at its socket, so that nobody need take
@@ -80,13 +92,26 @@ impl<'a> Takeover<'a> {
         let path = &self.config.paths.broker_lock;
         let file = |error| RunError::File { what: "the lock file", path: path.clone(), error };
         let patience = if self.activated { Duration::ZERO } else { LEAVE };
-        let since = Instant::now();
+        let mut since = Instant::now();
         let mut killed = false;
         let mut lock = loop {
             if let Some(lock) = LockFile::try_take(path).map_err(file)? {
                 break lock;
             }
             let holder = holder_of(path).filter(|holder| holder.pid > 0);
+            if let Some(busy) = holder.as_ref().and_then(|holder| holder.busy.as_ref()) {
+                // It is not stuck, and would have to begin again. Our own callers may wait for it.
+                if !self.activated {
+                    return Err(RunError::AlreadyRuns(format!(
+                        "{}, and is {busy}",
+                        process(holder.as_ref())
+                    )));
+                }
+                supervisor::tell_waiting(busy);
+                since = Instant::now();
+                tokio::time::sleep(WAIT_OUT).await;
+                continue;
+            }
             let waited = since.elapsed();
             // Whoever only looks at the lock holds it for an instant.
             let settled = waited > Duration::from_millis(100);
@@ -99,7 +124,9 @@ impl<'a> Takeover<'a> {
                     return Err(RunError::HeldElsewhere(Box::new(holder)));
                 }
                 Some(holder) if holder.whereabouts() != Whereabouts::Here => {}
-                Some(holder) if !self.happened && waited >= patience => self.ask_to_stop(&holder),
+                Some(holder) if !self.happened && waited >= patience => {
+                    self.ask_to_stop(&holder);
+                }
                 // Nobody but us gets its calls, and our callers wait. What it had accepted is in
                 // the database.
                 Some(holder) if self.activated && !killed && waited >= LEAVE => {
@@ -128,49 +155,75 @@ impl<'a> Takeover<'a> {
         }
     }
 
-    /// Opens the database. One that a broker of our own socket holds, which nobody can reach any
-    /// more because its directory was removed, is taken over.
+    /// Opens the database. A broker of ours that has it open makes way if nobody can reach it any
+    /// more, because its directory was removed, or if a service manager started us in its place.
+    /// One that is only on its way is waited for.
     pub async fn open_store(
         &mut self,
         engine: impl Fn() -> Engine,
         report: &Report,
         ended: &CancellationToken,
+        doing: &Doing,
     ) -> Result<(MailStore, store::Opened), RunError> {
         let config = self.config;
+        let lock = database_lock(&config.database_file());
         let since = Instant::now();
-        let mut asked = false;
+        let mut asked = None;
         loop {
             let wanted = Wanted {
                 path: config.database_path(),
                 legacy_port: config.port.value,
-                holder: &describe(self.me),
+                starting: &describe(self.me),
+                holder: &self.serving(),
                 refuge: &config.paths.refuge(),
                 report: report.clone(),
             };
-            let opened = Store::open(wanted, engine(), ended.clone());
+            let opened = Store::open(wanted, engine(), ended.clone(), doing);
             let error = match opened {
                 Ok(opened) => return Ok(opened),
                 Err(error @ OpenError::InUse { .. }) => error,
                 Err(error) => return Err(error.into()),
             };
-            let holder = holder_of(&database_lock(config.database_path()));
-            let is_orphan = |holder: &Holder| {
-                holder.socket == config.paths.socket
-                    && holder.whereabouts() == Whereabouts::Here
-                    && (self.activated || listening(&holder.socket) == Listening::Nobody)
-            };
             let settled = since.elapsed() > Duration::from_millis(100);
-            match holder.filter(is_orphan) {
-                Some(orphan) if !asked => {
-                    self.ask_to_stop(&orphan);
-                    asked = true;
+            match (holder_of(&lock), asked) {
+                (_, Some(asked)) if Instant::elapsed(&asked) < LEAVE => {}
+                (Some(holder), None) if holder.starting && since.elapsed() < STARTING => {}
+                (Some(holder), None) if self.may_replace(&holder) && self.ask_to_stop(&holder) => {
+                    asked = Some(Instant::now());
                 }
-                Some(_) if since.elapsed() < LEAVE => {}
-                None if asked && since.elapsed() < LEAVE => {}
-                None if !settled => {}
+                (_, None) if !settled => {}
                 _ => return Err(error.into()),
             }
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Whether a broker that has our database open is to make way: it is in the service's place, or
+    /// has lost its own.
+    fn may_replace(&self, holder: &Holder) -> bool {
+        let is_ours = endpoint::of_database(self.config, &self.config.paths)
+            .is_some_and(|ours| ours.pid == holder.pid);
+        is_ours && (self.activated || listening(&holder.socket) == Listening::Nobody)
+    }
+
+    /// What our locks say of us once we listen.
+    fn serving(&self) -> String {
+        describe(&Holder { starting: false, ..self.me.clone() })
+    }
+
+    /// Says in our locks that we listen.
+    pub fn listens(&self) {
+        let text = self.serving();
+        let of_database = database_lock(&self.config.database_file());
+        for path in [&self.config.paths.broker_lock, &of_database] {
+            // Longer by a letter than what stands there, so that nobody finds the file empty.
+            let written = OpenOptions::new()
+                .write(true)
+                .open(path)
+                .and_then(|mut file| file.write_all(text.as_bytes()));
+            if let Err(error) = written {
+                tracing::warn!("{}: {error}", path.display());
+            }
         }
     }
 }
@@ -180,7 +233,7 @@ fn process(holder: Option<&Holder>) -> String {
 }
 
 /// A plain struct of strings and numbers, which always serialises.
-fn describe(holder: &Holder) -> String {
+pub fn describe(holder: &Holder) -> String {
     serde_json::to_string(holder).unwrap_or_default()
 }
 

@@ -133,8 +133,23 @@ pub async fn await_wake(
     woken
 }
 
-/// Tells a session's MCP server when to wake it, as long as its stream is open.
-pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64, peer: &PeerId) {
+/// Tells a session's MCP server when to wake it, as long as its stream is open. A window that
+/// shows another session is another peer's from then on.
+pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64) {
+    let now = || {
+        let inner = shared.connected.presence.lock();
+        let stream = inner.stream(instance).filter(|stream| stream.generation == generation)?;
+        Some((stream.peer.clone(), Arc::clone(&stream.moved)))
+    };
+    while let Some((peer, moved)) = now() {
+        tokio::select! {
+            () = moved.notified() => {}
+            () = follow_peer(shared, instance, generation, &peer) => {}
+        }
+    }
+}
+
+async fn follow_peer(shared: &Shared, instance: &InstanceId, generation: u64, peer: &PeerId) {
     let mut bell = shared.connected.bells.listen(peer);
     let is_mine = || !shared.connected.waiters.has(peer);
     let mut pace = Pace::default();
@@ -145,7 +160,7 @@ pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64, pee
                     pace.looked(look.turn);
                 }
                 if let Some(stream) = shared.connected.presence.lock().stream(instance)
-                    && stream.generation == generation
+                    && (stream.generation, &stream.peer) == (generation, peer)
                 {
                     stream.send(found.into());
                 }

@@ -171,3 +171,64 @@ impl Window {
         !self.is_silent() && self.client.is_alive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(name: &str) -> PeerId {
+        PeerId::from_text(name)
+    }
+
+    #[test]
+    fn what_cannot_be_known_to_run_is_not_live_by_its_hooks() {
+        let windows = Windows::default();
+        let (one, mine) = (peer("a1"), Process::own());
+        let foreign = Process { namespace: "4026539999".to_owned(), ..mine.clone() };
+        let ended = Process { start: "0".to_owned(), ..mine.clone() };
+        for client in [foreign, ended] {
+            windows.note(&one, &client, true);
+            assert!(!windows.shows(&one) && windows.new_clients().is_empty(), "{client}");
+            windows.left(&one, None);
+            assert!(windows.end(&client).is_empty(), "nothing is left of it");
+        }
+        windows.note(&one, &mine, true);
+        assert!(windows.shows(&one));
+        assert_eq!(windows.new_clients(), [mine.clone()]);
+        windows.note(&one, &mine, true);
+        assert!(windows.new_clients().is_empty(), "its end is watched for once");
+        windows.left(&one, None);
+        assert!(windows.shows(&one), "its client runs");
+        assert_eq!(windows.shown_besides(&BTreeSet::new()), [one.clone()]);
+        assert!(windows.shown_besides(&BTreeSet::from([&one])).is_empty());
+        assert_eq!(windows.end(&mine), [one.clone()]);
+        assert!(!windows.shows(&one));
+    }
+
+    #[test]
+    fn a_window_shows_one_session_at_a_time() {
+        let windows = Windows::default();
+        let (one, two, client) = (peer("a1"), peer("b2"), Process::own());
+        windows.note(&one, &client, true);
+        windows.note(&two, &client, false);
+        assert!(!windows.shows(&one) && windows.shows(&two));
+    }
+
+    #[test]
+    fn a_person_is_told_once_of_each_server_that_is_gone_and_not_of_one_that_comes_back() {
+        let windows = Windows::default();
+        let (one, mine) = (peer("a1"), Process::own());
+        windows.note(&one, &mine, true);
+        assert!(!windows.must_tell(&one), "it is here");
+        // It runs, and only its stream ended.
+        windows.left(&one, Some(mine.clone()));
+        assert!(!windows.must_tell(&one));
+        let dead = Process { start: "0".to_owned(), ..mine };
+        windows.left(&one, Some(dead.clone()));
+        assert!(windows.must_tell(&one) && !windows.must_tell(&one));
+        windows.served(&one);
+        assert!(!windows.must_tell(&one));
+        windows.left(&one, Some(dead));
+        assert!(windows.must_tell(&one));
+    }
+}

@@ -8,10 +8,11 @@ use clap::Args;
 use super::error::Failure;
 use super::runtime;
 use crate::broker::activation::Inherited;
-use crate::broker::{self, Options, RunError};
+use crate::broker::{self, OpenError, Options, RunError};
 use crate::client::say_ready;
 use crate::config::Config;
-use crate::holder::is_listening;
+use crate::endpoint;
+use crate::holder::Listening;
 use crate::logging;
 use crate::protocol::health::Started;
 use crate::service::systemd::units::forbidden_port;
@@ -42,6 +43,8 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
 }
 
 fn serve(detached: bool, inherited: Inherited) -> Result<ExitCode, Failure> {
+    // A database that cannot grow is an error like another.
+    crate::signals::ignore_file_size_limit();
     // Everything we make is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     logging::start(logging::Role::Broker);
@@ -50,10 +53,10 @@ fn serve(detached: bool, inherited: Inherited) -> Result<ExitCode, Failure> {
     let by_hand = if detached { Started::Fallback } else { Started::Foreground };
     let started = inherited.manager.unwrap_or(by_hand);
     let config = Config::load().inspect_err(|error| broker::tell_failure(error))?;
-    let socket = config.paths.socket.clone();
+    let settings = config.clone();
     let mut options = Options::new(config, started);
     // Who masks the unit of the port wants none, of the service's broker either.
-    if started == Started::Systemd && inherited.has_unix(&socket) {
+    if started == Started::Systemd && inherited.has_unix(&settings.paths.socket) {
         options.no_port = forbidden_port(&options.config);
     }
     options.inherited = inherited;
@@ -67,9 +70,11 @@ fn serve(detached: bool, inherited: Inherited) -> Result<ExitCode, Failure> {
     let runtime = runtime()?;
     match runtime.block_on(broker::run(options)) {
         Ok(()) => {}
-        // Two clients may each start one where the first of them died over it. Whoever waits
-        // wants a broker that serves, and there it is.
-        Err(RunError::AlreadyRuns(_)) if detached && is_listening(&socket) => {
+        // Two clients may each start one where the first of them died over it, or where each has a
+        // runtime directory of its own. Whoever waits wants a broker that serves, and there it is.
+        Err(RunError::AlreadyRuns(_) | RunError::Database(OpenError::InUse { .. }))
+            if detached && endpoint::answers(&settings).0 == Listening::Yes =>
+        {
             say_ready()?;
         }
         Err(error) => return Err(Failure::new(error.to_string()).hint(error.hint())),

@@ -21,6 +21,18 @@ pub fn run(
 ) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, command, "claude-peers", &mut script);
+    if arguments.shell == Shell::Bash {
+        script = one_name(script);
+    }
     out.raw(&script)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// In bash's script a command is found under one name and completed under another: `clap_complete`
+/// 4.6 takes the dash of our own name for the border between two commands there.
+fn one_name(script: Vec<u8>) -> Vec<u8> {
+    match String::from_utf8(script) {
+        Ok(text) => text.replace("claude__subcmd__peers", "claude__peers").into_bytes(),
+        Err(error) => error.into_bytes(),
+    }
 }

@@ -12,15 +12,22 @@ const ANSWER: Duration = Duration::from_secs(1);
 
 /// What is known while the broker runs.
 pub struct Before {
-    /// What happened to its database's files under it.
+    /// The database that it uses, which need not be the one that our settings name.
+    database: PathBuf,
+    /// What happened to its files under it.
     note: Option<String>,
     since: SystemTime,
 }
 
 /// Where peers and mail are.
-#[derive(Debug)]
-pub enum Fate {
-    /// Where they should be.
+pub struct Fate {
+    pub database: PathBuf,
+    pub mail: Mail,
+}
+
+/// What became of them.
+pub enum Mail {
+    /// They are in the database; what happened to it meanwhile.
     Kept {
         note: Option<String>,
     },
@@ -30,21 +37,35 @@ pub enum Fate {
 }
 
 impl Before {
-    /// Asks the broker, which looks after its database when it is asked.
+    /// Asks the broker. Whoever has removed its database and now stops it wants to begin afresh: it
+    /// is told so.
     pub async fn of(client: &Client) -> Self {
         // The times of files are coarser than the clock.
         let since = SystemTime::now() - Duration::from_secs(1);
+        let client = client.clone().without_start();
+        let otherwise = client.config().database_path().to_owned();
+        if !otherwise.exists() {
+            // One that cannot, or is too old to, goes on with what it has, and says so.
+            let _ = tokio::time::timeout(ANSWER, client.begin_afresh()).await;
+        }
         let health = tokio::time::timeout(ANSWER, client.look()).await;
-        let detail = health.ok().and_then(Result::ok).and_then(|health| health.detail);
-        Self { note: detail.and_then(|detail| detail.database_note), since }
+        match health.ok().and_then(Result::ok).and_then(|health| health.detail) {
+            Some(detail) => {
+                Self { database: detail.database.into(), note: detail.database_note, since }
+            }
+            None => Self { database: otherwise, note: None, since },
+        }
     }
 
     /// Once it has ended.
     pub fn after(self, config: &Config) -> Fate {
-        if std::fs::metadata(config.database_path()).is_ok_and(|file| file.is_file()) {
-            return Fate::Kept { note: self.note };
-        }
-        saved_since(&config.paths.refuge(), self.since).map_or(Fate::Lost, Fate::Saved)
+        let Self { database, note, since } = self;
+        let mail = if std::fs::metadata(&database).is_ok_and(|file| file.is_file()) {
+            Mail::Kept { note }
+        } else {
+            saved_since(&config.paths.refuge(), since).map_or(Mail::Lost, Mail::Saved)
+        };
+        Fate { database, mail }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `claude-peers inbox`: what peers wrote to the command line.
+//! `claude-peers inbox`: what peers wrote to the command line or, in the shell of a session, to that.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::error::Failure;
+use super::inside;
 use super::output::{Out, ago, cell};
 use super::{LONGEST_WAIT, TIME_OVER};
 use crate::client::Client;
@@ -18,6 +19,9 @@ pub struct Arguments {
     /// If there is none, wait up to so many seconds for the next. Exit status 124: none came in time
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=LONGEST_WAIT))]
     wait: Option<u64>,
+    /// Leave them unread: the next call shows them again
+    #[arg(long)]
+    peek: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -26,13 +30,15 @@ pub struct Arguments {
 /// Bytes of text that are taken at once.
 const PAGE: u64 = 1024 * 1024;
 
-/// Prints all unread messages. They are read once they were printed, and not before.
+/// Prints all unread messages. They are read once they were printed, and not before; by `--peek`
+/// they never are.
 pub async fn run(
     arguments: &Arguments,
     client: &Client,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
     let mut wait = arguments.wait;
+    let mut is_first = true;
     loop {
         let request = Take { max_bytes: PAGE };
         let waited = wait.take();
@@ -40,6 +46,9 @@ pub async fn run(
             Some(seconds) => client.take_within(&request, Duration::from_secs(seconds)).await?,
             None => client.take(&request).await?,
         };
+        if std::mem::take(&mut is_first) {
+            inside::note(client.config(), taken.owner.as_ref());
+        }
         if arguments.json {
             out.json(&json!({ "messages": taken.messages, "remaining": taken.remaining }))?;
         }
@@ -49,8 +58,17 @@ pub async fn run(
         }
         if !arguments.json {
             print_all(&taken.messages, out)?;
+            if arguments.peek && taken.remaining > 0 {
+                out.line(format!(
+                    "{} more; `claude-peers inbox` reads them all.",
+                    taken.remaining
+                ))?;
+            }
         }
         out.flush()?;
+        if arguments.peek {
+            return Ok(ExitCode::SUCCESS);
+        }
         let ids: Vec<_> = taken.messages.into_iter().map(|message| message.id).collect();
         if !ids.is_empty() {
             client.confirm(&Confirm { ids }).await?;

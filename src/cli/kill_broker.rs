@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use serde_json::json;
 
 use super::error::Failure;
-use super::fate::{Before, Fate};
+use super::fate::{Before, Fate, Mail};
 use super::output::Out;
 use crate::client::Client;
 use crate::config::Config;
@@ -16,6 +16,7 @@ use crate::holder::{
     ELSEWHERE_HINT, Holder, Listening, Whereabouts, holder, listening, may_use_sockets,
     unknown_hint,
 };
+use crate::programs::in_background;
 use crate::protocol::health::Started;
 use crate::service::systemd;
 
@@ -56,21 +57,21 @@ pub async fn run(
     let before = Before::of(&client).await;
     let sessions = stop(client, &config, &running).await?;
     let fate = before.after(&config);
-    if let Fate::Lost = fate {
-        return Err(lost(&config, &running));
+    if let Mail::Lost = fate.mail {
+        return Err(lost(&fate, &running));
     }
     if arguments.json {
-        let (note, saved) = match &fate {
-            Fate::Kept { note } => (note.as_ref(), None),
-            Fate::Saved(path) => (None, Some(path)),
-            Fate::Lost => (None, None),
+        let (note, saved) = match &fate.mail {
+            Mail::Kept { note } => (note.as_ref(), None),
+            Mail::Saved(path) => (None, Some(path)),
+            Mail::Lost => (None, None),
         };
         out.json(&json!({
             "stopped": true, "was_running": true, "process": running.pid, "note": note, "saved_in": saved,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    out.line(format!("Stopped the broker (process {}). {}", running.pid, tell(&fate, &config)))?;
+    out.line(format!("Stopped the broker (process {}). {}", running.pid, tell(&fate)))?;
     if let Some(manager) = match running.started {
         Started::Systemd => Some("systemd"),
         Started::Launchd => Some("launchd"),
@@ -97,28 +98,28 @@ fn barred(config: &Config, running: Option<&Holder>) -> Option<Errno> {
 }
 
 /// What became of peers and mail.
-fn tell(fate: &Fate, config: &Config) -> String {
-    let database = config.database_path().display();
-    match fate {
-        Fate::Kept { note: None } => {
+fn tell(fate: &Fate) -> String {
+    let database = fate.database.display();
+    match &fate.mail {
+        Mail::Kept { note: None } => {
             format!("Nothing is lost: peers and mail are in {database}.")
         }
-        Fate::Kept { note: Some(note) } => {
+        Mail::Kept { note: Some(note) } => {
             format!("Peers and mail are in {database}. Beware: {note}.")
         }
-        Fate::Saved(path) => format!(
+        Mail::Saved(path) => format!(
             "Its database {database} is not there any more: what it held is in {}.",
             path.display()
         ),
-        Fate::Lost => format!("Its database {database} is not there any more."),
+        Mail::Lost => format!("Its database {database} is not there any more."),
     }
 }
 
-fn lost(config: &Config, running: &Holder) -> Failure {
+fn lost(fate: &Fate, running: &Holder) -> Failure {
     Failure::new(format!(
         "the broker (process {}) is stopped, and its database {} is not there: peers and mail are lost",
         running.pid,
-        config.database_path().display()
+        fate.database.display()
     ))
     .hint("The next broker begins with an empty one; a backup can be put in its place before that.")
 }
@@ -168,7 +169,7 @@ async fn stop_service(pid: u32) -> bool {
         systemd::show(systemd::SERVICE).is_ok_and(|service| service.main_pid == pid)
             && systemd::systemctl_within(POLITE, &["stop", systemd::SERVICE]).is_ok()
     };
-    tokio::task::spawn_blocking(stop).await.unwrap_or(false)
+    in_background("systemctl", stop).await.unwrap_or(false)
 }
 
 async fn is_gone(config: &Config, running: &Holder, limit: Duration) -> bool {

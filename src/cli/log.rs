@@ -21,8 +21,8 @@ pub struct Arguments {
     /// Only messages from or to this peer
     #[arg(long, value_name = "PEER")]
     peer: Option<String>,
-    /// Only messages that the command line sent, or with --peer that peer, and what became of
-    /// each: since when, and by which way
+    /// Only messages that the command line sent (in the shell of a session: that), or with --peer
+    /// that peer, and what became of each: since when, and by which way
     #[arg(long, conflicts_with = "message")]
     sent: bool,
     /// Print JSON

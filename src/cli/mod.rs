@@ -2,14 +2,17 @@
 
 mod broker;
 mod completions;
+mod dashes;
 mod demo;
 mod doctor;
 mod error;
 mod fate;
 mod hook;
 mod inbox;
+mod inside;
 mod kill_broker;
 mod log;
+mod message;
 mod output;
 mod peers;
 mod scope;
@@ -19,15 +22,19 @@ mod setup;
 mod status;
 mod token;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::broker::activation::Inherited;
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{self, Config};
 use error::Failure;
 use output::Out;
+
+/// The exit code of wrong usage, as clap has it.
+const WRONG_USAGE: u8 = 2;
 
 /// The exit code of "nothing listens".
 const NOT_RUNNING: u8 = 3;
@@ -67,7 +74,7 @@ enum Command {
     Peers(peers::Arguments),
     /// Send a message to a peer
     Send(send::Arguments),
-    /// Read the messages that peers sent to the command line
+    /// Read the messages that peers sent to the command line or, in the shell of a session, to that
     Inbox(inbox::Arguments),
     /// Show recent messages and what became of them
     Log(log::Arguments),
@@ -96,7 +103,8 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn main(inherited: Inherited) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments = dashes::settled(std::env::args_os().collect(), &Cli::command());
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Where even this cannot be printed there is nobody to tell.
@@ -118,6 +126,11 @@ pub fn main(inherited: Inherited) -> ExitCode {
 
 fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode, Failure> {
     match command {
+        // A server says it to its model, and a hook says nothing: both find out by themselves.
+        Command::Mcp | Command::Hook(_) | Command::Completions(_) => {}
+        _ => config::refuse_others_places()?,
+    }
+    match command {
         Command::Broker(arguments) => broker::run(&arguments, inherited),
         Command::Mcp => mcp(),
         Command::Hook(arguments) => Ok(hook::run(&arguments)),
@@ -133,7 +146,13 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
         }
         Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, out)),
         command => {
-            let client = Client::new(settings(&command)?)?;
+            let config = settings(&command)?;
+            let around = inside::around(&config);
+            let client = Client::new(config)?.around(&around);
+            let client = match command {
+                Command::Status(_) | Command::KillBroker(_) => client,
+                _ => client.patient(say_busy),
+            };
             runtime()?.block_on(async {
                 match command {
                     Command::Status(arguments) => status::run(&arguments, client, out).await,
@@ -168,6 +187,12 @@ fn settings_despite_file() -> Result<Config, Failure> {
         Failure::from(problem).warn();
     }
     Ok(config)
+}
+
+/// Says why a command waits. Standard output is what scripts read.
+fn say_busy(what: &str) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "claude-peers: the broker is {what}; waiting for it");
 }
 
 /// One thread is enough for everything here, and is the quickest to start.

@@ -5,17 +5,19 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::error::Failure;
+use super::inside;
 use super::output::{Out, ago, aside, cell};
 use super::scope::{Place, ScopeArgument};
 use crate::client::Client;
-use crate::protocol::peers::{ListPeers, Peer, Reachability};
+use crate::protocol::peers::{EndedSession, ListPeers, Peer, PeerList, Reachability};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Which peers: all on this machine, those in this directory, or those in this git repository
     #[arg(long, value_enum, default_value = "machine")]
     scope: ScopeArgument,
-    /// Away peers, too: those with mail, or with a name of their own
+    /// Away peers, too: those with mail, or with a name that you chose; and sessions that have ended
+    /// and can be resumed
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -32,23 +34,64 @@ pub async fn run(
     let Place { directory, repo } = Place::here(scope).await?;
     let request = ListPeers { scope, all: arguments.all, directory, repo };
     let list = client.peers(&request).await?;
+    match &list.me {
+        Some(me) => {
+            let name = me.name.as_deref().unwrap_or("-");
+            aside(&format!("This command line speaks as {} ({}).", cell(name, 60), me.id));
+        }
+        None if inside::is_inside(client.config()) => inside::note_cli(),
+        None => {}
+    }
     if arguments.json {
         out.json(&list)?;
         return Ok(ExitCode::SUCCESS);
     }
     let header = ["ID", "NAME", "STATE", "UNREAD", "DIRECTORY", "SUMMARY"];
-    out.table(&header, list.peers.iter().map(row).collect())?;
+    out.table(&header, list.peers.iter().map(row).chain(list.ended.iter().map(ended)).collect())?;
     if list.away > 0 {
-        let line = format!("{} away (--all shows them)", list.away);
-        // A program that reads the table should find nothing but the table.
-        if out.is_terminal() {
-            out.line(line)?;
-        } else {
-            out.flush()?;
-            aside(&line);
-        }
+        beside(&away(&list), out)?;
+    }
+    if list.more_ended {
+        beside("Sessions that ended earlier are not shown.", out)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A program that reads the table should find nothing but the table.
+fn beside(line: &str, out: &mut Out) -> Result<(), Failure> {
+    if out.is_terminal() {
+        out.line(line)?;
+    } else {
+        out.flush()?;
+        aside(line);
+    }
+    Ok(())
+}
+
+fn away(list: &PeerList) -> String {
+    let waits = match list.away_unread {
+        None => String::new(),
+        Some(0) => ", without mail".to_owned(),
+        Some(1) => ", 1 message waits for them".to_owned(),
+        Some(count) => format!(", {count} messages wait for them"),
+    };
+    format!("{} away{waits} (--all shows them)", list.away)
+}
+
+/// One that has ended, and how it comes back.
+fn ended(session: &EndedSession) -> Vec<String> {
+    let resume = match &session.session {
+        Some(id) => format!("[claude --resume {}] {}", cell(id, 60), session.summary),
+        None => session.summary.clone(),
+    };
+    vec![
+        session.id.to_string(),
+        cell(session.name.as_deref().unwrap_or_default(), 60),
+        format!("ended,{}", ago(session.since)),
+        "0".to_owned(),
+        cell(&session.cwd, 200),
+        cell(&resume, 300),
+    ]
 }
 
 fn row(peer: &Peer) -> Vec<String> {
@@ -58,6 +101,7 @@ fn row(peer: &Peer) -> Vec<String> {
         Reachability::Hooks => "live,hooks",
         Reachability::Tools => "live,tools",
         Reachability::Inbox => "inbox",
+        Reachability::Ended => "ended",
         Reachability::Away | Reachability::Unknown => "away",
     };
     let state = if peer.live { state.to_owned() } else { format!("{state},{}", ago(peer.since)) };

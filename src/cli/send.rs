@@ -1,6 +1,6 @@
 //! `claude-peers send`: a message from the command line.
 
-use std::io::Read as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use serde_json::json;
 use super::error::Failure;
 use super::output::{Out, ago, aside, cell};
 use super::scope::{Place, ScopeArgument};
-use super::{INTERRUPTED, LONGEST_WAIT, TIME_OVER};
+use super::{INTERRUPTED, LONGEST_WAIT, TIME_OVER, WRONG_USAGE};
+use super::{inside, message};
 use crate::client::Client;
-use crate::config::MAX_MESSAGE_BYTES;
 use crate::protocol::MessageId;
 use crate::protocol::mailbox::{Answered, Confirm};
 use crate::protocol::messages::{MessageState, SendMessage, Sent};
@@ -24,11 +24,15 @@ use crate::text;
 pub struct Arguments {
     /// The peer: its id, its name, or an unambiguous prefix of either. With --scope none is named,
     /// and the text begins here
-    peer: String,
-    /// The text; several words are joined by spaces; `-` reads standard input. Text that begins
-    /// with a dash stands behind `--`
     #[arg(required_unless_present = "scope")]
+    peer: Option<String>,
+    /// The text; several words are joined by spaces; `-` reads standard input. Text that could be
+    /// an option stands behind `--`
+    #[arg(required_unless_present_any = ["scope", "file"])]
     text: Vec<String>,
+    /// Send what stands in this file instead; `-` is standard input
+    #[arg(long, value_name = "PATH", conflicts_with = "text")]
+    file: Option<PathBuf>,
     /// Send to all live sessions on this machine, in this directory, or in this git repository
     /// instead: one line for each. Exit status 1: it was not stored for all
     #[arg(long, value_enum, conflicts_with_all = ["reply_to", "wait"])]
@@ -50,23 +54,28 @@ pub async fn run(
     client: &Client,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
-    let first = arguments.scope.is_some().then_some(&arguments.peer);
+    let first = arguments.peer.as_ref().filter(|_| arguments.scope.is_some());
     let words: Vec<&str> = first.into_iter().chain(&arguments.text).map(String::as_str).collect();
-    let text = match words.as_slice() {
-        ["-"] => standard_input(client.config().limits.max_message_bytes)?,
-        words => words.join(" "),
-    };
+    if words.is_empty() == arguments.file.is_none() && arguments.scope.is_some() {
+        return Err(Failure::new("a text or --file is needed, and not both")
+            .hint("With --scope no peer is named: the text begins where the peer would stand.")
+            .code(WRONG_USAGE));
+    }
+    let allowed = client.config().limits.max_message_bytes;
+    let text = message::text(&words, arguments.file.as_deref(), allowed)?;
     if let Some(scope) = arguments.scope {
         return to_scope(scope.into(), text, arguments.json, client, out).await;
     }
     let request = SendMessage {
-        to: arguments.peer.clone(),
+        // Without a scope the command line is refused where none is named.
+        to: arguments.peer.clone().unwrap_or_default(),
         text,
         reply_to: arguments.reply_to.as_deref().map(MessageId::from_text),
         from_session: client.config().claude.session.clone(),
         wait: arguments.wait.is_some(),
     };
     let sent = client.send(&request).await?;
+    inside::note(client.config(), sent.from.as_ref());
     if let Some(seconds) = arguments.wait {
         return wait(&sent, Duration::from_secs(seconds), arguments.json, client, out).await;
     }
@@ -99,6 +108,7 @@ async fn to_scope(
     let from_session = client.config().claude.session.clone();
     let request = SendToScope { scope, text, directory, repo, from_session };
     let sent = client.send_to_scope(&request).await?;
+    inside::note(client.config(), sent.from.as_ref());
     if json {
         out.json(&sent)?;
     }
@@ -142,10 +152,14 @@ async fn wait(
 ) -> Result<ExitCode, Failure> {
     // Standard output is for the answer.
     aside(&format!("{} {} {}", sent.id, sent.state, standing(&sent.to, sent.state, sent.awaited)));
+    let later = match &sent.from {
+        Some(party) if inside::is_session(Some(party)) => "the session's own mailbox",
+        _ => "`claude-peers inbox`",
+    };
     let stays_sent = |failure: Failure| {
         failure
             .detail(format!("message {} is sent all the same", sent.id))
-            .hint("An answer that comes later goes to `claude-peers inbox`.")
+            .hint(format!("An answer that comes later goes to {later}."))
     };
     let answered = tokio::select! {
         answered = client.answer_to(&sent.id, limit) => {
@@ -173,7 +187,7 @@ async fn wait(
     printed.map_err(|error| {
         Failure::from(error)
             .detail(format!("message {} is sent all the same, and answered", sent.id))
-            .hint("The answer goes to `claude-peers inbox`, within a minute.")
+            .hint(format!("The answer goes to {later}, within a minute."))
     })?;
     client.confirm(&Confirm { ids: vec![answer.id] }).await?;
     Ok(ExitCode::SUCCESS)
@@ -192,6 +206,9 @@ fn standing(to: &Peer, state: MessageState, awaited: bool) -> String {
         (_, Reachability::Hooks) => "live; its hooks show it with its next step".to_owned(),
         (MessageState::Offered, _) => "pushed; whether it is shown is not known".to_owned(),
         (_, Reachability::Away) => format!("away since {}; the message waits for it", to.since),
+        (_, Reachability::Ended) => {
+            "has ended; the message waits for the program's next start there".to_owned()
+        }
         (_, Reachability::Tools) => "live; it sees mail when it calls a tool".to_owned(),
         (_, Reachability::Inbox) => "waits in the inbox".to_owned(),
         (_, _) => "waits behind earlier messages".to_owned(),
@@ -202,19 +219,4 @@ fn standing(to: &Peer, state: MessageState, awaited: bool) -> String {
         (count, None) => format!("; {count} unread there"),
     };
     format!("to {} ({}): {how}{backlog}", called(to), to.id)
-}
-
-fn standard_input(allowed: u32) -> Result<String, Failure> {
-    let most = u64::from(MAX_MESSAGE_BYTES);
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(most + 1).read_to_end(&mut bytes);
-    let read = read.map_err(|e| Failure::new(format!("standard input cannot be read: {e}")))?;
-    if read as u64 > most {
-        let problem = format!("standard input has more than {most} bytes, {allowed} are allowed");
-        return Err(Failure::new(problem).hint("Send the path of a file instead."));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| {
-        Failure::new("standard input is not UTF-8 text").hint("Send the path of the file instead.")
-    })?;
-    Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
 }

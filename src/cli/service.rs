@@ -22,6 +22,13 @@ pub struct Arguments {
     command: Command,
 }
 
+/// How a package's units are forbidden to one user.
+const FORBID: &str = "\
+Sessions start what they need to find each other: the service, or where there is none a broker of
+their own. The units of an installed package go with the package. To forbid them to yourself alone:
+
+  systemctl --user mask --now claude-peers.socket claude-peers-tcp.socket claude-peers.service";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Let the system start the broker on the first connection, now and after each login
@@ -34,10 +41,12 @@ The service does not see a shell's variables. Its settings stand in the configur
 ~/.config/claude-peers/config.toml.")]
     Install(Format),
     /// Take the service away; the database stays
+    #[command(after_help = FORBID)]
     Uninstall(Format),
     /// Listen; the broker starts on the first connection
     Start(Format),
     /// Stop the broker and close its sockets, until a session needs them
+    #[command(after_help = FORBID)]
     Stop(Format),
     /// Start the broker anew; no message is lost
     Restart(Format),

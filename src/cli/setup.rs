@@ -20,6 +20,7 @@ const WIDTH: usize = 10_000;
   claude-peers setup claude              shows what it would change, and asks
   claude-peers setup claude --dry-run    only shows it
   claude-peers setup claude --undo       takes it back
+  claude-peers setup --undo              takes back all that it did, for every client
 
 Claude Code gets the server by its own command `claude mcp add --scope user`, and in its
 settings.json hooks, which show a session its mail and wake it, and a permission rule, so that it
@@ -30,7 +31,8 @@ config.toml, opencode in opencode.json, Gemini CLI in settings.json, Cursor in m
 Safe to repeat. Comments, order and format stay; a configuration that cannot be read is not
 touched. A copy of each file as it was is kept in the state directory until --undo has put it back.
 
-Exit status: 0 done, or nothing to do; 1 failure, or you said no; 2 wrong usage.")]
+Exit status: 0 done, or nothing to do; 1 failure, you said no, or there is nobody to ask; 2 wrong
+usage.")]
 // Each is a switch of its own.
 #[allow(clippy::struct_excessive_bools)]
 pub struct Arguments {
@@ -40,8 +42,8 @@ pub struct Arguments {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Take back what setup did
-    #[arg(long, requires = "client")]
+    /// Take back what setup did; without a client, for all of them
+    #[arg(long)]
     undo: bool,
     /// Do not ask
     #[arg(short, long)]
@@ -90,6 +92,11 @@ impl Arguments {
         }
     }
 
+    /// Something can come of it: it was said that it should, or a person can be asked.
+    fn acts(&self, out: &Out) -> bool {
+        self.yes || self.dry_run || self.can_ask(out)
+    }
+
     /// A person can be asked.
     fn can_ask(&self, out: &Out) -> bool {
         !self.json && out.is_terminal() && io::stdin().is_terminal()
@@ -108,7 +115,13 @@ enum Outcome {
 
 pub fn run(arguments: &Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
     let surroundings = Surroundings::load(&|name| std::env::var_os(name))?;
-    let Some(client) = arguments.client else { return all(arguments, &surroundings, out) };
+    let Some(client) = arguments.client else {
+        return if arguments.undo {
+            undo_all(arguments, &surroundings, out)
+        } else {
+            all(arguments, &surroundings, out)
+        };
+    };
     let client = Client::from(client);
     let plan = if arguments.undo {
         client.undo(&surroundings)?
@@ -144,12 +157,8 @@ fn settle(
     }
     if !empty && !arguments.yes {
         if !arguments.can_ask(out) {
-            out.flush()?;
             let undo = if arguments.undo { " --undo" } else { "" };
-            return Err(Failure::new("nothing was changed: there is nobody to ask").hint(format!(
-                "`claude-peers setup {}{undo} --yes` does it without a question.",
-                client.name()
-            )));
+            nobody_to_ask(&format!("claude-peers setup {}{undo}", client.name()), out)?;
         }
         if !agrees(out)? {
             out.line("Nothing was changed.")?;
@@ -247,15 +256,90 @@ fn all(
     let open: Vec<Client> = found.iter().filter(open).map(|found| found.client).collect();
     if !arguments.json {
         overview(&found, out)?;
+        if open.is_empty() {
+            none_open(&found, out)?;
+        }
     }
-    let act = arguments.yes || arguments.dry_run || arguments.can_ask(out);
+    let act = arguments.acts(out);
+    if !act && !arguments.json && !open.is_empty() {
+        let words: Vec<String> =
+            open.iter().map(|client| format!("claude-peers setup {}", client.name())).collect();
+        out.line(format!("\nTo set up one: {}", words.join(", ")))?;
+        return nobody_to_ask("claude-peers setup", out);
+    }
+    let plan = |client: Client| (client, client.plan(surroundings, arguments.options()));
+    let plans = open.into_iter().filter(|_| act).map(plan).collect();
+    let (good, done) = settle_each(plans, arguments, out)?;
+    if arguments.json {
+        out.json(&json!({ "clients": found, "done": done }))?;
+    }
+    let unusable = found.iter().any(|found| found.state == State::Unusable);
+    let good = good && !(act && unusable);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says why nothing happens.
+fn none_open(found: &[Found], out: &mut Out) -> Result<(), Failure> {
+    if found.iter().all(|found| found.state == State::NotFound) {
+        out.line(
+            "\nNone of these is here, so nothing was done. To set one up all the same, name it: \
+             claude-peers setup claude",
+        )?;
+    } else if found.iter().all(|found| found.state != State::Unusable) {
+        out.line("\nAll that are here are set up: nothing changes.")?;
+    }
+    Ok(())
+}
+
+/// Without a client: takes back what was done to any of them.
+fn undo_all(
+    arguments: &Arguments,
+    surroundings: &Surroundings,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
+    let plans = Client::ALL.into_iter().map(|client| (client, client.undo(surroundings)));
+    let to_do = |plan: &Result<Plan, SetupError>| match plan {
+        Ok(plan) => !plan.is_empty() || !plan.notes.is_empty(),
+        Err(_) => true,
+    };
+    let plans: Vec<_> = plans.filter(|(_, plan)| to_do(plan)).collect();
+    if plans.is_empty() && !arguments.json {
+        out.line("Nothing of claude-peers is set up: there is nothing to undo.")?;
+    }
+    if !arguments.acts(out) && plans.iter().any(|(_, plan)| plan.is_ok()) {
+        for (client, plan) in plans.iter().filter(|_| !arguments.json) {
+            if let Ok(plan) = plan {
+                show(client.title(), plan, true, out)?;
+            }
+        }
+        return nobody_to_ask("claude-peers setup --undo", out);
+    }
+    let (good, done) = settle_each(plans, arguments, out)?;
+    if arguments.json {
+        out.json(&json!({ "done": done }))?;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn nobody_to_ask(command: &str, out: &mut Out) -> Result<ExitCode, Failure> {
+    out.flush()?;
+    Err(Failure::new("nothing was changed: there is nobody to ask")
+        .hint(format!("`{command} --yes` does it without a question.")))
+}
+
+/// Carries plans out one by one, and says whether all went well, and what became of each. One that
+/// fails is no reason to leave the others.
+fn settle_each(
+    plans: Vec<(Client, Result<Plan, SetupError>)>,
+    arguments: &Arguments,
+    out: &mut Out,
+) -> Result<(bool, Vec<Value>), Failure> {
     let mut good = true;
     let mut done = Vec::new();
-    for client in open.iter().copied().filter(|_| act) {
+    for (client, plan) in plans {
         if !arguments.json {
             out.line("")?;
         }
-        let plan = client.plan(surroundings, arguments.options());
         let settled = plan.map_err(Failure::from).and_then(|plan| {
             let shown = described(client, &plan);
             Ok((shown, settle(client, plan, arguments, out)?))
@@ -265,7 +349,6 @@ fn all(
                 good &= outcome != Outcome::Declined;
                 done.push(with_outcome(shown, outcome));
             }
-            // The others are no worse for it.
             Err(failure) => {
                 out.flush()?;
                 failure.report();
@@ -273,19 +356,7 @@ fn all(
             }
         }
     }
-    let unusable = found.iter().any(|found| found.state == State::Unusable);
-    if arguments.json {
-        out.json(&json!({ "clients": found, "done": done }))?;
-    } else if !act && !open.is_empty() {
-        let words: Vec<String> =
-            open.iter().map(|client| format!("claude-peers setup {}", client.name())).collect();
-        out.line(format!(
-            "\nTo set up: {}; all of them: claude-peers setup --yes",
-            words.join(", ")
-        ))?;
-    }
-    let good = good && !(act && unusable);
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok((good, done))
 }
 
 fn overview(found: &[Found], out: &mut Out) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ use super::error::Failure;
 use super::output::{Out, ago};
 use crate::client::{Client, ClientError, StartError};
 use crate::config::Config;
+use crate::endpoint;
 use crate::holder::{Holder, Whereabouts, holder};
 use crate::listeners;
 use crate::protocol::health::{Detail, Health, Started};
@@ -32,6 +33,9 @@ struct Report {
     state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<u32>,
+    /// What it does before it can serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    busy: Option<String>,
     socket: String,
     database: String,
     port: u16,
@@ -57,6 +61,8 @@ enum State {
     Running,
     /// A service manager listens and starts it on the first connection.
     Ready,
+    /// A process holds the lock and does something that takes long before it serves.
+    Busy,
     /// A process holds the lock and does not answer.
     Silent,
     /// Nothing listens.
@@ -70,10 +76,11 @@ pub async fn run(
     client: Client,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
-    let config = client.config().clone();
+    let config = endpoint::settled(client.config());
     let held_by = holder(&config);
     let (mut health, mut cannot_look) = (None, None);
     let state = match &held_by {
+        Some(Holder { busy: Some(_), .. }) => State::Busy,
         Some(_) => match ask(client).await {
             Ok(answer) => {
                 health = Some(answer);
@@ -94,6 +101,7 @@ pub async fn run(
     let report = Report {
         state,
         process: held_by.as_ref().map(|h| h.pid),
+        busy: held_by.as_ref().and_then(|h| h.busy.clone()),
         socket: config.paths.socket.display().to_string(),
         database: config.database_path().display().to_string(),
         port: config.port.value,
@@ -113,7 +121,7 @@ pub async fn run(
     }
     Ok(match state {
         State::Running | State::Ready => ExitCode::SUCCESS,
-        State::Silent | State::Unknown => ExitCode::FAILURE,
+        State::Busy | State::Silent | State::Unknown => ExitCode::FAILURE,
         State::Stopped => ExitCode::from(NOT_RUNNING),
     })
 }
@@ -159,6 +167,12 @@ fn print(report: &Report, held_by: Option<&Holder>, out: &mut Out) -> Result<(),
         }
         (_, State::Ready) => {
             out.line("broker    ready, starts on the first connection")?;
+            settings(report, out)?;
+        }
+        (_, State::Busy) => {
+            let pid = held_by.map(|h| h.pid).unwrap_or_default();
+            let what = report.busy.as_deref().unwrap_or_default();
+            out.line(format!("broker    process {pid} is {what}; then it serves"))?;
             settings(report, out)?;
         }
         (_, State::Silent) => {

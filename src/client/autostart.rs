@@ -11,21 +11,27 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use super::busy::{Tell, busy, refuse_if_busy};
 use crate::config::{Config, FALLBACK_REASON};
+use crate::endpoint;
 use crate::files::{self, LockFile, private_directory};
-use crate::holder::{ELSEWHERE_HINT, Holder, Listening, holder, listening, unknown_hint};
-use crate::programs::{Heard, hear};
+use crate::holder::{ELSEWHERE_HINT, Holder, Listening, holder, unknown_hint};
+use crate::programs::{Heard, hear, in_background};
 use crate::protocol::health::Started;
 use crate::service::program::own_file;
 use crate::service::{self, NoService};
+use crate::trust::{Untrusted, check_way};
 
 /// How long the start of a broker may take, or the wait for another client that starts it.
 const START: Duration = Duration::from_secs(12);
+
+/// How often it is looked what a broker does that does not serve yet.
+pub(super) const LISTEN: Duration = Duration::from_secs(1);
 
 /// How long a broker may take to stop when it is replaced.
 const STOP: Duration = Duration::from_secs(8);
@@ -51,10 +57,21 @@ pub enum StartError {
     Ended(String),
     #[error("the broker did not start within {} s", .0.as_secs())]
     TooSlow(Duration),
+    /// It is not stuck: it does something first that takes long.
+    #[error("the broker does not serve yet: it is {what}")]
+    Busy {
+        what: String,
+        /// Whether somebody listens already, so that a call that was made waits for it.
+        listens: bool,
+    },
     #[error("another client has been starting the broker for {} s", .0.as_secs())]
     Locked(Duration),
     #[error("{what} {path}: {error}")]
     File { what: &'static str, path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    #[error("no thread can be started to look after the broker: {0}")]
+    NoThread(io::Error),
     #[error("the running broker {version} is older than this client and {reason}")]
     CannotReplace { version: String, reason: String, hint: String },
     /// A sandbox, say, or no descriptors left: no reason to start or to stop anything.
@@ -68,53 +85,69 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Failed(_, hint) => hint.clone(),
+            Self::Busy { listens: false, .. } => Some(
+                "Nothing was done. It is ready as soon as that is: try again in a while; `claude-peers status` tells."
+                    .to_owned(),
+            ),
+            Self::Busy { listens: true, .. } => Some(
+                "It is ready as soon as that is; `claude-peers status` tells. This call waits in its socket, and whether it will be carried out is not known: check before you repeat it."
+                    .to_owned(),
+            ),
             Self::Ended(_) | Self::TooSlow(_) | Self::Locked(_) => {
                 Some("Run `claude-peers broker` in a terminal to see what it does.".to_owned())
             }
-            Self::File { error, .. } => Some(files::hint(error).to_owned()),
+            Self::File { error, .. } | Self::NoThread(error) => Some(files::hint(error)),
+            Self::Untrusted(error) => Some(error.hint()),
             Self::CannotReplace { hint, .. } => Some(hint.clone()),
             Self::CannotLook { socket, error } => Some(unknown_hint(*error, socket)),
         }
     }
 }
 
-/// Makes sure that a broker listens.
-pub async fn ensure(config: &Config) -> Result<(), StartError> {
+/// Makes sure that a broker listens. Who is told waits for one that is busy.
+pub async fn ensure(config: &Config, tell: Option<Tell>) -> Result<(), StartError> {
     if is_served(config)? {
         return Ok(());
     }
-    let config = config.clone();
+    let config = config.anew();
     off_thread(move || {
+        refuse_if_busy(&config)?;
         let _lock = spawn_lock(&config)?;
-        if is_served(&config)? { Ok(()) } else { start(&config) }
+        if is_served(&config)? { Ok(()) } else { start(&config, tell.as_ref()) }
     })
     .await
 }
 
 /// Whether somebody listens. Where that cannot be found out nothing may be started.
 pub(super) fn is_served(config: &Config) -> Result<bool, StartError> {
-    let socket = &config.paths.socket;
-    match listening(socket) {
-        Listening::Yes => Ok(true),
-        Listening::Nobody => Ok(false),
-        Listening::Unknown(error) => Err(StartError::CannotLook { socket: socket.clone(), error }),
+    match endpoint::answers(config) {
+        (Listening::Yes, _) => Ok(true),
+        (Listening::Nobody, _) => Ok(false),
+        (Listening::Unknown(error), socket) => Err(StartError::CannotLook { socket, error }),
     }
 }
 
 /// The service, or else a broker of our own, which is told why.
-fn start(config: &Config) -> Result<(), StartError> {
+fn start(config: &Config, tell: Option<&Tell>) -> Result<(), StartError> {
     match service::start_for_client(config) {
         Ok(()) => Ok(()),
-        Err(why) => spawn(config, &why),
+        Err(why) => spawn(config, &why, tell),
     }
 }
 
 /// For a call that got no answer: a service whose program ends as soon as it is started keeps its
 /// clients waiting. Then its sockets are closed, and a broker of our own serves.
 pub async fn unstick(config: &Config) -> Result<(), StartError> {
-    let config = config.clone();
+    let config = config.anew();
     off_thread(move || {
-        if service::outlook(&config).is_err() || a_broker_stays(&config) {
+        if service::outlook(&config).is_err() {
+            return Ok(());
+        }
+        if endpoint::is_out_of_reach(&config) {
+            // It says who has the database, and the service may come back without us.
+            return spawn(&config, &NoService::DatabaseHeld, None);
+        }
+        if a_broker_stays(&config) {
             return Ok(());
         }
         let _lock = spawn_lock(&config)?;
@@ -126,7 +159,7 @@ pub async fn unstick(config: &Config) -> Result<(), StartError> {
             None => Ok(()),
             Some(why) => {
                 service::give_up(&config, &why);
-                spawn(&config, &why)
+                spawn(&config, &why, None)
             }
         }
     })
@@ -149,13 +182,13 @@ fn a_broker_stays(config: &Config) -> bool {
 
 /// Replaces a fallback broker that is older than this client. What it has is in the database.
 pub async fn replace(config: &Config) -> Result<(), StartError> {
-    let config = config.clone();
+    let config = config.anew();
     off_thread(move || {
         let _lock = spawn_lock(&config)?;
         if let Some(running) = holder(&config).filter(|h| h.protocol < crate::protocol::PROTOCOL) {
             stop(&config, &running)?;
         }
-        if is_served(&config)? { Ok(()) } else { start(&config) }
+        if is_served(&config)? { Ok(()) } else { start(&config, None) }
     })
     .await
 }
@@ -163,20 +196,22 @@ pub async fn replace(config: &Config) -> Result<(), StartError> {
 async fn off_thread(
     work: impl FnOnce() -> Result<(), StartError> + Send + 'static,
 ) -> Result<(), StartError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(StartError::Failed(error.to_string(), None)))
+    in_background("starter", work).await.unwrap_or_else(|error| Err(StartError::NoThread(error)))
 }
 
 fn spawn_lock(config: &Config) -> Result<LockFile, StartError> {
     let runtime = config.paths.runtime();
     private_directory(runtime).map_err(file("the runtime directory", runtime))?;
+    check_way(&config.paths.socket, &config.paths.home)?;
     let path = &config.paths.spawn_lock;
     let since = Instant::now();
     loop {
         match LockFile::try_take(path).map_err(file("the lock file", path))? {
             Some(lock) => return Ok(lock),
-            None if since.elapsed() > START => return Err(StartError::Locked(since.elapsed())),
+            None if since.elapsed() > START => {
+                refuse_if_busy(config)?;
+                return Err(StartError::Locked(since.elapsed()));
+            }
             None => std::thread::sleep(PAUSE),
         }
     }
@@ -223,7 +258,7 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
     Ok(())
 }
 
-fn spawn(config: &Config, why: &NoService) -> Result<(), StartError> {
+fn spawn(config: &Config, why: &NoService, tell: Option<&Tell>) -> Result<(), StartError> {
     let logs = config.paths.logs();
     private_directory(logs).map_err(file("the log's directory", logs))?;
     let log_path = &config.paths.log;
@@ -242,16 +277,40 @@ fn spawn(config: &Config, why: &NoService) -> Result<(), StartError> {
         .stdout(Stdio::piped())
         .stderr(log);
     let mut child = command.spawn().map_err(file("the broker's program", &program))?;
-    let output = child.stdout.take();
+    let Some(output) = child.stdout.take() else {
+        return Err(StartError::Failed("it has no output to be heard".to_owned(), None));
+    };
     // The one that we started starts the broker and ends at once.
     child.wait().map_err(file("the broker's program", &program))?;
+    match hear_ready(config, output, tell)? {
+        Heard::Enough => Ok(()),
+        Heard::Closed(said) => Err(last_words(&said, log_path, log_start)),
+        Heard::TooSlow => Err(StartError::TooSlow(START)),
+    }
+}
+
+/// Waits until the broker says that it serves. One that is busy first is waited for as long as it
+/// takes, if somebody is told.
+fn hear_ready(
+    config: &Config,
+    mut output: ChildStdout,
+    tell: Option<&Tell>,
+) -> Result<Heard, StartError> {
     let is_ready = |said: &[u8]| said.starts_with(READY.as_bytes());
-    match output.map(|pipe| hear(pipe, START, is_ready)) {
-        Some(Ok(Heard::Enough)) => Ok(()),
-        Some(Ok(Heard::Closed(said))) => Err(last_words(&said, log_path, log_start)),
-        None => Err(last_words(&[], log_path, log_start)),
-        Some(Ok(Heard::TooSlow)) => Err(StartError::TooSlow(START)),
-        Some(Err(error)) => Err(StartError::Failed(error.to_string(), None)),
+    let since = Instant::now();
+    loop {
+        let heard = hear(&mut output, LISTEN, is_ready);
+        let heard = heard.map_err(|error| StartError::Failed(error.to_string(), None))?;
+        if heard != Heard::TooSlow {
+            return Ok(heard);
+        }
+        let over = since.elapsed() >= START;
+        match (busy(config), tell) {
+            (Some(what), Some(tell)) => tell.say(&what),
+            (Some(what), None) if over => return Err(StartError::Busy { what, listens: false }),
+            (None, _) if over => return Ok(heard),
+            _ => {}
+        }
     }
 }
 

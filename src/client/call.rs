@@ -2,10 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, Bytes};
+use axum::http::Response;
+use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::time::{timeout, timeout_at};
 
-use super::{Client, ClientError, Result, StartError, autostart};
+use super::busy::busy;
+use super::http::{Request, failed};
+use super::{Client, ClientError, Result, StartError, autostart, elsewhere};
 use crate::holder::holder;
 use crate::protocol::{ApiError, ErrorCode};
 
@@ -48,11 +53,7 @@ impl Time {
 
 impl Client {
     /// One attempt. Where somebody listens but no broker runs to answer, it ends early.
-    async fn answer<T: DeserializeOwned>(
-        &self,
-        limit: Duration,
-        request: reqwest::RequestBuilder,
-    ) -> Result<T> {
+    async fn answer<T: DeserializeOwned>(&self, limit: Duration, request: Request) -> Result<T> {
         let (mut attempt, early) = (std::pin::pin!(attempt(request)), limit.min(NOBODY));
         if let Ok(answer) = timeout(early, &mut attempt).await {
             return answer;
@@ -63,14 +64,25 @@ impl Client {
         timeout(limit.saturating_sub(early), attempt).await.unwrap_or(Err(ClientError::Silent))
     }
 
+    /// What the broker does before it can serve, if it cannot answer for that reason.
+    fn is_kept_by(&self, error: &ClientError) -> Option<StartError> {
+        let listens = match error {
+            ClientError::Silent => true,
+            ClientError::Start(StartError::Busy { .. }) => false,
+            _ => return None,
+        };
+        busy(&self.config).map(|what| StartError::Busy { what, listens })
+    }
+
     /// Calls until there is an answer: a broker that is missing is started, one that goes away
-    /// or keeps silent is called again. The deadline bounds all of it.
+    /// or keeps silent is called again. The deadline bounds all of it, unless the caller is
+    /// patient and the broker busy.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
-        time: Time,
-        request: impl Fn() -> reqwest::RequestBuilder,
+        mut time: Time,
+        request: impl Fn() -> Request,
     ) -> Result<T> {
-        let deadline = time.deadline();
+        let mut deadline = time.deadline();
         let mut pause = Duration::ZERO;
         loop {
             let mut error = match self.answer(time.attempt(), request()).await {
@@ -90,8 +102,28 @@ impl Client {
                 {
                     timeout_at(deadline.into(), autostart::replace(&self.config)).await
                 }
+                ClientError::Broken(_) if self.start && elsewhere::is_outside(&self.config) => {
+                    if !autostart::is_served(&self.config)? {
+                        error = ClientError::Outside(self.config.paths.socket.clone());
+                        deadline = deadline.min(Instant::now() + elsewhere::PATIENCE);
+                    }
+                    Ok(Ok(()))
+                }
                 ClientError::Broken(_) if self.start => {
-                    timeout_at(deadline.into(), autostart::ensure(&self.config)).await
+                    let ensured = autostart::ensure(&self.config, self.tell.clone());
+                    if self.tell.is_some() {
+                        // It has limits of its own. A broker that was busy has taken its time, and
+                        // the call has all of its own yet.
+                        let since = Instant::now();
+                        let ensured = ensured.await;
+                        if since.elapsed() > autostart::LISTEN {
+                            time.waits_until += since.elapsed();
+                            deadline = time.deadline();
+                        }
+                        Ok(ensured)
+                    } else {
+                        timeout_at(deadline.into(), ensured).await
+                    }
                 }
                 ClientError::Broken(_) => {
                     return Err(match autostart::is_served(&self.config) {
@@ -105,9 +137,19 @@ impl Client {
             match mended {
                 Ok(Ok(())) => {}
                 // Killed or told to stop as it came up: the next one may live.
-                Ok(Err(ended @ StartError::Ended(_))) => error = ended.into(),
+                Ok(Err(not_yet @ (StartError::Ended(_) | StartError::Busy { .. }))) => {
+                    error = not_yet.into();
+                }
                 Ok(Err(failed)) => return Err(failed.into()),
-                Err(_) => return Err(ClientError::Silent),
+                Err(_) => error = ClientError::Silent,
+            }
+            if let Some(busy) = self.is_kept_by(&error) {
+                if let (Some(tell), StartError::Busy { what, .. }) = (&self.tell, &busy) {
+                    tell.say(what);
+                    time.waits_until = time.waits_until.max(Instant::now());
+                    deadline = time.deadline();
+                }
+                error = busy.into();
             }
             if Instant::now() + pause >= deadline {
                 return Err(error);
@@ -118,23 +160,20 @@ impl Client {
     }
 }
 
-pub(super) async fn attempt<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T> {
-    let response = request.send().await.map_err(|error| broken(&error))?;
+pub(super) async fn attempt<T: DeserializeOwned>(request: Request) -> Result<T> {
+    let response = request.send().await?;
     let status = response.status();
-    let bytes = response.bytes().await.map_err(|error| broken(&error))?;
+    let bytes = read_all(response).await?;
     if !status.is_success() {
         return Err(refusal(&bytes));
     }
     serde_json::from_slice(&bytes).map_err(|error| ClientError::Nonsense(error.to_string()))
 }
 
-/// The cause that matters is the last of the chain.
-pub(super) fn broken(error: &reqwest::Error) -> ClientError {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    ClientError::Broken(cause.to_string())
+/// The whole body of an answer. The broker is ours, so nothing bounds it.
+pub(super) async fn read_all(response: Response<Incoming>) -> Result<Bytes> {
+    let body = Body::new(response.into_body());
+    axum::body::to_bytes(body, usize::MAX).await.map_err(|error| failed(&error))
 }
 
 pub(super) fn refusal(bytes: &[u8]) -> ClientError {

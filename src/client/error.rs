@@ -1,7 +1,10 @@
 //! Why a call came to nothing, and what to do about it.
 
+use std::path::PathBuf;
+
 use super::StartError;
 use crate::protocol::{ApiError, ErrorCode};
+use crate::trust::Untrusted;
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -12,8 +15,14 @@ pub enum ClientError {
     /// Nobody listens, and the caller did not want a broker started.
     #[error("no broker is running")]
     NotRunning,
+    /// Nobody listens, and whoever did counts in another pid namespace.
+    #[error("the broker at {} runs outside of this container, and has ended", .0.display())]
+    Outside(PathBuf),
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Somebody else listens, or could.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     #[error("the broker does not answer")]
     Silent,
     #[error("the broker cannot be reached: {0}")]
@@ -29,7 +38,9 @@ impl ClientError {
         match self {
             Self::Refused(error) => error.hint.clone(),
             Self::NotRunning => Some("Any session, or `claude-peers peers`, starts it.".to_owned()),
+            Self::Outside(_) => Some("Any session outside, or `claude-peers peers` there, starts it; one that is started here would not have its mail. Unset CLAUDE_PEERS_SOCKET for a broker of this container.".to_owned()),
             Self::Start(error) => error.hint(),
+            Self::Untrusted(error) => Some(error.hint()),
             Self::Silent => Some("`claude-peers kill-broker` ends it; the next call starts a new one, and no message is lost. Whether this call was carried out is not known: check before you repeat it.".to_owned()),
             Self::Broken(_) | Self::Nonsense(_) => Some("Try again; `claude-peers status` tells more.".to_owned()),
         }

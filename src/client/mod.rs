@@ -5,8 +5,12 @@
 //! ends within its time limit and says what to do.
 
 mod autostart;
+mod busy;
 mod call;
+mod elsewhere;
 mod error;
+mod http;
+mod said;
 mod stream;
 mod waiting;
 
@@ -14,26 +18,30 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Method;
+use axum::http::{HeaderValue, Method};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
 use crate::config::Config;
-use crate::protocol::health::{Health, Stopping};
+use crate::files::identity;
+use crate::protocol::health::{Afresh, Health, Stopping};
 use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
 use crate::protocol::peers::{
-    ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
+    ListPeers, Peer, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
 use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::wake::{AwaitWake, Look, Looked, Looks, Reason, Wake, WakeGiven};
-use crate::protocol::{ErrorCode, PROTOCOL, header, route};
+use crate::protocol::{Around, ErrorCode, PROTOCOL, header, route};
 
-use call::{ATTEMPT, Time, attempt, broken, refusal};
+use busy::Tell;
+use call::{ATTEMPT, Time, attempt, read_all, refusal};
+use http::{Http, Request};
+use said::Said;
 
 pub use autostart::{StartError, say_ready};
 pub use error::ClientError;
@@ -48,16 +56,21 @@ struct Session {
     registered: watch::Sender<Option<Registered>>,
     registrations: watch::Sender<u64>,
     registering: Mutex<()>,
+    said: Said,
 }
 
 /// A handle on the broker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    http: Http,
     config: Arc<Config>,
     session: Option<Arc<Session>>,
+    /// What each call says of the session around it.
+    around: Option<HeaderValue>,
     /// Start a broker where none runs.
     start: bool,
+    /// Wait for one that is busy, and tell why.
+    tell: Option<Tell>,
 }
 
 impl Client {
@@ -65,20 +78,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the HTTP client cannot be built, which no input of the user can cause.
+    /// None that any input of the user can cause.
     pub fn new(config: Config) -> Result<Self> {
-        // An error means that it is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .unix_socket(config.paths.socket.as_path())
-            // No certificate is needed for a Unix socket, and loading them costs milliseconds.
-            .tls_certs_only([])
-            .no_proxy()
-            // Without an idle time-out the pool needs no timer.
-            .pool_idle_timeout(None)
-            .build()
-            .map_err(|error| ClientError::Broken(error.to_string()))?;
-        Ok(Self { http, config: Arc::new(config), session: None, start: true })
+        let config = Arc::new(config);
+        let http = Http::new(Arc::clone(&config));
+        Ok(Self { http, config, session: None, around: None, start: true, tell: None })
     }
 
     /// The same, acting as this session: it registers as soon as a call needs it.
@@ -89,8 +93,16 @@ impl Client {
             registered: watch::Sender::new(None),
             registrations: watch::Sender::new(0),
             registering: Mutex::new(()),
+            said: Said::default(),
         };
         Self { session: Some(Arc::new(session)), ..self }
+    }
+
+    /// The same, knowing this of the session around it.
+    #[must_use]
+    pub fn around(self, around: &Around) -> Self {
+        let value = around.to_header().and_then(|json| HeaderValue::from_bytes(&json).ok());
+        Self { around: value, ..self }
     }
 
     /// Follows the broker's answer to the session's registration.
@@ -99,10 +111,32 @@ impl Client {
         self.session.as_ref().map(|session| session.registered.subscribe())
     }
 
+    /// The broker says whose the session's stream is. If that is another than the one that it
+    /// registered as, what was said of that one does not concern this one.
+    pub fn note_peer(&self, peer: Peer) {
+        let Some(session) = &self.session else { return };
+        session.registered.send_if_modified(|known| {
+            let other = known.as_ref().is_none_or(|known| known.peer.id != peer.id);
+            if other {
+                session.said.forget();
+                let (notes, undescribed, profile) = (Vec::new(), false, None);
+                *known = Some(Registered { peer, notes, undescribed, profile });
+            }
+            other
+        });
+    }
+
     /// The same, but it never starts a broker.
     #[must_use]
     pub fn without_start(self) -> Self {
         Self { start: false, ..self }
+    }
+
+    /// The same, but a broker that does something first that takes long (it takes an earlier
+    /// database over, say) is waited for until it serves; `tell` is told what that is. Others hear it as an error once their call's time is over.
+    #[must_use]
+    pub fn patient(self, tell: fn(&str)) -> Self {
+        Self { tell: Some(Tell::new(tell)), ..self }
     }
 
     #[must_use]
@@ -119,7 +153,7 @@ impl Client {
 
     /// Whatever broker listens, older or with other settings. Starts and replaces nothing.
     pub async fn look(&self) -> Result<Health> {
-        let request = self.http.request(Method::GET, format!("http://localhost{}", route::HEALTH));
+        let request = self.http.request(Method::GET, route::HEALTH);
         timeout(ATTEMPT, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
     }
 
@@ -139,7 +173,11 @@ impl Client {
     }
 
     pub async fn set_profile(&self, request: &SetProfile) -> Result<ProfileSet> {
-        self.post(route::PROFILE, request).await
+        let set: ProfileSet = self.post(route::PROFILE, request).await?;
+        if let Some(session) = &self.session {
+            session.said.note(request, &set);
+        }
+        Ok(set)
     }
 
     pub async fn send(&self, request: &SendMessage) -> Result<Sent> {
@@ -166,14 +204,25 @@ impl Client {
         self.post(route::WRITTEN, request).await
     }
 
-    /// One attempt, and short: a hook must not hold its session.
+    /// One attempt, and short: a hook must not hold its session. A broker that is older than the
+    /// hook is asked once more, in its own words.
     ///
     /// # Errors
     ///
     /// If there is no broker, or no quick answer.
     pub async fn hook(&self, event: &HookEvent, limit: Duration) -> Result<HookMail> {
-        let request = self.request(&Method::POST, route::HOOK).json(event);
-        timeout(limit, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
+        let ask = async |event: &HookEvent| {
+            attempt(self.request(&Method::POST, route::HOOK).json(event)).await
+        };
+        let attempts = async {
+            match ask(event).await {
+                Err(error) if error.code() == Some(ErrorCode::BadRequest) => {
+                    ask(&event.for_an_older_broker()).await
+                }
+                answer => answer,
+            }
+        };
+        timeout(limit, attempts).await.unwrap_or(Err(ClientError::Silent))
     }
 
     /// One attempt, as for the hook's event itself.
@@ -223,6 +272,11 @@ impl Client {
         self.post(route::SHUTDOWN, &serde_json::json!({})).await
     }
 
+    /// Has a broker whose database was removed begin an empty one. Starts none.
+    pub async fn begin_afresh(&self) -> Result<Afresh> {
+        self.post(route::AFRESH, &serde_json::json!({})).await
+    }
+
     /// Opens the session's event stream: from then on it is live.
     pub async fn stream(&self) -> Result<EventStream> {
         let time = Time::short();
@@ -248,15 +302,12 @@ impl Client {
 
     async fn open_stream(&self) -> Result<EventStream> {
         let request = self.request(&Method::GET, route::STREAM);
-        let response = timeout(ATTEMPT, request.send())
-            .await
-            .map_err(|_| ClientError::Silent)?
-            .map_err(|error| broken(&error))?;
+        let response =
+            timeout(ATTEMPT, request.send()).await.map_err(|_| ClientError::Silent)??;
         if response.status().is_success() {
             return Ok(EventStream::new(response));
         }
-        let bytes = response.bytes().await.map_err(|error| broken(&error))?;
-        Err(refusal(&bytes))
+        Err(refusal(&read_all(response).await?))
     }
 
     /// Tells the broker who the session is. One at a time: who comes second finds it done.
@@ -268,7 +319,8 @@ impl Client {
             return Ok(());
         }
         let request = || self.request(&Method::POST, route::REGISTER).json(&session.registration);
-        let answer: Registered = self.call(time, request).await?;
+        let mut answer: Registered = self.call(time, request).await?;
+        self.say_again(session, &mut answer).await;
         session.registered.send_modify(|known| match known {
             // A later broker has nothing new to say of a session that it has known before.
             Some(known) if answer.notes.is_empty() => {
@@ -279,6 +331,26 @@ impl Client {
         });
         session.registrations.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Tells a broker that has never heard it what the session has said of itself.
+    async fn say_again(&self, session: &Session, answer: &mut Registered) {
+        for profile in session.said.to_repeat(answer) {
+            let key = random_secret();
+            let request = || {
+                self.request(&Method::POST, route::PROFILE)
+                    .header(header::IDEMPOTENCY_KEY, &key)
+                    .json(&profile)
+            };
+            match self.call::<ProfileSet>(Time::short(), request).await {
+                Ok(set) => {
+                    answer.undescribed &= profile.summary.is_none();
+                    answer.peer = set.peer;
+                }
+                // A name that another has by now, say. The session is known all the same.
+                Err(error) => tracing::warn!("what the session said of itself is lost: {error}"),
+            }
+        }
     }
 
     async fn get<Q: Serialize + Sync, T: DeserializeOwned>(
@@ -296,7 +368,7 @@ impl Client {
     ) -> Result<T> {
         let key = random_secret();
         self.call_known(Time::short(), || {
-            self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, &key).json(body)
+            self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, &*key).json(body)
         })
         .await
     }
@@ -305,7 +377,7 @@ impl Client {
     async fn call_known<T: DeserializeOwned>(
         &self,
         time: Time,
-        request: impl Fn() -> reqwest::RequestBuilder,
+        request: impl Fn() -> Request,
     ) -> Result<T> {
         match self.call(time, &request).await {
             Err(error)
@@ -318,18 +390,24 @@ impl Client {
         }
     }
 
-    fn request(&self, method: &Method, path: &str) -> reqwest::RequestBuilder {
+    fn request(&self, method: &Method, path: &str) -> Request {
         let mut request = self
             .http
-            .request(method.clone(), format!("http://localhost{path}"))
-            .header(header::PROTOCOL, PROTOCOL);
+            .request(method.clone(), path)
+            .header(header::PROTOCOL, HeaderValue::from(PROTOCOL));
         // Whoever names the socket, in a container say, means that broker, whatever it has open.
         if !self.config.paths.socket_is_named {
             let database = self.config.database_path().as_os_str().as_bytes();
             request = request.header(header::DATABASE, database);
+            if let Some(file) = identity(self.config.database_path()) {
+                request = request.header(header::DATABASE_FILE, file);
+            }
         }
         if let Some(session) = &self.session {
-            request = request.header(header::SESSION, &session.registration.secret);
+            request = request.header(header::SESSION, &*session.registration.secret);
+        }
+        if let Some(around) = &self.around {
+            request = request.header(header::AROUND, around);
         }
         request
     }

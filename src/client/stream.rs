@@ -3,8 +3,10 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
+use axum::http::Response;
 use futures_core::Stream;
+use hyper::body::Incoming;
 use sse_stream::{Sse, SseStream};
 
 use super::ClientError;
@@ -18,9 +20,9 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    pub(super) fn new(response: reqwest::Response) -> Self {
-        let bytes: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>> =
-            Box::pin(response.bytes_stream());
+    pub(super) fn new(response: Response<Incoming>) -> Self {
+        let bytes: Pin<Box<dyn Stream<Item = Result<Bytes, axum::Error>> + Send>> =
+            Box::pin(Body::new(response.into_body()).into_data_stream());
         Self { events: Box::pin(SseStream::from_bytes_stream(bytes)) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::Method;
+use axum::http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -49,7 +49,7 @@ impl Client {
                     let wait_seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
                     self.request(&Method::POST, path)
                         .query(&Wait { wait_seconds })
-                        .header(header::IDEMPOTENCY_KEY, &key)
+                        .header(header::IDEMPOTENCY_KEY, &*key)
                         .json(body)
                 })
                 .await?;

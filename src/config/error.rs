@@ -13,6 +13,11 @@ pub enum ConfigError {
     RelativeHome(PathBuf),
     #[error("HOME is {0}, and there is no such directory")]
     MissingHome(PathBuf),
+    #[error(
+        "{name} leads to {place}, which belongs to user id {owner}, and this runs as {}",
+        if *user == 0 { "root".to_owned() } else { format!("user id {user}") }
+    )]
+    AnothersPlace { name: &'static str, place: PathBuf, owner: u32, user: u32 },
     #[error("{name} is {value:?}: {problem}")]
     Value { name: String, value: String, problem: String },
     #[error("{key} is {value:?} in {}: {problem}", path.display())]
@@ -32,6 +37,15 @@ impl ConfigError {
         match self {
             Self::NoHome | Self::RelativeHome(_) | Self::MissingHome(_) => {
                 "Set HOME to your home directory.".to_owned()
+            }
+            Self::AnothersPlace { name: "HOME", user: 0, .. } => {
+                "Run it as that user, without sudo; for root itself set HOME to root's home (`sudo -H`, `su -`). Nothing was changed.".to_owned()
+            }
+            Self::AnothersPlace { name: "HOME", .. } => {
+                "Set HOME to your own home directory (`sudo -H`, `su -`). Nothing was changed.".to_owned()
+            }
+            Self::AnothersPlace { name, .. } => {
+                format!("Run it as that user, or name a place of your own by {name}. Nothing was changed.")
             }
             Self::Value { name, .. } => format!("Correct or unset {name}."),
             Self::InFile { path, .. } => format!("Correct {}.", path.display()),

@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod in_force;
 mod paths;
+mod whose;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -134,6 +135,8 @@ pub struct Config {
     pub fallback_reason: Option<String>,
     /// The Claude Code session around us, if there is one.
     pub claude: ClaudeEnvironment,
+    /// `CODEX_THREAD_ID`: the Codex session whose shell this is
+    pub codex_thread: Option<String>,
     /// The same once more, for people: every value and where it came from.
     pub in_force: Vec<InForce>,
 }
@@ -182,7 +185,10 @@ impl Config {
     ///
     /// If a value makes no sense or the file cannot be read.
     pub fn load() -> Result<Self, ConfigError> {
-        Self::from_environment(&|name| std::env::var_os(name))
+        refuse_others_places()?;
+        let config = Self::from_environment(&|name| std::env::var_os(name))?;
+        whose::check_database(config.database_path())?;
+        Ok(config)
     }
 
     /// The same, for commands that find out what is wrong or end it: a mistake in the
@@ -192,7 +198,10 @@ impl Config {
     ///
     /// If a value of the environment makes no sense.
     pub fn load_despite_file() -> Result<(Self, Option<ConfigError>), ConfigError> {
-        Self::despite_file(&|name| std::env::var_os(name))
+        refuse_others_places()?;
+        let (config, problem) = Self::despite_file(&|name| std::env::var_os(name))?;
+        whose::check_database(config.database_path())?;
+        Ok((config, problem))
     }
 
     fn despite_file(lookup: Lookup<'_>) -> Result<(Self, Option<ConfigError>), ConfigError> {
@@ -300,6 +309,7 @@ impl Config {
                 inbox: variable("CLAUDE_CODE_MESSAGING_SOCKET").map(PathBuf::from),
                 inbox_token: text("CLAUDE_CODE_MESSAGING_TOKEN").map(Secret),
             },
+            codex_thread: text("CODEX_THREAD_ID"),
             paths,
             port,
             database,
@@ -310,11 +320,20 @@ impl Config {
         Ok(config)
     }
 
-    /// The database as the settings name it, for the comparison of client and broker.
+    /// The database as the settings name it, for people.
     #[must_use]
     pub fn database_path(&self) -> &Path {
         &self.database.value
     }
+}
+
+/// Refuses to run where what it would make is in the way of another user.
+///
+/// # Errors
+///
+/// [`ConfigError::AnothersPlace`].
+pub fn refuse_others_places() -> Result<(), ConfigError> {
+    whose::check(&|name| std::env::var_os(name).filter(|value| !value.is_empty()))
 }
 
 /// The runtime directory of this user's sessions (`$XDG_RUNTIME_DIR`, or the one that logind

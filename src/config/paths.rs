@@ -7,8 +7,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, DEFAULT_PORT};
-use crate::files::beside;
+use rustix::fs::{Access, access};
+
+use super::{Config, ConfigError, DEFAULT_PORT};
+use crate::files::{beside, real_path};
+use crate::trust::{check_way, lets_others_write};
 
 /// The longest path a socket can have, in bytes, without the terminating NUL.
 pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
@@ -29,9 +32,12 @@ pub struct Paths {
     /// Where a broker that a client started writes its log.
     pub log: PathBuf,
     pub config_file: PathBuf,
+    pub home: PathBuf,
+    /// The directories in which the socket may lie, best first; none if it is named.
+    places: Vec<PathBuf>,
 }
 
-type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 pub(super) fn home(variable: Variable<'_>) -> Result<PathBuf, ConfigError> {
     let home = PathBuf::from(variable("HOME").ok_or(ConfigError::NoHome)?);
@@ -68,6 +74,7 @@ impl Paths {
         let tag = if port == DEFAULT_PORT { String::new() } else { format!("-{port}") };
         let named = variable("CLAUDE_PEERS_SOCKET").map(PathBuf::from);
         let socket_is_named = named.is_some();
+        let places = if socket_is_named { Vec::new() } else { places(&state, variable) };
         let socket = match named {
             Some(path) => absolute(&path, home).ok_or_else(|| {
                 super::error::bad(
@@ -76,7 +83,7 @@ impl Paths {
                     "an absolute path is needed",
                 )
             })?,
-            None => runtime_directory(&state, variable).join(format!("broker{tag}.sock")),
+            None => best(&places, home).join(format!("broker{tag}.sock")),
         };
         let length = socket.as_os_str().as_bytes().len();
         if length > MAX_SOCKET_PATH {
@@ -89,9 +96,38 @@ impl Paths {
             token: state.join(format!("token{tag}")),
             log: logs.join(format!("broker{tag}.log")),
             config_file: config_file(home, variable),
+            home: home.to_owned(),
             socket,
             socket_is_named,
+            places,
         })
+    }
+
+    /// The same, as they are now: a runtime directory comes with a login and goes with the last
+    /// logout, and sessions outlive both.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        let Some(name) = self.socket.file_name().filter(|_| !self.socket_is_named) else {
+            return self.clone();
+        };
+        self.at(best(&self.places, &self.home).join(name))
+    }
+
+    /// All places where the socket may lie, best first; none if it is named.
+    pub fn all_sockets(&self) -> impl Iterator<Item = PathBuf> {
+        let name = self.socket.file_name().unwrap_or_default();
+        self.places.iter().map(move |place| place.join(name))
+    }
+
+    /// The same, with the socket at another place.
+    #[must_use]
+    pub fn at(&self, socket: PathBuf) -> Self {
+        Self {
+            broker_lock: beside(&socket, ".lock"),
+            spawn_lock: beside(&socket, ".spawn-lock"),
+            socket,
+            ..self.clone()
+        }
     }
 
     /// The directory of the socket and its locks.
@@ -119,6 +155,20 @@ impl Paths {
     }
 }
 
+impl Config {
+    /// The database's file, whatever leads there: one file has one lock and one broker.
+    #[must_use]
+    pub fn database_file(&self) -> PathBuf {
+        real_path(&self.database.value)
+    }
+
+    /// The same settings, with the socket's place as it is now (see [`Paths::anew`]).
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { paths: self.paths.anew(), ..self.clone() }
+    }
+}
+
 /// The directories of token and log: those of the XDG base directory specification, or, on a Mac
 /// where its variable is not set, Apple's.
 pub(super) fn state_and_logs(
@@ -135,20 +185,54 @@ pub(super) fn state_and_logs(
     (state, logs)
 }
 
-/// The user's runtime directory, if it is truly the user's; else a private one in the state
-/// directory. A process without the variable (a cron job) finds the one that logind made, so
-/// that it does not start a broker of its own.
-fn runtime_directory(state: &Path, variable: Variable<'_>) -> PathBuf {
-    session_runtime_directory(variable)
-        .map_or_else(|| state.join("run"), |directory| directory.join("claude-peers"))
+/// The directories in which the socket may lie, best first: in the runtime directory that the
+/// environment names, in the one that logind makes (a cron job has no variable, `su` keeps that of
+/// another user), and a private one in the state directory.
+fn places(state: &Path, variable: Variable<'_>) -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = runtime_directories(variable)
+        .into_iter()
+        .map(|directory| directory.join("claude-peers"))
+        .collect();
+    places.push(state.join("run"));
+    places
+}
+
+/// The first place that is ours alone; else the last, of which it is said what is wrong with it.
+fn best<'a>(places: &'a [PathBuf], home: &Path) -> &'a Path {
+    let (last, others) = match places.split_last() {
+        Some((last, others)) => (last.as_path(), others),
+        None => (Path::new("/"), places),
+    };
+    others.iter().find(|place| is_usable(place, home)).map_or(last, PathBuf::as_path)
+}
+
+/// Whether a directory of ours is there, or can be made, where nobody else could put one. What else
+/// of ours lies in its place is for a person to move away.
+fn is_usable(place: &Path, home: &Path) -> bool {
+    let Some(runtime) = place.parent().filter(|runtime| is_ours(runtime)) else { return false };
+    let can_be = match std::fs::metadata(place) {
+        Ok(there) => there.uid() == crate::files::effective_uid(),
+        Err(_) => access(runtime, Access::WRITE_OK | Access::EXEC_OK).is_ok(),
+    };
+    can_be && check_way(&place.join("broker.sock"), home).is_ok()
+}
+
+/// What may be the runtime directory of this user's sessions, best first.
+fn runtime_directories(variable: Variable<'_>) -> Vec<PathBuf> {
+    let uid = crate::files::effective_uid();
+    let logind = cfg!(target_os = "linux").then(|| PathBuf::from(format!("/run/user/{uid}")));
+    let named = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+    named.into_iter().chain(logind).filter(|path| path.is_absolute()).collect()
+}
+
+/// A directory of ours in which nobody else can make anything.
+fn is_ours(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| {
+        m.is_dir() && m.uid() == crate::files::effective_uid() && !lets_others_write(&m)
+    })
 }
 
 /// The runtime directory of the user's sessions, where the service manager listens, too.
 pub(super) fn session_runtime_directory(variable: Variable<'_>) -> Option<PathBuf> {
-    let uid = crate::files::effective_uid();
-    let is_ours = |path: &PathBuf| {
-        path.is_absolute() && std::fs::metadata(path).is_ok_and(|m| m.is_dir() && m.uid() == uid)
-    };
-    let logind = || cfg!(target_os = "linux").then(|| PathBuf::from(format!("/run/user/{uid}")));
-    variable("XDG_RUNTIME_DIR").map(PathBuf::from).or_else(logind).filter(is_ours)
+    runtime_directories(variable).into_iter().find(|path| is_ours(path))
 }

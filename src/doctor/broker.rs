@@ -39,6 +39,16 @@ pub async fn look(client: &Client, scene: &Scene) -> Running {
     }
 }
 
+/// A broker that does something before it can serve: until then nothing else can be said.
+pub fn busy(scene: &Scene) -> Option<Finding> {
+    let broker = scene.broker_before.as_ref()?;
+    let what = broker.busy.as_ref()?;
+    Some(
+        Finding::warning(CHECK, format!("process {} does not serve yet: it is {what}", broker.pid))
+            .detail("leave it to it, and run `claude-peers doctor` again once it serves"),
+    )
+}
+
 pub fn check(scene: &Scene) -> Vec<Finding> {
     match (&scene.running, &scene.broker) {
         (Running::Answers { protocol, detail }, _) => {

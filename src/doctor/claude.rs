@@ -5,7 +5,10 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::{Finding, shell};
+use crate::mcp::TOOLS;
 use crate::programs;
+use crate::setup::Surroundings;
+use crate::setup::permission::{self, Permission};
 
 const CHECK: &str = "claude";
 
@@ -46,7 +49,11 @@ fn ask() -> Vec<Finding> {
         Err(problem) => return vec![Finding::warning(CHECK, problem)],
     };
     vec![match programs::program("claude", &["mcp", "list"], LIST) {
-        Ok(said) if said.succeeded() => registered(&version, &said.output),
+        Ok(said) if said.succeeded() => {
+            let found = registered(&version, &said.output);
+            let server = our_server(&said.output);
+            return std::iter::once(found).chain(server.and_then(asks)).collect();
+        }
         Ok(said) => Finding::warning(
             CHECK,
             format!("{version}; `claude mcp list` fails: {}", said.complaint()),
@@ -57,17 +64,54 @@ fn ask() -> Vec<Finding> {
     }]
 }
 
-/// Lines of the list are `NAME: COMMAND - STATE`.
-fn registered(version: &str, list: &str) -> Finding {
-    let ours = list.lines().find_map(|line| {
+/// A server as the client lists it.
+struct Listed<'a> {
+    name: &'a str,
+    command: &'a str,
+    state: &'a str,
+}
+
+/// Ours. Lines of the list are `NAME: COMMAND - STATE`.
+fn our_server(list: &str) -> Option<Listed<'_>> {
+    list.lines().find_map(|line| {
         let (name, rest) = line.split_once(": ")?;
         let (command, state) = rest.rsplit_once(" - ")?;
         let ours =
             command.contains("claude-peers") && command.split_whitespace().any(|w| w == "mcp");
-        ours.then(|| (name.trim(), command.trim(), state.trim()))
-    });
+        let (name, command, state) = (name.trim(), command.trim(), state.trim());
+        ours.then_some(Listed { name, command, state })
+    })
+}
+
+/// Whether the client asks before it calls our tools, or may not call them at all.
+fn asks(server: Listed<'_>) -> Option<Finding> {
+    let surroundings = Surroundings::load(&|name| std::env::var_os(name)).ok()?;
+    let here = std::env::current_dir().ok()?;
+    match permission::of_server(&surroundings, &here, server.name, &TOOLS) {
+        Permission::Given => None,
+        Permission::Missing { rule } => Some(
+            Finding::warning(CHECK, "it asks before each call of our tools")
+                .detail(format!(
+                    "no settings that hold here allow {rule}; without a person such a call is refused"
+                ))
+                .mend(setup_command()),
+        ),
+        Permission::Managed { rule, file } => Some(
+            Finding::warning(CHECK, "it asks before each call of our tools").detail(format!(
+                "only {}, which an administrator keeps, may allow {rule}, and it does not",
+                file.display()
+            )),
+        ),
+        Permission::Denied { rule, file } => Some(
+            Finding::warning(CHECK, "it refuses calls of our tools")
+                .detail(format!("{} denies {rule}, or a tool of it", file.display())),
+        ),
+    }
+}
+
+fn registered(version: &str, list: &str) -> Finding {
     let set_up = setup_command();
-    let Some((name, command, state)) = ours else {
+    let Some(Listed { name, command, state }) = our_server(list) else {
         return Finding::warning(CHECK, format!("{version} does not know the server"))
             .detail("sessions in this directory cannot find each other")
             .mend(set_up);

@@ -15,6 +15,7 @@ use crate::files::{beside, effective_uid};
 use crate::holder::database_lock;
 use crate::listeners::user_name;
 use crate::service::systemd::SOCKET;
+use crate::sqlite::{is_without_shared_memory, plain};
 
 const CHECK: &str = "database";
 
@@ -43,6 +44,20 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() && metadata.uid() == effective_uid() => {
             findings.push(health(scene, path, metadata.len()));
+        }
+        // Had it been removed, the broker would have written it anew by now, or said why not.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                && scene.detail().is_some_and(|detail| {
+                    detail.database_problem.is_none()
+                        && Path::new(&detail.database) == scene.config.database_path()
+                }) =>
+        {
+            findings.push(
+                Finding::warning(CHECK, format!("{} is not there", path.display())).detail(
+                    "the broker that has it open sees other file systems (a container, a sandbox)",
+                ),
+            );
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
             findings.push(Finding::ok(
@@ -166,9 +181,20 @@ fn health(scene: &Scene, path: &Path, bytes: u64) -> Finding {
         Ok((report, ..)) => damaged(scene, path, &report),
         Err(error) => match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-                damaged(scene, path, &error.to_string())
+                damaged(scene, path, &plain(&error))
             }
-            _ => Finding::warning(CHECK, format!("{shown} cannot be looked into: {error}")),
+            // The broker has it for itself where the file system has no shared memory.
+            Some(rusqlite::ErrorCode::DatabaseBusy) if scene.detail().is_some() => {
+                Finding::ok(CHECK, format!("{shown}, {}", size(bytes)))
+                    .detail("not looked into: its file system lets the broker alone use it")
+            }
+            _ if scene.detail().is_some() && is_without_shared_memory(&error) => {
+                Finding::ok(CHECK, format!("{shown}, {}", size(bytes)))
+                    .detail("not looked into: its file system lets the broker alone use it")
+            }
+            _ => {
+                Finding::warning(CHECK, format!("{shown} cannot be looked into: {}", plain(&error)))
+            }
         },
     }
 }

@@ -132,7 +132,16 @@ pub async fn examine(
     findings.extend(settings::values(&scene));
     findings.extend(limited("files", &scene, files::check));
 
+    if let Some(busy) = broker::busy(&scene) {
+        findings.push(busy);
+        return findings;
+    }
     let trip = trip::check(&client, &scene).await;
+    // One that the trip started may have found an earlier database.
+    if let Some(busy) = broker::busy(&Scene::before(client.config())) {
+        findings.push(busy);
+        return findings;
+    }
     findings.extend(limited("units", &scene, units::check));
     let running = broker::look(&client, &scene).await;
     // Only now: it starts our server, and that starts the broker.

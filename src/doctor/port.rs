@@ -123,6 +123,8 @@ async fn call(token: &Path, address: &str) -> Result<u16, String> {
     let token = std::fs::read_to_string(token)
         .map_err(|error| format!("the token cannot be read: {error}"))?;
     let text = |error: reqwest::Error| error.without_url().to_string();
+    // An error means that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().map_err(text)?;
     let answer = http
         .get(format!("http://{address}{}", route::PEERS))

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use crate::config::{Config, session_runtime_directory};
+use crate::endpoint;
+use crate::files::same_place;
 use crate::holder::{Holder, Listening, database_lock, holder, holder_of, listening};
 use crate::protocol::health::{Detail, Started};
 use crate::service::systemd::{self, ManagerError, Unit};
@@ -70,15 +72,19 @@ impl Scene {
     /// Looks without a call.
     pub fn before(config: &Config) -> Self {
         // Before the socket is tried, which may start or fail a unit.
-        let units = units(config);
-        let database = config.database_path();
-        let database = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+        let units = units(&config.anew());
+        let config = endpoint::settled(config);
+        // A link that leads nowhere is looked at itself.
+        let named = config.database_path();
+        let database = named.canonicalize().unwrap_or_else(|_| named.to_owned());
+        let broker_before = holder(&config);
+        let is_it = |other: &Holder| broker_before.as_ref().is_some_and(|b| b.pid == other.pid);
         Self {
             at_path: at_path(&config.paths.socket),
-            broker_before: holder(config),
-            other_broker: holder_of(&database_lock(&database))
-                .filter(|other| other.pid > 0 && other.socket != config.paths.socket),
-            config: config.clone(),
+            other_broker: holder_of(&database_lock(&config.database_file()))
+                .filter(|other| other.pid > 0 && !is_it(other)),
+            broker_before,
+            config,
             database,
             units,
             running: Running::Nobody,
@@ -142,7 +148,7 @@ fn units(config: &Config) -> Units {
         (Err(ManagerError::NoManager), _) => Units::NoManager,
         (Err(error), _) => Units::Unknown(error.to_string()),
         (Ok(units), Some(served))
-            if served != config.paths.socket && units.iter().any(Unit::exists) =>
+            if !same_place(&served, &config.paths.socket) && units.iter().any(Unit::exists) =>
         {
             Units::Elsewhere(served)
         }

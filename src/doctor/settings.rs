@@ -1,9 +1,12 @@
 //! The configuration: each value, where it came from, and where the running broker differs.
 
+use std::path::Path;
+
 use super::private::{SETTINGS, away, private};
 use super::scene::Scene;
 use super::{Finding, Level, shell};
 use crate::config::{ConfigError, FileError, InForce, Source};
+use crate::files::same_place;
 use crate::holder::{ELSEWHERE_HINT, Whereabouts};
 use crate::protocol::health::{Detail, Setting, Started};
 
@@ -63,16 +66,18 @@ pub fn differences(scene: &Scene) -> Vec<Finding> {
                 .mend(scene.restart()),
         );
     }
+    // Whoever names the socket means that broker, wherever its database lies.
+    let named = scene.config.paths.socket_is_named;
     let compared: Vec<(&InForce, Setting)> = scene
         .config
         .in_force
         .iter()
-        .filter(|ours| ours.of_broker)
+        .filter(|ours| ours.of_broker && !(named && ours.name() == "database"))
         .filter_map(|ours| Some((ours, of_broker(detail, ours.name())?)))
         .collect();
     let differ: Vec<Finding> = compared
         .iter()
-        .filter(|(ours, theirs)| ours.value != theirs.value)
+        .filter(|(ours, theirs)| differs(scene, ours, theirs))
         .map(|(ours, theirs)| difference(scene, detail, ours, theirs))
         .collect();
     if differ.is_empty() && findings.is_empty() {
@@ -93,6 +98,19 @@ fn of_broker(detail: &Detail, name: &str) -> Option<Setting> {
         _ => return None,
     };
     Some(Setting { name: name.to_owned(), value, source: "not told".to_owned() })
+}
+
+/// Whether two values are two. One place may have two names, and a socket that nobody named may lie
+/// in another runtime directory of the user's.
+fn differs(scene: &Scene, ours: &InForce, theirs: &Setting) -> bool {
+    match ours.name() {
+        "database" => !same_place(Path::new(&ours.value), Path::new(&theirs.value)),
+        "CLAUDE_PEERS_SOCKET" => {
+            scene.config.paths.socket_is_named
+                && !same_place(Path::new(&ours.value), Path::new(&theirs.value))
+        }
+        _ => ours.value != theirs.value,
+    }
 }
 
 fn difference(scene: &Scene, detail: &Detail, ours: &InForce, theirs: &Setting) -> Finding {

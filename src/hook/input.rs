@@ -4,9 +4,12 @@ use std::io::Read;
 
 use serde::Deserialize;
 
-use crate::lenient::{Words, or_default};
+use crate::lenient::{Words, measure_or_zero, or_nothing};
 use crate::protocol::MessageId;
 use crate::protocol::hook::Event;
+
+/// In milliseconds: some thirty years.
+const LONGEST: u64 = 1_000_000_000_000;
 
 /// The parts that concern us; the rest, tool results of any size included, is skipped.
 #[derive(Debug, Deserialize)]
@@ -14,29 +17,41 @@ pub struct Input {
     /// The session that the client shows now.
     pub session_id: String,
     /// The turn.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub prompt_id: String,
+    /// For a session's start: what began it.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub source: String,
+    /// Where the session works now.
+    #[serde(default)]
+    cwd: Option<Words>,
     #[serde(default)]
     prompt: Option<Words>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub stop_hook_active: bool,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "or_nothing")]
     tool_use_id: String,
-    /// What began a session.
-    #[serde(default, deserialize_with = "or_default")]
-    source: String,
     /// What a notification is about.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "or_nothing")]
     notification_type: String,
-    /// How long the tool ran, in milliseconds.
-    #[serde(default, deserialize_with = "or_default")]
-    pub duration_ms: f64,
+    /// How long the tool ran.
+    #[serde(default, deserialize_with = "or_nothing")]
+    duration_ms: Milliseconds,
     /// There where a subagent is at work.
     #[serde(default)]
     agent_id: Option<String>,
 }
 
+/// JSON knows no integers, and what is no time counts as none.
+#[derive(Debug, Default, Deserialize)]
+struct Milliseconds(#[serde(deserialize_with = "measure_or_zero")] u64);
+
 impl Input {
+    /// How long the tool ran, in milliseconds.
+    pub fn lasted(&self) -> u64 {
+        self.duration_ms.0.min(LONGEST)
+    }
+
     /// One JSON object; what follows it, or that nothing does, is not waited for.
     pub fn read(input: impl Read) -> Option<Self> {
         let buffered = std::io::BufReader::new(input);
@@ -53,13 +68,18 @@ impl Input {
         event == Event::Notification && self.notification_type != "idle_prompt"
     }
 
+    /// Where the session works now; empty where the client does not say.
+    pub fn cwd(&self) -> &str {
+        self.cwd.as_ref().map_or("", |Words(cwd)| cwd)
+    }
+
     /// What tells this event from others of the turn; empty where nothing does.
     pub fn occasion(&self, event: Event) -> String {
         match event {
             Event::PostToolUse => self.tool_use_id.clone(),
             Event::Stop => format!("stop {}", self.stop_hook_active),
-            Event::SessionStart => self.source.clone(),
-            Event::UserPromptSubmit
+            Event::SessionStart
+            | Event::UserPromptSubmit
             | Event::StopFailure
             | Event::Notification
             | Event::SessionEnd => String::new(),
@@ -112,10 +132,22 @@ mod tests {
     fn half_a_character_and_null_are_no_reason_to_say_nothing() {
         let halved = r#"{"session_id": "s", "prompt": "\ud83d <channel a=\"b\" message_id=\"m1\">", "x": "\ude00"}"#;
         assert_eq!(Input::read(halved.as_bytes()).unwrap().pushes(), [MessageId::from_text("m1")]);
-        let nulls = r#"{"session_id": "s", "prompt": null, "prompt_id": null, "agent_id": null,
-            "source": null, "notification_type": null, "stop_hook_active": null, "tool_use_id": null, "duration_ms": null}"#;
+        let nulls = r#"{"session_id": "s", "prompt": null, "prompt_id": null, "source": null, "cwd": null, "agent_id": null,
+            "notification_type": null, "stop_hook_active": null, "tool_use_id": null, "duration_ms": null}"#;
         let input = Input::read(nulls.as_bytes()).unwrap();
         assert!(input.pushes().is_empty() && !input.is_subagent() && !input.stop_hook_active);
+    }
+
+    #[test]
+    fn what_we_can_do_without_may_have_any_form() {
+        for (written, lasted) in
+            [("12", 12), ("11.5", 12), ("\"12\"", 12), ("-1", 0), ("{}", 0), ("1e99", LONGEST)]
+        {
+            let text = format!(
+                r#"{{"session_id": "s", "duration_ms": {written}, "stop_hook_active": "x", "tool_use_id": 5}}"#
+            );
+            assert_eq!(Input::read(text.as_bytes()).unwrap().lasted(), lasted, "{written}");
+        }
     }
 
     #[test]

@@ -16,9 +16,10 @@ use tokio::runtime::Runtime;
 
 use crate::client::{Client, ClientError};
 use crate::config::Config;
-use crate::process::Process;
-use crate::protocol::Timestamp;
+use crate::process::claude;
 use crate::protocol::hook::{Event, HookEvent, HookWritten};
+use crate::protocol::{Around, Timestamp};
+use crate::session_file;
 use crate::unheard::{self, Word};
 use input::Input;
 
@@ -28,8 +29,11 @@ pub use wait::wait;
 /// without that, mail is offered once more.
 const NOTE_PART: f32 = 0.4;
 
-/// Longer context is put into a file by the client (10,000 characters), which the model may not
-/// open. What stands around the messages has its room in the difference.
+/// Longer context is put into a file by the client, which the model may not open. It counts UTF-16
+/// code units.
+const MOST: usize = 10_000;
+
+/// What stands around the messages has its room in the difference.
 const ROOM: usize = 9_400;
 
 /// Set once there is something to say, so that it is said whole.
@@ -44,8 +48,9 @@ pub fn run(event: Event, input: impl Read, config: Config, runtime: Runtime) {
         return;
     }
     let request = request(event, &input, &config);
+    let around = around(&request, &config);
     if let Ok(client) = Client::new(config) {
-        speak(event, request, &client.without_start(), &runtime);
+        speak(event, request, &client.without_start().around(&around), &runtime);
     }
     // Its threads may still wait for something; the process does not.
     runtime.shutdown_background();
@@ -60,14 +65,14 @@ fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
         }
         Err(_) => return,
     };
-    let Some(text) = output::context(event, &mail, client.config().claude.server) else { return };
+    let server = client.config().claude.server;
+    let Some((text, ids)) = output::context(event, mail, MOST, server) else { return };
     SPEAKS.store(true, Ordering::Release);
     let mut out = io::stdout();
     // Should nobody read it, there is no evidence either, and the mail is offered again.
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         return;
     }
-    let ids: Vec<_> = mail.messages.into_iter().map(|message| message.id).collect();
     if !ids.is_empty() {
         let written = HookWritten { session: request.session, turn: request.turn, ids };
         let _ = runtime.block_on(client.hook_written(&written, wait.mul_f32(NOTE_PART)));
@@ -77,7 +82,8 @@ fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
 /// Nobody heard it. The session's server is about to start a broker, which should know.
 fn leave_word(request: HookEvent, config: &Config) {
     if let (Event::SessionStart, Some(client)) = (request.event, request.client) {
-        let word = Word { client, session: request.session, said_at: Timestamp::now() };
+        let (session, source) = (request.session, request.source);
+        let word = Word { client, session, source, said_at: Timestamp::now() };
         // Where nothing can be written no broker can run either.
         let _ = unheard::leave(&config.paths, &word);
     }
@@ -95,19 +101,24 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
     HookEvent {
         event,
         session: input.session_id.clone(),
-        client: config.claude.pid.and_then(Process::find),
+        client: claude::of_hook(config.claude.pid),
         turn: input.prompt_id.clone(),
         occasion: input.occasion(event),
-        lasted: milliseconds(input.duration_ms),
+        lasted: input.lasted(),
         seen: if event == Event::UserPromptSubmit { input.pushes() } else { Vec::new() },
         room,
+        source: if event == Event::SessionStart { input.source.clone() } else { String::new() },
+        cwd: input.cwd().to_owned(),
     }
 }
 
-/// JSON knows no integers; what is no sensible time counts as none.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the range
-fn milliseconds(value: f64) -> u64 {
-    if value.is_finite() { value.clamp(0.0, 1e12) as u64 } else { 0 }
+/// The session may have been named, or named anew, since its last event.
+fn around(request: &HookEvent, config: &Config) -> Around {
+    let title = request
+        .client
+        .as_ref()
+        .and_then(|client| session_file::own_name(&config.claude.directory, client));
+    Around { title, ..Around::default() }
 }
 
 /// Ends the process without a word when its time is over, whatever it waits for: a client may hold

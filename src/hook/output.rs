@@ -4,16 +4,28 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::protocol::Timestamp;
 use crate::protocol::hook::{Event, HookMail};
+use crate::protocol::{MessageId, Timestamp};
 use crate::render;
+use crate::text;
 
-/// The hook's output, or nothing where there is nothing to say. `server` is how the session's
-/// client names our MCP server.
-pub fn context(event: Event, mail: &HookMail, server: &str) -> Option<String> {
+/// The hook's output and the messages in it, or nothing where there is nothing to say. It is kept
+/// below `most` UTF-16 code units, whatever the broker thought would fit: what its reader puts
+/// aside must not count as shown. `server` is how the session's client names our MCP server.
+pub fn context(
+    event: Event,
+    mut mail: HookMail,
+    most: usize,
+    server: &str,
+) -> Option<(String, Vec<MessageId>)> {
+    let mut words = words(&mail);
+    while text::units(&words) > most && mail.messages.pop().is_some() {
+        mail.remaining += 1;
+        words = self::words(&mail);
+    }
     let mut output = serde_json::Map::new();
-    if !mail.messages.is_empty() || mail.remaining > 0 {
-        let context = json!({ "hookEventName": event.as_str(), "additionalContext": words(mail) });
+    if !words.is_empty() {
+        let context = json!({ "hookEventName": event.as_str(), "additionalContext": words });
         output.insert("hookSpecificOutput".to_owned(), context);
     }
     if mail.server_gone {
@@ -23,7 +35,11 @@ pub fn context(event: Event, mail: &HookMail, server: &str) -> Option<String> {
         );
         output.insert("systemMessage".to_owned(), told.into());
     }
-    (!output.is_empty()).then(|| Value::Object(output).to_string())
+    if output.is_empty() {
+        return None;
+    }
+    let ids = mail.messages.into_iter().map(|message| message.id).collect();
+    Some((Value::Object(output).to_string(), ids))
 }
 
 fn words(mail: &HookMail) -> String {
@@ -63,4 +79,53 @@ fn words(mail: &HookMail) -> String {
         };
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::mailbox::Delivery;
+    use crate::protocol::{MessageId, PeerId};
+
+    fn delivery(id: &str, text: String) -> Delivery {
+        Delivery {
+            id: MessageId::from_text(id),
+            from_id: PeerId::from_text("peer1"),
+            from_name: None,
+            from_summary: String::new(),
+            from_cwd: String::new(),
+            sent_at: Timestamp::now(),
+            text,
+            reply_to: None,
+            repeat: false,
+            already_pushed: false,
+        }
+    }
+
+    #[test]
+    fn what_a_broker_counted_otherwise_is_left_out_and_not_called_shown() {
+        let mail = |lengths: &[usize]| HookMail {
+            messages: (1..)
+                .zip(lengths)
+                .map(|(number, count)| delivery(&format!("m{number}"), "🦀".repeat(*count)))
+                .collect(),
+            remaining: 0,
+            server_gone: false,
+        };
+        for (lengths, shown) in [
+            (vec![100, 200], vec!["m1", "m2"]),
+            (vec![3_000, 3_000, 1], vec!["m1"]),
+            (vec![6_000], vec![]),
+        ] {
+            let (text, ids) = context(Event::Stop, mail(&lengths), 10_000, "x").unwrap();
+            let said: Value = serde_json::from_str(&text).unwrap();
+            let said = said["hookSpecificOutput"]["additionalContext"].as_str().unwrap().to_owned();
+            assert!(text::units(&said) <= 10_000);
+            assert_eq!(ids, shown.iter().map(|id| MessageId::from_text(*id)).collect::<Vec<_>>());
+            let left = lengths.len() - shown.len();
+            assert_eq!(said.contains("check_messages shows"), left > 0, "{said}");
+            assert!(left == 0 || said.contains(&left.to_string()), "{said}");
+        }
+        assert!(context(Event::Stop, HookMail::default(), 10_000, "x").is_none());
+    }
 }

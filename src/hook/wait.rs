@@ -12,9 +12,9 @@ use tokio::runtime::Runtime;
 use super::input::Input;
 use crate::client::{Client, ClientError};
 use crate::config::{Config, Entrypoint};
-use crate::idle;
-use crate::process::{Process, ended};
+use crate::process::{Process, claude, ended};
 use crate::protocol::wake::{AwaitWake, Looks, Wake};
+use crate::session_file;
 
 /// Pauses between attempts to reach a broker that is not there. Its sessions start it, or the
 /// service manager; a hook never does.
@@ -43,7 +43,7 @@ pub fn wait(input: impl Read, config: Config, runtime: &Runtime) -> Option<Strin
     }
     let input = Input::read(input).filter(|input| !input.is_subagent())?;
     // Without it nobody would say when the session is over.
-    let client = config.claude.pid.and_then(Process::find)?;
+    let client = claude::of_hook(config.claude.pid)?;
     let request = AwaitWake { session: input.session_id, client: Some(client.clone()) };
     runtime.block_on(async {
         tokio::select! {
@@ -61,7 +61,7 @@ async fn await_wake(config: Config, process: &Process, request: &AwaitWake) -> O
         let since = Instant::now();
         let refused = match client.await_wake(request, looks).await {
             Ok(Wake::Look(look)) => {
-                let idle = idle::says(&client.config().claude.directory, process).await;
+                let idle = session_file::is_idle(&client.config().claude.directory, process).await;
                 if let Some(idle) = idle {
                     let _ = tokio::time::timeout(GIVEN, client.looked(&look, idle)).await;
                 }

@@ -2,19 +2,20 @@
 
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 
-use crate::lenient::or_default;
+use crate::lenient;
 use crate::protocol::peers::Scope;
+use crate::protocol::scope::PREFIX;
 use crate::text;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListPeersArguments {
-    /// machine: all sessions on this machine. directory: those in the same directory. repo: those
-    /// in the same git repository, worktrees and subdirectories included. Default: machine.
-    #[serde(default, deserialize_with = "or_default")]
+    /// Which sessions: all on this machine, those in the same directory, or those in the same git
+    /// repository, its worktrees and subdirectories included. Left out: machine.
+    #[serde(default, deserialize_with = "scope")]
     pub scope: Scope,
 }
 
@@ -31,8 +32,8 @@ pub struct SendMessageArguments {
     pub reply_to: Option<String>,
     /// Wait up to so many seconds for the peer's answer and return it: at most 110, fewer in some
     /// clients. Left out: return at once; an answer then arrives like any message.
-    #[serde(default)]
-    pub wait_seconds: Option<u32>,
+    #[serde(default, deserialize_with = "lenient::seconds")]
+    pub wait_seconds: Option<u64>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -51,8 +52,21 @@ pub struct SetSummaryArguments {
 pub struct CheckMessagesArguments {
     /// If nothing is there, wait up to so many seconds for the next message: at most 110, fewer in
     /// some clients. Left out: return at once.
-    #[serde(default)]
-    pub wait_seconds: Option<u32>,
+    #[serde(default, deserialize_with = "lenient::seconds")]
+    pub wait_seconds: Option<u64>,
+}
+
+/// A scope's word, in any letters; none is the default.
+fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> {
+    let said = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    let word = said.trim().to_lowercase();
+    let word = word.strip_prefix(PREFIX).map_or(word.as_str(), str::trim);
+    if word.is_empty() {
+        return Ok(Scope::default());
+    }
+    Scope::ALL.into_iter().find(|scope| scope.as_str() == word).ok_or_else(|| {
+        D::Error::custom(format!("there is no scope {said:?}, only machine, directory and repo"))
+    })
 }
 
 /// Reads a tool's arguments; the error names what is wrong in words that help a model.
@@ -127,7 +141,25 @@ mod tests {
         .unwrap_err();
         assert!(error.contains('x'), "{error}");
         assert!(read::<ListPeersArguments>("list_peers", None).is_ok());
-        let null = object(&serde_json::json!({ "scope": null }));
-        assert_eq!(read::<ListPeersArguments>("list_peers", null).unwrap().scope, Scope::Machine);
+        for (word, scope) in [
+            (serde_json::json!(null), Scope::Machine),
+            (serde_json::json!(""), Scope::Machine),
+            (serde_json::json!(" Repo "), Scope::Repo),
+            (serde_json::json!("scope:directory"), Scope::Directory),
+        ] {
+            let arguments = object(&serde_json::json!({ "scope": word }));
+            let read = read::<ListPeersArguments>("list_peers", arguments).unwrap();
+            assert_eq!(read.scope, scope, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_told_by_name() {
+        for wrong in [serde_json::json!("soon"), serde_json::json!(-1), serde_json::json!(true)] {
+            let arguments = object(&serde_json::json!({ "wait_seconds": wrong }));
+            let error = read::<CheckMessagesArguments>("check_messages", arguments).unwrap_err();
+            assert!(error.contains("`wait_seconds`"), "{error}");
+            assert!(error.contains("a number of seconds from 0 on"), "{error}");
+        }
     }
 }

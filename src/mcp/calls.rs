@@ -42,7 +42,9 @@ impl Server {
         match name {
             tools::LIST_PEERS => {
                 let arguments = read::<ListPeersArguments>(name, request.arguments)?;
-                list_peers(self.client(&context.peer).await?, arguments).await
+                let client = self.client(&context.peer).await?;
+                self.arrived().await;
+                list_peers(client, arguments).await
             }
             tools::SEND_MESSAGE => {
                 let arguments = read::<SendMessageArguments>(name, request.arguments)?;

@@ -36,7 +36,7 @@ pub fn detect(
 
 /// Only Claude Code's own command line says something; a wrapper's does not.
 fn is_claude_binary(client: &Process) -> bool {
-    process::command_name(client.pid).as_deref() == Some("claude")
+    process::claude::is_claude(client.pid)
 }
 
 /// Whether any channel is loaded. Ours may be configured under any name, so the names say nothing.

@@ -35,7 +35,8 @@ session; use these tools when mail must last or be tracked. Answer the way a mes
 mod tests {
     #[test]
     fn the_instructions_fit_the_smallest_limit() {
-        assert!(super::INSTRUCTIONS.chars().count() <= 2_048, "{}", super::INSTRUCTIONS.len());
+        let length = crate::text::units(super::INSTRUCTIONS);
+        assert!(length <= 2_048, "{length}");
         assert!(super::INSTRUCTIONS.is_ascii());
     }
 }

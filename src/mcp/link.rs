@@ -5,17 +5,18 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::push::Handed;
 use super::summary;
 use super::wake::Inbox;
 use crate::client::{Client, ClientError};
-use crate::idle;
 use crate::process::Process;
-use crate::protocol::mailbox::Delivery;
+use crate::protocol::PeerId;
 use crate::protocol::peers::SetProfile;
 use crate::protocol::stream::{ByeReason, Event};
 use crate::protocol::wake::Look;
+use crate::session_file;
 
 /// Pauses between attempts to reach a broker that cannot be had. A tool call tries at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -35,22 +36,41 @@ enum Ended {
     Broken(ClientError),
 }
 
+/// How the stream is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It is about to be opened, for the first time or again.
+    #[default]
+    Opening,
+    /// The session is live, as this peer.
+    Open(PeerId),
+    /// It could not be opened. That is tried again, now and then.
+    Failed,
+}
+
+/// What goes to and fro between the link and the rest of the server.
+pub struct Ends {
+    pub deliveries: mpsc::UnboundedSender<Handed>,
+    pub standing: watch::Sender<Standing>,
+    pub inbox: Option<Inbox>,
+    /// The client.
+    pub process: Option<Process>,
+}
+
 /// Keeps the session's event stream open for as long as the session lasts.
-pub async fn keep_open(
-    client: Client,
-    deliveries: mpsc::UnboundedSender<Delivery>,
-    inbox: Option<Inbox>,
-    process: Option<Process>,
-) {
+pub async fn keep_open(client: Client, ends: Ends) {
     let mut pause = FIRST_PAUSE;
     loop {
         let since = Instant::now();
-        let (ended, was_open) =
-            follow_stream(&client, &deliveries, inbox.as_ref(), process.as_ref()).await;
+        let (ended, was_open) = follow_stream(&client, &ends).await;
         let lasted = was_open && since.elapsed() > LASTED;
         if lasted {
             pause = FIRST_PAUSE;
         }
+        ends.standing.send_replace(match &ended {
+            Ended::Broken(_) if !was_open => Standing::Failed,
+            _ => Standing::Opening,
+        });
         match ended {
             Ended::Bye(ByeReason::Replaced) => {
                 tracing::debug!("a newer stream of this instance took over");
@@ -72,12 +92,8 @@ pub async fn keep_open(
 }
 
 /// Opens the stream and reads it to its end; says also whether it ever was open.
-async fn follow_stream(
-    client: &Client,
-    deliveries: &mpsc::UnboundedSender<Delivery>,
-    inbox: Option<&Inbox>,
-    process: Option<&Process>,
-) -> (Ended, bool) {
+async fn follow_stream(client: &Client, ends: &Ends) -> (Ended, bool) {
+    let mut me = None;
     let mut stream = match client.stream().await {
         Ok(stream) => stream,
         Err(error) => return (Ended::Broken(error), false),
@@ -85,11 +101,12 @@ async fn follow_stream(
     loop {
         match stream.next().await {
             Ok(Some(Event::Message { delivery })) => {
+                let Some(to) = me.clone() else { continue };
                 // An error means that the session is ending.
-                let _ = deliveries.send(*delivery);
+                let _ = ends.deliveries.send(Handed { to, delivery: *delivery });
             }
             Ok(Some(Event::Wake { reason })) => {
-                if let Some(inbox) = inbox {
+                if let Some(inbox) = &ends.inbox {
                     inbox.wake(reason.waiting).await;
                 }
                 // Also where the inbox takes nothing: it would not the next time. In the
@@ -102,12 +119,16 @@ async fn follow_stream(
                 });
             }
             Ok(Some(Event::Look { look })) => {
-                if let Some(process) = process.cloned() {
+                if let Some(process) = ends.process.clone() {
                     tokio::spawn(look_at(client.clone(), process, look));
                 }
             }
+            // Also whenever the window has gone on to another session, and is another peer.
             Ok(Some(Event::Ready { peer })) => {
                 tracing::info!(event = "live", peer = %peer.id, "live");
+                me = Some(peer.id.clone());
+                ends.standing.send_replace(Standing::Open(peer.id.clone()));
+                client.note_peer(*peer);
             }
             Ok(Some(Event::Bye { reason })) => return (Ended::Bye(reason), true),
             Ok(Some(Event::Unknown)) => {}
@@ -121,7 +142,10 @@ async fn follow_stream(
 
 /// Tells the broker whether the client is idle. Where that is not known the broker goes by hooks.
 async fn look_at(client: Client, process: Process, look: Look) {
-    let Some(idle) = idle::says(&client.config().claude.directory, &process).await else { return };
+    let Some(idle) = session_file::is_idle(&client.config().claude.directory, &process).await
+    else {
+        return;
+    };
     if let Err(error) = client.looked(&look, idle).await {
         tracing::warn!("whether the client is idle could not be told: {error}");
     }

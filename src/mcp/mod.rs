@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, ConfigError};
 use crate::process::Parent;
 use crate::signals;
+pub use tools::NAMES as TOOLS;
 use transport::Watched;
 
 /// How long answers under way may take once the client is gone or told us to go. Claude Code

@@ -14,9 +14,10 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::link::Standing;
 use crate::client::Client;
-use crate::protocol::MessageId;
 use crate::protocol::mailbox::{Delivery, Written};
+use crate::protocol::{MessageId, PeerId};
 use crate::text;
 
 const METHOD: &str = "notifications/claude/channel";
@@ -55,10 +56,19 @@ impl Shown {
     }
 }
 
-/// Pushes what comes, once `open_at` says when the client listens; ends with the session.
+/// A message, and the peer that it was handed to.
+#[derive(Debug)]
+pub struct Handed {
+    pub to: PeerId,
+    pub delivery: Delivery,
+}
+
+/// Pushes what comes, once `open_at` says when the client listens; ends with the session. What was
+/// handed to a peer that the session is no more, by its link's `standing`, is left to that one.
 pub async fn pump(
     peer: Peer<RoleServer>,
-    mut deliveries: mpsc::UnboundedReceiver<Delivery>,
+    mut deliveries: mpsc::UnboundedReceiver<Handed>,
+    standing: watch::Receiver<Standing>,
     mut open_at: watch::Receiver<Option<Instant>>,
     written: mpsc::UnboundedSender<MessageId>,
     shown: Shown,
@@ -71,7 +81,10 @@ pub async fn pump(
         tokio::time::sleep_until(at).await;
     }
     let mut pushed: HashSet<MessageId> = HashSet::new();
-    while let Some(delivery) = deliveries.recv().await {
+    while let Some(Handed { to, delivery }) = deliveries.recv().await {
+        if matches!(&*standing.borrow(), Standing::Open(me) if *me != to) {
+            continue;
+        }
         if !pushed.contains(&delivery.id) && !shown.contains(&delivery.id) {
             let notification = CustomNotification::new(METHOD, Some(params(&delivery)));
             let sent =
@@ -145,7 +158,7 @@ fn params(delivery: &Delivery) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{PeerId, Timestamp};
+    use crate::protocol::Timestamp;
 
     #[test]
     fn attributes_are_single_line_strings_and_nothing_is_forged() {

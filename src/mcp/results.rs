@@ -31,7 +31,22 @@ pub struct Output {
 impl Output {
     fn new(text: String, structured: &impl Serialize) -> Self {
         // Our own plain structs always serialise; the text says the same.
-        Self { text, structured: serde_json::to_value(structured).unwrap_or_default() }
+        let mut structured = serde_json::to_value(structured).unwrap_or_default();
+        leave_out_nulls(&mut structured);
+        Self { text, structured }
+    }
+}
+
+/// What there is not is not mentioned. The schemas say it so, because not every client knows a
+/// type that may be null.
+fn leave_out_nulls(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(object) => {
+            object.retain(|_, member| !member.is_null());
+            object.values_mut().for_each(leave_out_nulls);
+        }
+        serde_json::Value::Array(array) => array.iter_mut().for_each(leave_out_nulls),
+        _ => {}
     }
 }
 
@@ -41,7 +56,7 @@ pub struct PeerView {
     id: String,
     name: Option<String>,
     live: bool,
-    /// channel_proven, channel_presumed, hooks, tools, inbox or away
+    /// channel_proven, channel_presumed, hooks, tools, inbox, away or ended
     reachability: Reach,
     /// live or away since, RFC 3339
     since: String,
@@ -65,6 +80,7 @@ enum Reach {
     Tools,
     Inbox,
     Away,
+    Ended,
 }
 
 impl PeerView {
@@ -79,6 +95,7 @@ impl PeerView {
                 Reachability::Hooks => Reach::Hooks,
                 Reachability::Tools => Reach::Tools,
                 Reachability::Inbox => Reach::Inbox,
+                Reachability::Ended => Reach::Ended,
                 Reachability::Away | Reachability::Unknown => Reach::Away,
             },
             since: peer.since.to_string(),
@@ -108,6 +125,7 @@ fn reach_words(view: &PeerView) -> String {
         Reach::Tools => "live, sees mail when it calls a tool".to_owned(),
         Reach::Inbox => "a person at the command line".to_owned(),
         Reach::Away => format!("away since {}", view.since),
+        Reach::Ended => "its program has ended".to_owned(),
     }
 }
 
@@ -136,12 +154,11 @@ fn mail_line(waiting: u64) -> String {
 pub struct ListPeersResult {
     me: Option<PeerView>,
     peers: Vec<PeerView>,
-    /// peers that are not here now but can be written to; their mail waits
+    /// peers that are not here now, with mail that waits or a name by which they return
     away: u64,
     notes: Vec<String>,
     /// messages that wait for me
     waiting: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     mail: Option<String>,
 }
 
@@ -186,7 +203,7 @@ pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
         out.push('\n');
     }
     if list.away > 0 {
-        let _ = writeln!(out, "{} away; mail to them waits.", list.away);
+        let _ = writeln!(out, "{}", away_words(list));
     }
     let mut out = out.trim_end().to_owned();
     out.push_str(&mail_line(list.waiting));
@@ -197,25 +214,41 @@ pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
     )
 }
 
+fn away_words(list: &PeerList) -> String {
+    let waits = match list.away_unread {
+        None => String::new(),
+        Some(0) => ", nothing waits for them".to_owned(),
+        Some(1) => ", 1 message waits for them".to_owned(),
+        Some(count) => format!(", {count} messages wait for them"),
+    };
+    format!("{} away{waits}; what is sent to them waits for their return.", list.away)
+}
+
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SetSummaryResult {
     id: String,
     name: Option<String>,
     summary: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     /// messages that wait for me
     waiting: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     mail: Option<String>,
 }
 
 pub fn set_summary(set: &ProfileSet) -> Output {
     let view = PeerView::new(&set.peer);
-    let out =
-        format!("Others now see {}: \"{}\"{}", view.called(), view.summary, mail_line(set.waiting));
+    let notes: Vec<String> = set.notes.iter().map(|note| text::line(note, MAX_SUMMARY)).collect();
+    let mut out = format!("Others now see {}: \"{}\"", view.called(), view.summary);
+    for note in &notes {
+        let _ = write!(out, "\nNote: {note}");
+    }
+    out.push_str(&mail_line(set.waiting));
     let result = SetSummaryResult {
         id: view.id,
         name: view.name,
         summary: view.summary,
+        notes,
         waiting: set.waiting,
         mail: mail_words(set.waiting),
     };

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::arguments;
 use super::calls::told;
 use super::instructions::INSTRUCTIONS;
+use super::link::{Ends, Standing};
 use super::transport::SentHooks;
 use super::{link, push, session, tools};
 use crate::client::Client;
@@ -33,6 +34,9 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// `notifications/initialized`; a push before that is lost.
 const CHANNEL_OPENS: Duration = Duration::from_secs(1);
 
+/// How long the first listing waits for the session's own stream.
+const ARRIVAL: Duration = Duration::from_secs(1);
+
 /// The state behind the handler.
 pub struct Server {
     config: Result<Config, ConfigError>,
@@ -45,6 +49,7 @@ pub struct Server {
     pub(super) shown: Mutex<Vec<oneshot::Receiver<()>>>,
     pub(super) seen: push::Shown,
     open_at: watch::Sender<Option<Instant>>,
+    standing: watch::Sender<Standing>,
 }
 
 impl Server {
@@ -58,6 +63,7 @@ impl Server {
             shown: Mutex::new(Vec::new()),
             seen: push::Shown::default(),
             open_at: watch::Sender::new(None),
+            standing: watch::Sender::default(),
         })
     }
 
@@ -73,19 +79,23 @@ impl Server {
         })?;
         let make = async || {
             let info = peer.peer_info().ok_or("The client has not introduced itself.")?;
-            let (registration, inbox) = session::registration(config, &info).await;
+            let (registration, around, inbox) = session::registration(config, &info).await;
             let (cwd, one_shot) = (registration.cwd.clone(), registration.one_shot);
             let process = registration.client.clone();
             let client = Client::new(config.clone())
                 .map_err(|error| told(&error))?
-                .with_session(registration);
+                .with_session(registration)
+                .around(&around);
             let (deliver, deliveries) = mpsc::unbounded_channel();
             let (write, written) = mpsc::unbounded_channel();
             let (opening, seen) = (self.open_at.subscribe(), self.seen.clone());
-            tokio::spawn(push::pump(peer.clone(), deliveries, opening, write, seen));
+            let standing = self.standing.subscribe();
+            tokio::spawn(push::pump(peer.clone(), deliveries, standing, opening, write, seen));
             tokio::spawn(push::report(client.clone(), written));
             tokio::spawn(link::describe(client.clone(), cwd, one_shot));
-            tokio::spawn(link::keep_open(client.clone(), deliver, inbox, process));
+            let standing = self.standing.clone();
+            let ends = Ends { deliveries: deliver, standing, inbox, process };
+            tokio::spawn(link::keep_open(client.clone(), ends));
             Ok::<_, String>(client)
         };
         self.client.get_or_try_init(make).await
@@ -102,6 +112,15 @@ impl Server {
                 }
             });
         });
+    }
+
+    /// Waits a moment for the stream of a session that has only just begun: it is live then, for
+    /// itself as for others.
+    pub(super) async fn arrived(&self) {
+        let mut standing = self.standing.subscribe();
+        let settled = standing.wait_for(|standing| *standing != Standing::Opening);
+        // Where it takes longer the answer says how things are.
+        let _ = tokio::time::timeout(ARRIVAL, settled).await;
     }
 }
 

@@ -13,6 +13,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::git;
+use crate::programs::in_background;
 
 mod answer;
 #[cfg(test)]
@@ -238,7 +239,7 @@ async fn client(url: &Url) -> Result<Client, SummaryError> {
             built => built,
         }
     };
-    match tokio::task::spawn_blocking(build).await {
+    match in_background("certificates", build).await {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => Err(SummaryError::Client(root_cause(error))),
         Err(error) => Err(SummaryError::Client(error.to_string())),

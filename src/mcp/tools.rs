@@ -11,10 +11,15 @@ use super::arguments::{
 };
 use super::results::{CheckMessagesResult, ListPeersResult, SendMessageResult, SetSummaryResult};
 
+mod plain;
+
 pub const LIST_PEERS: &str = "list_peers";
 pub const SEND_MESSAGE: &str = "send_message";
 pub const SET_SUMMARY: &str = "set_summary";
 pub const CHECK_MESSAGES: &str = "check_messages";
+
+/// The names of all of them.
+pub const NAMES: [&str; 4] = [LIST_PEERS, SEND_MESSAGE, SET_SUMMARY, CHECK_MESSAGES];
 
 /// Characters of a result that Claude Code may show whole; a message of the largest size fits.
 const MAX_RESULT_CHARS: u64 = 200_000;
@@ -25,7 +30,7 @@ pub fn all() -> Vec<Tool> {
     vec![
         tool::<ListPeersArguments, ListPeersResult>(
             LIST_PEERS,
-            "List the other sessions on this machine: id, name, directory, what each works on, and how a message reaches it. Begins with who you are. Reachability: channel_proven, pushes have arrived there; channel_presumed, it is pushed to, but whether that is shown is not known; hooks, its hooks show mail with its next step; tools, it sees mail when it calls a tool; away, mail waits for it.",
+            "List the other sessions on this machine: id, name, directory, what each works on, and how a message reaches it. Begins with who you are. Reachability: channel_proven, pushes have arrived there; channel_presumed, it is pushed to, but whether that is shown is not known; hooks, its hooks show mail with its next step; tools, it sees mail when it calls a tool; away, mail waits for it; ended, it cannot come back.",
             hints(true),
         ),
         tool::<SendMessageArguments, SendMessageResult>(
@@ -60,13 +65,11 @@ fn tool<A: JsonSchema, R: JsonSchema>(
     tool
 }
 
-/// Everything in one schema without references: some clients do not follow them.
+/// A type's schema in the few words of JSON Schema that every client knows: see [`plain`].
 fn schema<T: JsonSchema>() -> Arc<JsonObject> {
     let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
     let schema = settings.into_generator().into_root_schema_for::<T>();
-    let mut object = schema.as_object().cloned().unwrap_or_default();
-    object.remove("$schema");
-    object.remove("title");
+    let mut object = plain::schema(schema.as_object().cloned().unwrap_or_default());
     object.entry("properties").or_insert_with(|| serde_json::json!({}));
     Arc::new(object)
 }
@@ -91,19 +94,71 @@ fn hints(idempotent: bool) -> ToolAnnotations {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::text;
+
+    /// Walks a schema to its last corner; `at` says where one is.
+    fn check(schema: &Value, at: &str) {
+        const WORDS: [&str; 8] = [
+            "type",
+            "description",
+            "properties",
+            "required",
+            "additionalProperties",
+            "items",
+            "enum",
+            "minimum",
+        ];
+        const TYPES: [&str; 6] = ["object", "array", "string", "integer", "number", "boolean"];
+        let object = schema.as_object().unwrap_or_else(|| panic!("{at} is no schema: {schema}"));
+        for word in object.keys() {
+            assert!(WORDS.contains(&word.as_str()), "{at}: {word}");
+        }
+        let kind = schema["type"].as_str().unwrap_or_else(|| panic!("{at} has no single type"));
+        assert!(TYPES.contains(&kind), "{at}: {kind}");
+        if let Some(description) = schema.get("description") {
+            assert!(!description.as_str().unwrap().contains('\n'), "{at}: {description}");
+        }
+        if let Some(options) = schema.get("enum") {
+            assert!(options.as_array().unwrap().iter().all(Value::is_string), "{at}");
+        }
+        assert_eq!(kind == "array", schema.get("items").is_some(), "{at}");
+        let properties = schema.get("properties").map(|p| p.as_object().unwrap());
+        for name in schema.get("required").into_iter().flat_map(|r| r.as_array().unwrap()) {
+            assert!(properties.unwrap().contains_key(name.as_str().unwrap()), "{at}: {name}");
+        }
+        for (name, schema) in properties.into_iter().flatten() {
+            check(schema, &format!("{at}.{name}"));
+        }
+        if let Some(items) = schema.get("items") {
+            check(items, &format!("{at}[]"));
+        }
+    }
 
     #[test]
     fn the_tools_are_what_every_client_can_take() {
         for tool in all() {
             let description = tool.description.as_deref().unwrap();
-            assert!((1..=2_048).contains(&description.chars().count()), "{}", tool.name);
-            for schema in [Some(tool.input_schema), tool.output_schema].into_iter().flatten() {
-                assert_eq!(schema["type"], "object", "{}", tool.name);
-                for combinator in ["anyOf", "oneOf", "allOf", "$ref", "$defs"] {
-                    assert!(!schema.contains_key(combinator), "{}: {combinator}", tool.name);
-                }
-            }
+            assert!((1..=2_048).contains(&text::units(description)), "{}", tool.name);
+            check(&Value::Object((*tool.input_schema).clone()), &tool.name);
+            assert_eq!(tool.input_schema["type"], "object", "{}", tool.name);
+            let output = tool.output_schema.unwrap();
+            check(&Value::Object((*output).clone()), &tool.name);
+            assert_eq!(output["type"], "object", "{}", tool.name);
         }
+    }
+
+    #[test]
+    fn a_choice_is_an_enum_and_what_may_be_left_out_is_not_required() {
+        let input = |index: usize| Value::Object((*all()[index].input_schema).clone());
+        let scope = &input(0)["properties"]["scope"];
+        assert_eq!(scope["type"], "string");
+        assert_eq!(scope["enum"], serde_json::json!(["machine", "directory", "repo"]));
+        let send = input(1);
+        assert_eq!(send["required"], serde_json::json!(["to_id", "message"]));
+        assert_eq!(send["properties"]["wait_seconds"]["type"], "integer");
+        assert_eq!(send["properties"]["reply_to"]["type"], "string");
     }
 }

@@ -8,7 +8,7 @@ use rmcp::model::ProgressNotificationParam;
 use rmcp::service::RequestContext;
 use tokio::time::{Instant, interval};
 
-use super::session::CLAUDE_CODE;
+use crate::protocol::peers::CLAUDE_CODE;
 
 /// Claude Code puts a call into the background after two minutes.
 const CLAUDE_CODE_LIMIT: Duration = Duration::from_secs(110);
@@ -20,11 +20,11 @@ const OTHER_LIMIT: Duration = Duration::from_secs(50);
 const PROGRESS: Duration = Duration::from_secs(15);
 
 /// For how long a call waits that asks for so many seconds; it ends before its client gives it up.
-pub fn limit(seconds: Option<u32>, context: &RequestContext<RoleServer>) -> Duration {
+pub fn limit(seconds: Option<u64>, context: &RequestContext<RoleServer>) -> Duration {
     let client = context.peer.peer_info();
     let is_claude = client.is_some_and(|client| client.client_info.name == CLAUDE_CODE);
     let most = if is_claude { CLAUDE_CODE_LIMIT } else { OTHER_LIMIT };
-    Duration::from_secs(seconds.unwrap_or(0).into()).min(most)
+    Duration::from_secs(seconds.unwrap_or(0)).min(most)
 }
 
 /// Does `work`, which may take up to `limit`, and tells a client that asked for it how it goes on.

@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 
 use crate::config::{Config, Secret};
 use crate::protocol::Timestamp;
+use crate::trust::check_listener;
 use crate::versions;
 
 /// The first version of Claude Code with an inbox, and the first of which nothing is known.
@@ -78,6 +79,8 @@ impl Inbox {
             .to_string();
         lines.push('\n');
         let mut inbox = UnixStream::connect(&self.socket).await?;
+        // The token is for the session alone.
+        check_listener(&inbox, &self.socket).map_err(io::Error::other)?;
         inbox.write_all(lines.as_bytes()).await?;
         inbox.shutdown().await
     }

@@ -1,8 +1,17 @@
-//! The end of another process, noticed without polling.
+//! The end of another process, noticed without polling wherever the system allows it.
+//!
+//! On Linux by a descriptor of the process (pidfd_open(2)). A kernel before 5.3, a container whose
+//! seccomp profile is older than that call, or gVisor has none: then our parent's end is told by a
+//! signal, and any other process is looked for now and then.
+
+use std::time::Duration;
 
 use rustix::process::{Pid, getppid};
 
 use super::Process;
+
+/// How often a process is looked for of which nobody tells us the end.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// The process that started us.
 pub struct Parent {
@@ -26,7 +35,10 @@ impl Parent {
         if getppid() != Some(pid) {
             return;
         }
-        watched.await;
+        match watched {
+            Some(watched) => watched.await,
+            None => parent_ended(pid).await,
+        }
     }
 }
 
@@ -35,32 +47,71 @@ pub async fn ended(process: &Process) {
     let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return };
     let watched = watch(pid);
     // It may have ended before the watch began.
-    if process.is_alive() {
-        watched.await;
+    if !process.is_alive() {
+        return;
     }
-}
-
-#[cfg(target_os = "linux")]
-fn watch(pid: Pid) -> impl Future<Output = ()> {
-    use rustix::process::{PidfdFlags, pidfd_open};
-    use tokio::io::Interest;
-    use tokio::io::unix::AsyncFd;
-
-    let watched = pidfd_open(pid, PidfdFlags::NONBLOCK)
-        .ok()
-        // SAFETY: the descriptor is ours, and the `AsyncFd` owns it from here on.
-        .and_then(|fd| unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.ok());
-    async move {
-        match watched {
-            // Readable once the process has ended.
-            Some(fd) if fd.readable().await.is_ok() => {}
-            _ => std::future::pending().await,
+    match watched {
+        Some(watched) => watched.await,
+        None if getppid() == Some(pid) => parent_ended(pid).await,
+        None => {
+            while process.is_alive() {
+                tokio::time::sleep(LOOK).await;
+            }
         }
     }
 }
 
+/// Returns once our parent is not `pid` any more, by the signal that the kernel then sends
+/// (`PR_SET_PDEATHSIG`). It does so also when only the parent's thread ends that started us, and
+/// again at the end of the next one.
+#[cfg(target_os = "linux")]
+async fn parent_ended(pid: Pid) {
+    use rustix::process::{Signal, set_parent_process_death_signal};
+    use tokio::signal::unix::{SignalKind, signal};
+
+    // One that does nothing to a process that does not ask for it.
+    let told = signal(SignalKind::from_raw(Signal::URG.as_raw())).ok();
+    let told = told.filter(|_| set_parent_process_death_signal(Some(Signal::URG)).is_ok());
+    let Some(mut told) = told else { return look_for_parent(pid).await };
+    while getppid() == Some(pid) {
+        told.recv().await;
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn parent_ended(pid: Pid) {
+    look_for_parent(pid).await;
+}
+
+async fn look_for_parent(pid: Pid) {
+    while getppid() == Some(pid) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Completes at the end of the process; `None` where the system does not tell.
+#[cfg(target_os = "linux")]
+fn watch(pid: Pid) -> Option<impl Future<Output = ()>> {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    use tokio::io::Interest;
+    use tokio::io::unix::AsyncFd;
+
+    let descriptor = pidfd_open(pid, PidfdFlags::NONBLOCK)
+        .or_else(|_| pidfd_open(pid, PidfdFlags::empty()))
+        .ok()?;
+    // SAFETY: the descriptor is ours, and the `AsyncFd` owns it from here on.
+    let watched =
+        unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.ok()?;
+    Some(async move {
+        // Readable once the process has ended.
+        if watched.readable().await.is_err() {
+            std::future::pending().await
+        }
+    })
+}
+
 #[cfg(target_os = "macos")]
-fn watch(pid: Pid) -> impl Future<Output = ()> {
+fn watch(pid: Pid) -> Option<impl Future<Output = ()>> {
     use rustix::buffer::spare_capacity;
     use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
     use rustix::io::retry_on_intr;
@@ -87,14 +138,15 @@ fn watch(pid: Pid) -> impl Future<Output = ()> {
             std::mem::forget(sender);
         }
     });
-    async move {
-        if started.is_err() || gone.await.is_err() {
+    started.ok()?;
+    Some(async move {
+        if gone.await.is_err() {
             std::future::pending().await
         }
-    }
+    })
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-fn watch(_pid: Pid) -> impl Future<Output = ()> {
-    std::future::pending()
+fn watch(_pid: Pid) -> Option<std::future::Pending<()>> {
+    None
 }

@@ -50,28 +50,27 @@ pub fn above(caller: u32, named: &Process) -> Named {
     }
 }
 
-/// A process of our own namespace as it is seen from here; itself, where it is not seen.
+/// The running process that is `named` in our own namespace or one below it, as seen from here.
 #[must_use]
-pub fn seen(named: Process) -> Process {
-    let found = Process::find(named.pid).filter(|found| {
-        found.namespace == named.namespace
-            && super::same_start(&named.start, &found.start, found.pid)
-    });
-    found.unwrap_or(named)
+pub fn seen(named: &Process) -> Option<Process> {
+    if named.boot != super::boot_id() {
+        return None;
+    }
+    let pid = if named.namespace == system::namespace() { named.pid } else { below(named)? };
+    let found = Process::find(pid)?;
+    super::same_start(&named.start, &found.start, pid).then_some(found)
 }
 
-/// The running process, as seen from here, that is `named` in a namespace below ours.
-#[must_use]
-pub fn below(named: &Process) -> Option<Process> {
-    if named.namespace.is_empty() || named.boot != super::boot_id() {
+/// Our number for the process that is `named` in a namespace below ours.
+fn below(named: &Process) -> Option<u32> {
+    if named.namespace.is_empty() {
         return None;
     }
     let is_it = |pid: &u32| {
         system::numbers(*pid).is_some_and(|n| n.len() > 1 && n.last() == Some(&named.pid))
             && system::namespace_of(*pid).as_ref() == Some(&named.namespace)
     };
-    let found = Process::find(system::processes().into_iter().find(is_it)?)?;
-    super::same_start(&named.start, &found.start, found.pid).then_some(found)
+    system::processes().into_iter().find(is_it)
 }
 
 /// The same process with the namespace that its number counts in, which is the caller's; `None`

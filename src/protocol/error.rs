@@ -75,12 +75,13 @@ pub struct ApiError {
     /// What to do about it, one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// For [`ErrorCode::Ambiguous`]: the peers that fit.
+    /// For [`ErrorCode::Ambiguous`]: the peers that fit. For a peer that has ended: who is live
+    /// where it was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
 }
 
-/// A peer that an ambiguous word could mean.
+/// A peer that a word could mean.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     pub id: super::PeerId,

@@ -131,3 +131,11 @@ pub struct Tcp {
 pub struct Stopping {
     pub pid: u32,
 }
+
+/// The answer to `POST /v1/afresh`: a database that was removed is to be begun anew.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Afresh {
+    /// Where what the broker had was saved; `None` if its database lies where it should.
+    #[serde(default)]
+    pub saved_in: Option<String>,
+}

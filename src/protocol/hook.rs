@@ -42,7 +42,8 @@ impl Event {
     }
 }
 
-/// The occasion of a [`Event::SessionStart`] that goes on with the same session, only shorter.
+/// The source of a [`Event::SessionStart`] that goes on with the same session, only shorter: it is
+/// no start, and may come in the middle of a turn.
 pub const COMPACT: &str = "compact";
 
 /// `POST /v1/hook`: a hook event of the main conversation of a session.
@@ -63,8 +64,6 @@ pub struct HookEvent {
     pub turn: String,
     /// What tells this event from others of the turn, where the client says enough for that. An
     /// event may have several hooks of ours, and one is no evidence of what another showed.
-    /// A session's start says here what began it: [`COMPACT`] is no start, and may come in the
-    /// middle of a turn.
     #[serde(default)]
     pub occasion: String,
     /// For a tool: how long it ran, in milliseconds. What was shown after its start is not yet
@@ -74,9 +73,24 @@ pub struct HookEvent {
     /// Messages that stood in the prompt as pushes of ours.
     #[serde(default)]
     pub seen: Vec<MessageId>,
-    /// How many characters of mail the output takes; 0 shows nothing.
+    /// How much mail the output takes, in UTF-16 code units, as its reader counts; 0 shows nothing.
     #[serde(default)]
     pub room: usize,
+    /// For a session's start: what began it, in the client's word (`startup`, `resume`, `clear`,
+    /// `compact`, `fork`).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// Where the session works now, an absolute path.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cwd: String,
+}
+
+impl HookEvent {
+    /// The event without what a broker of the first release does not know, and would refuse.
+    #[must_use]
+    pub fn for_an_older_broker(&self) -> Self {
+        Self { source: String::new(), cwd: String::new(), ..self.clone() }
+    }
 }
 
 /// The answer to [`HookEvent`].

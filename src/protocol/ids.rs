@@ -98,7 +98,7 @@ id! {
 }
 
 /// The broker, as the sender of notices. It has not the form of an id, so no peer ever has it.
-const BROKER: &str = "broker";
+pub(super) const BROKER: &str = "broker";
 
 impl PeerId {
     /// The broker, as the sender of notices.
@@ -150,57 +150,12 @@ impl InstanceId {
     }
 }
 
-/// The longest name of a peer, in characters.
-pub const MAX_NAME: usize = 40;
-
-/// Names that belong to no session.
-pub const RESERVED_NAMES: [&str; 6] = ["cli", BROKER, "all", "machine", "directory", "repo"];
-
-/// Whether `name` may be a peer's name: `[a-z][a-z0-9._-]{0,39}`, not reserved, and not in the
-/// form of an id.
-#[must_use]
-pub fn is_valid_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    let starts_well = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
-    let goes_on = bytes.all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
-    starts_well
-        && goes_on
-        && name.len() <= MAX_NAME
-        && !RESERVED_NAMES.contains(&name)
-        && !looks_like_peer_id(name)
-}
-
 /// Whether `text` has the form of a peer id. A name never has it, so the two cannot be confused.
 #[must_use]
 pub fn looks_like_peer_id(text: &str) -> bool {
     text.len() == 8
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         && text.bytes().any(|b| b.is_ascii_digit())
-}
-
-/// The name that a directory or repository gives: lower case, other characters as `-`.
-#[must_use]
-pub fn name_from(text: &str) -> String {
-    let mut name = String::new();
-    for c in text.chars().flat_map(char::to_lowercase) {
-        match c {
-            'a'..='z' | '0'..='9' | '.' | '_' => name.push(c),
-            _ if !name.is_empty() && !name.ends_with('-') => name.push('-'),
-            _ => {}
-        }
-    }
-    let name: String = name
-        .trim_start_matches(|c: char| !c.is_ascii_lowercase())
-        .chars()
-        // Room for the "-2" that tells two of a name apart.
-        .take(MAX_NAME - 4)
-        .collect();
-    let name = name.trim_end_matches(['-', '.', '_']).to_owned();
-    match name.as_str() {
-        "" => "session".to_owned(),
-        _ if is_valid_name(&name) => name,
-        _ => format!("{name}-x"),
-    }
 }
 
 #[cfg(test)]
@@ -212,7 +167,7 @@ mod tests {
         for _ in 0..2_000 {
             let id = PeerId::generate();
             assert!(looks_like_peer_id(id.as_str()), "{id}");
-            assert!(!is_valid_name(id.as_str()), "{id}");
+            assert!(!crate::protocol::names::is_valid(id.as_str()), "{id}");
         }
     }
 
@@ -224,35 +179,5 @@ mod tests {
         assert!(at(now) < at(now + 1_000));
         assert!(at(now) < at(now + 30 * 365 * 24 * 60 * 60 * 1_000));
         assert_ne!(at(now), at(now));
-    }
-
-    #[test]
-    fn names_follow_their_rule() {
-        for good in ["backend", "a", "my.repo_2-x", "backend-2"] {
-            assert!(is_valid_name(good), "{good}");
-        }
-        for bad in
-            ["", "cli", "Backend", "2nd", "-a", "a b", "ünder", "abcdefg1", "repo", &"a".repeat(41)]
-        {
-            assert!(!is_valid_name(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn any_directory_gives_a_valid_name() {
-        for (directory, name) in [
-            ("backend", "backend"),
-            ("My Project", "my-project"),
-            ("2048-game", "game"),
-            ("..", "session"),
-            ("", "session"),
-            ("日本", "session"),
-            ("cli", "cli-x"),
-            ("abcdefg1", "abcdefg1-x"),
-        ] {
-            assert_eq!(name_from(directory), name, "{directory}");
-            assert!(is_valid_name(&name_from(directory)), "{directory}");
-        }
-        assert!(is_valid_name(&name_from(&"x".repeat(300))));
     }
 }

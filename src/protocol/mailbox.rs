@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::messages::{MessageState, Via};
+use super::messages::{MessageState, Party, Via};
 use super::peers::Peer;
 use super::{MessageId, PeerId, Timestamp};
+use crate::lenient;
 
 /// A message on its way to a model or a person.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ pub struct Delivery {
 #[serde(deny_unknown_fields)]
 pub struct Wait {
     /// Wait up to so many seconds, and not longer than [`MAX_WAIT`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::number_or_zero")]
     pub wait_seconds: u64,
 }
 
@@ -50,12 +51,12 @@ pub const MAX_WAIT: u64 = 600;
 #[serde(deny_unknown_fields)]
 pub struct Take {
     /// Stop before the texts exceed so many bytes (at least one message comes); 0 is no limit.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::number_or_zero")]
     pub max_bytes: u64,
 }
 
 /// The answer to [`Take`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Taken {
     pub messages: Vec<Delivery>,
     /// How many more wait after these.
@@ -64,6 +65,9 @@ pub struct Taken {
     pub own_unread: Vec<OwnUnread>,
     /// How many these are in all.
     pub own_unread_total: u64,
+    /// Whose mailbox it is: for a command line, that it reads a session's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Party>,
 }
 
 /// `POST /v1/mailbox/answer`: offer me the answer to this message of mine, and nothing else; with

@@ -116,6 +116,9 @@ pub struct Sent {
     pub awaited: bool,
     /// Messages that wait for the sender.
     pub waiting: u64,
+    /// Whose message it is: for a command line, that it speaks as a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Party>,
 }
 
 /// One end of a message.

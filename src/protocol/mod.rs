@@ -4,18 +4,21 @@
 //! module and on nothing else of each other. MCP servers outlive upgrades of the
 //! broker, so a field may be added (with a default) but never renamed or removed.
 
+pub mod around;
 pub mod error;
 pub mod health;
 pub mod hook;
 pub mod ids;
 pub mod mailbox;
 pub mod messages;
+pub mod names;
 pub mod peers;
 pub mod scope;
 pub mod stream;
 pub mod time;
 pub mod wake;
 
+pub use around::{Around, Inside};
 pub use error::{ApiError, ErrorCode};
 pub use ids::{InstanceId, MessageId, PeerId};
 pub use time::Timestamp;
@@ -30,8 +33,12 @@ pub mod header {
     pub const PROTOCOL: &str = "claude-peers-protocol";
     /// The database path that the caller's settings name, so that a mismatch is refused.
     pub const DATABASE: &str = "claude-peers-database";
+    /// The device and inode of that database, if it is there: a container may name it otherwise.
+    pub const DATABASE_FILE: &str = "claude-peers-database-file";
     /// The secret of a registered session; it decides who the sender of a message is.
     pub const SESSION: &str = "claude-peers-session";
+    /// What the call knows of the session around it: [`super::around::Around`], as JSON.
+    pub const AROUND: &str = "claude-peers-around";
     /// One random key per write; a retry with the same key gets the stored answer.
     pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 }
@@ -57,4 +64,5 @@ pub mod route {
     pub const WAKE_GIVEN: &str = "/v1/wake/given";
     pub const WAKE_LOOKED: &str = "/v1/wake/looked";
     pub const SHUTDOWN: &str = "/v1/shutdown";
+    pub const AFRESH: &str = "/v1/afresh";
 }

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{InstanceId, PeerId, Timestamp};
 use crate::process::Process;
 
+/// The name by which Claude Code introduces itself to its MCP servers.
+pub const CLAUDE_CODE: &str = "claude-code";
+
 /// Whether a push of ours can reach the model of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -83,6 +86,22 @@ pub struct Registered {
     /// Nobody has described the session yet, nor tried to.
     #[serde(default)]
     pub undescribed: bool,
+    /// What the broker knows that the session has said of itself, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
+}
+
+/// What a session has said of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// The program made the summary.
+    #[serde(default)]
+    pub automatic: bool,
+    /// The name that it chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// How a peer can be reached, by evidence and not by hope.
@@ -99,6 +118,9 @@ pub enum Reachability {
     Tools,
     /// Not here; mail waits for it.
     Away,
+    /// Its program has ended and cannot come back as this peer. Mail waits for an heir: whoever
+    /// starts the program there next.
+    Ended,
     /// The person at the CLI, who reads by `claude-peers inbox`.
     Inbox,
     /// Something of a later version.
@@ -190,10 +212,36 @@ pub struct PeerList {
     pub me: Option<Peer>,
     /// The others: live ones first; away ones only with `all`.
     pub peers: Vec<Peer>,
-    /// How many away peers with mail or a chosen name were left out.
+    /// How many away peers with mail, or with a name that the person chose, were left out.
     pub away: u64,
+    /// Messages that wait for those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away_unread: Option<u64>,
+    /// With `all`: sessions that have ended and can be resumed, the last ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<EndedSession>,
+    /// There are more of these, which ended earlier.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_ended: bool,
     /// Messages that wait for the caller.
     pub waiting: u64,
+}
+
+/// A session that has ended: nothing waits for it, and it comes back if its client resumes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndedSession {
+    pub id: PeerId,
+    /// The name that it had; another may have it now.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// By which its client resumes it.
+    #[serde(default)]
+    pub session: Option<String>,
+    pub cwd: String,
+    /// When it ended.
+    pub since: Timestamp,
+    #[serde(default)]
+    pub summary: String,
 }
 
 /// `POST /v1/profile`: what a session says of itself.
@@ -219,4 +267,7 @@ pub struct ProfileSet {
     /// Messages that wait for the session.
     #[serde(default)]
     pub waiting: u64,
+    /// What the session should know, a sentence each: of whom it took its name over, say.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }

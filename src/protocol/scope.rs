@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::messages::MessageState;
+use super::messages::{MessageState, Party};
 use super::peers::{Peer, Scope};
 use super::{ApiError, MessageId};
 
@@ -72,6 +72,9 @@ pub struct SentToScope {
     pub outcomes: Vec<Outcome>,
     /// Messages that wait for the sender.
     pub waiting: u64,
+    /// Whose message it is: for a command line, that it speaks as a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Party>,
 }
 
 /// What became of the message to one recipient.

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use super::program::lasting_path;
 use super::systemd::log;
-use super::{Logs, Manager, ServiceError, State, Status, Step, UnitStatus, fallback};
+use super::{COMES_BACK, Logs, Manager, ServiceError, State, Status, Step, UnitStatus, fallback};
 use crate::config::Config;
 use crate::files::{LockFile, private_directory};
 use crate::holder::holder;
@@ -226,11 +226,7 @@ impl Manager for Launchd<'_> {
         self.launchctl.unload(&self.label)?;
         Ok(vec![
             Step::done("Stopped the broker and closed its sockets. Nothing is lost."),
-            Step::note(
-                "The next session, or any that runs, starts them again: that is how sessions find \
-                 each other. To keep the service away, `claude-peers service uninstall`; sessions \
-                 then start a broker of their own.",
-            ),
+            Step::note(COMES_BACK),
         ])
     }
 

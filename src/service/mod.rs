@@ -73,6 +73,10 @@ impl Step {
     }
 }
 
+/// What stopping the service does not do.
+pub(crate) const COMES_BACK: &str =
+    "The next session starts them again; to take the service away: claude-peers service uninstall";
+
 /// How the service is.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
@@ -147,6 +151,8 @@ pub enum NoService {
     Manager(ManagerError),
     #[error("the service's socket was started, and nobody listens")]
     Deaf,
+    #[error("another broker has the database open")]
+    DatabaseHeld,
 }
 
 impl NoService {
@@ -160,7 +166,9 @@ impl NoService {
             Self::Failed { .. } => "`claude-peers service logs` says why, `claude-peers service \
                                     start` tries again"
                 .to_owned(),
-            Self::Manager(_) | Self::Deaf => "`claude-peers doctor` tells more".to_owned(),
+            Self::Manager(_) | Self::Deaf | Self::DatabaseHeld => {
+                "`claude-peers doctor` tells more".to_owned()
+            }
         })
     }
 }
@@ -241,7 +249,7 @@ impl ServiceError {
         match self {
             Self::Manager(error) => error.hint(),
             Self::Refused(_, hint) => hint.clone(),
-            Self::File { error, .. } => crate::files::hint(error).to_owned(),
+            Self::File { error, .. } => crate::files::hint(error),
             Self::Undone(cause) => cause.hint(),
         }
     }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Options;
 use super::change::{Change, at, path};
@@ -22,9 +22,6 @@ use super::servers::Servers;
 use super::surroundings::Surroundings;
 use super::text::Syntax;
 use crate::{programs, versions};
-
-/// How the permission rule names the plugin's server.
-const PLUGIN_SERVER: &str = "plugin_peers_claude-peers";
 
 /// `claude --version` starts a whole JavaScript program.
 const VERSION: Duration = Duration::from_secs(10);
@@ -53,7 +50,8 @@ impl<'a> Claude<'a> {
         &self.directory
     }
 
-    fn settings(&self) -> PathBuf {
+    /// The person's own settings.
+    pub fn settings(&self) -> PathBuf {
         self.directory.join("settings.json")
     }
 
@@ -88,14 +86,7 @@ impl<'a> Claude<'a> {
         plan.present = servers.ours(&state_value).is_some() || in_settings;
         if has_plugin(&settings_value) {
             plan.notes.push(format!("The plugin {PLUGIN} brings server and hooks already."));
-            if permission(&settings_value, PLUGIN_SERVER).is_some() {
-                plan.notes.push(format!(
-                    "So that Claude Code does not ask before each call, {} may have: {}",
-                    settings.path.display(),
-                    json!({ "permissions": { "allow": [rule(PLUGIN_SERVER)] } })
-                ));
-            }
-            if plan.present {
+            if plan.present && self.is_beside_plugin(&settings_value, &state_value) {
                 plan.notes.push(
                     "What is set up beside it is not needed: claude-peers setup claude --undo"
                         .to_owned(),
@@ -103,6 +94,11 @@ impl<'a> Claude<'a> {
             }
             plan.notes.extend(self.obstacle(Bringer::Plugin));
             plan.present = true;
+            // Only a person's own settings can have that, so the plugin cannot bring it.
+            let permission = permission(&settings_value, ours::PLUGIN_SERVER);
+            let changes: Vec<Change> =
+                permission.filter(|_| options.permission).into_iter().collect();
+            plan.change(settings, Syntax::Json, &changes, "correct that, and run this again")?;
             return Ok(plan);
         }
 
@@ -184,6 +180,15 @@ impl<'a> Claude<'a> {
         let program = self.program()?;
         let said = programs::program(program.to_str()?, &["--version"], VERSION).ok()?;
         versions::parse(&said.output).filter(|_| said.succeeded())
+    }
+
+    /// Whether more of ours is set up than the permission rule of the plugin's server.
+    fn is_beside_plugin(&self, settings: &Value, state: &Value) -> bool {
+        let hooks = settings.get("hooks").and_then(Value::as_object);
+        let mut events = hooks.into_iter().flat_map(|events| events.keys());
+        self.servers().ours(state).is_some()
+            || permission(settings, ours::SERVER).is_none()
+            || events.any(|event| !ours::hooks_taken_out(settings, event).is_empty())
     }
 
     /// What makes each event have our group once, as it is now.

@@ -20,6 +20,7 @@ pub mod in_force;
 mod json;
 mod opencode;
 mod ours;
+pub mod permission;
 mod plan;
 mod record;
 mod sandbox;

@@ -10,6 +10,9 @@ use super::sandbox::{self, is_our_socket};
 /// The name under which the server is registered.
 pub const SERVER: &str = "claude-peers";
 
+/// How a permission rule of Claude Code names the server that the plugin brings.
+pub const PLUGIN_SERVER: &str = "plugin_peers_claude-peers";
+
 /// A server entry, a permission rule, a group of hooks, or our program's path.
 pub fn is_ours(value: &Value) -> bool {
     match value {
@@ -20,7 +23,7 @@ pub fn is_ours(value: &Value) -> bool {
 }
 
 fn is_rule(text: &str) -> bool {
-    text.strip_prefix("mcp__").is_some_and(|name| name == SERVER)
+    text.strip_prefix("mcp__").is_some_and(|name| name == SERVER || name == PLUGIN_SERVER)
 }
 
 fn is_program(word: &str) -> bool {

@@ -20,6 +20,13 @@ use tags::defuse;
 /// More blank lines than this in a row push our own words out of sight.
 const BLANK_LINES: usize = 8;
 
+/// How long a text is where a client written in JavaScript has a limit: in UTF-16 code units. A
+/// character beyond the first plane, as most emoji are, counts twice there.
+#[must_use]
+pub fn units(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
 /// Text of many lines for a model: no control, hidden or bidi character, no tag, no endless gap.
 #[must_use]
 pub fn block(text: &str) -> String {

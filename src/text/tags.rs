@@ -1,30 +1,42 @@
 //! The second pass over peer text: a tag that a client or a model could obey gets a backslash.
 //!
 //! Called by the parent module only, on text whose characters are all visible. A `<` that the
-//! backslash already follows is left alone, so a second run changes nothing. Code must survive:
-//! where a `<` is plainly an operator or opens a type argument, only names that mean something to
-//! a client or a model count. What never may happen: a known name behind `<` or `</` untouched,
-//! `Vec<User>` excepted (see `is_type_argument`), which can have no attributes and no end tag.
+//! backslash already follows is left alone, so a second run changes nothing. Code must survive, and
+//! most tags are code: elements of pages, namespaces, type arguments, comparisons. So only names
+//! count that a client itself writes into a model's context, or that models are trained to heed
+//! (taken from Claude Code 2.1.330; of other clients what they put around hooks and rules). What
+//! never may happen: such a name behind `<` or `</` untouched, `Vec<User>` excepted (see
+//! `is_type_argument`), which can have no attributes and no end tag.
 
 use super::chars::{is_soft, strip_note};
 
-/// Whole names that clients and models give a meaning to; `_` is written `-` here.
-const NAMES: &str = "\
-    agent agents anthropic antml assistant bash-input bash-stderr bash-stdout channel claude \
-    command-args command-contents command-message command-name cross-session-message developer \
-    env event function function-call function-calls function-result function-results functions \
-    hook human ide-diagnostics ide-opened-file ide-selection instruction instructions invoke \
-    local-command-caveat local-command-stderr local-command-stdout mcp message messages \
-    notification parameter parameters peer permission permissions persisted-output prompt \
-    reminder session-start-hook system system-prompt system-reminder task-id task-notification \
-    teammate-message thinking tool tool-result tool-use tool-use-error tools user \
-    user-memory-input user-prompt-submit-hook";
-
-/// Words that make a name with `-` or `:` dangerous even where it could be code.
+/// Names of one word.
 const WORDS: &str = "\
-    agent anthropic antml assistant bash channel claude command function functions hook human ide \
-    instructions invoke mcp notification permission prompt reminder session system teammate \
-    thinking tool user";
+    antml anthropic assistant channel developer env event function functions human instructions \
+    invoke message parameter relay reminder system thinking user wake";
+
+/// Names of several; `_` is written `-` here.
+const NAMES: &str = "\
+    agent-message artifact-room-event autonomous-loop autonomous-loop-dynamic available-skills \
+    cc-memory claude-md closing-notice command-args command-contents command-message command-name \
+    command-output coordinator-task cross-session-message cross-session-messages \
+    current-skill-md daemon-stderr earlier-message environment-context fork-boilerplate \
+    function-call function-calls function-result function-results guidance-loaded hook-context \
+    hook-prompt ide-diagnostics ide-opened-file ide-selection interrupted-output memory-updates \
+    new-diagnostics non-user-message other-sessions partial-response pasted-content \
+    permissions-instructions persisted-output previous-conversation repl-output \
+    sandbox-violations skill-watcher-idle-wake skills-discovered slack-messages \
+    subagent-hand-back system-event system-instruction system-instructions system-message \
+    system-note system-notice system-notification system-prompt system-reminder system-warning \
+    task-id task-notification teammate-message tool-call tool-calls tool-output tool-response \
+    tool-result tool-results tool-use tool-use-error tool-uses truncated-output turn-ended \
+    untrusted-context user-action user-claude-md user-instructions user-memory-input \
+    user-message user-prompt webhook-payload";
+
+/// Families of names, each with members that a client may yet add to.
+const BEGINNINGS: [&str; 6] =
+    ["antml-", "anthropic-", "bash-", "local-command-", "mcp-", "user-prompt-"];
+const END: &str = "-hook";
 
 /// Puts a backslash behind every `<` that opens or closes a dangerous tag.
 pub(super) fn defuse(text: &str) -> String {
@@ -89,9 +101,10 @@ fn is_tag(before: &str, behind: &str) -> bool {
             break;
         }
     }
-    // Hidden characters in a name are no code of anybody's: take its excuses away.
+    // Nor has such a name the excuses of code.
     let (before, gap) = if hidden { ("", "/") } else { (before, gap) };
-    Tag::new(&full, capital, before, gap, after).is_dangerous()
+    let tag = Tag::new(&full, capital, before, gap, after);
+    tag.is_dangerous() || hidden && tag.is_parted()
 }
 
 impl<'a> Tag<'a> {
@@ -106,12 +119,27 @@ impl<'a> Tag<'a> {
             return false;
         }
         let dashed = self.name.replace('_', "-");
-        if is_among(NAMES, &dashed) {
+        if is_among(WORDS, &dashed) {
             return !self.is_type_argument();
         }
-        let parted = self.name.contains(['-', ':']);
-        let known = parted && self.name.split(['-', ':']).any(|word| is_among(WORDS, word));
-        known || (parted || self.name.contains('_')) && !self.is_code()
+        // `antml:invoke`, and whatever else somebody may put before a name.
+        let mut parts = dashed.split(':').filter(|part| !part.is_empty());
+        let namespaced = dashed.contains(':');
+        let vendor = namespaced && parts.clone().any(|part| matches!(part, "antml" | "anthropic"));
+        vendor
+            || parts.any(|part| is_among(NAMES, part) || is_of_a_family(part) || part == "invoke")
+            || self.is_cut_off(&dashed)
+    }
+
+    /// The text ends within a name, and who knows what is put behind it.
+    fn is_cut_off(&self, dashed: &str) -> bool {
+        let begins = || NAMES.split(' ').any(|name| name.starts_with(dashed));
+        self.after.is_empty() && dashed.contains('-') && begins()
+    }
+
+    /// Hidden characters in a name of several words are no code of anybody's.
+    fn is_parted(&self) -> bool {
+        self.name.contains(['-', ':', '_'])
     }
 
     /// `Vec<User>`, `Result<System, E>`: one word, glued on the left, nothing like an attribute.
@@ -121,21 +149,14 @@ impl<'a> Tag<'a> {
         one_word && ends && self.is_glued()
     }
 
-    /// `i < max_len`, `i<n-1`, `Vec<my_type>`, `<<END_OF_TEXT`, `<std::string>`, `<a-b@example.com>`
-    fn is_code(&self) -> bool {
-        if !self.gap.is_empty() {
-            return self.gap.chars().all(char::is_whitespace);
-        }
-        let shift = self.before.ends_with('<');
-        let path = self.name.contains("::");
-        let mail = self.after.starts_with('@');
-        shift || path || mail || self.is_glued()
-    }
-
     fn is_glued(&self) -> bool {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         self.gap.is_empty() && (self.before.ends_with(word) || self.before.ends_with("::"))
     }
+}
+
+fn is_of_a_family(name: &str) -> bool {
+    BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)) || name.ends_with(END)
 }
 
 fn is_among(list: &str, word: &str) -> bool {
@@ -161,10 +182,39 @@ fn skip_hidden(text: &str) -> Option<&str> {
     text.strip_prefix(overlooked).or_else(|| strip_note(text))
 }
 
-/// Full-width forms as the ASCII characters that they look like.
+/// What looks like an ASCII character, as that character: full-width, mathematical and circled
+/// forms, and letters of other scripts.
 fn fold(c: char) -> char {
+    let letter = |offset: u32| {
+        let first = if offset < 26 { 'A' } else { 'a' };
+        char::from_u32(u32::from(first) + offset % 26).unwrap_or(c)
+    };
     match c {
         '\u{FF01}'..='\u{FF5E}' => char::from_u32(u32::from(c) - 0xFEE0).unwrap_or(c),
+        '\u{1D400}'..='\u{1D6A3}' => letter((u32::from(c) - 0x1D400) % 52),
+        '\u{24B6}'..='\u{24E9}' => letter(u32::from(c) - 0x24B6),
+        'а' | 'α' | 'А' | 'Α' => 'a',
+        'В' | 'Β' => 'b',
+        'с' | 'С' | 'ϲ' => 'c',
+        'ԁ' => 'd',
+        'е' | 'Е' | 'Ε' => 'e',
+        'һ' | 'Н' | 'Η' => 'h',
+        'і' | 'І' | 'Ι' | 'ι' | 'ı' => 'i',
+        'ј' | 'Ј' => 'j',
+        'к' | 'К' | 'Κ' | 'κ' | '\u{212A}' => 'k',
+        'ӏ' | 'Ӏ' => 'l',
+        'м' | 'М' | 'Μ' => 'm',
+        'Ν' => 'n',
+        'о' | 'О' | 'ο' | 'Ο' => 'o',
+        'р' | 'Р' | 'ρ' | 'Ρ' => 'p',
+        'ѕ' | 'Ѕ' | 'ſ' => 's',
+        'Т' | 'Τ' | 'т' => 't',
+        'υ' => 'u',
+        'ѵ' | 'ν' => 'v',
+        'ԝ' => 'w',
+        'х' | 'Х' | 'Χ' => 'x',
+        'у' | 'У' | 'Υ' => 'y',
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE58}' | '\u{FE63}' => '-',
         _ => c,
     }
 }

@@ -19,6 +19,13 @@ const ORDINARY: &[&str] = &[
     "Promise<User[]>, useState<User | undefined>(), Result<System, E>",
     "msg := <-channel; done <- true; cat <<END_TEXT; cmd <input >output 2>&1 </dev/null",
     "<div class=\"x\"><br/></p></div><!-- note --><?xml version=\"1.0\"?>",
+    "<app-root><my-component *ngIf=\"a <b_c\"></my-component></app-root> <router-outlet/>",
+    "<soap:Envelope xmlns:soap=\"x\"><soap:Body><xs:element name=\"y\"/></soap:Body></soap:Envelope>",
+    "<user-card><tool-bar/><command-palette/><system-status/></user-card> <task-list> <agent-view>",
+    "<wsdl:message><wsdl:parameter/></wsdl:message> <xsl:function> <my_own></a_b> x <system_time",
+    "if (a <b_c && i <user_count || n <max-1) #include <system_error> #include <my-lib/event.h>",
+    "cmd <prompt> <tool> <mcp> <peer> <hook> <permission> <messages> <parameters> <agents> <tools>",
+    "<svelte:head> <v-btn> <ion-content> <mat-form-field> <Foo.Bar-baz> <UserProvider> <T extends U>",
     "Ann <ann-b@example.com>, see <https://example.com/a-b?c=d_e>",
     "[U+202E] and [9 blank lines], <\\system-reminder> and <\\/channel>",
     "👩‍👩‍👧 ❤️‍🔥 1️⃣ 🏳️‍🌈 naïve café “x” — …",
@@ -66,8 +73,12 @@ fn tags_get_a_backslash() {
         ("<\\channel><\\/channel>", "<\\channel><\\/channel>"),
         ("<\u{200d}\\user>", "<\\user>"),
         ("<antml:invoke name=\"x\"></antml:x>", "<\\antml:invoke name=\"x\"><\\/antml:x>"),
-        ("a<tool_use> b<tool-result> <my_own>", "a<\\tool_use> b<\\tool-result> <\\my_own>"),
-        ("<x-y><ns:z></a_b>f</a_b>", "<\\x-y><\\ns:z><\\/a_b>f<\\/a_b>"),
+        ("a<tool_use> b<tool-result>", "a<\\tool_use> b<\\tool-result>"),
+        ("<x:system-reminder> <y:invoke>", "<\\x:system-reminder> <\\y:invoke>"),
+        (
+            "<ѕystem-remіnder> <𝐬𝐲𝐬𝐭𝐞𝐦> <ⓤⓢⓔⓡ> <system\u{2011}reminder> <СHАNNЕL>",
+            "<\\ѕystem-remіnder> <\\𝐬𝐲𝐬𝐭𝐞𝐦> <\\ⓤⓢⓔⓡ> <\\system\u{2011}reminder> <\\СHАNNЕL>",
+        ),
         (
             "Vec<user> Vec<User a=1> </User> <User>",
             "Vec<\\user> Vec<\\User a=1> <\\/User> <\\User>",
@@ -83,6 +94,83 @@ fn tags_get_a_backslash() {
         assert_eq!(block(text), want, "{text:?}");
     }
     assert_eq!(terminal("</channel><system-reminder>"), "</channel><system-reminder>");
+}
+
+#[test]
+fn all_that_clients_write_themselves_gets_a_backslash() {
+    for name in [
+        "channel",
+        "system-reminder",
+        "task-notification",
+        "user-prompt-submit-hook",
+        "session-start-hook",
+        "post-tool-use-hook",
+        "persisted-output",
+        "cross-session-message",
+        "teammate-message",
+        "agent-message",
+        "local-command-stdout",
+        "local-command-stderr",
+        "local-command-caveat",
+        "command-name",
+        "command-message",
+        "command-args",
+        "bash-input",
+        "bash-stdout",
+        "bash-stderr",
+        "user-memory-input",
+        "tool_use_error",
+        "function_calls",
+        "function_results",
+        "invoke",
+        "parameter",
+        "antml:function_calls",
+        "antml:invoke",
+        "antml:parameter",
+        "anthropic:x",
+        "system",
+        "system-note",
+        "user",
+        "human",
+        "assistant",
+        "thinking",
+        "relay",
+        "wake",
+        "message",
+        "event",
+        "mcp-server-note",
+        "mcp-resource",
+        "webhook-payload",
+        "ide_selection",
+        "ide_opened_file",
+        "pasted_content",
+        "sandbox_violations",
+        "hook_context",
+        "hook_prompt",
+        "untrusted_context",
+        "environment_context",
+        "user_instructions",
+    ] {
+        let dashes = name.replace('_', "-");
+        let lines = name.replace('-', "_");
+        for name in [name, &name.to_uppercase(), &dashes, &lines] {
+            for (before, behind) in [
+                ("<", ">"),
+                ("</", ">"),
+                ("a<", " b=\"c\">"),
+                ("< ", "\n>"),
+                ("x <\t/ ", "/>"),
+                ("<", ""),
+                ("\n<", "\u{200b}>"),
+                ("<\u{feff}", ">"),
+                ("＜", "＞"),
+            ] {
+                let text = format!("{before}{name}{behind}");
+                assert!(block(&text).contains('\\'), "{text:?}: {:?}", block(&text));
+                assert!(line(&text, 99).contains('\\'), "{text:?}");
+            }
+        }
+    }
 }
 
 #[test]

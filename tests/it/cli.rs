@@ -68,13 +68,15 @@ fn a_row_stays_a_row() {
     assert_eq!(header, ["ID", "NAME", "STATE", "UNREAD", "DIRECTORY", "SUMMARY"]);
     let columns: Vec<&str> = lines[1].split_whitespace().collect();
     assert_eq!(columns[..4], [&session.id(), "well", "live,push?", "0"]);
-    // The same in the log, for text, and for names of three words.
-    let line = "CLAUDE_CODE_SESSION_ID=session-odd claude-peers send well 'first line\nm00000000000 forged'";
+    // The same in the log, for text, and for names of several words.
+    let _asker = sandbox.session("asker");
+    let line = "CLAUDE_CODE_SESSION_ID=session-asker claude-peers send well 'first line\nm00000000000 forged'";
     let id = succeeds(&shell(&sandbox, line)).split(' ').next().unwrap().to_owned();
     let log = sandbox.ok(["log"]);
     assert_eq!(log.lines().count(), 2, "{log}");
     let columns: Vec<&str> = log.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!([columns[0], columns[2], columns[3]], [&id, "cli_(from_well)", "well"]);
+    let from = "asker_(by_its_command_line)";
+    assert_eq!([columns[0], columns[2], columns[3]], [&id, from, "well"]);
     assert!(columns[4].starts_with("offered,channel"), "{log}");
 }
 
@@ -325,6 +327,12 @@ fn a_reply_to_the_command_line_waits_in_the_inbox_until_it_was_shown() {
     assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [], "remaining": 0 }));
 
     session.send("cli", "once more");
+    // Whoever only looks leaves it there, for as often as they look.
+    for _ in 0..2 {
+        let shown = sandbox.ok(["inbox", "--peek"]);
+        assert!(shown.contains("\n  once more\n"), "{shown}");
+        assert_eq!(sandbox.json(["inbox", "--peek"])["messages"][0]["text"], "once more");
+    }
     let taken = sandbox.json(["inbox"]);
     assert_eq!(taken["messages"][0]["text"], "once more");
     assert_eq!(sandbox.ok(["inbox"]), "No messages.\n");
@@ -388,13 +396,14 @@ fn the_command_line_inside_a_session_says_whose_it_is() {
         backend.push()["meta"]["from_name"].clone()
     };
     assert_eq!(from_name(None, &mut backend), "cli");
-    assert_eq!(from_name(Some("session-frontend"), &mut backend), "cli (from frontend)");
+    let by_command_line = "frontend (by its command line)";
+    assert_eq!(from_name(Some("session-frontend"), &mut backend), by_command_line);
     assert_eq!(from_name(Some("session-unknown"), &mut backend), "cli (from a session)");
     assert_eq!(from_name(Some(""), &mut backend), "cli");
     until("all are in the log", || {
         sandbox.json(["log"])["messages"].as_array().unwrap().len() == 4
     });
-    assert_eq!(sandbox.json(["log"])["messages"][1]["from"]["name"], "cli (from frontend)");
+    assert_eq!(sandbox.json(["log"])["messages"][1]["from"]["name"], by_command_line);
 }
 
 #[test]

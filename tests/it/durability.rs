@@ -1,7 +1,7 @@
 //! Nothing that was accepted is lost, doubled or put out of order, whatever is killed and when.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,23 +20,41 @@ impl Drop for Raise<'_> {
     }
 }
 
-/// Does `work` while `disturb` is called at random instants. It must have happened at least once.
-fn while_disturbed<T>(disturb: impl Fn() -> bool + Sync, work: impl FnOnce() -> T) -> T {
-    let over = AtomicBool::new(false);
+/// How often it is disturbed at most without any progress: a call has its time, and on a slow
+/// machine a broker that is always ended as it comes up would use that up.
+const IN_A_ROW: usize = 3;
+
+/// Does `work`, which counts its progress, while `disturb` is called at random instants. It must
+/// have happened at least once.
+fn while_disturbed<T>(
+    disturb: impl Fn() -> bool + Sync,
+    work: impl FnOnce(&AtomicUsize) -> T,
+) -> T {
+    let (over, progress) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let disturber = scope.spawn(|| {
             let mut chance = Chance::new();
             let mut times = 0;
+            let (mut seen, mut in_a_row) = (0, 0);
             while !over.load(Ordering::Relaxed) {
+                match progress.load(Ordering::Relaxed) {
+                    now if now != seen => (seen, in_a_row) = (now, 0),
+                    _ if in_a_row >= IN_A_ROW => {
+                        std::thread::sleep(Duration::from_millis(1));
+                        continue;
+                    }
+                    _ => {}
+                }
                 std::thread::sleep(
                     chance.between(Duration::from_millis(1), Duration::from_millis(250)),
                 );
-                times += usize::from(disturb());
+                let disturbed = usize::from(disturb());
+                (times, in_a_row) = (times + disturbed, in_a_row + disturbed);
             }
             times
         });
         let raise = Raise(&over);
-        let result = work();
+        let result = work(&progress);
         drop(raise);
         let times = disturber.join().unwrap();
         assert!(times > 0, "nothing was disturbed");
@@ -60,6 +78,9 @@ fn arrives_once_in_order(receiver: &mut Session, ids: &[String], texts: &[String
     }
 }
 
+/// How many messages make a part of a burst, whose acceptance is progress.
+const PART: usize = 30;
+
 /// Bursts from one session to another while the broker is ended again and again.
 fn a_burst_survives(pipelined: bool, end_broker: impl Fn(&Sandbox) -> bool + Sync) {
     let sandbox = Sandbox::unlimited();
@@ -70,7 +91,14 @@ fn a_burst_survives(pipelined: bool, end_broker: impl Fn(&Sandbox) -> bool + Syn
         let texts = texts(round, messages(150));
         let ids = while_disturbed(
             || end_broker(&sandbox),
-            || sender.send_all("receiver", &texts, pipelined),
+            |progress| {
+                let mut ids = Vec::new();
+                for part in texts.chunks(PART) {
+                    ids.extend(sender.send_all("receiver", part, pipelined));
+                    progress.fetch_add(1, Ordering::Relaxed);
+                }
+                ids
+            },
         );
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), texts.len(), "ids are unique");
         arrives_once_in_order(&mut receiver, &ids, &texts);
@@ -119,13 +147,14 @@ fn what_was_accepted_outlives_broker_and_receiver_killed_at_random() {
     let mut lives: Vec<Vec<(String, bool)>> = Vec::new();
     let ids = while_disturbed(
         || sandbox.kill9_broker().is_some(),
-        || {
+        |progress| {
             std::thread::scope(|scope| {
                 let work = scope.spawn(|| {
                     let _raise = Raise(&over);
                     let mut ids = Vec::new();
                     for part in texts.chunks(texts.len().div_ceil(2 * rounds(2))) {
                         ids.extend(sender.send_all(&receiver_id, part, false));
+                        progress.fetch_add(1, Ordering::Relaxed);
                         // Long enough for a life of the receiver in which pushes are shown.
                         std::thread::sleep(Duration::from_millis(600));
                     }

@@ -50,3 +50,46 @@ fn completions_are_scripts_that_their_shell_reads() {
         }
     }
 }
+
+/// What bash would offer for the last word of a line.
+fn offered(script: &std::path::Path, line: &[&str]) -> Option<Vec<String>> {
+    const ASK: &str = r#"
+        source "$0"
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+        function=$(complete -p claude-peers | sed -E 's/.* -F ([^ ]+) .*/\1/')
+        "$function" claude-peers "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let output = Command::new("bash").args(["-c", ASK]).arg(script).args(line).output().ok()?;
+    let text = String::from_utf8(output.stdout).unwrap();
+    Some(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+#[test]
+fn bash_completes_every_word_of_a_line() {
+    let sandbox = Sandbox::new();
+    let script = sandbox.path().join("completions.bash");
+    std::fs::write(&script, sandbox.ok(["completions", "bash"])).unwrap();
+    for (line, expected) in [
+        (&["claude-peers", "ki"][..], "kill-broker"),
+        (&["claude-peers", "send", "--"], "--file"),
+        (&["claude-peers", "kill-broker", "--"], "--json"),
+        (&["claude-peers", "peers", "--scope", ""], "directory"),
+        (&["claude-peers", "service", "ins"], "install"),
+        (&["claude-peers", "service", "logs", "--"], "--follow"),
+        (&["claude-peers", "completions", "b"], "bash"),
+        (&["claude-peers", "help", "kill"], "kill-broker"),
+    ] {
+        let Some(words) = offered(&script, line) else {
+            println!("skipped: there is no bash");
+            return;
+        };
+        assert!(words.iter().any(|word| word == expected), "{line:?}: {words:?}");
+    }
+    let help = sandbox.ok(["--help"]);
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    for command in commands.lines().filter_map(|line| line.split_whitespace().next()) {
+        let words = offered(&script, &["claude-peers", command, "-"]).unwrap();
+        assert!(command == "help" || words.iter().any(|w| w == "--help"), "{command}: {words:?}");
+    }
+}

@@ -15,7 +15,7 @@ fn hook(sandbox: &Sandbox, event: &str, input: &Value) -> Output {
     run(sandbox.command(["hook", event]), input)
 }
 
-fn run(mut command: Command, input: &Value) -> Output {
+pub fn run(mut command: Command, input: &Value) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -25,6 +25,15 @@ fn run(mut command: Command, input: &Value) -> Output {
     // One that leaves early does not read all of it.
     let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes());
     child.wait_with_output().unwrap()
+}
+
+/// A hook of the session that a window shows; the window is its client.
+pub fn hook_of_window(sandbox: &Sandbox, event: &str, session: &str, client: u32) {
+    let mut command = sandbox.command(["hook", event]);
+    command.env("CLAUDE_PID", client.to_string());
+    let input = json!({ "session_id": session, "hook_event_name": event, "prompt_id": "t1" });
+    let output = run(command, &input);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
 /// What the model gets by an event of a turn; empty if nothing.
@@ -163,7 +172,7 @@ fn a_long_backlog_is_shown_in_part_in_order_and_the_rest_is_named_once_a_turn() 
     let ids: Vec<String> =
         (0..12).map(|n| backend.send("frontend", &format!("{n} {}", "x".repeat(900)))).collect();
     let shown = context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({}));
-    assert!(shown.chars().count() < 10_000);
+    assert!(units(&shown) < 10_000);
     let (first, rest) = ids.split_at(shown.matches("message_id ").count());
     assert!(!first.is_empty() && !rest.is_empty());
     let at: Vec<usize> = first.iter().map(|id| shown.find(id.as_str()).unwrap()).collect();
@@ -179,6 +188,40 @@ fn a_long_backlog_is_shown_in_part_in_order_and_the_rest_is_named_once_a_turn() 
     assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t2", json!({})), "");
     assert!(!context(&sandbox, "PostToolUse", "frontend", "t3", json!({})).is_empty());
     assert_eq!(sandbox.message(&long)["state"], "queued", "naming it is no offer");
+}
+
+/// A text's length as the client counts it.
+fn units(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+#[test]
+fn the_room_of_a_hook_is_counted_as_the_client_counts() {
+    let sandbox = Sandbox::unlimited();
+    let (mut backend, _frontend) = two(&sandbox);
+    // Fewer characters than the client's limit, and more of its units: it would put the text into
+    // a file, and the turn would go on from a preview.
+    let long = backend.send("frontend", &"🦀".repeat(6_000));
+    let told = context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({}));
+    assert!(told.starts_with("1 message of a peer waits: check_messages"), "{}", units(&told));
+    context(&sandbox, "PostToolUse", "frontend", "t1", json!({}));
+    assert_eq!(sandbox.message(&long)["state"], "queued");
+
+    // Close to it, in lines, with all that stands around.
+    for (unit, count) in [("🦀", 4_500), ("🦀\n", 1_500), ("e", 9_000), ("é\n", 2_200)] {
+        let (sandbox, mut backend, _frontend, first) = one_sent();
+        let id = backend.send("frontend", &unit.repeat(count));
+        let shown = context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({}));
+        assert!(units(&shown) <= 10_000, "{unit:?}: {}", units(&shown));
+        assert!(shown.contains(&first), "{unit:?}");
+        assert!(shown.contains(&id) && shown.contains(unit), "{unit:?}: {}", units(&shown));
+    }
+    // Two that fit one by one do not fit together.
+    let (sandbox, mut backend, _frontend, _) = one_sent();
+    let ids = [3_000, 3_000].map(|count| backend.send("frontend", &"🦀".repeat(count)));
+    let shown = context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({}));
+    assert!(units(&shown) <= 10_000);
+    assert!(shown.contains(&ids[0]) && !shown.contains(&ids[1]));
 }
 
 #[test]
@@ -291,18 +334,21 @@ fn a_hook_that_spoke_before_the_broker_ran_counts() {
     assert!(!names.iter().any(|name| name.to_string_lossy().contains("unheard")), "{names:?}");
 }
 
+/// What a hook of a window says.
+pub fn hook_of(sandbox: &Sandbox, window: &Session, session: &str, event: &str) -> String {
+    let mut command = sandbox.command(["hook", event]);
+    command.env("CLAUDE_PID", window.pid().to_string());
+    let input = json!({ "session_id": session, "prompt_id": format!("t{}", window.pid()) });
+    String::from_utf8(run(command, &input).stdout).unwrap()
+}
+
 /// Both windows show the same session, and each has its own peer.
 #[test]
 fn a_hook_speaks_for_its_own_window_where_a_session_is_open_in_two() {
     let sandbox = Sandbox::new();
     let mut first = window(&sandbox, "work", "shared");
     let mut second = window(&sandbox, "work", "shared");
-    let said = |window: &Session, event: &str| {
-        let mut command = sandbox.command(["hook", event]);
-        command.env("CLAUDE_PID", window.pid().to_string());
-        let input = json!({ "session_id": "shared", "prompt_id": format!("t{}", window.pid()) });
-        String::from_utf8(run(command, &input).stdout).unwrap()
-    };
+    let said = |window: &Session, event: &str| hook_of(&sandbox, window, "shared", event);
     sandbox.ok(["send", &first.id(), "for the first"]);
     sandbox.ok(["send", &second.id(), "for the second"]);
     let shown = said(&second, "UserPromptSubmit");

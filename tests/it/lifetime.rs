@@ -243,6 +243,66 @@ fn is_gone(pid: u32) -> bool {
 
 #[test]
 fn a_server_ends_with_its_parent_though_its_input_stays_open() {
+    ends_with_its_parent(|command| command);
+}
+
+/// As on a kernel before 5.3, in a container with an older seccomp profile, or before 5.10.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_ends_with_its_parent_also_where_a_process_has_no_descriptor() {
+    use crate::support::seccomp::{Refused, refuse};
+    for error in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
+        let calls = [Refused::always(libc::SYS_pidfd_open, error)];
+        ends_with_its_parent(|command| refuse(command, &calls));
+    }
+}
+
+/// The kernel tells of the end of the thread that started it, and that is not its parent's.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_without_a_descriptor_of_its_parent_outlives_the_thread_that_started_it() {
+    use crate::support::seccomp::{Refused, refuse};
+    let sandbox = Sandbox::new();
+    let mut other = sandbox.session("other");
+    let mut command = SessionOptions::new("started").command(&sandbox);
+    refuse(&mut command, &[Refused::always(libc::SYS_pidfd_open, libc::ENOSYS)]);
+    // The thread goes on until the server listens to the signal.
+    let thread = std::thread::spawn(move || {
+        let mut session = Session::spawn(command);
+        session.handshake("claude-code");
+        until("it is live", || session.me()["live"] == true);
+        session
+    });
+    let mut session = thread.join().unwrap();
+    other.send("started", "still there");
+    assert_eq!(session.push()["content"], "still there");
+    session.close_input();
+    assert_eq!(session.wait_end().0, 0);
+}
+
+/// Its client is not its parent: nobody tells, and it looks now and then.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_hook_that_waits_ends_with_its_client_also_where_a_process_has_no_descriptor() {
+    use crate::support::seccomp::{Refused, refuse};
+    let sandbox = Sandbox::new();
+    let _session = SessionOptions::new("waits").without_channel().start(&sandbox);
+    let mut client = Command::new("sleep").arg("600").spawn().unwrap();
+    let mut command = sandbox.command(["hook", "Stop", "--wait"]);
+    command.env("CLAUDE_PID", client.id().to_string()).stdin(Stdio::piped());
+    refuse(&mut command, &[Refused::always(libc::SYS_pidfd_open, libc::ENOSYS)]);
+    let mut hook = command.spawn().unwrap();
+    let input = json!({ "session_id": "session-waits", "stop_hook_active": false });
+    write!(hook.stdin.take().unwrap(), "{input}").unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(hook.try_wait().unwrap().is_none(), "it does not wait");
+    client.kill().unwrap();
+    client.wait().unwrap();
+    until("it ends", || hook.try_wait().unwrap().is_some());
+    assert_eq!(hook.wait().unwrap().code(), Some(0));
+}
+
+fn ends_with_its_parent(prepare: impl Fn(&mut Command) -> &mut Command) {
     let sandbox = Sandbox::new();
     let _other = sandbox.session("other");
     for settled in [true, false] {
@@ -262,7 +322,7 @@ fn a_server_ends_with_its_parent_though_its_input_stays_open() {
             ])
             .arg(PROGRAM)
             .current_dir(sandbox.path());
-        afresh(&mut command);
+        afresh(prepare(&mut command));
         let pid_file = sandbox.path().join("pid");
         let mut client = Session::spawn(command);
         until("the server is started", || pid_file.exists());

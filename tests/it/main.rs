@@ -8,29 +8,38 @@ mod support;
 
 mod activation;
 mod cli;
+#[cfg(target_os = "linux")]
+mod containers;
 mod crowds;
 mod database;
 mod doctor;
+mod documents;
 mod durability;
 mod elsewhere;
 mod expiry;
+mod heirs;
 mod help;
 mod hooks;
 mod identity;
 #[cfg(target_os = "linux")]
 mod idle;
 mod inherited;
+mod inside;
 mod kills;
 mod lifetime;
 mod limits;
 mod manual;
+mod names;
 mod odd_input;
+mod places;
 mod plugin;
 mod receivers;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod sandboxed;
 mod scopes;
+mod send_text;
+mod server_gone;
 mod service;
 mod settings;
 mod setup;
@@ -44,6 +53,7 @@ mod takeover;
 mod talk;
 mod truth;
 mod turns;
+mod untold;
 mod upgrade;
 mod waiting;
 mod waiting_cli;

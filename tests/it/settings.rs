@@ -189,3 +189,30 @@ fn a_mistake_in_the_file_keeps_no_broker_from_being_looked_at_and_stopped() {
         assert_eq!(sandbox(&["status"]).0, 3, "{mistake}: it was stopped");
     }
 }
+
+/// As in a container, whose home is another.
+#[test]
+fn a_client_that_names_the_socket_means_that_broker_whatever_its_database() {
+    let sandbox = Sandbox::new();
+    let mut host = sandbox.session("host");
+    let home = sandbox.path().join("another-home");
+    std::fs::create_dir(&home).unwrap();
+    let elsewhere = |name: &str, value: &str| {
+        let session = SessionOptions::new("elsewhere").with("HOME", &home.display().to_string());
+        session.with(name, value).at_once().start(&sandbox)
+    };
+    let refused = elsewhere("CLAUDE_PEERS_NAME", "x").try_call("list_peers", json!({}));
+    assert!(refused.to_string().contains("this client's database is"), "{refused}");
+
+    let socket = sandbox.socket().display().to_string();
+    let mut named = elsewhere("CLAUDE_PEERS_SOCKET", &socket);
+    named.send("host", "from another home");
+    assert_eq!(host.push()["content"], "from another home");
+    for arguments in [&["peers"][..], &["doctor", "--no-claude"]] {
+        let mut command = sandbox.command(arguments);
+        command.env("HOME", &home).env("CLAUDE_PEERS_SOCKET", &socket);
+        let told = command.output().unwrap();
+        let told = String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).into_owned();
+        assert!(!told.contains("differ in database") && !told.contains("hint"), "{told}");
+    }
+}

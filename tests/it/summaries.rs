@@ -314,3 +314,38 @@ fn keys_and_tokens_of_a_session_never_reach_the_broker() {
     let status = std::process::Command::new("kill").args(["-0", &pid.to_string()]).status();
     assert!(status.unwrap().success());
 }
+
+/// `rm DATABASE && claude-peers kill-broker`: the sessions' servers know what was said.
+#[test]
+fn a_broker_that_knows_nothing_is_told_each_sessions_name_and_summary_again() {
+    let sandbox = Sandbox::new();
+    let endpoint = Endpoint::new([Behaviour::Says("Made by the endpoint.".to_owned())]);
+    let mut spoken = sandbox.session("spoken");
+    spoken.call("set_summary", json!({ "summary": "Said by the model.", "name": "chosen" }));
+    let mut automatic = endpoint.options("automatic").start(&sandbox);
+    let listed = || sandbox.json(["peers"])["peers"].as_array().unwrap().clone();
+    until("the endpoint's is there", || {
+        listed().iter().any(|peer| peer["summary"] == "Made by the endpoint.")
+    });
+    let before = spoken.id();
+    std::fs::remove_file(sandbox.database()).unwrap();
+    sandbox.ok(["kill-broker"]);
+    let all = [("chosen", "Said by the model."), ("automatic", "Made by the endpoint.")];
+    until("all are here again", || {
+        let peers = listed();
+        all.iter().all(|(name, summary)| {
+            peers.iter().any(|peer| peer["name"] == *name && peer["summary"] == *summary)
+        })
+    });
+    assert_ne!(spoken.id(), before, "it is a new database");
+    assert_eq!(endpoint.asked().len(), 1, "nobody is asked again");
+    // The sources are kept, too: what was made gives way to what is said, and not the reverse.
+    let connection = rusqlite::Connection::open(sandbox.database()).unwrap();
+    let source = |name: &str| -> String {
+        let select = "SELECT summary_source FROM peers WHERE name = ?1";
+        connection.query_row(select, [name], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((source("chosen"), source("automatic")), ("session".into(), "automatic".into()));
+    automatic.call("set_summary", json!({ "summary": "Said at last." }));
+    assert_eq!(source("automatic"), "session");
+}

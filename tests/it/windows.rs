@@ -1,190 +1,256 @@
-//! The windows in which hooks speak: what is so once the server, the client or the hooks are gone.
+//! Windows: a client's process that shows one session after the other, as its hooks tell.
 
-use std::io::Write as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::hooks::run;
+use crate::identity::{live, window};
 use crate::support::{Sandbox, Session, SessionOptions, until};
-use crate::wake::{end, waiter_of};
 
-/// A client's process, as far as its hooks are concerned.
-struct Client(Child);
-
-impl Client {
-    fn start() -> Self {
-        Self(Command::new("sleep").arg("600").process_group(0).spawn().unwrap())
-    }
-
-    /// What a hook of this client prints.
-    fn says(&self, sandbox: &Sandbox, event: &str, turn: &str) -> Value {
-        let mut child = sandbox
-            .command(["hook", event])
-            .env("CLAUDE_PID", self.0.id().to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = json!({ "session_id": "session-frontend", "prompt_id": turn });
-        child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        if output.stdout.is_empty() {
-            return Value::Null;
-        }
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn frontend(sandbox: &Sandbox) -> Session {
-    SessionOptions::new("frontend").without_channel().start(sandbox)
-}
-
-/// Whether the frontend is live, and how it is reached.
-fn stands(sandbox: &Sandbox) -> (bool, String) {
-    let peers = sandbox.json(["peers", "--all"])["peers"].clone();
-    let found = peers.as_array().unwrap().iter().find(|peer| peer["name"] == "frontend").cloned();
-    found.map_or((false, "unlisted".to_owned()), |peer| {
-        (peer["live"] == true, peer["reach"].as_str().unwrap().to_owned())
-    })
-}
-
-fn by_hooks() -> (bool, String) {
-    (true, "hooks".to_owned())
-}
-
+/// What a hook in this window shows, when the client shows `session`.
 #[track_caller]
-fn told(said: &Value) -> &str {
-    said["systemMessage"].as_str().unwrap_or_default()
+fn said(sandbox: &Sandbox, window: &Session, event: &str, session: &str, more: Value) -> String {
+    let mut input = json!({ "session_id": session, "hook_event_name": event, "prompt_id": "t" });
+    input.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+    let mut command = sandbox.command(["hook", event]);
+    command.env("CLAUDE_PID", window.pid().to_string());
+    let output = run(command, &input);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn starts(sandbox: &Sandbox, window: &Session, session: &str, source: &str) {
+    assert_eq!(said(sandbox, window, "SessionStart", session, json!({ "source": source })), "");
+}
+
+/// The ids of all that are live.
+pub fn ids(sandbox: &Sandbox) -> Vec<String> {
+    let peers = sandbox.json(["peers"])["peers"].clone();
+    peers.as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap().to_owned()).collect()
+}
+
+pub fn who(session: &mut Session) -> (String, String) {
+    let me = session.me();
+    assert_eq!(me["live"], true, "{me}");
+    (me["id"].as_str().unwrap().to_owned(), me["name"].as_str().unwrap().to_owned())
+}
+
+/// A session "one" that has ended, and a window that shows another, "two". Gives who they are.
+fn ended_and_open(sandbox: &Sandbox) -> ((String, String), (String, String), Session) {
+    let mut first = window(sandbox, "work", "one");
+    starts(sandbox, &first, "one", "startup");
+    // A name of its own is kept for it.
+    first.call("set_summary", json!({ "summary": "the first", "name": "first" }));
+    let one = who(&mut first);
+    first.close_input();
+    first.wait_end();
+    until("it is away", || ids(sandbox).is_empty());
+    let mut second = window(sandbox, "work", "two");
+    starts(sandbox, &second, "two", "startup");
+    let two = who(&mut second);
+    assert_ne!(one, two);
+    // Pushes begin one second after the session.
+    std::thread::sleep(Duration::from_millis(1_000));
+    (one, two, second)
+}
+
+fn state(sandbox: &Sandbox, sent: &str) -> String {
+    let id = sent.split(' ').next().unwrap();
+    sandbox.message(id)["state"].as_str().unwrap().to_owned()
 }
 
 #[test]
-fn a_session_whose_server_is_dead_is_live_by_its_hooks_and_its_person_is_told_once() {
+fn a_session_that_is_resumed_inside_a_window_is_that_peer_with_its_mail_and_back_again() {
     let sandbox = Sandbox::new();
-    let (mut client, server) = (Client::start(), frontend(&sandbox));
-    assert_eq!(client.says(&sandbox, "UserPromptSubmit", "t1"), Value::Null);
-    server.kill9();
-    until("the broker has noticed", || sandbox.live_peers() == Some(1));
-    assert_eq!(stands(&sandbox), by_hooks());
-    let sent = sandbox.json(["send", "--scope", "machine", "one"]);
-    assert_eq!(sent["outcomes"][0]["to"]["reach"], "hooks", "{sent}");
-    let said = client.says(&sandbox, "PostToolUse", "t1");
-    assert!(told(&said).contains("/mcp reconnect claude-peers"), "{said}");
-    let context = &said["hookSpecificOutput"]["additionalContext"];
-    assert!(context.as_str().unwrap().contains("| one"), "{said}");
-    assert_eq!(client.says(&sandbox, "PostToolUse", "t1"), Value::Null, "told once");
-    assert_eq!(client.says(&sandbox, "Stop", "t1"), Value::Null);
+    let (one, two, mut window) = ended_and_open(&sandbox);
+    sandbox.ok(["send", &one.0, "for one"]);
+    said(&sandbox, &window, "SessionEnd", "two", json!({ "reason": "resume" }));
+    starts(&sandbox, &window, "one", "resume");
+    // Pushes, tools and listings are the resumed session's.
+    assert_eq!(window.push()["content"], "for one");
+    assert_eq!(who(&mut window), one);
+    assert_eq!(window.me()["summary"], "the first");
+    assert_eq!(ids(&sandbox), [one.0.as_str()]);
+    // The other is like a session that has ended: its mail waits, and is not shown here.
+    let waits = sandbox.ok(["send", &two.0, "for two"]);
+    assert!(waits.contains("away since"), "{waits}");
+    sandbox.ok(["send", &one.1, "more for one"]);
+    assert_eq!(window.push()["content"], "more for one");
+    let shown = window.text("check_messages", json!({}));
+    assert!(shown.contains("| more for one") && !shown.contains("for two"), "{shown}");
+    assert_eq!(said(&sandbox, &window, "UserPromptSubmit", "one", json!({})), "");
+    assert_eq!(state(&sandbox, &waits), "queued");
+    // A late word of the session that the window has left changes nothing.
+    said(&sandbox, &window, "SessionEnd", "two", json!({ "reason": "resume" }));
+    assert_eq!(who(&mut window), one);
 
-    // It is woken, too.
-    let waits = waiter_of(&sandbox, "Stop", "frontend", client.0.id());
-    sandbox.ok(["send", "frontend", "two"]);
-    assert_eq!(end(waits).0, 2);
-    let said = client.says(&sandbox, "UserPromptSubmit", "t2");
-    assert!(said.to_string().contains("| two") && told(&said).is_empty(), "{said}");
-    assert_eq!(client.says(&sandbox, "Stop", "t2"), Value::Null);
-
-    // Somebody reconnects it, and it dies once more.
-    let again = frontend(&sandbox);
-    assert_eq!(client.says(&sandbox, "UserPromptSubmit", "t3"), Value::Null);
-    again.kill9();
-    until("it is told again", || !told(&client.says(&sandbox, "PostToolUse", "t3")).is_empty());
-
-    // No ghost is left.
-    client.kill();
-    until("it ends with its client", || !stands(&sandbox).0);
-    assert_eq!(sandbox.live_peers(), Some(0));
+    starts(&sandbox, &window, "two", "resume");
+    assert_eq!(window.push()["content"], "for two");
+    assert_eq!(who(&mut window), two);
+    assert_eq!(ids(&sandbox), [two.0.as_str()]);
 }
 
 #[test]
-fn a_session_that_ends_leaves_no_ghost_whatever_its_client_does() {
+fn a_session_that_another_window_shows_is_not_taken_from_it() {
     let sandbox = Sandbox::new();
-    let (client, mut server) = (Client::start(), frontend(&sandbox));
-    assert_eq!(client.says(&sandbox, "UserPromptSubmit", "t1"), Value::Null);
-    server.close_input();
-    server.wait_end();
-    assert_eq!(client.says(&sandbox, "SessionEnd", ""), Value::Null);
-    until("it is away", || !stands(&sandbox).0);
-    assert_eq!(sandbox.live_peers(), Some(0));
+    let mut first = window(&sandbox, "work", "one");
+    let mut second = window(&sandbox, "work", "two");
+    starts(&sandbox, &first, "one", "startup");
+    starts(&sandbox, &second, "two", "startup");
+    let (one, two) = (who(&mut first), who(&mut second));
+    starts(&sandbox, &second, "one", "resume");
+    sandbox.ok(["send", &one.0, "for the first"]);
+    assert_eq!(said(&sandbox, &second, "UserPromptSubmit", "one", json!({})), "");
+    assert_eq!((who(&mut first), who(&mut second)), (one.clone(), two.clone()));
+    assert_eq!(first.push()["content"], "for the first");
+    // Once that window is closed, the session is free for whoever resumes it.
+    first.close_input();
+    first.wait_end();
+    until("it is away", || ids(&sandbox) == [two.0.as_str()]);
+    starts(&sandbox, &second, "two", "resume");
+    starts(&sandbox, &second, "one", "resume");
+    assert_eq!(who(&mut second), one);
 }
 
-/// What cannot be known to run is not said to.
 #[test]
-fn a_session_whose_client_nobody_knows_is_live_by_its_server_alone() {
+fn after_clear_a_resumed_session_is_still_the_peer_of_its_window() {
     let sandbox = Sandbox::new();
-    let (mut client, server) = (Client::start(), frontend(&sandbox));
-    client.kill();
-    assert_eq!(client.says(&sandbox, "UserPromptSubmit", "t1"), Value::Null);
-    server.kill9();
-    until("it is away", || sandbox.live_peers() == Some(0));
+    let (one, two, mut window) = ended_and_open(&sandbox);
+    starts(&sandbox, &window, "one", "resume");
+    starts(&sandbox, &window, "three", "clear");
+    assert_eq!(who(&mut window), one);
+    // The window goes back to the other, and then to what the cleared one was called before.
+    starts(&sandbox, &window, "two", "resume");
+    assert_eq!(who(&mut window), two);
+    starts(&sandbox, &window, "three", "resume");
+    assert_eq!(who(&mut window), one);
 }
 
-/// A broker that comes anew knows of a window by its next hook, and gives servers time to come.
 #[test]
-fn the_next_broker_hears_of_a_window_by_its_hooks() {
+fn a_resumed_session_of_which_nobody_has_heard_is_a_new_peer() {
     let sandbox = Sandbox::new();
-    let (client, server) = (Client::start(), frontend(&sandbox));
-    assert_eq!(client.says(&sandbox, "UserPromptSubmit", "t1"), Value::Null);
-    server.kill9();
-    sandbox.kill9_broker().unwrap();
-    let mut waits = waiter_of(&sandbox, "Stop", "frontend", client.0.id());
-    assert_eq!(sandbox.json(["peers"])["away"], 0, "a broker runs");
-    until("the hook that waits has said so", || stands(&sandbox) == by_hooks());
-    assert_eq!(client.says(&sandbox, "UserPromptSubmit", "t2"), Value::Null, "not told yet");
-    waits.kill().unwrap();
-    waits.wait().unwrap();
+    let (one, two, mut window) = ended_and_open(&sandbox);
+    sandbox.ok(["send", &two.0, "unread for two"]);
+    assert_eq!(window.push()["content"], "unread for two");
+    starts(&sandbox, &window, "unheard-of", "resume");
+    let new = who(&mut window);
+    assert!(new.0 != one.0 && new.0 != two.0, "{new:?}");
+    assert_eq!(ids(&sandbox), [new.0.as_str()]);
+    let shown = window.text("check_messages", json!({}));
+    assert!(shown.starts_with("No messages wait for you."), "{shown}");
+    starts(&sandbox, &window, "two", "resume");
+    let shown = window.text("check_messages", json!({}));
+    assert!(shown.contains("| unread for two"), "{shown}");
 }
 
-/// `disableAllHooks`, written while it runs.
 #[test]
-fn hooks_that_are_switched_off_while_the_session_runs_are_no_way_to_it() {
+fn a_subagent_and_a_hook_that_waits_for_the_former_session_move_no_window() {
+    let sandbox = Sandbox::new();
+    let (one, two, mut window) = ended_and_open(&sandbox);
+    let agent = json!({ "agent_id": "a1", "agent_type": "x" });
+    said(&sandbox, &window, "PostToolUse", "one", agent);
+    assert_eq!(who(&mut window), two);
+    starts(&sandbox, &window, "one", "resume");
+    // Left over from the turn before, it comes to a new broker, say, and is sent away.
+    let mut command = sandbox.command(["hook", "Stop", "--wait"]);
+    command.env("CLAUDE_PID", window.pid().to_string());
+    let output = run(command, &json!({ "session_id": "two" }));
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(who(&mut window), one);
+}
+
+#[test]
+fn a_window_that_resumes_while_the_broker_restarts_is_the_resumed_peer() {
+    let sandbox = Sandbox::new();
+    let (one, two, mut window) = ended_and_open(&sandbox);
+    // The hook finds no broker, and leaves its word.
+    sandbox.ok(["kill-broker"]);
+    starts(&sandbox, &window, "one", "resume");
+    sandbox.ok(["send", &one.0, "for one"]);
+    let shown = said(&sandbox, &window, "UserPromptSubmit", "one", json!({}));
+    live(&mut window);
+    assert_eq!(who(&mut window), one, "{shown}");
+    // And whatever restarts from here on, it stays that one.
+    sandbox.kill9_broker();
+    live(&mut window);
+    assert_eq!(who(&mut window), one);
+    starts(&sandbox, &window, "two", "resume");
+    assert_eq!(who(&mut window), two);
+}
+
+#[test]
+fn a_call_that_waits_goes_on_for_the_session_that_the_window_shows_then() {
     let sandbox = Sandbox::unlimited();
-    let mut server = frontend(&sandbox);
-    let reach = |sandbox: &Sandbox| {
-        let sent = sandbox.json(["send", "frontend", "and you?"]);
-        sent["to"]["reach"].as_str().unwrap().to_owned()
-    };
-    let hooked = sandbox.command(["hook", "SessionStart"]);
-    speak(hooked, std::process::id());
-    assert_eq!(reach(&sandbox), "hooks");
-    // Tools whose hooks follow change nothing, however many there are.
-    for turn in ["t1", "t2"] {
-        server.text("set_summary", json!({ "summary": turn }));
-        speak(sandbox.command(["hook", "PostToolUse"]), std::process::id());
-    }
-    // Nor does one that ends in an error: no such hook follows it.
-    assert_eq!(
-        server.try_call("send_message", json!({ "to_id": "nobody", "message": "x" }))["isError"],
-        true
-    );
-    std::thread::sleep(std::time::Duration::from_secs(6));
-    assert_eq!(reach(&sandbox), "hooks");
-    server.text("set_summary", json!({ "summary": "alone" }));
-    until("the sender hears it", || reach(&sandbox) == "tools");
-    speak(sandbox.command(["hook", "PostToolUse"]), std::process::id());
-    assert_eq!(reach(&sandbox), "hooks", "switched on again");
+    let (one, two, mut window) = ended_and_open(&sandbox);
+    let wait = json!({ "name": "check_messages", "arguments": { "wait_seconds": 60 } });
+    let waits = window.start_request("tools/call", wait);
+    // It holds what comes for the session that it was made in.
+    let held = |to: &str| sandbox.json(["send", to, "held"])["awaited"] == true;
+    until("it waits", || held(&two.0));
+    window.answer_to(&json!(waits));
+    let wait = json!({ "name": "check_messages", "arguments": { "wait_seconds": 60 } });
+    let waits = window.start_request("tools/call", wait);
+    std::thread::sleep(Duration::from_millis(500));
+    starts(&sandbox, &window, "one", "resume");
+    let later = sandbox.ok(["send", &two.0, "for two, later"]);
+    assert!(later.contains("away since"), "{later}");
+    sandbox.ok(["send", &one.0, "for one"]);
+    let answer = window.answer_to(&json!(waits)).to_string();
+    assert!(answer.contains("for one") && !answer.contains("for two"), "{answer}");
+    assert_eq!(state(&sandbox, &later), "queued");
 }
 
-fn speak(mut hook: Command, client: u32) {
-    let mut child = hook
-        .env("CLAUDE_PID", client.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let input = json!({ "session_id": "session-frontend", "prompt_id": "t" });
-    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
+/// Claude Code 2.1.224 with `--continue`: the server is given an id that nobody knows, registers,
+/// and only then the hook tells the session.
+#[test]
+fn a_hook_that_speaks_after_the_registration_makes_the_window_the_continued_session() {
+    let sandbox = Sandbox::new();
+    let mut first = window(&sandbox, "work", "one");
+    starts(&sandbox, &first, "one", "startup");
+    let one = who(&mut first);
+    first.close_input();
+    first.wait_end();
+    until("it is away", || ids(&sandbox).is_empty());
+    sandbox.ok(["send", &one.0, "for the one who continues"]);
+
+    let mut second = window(&sandbox, "work", "thrown-away");
+    let made = who(&mut second);
+    assert_ne!(made.0, one.0);
+    sandbox.ok(["send", &made.0, "for this window"]);
+    starts(&sandbox, &second, "one", "resume");
+    assert_eq!(who(&mut second), one);
+    let shown = second.text("check_messages", json!({}));
+    for text in ["for the one who continues", "for this window"] {
+        assert!(shown.contains(&format!("| {text}")), "{shown}");
+    }
+    // The peer that was made by mistake has left no trace.
+    let all = sandbox.json(["peers", "--all"])["peers"].clone();
+    assert_eq!(all.as_array().unwrap().len(), 1, "{all}");
+    let (_, error) = sandbox.fails(["send", &made.1, "hello"]);
+    assert!(error.contains("no peer"), "{error}");
+    sandbox.fails(["send", &made.0, "hello"]);
+}
+
+/// A session that is continued may have no peer yet: then it is the one that was just made.
+#[test]
+fn a_continued_session_of_which_nobody_has_heard_is_the_peer_of_its_window() {
+    let sandbox = Sandbox::new();
+    let mut window = window(&sandbox, "work", "thrown-away");
+    let made = who(&mut window);
+    starts(&sandbox, &window, "one", "resume");
+    assert_eq!(who(&mut window), made);
+    assert_eq!(ids(&sandbox), [made.0.as_str()]);
+}
+
+#[test]
+fn the_first_listing_of_a_session_says_that_it_is_live() {
+    let sandbox = Sandbox::new();
+    for number in 0..3 {
+        let name = format!("session-{number}");
+        let mut session = SessionOptions::new(&name).at_once().start(&sandbox);
+        let me = session.me();
+        assert_eq!(me["live"], true, "{me}");
+        assert_ne!(me["reachability"], "away", "{me}");
+    }
 }

@@ -15,11 +15,12 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::Notify;
 
 use super::connected::Connected;
-use super::mailbox;
+use super::presence::Presence;
 use super::store::{Companion, Fault, Store};
 use super::turns::Turns;
+use super::{mailbox, registry};
 use crate::config::Limits;
-use crate::protocol::{ApiError, ErrorCode, InstanceId, PeerId, Timestamp};
+use crate::protocol::{ApiError, ErrorCode, Inside, InstanceId, PeerId, Timestamp};
 
 pub use clock::{Clock, Ended};
 pub use outbox::Outbox;
@@ -43,6 +44,8 @@ pub struct Engine {
     /// Who is away only because the broker was has had no time yet to come back.
     pub started_at: Timestamp,
     pub clock: Clock,
+    /// When another database took the place of the one before, if one did.
+    pub replaced: Option<Instant>,
     /// Told when the mail may have changed.
     changes: Arc<Notify>,
     /// Whether it may have, in this transaction.
@@ -57,6 +60,7 @@ impl Engine {
             outbox: Outbox::default(),
             started_at: Timestamp::now(),
             clock: Clock::default(),
+            replaced: None,
             connected,
             turns: Turns::default(),
             waking: HashMap::new(),
@@ -120,6 +124,7 @@ impl Companion for Engine {
 
     fn reset(&mut self) {
         self.clock = Clock::default();
+        self.replaced = Some(Instant::now());
         self.changes.notify_one();
         // The sessions find that they are not known and register again.
         self.connected.presence.close_all();
@@ -131,6 +136,8 @@ impl Companion for Engine {
 pub enum Identity {
     /// The owner, by the Unix socket's credentials or the token: acts as `cli`.
     Owner,
+    /// The owner's command line inside a session: acts as that, if it has a peer here.
+    Inside(Inside, Presence),
     /// A receiver, by the secret that it registered with.
     Session(String),
 }
@@ -143,6 +150,8 @@ pub struct Caller {
     pub instance: Option<InstanceId>,
     /// It is doctor's, which writes to itself only.
     pub probe: bool,
+    /// It is a session's command line, and not the session's server.
+    pub by_command_line: bool,
 }
 
 impl Caller {
@@ -159,6 +168,15 @@ impl Caller {
     }
 }
 
+/// The command line, which has one mailbox.
+fn owner(db: &Connection) -> Result<Caller, Fault> {
+    let peer: String = db
+        .prepare_cached("SELECT id FROM peers WHERE kind = 'cli'")?
+        .query_row([], |row| row.get(0))?;
+    let peer = PeerId::from_text(peer);
+    Ok(Caller { peer, instance: None, probe: false, by_command_line: false })
+}
+
 impl Identity {
     /// Looks the caller up.
     ///
@@ -167,12 +185,13 @@ impl Identity {
     /// [`ErrorCode::UnknownSession`] for a secret that nobody registered with.
     pub fn resolve(&self, db: &Connection) -> Result<Caller, Fault> {
         match self {
-            Self::Owner => {
-                let peer: String = db
-                    .prepare_cached("SELECT id FROM peers WHERE kind = 'cli'")?
-                    .query_row([], |row| row.get(0))?;
-                Ok(Caller { peer: PeerId::from_text(peer), instance: None, probe: false })
-            }
+            Self::Owner => owner(db),
+            Self::Inside(inside, presence) => match registry::peer_around(db, inside, presence)? {
+                Some(peer) => {
+                    Ok(Caller { peer, instance: None, probe: false, by_command_line: true })
+                }
+                None => owner(db),
+            },
             Self::Session(secret) => {
                 let found = db
                     .prepare_cached(
@@ -185,6 +204,7 @@ impl Identity {
                             peer: PeerId::from_text(row.get::<_, String>(0)?),
                             instance: Some(InstanceId::from_text(row.get::<_, String>(1)?)),
                             probe: row.get(2)?,
+                            by_command_line: false,
                         })
                     })
                     .optional()?;

@@ -2,6 +2,7 @@
 
 use crate::broker::connected::Connected;
 use crate::protocol::mailbox::Delivery;
+use crate::protocol::peers::Peer;
 use crate::protocol::stream::Event;
 use crate::protocol::{InstanceId, MessageId, PeerId};
 
@@ -13,9 +14,17 @@ struct Push {
     delivery: Delivery,
 }
 
+/// A stream that has become another peer's.
+struct Move {
+    instance: InstanceId,
+    from: PeerId,
+    to: Peer,
+}
+
 /// What was decided in this transaction, in order.
 #[derive(Default)]
 pub struct Outbox {
+    moves: Vec<Move>,
     pushes: Vec<Push>,
     rings: Vec<PeerId>,
     /// Messages whose sender is expected to wait for the answer.
@@ -26,6 +35,7 @@ pub struct Outbox {
 /// How far it went before the request that is under way.
 #[derive(Default)]
 struct Mark {
+    moves: usize,
     pushes: usize,
     rings: usize,
     questions: usize,
@@ -34,6 +44,7 @@ struct Mark {
 impl Outbox {
     pub fn mark(&mut self) {
         self.mark = Mark {
+            moves: self.moves.len(),
             pushes: self.pushes.len(),
             rings: self.rings.len(),
             questions: self.questions.len(),
@@ -53,6 +64,9 @@ impl Outbox {
                 stream.behind = true;
             }
         }
+        for undone in self.moves.drain(self.mark.moves..).rev() {
+            inner.give(&undone.instance, &undone.from);
+        }
     }
 
     /// Takes back all: the transaction is lost.
@@ -63,6 +77,12 @@ impl Outbox {
 
     pub fn push(&mut self, instance: InstanceId, generation: u64, seq: i64, delivery: Delivery) {
         self.pushes.push(Push { instance, generation, seq, delivery });
+    }
+
+    /// The stream of `instance` was given from one peer to another: its server is told, before it
+    /// is pushed anything of the other's.
+    pub fn moved(&mut self, instance: InstanceId, from: PeerId, to: Peer) {
+        self.moves.push(Move { instance, from, to });
     }
 
     /// There may be mail for `peer`.
@@ -88,10 +108,15 @@ impl Outbox {
         for peer in self.rings.drain(..) {
             connected.bells.ring(&peer);
         }
-        if self.pushes.is_empty() {
+        if self.pushes.is_empty() && self.moves.is_empty() {
             return;
         }
         let mut inner = connected.presence.lock();
+        for Move { instance, to, .. } in self.moves.drain(..) {
+            if let Some(stream) = inner.stream(&instance) {
+                stream.send(Event::Ready { peer: Box::new(to) });
+            }
+        }
         for push in self.pushes.drain(..) {
             if let Some(stream) = inner.stream_mut(&push.instance)
                 && stream.generation == push.generation

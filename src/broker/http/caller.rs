@@ -4,6 +4,8 @@
 //! request that a web page could have made (foreign `Host`, any `Origin`) is refused before the
 //! token is even looked at.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +21,14 @@ use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
+use super::clients;
 use super::errors::Refusal;
 use crate::broker::Shared;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::Key;
 use crate::broker::serve::Transport;
-use crate::files::effective_uid;
-use crate::protocol::{ApiError, ErrorCode, header, route};
+use crate::files::{effective_uid, identity, same_place};
+use crate::protocol::{ApiError, Around, ErrorCode, header, route};
 
 /// The middleware before every route.
 pub async fn check(
@@ -38,11 +41,18 @@ pub async fn check(
     let checked = may_be_heard(&shared, transport, &request);
     let mut response = match checked {
         Ok(()) => {
-            let identity = match request.headers().get(header::SESSION) {
-                Some(secret) => Identity::Session(lossy(secret)),
-                None => Identity::Owner,
+            let around = request.headers().get(header::AROUND).map(HeaderValue::as_bytes);
+            let around = around.map(Around::from_header).unwrap_or_default();
+            let identity = match (request.headers().get(header::SESSION), &around.inside) {
+                (Some(secret), _) => Identity::Session(lossy(secret)),
+                (None, Some(inside)) => {
+                    let inside = clients::of_shell(transport, inside);
+                    Identity::Inside(inside, shared.connected.presence.clone())
+                }
+                (None, None) => Identity::Owner,
             };
             request.extensions_mut().insert(identity);
+            request.extensions_mut().insert(around);
             next.run(request).await
         }
         Err(refusal) => refusal.into_response(),
@@ -82,10 +92,14 @@ fn stranger(uid: u32) -> ApiError {
     let ours = effective_uid();
     let hidden = std::fs::read_to_string("/proc/sys/kernel/overflowuid")
         .is_ok_and(|overflow| overflow.trim() == uid.to_string());
-    let message = format!("this broker serves user id {ours} only, and the caller shows as {uid}");
+    let message = if uid == ours {
+        format!("the broker's user namespace shows every other user as {uid}, which is its own")
+    } else {
+        format!("this broker serves user id {ours} only, and the caller shows as {uid}")
+    };
     let hint = if hidden {
         format!(
-            "{uid} stands for a user whom the broker's user namespace does not know. Run the container so that its processes are user id {ours} here (podman --userns=keep-id, unshare --map-current-user), or start a broker inside it."
+            "{uid} stands for a user whom the broker's user namespace does not know. Map the user into it (podman --userns=keep-id, unshare --map-current-user), or start a broker on the caller's side."
         )
     } else {
         format!(
@@ -155,7 +169,11 @@ fn check_settings(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     if let Some(theirs) = headers.get(header::DATABASE) {
         use std::os::unix::ffi::OsStrExt as _;
         let ours = shared.config.database_path();
-        if theirs.as_bytes() != ours.as_os_str().as_bytes() {
+        let is_same_file = || {
+            let file = headers.get(header::DATABASE_FILE).map(lossy);
+            file.is_some() && file == identity(ours)
+        };
+        if !same_place(Path::new(OsStr::from_bytes(theirs.as_bytes())), ours) && !is_same_file() {
             return Err(Refusal(
                 ApiError::new(
                     ErrorCode::SettingsDiffer,

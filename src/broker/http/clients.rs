@@ -7,7 +7,7 @@
 
 use crate::broker::serve::Transport;
 use crate::process::{self, Named, Process};
-use crate::protocol::{ApiError, ErrorCode};
+use crate::protocol::{ApiError, ErrorCode, Inside};
 
 /// The client of a session that registers. Where the kernel tells who calls, the caller must
 /// descend from the client that it names: one session cannot register in the name of another.
@@ -46,16 +46,28 @@ pub fn of_hook(transport: Transport, named: Option<Process>, session: &str) -> O
     let Some(named) = named else { return above(caller, Some(session)) };
     match process::above(caller, &named) {
         Named::Above(client) => Some(client),
-        Named::NotAbove if process::counts_as_we_do(caller) => Some(process::seen(named)),
+        Named::NotAbove if process::counts_as_we_do(caller) => {
+            Some(process::seen(&named).unwrap_or(named))
+        }
         Named::NotAbove | Named::Unknown => known(caller, named),
     }
+}
+
+/// What a command line inside a session says of that, its processes as seen from here.
+pub fn of_shell(transport: Transport, inside: &Inside) -> Inside {
+    let session = inside.session.clone();
+    let named = inside.above.iter().cloned();
+    let seen = named.filter_map(|named| {
+        of_hook(transport, Some(named), session.as_deref().unwrap_or_default())
+    });
+    Inside { above: seen.collect(), session: session.clone() }
 }
 
 /// One that is not above the caller: as seen from here if it can be seen, else under its foreign
 /// number with the namespace that it counts in. `None` if it would be nobody's in particular.
 fn known(caller: u32, named: Process) -> Option<Process> {
     let named = process::in_namespace_of(caller, named)?;
-    match process::below(&named) {
+    match process::seen(&named) {
         Some(seen) => Some(seen),
         None => Some(named).filter(|named| !named.start.is_empty()),
     }

@@ -11,7 +11,7 @@ use crate::broker::serve::Transport;
 use crate::broker::{Shared, registry};
 use crate::config::Config;
 use crate::process::Process;
-use crate::protocol::health::{Detail, Health, Setting, Stopping};
+use crate::protocol::health::{Afresh, Detail, Health, Setting, Stopping};
 
 pub async fn health(
     State(shared): State<Arc<Shared>>,
@@ -72,4 +72,13 @@ pub struct Nothing {}
 pub async fn shutdown(State(shared): State<Arc<Shared>>, _: Write<Nothing>) -> Json<Stopping> {
     shared.stop.cancel();
     Json(Stopping { pid: std::process::id() })
+}
+
+/// For a person who has removed the database under us in order to begin afresh.
+pub async fn begin_afresh(
+    State(shared): State<Arc<Shared>>,
+    _: Write<Nothing>,
+) -> Result<Json<Afresh>, Refusal> {
+    let saved = shared.store.begin_afresh().await?;
+    Ok(Json(Afresh { saved_in: saved.map(|path| path.display().to_string()) }))
 }

@@ -17,7 +17,7 @@ use crate::process;
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Looked, Looks, Wake, WakeGiven};
-use crate::protocol::{ApiError, ErrorCode, PeerId};
+use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
 
 /// A hook is called once and never again, so no key is needed. It has no session's secret: it acts
 /// for the owner, whose sessions they all are.
@@ -25,11 +25,22 @@ pub async fn hook(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
+    Extension(around): Extension<Around>,
     Write { mut body, .. }: Write<HookEvent>,
 ) -> Result<Json<HookMail>, Refusal> {
     only_owner(&identity)?;
     body.client = clients::of_hook(transport, body.client, &body.session);
-    let mail = shared.store.write(move |tx| mailbox::hook(tx, &body)).await?;
+    let mail = shared.store.write(move |tx| {
+        if let (None, Some(hook)) = (&body.client, transport.pid()) {
+            body.client = registry::client_above(tx, hook);
+        }
+        let mail = mailbox::hook(tx, &body)?;
+        if let Some(title) = &around.title {
+            registry::note_title(tx, &body.session, title)?;
+        }
+        Ok(mail)
+    });
+    let mail = mail.await?;
     watch(&shared);
     Ok(Json(mail))
 }
@@ -60,7 +71,7 @@ pub async fn wake(
         .as_ref()
         .map_or_else(|| format!("session {}", body.session), ToString::to_string);
     let find = move |tx: &mut Tx<'_>| {
-        let peer = registry::peer_of_hook(tx, &body.session, body.client.as_ref())?;
+        let peer = mailbox::peer_to_wake(tx, &body.session, body.client.as_ref())?;
         if let (Some(peer), Some(client)) = (&peer, &body.client) {
             mailbox::note_window(tx, peer, client, Event::Stop)?;
         }
@@ -147,7 +158,7 @@ fn only_itself(tx: &Tx<'_>, identity: &Identity, peer: &PeerId) -> Result<(), Fa
 
 fn only_owner(identity: &Identity) -> Result<(), ApiError> {
     match identity {
-        Identity::Owner => Ok(()),
+        Identity::Owner | Identity::Inside(..) => Ok(()),
         Identity::Session(_) => {
             Err(ApiError::new(ErrorCode::Forbidden, "a session has no hooks to call"))
         }

@@ -33,6 +33,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(route::HEALTH, get(control::health))
         .route(route::SHUTDOWN, post(control::shutdown))
+        .route(route::AFRESH, post(control::begin_afresh))
         .route(route::REGISTER, post(peers::register))
         .route(route::UNREGISTER, post(peers::unregister))
         .route(route::PEERS, get(peers::list))

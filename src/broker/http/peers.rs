@@ -12,7 +12,8 @@ use super::errors::Refusal;
 use crate::broker::engine::Identity;
 use crate::broker::mailbox::once;
 use crate::broker::serve::Transport;
-use crate::broker::{Shared, registry};
+use crate::broker::{Shared, mailbox, registry};
+use crate::protocol::Around;
 use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
@@ -22,16 +23,17 @@ use crate::unheard;
 pub async fn register(
     State(shared): State<Arc<Shared>>,
     Extension(transport): Extension<Transport>,
+    Extension(around): Extension<Around>,
     Write { mut body, .. }: Write<Register>,
 ) -> Result<Json<Registered>, Refusal> {
     body.client = clients::of_session(transport, body.client, body.session.as_deref())?;
     let paths = shared.config.paths.clone();
     let registered = shared.store.write(move |tx| {
         match unheard::take(&paths) {
-            Ok(words) => registry::hear(tx, &words)?,
+            Ok(words) => mailbox::hear(tx, &words)?,
             Err(error) => tracing::warn!("what hooks said before this broker ran is lost: {error}"),
         }
-        registry::register(tx, &body)
+        registry::register(tx, &body, &around)
     });
     Ok(Json(registered.await?))
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::errors::Refusal;
 use crate::broker::Shared;
-use crate::broker::engine::{Caller, Identity};
+use crate::broker::engine::Identity;
 use crate::broker::serve::Transport;
 use crate::broker::{mailbox, wakes};
 use crate::process::Process;
@@ -28,13 +28,12 @@ pub async fn open(
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
 ) -> Result<Response, Refusal> {
-    let (caller, instance) = shared.store.read(move |tx| identity.session(tx.db)).await?;
+    let (_, instance) = shared.store.read(move |tx| identity.session(tx.db)).await?;
     let (sender, events) = mpsc::unbounded_channel();
     // Made before the stream is opened, so that whatever fails from here on closes it again.
     let presence = Guard {
         generation: shared.connected.presence.next_generation(),
         shared: Arc::clone(&shared),
-        caller: caller.clone(),
         instance: instance.clone(),
         process: match transport {
             Transport::Unix { pid } => pid.and_then(Process::find),
@@ -43,7 +42,8 @@ pub async fn open(
         open: CancellationToken::new(),
     };
     let generation = presence.generation;
-    let (open, peer, woken) = (presence.open.clone(), caller.peer.clone(), instance.clone());
+    let (open, woken) = (presence.open.clone(), instance.clone());
+    let server = transport.pid();
     let stop = Box::pin(shared.stop.clone().cancelled_owned());
     // A client that goes now takes this function with it, and the work below is done all the
     // same. So events must be dropped before presence, and in a struct they are: either the work
@@ -51,7 +51,7 @@ pub async fn open(
     let stream = EventStream { events, stop, ended: false, _presence: presence };
     let wakes = shared
         .store
-        .write(move |tx| mailbox::open_stream(tx, &caller, &instance, generation, sender))
+        .write(move |tx| mailbox::open_stream(tx, &instance, generation, server, sender))
         .await?;
     if wakes {
         let follower = Arc::clone(&shared);
@@ -59,7 +59,7 @@ pub async fn open(
             tokio::select! {
                 () = open.cancelled() => {}
                 () = follower.stop.cancelled() => {}
-                () = wakes::follow(&follower, &woken, generation, &peer) => {}
+                () = wakes::follow(&follower, &woken, generation) => {}
             }
         });
     }
@@ -69,7 +69,6 @@ pub async fn open(
 /// Ends the session's presence when the stream is dropped, for whatever reason.
 struct Guard {
     shared: Arc<Shared>,
-    caller: Caller,
     instance: InstanceId,
     generation: u64,
     /// The session's server.
@@ -81,11 +80,9 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.open.cancel();
-        if !self.shared.connected.presence.close(&self.instance, self.generation) {
-            return;
-        }
+        let presence = &self.shared.connected.presence;
+        let Some(peer) = presence.close(&self.instance, self.generation) else { return };
         let shared = Arc::clone(&self.shared);
-        let peer = self.caller.peer.clone();
         if !shared.connected.presence.lock().is_live(&peer) {
             shared.connected.windows.left(&peer, self.process.take());
         }

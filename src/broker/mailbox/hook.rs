@@ -9,21 +9,23 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{offer, receive, wake};
+use super::{offer, receive, wake, window};
 use crate::broker::engine::Tx;
-use crate::broker::registry;
+use crate::broker::registry::{self, Said};
 use crate::broker::store::Fault;
 use crate::process::Process;
 use crate::protocol::hook::{COMPACT, Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::{InstanceId, MessageId, PeerId};
+use crate::render;
 use crate::text;
 
 /// How long a message that a hook showed is kept from all other ways until there is evidence.
 const HOOK_LEASE: Duration = Duration::from_secs(60);
 
-/// What a message's heading takes of the room, in characters: names, path, ids, times.
-const HEADING: usize = 900;
+/// What stands between two messages, and what a heading may gain until the hook writes it: its
+/// times are counted from then.
+const BETWEEN: usize = 40;
 
 /// A hook speaks. Nobody's hook, or one of a session that has no peer yet, shows nothing.
 ///
@@ -35,9 +37,7 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     if request.event == Event::SessionStart {
         registry::forget_ended_clients(tx)?;
     }
-    let Some(peer) = registry::peer_of_hook(tx, &request.session, request.client.as_ref())? else {
-        return Ok(HookMail::default());
-    };
+    let Some(peer) = peer(tx, request)? else { return Ok(HookMail::default()) };
     if let Some(client) = &request.client {
         tx.companion.connected.waiters.keep_only(&client.to_string(), &peer);
         note_window(tx, &peer, client, request.event)?;
@@ -63,6 +63,18 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     note_turn(tx, &peer, request, &mail)?;
     mail.server_gone = is_of_a_turn(request.event) && has_lost_its_server(tx, &peer);
     Ok(mail)
+}
+
+/// The peer that the hook speaks for. At its end a session says nothing of what the window shows:
+/// it may be another one already.
+fn peer(tx: &mut Tx<'_>, request: &HookEvent) -> Result<Option<PeerId>, Fault> {
+    let HookEvent { session, client, source, .. } = request;
+    match client {
+        Some(client) if request.event != Event::SessionEnd => {
+            window::follow_window(tx, &Said { session, client, source, at: tx.now })
+        }
+        client => registry::peer_of_session(tx, session, client.as_ref()),
+    }
 }
 
 /// A hook's output is out.
@@ -151,7 +163,7 @@ fn note_turn(
         // A turn goes on from what was shown at its end.
         Event::Stop => !mail.messages.is_empty(),
         // Compaction comes in the middle of a turn, and between two: it changes nothing.
-        Event::SessionStart if request.occasion == COMPACT => return Ok(()),
+        Event::SessionStart if request.source == COMPACT => return Ok(()),
         Event::SessionStart | Event::StopFailure | Event::Notification | Event::SessionEnd => false,
     };
     if goes_on {
@@ -264,13 +276,12 @@ fn show(
     let mut used = 0usize;
     for seq in &waiting {
         let mut delivery = offer::delivery(tx, *seq)?;
-        used = used
-            .saturating_add(text::quoted(&delivery.text).chars().count())
-            .saturating_add(HEADING);
+        (delivery.already_pushed, delivery.repeat) = earlier(tx, *seq)?;
+        let length = text::units(&render::message(&delivery, tx.now));
+        used = used.saturating_add(length).saturating_add(BETWEEN);
         if used > request.room {
             break;
         }
-        (delivery.already_pushed, delivery.repeat) = earlier(tx, *seq)?;
         offer::record(tx, *seq, receiver, "hook", Some(tx.now.plus(HOOK_LEASE)))?;
         tx.db
             .prepare_cached(

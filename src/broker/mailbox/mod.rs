@@ -14,6 +14,7 @@ mod scope;
 mod send;
 mod wait;
 mod wake;
+mod window;
 
 pub use hook::{close_window, hook, hook_written, note_window};
 pub use log::list_messages;
@@ -25,3 +26,4 @@ pub use scope::send_to_scope;
 pub use send::send;
 pub use wait::{Call, give_up, question, release, take_answer, take_anyway, take_news};
 pub use wake::{When, looked, wake_given, wake_when};
+pub use window::{hear, peer_to_wake};

@@ -12,7 +12,7 @@ use rusqlite::params;
 use tokio::sync::mpsc;
 
 use super::wait;
-use crate::broker::engine::{Caller, Tx};
+use crate::broker::engine::Tx;
 use crate::broker::presence::WINDOW;
 use crate::broker::registry;
 use crate::broker::store::Fault;
@@ -36,25 +36,28 @@ pub const HOOK: &str = "hook:";
 /// If the database fails; the stream is then not open.
 pub fn open_stream(
     tx: &mut Tx<'_>,
-    caller: &Caller,
     instance: &InstanceId,
     generation: u64,
+    server: Option<u32>,
     events: mpsc::UnboundedSender<Event>,
 ) -> Result<bool, Fault> {
-    let (channel, wakes): (String, bool) = tx
+    let wakes: bool = tx
         .db
-        .prepare_cached("SELECT channel, wakes FROM receivers WHERE instance = ?1")?
-        .query_row([instance.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    registry::touch(tx, &caller.peer)?;
-    registry::ensure_name(tx, &caller.peer)?;
-    let channel = registry::channel_from(&channel);
-    tx.companion.connected.presence.open(instance, generation, &caller.peer, channel, events);
-    tx.companion.connected.windows.served(&caller.peer);
-    let peer = Box::new(registry::peer(tx, &caller.peer)?);
+        .prepare_cached("SELECT wakes FROM receivers WHERE instance = ?1")?
+        .query_row([instance.as_str()], |row| row.get(0))?;
+    // Looked up here: a hook may have made it another peer's since it was asked for.
+    let mut opening = registry::opening(tx, instance)?;
+    opening.window.server = server;
+    let id = opening.peer.clone();
+    registry::touch(tx, &id)?;
+    registry::ensure_name(tx, &id)?;
+    tx.companion.connected.presence.open(instance, generation, opening, events);
+    tx.companion.connected.windows.served(&id);
+    let peer = Box::new(registry::peer(tx, &id)?);
     if let Some(stream) = tx.companion.connected.presence.lock().stream(instance) {
         stream.send(Event::Ready { peer });
     }
-    push_waiting(tx, &caller.peer)?;
+    push_waiting(tx, &id)?;
     Ok(wakes)
 }
 

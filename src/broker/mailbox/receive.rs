@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::{offer, wait};
 use crate::broker::engine::{Caller, Tx};
+use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::{Confirm, Noted, OwnUnread, Take, Taken, Written};
 use crate::protocol::messages::{MessageState, Via};
@@ -70,7 +71,8 @@ pub fn take(
     }
     let (own_unread, own_unread_total) = own_unread(tx, &caller.peer)?;
     let remaining = (unread.len() - messages.len()) as u64;
-    Ok(Taken { messages, remaining, own_unread, own_unread_total })
+    let owner = Some(registry::party(tx, &caller.peer)?);
+    Ok(Taken { messages, remaining, own_unread, own_unread_total, owner })
 }
 
 /// Whether a channel of this receiver had it, and whether anybody else did.

@@ -46,7 +46,8 @@ pub fn send_to_scope(
     };
     let outcomes = recipients.iter().map(|to| send_to(tx, &letter, &to.id));
     let outcomes = outcomes.collect::<Result<_, Fault>>()?;
-    Ok(SentToScope { outcomes, waiting: registry::waiting(tx, &caller.peer)? })
+    let waiting = registry::waiting(tx, &caller.peer)?;
+    Ok(SentToScope { outcomes, waiting, from: Some(registry::party(tx, &caller.peer)?) })
 }
 
 fn send_to(tx: &mut Tx<'_>, letter: &Letter<'_>, to: &PeerId) -> Result<Outcome, Fault> {

@@ -8,7 +8,7 @@ use super::offer;
 use super::post::{Letter, Posted, post};
 use crate::broker::claims::Question;
 use crate::broker::engine::{Caller, Tx};
-use crate::broker::registry::{self, waiting};
+use crate::broker::registry::{self, Resolved, waiting};
 use crate::broker::store::Fault;
 use crate::protocol::messages::{SendMessage, Sent};
 use crate::protocol::peers::PeerKind;
@@ -48,6 +48,9 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         );
         return Err(error.into());
     }
+    if found.has_ended() {
+        check_ended(tx, &found)?;
+    }
     if let Some(id) = &request.reply_to {
         check_reply(tx, caller, id)?;
     }
@@ -80,7 +83,28 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         to: found.now(tx)?,
         awaited,
         waiting: waiting(tx, &caller.peer)?,
+        from: Some(registry::party(tx, &caller.peer)?),
     })
+}
+
+/// Nobody comes back as a peer whose program has ended. Its next start there would take its mail
+/// over; but where others of the program are live, none of them has.
+fn check_ended(tx: &Tx<'_>, found: &Resolved) -> Result<(), Fault> {
+    let live = registry::live_beside(tx, found.id())?;
+    if live.is_empty() {
+        return Ok(());
+    }
+    let mut error = ApiError::new(
+        ErrorCode::NotFound,
+        format!(
+            "{} ({}) has ended and will not come back; nothing was sent",
+            found.called(),
+            found.id()
+        ),
+    )
+    .hint("Who is live there, of the same program, stands here: write to one of those.");
+    error.candidates = live;
+    Err(error.into())
 }
 
 pub fn check_text(tx: &Tx<'_>, text: &str) -> Result<(), ApiError> {

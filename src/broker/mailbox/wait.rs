@@ -68,6 +68,11 @@ impl Call {
         Self { caller, key, waiter, receiver }
     }
 
+    /// Whether nobody waits any more: the window has gone on to another session.
+    fn is_over(&self, tx: &Tx<'_>) -> bool {
+        !tx.companion.connected.claims.has(self.waiter)
+    }
+
     fn stored<T: DeserializeOwned>(&self, tx: &Tx<'_>) -> Result<Option<T>, Fault> {
         stored(tx, &self.caller.receiver(), self.key.as_ref())
     }
@@ -91,6 +96,9 @@ impl Call {
 ///
 /// If the database fails.
 pub fn take_news(tx: &mut Tx<'_>, call: &Call, request: &Take) -> Result<Option<Taken>, Fault> {
+    if call.is_over(tx) {
+        return Ok(Some(Taken::default()));
+    }
     if call.stored::<Taken>(tx)?.is_some() || has_news(tx, &call.caller.peer)? {
         return take_anyway(tx, call, request).map(Some);
     }
@@ -144,6 +152,9 @@ pub fn take_answer(
     call: &Call,
     question: &Question,
 ) -> Result<Option<Answered>, Fault> {
+    if call.is_over(tx) {
+        return give_up(tx, call, question).map(Some);
+    }
     let found = find_answer(tx, &call.caller.peer, question)?;
     if found.is_none() && call.stored::<Answered>(tx)?.is_none() {
         return Ok(None);

@@ -5,11 +5,14 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::backlog::{backlog, waiting};
+use super::identity::still_runs;
+use super::place::Place;
+use super::{ended, heirs, hooked};
 use crate::broker::engine::{Caller, Tx};
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::{Channel, ListPeers, Peer, PeerKind, PeerList, Reachability, Scope};
-use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp};
+use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp, names};
 
 /// How long an ended session without mail keeps its automatic name.
 const GRACE: Duration = Duration::from_secs(60);
@@ -24,16 +27,25 @@ pub fn grace_is_over(tx: &Tx<'_>, seen_at: i64) -> bool {
 
 /// Whether a peer's client process runs, so that its session may come back at any moment.
 pub fn holder_may_return(tx: &Tx<'_>, id: &PeerId) -> bool {
+    client_process(tx, id).is_some_and(|process| still_runs(&process))
+}
+
+/// Whether a peer's client process is known to have ended.
+pub fn holder_is_gone(tx: &Tx<'_>, id: &PeerId) -> bool {
+    client_process(tx, id).is_some_and(|process| !still_runs(&process))
+}
+
+fn client_process(tx: &Tx<'_>, id: &PeerId) -> Option<String> {
     let process: rusqlite::Result<Option<String>> = tx
         .db
         .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")
         .and_then(|mut statement| statement.query_row([id.as_str()], |row| row.get(0)));
-    process.ok().flatten().is_some_and(|process| super::identity::still_runs(&process))
+    process.ok().flatten()
 }
 
 const COLUMNS: &str =
     "id, name, kind, seen_at, summary, cwd, repo, client_name, client_version, one_shot,
-    unread, directory, name_source,
+    unread, directory, name_source IN ('environment', 'reserved') OR client_named,
     EXISTS (SELECT 1 FROM clients c WHERE c.process = peers.client_process)";
 
 /// A row of the directory, before it is known whether it is live and what waits for it.
@@ -42,7 +54,8 @@ struct Entry {
     /// Messages without evidence of having been read, also those on their way.
     unread: u64,
     directory: Option<String>,
-    name_source: Option<String>,
+    /// The person chose its name, so that it may be called back by it.
+    explicit: bool,
     seen_at: i64,
     /// Hooks of ours have spoken in the client that holds it.
     hooked: bool,
@@ -76,7 +89,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         peer,
         unread: u64::try_from(row.get::<_, i64>(10)?).unwrap_or(0),
         directory: row.get(11)?,
-        name_source: row.get(12)?,
+        explicit: row.get::<_, Option<bool>>(12)?.unwrap_or(false),
         seen_at,
         hooked: row.get(13)?,
     })
@@ -84,7 +97,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 
 /// Adds what only memory and the mailbox know.
 fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
-    look_for(tx, &mut entry);
+    look_for(tx, &mut entry)?;
     if entry.unread > 0 {
         count_mail(tx, &mut entry.peer)?;
     }
@@ -92,22 +105,27 @@ fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
 }
 
 /// Adds whether it is live, and how it is reached.
-fn look_for(tx: &Tx<'_>, entry: &mut Entry) {
+fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
     let (connected, id) = (&tx.companion.connected, &entry.peer.id);
     let channel = connected.presence.lock().channel(id);
     // Its server has ended, and its hooks have not.
     let by_hooks = channel.is_none() && connected.windows.shows(id);
     entry.peer.live = channel.is_some() || by_hooks;
+    let hooked = entry.hooked && !connected.windows.is_silent(id) && hooked::speak_for(tx, id)?;
     entry.peer.reach = match channel {
         None if by_hooks => Reachability::Hooks,
         None if entry.peer.kind == PeerKind::Cli => Reachability::Inbox,
+        None if entry.peer.kind == PeerKind::Client && heirs::has_ended(tx, &entry.peer.id)? => {
+            Reachability::Ended
+        }
         None => Reachability::Away,
         Some(Channel::Proven) => Reachability::ChannelProven,
         // Better than a push that may not be shown.
-        Some(_) if entry.hooked && !connected.windows.is_silent(id) => Reachability::Hooks,
+        Some(_) if hooked => Reachability::Hooks,
         Some(Channel::Presumed) => Reachability::ChannelPresumed,
         Some(Channel::Absent) => Reachability::Tools,
     };
+    Ok(())
 }
 
 /// Adds what waits for it.
@@ -161,7 +179,7 @@ fn listed(tx: &Tx<'_>) -> Result<Vec<Entry>, Fault> {
     let mut statement = tx.db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM peers
          WHERE kind IN ('session', 'client')
-           AND (unread > 0 OR name_source IN ('environment', 'tool')
+           AND (unread > 0 OR name_source = 'environment' OR client_named
                 OR id IN (SELECT value FROM json_each(?1)))
          ORDER BY created_at, id"
     ))?;
@@ -179,13 +197,12 @@ fn listed(tx: &Tx<'_>) -> Result<Vec<Entry>, Fault> {
 ///
 /// If the scope refers to a place that the caller does not have.
 pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerList, Fault> {
-    let me = match caller.instance {
-        Some(_) => Some(load(tx, &caller.peer)?),
-        None => None,
-    };
+    let is_session = caller.instance.is_some() || caller.by_command_line;
+    let me = is_session.then(|| load(tx, &caller.peer)).transpose()?;
     let (directory, repo) = match &me {
-        Some(me) => (me.directory.clone(), me.peer.repo.clone()),
-        None => (request.directory.clone(), request.repo.clone()),
+        Some(me) if !caller.by_command_line => (me.directory.clone(), me.peer.repo.clone()),
+        // A shell may stand elsewhere than its session works.
+        _ => (request.directory.clone(), request.repo.clone()),
     };
     let in_scope = |candidate: &Entry| match request.scope {
         Scope::Machine => true,
@@ -202,13 +219,25 @@ pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerLis
         .filter(|candidate| candidate.peer.id != caller.peer && in_scope(candidate))
         .map(|candidate| candidate.peer)
         .collect();
-    let away = peers.iter().filter(|peer| !peer.live).count() as u64;
-    if !request.all {
+    let (mut away, mut away_unread) = (0, None);
+    let (mut ended, mut more_ended) = (Vec::new(), false);
+    if request.all {
+        let in_scope = |place: &Place| match request.scope {
+            Scope::Machine => true,
+            Scope::Directory => directory.as_ref() == Some(&place.directory),
+            Scope::Repo => repo.is_some() && place.repo == repo,
+        };
+        (ended, more_ended) = ended::list(tx, &caller.peer, &peers, in_scope)?;
+    } else {
+        let is_away = |peer: &&Peer| !peer.live && peer.reach != Reachability::Ended;
+        let gone = || peers.iter().filter(is_away);
+        away = gone().count() as u64;
+        away_unread = Some(gone().map(|peer| peer.unread).sum());
         peers.retain(|peer| peer.live);
     }
     peers.sort_by_key(|peer| !peer.live);
-    let away = if request.all { 0 } else { away };
-    Ok(PeerList { me: me.map(|me| me.peer), peers, away, waiting: waiting(tx, &caller.peer)? })
+    let (me, waiting) = (me.map(|me| me.peer), waiting(tx, &caller.peer)?);
+    Ok(PeerList { me, peers, away, away_unread, ended, more_ended, waiting })
 }
 
 /// Whom a word means.
@@ -229,6 +258,18 @@ impl Resolved {
         self.found.peer.kind
     }
 
+    /// Whether it has ended for good, unless an heir comes.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.found.peer.reach == Reachability::Ended
+    }
+
+    /// How it is called.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        self.found.peer.name.as_deref().unwrap_or(self.id().as_str())
+    }
+
     /// Messages without evidence of having been read, as they were when it was looked up.
     #[must_use]
     pub const fn unread(&self) -> u64 {
@@ -241,7 +282,7 @@ impl Resolved {
     ///
     /// If the database fails.
     pub fn now(mut self, tx: &Tx<'_>) -> Result<Peer, Fault> {
-        look_for(tx, &mut self.found);
+        look_for(tx, &mut self.found)?;
         count_mail(tx, &mut self.found.peer)?;
         Ok(self.found.peer)
     }
@@ -253,7 +294,9 @@ impl Resolved {
 ///
 /// [`ErrorCode::NotFound`], or [`ErrorCode::Ambiguous`] with the candidates.
 pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
-    let word = word.trim().trim_start_matches('@').to_lowercase();
+    let word = names::canonical(word);
+    // As senders are shown.
+    let word = word.trim_end_matches(super::BY_COMMAND_LINE).trim_start_matches('@').trim_start();
     if word.is_empty() {
         return Err(ApiError::new(ErrorCode::BadRequest, "no peer is named")
             .hint("Give a peer's id, name, or an unambiguous prefix of either.")
@@ -264,53 +307,86 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM peers WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1"
         ))?
-        .query_map([&word], entry)?
+        .query_map([word], entry)?
         .next()
         .transpose()?;
     if let Some(mut found) = exact {
-        look_for(tx, &mut found);
+        look_for(tx, &mut found)?;
         let by_id = found.peer.id.as_str() == word;
         if by_id || !is_left(tx, &found)? {
             let away = !by_id && !found.peer.live && found.peer.kind != PeerKind::Cli;
-            return Ok(Resolved { found, name_while_away: away.then_some(word) });
+            let name_while_away = away.then(|| word.to_owned());
+            return Ok(Resolved { found, name_while_away });
         }
     }
-    let fits = |candidate: &Entry| {
-        candidate.peer.id.as_str().starts_with(&word)
-            || candidate.peer.name.as_deref().is_some_and(|name| name.starts_with(&word))
+    let key = names::key(word);
+    let is_called = |candidate: &Entry, fits: &dyn Fn(&str) -> bool| {
+        candidate.peer.name.as_deref().is_some_and(|name| fits(&names::key(name)))
     };
-    let mut fitting: Vec<Entry> = listed(tx)?.into_iter().filter(fits).collect();
+    let mut fitting = listed(tx)?;
+    fitting.retain(|candidate| {
+        candidate.peer.id.as_str().starts_with(word)
+            || is_called(candidate, &|name| name.starts_with(&key))
+    });
+    if let Some(at) = fitting.iter().position(|one| is_called(one, &|name| name == key)) {
+        // The same word in another spelling.
+        return Ok(Resolved { found: fitting.swap_remove(at), name_while_away: None });
+    }
+    // Whoever means one that has ended does not mean another whose name begins alike.
+    if let Some(error) = ended::called(tx, word, &fitting_candidates(&fitting))? {
+        return Err(error.into());
+    }
     match (fitting.pop(), fitting.is_empty()) {
         (Some(found), true) => Ok(Resolved { found, name_while_away: None }),
         (Some(last), false) => {
             fitting.push(last);
-            Err(ambiguous(&word, fitting).into())
+            Err(ambiguous(word, &fitting).into())
         }
         (None, _) => Err(ApiError::new(ErrorCode::NotFound, format!("there is no peer {word:?}"))
-            .hint("list_peers, or `claude-peers peers` on the command line, says who is here.")
+            .hint(who_is_here(tx))
             .into()),
     }
 }
 
-/// An ended session without mail has left its automatic name.
+/// How long sessions may take to make themselves known to a new database.
+const RETURN: Duration = Duration::from_secs(60);
+
+fn who_is_here(tx: &Tx<'_>) -> &'static str {
+    match tx.companion.replaced {
+        Some(at) if at.elapsed() < RETURN => {
+            "The database was replaced while the broker ran (`claude-peers status` tells more): sessions that run make themselves known again. Try again."
+        }
+        _ => "list_peers, or `claude-peers peers` on the command line, says who is here.",
+    }
+}
+
+/// An ended session without mail has left its name, unless a person chose that.
 fn is_left(tx: &Tx<'_>, entry: &Entry) -> Result<bool, Fault> {
-    let ended = !entry.peer.live
-        && entry.name_source.as_deref() == Some("automatic")
-        && grace_is_over(tx, entry.seen_at);
+    let is_session = matches!(entry.peer.kind, PeerKind::Session | PeerKind::Client);
+    let ended =
+        is_session && !entry.peer.live && !entry.explicit && grace_is_over(tx, entry.seen_at);
     Ok(ended && (entry.unread == 0 || backlog(tx, &entry.peer.id)? == 0))
 }
 
-fn ambiguous(word: &str, fitting: Vec<Entry>) -> ApiError {
+fn ambiguous(word: &str, fitting: &[Entry]) -> ApiError {
     let mut error = ApiError::new(
         ErrorCode::Ambiguous,
         format!("{word:?} fits {} peers; nothing was done", fitting.len()),
     )
     .hint("Name one of them by its id.");
-    error.candidates = fitting
-        .into_iter()
-        .map(|Entry { peer, .. }| Candidate { id: peer.id, name: peer.name, cwd: peer.cwd })
-        .collect();
+    error.candidates = fitting_candidates(fitting);
     error
+}
+
+fn fitting_candidates(fitting: &[Entry]) -> Vec<Candidate> {
+    let peers = fitting.iter().map(|entry| &entry.peer);
+    peers
+        .map(|peer| Candidate {
+            id: peer.id.clone(),
+            name: peer.name.clone(),
+            cwd: peer.cwd.clone(),
+        })
+        .collect()
 }
 
 /// How many peers are live, and how many messages wait in all.

@@ -1,72 +1,272 @@
 //! Which peer a hook speaks for: it knows the session that its client shows now.
+//!
+//! A window (a client's process) shows one session at a time. Its server is told the first one and
+//! no other, so what its hooks say decides whose receiver the server is: a window that resumes a
+//! session which is open nowhere else *is* that session's peer from then on.
+
+use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::identity::{bind, last_of_process, session_key, still_runs};
+use super::identity::{bind, create_peer, last_of_process, session_key, still_runs};
 use crate::broker::engine::Tx;
+use crate::broker::presence::Stream;
 use crate::broker::store::Fault;
-use crate::process::{self, Process};
-use crate::protocol::{PeerId, Timestamp};
-use crate::unheard::Word;
+use crate::process::{Process, ancestors, claude};
+use crate::protocol::{InstanceId, PeerId, Timestamp};
 
-/// The peer of the session that a hook speaks for. What it says of its client is remembered, also
-/// where there is no peer yet: a server that registers later finds its session by it.
+/// What a hook says of its window.
+pub struct Said<'a> {
+    /// The session that the client shows.
+    pub session: &'a str,
+    pub client: &'a Process,
+    /// What began the session, in the client's word; empty if this is not its beginning.
+    pub source: &'a str,
+    pub at: Timestamp,
+}
+
+/// The peer of a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// It has none of ours.
+    Nobody,
+    Peer(PeerId),
+    /// It was `from` until now, and is `to` from now on.
+    Moves {
+        from: PeerId,
+        to: PeerId,
+        /// `from` was made for this very window before its hooks had said a word.
+        just_made: bool,
+    },
+}
+
+/// The peer of the session that a window shows. What the hook says is remembered, also where there
+/// is no peer yet: a server that registers later finds its session by it.
 ///
 /// # Errors
 ///
 /// If the database fails.
-pub fn peer_of_hook(
+pub fn shown(tx: &Tx<'_>, said: &Said<'_>) -> Result<Shown, Fault> {
+    let before = session_of(tx, said.client)?;
+    remember(tx, said)?;
+    let window = window(tx, said.client)?;
+    let key = session_key(said.session);
+    let changes = before.as_deref() != Some(said.session);
+    Ok(match (peer_of_key(tx, &key)?, window.own()) {
+        (Some(known), _) if window.peers.contains(&known) => Shown::Peer(known),
+        (Some(known), Some(from)) if changes && !is_claimed(tx, &known) && from != known => {
+            Shown::Moves { from, to: known, just_made: before.is_none() }
+        }
+        (Some(known), _) => of_two_windows(tx, known, said.client, &window)?,
+        // Another conversation, of which nobody has heard.
+        (None, Some(from)) if said.source == "resume" && changes && before.is_some() => {
+            let to = create_peer(tx, "session")?;
+            bind(tx, &key, &to)?;
+            Shown::Moves { from, to, just_made: false }
+        }
+        // After /clear the window shows a new session. The peer is the same.
+        (None, own) => match own.or(window.last) {
+            Some(own) => {
+                bind(tx, &key, &own)?;
+                make_session(tx, &own)?;
+                Shown::Peer(own)
+            }
+            None => Shown::Nobody,
+        },
+    })
+}
+
+/// The peer that hooks of this session speak for, by what is known already: nothing is remembered,
+/// and nothing moves.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn peer_of_session(
     tx: &Tx<'_>,
     session: &str,
     client: Option<&Process>,
 ) -> Result<Option<PeerId>, Fault> {
-    if let Some(client) = client {
-        remember(tx, client, session, tx.now)?;
+    let known = peer_of_key(tx, &session_key(session))?;
+    let (Some(known), Some(client)) = (known.clone(), client) else { return Ok(known) };
+    let window = window(tx, client)?;
+    if window.peers.contains(&known) {
+        return Ok(Some(known));
     }
-    let key = session_key(session);
-    let known: Option<String> = tx
-        .db
-        .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
-        .query_row([&key], |row| row.get(0))
-        .optional()?;
-    match (known.map(PeerId::from_text), client) {
-        (Some(id), Some(client)) => of_window(tx, id, client),
-        (Some(id), None) => Ok(Some(id)),
-        // After /clear the window shows a new session. The peer is the same.
-        (None, Some(client)) => {
-            let peer = last_of_process(tx, client)?;
-            if let Some(id) = &peer {
-                bind(tx, &key, id)?;
-            }
-            Ok(peer)
-        }
-        (None, None) => Ok(None),
+    match of_two_windows(tx, known, client, &window)? {
+        Shown::Peer(peer) => Ok(Some(peer)),
+        Shown::Nobody | Shown::Moves { .. } => Ok(None),
     }
 }
 
-/// The peer of a window that shows the session of `known`. Who resumes a session that is open in
-/// another window is a new peer, and the mail stays with the first.
-fn of_window(tx: &Tx<'_>, known: PeerId, client: &Process) -> Result<Option<PeerId>, Fault> {
+/// Whether a window's hooks have said since that it shows another session than this one.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn is_past(tx: &Tx<'_>, session: &str, client: &Process) -> Result<bool, Fault> {
+    let shows = session_of(tx, client)?;
+    let known = peer_of_key(tx, &session_key(session))?.is_some();
+    Ok(known && shows.is_some_and(|shows| shows != session))
+}
+
+/// Whether hooks have spoken in the window that holds this peer, and speak for it.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn speak_for(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
+    let said: Option<(String, Option<String>)> = tx
+        .db
+        .prepare_cached(
+            "SELECT p.client_process, k.peer
+             FROM peers p JOIN clients c ON c.process = p.client_process
+             LEFT JOIN keys k ON k.key = 'session:' || c.session
+             WHERE p.id = ?1",
+        )?
+        .query_row([peer.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((client, shown)) = said else { return Ok(false) };
+    if shown.as_deref() == Some(peer.as_str()) {
+        return Ok(true);
+    }
+    Ok(live_in_window(tx, &client).into_iter().eq([peer.clone()]))
+}
+
+/// The client of a hook that does not know it: the nearest process above the hook that the servers
+/// of one live session named as theirs. `hook` is the hook's pid.
+#[must_use]
+pub fn client_above(tx: &Tx<'_>, hook: u32) -> Option<Process> {
+    let above: Vec<Process> = ancestors(hook).into_iter().filter_map(Process::find).collect();
+    above.into_iter().find(|process| live_in_window(tx, &process.to_string()).len() == 1)
+}
+
+/// The live peers whose servers run in a client's window.
+fn live_in_window(tx: &Tx<'_>, client: &str) -> BTreeSet<PeerId> {
+    let inner = tx.companion.connected.presence.lock();
+    inner.in_window(client).map(|(_, stream)| stream.peer.clone()).collect()
+}
+
+/// The peers whose servers run in a window.
+struct Window {
+    /// Those that are live.
+    peers: BTreeSet<PeerId>,
+    /// Whose it was last. Where none is live, its server may be on its way back to a new broker.
+    last: Option<PeerId>,
+}
+
+impl Window {
+    /// The peer that the window is. A process that serves several at once is no window as we know
+    /// them, and nothing of it is moved.
+    fn own(&self) -> Option<PeerId> {
+        match self.peers.len() {
+            0 => self.last.clone(),
+            1 => self.peers.first().cloned(),
+            _ => None,
+        }
+    }
+}
+
+fn window(tx: &Tx<'_>, client: &Process) -> Result<Window, Fault> {
+    let text = client.to_string();
+    let mut peers = live_in_window(tx, &text);
+    if peers.is_empty() && find_guesses(tx, client)? {
+        peers = live_in_window(tx, &text);
+    }
+    Ok(Window { peers, last: last_of_process(tx, client)? })
+}
+
+/// A server that was told nothing may have taken a wrapper for its client. If it descends from
+/// this client, and no other Claude Code is between them, it is this window's.
+fn find_guesses(tx: &Tx<'_>, client: &Process) -> Result<bool, Fault> {
+    let guesses: Vec<(InstanceId, PeerId, u32)> = {
+        let inner = tx.companion.connected.presence.lock();
+        let of = |(instance, stream): (&InstanceId, &Stream)| {
+            Some((instance.clone(), stream.peer.clone(), stream.window.server?))
+        };
+        inner.guesses().filter_map(of).collect()
+    };
+    if guesses.is_empty() || !client.is_alive() {
+        return Ok(false);
+    }
+    let mut found = false;
+    for (instance, peer, server) in guesses {
+        let above = ancestors(server);
+        let nearest = above.iter().find(|pid| **pid == client.pid || claude::is_claude(**pid));
+        if nearest == Some(&client.pid) {
+            place(tx, &instance, &peer, client)?;
+            found = true;
+        }
+    }
+    Ok(found)
+}
+
+/// The server of `instance` is in this client's window.
+fn place(tx: &Tx<'_>, instance: &InstanceId, peer: &PeerId, client: &Process) -> Result<(), Fault> {
+    let text = client.to_string();
+    tx.db
+        .prepare_cached("UPDATE receivers SET client_process = ?2 WHERE instance = ?1")?
+        .execute([instance.as_str(), &text])?;
+    tx.db
+        .prepare_cached("UPDATE peers SET client_process = ?2 WHERE id = ?1")?
+        .execute([peer.as_str(), &text])?;
+    if let Some(stream) = tx.companion.connected.presence.lock().stream_mut(instance) {
+        stream.window.client = Some(text);
+        stream.window.is_guess = false;
+    }
+    Ok(())
+}
+
+/// The peer of a window that shows the session of `known`, which has not become its own. Who
+/// resumes a session that is open in another window is a peer of its own, and the mail stays with
+/// the first.
+fn of_two_windows(
+    tx: &Tx<'_>,
+    known: PeerId,
+    client: &Process,
+    window: &Window,
+) -> Result<Shown, Fault> {
     let holder: Option<String> = tx
         .db
         .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")?
         .query_row([known.as_str()], |row| row.get(0))?;
     let Some(holder) = holder.filter(|holder| *holder != client.to_string()) else {
-        return Ok(Some(known));
+        return Ok(Shown::Peer(known));
     };
-    let is_live = |id: &PeerId| tx.companion.connected.presence.lock().is_claimed(id);
-    if let Some(own) = last_of_process(tx, client)?.filter(is_live) {
-        return Ok(Some(own));
+    if let Some(own) = window.own().filter(|own| is_claimed(tx, own)) {
+        return Ok(Shown::Peer(own));
     }
     // This window's own server is still to come. A server behind a wrapper may have named that one
     // as its client, and then it is this window's: so the holder must be Claude Code for certain.
-    let elsewhere = is_claude(&holder) && still_runs(&holder) && is_live(&known);
-    Ok((!elsewhere).then_some(known))
+    let elsewhere = is_claude(&holder) && still_runs(&holder) && is_claimed(tx, &known);
+    Ok(if elsewhere { Shown::Nobody } else { Shown::Peer(known) })
+}
+
+fn is_claimed(tx: &Tx<'_>, peer: &PeerId) -> bool {
+    tx.companion.connected.presence.lock().is_claimed(peer)
 }
 
 /// Whether a process in its text form runs here, and goes by Claude Code's name.
 fn is_claude(process: &str) -> bool {
     Process::parse(process).is_some_and(|process| process.runs_as("claude"))
+}
+
+fn peer_of_key(tx: &Tx<'_>, key: &str) -> Result<Option<PeerId>, Fault> {
+    let known: Option<String> = tx
+        .db
+        .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    Ok(known.map(PeerId::from_text))
+}
+
+/// A server that was told no session is known by its process; now that its session has a name it
+/// can be resumed like any other.
+fn make_session(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached("UPDATE peers SET kind = 'session' WHERE id = ?1 AND kind = 'client'")?
+        .execute([peer.as_str()])?;
+    Ok(())
 }
 
 /// The session that a client's hooks said it shows, if they spoke.
@@ -82,25 +282,13 @@ pub fn session_of(tx: &Tx<'_>, client: &Process) -> Result<Option<String>, Fault
         .optional()?)
 }
 
-/// Remembers what hooks said while no broker ran, unless they said otherwise since.
+/// Whether the client's hooks have said something else since.
 ///
 /// # Errors
 ///
 /// If the database fails.
-pub fn hear(tx: &Tx<'_>, words: &[Word]) -> Result<(), Fault> {
-    for word in words {
-        // A hook of a container named it by the number that it has there.
-        let client = process::below(&word.client).unwrap_or_else(|| word.client.clone());
-        let word = Word { client, ..word.clone() };
-        if still_runs(&word.client.to_string()) && !has_spoken_since(tx, &word)? {
-            remember(tx, &word.client, &word.session, word.said_at)?;
-        }
-    }
-    Ok(())
-}
-
-fn has_spoken_since(tx: &Tx<'_>, word: &Word) -> Result<bool, Fault> {
-    let since = params![word.client.to_string(), word.said_at.millis()];
+pub fn has_spoken_since(tx: &Tx<'_>, client: &Process, said_at: Timestamp) -> Result<bool, Fault> {
+    let since = params![client.to_string(), said_at.millis()];
     Ok(tx
         .db
         .prepare_cached(
@@ -109,13 +297,13 @@ fn has_spoken_since(tx: &Tx<'_>, word: &Word) -> Result<bool, Fault> {
         .query_row(since, |row| row.get(0))?)
 }
 
-fn remember(tx: &Tx<'_>, client: &Process, session: &str, at: Timestamp) -> Result<(), Fault> {
+fn remember(tx: &Tx<'_>, said: &Said<'_>) -> Result<(), Fault> {
     tx.db
         .prepare_cached(
             "INSERT INTO clients (process, session, said_at) VALUES (?1, ?2, ?3)
              ON CONFLICT (process) DO UPDATE SET session = excluded.session, said_at = excluded.said_at",
         )?
-        .execute(params![client.to_string(), session, at.millis()])?;
+        .execute(params![said.client.to_string(), said.session, said.at.millis()])?;
     Ok(())
 }
 

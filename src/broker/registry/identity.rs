@@ -4,19 +4,36 @@
 //! directory. Peers are never merged: when two claim one identity, the second is a new peer, and
 //! the mail stays with the first.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::hooked::session_of;
-use super::{channel_word, names, peer, probe};
+use super::{channel_word, heirs, names, peer, probe};
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::process::{Process, Standing};
-use crate::protocol::peers::{Channel, Register, Registered};
-use crate::protocol::{ApiError, ErrorCode, PeerId};
+use crate::protocol::peers::{CLAUDE_CODE, Channel, Profile, Register, Registered};
+use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
 
 /// The key of a Claude Code session.
 pub fn session_key(session: &str) -> String {
     format!("session:{session}")
+}
+
+fn is_session(key: &str) -> bool {
+    key.starts_with("session:")
+}
+
+/// The peer of a Claude Code session.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn of_session(db: &Connection, session: &str) -> Result<Option<PeerId>, Fault> {
+    let known: Option<String> = db
+        .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
+        .query_row([session_key(session)], |row| row.get(0))
+        .optional()?;
+    Ok(known.map(PeerId::from_text))
 }
 
 /// Makes a receiver's session known; the same instance may do so any number of times.
@@ -24,7 +41,7 @@ pub fn session_key(session: &str) -> String {
 /// # Errors
 ///
 /// If the instance belongs to somebody with another secret, or the request makes no sense.
-pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault> {
+pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<Registered, Fault> {
     if request.secret.len() < 32 || request.instance.as_str().is_empty() {
         return Err(ApiError::new(ErrorCode::BadRequest, "instance or secret is too short").into());
     }
@@ -37,14 +54,27 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
         Some(id) => id,
         None => match find(tx, request)? {
             Found::Peer(id) => id,
-            Found::Nobody { key } => create(tx, request, Some(&key))?,
+            Found::Heir { of, key } => {
+                bind(tx, &key, &of)?;
+                heirs::begin_anew(tx, &of)?;
+                notes.push(
+                    "An earlier session of your program in this directory has ended; its name and its unread mail are yours."
+                        .to_owned(),
+                );
+                of
+            }
+            Found::Nobody { key } => {
+                let id = create_peer(tx, if is_session(&key) { "session" } else { "client" })?;
+                bind(tx, &key, &id)?;
+                id
+            }
             Found::Claimed { by } => {
                 let first = peer(tx, &by)?;
                 notes.push(format!(
                     "Another live client already holds this session as {}; you are a new peer, and earlier mail stays there.",
                     first.name.as_deref().unwrap_or(by.as_str())
                 ));
-                create(tx, request, None)?
+                create_peer(tx, "session")?
             }
         },
     };
@@ -68,13 +98,28 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
         ])?;
     // A session that only reconnects keeps its name, whoever else is slower to come back.
     let wanted = request.name.as_deref().filter(|_| known.is_none());
-    names::settle(tx, &id, wanted, &mut notes)?;
+    let around =
+        Around { title: around.title.clone().filter(|_| known.is_none()), ..around.clone() };
+    names::settle(tx, &id, wanted, &around, &mut notes)?;
     tx.companion.connected.presence.lock().expect(&id);
-    let undescribed = tx
+    let profile = profile(tx, &id)?;
+    let undescribed = profile.summary.is_none();
+    let profile = Some(profile).filter(|profile| *profile != Profile::default());
+    Ok(Registered { peer: peer(tx, &id)?, notes, undescribed, profile })
+}
+
+/// What a session has said of itself.
+fn profile(tx: &Tx<'_>, id: &PeerId) -> Result<Profile, Fault> {
+    Ok(tx
         .db
-        .prepare_cached("SELECT summary_source = 'none' FROM peers WHERE id = ?1")?
-        .query_row([id.as_str()], |row| row.get(0))?;
-    Ok(Registered { peer: peer(tx, &id)?, notes, undescribed })
+        .prepare_cached(
+            "SELECT CASE WHEN summary_source <> 'none' THEN summary END,
+                    summary_source = 'automatic', CASE WHEN name_source = 'tool' THEN name END
+             FROM peers WHERE id = ?1",
+        )?
+        .query_row([id.as_str()], |row| {
+            Ok(Profile { summary: row.get(0)?, automatic: row.get(1)?, name: row.get(2)? })
+        })?)
 }
 
 /// The peer of an instance that has registered before.
@@ -97,6 +142,8 @@ pub(super) fn known_instance(tx: &Tx<'_>, request: &Register) -> Result<Option<P
 enum Found {
     /// The same identity as before.
     Peer(PeerId),
+    /// That of a client which has ended, to be known by this key as well.
+    Heir { of: PeerId, key: String },
     /// A new identity, to be known by this key.
     Nobody { key: String },
     /// The identity is in use by another live client.
@@ -110,7 +157,13 @@ fn find(tx: &Tx<'_>, request: &Register) -> Result<Found, Fault> {
             let said = client.as_ref().map(|client| session_of(tx, client)).transpose()?.flatten();
             find_session(tx, said.as_ref().unwrap_or(session), client.as_ref())
         }
-        (None, Some(client)) => find_process(tx, client, &request.cwd),
+        (None, Some(client)) => match session_of(tx, client)? {
+            // It was told nothing, and its client's hooks know.
+            Some(said) if request.client_name == CLAUDE_CODE => {
+                find_session(tx, &said, Some(client))
+            }
+            _ => find_process(tx, client, request),
+        },
         (None, None) => Ok(Found::Nobody { key: format!("instance:{}", request.instance) }),
     }
 }
@@ -149,7 +202,8 @@ fn find_session(tx: &Tx<'_>, session: &str, client: Option<&Process>) -> Result<
 
 /// A client that has no session ids may host several sessions in one process, so each takes the
 /// first identity of its process and directory that nobody uses.
-fn find_process(tx: &Tx<'_>, client: &Process, cwd: &str) -> Result<Found, Fault> {
+fn find_process(tx: &Tx<'_>, client: &Process, request: &Register) -> Result<Found, Fault> {
+    let cwd = &request.cwd;
     let mut number = 0u32;
     loop {
         number += 1;
@@ -160,7 +214,12 @@ fn find_process(tx: &Tx<'_>, client: &Process, cwd: &str) -> Result<Found, Fault
             .query_row([&key], |row| row.get(0))
             .optional()?;
         match known.map(PeerId::from_text) {
-            None => return Ok(Found::Nobody { key }),
+            None => {
+                return Ok(match heirs::predecessor(tx, request)? {
+                    Some(of) => Found::Heir { of, key },
+                    None => Found::Nobody { key },
+                });
+            }
             Some(id) if !tx.companion.connected.presence.lock().is_claimed(&id) => {
                 return Ok(Found::Peer(id));
             }
@@ -199,19 +258,13 @@ pub fn last_of_process(tx: &Tx<'_>, client: &Process) -> Result<Option<PeerId>, 
     let id: Option<String> = tx
         .db
         .prepare_cached(
-            "SELECT id FROM peers WHERE client_process = ?1 AND kind = 'session' ORDER BY seen_at DESC LIMIT 1",
+            "SELECT id FROM peers
+             WHERE client_process = ?1 AND (kind = 'session' OR kind = 'client' AND client_name = ?2)
+             ORDER BY seen_at DESC LIMIT 1",
         )?
-        .query_row([client.to_string()], |row| row.get(0))
+        .query_row([client.to_string().as_str(), CLAUDE_CODE], |row| row.get(0))
         .optional()?;
     Ok(id.map(PeerId::from_text))
-}
-
-fn create(tx: &Tx<'_>, request: &Register, key: Option<&str>) -> Result<PeerId, Fault> {
-    let id = create_peer(tx, if request.session.is_some() { "session" } else { "client" })?;
-    if let Some(key) = key {
-        bind(tx, key, &id)?;
-    }
-    Ok(id)
 }
 
 /// A new peer, under an id that nobody has.

@@ -2,28 +2,41 @@
 //!
 //! Like the mailbox this runs on the database's thread, inside a request's transaction.
 
+mod automatic;
 mod backlog;
 mod directory;
+mod ended;
+mod heirs;
 mod hooked;
 mod identity;
+mod inside;
 mod names;
+mod place;
 mod probe;
 mod spoken;
+mod window;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
 use super::engine::{Caller, Tx};
 use super::store::Fault;
+use crate::protocol::messages::Party;
 use crate::protocol::peers::{Channel, ProfileSet, SetProfile};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
+pub use automatic::ensure as ensure_name;
 pub use backlog::{unread, waiting};
-pub use directory::{list, live_and_backlog, peer, resolve};
-pub use hooked::{forget_ended_clients, hear, peer_of_hook};
-pub use identity::{may_return, register};
-pub use names::ensure as ensure_name;
+pub use directory::{Resolved, list, live_and_backlog, peer, resolve};
+pub use heirs::live_beside;
+pub use hooked::{
+    Said, Shown, client_above, forget_ended_clients, has_spoken_since, is_past, peer_of_session,
+    shown,
+};
+pub use identity::{may_return, register, still_runs};
+pub use inside::peer_around;
 pub use probe::{next_number as next_probe_number, unregister};
 pub use spoken::{hooks_spoke_at, note_hook};
+pub use window::{absorb, hand_over, opening};
 
 /// The database's word for a channel.
 #[must_use]
@@ -64,7 +77,11 @@ pub struct Sender {
     pub cwd: String,
 }
 
-/// The sender as it is now. A command line inside a session says so: `cli (from NAME)`.
+/// What stands behind a session's name where its command line speaks for it.
+pub const BY_COMMAND_LINE: &str = " (by its command line)";
+
+/// The sender as it is now. A session's command line says so, and so does one in a session that
+/// nobody knows: `cli (from a session)`.
 ///
 /// # Errors
 ///
@@ -78,17 +95,41 @@ pub fn sender(tx: &Tx<'_>, caller: &Caller, from_session: Option<&str>) -> Resul
             })
     };
     let me = one(caller.peer.as_str())?;
+    if caller.by_command_line {
+        let name = me.name.unwrap_or_else(|| caller.peer.to_string());
+        return Ok(Sender { name: Some(format!("{name}{BY_COMMAND_LINE}")), ..me });
+    }
     let Some(session) = from_session.filter(|_| caller.instance.is_none()) else { return Ok(me) };
-    let around: Option<String> = tx
-        .db
-        .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
-        .query_row([identity::session_key(session)], |row| row.get(0))
-        .optional()?;
-    let name = match &around {
-        Some(id) => one(id)?.name.unwrap_or_else(|| id.clone()),
+    let name = match identity::of_session(tx.db, session)? {
+        Some(id) => one(id.as_str())?.name.unwrap_or_else(|| id.to_string()),
         None => "a session".to_owned(),
     };
     Ok(Sender { name: Some(format!("cli (from {name})")), ..me })
+}
+
+/// A peer, by its id and name alone.
+///
+/// # Errors
+///
+/// If the database fails or has no such peer.
+pub fn party(tx: &Tx<'_>, id: &PeerId) -> Result<Party, Fault> {
+    let name = tx
+        .db
+        .prepare_cached("SELECT name FROM peers WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get(0))?;
+    Ok(Party { id: id.clone(), name })
+}
+
+/// A session's client says how its person calls it.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn note_title(tx: &Tx<'_>, session: &str, title: &str) -> Result<(), Fault> {
+    match identity::of_session(tx.db, session)? {
+        Some(id) => names::adopt_title(tx, &id, title, &mut Vec::new()),
+        None => Ok(()),
+    }
 }
 
 /// Sets what a session says of itself. Both parts are set, or none.
@@ -102,14 +143,15 @@ pub fn set_profile(
     request: &SetProfile,
 ) -> Result<ProfileSet, Fault> {
     let mut changed = true;
+    let mut notes = Vec::new();
     if let Some(summary) = &request.summary {
         changed = set_summary(tx, caller, summary, request.automatic)?;
     }
     if let Some(name) = &request.name {
-        names::choose(tx, &caller.peer, name)?;
+        names::choose(tx, &caller.peer, name, &mut notes)?;
     }
     let waiting = waiting(tx, &caller.peer)?;
-    Ok(ProfileSet { peer: peer(tx, &caller.peer)?, changed, waiting })
+    Ok(ProfileSet { peer: peer(tx, &caller.peer)?, changed, waiting, notes })
 }
 
 fn set_summary(
@@ -138,3 +180,6 @@ fn set_summary(
         .execute(params![caller.peer.as_str(), summary.trim(), source])?;
     Ok(changed > 0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,58 +1,106 @@
-//! Names: chosen by the person, set by the session, or taken from the repository.
+//! Names: chosen by the person, given in the session's client, set by the session, or taken from
+//! its place.
 //!
-//! A name has one owner. An automatic one is free again once its owner has ended with an empty
-//! mailbox; a name from `CLAUDE_PEERS_NAME` passes to whoever claims it next while its owner is
-//! away, together with the mail that was addressed to it in the meantime.
+//! A name has at most one live holder. One whose holder has ended passes to whoever asks for it;
+//! the mail stays with the one who ended, and the new holder is told so. By `CLAUDE_PEERS_NAME`
+//! alone the mail is inherited that was addressed to the name in the meantime.
 
-use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
+use super::automatic::{ensure, numbers};
 use super::directory;
 use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
-use crate::protocol::ids::{MAX_NAME, is_valid_name, name_from};
-use crate::protocol::{ApiError, ErrorCode, PeerId};
-
-const RULE: &str =
-    "A name is 1 to 40 of a-z, 0-9, '.', '_' and '-', begins with a letter, and is not reserved.";
+use crate::protocol::names::{self, RULE};
+use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
 
 /// How long after its start a broker waits for the sessions that it may have been restarted under.
 const RETURN: Duration = Duration::from_secs(10);
 
-struct Holder {
-    id: PeerId,
-    source: String,
-    unread: i64,
-    seen_at: i64,
+/// Where a name comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// `CLAUDE_PEERS_NAME`.
+    Environment,
+    /// The name that the session has in its client.
+    Client,
+    /// `set_summary`.
+    Tool,
+    Automatic,
 }
 
-fn holder(tx: &Tx<'_>, name: &str) -> Result<Option<Holder>, Fault> {
-    Ok(tx
-        .db
-        .prepare_cached("SELECT id, name_source, unread, seen_at FROM peers WHERE name = ?1")?
-        .query_row([name], |row| {
-            Ok(Holder {
-                id: PeerId::from_text(row.get::<_, String>(0)?),
-                source: row.get(1)?,
-                unread: row.get(2)?,
-                seen_at: row.get(3)?,
-            })
-        })
-        .optional()?)
+impl Source {
+    /// The columns `name_source` and `client_named`.
+    const fn columns(self) -> (&'static str, bool) {
+        match self {
+            Self::Environment => ("environment", false),
+            Self::Client => ("tool", true),
+            Self::Tool => ("tool", false),
+            Self::Automatic => ("automatic", false),
+        }
+    }
 }
 
-fn assign(tx: &Tx<'_>, id: &PeerId, name: &str, source: &str) -> Result<(), Fault> {
+pub(super) struct Holder {
+    pub id: PeerId,
+    name: String,
+    /// The person chose the name, so the session may be called back by it.
+    pub explicit: bool,
+    pub unread: u64,
+    pub seen_at: i64,
+}
+
+const HOLDER: &str = "id, name, name_source IN ('environment', 'reserved') OR client_named, unread, seen_at FROM peers";
+
+fn read_holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
+    Ok(Holder {
+        id: PeerId::from_text(row.get::<_, String>(0)?),
+        name: row.get(1)?,
+        explicit: row.get(2)?,
+        unread: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0),
+        seen_at: row.get(4)?,
+    })
+}
+
+/// The others that have this name, or one that could be taken for it.
+pub(super) fn rivals(tx: &Tx<'_>, id: &PeerId, name: &str) -> Result<Vec<Holder>, Fault> {
+    // Two names of ASCII alone are never alike, and these are found by the index.
+    let mut statement = tx.db.prepare_cached(&format!(
+        "SELECT {HOLDER} WHERE name IS NOT NULL AND id <> ?1
+         AND (name = ?2 OR ?3 OR length(name) <> length(CAST(name AS BLOB)))"
+    ))?;
+    let rows = statement.query_map(params![id.as_str(), name, !name.is_ascii()], read_holder)?;
+    let alike = |holder: &Holder| holder.name == name || names::look_alike(&holder.name, name);
+    let mut found = Vec::new();
+    for holder in rows {
+        let holder = holder?;
+        if alike(&holder) {
+            found.push(holder);
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn assign(tx: &Tx<'_>, id: &PeerId, name: &str, source: Source) -> Result<(), Fault> {
+    let (word, by_client) = source.columns();
     tx.db
-        .prepare_cached("UPDATE peers SET name = ?2, name_source = ?3 WHERE id = ?1")?
-        .execute(params![id.as_str(), name, source])?;
+        .prepare_cached(
+            "UPDATE peers SET name = ?2, name_source = ?3, client_named = ?4, former_name = NULL
+             WHERE id = ?1",
+        )?
+        .execute(params![id.as_str(), name, word, by_client])?;
     Ok(())
 }
 
-fn release(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
+/// One that has ended loses its name to another, and is still found by it.
+pub(super) fn release(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     tx.db
-        .prepare_cached("UPDATE peers SET name = NULL, name_source = NULL WHERE id = ?1")?
+        .prepare_cached(
+            "UPDATE peers SET former_name = name, name = NULL, name_source = NULL, client_named = 0
+             WHERE id = ?1",
+        )?
         .execute([id.as_str()])?;
     Ok(())
 }
@@ -62,113 +110,135 @@ pub fn settle(
     tx: &mut Tx<'_>,
     id: &PeerId,
     wanted: Option<&str>,
+    around: &Around,
     notes: &mut Vec<String>,
 ) -> Result<(), Fault> {
+    if let Some(worktree) = &around.worktree {
+        tx.db
+            .prepare_cached("UPDATE peers SET worktree = ?2 WHERE id = ?1")?
+            .execute(params![id.as_str(), worktree])?;
+    }
     if let Some(wanted) = wanted {
-        let wanted = wanted.trim().to_ascii_lowercase();
-        if !is_valid_name(&wanted) {
-            notes.push(format!("CLAUDE_PEERS_NAME is {wanted:?}, which cannot be a name. {RULE}"));
-        } else if claim(tx, id, &wanted)? {
-            return Ok(());
-        } else {
-            let name = numbered(tx, id, &wanted, "environment")?;
-            notes.push(format!(
-                "The name {wanted} belongs to another live session; you are {name}."
-            ));
+        let name = names::canonical(wanted);
+        if names::is_valid(&name) {
+            if !take(tx, id, &name, Source::Environment, notes)? {
+                let got = numbered(tx, id, &name, Source::Environment, notes)?;
+                notes.push(format!(
+                    "The name {name} belongs to another live session; you are {got}."
+                ));
+            }
             return Ok(());
         }
+        notes.push(format!("CLAUDE_PEERS_NAME is {wanted:?}, which cannot be a name. {RULE}"));
+    }
+    if let Some(title) = &around.title {
+        adopt_title(tx, id, title, notes)?;
     }
     ensure(tx, id)
 }
 
-/// Gives a peer that has no name an automatic one.
+/// The person named the session in its client. That goes before what the place is called, and
+/// before what the session called itself earlier, but not before `CLAUDE_PEERS_NAME`.
 ///
 /// # Errors
 ///
 /// If the database fails.
-pub fn ensure(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
-    let (named, cwd, repo): (bool, String, Option<String>) = tx
+pub fn adopt_title(
+    tx: &Tx<'_>,
+    id: &PeerId,
+    title: &str,
+    notes: &mut Vec<String>,
+) -> Result<(), Fault> {
+    let (heard, source): (Option<String>, Option<String>) = tx
         .db
-        .prepare_cached("SELECT name IS NOT NULL, cwd, repo FROM peers WHERE id = ?1")?
-        .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    if !named {
-        numbered(tx, id, &automatic(&cwd, repo.as_deref()), "automatic")?;
+        .prepare_cached("SELECT client_title, name_source FROM peers WHERE id = ?1")?
+        .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if heard.as_deref() == Some(title) {
+        return Ok(());
+    }
+    tx.db
+        .prepare_cached("UPDATE peers SET client_title = ?2 WHERE id = ?1")?
+        .execute(params![id.as_str(), title])?;
+    if source.as_deref() == Some("environment") || !names::can_name(title) {
+        return Ok(());
+    }
+    let name = names::from_text(title);
+    if !take(tx, id, &name, Source::Client, notes)? {
+        let got = numbered(tx, id, &name, Source::Client, notes)?;
+        notes.push(format!("The name {name} belongs to another live session; you are {got}."));
     }
     Ok(())
 }
 
-/// The repository's name, else the directory's.
-fn automatic(cwd: &str, repo: Option<&str>) -> String {
-    let last = |path: &str| {
-        Path::new(path)
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
-    match repo {
-        // The common directory is `NAME/.git`, or `NAME.git` where it is bare.
-        Some(repo) => match last(repo).as_str() {
-            ".git" => name_from(&last(repo.trim_end_matches("/.git"))),
-            bare => name_from(bare.trim_end_matches(".git")),
-        },
-        None => name_from(&last(cwd)),
+/// Takes a name of the person's or the session's choice, also from one that has ended; false if a
+/// live session has it.
+fn take(
+    tx: &Tx<'_>,
+    id: &PeerId,
+    name: &str,
+    source: Source,
+    notes: &mut Vec<String>,
+) -> Result<bool, Fault> {
+    let rivals = rivals(tx, id, name)?;
+    if rivals.iter().any(|holder| is_in_use(tx, holder)) {
+        return Ok(false);
     }
-}
-
-/// Takes a name of the person's choice; false if a live session has it.
-fn claim(tx: &mut Tx<'_>, id: &PeerId, name: &str) -> Result<bool, Fault> {
-    match holder(tx, name)? {
-        Some(holder) if holder.id == *id => {}
-        Some(holder) if is_in_use(tx, &holder) => return Ok(false),
-        Some(holder) => {
-            release(tx, &holder.id)?;
-            inherit(tx, &holder.id, id, name)?;
-        }
-        None => {}
+    for holder in rivals {
+        release(tx, &holder.id)?;
+        let inherited = match source {
+            Source::Environment if holder.name == name => inherit(tx, &holder.id, id, name)?,
+            _ => 0,
+        };
+        notes.extend(left_behind(tx, &holder, holder.unread.saturating_sub(inherited))?);
     }
-    assign(tx, id, name, "environment")?;
+    assign(tx, id, name, source)?;
     Ok(true)
 }
 
-/// Mail that was addressed to the name while its owner was away, and that nobody had yet.
-fn inherit(tx: &Tx<'_>, from: &PeerId, to: &PeerId, name: &str) -> Result<(), Fault> {
-    tx.db
+/// What whoever takes a name over should know of the one who had it.
+fn left_behind(tx: &Tx<'_>, holder: &Holder, unread: u64) -> Result<Option<String>, Fault> {
+    let waits = match unread {
+        0 => return Ok(None),
+        1 => "1 message waits".to_owned(),
+        count => format!("{count} messages wait"),
+    };
+    let cwd: String = tx
+        .db
+        .prepare_cached("SELECT cwd FROM peers WHERE id = ?1")?
+        .query_row([holder.id.as_str()], |row| row.get(0))?;
+    Ok(Some(format!(
+        "The name {} was that of {}, a session in {cwd} that has ended. {waits} there for its return, not for you.",
+        holder.name, holder.id
+    )))
+}
+
+/// Mail that was addressed to the name while its owner was away, and that nobody had yet. Returns
+/// how much it was.
+fn inherit(tx: &Tx<'_>, from: &PeerId, to: &PeerId, name: &str) -> Result<u64, Fault> {
+    let moved = tx
+        .db
         .prepare_cached(
             "UPDATE messages SET recipient = ?2 WHERE recipient = ?1 AND addressed_name = ?3 AND state = 'queued'",
         )?
         .execute(params![from.as_str(), to.as_str(), name])?;
-    Ok(())
+    Ok(moved as u64)
 }
 
-/// Assigns `base`, or the first of `base-2`, `base-3` … that is free.
-fn numbered(tx: &Tx<'_>, id: &PeerId, base: &str, source: &str) -> Result<String, Fault> {
-    let mut number = 0u32;
-    loop {
-        number += 1;
-        let name = if number == 1 {
-            base.to_owned()
-        } else {
-            let tail = format!("-{number}");
-            let head: String = base.chars().take(MAX_NAME - tail.len()).collect();
-            format!("{head}{tail}")
-        };
-        if !is_valid_name(&name) {
-            continue;
-        }
-        let free = match holder(tx, &name)? {
-            None => true,
-            Some(holder) if holder.id == *id => true,
-            Some(holder) if is_left(tx, &holder) => {
-                release(tx, &holder.id)?;
-                true
-            }
-            Some(_) => false,
-        };
-        if free {
-            assign(tx, id, &name, source)?;
+/// Takes the first of `base-2`, `base-3` … that no live session has.
+fn numbered(
+    tx: &Tx<'_>,
+    id: &PeerId,
+    base: &str,
+    source: Source,
+    notes: &mut Vec<String>,
+) -> Result<String, Fault> {
+    for name in numbers(base).skip(1) {
+        if names::is_valid(&name) && take(tx, id, &name, source, notes)? {
             return Ok(name);
         }
     }
+    // The numbers have no end.
+    Ok(base.to_owned())
 }
 
 /// Whether a name's owner is here, or is about to come back to a broker that was restarted.
@@ -181,39 +251,36 @@ fn is_in_use(tx: &Tx<'_>, holder: &Holder) -> bool {
     presence.is_claimed(&holder.id) || tx.companion.connected.windows.shows(&holder.id) || returning
 }
 
-/// An automatic name whose owner has ended with nothing in its mailbox. A moment of grace lets a
-/// session reconnect under its old name.
-fn is_left(tx: &Tx<'_>, holder: &Holder) -> bool {
-    holder.source == "automatic"
-        && holder.unread == 0
-        && directory::grace_is_over(tx, holder.seen_at)
-        && !tx.companion.connected.presence.lock().is_claimed(&holder.id)
-        && !tx.companion.connected.windows.shows(&holder.id)
-}
-
 /// The session names itself.
 ///
 /// # Errors
 ///
-/// If the name is not valid, or another peer has it.
-pub fn choose(tx: &Tx<'_>, id: &PeerId, name: &str) -> Result<(), Fault> {
-    let name = name.trim().to_ascii_lowercase();
-    if !is_valid_name(&name) {
+/// If the name is not valid, or another live peer has it.
+pub fn choose(tx: &Tx<'_>, id: &PeerId, name: &str, notes: &mut Vec<String>) -> Result<(), Fault> {
+    let wanted = names::canonical(name);
+    if !names::is_valid(&wanted) {
         let error = ApiError::new(ErrorCode::BadRequest, format!("{name:?} cannot be a name"));
         return Err(error.hint(RULE).into());
     }
-    match holder(tx, &name)? {
-        Some(holder) if holder.id == *id => return Ok(()),
-        Some(holder) if is_left(tx, &holder) => release(tx, &holder.id)?,
-        Some(holder) => {
-            return Err(ApiError::new(
-                ErrorCode::NameTaken,
-                format!("the name {name} belongs to peer {}", holder.id),
-            )
-            .hint("Choose another name.")
-            .into());
-        }
-        None => {}
+    let own: Option<String> = tx
+        .db
+        .prepare_cached("SELECT name FROM peers WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get(0))
+        .optional()?
+        .flatten();
+    if own.as_deref() == Some(&wanted) || take(tx, id, &wanted, Source::Tool, notes)? {
+        return Ok(());
     }
-    assign(tx, id, &name, "tool")
+    let rival = rivals(tx, id, &wanted)?.into_iter().find(|holder| is_in_use(tx, holder));
+    let belongs = match rival {
+        Some(rival) if rival.name == wanted => {
+            format!("the name {wanted} belongs to peer {}", rival.id)
+        }
+        Some(rival) => format!(
+            "the name {wanted} looks like {}, which belongs to peer {}",
+            rival.name, rival.id
+        ),
+        None => format!("the name {wanted} is taken"),
+    };
+    Err(ApiError::new(ErrorCode::NameTaken, belongs).hint("Choose another name.").into())
 }

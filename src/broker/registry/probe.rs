@@ -38,7 +38,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
             request.secret,
             tx.now.millis()
         ])?;
-    Ok(Registered { peer: peer(tx, &id)?, notes: Vec::new(), undescribed: false })
+    Ok(Registered { peer: peer(tx, &id)?, notes: Vec::new(), undescribed: false, profile: None })
 }
 
 /// The number of a probe's next message.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode as Sqlite};
 
-use super::place::aside;
+use super::place::{Place, aside};
+use super::writer::Writer;
+use super::{Companion, schema};
 use crate::files::beside;
 
 /// Above this size a full check is made only after an unclean stop: it costs about 1.3 ms a
@@ -41,4 +43,38 @@ pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(aside)
+}
+
+impl<C: Companion> Writer<C> {
+    /// Moves the damaged database aside and goes on with an empty one.
+    pub(super) fn replace(&mut self) {
+        let memory = match Connection::open_in_memory() {
+            Ok(memory) => memory,
+            Err(error) => return tracing::error!(event = "storage", "{error}"),
+        };
+        // The damaged connection must be closed before its files are moved. Closing it may fail
+        // on damage; the files are moved as they are.
+        self.let_go(memory);
+        let (real, named) = (self.place.real(), self.place.named());
+        let fresh = move_aside(real).map_err(|error| error.to_string()).and_then(|moved| {
+            let fresh = schema::create(real).map_err(|error| error.to_string())?;
+            let place = Place::of(named, real).map_err(|error| error.to_string())?;
+            Ok((moved, fresh, place))
+        });
+        match fresh {
+            Ok((moved_to, connection, place)) => {
+                tracing::error!(
+                    event = "database_damaged",
+                    "the database was damaged; it was moved to {} and a new one serves",
+                    moved_to.display()
+                );
+                self.connection = connection;
+                self.place = place;
+                self.report.set_moved_to(&moved_to);
+                self.companion.reset();
+            }
+            // The in-memory connection has no tables: every write fails and says so.
+            Err(error) => tracing::error!(event = "storage", "no new database: {error}"),
+        }
+    }
 }

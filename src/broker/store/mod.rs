@@ -9,11 +9,16 @@
 //! who would not wait for its commit anyway.
 
 mod batch;
+mod carry;
 mod damage;
+mod doing;
+mod error;
+mod history;
 mod legacy;
 mod place;
 mod report;
 mod schema;
+mod shape;
 mod standing;
 mod writer;
 
@@ -25,70 +30,14 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::files::LockFile;
+use crate::files::{LockFile, real_path};
 use crate::holder::{database_lock, holder_of};
-use crate::protocol::{ApiError, ErrorCode, Timestamp};
+use crate::protocol::{ApiError, Timestamp};
+pub use doing::{Doing, Step};
 
+use error::storage_error;
+pub use error::{Fault, OpenError};
 pub use report::Report;
-
-/// Why work on the database came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// The request is at fault; it is told so.
-    #[error(transparent)]
-    Refused(#[from] ApiError),
-    /// The database is at fault.
-    #[error(transparent)]
-    Database(#[from] rusqlite::Error),
-}
-
-impl Fault {
-    fn into_api(self) -> ApiError {
-        match self {
-            Self::Refused(error) => error,
-            Self::Database(error) => storage_error(&error),
-        }
-    }
-}
-
-fn storage_error(error: &rusqlite::Error) -> ApiError {
-    use rusqlite::ErrorCode as Sqlite;
-    let hint = match error.sqlite_error_code() {
-        Some(Sqlite::DiskFull) => "The disk is full: make room and try again.",
-        Some(Sqlite::ReadOnly | Sqlite::PermissionDenied | Sqlite::CannotOpen) => {
-            "The database cannot be written: check its permissions and its file system, and try again."
-        }
-        Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => {
-            "The database is damaged: it was moved aside and a new one serves. Try again."
-        }
-        _ => "Try again; `claude-peers status` names the database.",
-    };
-    let what = format!("the database could not be used: {}", plain(error));
-    ApiError::new(ErrorCode::Storage, what).hint(hint)
-}
-
-/// An error of SQLite in words for people, who have not written the statement that failed.
-fn plain(error: &rusqlite::Error) -> String {
-    use rusqlite::ErrorCode as Sqlite;
-    match error {
-        rusqlite::Error::SqliteFailure(failure, said) => match failure.code {
-            Sqlite::Unknown | Sqlite::ConstraintViolation | Sqlite::TypeMismatch => {
-                "its tables are not those that this version knows".to_owned()
-            }
-            _ => said.clone().unwrap_or_else(|| failure.to_string()),
-        },
-        rusqlite::Error::SqlInputError { .. } => {
-            "its tables are not those that this version knows".to_owned()
-        }
-        rusqlite::Error::InvalidColumnType(..)
-        | rusqlite::Error::IntegralValueOutOfRange(..)
-        | rusqlite::Error::Utf8Error(..)
-        | rusqlite::Error::QueryReturnedNoRows => {
-            "something in it is not what this version knows".to_owned()
-        }
-        other => other.to_string(),
-    }
-}
 
 /// What lives beside the database on its thread and must keep step with its transactions.
 pub trait Companion: Send + 'static {
@@ -122,63 +71,16 @@ pub struct Tx<'a, C> {
     pub now: Timestamp,
 }
 
-/// Why a database could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("the directory {0} of the database does not exist")]
-    NoDirectory(PathBuf),
-    #[error("the database {path} is in use by another broker{holder}")]
-    InUse { path: PathBuf, holder: String },
-    #[error(
-        "the database {path} was written by a newer claude-peers (schema {found}, this one knows {known})"
-    )]
-    Newer { path: PathBuf, found: i64, known: i64 },
-    #[error(
-        "the database {path} belongs to the TypeScript claude-peers, whose broker still runs{holder}"
-    )]
-    LegacyRuns { path: PathBuf, holder: String },
-    #[error("the database {path} holds tables of another program")]
-    Foreign { path: PathBuf },
-    #[error("the database {path} belongs to user id {owner}")]
-    Owner { path: PathBuf, owner: u32 },
-    #[error("the database {path} cannot be opened: {error}")]
-    Sqlite { path: PathBuf, error: rusqlite::Error },
-    #[error("the database {path} cannot be opened: {error}")]
-    Io { path: PathBuf, error: std::io::Error },
-}
-
-impl OpenError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::NoDirectory(path) => {
-                format!("Make {}, or name another place by CLAUDE_PEERS_DB.", path.display())
-            }
-            Self::InUse { .. } => {
-                "Stop that broker (`claude-peers kill-broker` with its settings, where it runs), or name another database by CLAUDE_PEERS_DB.".to_owned()
-            }
-            Self::Newer { .. } => "Upgrade claude-peers; nothing was changed.".to_owned(),
-            Self::LegacyRuns { .. } => {
-                "Stop it first (`bun cli.ts kill-broker` in its directory, and end its sessions); nothing was changed.".to_owned()
-            }
-            Self::Foreign { .. } | Self::Owner { .. } => {
-                "Name another database by CLAUDE_PEERS_DB; nothing was changed.".to_owned()
-            }
-            Self::Sqlite { .. } | Self::Io { .. } => {
-                "Check the permissions and the free space of its directory.".to_owned()
-            }
-        }
-    }
-}
-
 /// How opening went.
 #[derive(Debug, Default)]
 pub struct Opened {
     /// A damaged database was moved here, whole.
     pub moved_to: Option<PathBuf>,
-    /// A database of the TypeScript claude-peers was taken over; its copy lies here.
+    /// A database of the TypeScript claude-peers, of a fork, or with other tables than ours was taken
+    /// over; its copy lies here.
     pub legacy_copy: Option<PathBuf>,
+    /// And it could not be read whole: the rest is in the copy alone.
+    pub taken_in_part: bool,
 }
 
 /// Which database is to be opened, and for whom.
@@ -187,7 +89,8 @@ pub struct Wanted<'a> {
     pub path: &'a Path,
     /// Where a broker of the TypeScript claude-peers would listen.
     pub legacy_port: u16,
-    /// What the lock file says of us.
+    /// What the lock file says of us, before we listen and from then on.
+    pub starting: &'a str,
     pub holder: &'a str,
     /// A file beside which is saved what would be lost otherwise.
     pub refuge: &'a Path,
@@ -198,12 +101,17 @@ pub struct Wanted<'a> {
 /// A read; true if it met damage.
 type ReadWork<C> = Box<dyn FnOnce(&Connection, &mut C) -> bool + Send>;
 
+/// Whom to tell what came of a command.
+type Answer<T> = oneshot::Sender<Result<T, ApiError>>;
+
 enum Command<C> {
     Write(Box<dyn writer::Job<C>>),
     Note(Box<dyn writer::Job<C>>),
     Read(ReadWork<C>),
     /// The log may have grown.
     Checkpoint,
+    /// See [`Store::begin_afresh`].
+    Afresh(Answer<Option<PathBuf>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -256,7 +164,7 @@ impl<C> Clone for Store<C> {
 
 impl<C: Companion> Store<C> {
     /// Opens, checks and migrates the database and starts its thread. `ended` is cancelled when the
-    /// thread ends, however it ends.
+    /// thread ends, however it ends; what takes long is said by `doing`.
     ///
     /// # Errors
     ///
@@ -265,10 +173,12 @@ impl<C: Companion> Store<C> {
         wanted: Wanted<'_>,
         companion: C,
         ended: CancellationToken,
+        doing: &Doing,
     ) -> Result<(Self, Opened), OpenError> {
-        let path = &resolve(wanted.path);
-        let lock = lock_database(path, wanted.holder)?;
-        let (connection, opened) = schema::open(path, wanted.legacy_port)?;
+        // Two paths to one database meet at one lock; a link's target is made where it points.
+        let path = &real_path(wanted.path);
+        let lock = lock_database(path, wanted.starting)?;
+        let (connection, opened) = schema::open(path, wanted.legacy_port, doing)?;
         let place = place::Place::of(wanted.path, path)
             .map_err(|error| OpenError::Io { path: path.into(), error })?;
         let (commands, receiver) = mpsc::unbounded_channel();
@@ -354,6 +264,18 @@ impl<C: Companion> Store<C> {
         answer.await.unwrap_or_else(|_| Err(ApiError::stopping()))
     }
 
+    /// Begins an empty database where the one that is open was removed, and says where what that
+    /// held was saved; `None` if it lies where it should.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::Storage`](crate::protocol::ErrorCode::Storage); all is then as it was.
+    pub async fn begin_afresh(&self) -> Result<Option<PathBuf>, ApiError> {
+        let (sender, answer) = oneshot::channel();
+        self.enqueue(Command::Afresh(sender))?;
+        answer.await.unwrap_or_else(|_| Err(ApiError::stopping()))
+    }
+
     /// Finishes what was enqueued before, folds the log into the database and closes it; false
     /// if the thread had ended before.
     pub async fn close(&self) -> bool {
@@ -367,30 +289,6 @@ impl<C: Companion> Store<C> {
         self.commands.send(command).map_err(|_| ApiError::stopping())
     }
 }
-
-/// The file that a path means, so that two paths to one database meet at one lock.
-fn resolve(path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        if let Ok(real) = path.canonicalize() {
-            return real;
-        }
-        if let (Some(directory), Some(name)) =
-            (path.parent().and_then(|d| d.canonicalize().ok()), path.file_name())
-        {
-            path = directory.join(name);
-        }
-        // A link to what is not there yet means that place.
-        match (path.read_link(), path.parent()) {
-            (Ok(target), Some(directory)) => path = directory.join(target),
-            _ => break,
-        }
-    }
-    path
-}
-
-/// As many links as the system follows, one after the other.
-const MAX_LINKS: u32 = 40;
 
 /// The lock that makes one database have one broker.
 fn lock_database(path: &Path, holder: &str) -> Result<LockFile, OpenError> {

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::files::beside;
+use crate::files::{beside, real_path};
 use crate::protocol::Timestamp;
 
 /// What SQLite keeps beside a database that is open.
@@ -123,7 +123,7 @@ impl Place {
     }
 
     fn has_directory(&self) -> bool {
-        let target = super::resolve(&self.named);
+        let target = real_path(&self.named);
         target.parent().is_some_and(Path::is_dir)
     }
 

@@ -3,7 +3,10 @@
 //! Whatever happened, the broker still has all that it ever acknowledged, in files that are open.
 //! What loses least:
 //!
-//! * Nothing lies at the path: what the broker has is written there anew, whole.
+//! * Nothing lies at the path: what the broker has is written there anew, whole, before the next
+//!   message is accepted or the broker ends. Unless the person who removed it then stops the broker
+//!   by `kill-broker`, which is how one begins afresh: an empty one takes its place, and what the
+//!   broker had is saved beside it.
 //! * Another database lies there: somebody put it there, so it serves from now on; what the broker
 //!   had is saved beside it.
 //! * Only the log is gone: it is folded into the database, which goes on with a new one.
@@ -12,18 +15,17 @@
 //!
 //! None of it is done in silence.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
-
-use super::place::{Found, Place, aside};
+use super::error::DAMAGED;
+use super::place::{Found, aside};
 use super::writer::Writer;
-use super::{Companion, damage, plain, resolve, schema};
-use crate::files::{LockFile, NewFile};
+use super::{Companion, damage};
+use crate::files::{LockFile, real_path, sync_directory};
 use crate::holder::database_lock;
 use crate::protocol::{ApiError, ErrorCode};
+use crate::sqlite::plain;
 
 /// What has become of what the database held.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ const ALWAYS_CHECKED: u64 = 64 * 1024 * 1024;
 const TRY_AGAIN: &str = "Try again: the sessions that run make themselves known again.";
 
 /// Why the database cannot be had, one sentence; and what to do about it.
-struct Trouble(String, String);
+pub(super) struct Trouble(pub(super) String, pub(super) String);
 
 impl From<Trouble> for ApiError {
     fn from(Trouble(what, hint): Trouble) -> Self {
@@ -65,22 +67,64 @@ impl<C: Companion> Writer<C> {
     ///
     /// If it does not. What was committed is kept by this process, and by nothing else.
     pub(super) fn stand(&mut self) -> Result<Kept, ApiError> {
-        let found = self.place.look();
-        let kept = match found {
-            Found::Same if self.lock.is_in_place() && !self.is_parked() => Ok(Kept::All),
-            found => self.restore(&found),
+        let kept = if self.stands() { Ok(Kept::All) } else { self.restore(&self.place.look()) };
+        self.tell_problem(kept.as_ref().err().map(|Trouble(what, _)| what.as_str()));
+        kept.map_err(ApiError::from)
+    }
+
+    /// The same before a read, which needs no database at its path. One that was removed is not
+    /// written anew for it: that may be the first half of a person's way to begin afresh.
+    pub(super) fn notice(&mut self) {
+        if matches!(self.place.look(), Found::Nothing) {
+            self.tell_problem(Some(&format!(
+                "the database {} was removed or moved away; the broker still has all that it held, and writes it there anew with the next message",
+                self.place.named().display()
+            )));
+        } else {
+            // Who writes next is told.
+            let _ = self.stand();
+        }
+    }
+
+    /// See [`Store::begin_afresh`](super::Store::begin_afresh).
+    pub(super) fn begin_afresh(&mut self) -> Result<Option<PathBuf>, ApiError> {
+        if !matches!(self.place.look(), Found::Nothing) || self.is_parked() {
+            return Ok(None);
+        }
+        let real = real_path(self.place.named());
+        let mut begin = || -> Result<PathBuf, Trouble> {
+            self.lock_again(&real)?;
+            let saved = self.save(&aside(&real, "removed")).map_err(|error| {
+                let what = format!(
+                    "the database {} was removed, and what it held cannot be saved: {error}",
+                    real.display()
+                );
+                Trouble(what, crate::files::hint(&error))
+            })?;
+            self.place.clear_side_files(&real).map_err(|error| unseen(&real, &error))?;
+            self.open_anew(&real)?;
+            Ok(saved)
         };
-        let problem = kept.as_ref().err().map(|Trouble(what, _)| what.as_str());
+        let saved = begin()?;
+        self.note(&format!(
+            "the database {} was removed while the broker ran; an empty one takes its place, and what the broker had is in {}",
+            real.display(),
+            saved.display()
+        ));
+        self.companion.reset();
+        Ok(Some(saved))
+    }
+
+    fn tell_problem(&self, problem: Option<&str>) {
         if self.report.set_problem(problem)
             && let Some(problem) = problem
         {
             tracing::error!(event = "database_replaced", "{problem}");
         }
-        kept.map_err(ApiError::from)
     }
 
     fn restore(&mut self, found: &Found) -> Result<Kept, Trouble> {
-        let real = resolve(self.place.named());
+        let real = real_path(self.place.named());
         match found {
             Found::NoDirectory => return Err(no_directory(&real)),
             Found::Unknown(error) => return Err(unseen(&real, error)),
@@ -251,8 +295,7 @@ impl<C: Companion> Writer<C> {
                     self.place.named().display(),
                     moved.display()
                 );
-                let error = ApiError::new(ErrorCode::Storage, what);
-                Ok(Kept::Nothing(error.hint(TRY_AGAIN)))
+                Ok(Kept::Nothing(ApiError::new(ErrorCode::Storage, what).hint(DAMAGED)))
             }
         }
     }
@@ -278,68 +321,6 @@ impl<C: Companion> Writer<C> {
         }
     }
 
-    /// Writes all that the open database holds to `path`, where nothing lies.
-    fn save(&self, path: &Path) -> io::Result<PathBuf> {
-        self.copy_beside(path)?.create(path)?;
-        sync_directory(path)?;
-        Ok(path.to_owned())
-    }
-
-    /// All that the open database holds, in one new file that is to lie at `path`.
-    fn copy_beside(&self, path: &Path) -> io::Result<NewFile> {
-        let whole = NewFile::named_within(path.parent().unwrap_or(Path::new("/")))?;
-        let name = whole.path().unwrap_or(path).to_owned();
-        self.connection
-            .backup("main", &name, None::<fn(rusqlite::backup::Progress)>)
-            .map_err(|error| io::Error::other(plain(&error)))?;
-        whole.file().sync_all()?;
-        Ok(whole)
-    }
-
-    /// Folds the log that is open into the database that is open, wherever they are.
-    fn fold_in(&self) -> Result<(), String> {
-        let busy: rusqlite::Result<bool> =
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        match busy {
-            Ok(false) => Ok(()),
-            Ok(true) => Err("somebody reads it".to_owned()),
-            Err(error) => Err(plain(&error)),
-        }
-    }
-
-    /// Closes the connection, as it is, and keeps an empty one instead.
-    fn park(&mut self) -> Result<(), String> {
-        let memory = Connection::open_in_memory().map_err(|error| plain(&error))?;
-        self.let_go(memory);
-        Ok(())
-    }
-
-    /// Goes on with `next`. The log of the connection before is left to lie as it is.
-    pub(super) fn let_go(&mut self, next: Connection) {
-        let before = std::mem::replace(&mut self.connection, next);
-        self.synced = true;
-        // What may go wrong here concerns files that are not the database any more.
-        let _ = schema::keep_log(&before, true);
-        if let Err((_, error)) = before.close() {
-            tracing::warn!(event = "storage", "closing the database: {error}");
-        }
-    }
-
-    /// Opens what lies at the path now, and goes on with it.
-    fn open_anew(&mut self, real: &Path) -> Result<super::Opened, Trouble> {
-        let (next, opened) = schema::open(real, self.legacy_port)
-            .map_err(|error| Trouble(error.to_string(), error.hint()))?;
-        let place = Place::of(self.place.named(), real).map_err(|error| unseen(real, &error))?;
-        // A file that was moved away is left whole; one that was removed takes no harm.
-        let moved = self.place.real() != real || !self.place.keeps_its_name();
-        if moved && let Err(why) = self.fold_in() {
-            tracing::debug!("the log of what was the database is not folded in: {why}");
-        }
-        self.let_go(next);
-        self.place = place;
-        Ok(opened)
-    }
-
     fn note(&self, note: &str) {
         tracing::error!(event = "database_replaced", "{note}");
         self.report.set_note(note);
@@ -358,22 +339,12 @@ fn no_directory(real: &Path) -> Trouble {
     )
 }
 
-fn unseen(real: &Path, error: &io::Error) -> Trouble {
+pub(super) fn unseen(real: &Path, error: &io::Error) -> Trouble {
     Trouble(
         format!(
             "it cannot be seen whether the database {} is still there: {error}",
             real.display()
         ),
-        crate::files::hint(error).to_owned(),
+        crate::files::hint(error),
     )
-}
-
-/// A new name is durable once its directory is.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    match File::open(directory)?.sync_all() {
-        // Some file systems have nothing to sync there.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        synced => synced,
-    }
 }

@@ -13,7 +13,7 @@ use super::place::Place;
 use super::standing::Kept;
 use super::{Command, Companion, Fault, Report, Tx, Wanted, damage, schema, storage_error};
 use crate::files::{LockFile, beside};
-use crate::protocol::ApiError;
+use crate::protocol::{ApiError, ErrorCode};
 
 /// How many requests share one commit at most.
 const BATCH: usize = 256;
@@ -66,7 +66,7 @@ where
                 Err(None)
             }
             Err(Fault::Database(error)) => {
-                self.result = Some(Err(storage_error(&error)));
+                self.result = Some(Err(storage_error(&error, None)));
                 Err(Some(error))
             }
         }
@@ -74,6 +74,8 @@ where
 
     fn finish(self: Box<Self>, lost: Option<&ApiError>) {
         let result = match (self.result, lost) {
+            // What was lost with all others is explained better there.
+            (Some(Err(error)), Some(lost)) if error.code == ErrorCode::Storage => Err(lost.clone()),
             // A refusal stands, whatever became of the transaction.
             (Some(Err(error)), _) => Err(error),
             (_, Some(lost)) => Err(lost.clone()),
@@ -222,19 +224,26 @@ impl<C: Companion> Writer<C> {
                 Command::Note(job) => writes.push(job),
                 Command::Read(work) => reads.push(work),
                 Command::Checkpoint => {}
+                // An error means that nobody waits any more.
+                Command::Afresh(answer) => drop(answer.send(self.begin_afresh())),
                 Command::Stop(done) => stopped = Some(done),
             }
             let more = stopped.is_none() && finished < BATCH;
             next = if more { commands.try_recv().ok() } else { None };
         }
-        match self.stand() {
-            Ok(Kept::All) if !writes.is_empty() || self.companion.is_due() => {
-                self.patience(PATIENCE);
-                self.write(writes, sync || self.companion.must_sync());
-            }
-            Ok(Kept::All) => {}
-            Ok(Kept::Nothing(error)) | Err(error) => {
-                writes.into_iter().for_each(|job| job.finish(Some(&error)));
+        if writes.is_empty() && !self.companion.is_due() {
+            self.notice();
+        } else {
+            match self.stand() {
+                Ok(Kept::All) => {
+                    self.patience(PATIENCE);
+                    self.write(writes, sync || self.companion.must_sync());
+                }
+                Ok(Kept::Nothing(error)) | Err(error) => {
+                    for job in writes {
+                        job.finish(Some(&error));
+                    }
+                }
             }
         }
         // After the commit, so that a reader never sees what may still be undone.
@@ -303,7 +312,7 @@ impl<C: Companion> Writer<C> {
     fn finish(&mut self, jobs: Vec<Box<dyn Job<C>>>, outcome: Result<(), Lost>) {
         self.batches += 1;
         let lost = outcome.as_ref().err().map(|lost| match lost {
-            Lost::Database(error) => storage_error(error),
+            Lost::Database(error) => storage_error(error, Some(self.place.real())),
             Lost::Place(error) => error.clone(),
         });
         if let Some(error) = &lost {
@@ -351,38 +360,6 @@ impl<C: Companion> Writer<C> {
             self.synced = sync;
         }
         Ok(())
-    }
-
-    /// Moves the damaged database aside and goes on with an empty one.
-    pub(super) fn replace(&mut self) {
-        let memory = match Connection::open_in_memory() {
-            Ok(memory) => memory,
-            Err(error) => return tracing::error!(event = "storage", "{error}"),
-        };
-        // The damaged connection must be closed before its files are moved. Closing it may fail
-        // on damage; the files are moved as they are.
-        self.let_go(memory);
-        let (real, named) = (self.place.real(), self.place.named());
-        let fresh = damage::move_aside(real).map_err(|error| error.to_string()).and_then(|moved| {
-            let fresh = schema::create(real).map_err(|error| error.to_string())?;
-            let place = Place::of(named, real).map_err(|error| error.to_string())?;
-            Ok((moved, fresh, place))
-        });
-        match fresh {
-            Ok((moved_to, connection, place)) => {
-                tracing::error!(
-                    event = "database_damaged",
-                    "the database was damaged; it was moved to {} and a new one serves",
-                    moved_to.display()
-                );
-                self.connection = connection;
-                self.place = place;
-                self.report.set_moved_to(&moved_to);
-                self.companion.reset();
-            }
-            // The in-memory connection has no tables: every write fails and says so.
-            Err(error) => tracing::error!(event = "storage", "no new database: {error}"),
-        }
     }
 
     fn close(mut self) {

@@ -19,23 +19,17 @@ use crate::text;
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct SendMessageResult {
     /// the message; to a scope each recipient has its own
-    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     /// queued: stored. offered: handed to the recipient's session. Neither means that it was read.
-    #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<String>,
     /// what that means for this recipient
     standing: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<PeerView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<AnswerView>,
     /// to a scope: what became of it for each
-    #[serde(skip_serializing_if = "Option::is_none")]
     recipients: Option<Vec<RecipientView>>,
     /// messages that wait for me
     waiting: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     mail: Option<String>,
 }
 
@@ -44,7 +38,7 @@ struct RecipientView {
     id: String,
     name: Option<String>,
     reachability: Reach,
-    /// null: it was refused for this one, and standing says why
+    /// left out: it was refused for this one, and standing says why
     message_id: Option<String>,
     state: Option<String>,
     standing: String,
@@ -98,6 +92,11 @@ impl Standing {
             }
             (_, Reach::Away) => {
                 format!("{called} is away since {}; the message waits for it.", to.since)
+            }
+            (_, Reach::Ended) => {
+                format!(
+                    "{called} has ended: its program is gone. The message waits for whoever starts it there next."
+                )
             }
             (_, Reach::Tools) => {
                 format!("{called} is live and gets it when it next calls a tool of claude-peers.")
@@ -205,6 +204,7 @@ fn recipient(outcome: &Outcome) -> RecipientView {
                 to: outcome.to.clone(),
                 awaited: outcome.awaited,
                 waiting: 0,
+                from: None,
             };
             Standing::of(&sent).words(&to)
         }

@@ -19,7 +19,6 @@ pub struct CheckMessagesResult {
     messages: Vec<MessageView>,
     /// how many more wait: call again
     remaining: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     mail: Option<String>,
     /// my own messages that are not known to have been read, newest first
     own_unread: Vec<OwnUnreadView>,

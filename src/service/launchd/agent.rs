@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, DEFAULT_PORT, Lookup};
+use crate::files::same_place;
 
 const TEMPLATE: &str = include_str!("../../../launchd/claude-peers.plist");
 
@@ -109,14 +110,20 @@ pub fn is_ours(text: &str) -> bool {
     text.contains("The broker of claude-peers as an agent of launchd")
 }
 
-/// Whether the agent with this property list listens on that socket.
+/// Whether the agent with this property list listens on that socket, be it by another name.
 #[must_use]
 pub fn serves(text: &str, socket: &Path) -> bool {
-    path(socket).is_ok_and(|socket| {
-        text.split("<key>SockPathName</key>").nth(1).is_some_and(|rest| {
-            rest.trim_start().starts_with(&format!("<string>{socket}</string>"))
-        })
-    })
+    let value = text.split("<key>SockPathName</key>").nth(1).and_then(|rest| {
+        let (value, _) = rest.trim_start().strip_prefix("<string>")?.split_once("</string>")?;
+        Some(
+            value
+                .replace("&lt;", "<")
+                .replace("&gt;", ">")
+                .replace("&quot;", "\"")
+                .replace("&amp;", "&"),
+        )
+    });
+    value.is_some_and(|listens| same_place(Path::new(&listens), socket))
 }
 
 fn path(path: &Path) -> Result<String, Unfit> {

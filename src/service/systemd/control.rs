@@ -9,12 +9,16 @@ use super::install::Undo;
 use super::state::{Units, problems, unit_status};
 use super::units::{Found, Places};
 use super::{
-    ManagerError, SERVICE, SOCKET, TCP_SOCKET, UNITS, log, manager_runs, prefer, settings,
-    systemctl,
+    ManagerError, SERVICE, SOCKET, TCP_SOCKET, log, manager_runs, prefer, settings, systemctl,
 };
 use crate::config::Config;
 use crate::service::fallback;
-use crate::service::{Logs, Manager, ServiceError, State, Status, Step};
+use crate::service::{COMES_BACK, Logs, Manager, ServiceError, State, Status, Step};
+
+/// What an order does not do, one line each. How to forbid a package's units is in the orders' help.
+const PACKAGE_COMES_BACK: &str =
+    "The next session starts them again; to forbid that, see: claude-peers service stop --help";
+const PACKAGE_STAYS: &str = "The package's units stay, and sessions start them; to remove them: sudo apt remove claude-peers";
 
 /// systemd's user manager, for the units of these settings.
 pub struct Systemd<'a> {
@@ -179,15 +183,7 @@ impl Manager for Systemd<'_> {
             // An error means that none had failed.
             let _ = systemctl(&["reset-failed", SOCKET, TCP_SOCKET, SERVICE]);
         }
-        steps.extend(packaged.map(|directory| {
-            Step::note(format!(
-                "The units in {} belong to the installed package, and sessions start them when \
-                 they need the broker: `sudo apt remove claude-peers` removes them, `systemctl \
-                 --user mask --now {}` forbids them to you alone.",
-                directory.display(),
-                UNITS.join(" ")
-            ))
-        }));
+        steps.extend(packaged.map(|_| Step::note(PACKAGE_STAYS)));
         Ok(steps)
     }
 
@@ -205,17 +201,13 @@ impl Manager for Systemd<'_> {
             return Ok(vec![Step::note("The service is stopped.")]);
         }
         systemctl(&["stop", SOCKET, TCP_SOCKET, SERVICE])?;
-        let keep_away = match self.places.packaged() {
-            Some(_) => format!("`systemctl --user mask --now {}`", UNITS.join(" ")),
-            None => "`claude-peers service uninstall`".to_owned(),
-        };
         Ok(vec![
             Step::done("Stopped the broker and closed its sockets. Nothing is lost."),
-            Step::note(format!(
-                "The next session, or any that runs, starts them again: that is how sessions find \
-                 each other. {keep_away} keeps the service away; sessions then start a broker of \
-                 their own."
-            )),
+            Step::note(if self.places.packaged().is_some() {
+                PACKAGE_COMES_BACK
+            } else {
+                COMES_BACK
+            }),
         ])
     }
 
@@ -259,5 +251,17 @@ impl Manager for Systemd<'_> {
 
     fn logs(&self, wanted: &Logs) -> Result<Command, ServiceError> {
         log::command(wanted, &self.config.paths.log, manager_runs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_order_does_not_do_fits_on_one_line_of_a_terminal() {
+        for line in [COMES_BACK, PACKAGE_COMES_BACK, PACKAGE_STAYS] {
+            assert!(line.chars().count() <= 100 && !line.contains('\n'), "{line}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::settings::{is_unit_socket, of_service};
 use super::units::{Found, Places};
 use super::{SERVICE, SOCKET, TCP_SOCKET, manager_runs, show_within, systemctl_within};
 use crate::config::{Config, Source};
-use crate::files::write_private;
+use crate::files::{same_place, write_private};
 use crate::holder::{holder, is_listening};
 use crate::service::NoService;
 
@@ -72,7 +72,7 @@ pub fn start(config: &Config) -> Result<(), NoService> {
     }
     // A database that only this environment names is one that the service does not serve.
     if config.database.source == Source::Environment
-        && !of_service().is_ok_and(|seen| seen.database.value == config.database.value)
+        && !of_service().is_ok_and(|seen| same_place(seen.database_path(), config.database_path()))
     {
         return Err(NoService::OtherSettings("database"));
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::environment;
 use crate::config::{Config, ConfigError, session_runtime_directory};
+use crate::files::same_place;
 use crate::service::ServiceError;
 use crate::shell;
 
@@ -19,7 +20,7 @@ pub fn unit_socket() -> Option<std::path::PathBuf> {
 /// Whether these settings name the endpoint that the unit serves.
 #[must_use]
 pub fn is_unit_socket(config: &Config) -> bool {
-    unit_socket().is_some_and(|socket| socket == config.paths.socket)
+    unit_socket().is_some_and(|socket| same_place(&socket, &config.paths.socket))
 }
 
 /// The configuration as a service of the user manager reads it.
@@ -60,7 +61,7 @@ pub fn check(here: &Config, service: &Config) -> Result<(), ServiceError> {
             ));
         }
     }
-    if here.database_path() != service.database_path() {
+    if !same_place(here.database_path(), service.database_path()) {
         return Err(ServiceError::refused(
             format!(
                 "the database is {} here ({}), and the service would use {}: it does not see the \
@@ -83,7 +84,7 @@ pub fn check(here: &Config, service: &Config) -> Result<(), ServiceError> {
 pub fn check_place(here: &Config, service: &Config, order: &str) -> Result<(), ServiceError> {
     let (ours, seen) = (&here.paths.config_file, &service.paths.config_file);
     let base = |file: &Path| file.ancestors().nth(2).unwrap_or(file).to_owned();
-    if ours == seen {
+    if same_place(ours, seen) {
         return Ok(());
     }
     Err(ServiceError::refused(

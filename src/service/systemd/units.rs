@@ -18,15 +18,36 @@ const TEXTS: [(&str, &str); 3] = [
     (SERVICE, include_str!("../../../systemd/claude-peers.service")),
 ];
 
-/// The units' names and texts, for a program at `program`.
+/// Where the packaged units have their documentation.
+const MANUAL: &str = "Documentation=man:claude-peers(1)\n";
+
+/// The units' names and texts, for a program at `program`. They name the manual page where one was
+/// installed with the program.
 ///
 /// # Errors
 ///
 /// If a unit cannot name that path.
 pub fn texts(program: &Path) -> Result<[(&'static str, String); 3], UnquotableError> {
     let start = format!("ExecStart={} ", quoted(program)?);
-    Ok(TEXTS
-        .map(|(name, text)| (name, format!("{MARK}{}", text.replace(PACKAGED_PROGRAM, &start)))))
+    let manual = if has_manual(program) { MANUAL } else { "" };
+    Ok(TEXTS.map(|(name, text)| {
+        let text = text.replace(PACKAGED_PROGRAM, &start).replace(MANUAL, manual);
+        (name, format!("{MARK}{text}"))
+    }))
+}
+
+/// Whether the manual page lies where `man` looks for that of a program in `PREFIX/bin`, plain or
+/// compressed. `cargo install` brings none.
+fn has_manual(program: &Path) -> bool {
+    let prefix = program.parent().and_then(Path::parent);
+    let section = prefix.map(|prefix| prefix.join("share/man/man1"));
+    let pages = section.and_then(|section| std::fs::read_dir(section).ok());
+    let is_it = |name: &std::ffi::OsStr| {
+        name.to_str()
+            .and_then(|name| name.strip_prefix("claude-peers.1"))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    pages.is_some_and(|mut pages| pages.any(|page| page.is_ok_and(|page| is_it(&page.file_name()))))
 }
 
 /// The path has a character that a unit cannot hold.
@@ -195,6 +216,27 @@ mod tests {
             r#"ExecStart=/bin/sh -c "exec \"$$0\" \"$$@\"" "/q\"b\\s'/$$HOME/100%%/p" broker"#
         );
         assert!(texts(Path::new("/new\nline")).is_err());
+    }
+
+    #[test]
+    fn the_units_name_the_manual_page_where_one_was_installed_with_the_program() {
+        let prefix = tempfile::tempdir().unwrap();
+        let program = prefix.path().join("bin/claude-peers");
+        let named = || {
+            let texts = texts(&program).unwrap();
+            texts.map(|(_, text)| text.contains("\nDocumentation=man:claude-peers(1)\n"))
+        };
+        assert_eq!(named(), [false; 3], "cargo installs none");
+        assert!(texts(&program).unwrap().iter().all(|(_, text)| !text.contains("man:")));
+        let section = prefix.path().join("share/man/man1");
+        std::fs::create_dir_all(&section).unwrap();
+        std::fs::write(section.join("claude-peers-other.1"), "").unwrap();
+        assert_eq!(named(), [false; 3]);
+        for page in ["claude-peers.1", "claude-peers.1.gz"] {
+            std::fs::write(section.join(page), "").unwrap();
+            assert_eq!(named(), [true; 3], "{page}");
+            std::fs::remove_file(section.join(page)).unwrap();
+        }
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 mod damage;
 mod disks;
+mod forks;
 mod legacy;
+mod limits;
 mod moved;
 mod schema;
+mod slow;
 
 use std::path::Path;
 

@@ -233,3 +233,55 @@ fn claude_code_is_asked_with_a_time_limit_or_left_out() {
     let output = sandbox.run(["doctor"]);
     assert!(String::from_utf8(output.stdout).unwrap().contains("there is no `claude` in PATH"));
 }
+
+/// Measured with the real client: without the rule it asks each time, and `-p` refuses.
+#[test]
+fn a_permission_rule_that_is_missing_or_denied_is_named_with_its_mend() {
+    for (name, rule) in [
+        ("claude-peers", "mcp__claude-peers"),
+        ("plugin:peers:claude-peers", "mcp__plugin_peers_claude-peers"),
+    ] {
+        let sandbox = Sandbox::new();
+        let script = format!(
+            "#!/bin/sh\ncase $1 in mcp) echo '{name}: claude-peers mcp - ✔ Connected';; *) echo 2.1.0;; esac\n"
+        );
+        write_program(&sandbox.path().join("claude-bin/claude"), script);
+        let path = sandbox.variable("PATH").unwrap().to_owned();
+        let path = format!("{}:{path}", sandbox.path().join("claude-bin").display());
+        let sandbox = sandbox.with("PATH", path);
+        let told = || -> Vec<Value> {
+            let findings: Vec<Value> =
+                serde_json::from_slice(&sandbox.run(["doctor", "--json"]).stdout).unwrap();
+            let claude = findings.into_iter().filter(|f| f["check"] == "claude");
+            claude.filter(|finding| finding["level"] != "ok").collect()
+        };
+        let settings = sandbox.home().join(".claude/settings.json");
+        let put = |file: &Path, value: Value| {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, value.to_string()).unwrap();
+        };
+        let missing = told();
+        assert_eq!(missing.len(), 1, "{missing:?}");
+        assert_eq!((&missing[0]["level"], missing.len()), (&"warning".into(), 1));
+        assert!(missing[0]["detail"].as_str().unwrap().contains(rule), "{missing:?}");
+        assert!(missing[0]["mend"].as_str().unwrap().ends_with("setup claude"), "{missing:?}");
+        // The mend mends it. The stand-in registers nothing, so the plugin's way shows it alone.
+        if name.starts_with("plugin:") {
+            put(&settings, json!({ "enabledPlugins": { "peers@claude-peers": true } }));
+            sandbox.ok(["setup", "claude", "--yes"]);
+        } else {
+            put(&settings, json!({ "permissions": { "allow": [rule] } }));
+        }
+        assert_eq!(told(), Vec::<Value>::new());
+        // The project's own settings hold as well.
+        std::fs::remove_file(&settings).unwrap();
+        let local = sandbox.path().join(".claude/settings.local.json");
+        put(&local, json!({ "permissions": { "allow": [format!("{rule}__*")] } }));
+        assert_eq!(told(), Vec::<Value>::new());
+        put(&settings, json!({ "permissions": { "deny": [format!("{rule}__send_message")] } }));
+        let denied = told();
+        assert!(denied[0]["finding"].as_str().unwrap().contains("refuses"), "{denied:?}");
+        let file = settings.display().to_string();
+        assert!(denied[0]["detail"].as_str().unwrap().contains(&file), "{denied:?}");
+    }
+}

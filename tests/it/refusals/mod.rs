@@ -1,6 +1,10 @@
 //! Who and what is refused, and that the broker goes on serving all the while.
 
+#[cfg(target_os = "linux")]
+mod fakes;
 mod floods;
+#[cfg(target_os = "linux")]
+mod homes;
 mod impostors;
 mod requests;
 mod strangers;
@@ -9,7 +13,7 @@ mod users;
 use crate::support::Sandbox;
 use crate::support::http::Request;
 
-const ROUTES: [(&str, &str); 11] = [
+const ROUTES: [(&str, &str); 12] = [
     ("POST", "/v1/register"),
     ("GET", "/v1/stream"),
     ("GET", "/v1/peers"),
@@ -20,6 +24,7 @@ const ROUTES: [(&str, &str); 11] = [
     ("POST", "/v1/mailbox/confirm"),
     ("POST", "/v1/mailbox/written"),
     ("POST", "/v1/shutdown"),
+    ("POST", "/v1/afresh"),
     ("GET", "/no/such/route"),
 ];
 

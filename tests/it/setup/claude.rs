@@ -336,14 +336,43 @@ fn parts_can_be_left_out() {
 }
 
 #[test]
-fn the_plugin_makes_it_needless() {
+fn beside_the_plugin_the_permission_rule_of_its_server_is_set_and_nothing_else() {
+    const RULE: &str = "mcp__plugin_peers_claude-peers";
     let sandbox = with_claude();
     write(&settings(&sandbox), "{ \"enabledPlugins\": { \"peers@claude-peers\": true } }");
     let before = everything(&sandbox);
+    let state = || {
+        let list = sandbox.json(["setup", "--no-hooks"]);
+        list["clients"][0]["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state(), "partly");
+    succeeds(&sandbox, &["claude", "--yes", "--no-permission"]);
+    assert_eq!(everything(&sandbox), before);
     let said = succeeds(&sandbox, &["claude", "--yes"]);
     assert!(said.contains("The plugin peers@claude-peers brings server and hooks"), "{said}");
-    assert!(said.contains("mcp__plugin_peers_claude-peers"), "{said}");
+    assert!(said.contains(RULE) && !said.contains("is not needed"), "{said}");
+    let with_rule = json!({
+        "enabledPlugins": { "peers@claude-peers": true }, "permissions": { "allow": [RULE] },
+    });
+    assert_eq!(read(&settings(&sandbox)), with_rule);
+    assert_eq!((calls(&sandbox), state()), (0, "set_up".to_owned()));
+    let said = succeeds(&sandbox, &["claude", "--yes"]);
+    assert!(said.contains("all is in place") && !said.contains("is not needed"), "{said}");
+    succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     assert_eq!(everything(&sandbox), before);
+    // Without a record it is known by its name.
+    write(&settings(&sandbox), &with_rule.to_string());
+    succeeds(&sandbox, &["claude", "--undo", "--yes"]);
+    assert_eq!(read(&settings(&sandbox)), json!({ "enabledPlugins": with_rule["enabledPlugins"] }));
+
+    // Who had set it up before the plugin came is told that this is not needed.
+    write(&settings(&sandbox), "{}");
+    succeeds(&sandbox, &["claude", "--yes"]);
+    let mut value = read(&settings(&sandbox));
+    value["enabledPlugins"] = with_rule["enabledPlugins"].clone();
+    write(&settings(&sandbox), &value.to_string());
+    assert!(succeeds(&sandbox, &["claude", "--yes"]).contains("is not needed"));
+    succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     write(
         &settings(&sandbox),
         "{ \"enabledPlugins\": { \"peers@claude-peers\": false, \"peers@others\": true } }",

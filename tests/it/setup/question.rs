@@ -23,7 +23,6 @@ fn nothing_changes_without_a_yes() {
     assert!(fails(&sandbox, &["cursor", "--json"]).contains("nobody to ask"));
     assert_eq!(everything(&sandbox), before);
     assert!(!sandbox.path().join("state/claude-peers").exists(), "not even a directory is made");
-    assert_eq!(sandbox.fails(["setup", "--undo"]).0, 2, "undo is of one client");
     assert_eq!(sandbox.fails(["setup", "emacs"]).0, 2);
 }
 
@@ -96,6 +95,64 @@ fn a_person_is_shown_the_change_and_asked() {
 }
 
 #[test]
+fn setup_always_says_what_it_did_or_why_it_did_nothing() {
+    let sandbox = sandbox();
+    let said = succeeds(&sandbox, &[]);
+    assert!(said.contains("None of these is here, so nothing was done"), "{said}");
+    assert!(said.contains("name it: claude-peers setup claude"), "{said}");
+    let (code, screen) = at_a_terminal(&sandbox, &[], || "");
+    assert!(code == 0 && screen.contains("nothing was done"), "{screen}");
+    std::fs::create_dir(sandbox.home().join(".cursor")).unwrap();
+    succeeds(&sandbox, &["--yes"]);
+    for arguments in [&[][..], &["--yes"], &["--dry-run"]] {
+        let said = succeeds(&sandbox, arguments);
+        assert!(said.contains("All that are here are set up: nothing changes."), "{said}");
+    }
+}
+
+#[test]
+fn undo_without_a_client_takes_back_all_that_was_set_up() {
+    let sandbox = sandbox();
+    write(&sandbox.home().join(".cursor/mcp.json"), "{}");
+    std::fs::create_dir(sandbox.home().join(".codex")).unwrap();
+    std::fs::create_dir(sandbox.home().join(".gemini")).unwrap();
+    let before = everything(&sandbox);
+    let said = succeeds(&sandbox, &["--undo"]);
+    assert!(said.contains("there is nothing to undo"), "{said}");
+    succeeds(&sandbox, &["--yes"]);
+    let after = everything(&sandbox);
+    assert_ne!(after, before);
+
+    let shown = succeeds(&sandbox, &["--undo", "--dry-run"]);
+    for title in ["Codex", "Gemini CLI", "Cursor"] {
+        assert!(shown.contains(&format!("{title}: this changes")), "{shown}");
+    }
+    assert!(!shown.contains("opencode"), "{shown}");
+    let error = fails(&sandbox, &["--undo"]);
+    assert!(error.contains("nobody to ask"), "{error}");
+    assert!(error.contains("`claude-peers setup --undo --yes`"), "{error}");
+    let (code, screen) = at_a_terminal(&sandbox, &["--undo"], || "n\n");
+    assert_eq!((code, screen.matches("Do it?").count()), (1, 3), "{screen}");
+    assert_eq!(everything(&sandbox), after);
+
+    // One that cannot be read is no reason to leave the others.
+    let codex = sandbox.home().join(".codex/config.toml");
+    let text = std::fs::read_to_string(&codex).unwrap();
+    write(&codex, "broken = [");
+    let error = fails(&sandbox, &["--undo", "--yes"]);
+    assert!(error.contains("config.toml"), "{error}");
+    write(&codex, &text);
+    let done = sandbox.json(["setup", "--undo", "--yes"]);
+    assert_eq!(done["done"].as_array().unwrap().len(), 1, "{done}");
+    assert_eq!(
+        (&done["done"][0]["client"], &done["done"][0]["changed"]),
+        (&"codex".into(), &true.into())
+    );
+    assert_eq!(everything(&sandbox), before);
+    assert_eq!(remembered(&sandbox), Vec::<String>::new());
+}
+
+#[test]
 fn the_overview_tells_who_is_here_and_how_each_stands() {
     let sandbox = sandbox();
     let state = |name: &str| {
@@ -115,9 +172,14 @@ fn the_overview_tells_who_is_here_and_how_each_stands() {
     assert_eq!(state("codex"), "not_set_up");
     assert_eq!(state("cursor"), "unusable");
     let before = everything(&sandbox);
-    let said = succeeds(&sandbox, &[]);
+    let output = setup(&sandbox, &[]);
+    assert_eq!(output.status.code(), Some(1), "something is to be done, and was not");
+    let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("claude-peers setup codex, claude-peers setup gemini"), "{said}");
     assert!(said.contains("cursor: ") && said.contains("line 1"), "{said}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("there is nobody to ask"), "{error}");
+    assert!(error.contains("`claude-peers setup --yes`"), "{error}");
     assert_eq!(everything(&sandbox), before, "it asks nothing and changes nothing");
 
     let output = setup(&sandbox, &["--yes", "--json"]);

@@ -13,6 +13,7 @@
 )]
 
 mod chance;
+pub mod containers;
 pub mod http;
 mod inherited;
 mod manager;
@@ -26,6 +27,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -51,7 +53,7 @@ pub const HOOK_WAIT: &str = "CLAUDE_PEERS_HOOK_MILLISECONDS";
 
 /// A private world for one test.
 pub struct Sandbox {
-    directory: TempDir,
+    directory: Arc<TempDir>,
     variables: Vec<(String, String)>,
 }
 
@@ -78,7 +80,7 @@ impl Sandbox {
             variables.push((name.to_owned(), path.display().to_string()));
         }
         variables.push(("CLAUDE_PEERS_PORT".to_owned(), free_port().to_string()));
-        Self { directory, variables }
+        Self { directory: Arc::new(directory), variables }
     }
 
     /// The same, with limits on rate and backlog switched off.
@@ -93,6 +95,12 @@ impl Sandbox {
         self.variables.retain(|(n, _)| n != name);
         self.variables.push((name.to_owned(), value.into()));
         self
+    }
+
+    /// The same user in a shell that differs in one variable; an empty value unsets it.
+    pub fn shell_with(&self, name: &str, value: impl Into<String>) -> Self {
+        Self { directory: Arc::clone(&self.directory), variables: self.variables.clone() }
+            .with(name, value)
     }
 
     pub fn path(&self) -> &Path {
@@ -242,6 +250,9 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        if Arc::strong_count(&self.directory) > 1 {
+            return;
+        }
         // Sessions that are still to be dropped may start another: ask until nobody answers.
         let since = Instant::now();
         while let Some(running) = self.holder()

@@ -3,6 +3,7 @@
 mod handshake;
 mod hostile;
 mod lines;
+mod numbers;
 mod push;
 mod tools;
 

@@ -73,7 +73,7 @@ class Formula
 
   def system(*command)
     if command.first == "cargo"
-      raise Problem, "cargo #{command.drop(1).join(" ")}" unless command == ["cargo", "install", *std_cargo_args]
+      raise Problem, "cargo #{command.drop(1).join(" ")}" unless command == ["cargo", "install", "--profile", "dist", *std_cargo_args]
       raise Problem, "no Cargo.toml and Cargo.lock to install from" unless File.file?("Cargo.toml") && File.file?("Cargo.lock")
       bin.mkpath
       FileUtils.cp PROGRAM, bin
@@ -137,7 +137,7 @@ def installed(formula, root)
   words = formula.caveats
   raise Problem, "the caveats do not lead to the service" unless words.include?("claude-peers service install")
   # What is advised there must exist.
-  market = words[%r{--marketplace #{HOMEBREW_PREFIX}/(\S+)}, 1] or raise Problem, "the caveats do not lead to the plugin"
+  market = words[%r{marketplace add #{HOMEBREW_PREFIX}/(\S+)}, 1] or raise Problem, "the caveats do not lead to the plugin"
   listed = JSON.parse((formula.prefix/market/".claude-plugin/marketplace.json").read)
   listed["plugins"].each { |plugin| formula.assert_path_exists formula.prefix/market/plugin["source"] }
   words.scan(/^ +claude-peers (\w+ \w+)$/) { |(order)| formula.shell_output("#{formula.bin}/claude-peers #{order} --help") }

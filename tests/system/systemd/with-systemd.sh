@@ -20,6 +20,7 @@
 #   --packages A,B    extra Debian packages for the base tree (a base tree per distinct list)
 #   --suite NAME      Debian suite (default: this machine's)
 #   --prepare         only build the base tree, then exit
+#   --tree            the same, and say where it is
 #   -h, --help        this text
 #
 # Inside: tester may use passwordless sudo; a second account "bystander" exists;
@@ -51,7 +52,7 @@ if [ "$(id -u)" = 0 ] && [ -z "${WITH_SYSTEMD_NAMESPACE-}" ]; then
 fi
 unset WITH_SYSTEMD_NAMESPACE
 
-debs=() binds=() command_env=() session_first=0 journal='' packages='' suite='' prepare=0
+debs=() binds=() command_env=() session_first=0 journal='' packages='' suite='' prepare=0 say_tree=0
 while [ $# -gt 0 ]; do
     case $1 in
         --deb) [ -f "$2" ] || fail "no such package: $2"; debs+=("$2"); shift 2 ;;
@@ -63,6 +64,7 @@ while [ $# -gt 0 ]; do
         --packages) packages=$2; shift 2 ;;
         --suite) suite=$2; shift 2 ;;
         --prepare) prepare=1; shift ;;
+        --tree) prepare=1 say_tree=1; shift ;;
         -h | --help) usage; exit 0 ;;
         --) shift; break ;;
         *) usage >&2; fail "unknown option: $1" ;;
@@ -153,6 +155,7 @@ if [ ! -d "$tree" ]; then
     fi
     exec {lock}>&-
 fi
+[ $say_tree = 0 ] || printf '%s\n' "$tree"
 [ $prepare = 0 ] || exit 0
 
 # --- the run --------------------------------------------------------------------------------------

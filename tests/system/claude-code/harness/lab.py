@@ -117,7 +117,8 @@ class Lab:
     def install_plugin(self) -> subprocess.CompletedProcess[str]:
         """`claude plugin install`, as the documentation tells people to do it."""
         self.server = PLUGIN_SERVER
-        return self.run_claude("plugin", "install", "peers", "--marketplace", REPOSITORY)
+        added = self.run_claude("plugin", "marketplace", "add", REPOSITORY)
+        return self.run_claude("plugin", "install", "peers@claude-peers") if added.returncode == 0 else added
 
     def _register(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return self.run_claude("mcp", "add", "--scope", "user", "--transport", "stdio", SERVER, "--", *command)

@@ -1,4 +1,4 @@
-"""The plugin: one command installs server, hooks, channel and skill, and all of it works."""
+"""The plugin: two commands install server, hooks, channel and skill, and all of it works."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(lab: Lab, check: Report) -> None:
     valid(lab, check)
     recording = lab.install_program()
     done = lab.install_plugin()
-    check.require("one command installs it from the marketplace file", done.returncode == 0, done.stdout + done.stderr)
+    check.require("two commands install it from the marketplace file", done.returncode == 0, done.stdout + done.stderr)
     lab.settings(permissions={"allow": ["mcp__plugin_peers_claude-peers"]}, **installed_settings(lab))
     check.check("`claude mcp list` says that its server is connected", servers(lab) == {PLUGIN_SERVER: True}, mcp_list(lab))
     a, b = connected(lab, check, "through the plugin")

@@ -47,6 +47,8 @@ async def installs(report: Report) -> None:
     report.check("the second time succeeds as well", done.ok, done)
     report.check("and changes nothing", tree() == first, (first, tree()))
 
+    documented = [machine.show(unit, "Documentation") for unit in UNITS]
+    report.check("no unit names a manual page that is not there", not any(documented), documented)
     session = await Session.start("worker", program=PROGRAM)
     await session.becomes_live(report)
     report.check("systemd runs the broker", active(SERVICE) == "active", machine.states())
@@ -164,6 +166,13 @@ def beside_the_package(report: Report) -> None:
     report.check("and no copies were written", not [p for p in tree() if "claude-peers" in p and os.path.isfile(os.path.join(HOME, p))], tree())
     done = ours("service", "uninstall")
     report.check("service uninstall leaves the package's units", done.ok and os.path.exists("/usr/lib/systemd/user/" + SERVICE), done)
+    report.check("and says what it does not do, in one line", "sudo apt remove" in done.out and max(map(len, done.out.splitlines())) <= 100, done)
+    ours("peers")
+    done = ours("service", "stop")
+    report.check("so does service stop", "stop --help" in done.out and max(map(len, done.out.splitlines())) <= 100, done)
+    done = ours("service", "stop", "--help")
+    report.check("whose help has the command", "systemctl --user mask --now " + " ".join(UNITS) in done.out, done)
+    done = ours("service", "uninstall")
     report.check("and nothing of its own", [p for p in tree() if p not in before] == [] or "masked" not in done.out, (tree(), done))
 
 

@@ -1,0 +1,177 @@
+//! HTTP/1.1 over the broker's socket. Each connection is made here, so that not a byte is sent
+//! before it is known who listens (see [`crate::trust`]).
+
+use std::error::Error;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde::Serialize;
+use tokio::net::UnixStream;
+use tower_service::Service;
+
+use super::ClientError;
+use crate::config::Config;
+use crate::endpoint;
+use crate::trust::{Untrusted, check_listener, check_way};
+
+/// Connections to the broker, kept for the next call.
+#[derive(Debug, Clone)]
+pub struct Http {
+    calls: legacy::Client<Connector, Body>,
+}
+
+impl Http {
+    pub fn new(config: Arc<Config>) -> Self {
+        let calls = legacy::Client::builder(TokioExecutor::new())
+            // Without an idle time-out the pool needs no timer.
+            .pool_idle_timeout(None)
+            .build(Connector { config });
+        Self { calls }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> Request {
+        Request {
+            calls: self.calls.clone(),
+            method,
+            path: path.to_owned(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            flaw: None,
+        }
+    }
+}
+
+/// A request in the making. What is wrong with it is said when it is sent.
+#[derive(Debug)]
+pub struct Request {
+    calls: legacy::Client<Connector, Body>,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+    flaw: Option<String>,
+}
+
+impl Request {
+    pub fn header<V>(mut self, name: &'static str, value: V) -> Self
+    where
+        V: TryInto<HeaderValue>,
+        V::Error: Into<axum::http::Error>,
+    {
+        match value.try_into() {
+            Ok(value) => {
+                self.headers.insert(HeaderName::from_static(name), value);
+            }
+            Err(error) => self.flaw = Some(format!("{name}: {}", error.into())),
+        }
+        self
+    }
+
+    pub fn query(mut self, query: &impl Serialize) -> Self {
+        match serde_urlencoded::to_string(query) {
+            Ok(text) if text.is_empty() => {}
+            Ok(text) => self.path = format!("{}?{text}", self.path),
+            Err(error) => self.flaw = Some(error.to_string()),
+        }
+        self
+    }
+
+    pub fn json(mut self, body: &impl Serialize) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(bytes) => {
+                self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                self.body = bytes.into();
+            }
+            Err(error) => self.flaw = Some(error.to_string()),
+        }
+        self
+    }
+
+    /// Sends it and returns the answer's head; its body is still to be read.
+    pub async fn send(self) -> Result<Response<Incoming>, ClientError> {
+        if let Some(flaw) = self.flaw {
+            return Err(ClientError::Broken(flaw));
+        }
+        let mut request = axum::http::Request::new(Body::from(self.body));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = format!("http://localhost{}", self.path)
+            .parse::<Uri>()
+            .map_err(|error| ClientError::Broken(error.to_string()))?;
+        *request.headers_mut() = self.headers;
+        self.calls.request(request).await.map_err(|error| failed(&error))
+    }
+}
+
+/// The cause that matters is the last of the chain, or that nobody to trust listens.
+pub fn failed(error: &(dyn Error + 'static)) -> ClientError {
+    let mut cause = error;
+    loop {
+        if let Some(ConnectError::Untrusted(untrusted)) = cause.downcast_ref() {
+            return ClientError::Untrusted(untrusted.clone());
+        }
+        match cause.source() {
+            Some(deeper) => cause = deeper,
+            None => return ClientError::Broken(cause.to_string()),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+}
+
+/// Makes a connection to the broker of these settings, wherever it serves just then.
+#[derive(Debug, Clone)]
+struct Connector {
+    config: Arc<Config>,
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<UnixStream>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let config = Arc::clone(&self.config);
+        Box::pin(async move { connect(&config).await.map(TokioIo::new) })
+    }
+}
+
+/// A connection to a listener that is us, on a way that only we can change.
+async fn connect(config: &Config) -> Result<UnixStream, ConnectError> {
+    let mut nobody = io::Error::from(io::ErrorKind::NotFound);
+    for path in endpoint::sockets(config) {
+        check_way(&path, &config.paths.home)?;
+        match UnixStream::connect(&path).await {
+            Ok(stream) => {
+                check_listener(&stream, &path)?;
+                return Ok(stream);
+            }
+            Err(error) if is_nobody(&error) => nobody = error,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(nobody.into())
+}
+
+/// The system says that nobody listens there, and nothing else.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}

@@ -1,0 +1,122 @@
+//! Whose the places are in which everything of ours would lie.
+//!
+//! Root in a user's home (`sudo` that keeps HOME, `su` without `-`) would make files there that the
+//! user can neither read nor remove, and lock him out of his own database. So nothing is done there
+//! at all. For anybody else the system refuses most of it, and a home that a group shares is fine.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use super::ConfigError;
+use super::paths::Variable;
+use crate::files::effective_uid;
+
+const ROOT: u32 = 0;
+
+/// Variables that name a place in which files are made.
+const PLACES: [&str; 2] = ["XDG_STATE_HOME", "XDG_CONFIG_HOME"];
+
+/// Refuses to go on in a place of another user.
+pub(super) fn check(variable: Variable<'_>) -> Result<(), ConfigError> {
+    let Some(home) = variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) else {
+        // That is said elsewhere.
+        return Ok(());
+    };
+    refuse("HOME", &home)?;
+    for name in PLACES {
+        if let Some(place) = variable(name).map(PathBuf::from).filter(|place| place.is_absolute()) {
+            refuse_root(name, &place)?;
+        }
+    }
+    match variable("CLAUDE_PEERS_DB").and_then(|path| super::paths::absolute(path.as_ref(), &home))
+    {
+        Some(database) => check_database(&database),
+        None => Ok(()),
+    }
+}
+
+/// The same for the directory of a database, wherever its name came from.
+pub(super) fn check_database(database: &Path) -> Result<(), ConfigError> {
+    // A database that is a link lies where it leads.
+    let real = crate::files::real_path(database);
+    refuse_root("CLAUDE_PEERS_DB", real.parent().unwrap_or(Path::new("/")))
+}
+
+fn refuse(name: &'static str, home: &Path) -> Result<(), ConfigError> {
+    refuse_root(name, home)?;
+    let Some(owner) = owner_of(home) else { return Ok(()) };
+    // Root's: a home of no user, as many containers and services have it.
+    let is_ours = owner == effective_uid() || owner == ROOT;
+    if is_ours || access(home, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
+        return Ok(());
+    }
+    Err(another(name, home, owner))
+}
+
+fn refuse_root(name: &'static str, place: &Path) -> Result<(), ConfigError> {
+    if effective_uid() != ROOT {
+        return Ok(());
+    }
+    match owner_of(place) {
+        Some(owner) if owner != ROOT => Err(another(name, place, owner)),
+        _ => Ok(()),
+    }
+}
+
+fn another(name: &'static str, place: &Path, owner: u32) -> ConfigError {
+    ConfigError::AnothersPlace { name, place: place.to_owned(), owner, user: effective_uid() }
+}
+
+/// Who owns it, or, while it is not there, the directory in which it would be made. `None` where
+/// that cannot be told.
+fn owner_of(place: &Path) -> Option<u32> {
+    for path in place.ancestors() {
+        match std::fs::metadata(path) {
+            Ok(metadata) => return Some(metadata.uid()).filter(|owner| !is_unknown(*owner)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+/// Whether this number stands for users who have none here: in a user namespace all of them bear
+/// the same one.
+fn is_unknown(owner: u32) -> bool {
+    let number = std::fs::read_to_string("/proc/sys/kernel/overflowuid");
+    let hidden = number.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(HIDDEN);
+    owner == hidden && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_all(&map))
+}
+
+/// What Linux calls them unless told otherwise.
+const HIDDEN: u32 = 65_534;
+
+/// Whether a map of users is that of the whole machine, where every number is somebody's.
+fn is_all(map: &str) -> bool {
+    let fields: Vec<&str> = map.split_whitespace().collect();
+    fields == ["0", "0", "4294967295"]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_of_the_whole_machine_hides_nobody() {
+        assert!(is_all("         0          0 4294967295\n"));
+        assert!(!is_all("         0       1000          1\n"));
+        assert!(!is_all("         0       1000          1\n         1     100000      65536\n"));
+        assert!(!is_all(""));
+    }
+
+    #[test]
+    fn a_place_that_is_not_there_belongs_to_whoever_has_the_directory_above_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let owner = std::fs::metadata(directory.path()).unwrap().uid();
+        assert_eq!(owner_of(&directory.path().join("not/there/yet")), Some(owner));
+        assert_eq!(owner_of(directory.path()), Some(owner));
+    }
+}

@@ -1,0 +1,175 @@
+//! The host's socket in containers: whoever is who there, is so for the broker outside.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::hooks::hook_of;
+use crate::identity::window;
+use crate::support::containers::{Container, Kind, contained, reached};
+use crate::support::{PROGRAM, Sandbox, until};
+
+/// Mail that is sent to a session is shown by the hook that speaks as `session`.
+#[track_caller]
+fn reads(sandbox: &Sandbox, container: &Container, id: &str, session: &str, text: &str) {
+    sandbox.ok(["send", id, text]);
+    let shown = container.hook(session, "UserPromptSubmit");
+    assert!(shown.contains(&format!("| {text}")), "{shown:?}");
+}
+
+/// Two at once, so that the numbers of one are the numbers of the other.
+#[test]
+fn a_session_in_a_container_is_itself_for_the_broker_outside_also_after_clear() {
+    for kind in [Kind::ClientFirst, Kind::ClientLater, Kind::WithoutProc, Kind::OtherTime] {
+        let sandbox = Sandbox::new();
+        let mut host = sandbox.session("host");
+        let start = |name: &str| Container::start(&sandbox, name, &format!("session-{name}"), kind);
+        let (Some(mut left), Some(mut right)) = (start("left"), start("right")) else { continue };
+        let (left_id, right_id) = (left.session.id(), right.session.id());
+        assert_ne!(left_id, right_id, "{kind:?}");
+
+        // Tools, in and out.
+        left.session.send("host", "from inside");
+        assert_eq!(host.push()["content"], "from inside");
+        host.send("right", "from outside");
+        let taken = right.session.text("check_messages", json!({}));
+        assert!(taken.contains("from outside"), "{kind:?}: {taken}");
+
+        // Hooks, each of its own session.
+        for (container, name) in [(&left, "left"), (&right, "right")] {
+            assert_eq!(container.hook(&format!("session-{name}"), "SessionStart"), "");
+        }
+        reads(&sandbox, &left, &left_id, "session-left", "for the left");
+        reads(&sandbox, &right, &right_id, "session-right", "for the right");
+        // At each start clients that have ended are forgotten: these have not.
+        let hooked = |name: &str| (name.to_owned(), "hooks".to_owned());
+        assert_eq!(reached(&sandbox)[1..], [hooked("left"), hooked("right")], "{kind:?}");
+
+        // After /clear the window shows another session, in each.
+        for (container, name) in [(&left, "left"), (&right, "right")] {
+            assert_eq!(container.hook(&format!("cleared-{name}"), "SessionStart"), "");
+        }
+        reads(&sandbox, &left, &left_id, "cleared-left", "for the left, after /clear");
+        reads(&sandbox, &right, &right_id, "cleared-right", "for the right, after /clear");
+        let shown = right.hook("cleared-right", "PostToolUse");
+        assert!(!shown.contains("for the left"), "{kind:?}: {shown}");
+    }
+}
+
+/// A broker that a container started would open its own database at the host's socket.
+#[test]
+fn a_container_does_not_start_the_hosts_broker_and_finds_the_next_one() {
+    for kind in [Kind::ClientFirst, Kind::ClientLater] {
+        let sandbox = Sandbox::new();
+        sandbox.ok(["peers"]);
+        let Some(mut container) = Container::start(&sandbox, "box", "session", kind) else {
+            return;
+        };
+        let id = container.session.id();
+        assert_eq!(container.hook("session", "SessionStart"), "");
+        sandbox.kill9_broker();
+        let refused = container.session.try_call("list_peers", json!({})).to_string();
+        assert!(refused.contains("runs outside of this container"), "{refused}");
+        assert!(sandbox.holder().is_none());
+        sandbox.ok(["peers"]);
+        assert_eq!(container.session.id(), id);
+        until("it is live again", || sandbox.live_peers() == Some(1));
+        reads(&sandbox, &container, &id, "session", "by another broker");
+        assert!(!sandbox.path().join("box/.claude-peers.db").exists());
+    }
+}
+
+/// The word that a hook left where no broker ran is in the container's numbers.
+#[test]
+fn a_hook_of_a_container_that_spoke_before_the_broker_ran_counts() {
+    for kind in [Kind::ClientFirst, Kind::ClientLater, Kind::OtherTime] {
+        let sandbox = Sandbox::new();
+        sandbox.ok(["peers"]);
+        let Some(mut first) = Container::start(&sandbox, "first", "session", kind) else { return };
+        let id = first.session.id();
+        first.session.close_input();
+        drop(first);
+        sandbox.ok(["kill-broker"]);
+        until("no broker runs", || sandbox.holder().is_none());
+
+        let second = Container::without_server(&sandbox, "second", "thrown-away", kind);
+        let mut second = second.unwrap();
+        assert_eq!(second.hook("session", "SessionStart"), "");
+        sandbox.ok(["peers"]);
+        second.serve();
+        assert_eq!(second.session.id(), id, "{kind:?}");
+        assert_eq!(reached(&sandbox), [("first".to_owned(), "hooks".to_owned())], "{kind:?}");
+    }
+}
+
+/// It sees none of their processes, and takes none for ended or for another.
+#[test]
+fn clients_outside_are_themselves_for_a_broker_in_a_container() {
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
+    let sandbox = sandbox.with("CLAUDE_PEERS_SOCKET", socket);
+    let inside = sandbox.path().join("inside");
+    std::fs::create_dir_all(&inside).unwrap();
+    let Some(mut command) = contained(&sandbox, &inside, Kind::ClientFirst) else { return };
+    let mut broker = command.args([PROGRAM, "broker"]).stdin(Stdio::null()).spawn().unwrap();
+    until("the broker serves", || sandbox.status_is("running"));
+
+    let mut left = window(&sandbox, "left", "session-left");
+    let mut right = window(&sandbox, "right", "session-right");
+    let (left_id, right_id) = (left.id(), right.id());
+    for (window, name) in [(&left, "left"), (&right, "right")] {
+        assert_eq!(hook_of(&sandbox, window, &format!("session-{name}"), "SessionStart"), "");
+    }
+    for (window, name) in [(&left, "left"), (&right, "right")] {
+        assert_eq!(hook_of(&sandbox, window, &format!("cleared-{name}"), "SessionStart"), "");
+    }
+    let hooked = |name: &str| (name.to_owned(), "hooks".to_owned());
+    assert_eq!(reached(&sandbox), [hooked("left"), hooked("right")]);
+    for (window, id, name) in [(&left, left_id, "left"), (&right, right_id, "right")] {
+        sandbox.ok(["send", &id, &format!("for the {name}")]);
+        let shown = hook_of(&sandbox, window, &format!("cleared-{name}"), "UserPromptSubmit");
+        assert!(shown.contains(&format!("| for the {name}")), "{shown}");
+    }
+    let _ = broker.kill();
+    let _ = broker.wait();
+}
+
+/// Who it is in a container may show as another user outside.
+#[test]
+fn another_user_is_told_whose_broker_it_is_and_nothing_else() {
+    const OTHER: u32 = 64_007;
+    // A user namespace that does not know a user shows this number for it.
+    let hidden: u32 =
+        std::fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap().trim().parse().unwrap();
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let socket = sandbox.socket();
+    for path in [sandbox.path(), &sandbox.path().join("run"), socket.parent().unwrap(), &socket] {
+        let mode = if path == socket { 0o666 } else { 0o711 };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for (uid, advice) in [(OTHER, "docker run --user"), (hidden, "--userns=keep-id")] {
+        let socket = socket.clone();
+        // A user id that is changed by the system call itself is the thread's alone.
+        let asked = std::thread::spawn(move || {
+            let uid = rustix::process::Uid::from_raw(uid);
+            rustix::thread::set_thread_res_uid(uid, uid, uid).ok()?;
+            let mut stream = UnixStream::connect(socket).unwrap();
+            stream.write_all(b"GET /v1/peers HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            Some(answer)
+        });
+        let Some(answer) = asked.join().unwrap() else {
+            println!("skipped: only root can be another user");
+            return;
+        };
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert!(answer.contains(&format!("the caller shows as {uid}")), "{answer}");
+        assert!(answer.contains(advice) && !answer.contains("\"peers\""), "{answer}");
+    }
+    assert!(sandbox.status_is("running"));
+}

@@ -1,0 +1,172 @@
+//! File systems and limits that are in the way: each has a hint that fits.
+
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use super::with_history;
+use crate::support::http::{RawPeer, Request};
+use crate::support::{PROGRAM, Sandbox, Session, mounted, until};
+
+/// The program under test below a limit that `sh` sets.
+fn limited(sandbox: &Sandbox, limit: &str, arguments: &str) -> Command {
+    let script = format!("{limit} && exec \"$0\" {arguments}");
+    sandbox.command_of("sh", ["-c", &script, PROGRAM])
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_like_another_and_nothing_accepted_is_lost() {
+    let sandbox = Sandbox::unlimited();
+    // In blocks of 512 bytes; the index that processes share has 64 of them.
+    let mut broker = limited(&sandbox, "ulimit -f 400", "broker")
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(sandbox.path().join("broker.log")).unwrap())
+        .spawn()
+        .unwrap();
+    until("the broker serves", || sandbox.status_is("running"));
+    let (a, b) = (RawPeer::register(&sandbox, "a"), RawPeer::register(&sandbox, "b"));
+    let text = "x".repeat(8_000);
+    let mut accepted = 0;
+    let refused = loop {
+        let answer = a.try_send(&sandbox, &b.id, &text);
+        if answer.status != 200 {
+            break answer;
+        }
+        accepted += 1;
+        assert!(accepted < 200, "the limit was never met");
+    };
+    assert_eq!(refused.refusal(), (503, "storage".to_owned()));
+    assert!(refused.json()["hint"].as_str().unwrap().contains("ulimit -f"), "{}", refused.json());
+    assert!(accepted > 0);
+    assert!(broker.try_wait().unwrap().is_none(), "it lives");
+    assert_eq!(Request::get("/health").unix(&sandbox).status, 200);
+    sandbox.ok(["kill-broker"]);
+    broker.wait().unwrap();
+    sandbox.ok(["peers"]);
+    let log = sandbox.json(["log", "-n", "1000"]);
+    assert_eq!(log["messages"].as_array().unwrap().len(), accepted);
+}
+
+/// A user whom nobody else is, so that his processes are counted right.
+#[cfg(target_os = "linux")]
+const SOMEBODY: u32 = 54_321;
+
+/// The sandbox as that user's, and a command of his.
+#[cfg(target_os = "linux")]
+fn of_somebody(sandbox: &Sandbox, script: &str) -> Option<Command> {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can act as another user");
+        return None;
+    }
+    std::fs::set_permissions(sandbox.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for part in ["home", "run", "state", "config"] {
+        chown(sandbox.path().join(part), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    }
+    let program = sandbox.path().join("claude-peers");
+    if !program.exists() {
+        crate::support::copy_program(&program);
+    }
+    let (user, group) = (format!("--reuid={SOMEBODY}"), format!("--regid={SOMEBODY}"));
+    let arguments = ["--clear-groups", &user, &group, "sh", "-c", script];
+    let mut command = sandbox.command_of("setpriv", arguments);
+    command.arg(program);
+    Some(command)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_no_thread_can_be_started_a_command_says_so() {
+    let sandbox = Sandbox::new();
+    let Some(mut command) = of_somebody(&sandbox, "exec prlimit --nproc=1 \"$0\" peers") else {
+        return;
+    };
+    let output = command.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.starts_with("error: no thread can be started"), "{error}");
+    assert!(error.contains("ulimit -u"), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_no_thread_can_be_started_a_tool_call_is_answered() {
+    let sandbox = Sandbox::new();
+    // Pipes of that user's own: those of another he cannot open.
+    let script = "cat | prlimit --nproc=1 \"$0\" mcp | cat";
+    let Some(command) = of_somebody(&sandbox, script) else { return };
+    let mut session = Session::spawn(command);
+    session.handshake("claude-code");
+    let result = session.try_call("list_peers", json!({}));
+    assert_eq!(result["isError"], true, "{result}");
+    let said = result["content"][0]["text"].as_str().unwrap();
+    assert!(said.contains("no thread can be started"), "{said}");
+    assert!(said.contains("ulimit -u"), "{said}");
+}
+
+#[test]
+fn a_read_only_home_is_told_where_else_to_go() {
+    let sandbox = Sandbox::new();
+    let home = sandbox.home();
+    // As it is by default: everything lies in the home directory.
+    let sandbox = sandbox.with("XDG_STATE_HOME", "").with("XDG_RUNTIME_DIR", "");
+    let mount = "mount -t tmpfs -o ro tmpfs \"$1\"";
+    let Some(mut command) = mounted(&sandbox, &home, mount, "exec \"$2\" peers") else { return };
+    let output = command.env("XDG_RUNTIME_DIR", "/nowhere").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("Read-only file system"), "{error}");
+    assert!(error.contains("XDG_STATE_HOME"), "{error}");
+    assert!(error.contains("CLAUDE_PEERS_DB"), "{error}");
+}
+
+/// A FUSE file system as `bindfs` makes it, which lets no file be mapped by several processes.
+#[test]
+fn a_file_system_without_shared_memory_takes_the_database_all_the_same() {
+    let sandbox = Sandbox::new();
+    let disk = sandbox.path().join("disk");
+    let source = sandbox.path().join("source");
+    std::fs::create_dir(&disk).unwrap();
+    std::fs::create_dir(&source).unwrap();
+    let sandbox = sandbox.with("CLAUDE_PEERS_DB", disk.join("peers.db").display().to_string());
+    let mount = format!("bindfs -o direct_io '{}' \"$1\"", source.display());
+    let Some(mut command) = mounted(&sandbox, &disk, &mount, "exec \"$2\" broker") else { return };
+    let log = std::fs::File::create(sandbox.path().join("broker.log")).unwrap();
+    let mut broker = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    until("the broker serves", || sandbox.status_is("running"));
+    let mut backend = sandbox.session("backend");
+    let mut frontend = sandbox.session("frontend");
+    backend.send("frontend", "by a file system of its own kind");
+    assert_eq!(frontend.push()["content"], "by a file system of its own kind");
+    let log = std::fs::read_to_string(sandbox.path().join("broker.log")).unwrap();
+    assert!(log.contains("no memory that processes share"), "{log}");
+    let pid = broker.id().to_string();
+    let there = ["-t", &pid, "-m", PROGRAM, "doctor", "--no-claude"];
+    let doctor = sandbox.command_of("nsenter", there).output().unwrap();
+    let doctor = String::from_utf8(doctor.stdout).unwrap();
+    assert!(doctor.contains("lets the broker alone use it"), "{doctor}");
+    assert!(doctor.contains("All is well"), "{doctor}");
+    // From here it cannot be seen.
+    let doctor = String::from_utf8(sandbox.run(["doctor", "--no-claude"]).stdout).unwrap();
+    assert!(doctor.contains("the broker that has it open sees other file systems"), "{doctor}");
+    // What a kill leaves is as good as anywhere.
+    drop((backend, frontend));
+    sandbox.kill9_broker().unwrap();
+    broker.wait().unwrap();
+    until("the file system is gone", || !disk.join("peers.db").exists());
+    let elsewhere = source.join("peers.db").display().to_string();
+    let sandbox = sandbox.with("CLAUDE_PEERS_DB", elsewhere);
+    let log = sandbox.json(["log"]);
+    assert_eq!(log["messages"][0]["text"], "by a file system of its own kind");
+}
+
+#[test]
+fn a_database_that_many_can_use_can_still_be_read_beside_the_broker() {
+    let sandbox = Sandbox::new();
+    with_history(&sandbox, 1, "x");
+    sandbox.ok(["peers"]);
+    let connection = rusqlite::Connection::open(sandbox.database()).unwrap();
+    let count: i64 =
+        connection.query_row("SELECT count(*) FROM messages", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 1);
+}

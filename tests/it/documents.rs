@@ -1,0 +1,84 @@
+//! What the documentation teaches, as far as a program can tell whether it holds.
+
+use std::path::{Path, PathBuf};
+
+/// What people read before or after they install it.
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "debian/README.Debian",
+    "packaging/claude-plugin/README.md",
+    "packaging/claude-plugin/skills/peers/SKILL.md",
+    "packaging/homebrew/claude-peers.rb",
+    "packaging/man/claude-peers.sections",
+];
+
+fn text(document: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(document);
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn no_document_fishes_for_a_peers_id_where_its_name_would_do() {
+    for document in DOCUMENTS {
+        let text = text(document);
+        assert!(!text.contains("claude-peers peers |"), "{document}");
+    }
+}
+
+/// Only a newer Claude Code has it, and two commands do in every version.
+#[test]
+fn the_one_command_that_installs_the_plugin_is_named_with_the_version_that_has_it() {
+    let mut taught = 0;
+    for document in DOCUMENTS {
+        let text = text(document).split_whitespace().collect::<Vec<_>>().join(" ");
+        for (at, _) in text.match_indices("install peers --marketplace") {
+            assert!(
+                text[..at].ends_with(
+                    "From Claude Code 2.1.292 on one command does both: `claude plugin "
+                ),
+                "{document}"
+            );
+        }
+        let add = text.matches("claude plugin marketplace add ").count();
+        assert_eq!(
+            add,
+            text.matches("claude plugin install peers@claude-peers").count(),
+            "{document}"
+        );
+        taught += add;
+    }
+    assert_eq!(taught, 4, "README, Debian, the plugin itself and Homebrew");
+}
+
+/// Settings that were never written, or a database elsewhere, are no failure.
+#[test]
+fn what_removes_a_users_files_succeeds_where_some_are_missing() {
+    let text = text("debian/README.Debian");
+    let line = text.lines().map(str::trim).find(|line| line.starts_with("rm ")).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join(".claude-peers.db"), "").unwrap();
+    let status =
+        std::process::Command::new("sh").args(["-c", line]).env("HOME", home.path()).status();
+    assert!(status.unwrap().success(), "{line}");
+    assert!(!Path::new(&home.path().join(".claude-peers.db")).exists());
+}
+
+#[test]
+fn an_example_that_takes_the_mail_says_so() {
+    for line in text("README.md").lines().filter(|line| line.starts_with("claude-peers inbox")) {
+        assert!(line.contains("# takes them") && line.contains("--peek"), "{line}");
+    }
+}
+
+/// What packages ship is optimised as a whole; what a newcomer builds is there soon.
+#[test]
+fn packages_have_a_profile_of_their_own_and_the_first_command_a_quick_one() {
+    let manifest: toml::Table = text("Cargo.toml").parse().unwrap();
+    let profile = |name: &str| manifest["profile"][name].as_table().unwrap().clone();
+    assert_eq!(profile("dist")["lto"].as_str(), Some("fat"));
+    assert_ne!(profile("release").get("lto").and_then(toml::Value::as_str), Some("fat"));
+    assert!(!profile("release").contains_key("codegen-units"));
+    assert!(text("README.md").contains("\ncargo run --release -- demo\n"));
+    assert!(text("debian/rules").contains("build --profile dist "));
+    assert!(text("packaging/homebrew/claude-peers.rb").contains("\"--profile\", \"dist\""));
+}

@@ -1,0 +1,144 @@
+//! Containers as an ordinary user can make them: a user, pid and mount namespace of their own, the
+//! host's socket, and a home of their own.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{PROGRAM, Sandbox, Session, until};
+
+/// What a container is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Its client is its first process.
+    ClientFirst,
+    /// Another one comes before it.
+    ClientLater,
+    /// The first, but it has no `/proc`.
+    WithoutProc,
+    /// It counts processes as the host does, but its boot clock is set ahead.
+    OtherTime,
+}
+
+/// A client in a container, with one session and its server.
+pub struct Container {
+    pub session: Session,
+    directory: PathBuf,
+}
+
+/// Starts the server once it may, and runs the hooks that it is told to, one line for each:
+/// session, event, file for the output.
+const CLIENT: &str = r#"
+    exec 3<&0
+    (
+        while [ ! -e go ]; do sleep 0.02; done
+        export CLAUDE_CODE_SESSION_ID=$1 CLAUDE_CODE_ENTRYPOINT=cli
+        exec "$PROGRAM" mcp <&3 3<&-
+    ) &
+    exec 3<&-
+    while read -r session event output; do
+        echo "{\"session_id\": \"$session\", \"prompt_id\": \"$output\", \"source\": \"clear\"}" |
+            CLAUDE_PID=$$ CLAUDE_CODE_SESSION_ID=$session "$PROGRAM" hook "$event" >"$output.new"
+        mv "$output.new" "$output"
+    done <>hooks
+"#;
+
+impl Container {
+    /// A container called `name` with a live session; `None` where none can be made.
+    pub fn start(sandbox: &Sandbox, name: &str, session: &str, kind: Kind) -> Option<Self> {
+        let mut container = Self::without_server(sandbox, name, session, kind)?;
+        container.serve();
+        Some(container)
+    }
+
+    /// The same, before its client starts its server.
+    pub fn without_server(
+        sandbox: &Sandbox,
+        name: &str,
+        session: &str,
+        kind: Kind,
+    ) -> Option<Self> {
+        let directory = sandbox.path().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        // Claude Code is known by its name.
+        let claude = directory.join("claude");
+        super::write_program(&claude, std::fs::read("/bin/sh").unwrap());
+        let made = Command::new("mkfifo").arg(directory.join("hooks")).status().unwrap();
+        assert!(made.success());
+        let mut command = contained(sandbox, &directory, kind)?;
+        let client: &[&str] = match kind {
+            // The end keeps the shell from becoming the client.
+            Kind::ClientLater => &["sh", "-c", "\"$@\"; exit", "sh"],
+            _ => &[],
+        };
+        command.args(client).arg(&claude).args(["-c", CLIENT, "claude", session]);
+        Some(Self { session: Session::spawn(command), directory })
+    }
+
+    /// The client starts its server; returns once the session is live.
+    pub fn serve(&mut self) {
+        std::fs::write(self.directory.join("go"), "").unwrap();
+        self.session.handshake("claude-code");
+        until("the session is live", || self.session.me()["live"] == true);
+    }
+
+    /// What a hook of the client says.
+    pub fn hook(&self, session: &str, event: &str) -> String {
+        static CALLS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let call = CALLS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let output = self.directory.join(format!("output-{call}"));
+        let mut hooks =
+            std::fs::File::options().write(true).open(self.directory.join("hooks")).unwrap();
+        writeln!(hooks, "{session} {event} {}", output.display()).unwrap();
+        until("the hook ends", || output.exists());
+        std::fs::read_to_string(output).unwrap()
+    }
+}
+
+/// A command that runs what is added to it in a container, whose home is `directory`.
+pub fn contained(sandbox: &Sandbox, directory: &Path, kind: Kind) -> Option<Command> {
+    let mut options: Vec<OsString> = ["--user", "--map-root-user"].map(Into::into).to_vec();
+    options.extend(match kind {
+        Kind::OtherTime => vec!["--time".into(), "--boottime=5000".into(), "--fork".into()],
+        _ => {
+            ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"].map(Into::into).to_vec()
+        }
+    });
+    if kind == Kind::WithoutProc {
+        let script = "mount -t tmpfs none /proc && exec \"$@\"";
+        options.extend(["sh", "-c", script, "sh"].map(Into::into));
+    }
+    let command = || {
+        let mut command = sandbox.command_of("unshare", &options);
+        command
+            .env("HOME", directory)
+            .env("CLAUDE_PEERS_SOCKET", sandbox.socket())
+            .env("CLAUDE_PROJECT_DIR", directory)
+            .env("CLAUDE_PEERS_CHANNEL", "off")
+            .env("PROGRAM", PROGRAM)
+            .env_remove("XDG_RUNTIME_DIR")
+            .env_remove("XDG_STATE_HOME")
+            .current_dir(directory);
+        command
+    };
+    let tried = command().arg("true").stdin(Stdio::null()).output();
+    if tried.as_ref().is_ok_and(|tried| tried.status.success()) {
+        return Some(command());
+    }
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{kind:?}: no container: {tried:?}");
+    println!("skipped: no container ({kind:?}) can be made here");
+    None
+}
+
+/// The live peers that are seen from outside: name and reach.
+pub fn reached(sandbox: &Sandbox) -> Vec<(String, String)> {
+    let peers = sandbox.json(["peers"])["peers"].clone();
+    let text = |peer: &Value, key: &str| peer[key].as_str().unwrap_or_default().to_owned();
+    let peers = peers.as_array().cloned().unwrap_or_default();
+    let mut found: Vec<_> = peers.iter().map(|p| (text(p, "name"), text(p, "reach"))).collect();
+    found.sort();
+    found
+}

@@ -1,0 +1,185 @@
+//! Servers and hooks that are told nothing: by an old client, or behind a wrapper that clears the
+//! environment. They belong to the client above them.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::hooks::run;
+use crate::identity::live;
+use crate::support::{PROGRAM, Sandbox, Session, SessionOptions, until};
+use crate::windows::{ids, who};
+
+/// Runs our server without a word about its session.
+const PLAIN: &str = r#""$0" mcp; exit"#;
+
+/// The same behind a wrapper that clears the environment, and stays between client and server.
+const WRAPPED: &str = r#"env -i HOME="$HOME" PATH="$PATH" XDG_RUNTIME_DIR="$XDG_RUNTIME_DIR" \
+    XDG_STATE_HOME="$XDG_STATE_HOME" XDG_CONFIG_HOME="$XDG_CONFIG_HOME" \
+    CLAUDE_PEERS_PORT="$CLAUDE_PEERS_PORT" CLAUDE_PEERS_CHANNEL=off CLAUDE_PEERS_LOG=stderr \
+    sh -c '"$0" mcp; exit' "$0"; exit"#;
+
+/// A client that gives its hooks no variable either: it runs one for each name that is written
+/// into the pipe `events`, with `input` as its input.
+const WITH_HOOKS: &str = r#"mkfifo "$1/events"
+    /bin/sh -c 'while read -r event; do
+            "$0" hook $event <"$1/input" >"$1/output" 2>&1; mv "$1/output" "$1/said"
+        done <>"$1/events"' "$0" "$1" </dev/null >/dev/null 2>&1 &
+    loop=$!
+    "$0" mcp
+    kill $loop; exit"#;
+
+/// A window in a directory of this name, whose client runs as `program` and starts the server by
+/// `script`.
+fn untold(sandbox: &Sandbox, program: &str, script: &str, name: &str) -> Session {
+    let directory = sandbox.path().join(name);
+    fs::create_dir_all(&directory).unwrap();
+    let arguments = ["-c".as_ref(), script.as_ref(), PROGRAM.as_ref(), directory.as_os_str()];
+    let mut command = sandbox.command_of(program, arguments);
+    command.current_dir(&directory).env("CLAUDE_PEERS_CHANNEL", "off");
+    let mut session = Session::spawn(command);
+    session.handshake("claude-code");
+    live(&mut session);
+    session
+}
+
+/// A shell that goes by Claude Code's name.
+fn claude(sandbox: &Sandbox) -> String {
+    let path = sandbox.path().join("bin/claude");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("/bin/sh", &path).unwrap();
+    path.display().to_string()
+}
+
+/// What a hook of this window shows; the client names itself to it.
+fn told(sandbox: &Sandbox, window: &Session, event: &str, session: &str) -> String {
+    let mut command = sandbox.command(["hook", event]);
+    command.env("CLAUDE_PID", window.pid().to_string());
+    let output = run(command, &json!({ "session_id": session, "prompt_id": "t" }));
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The same for a window of [`WITH_HOOKS`].
+fn says(directory: &Path, event: &str, input: &Value) -> String {
+    fs::write(directory.join("input"), input.to_string()).unwrap();
+    fs::write(directory.join("events"), format!("{event}\n")).unwrap();
+    until("the hook has ended", || directory.join("said").exists());
+    let said = fs::read_to_string(directory.join("said")).unwrap();
+    fs::remove_file(directory.join("said")).unwrap();
+    said
+}
+
+fn reach(sandbox: &Sandbox, id: &str) -> String {
+    let peers = sandbox.json(["peers"])["peers"].clone();
+    let found = peers.as_array().unwrap().iter().find(|peer| peer["id"] == id).cloned();
+    found.unwrap()["reach"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_server_that_was_told_no_session_is_bound_by_its_client() {
+    let sandbox = Sandbox::new();
+    for (name, script) in [("plain", PLAIN), ("wrapped", WRAPPED)] {
+        let mut window = untold(&sandbox, "sh", script, name);
+        let (id, _) = who(&mut window);
+        assert_eq!(reach(&sandbox, &id), "tools", "{name}: no hook has spoken");
+        sandbox.ok(["send", &id, "for the untold"]);
+        assert_eq!(told(&sandbox, &window, "SessionStart", name), "");
+        assert_eq!(reach(&sandbox, &id), "hooks", "{name}");
+        let shown = told(&sandbox, &window, "UserPromptSubmit", name);
+        assert!(shown.contains("| for the untold"), "{name}: {shown}");
+        // The session can be resumed, in a window that is told nothing either.
+        window.close_input();
+        window.wait_end();
+        until("it is away", || ids(&sandbox).is_empty());
+        sandbox.ok(["send", &id, "for the one who resumes"]);
+        let mut again = untold(&sandbox, "sh", script, name);
+        told(&sandbox, &again, "SessionStart", name);
+        assert_eq!(who(&mut again).0, id, "{name}");
+        let shown = told(&sandbox, &again, "UserPromptSubmit", name);
+        assert!(shown.contains("| for the one who resumes"), "{name}: {shown}");
+        assert_eq!(ids(&sandbox), [id.as_str()], "{name}");
+        again.close_input();
+        again.wait_end();
+        until("it is away", || ids(&sandbox).is_empty());
+    }
+}
+
+#[test]
+fn a_hook_that_spoke_first_binds_a_server_that_is_told_no_session() {
+    let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
+    assert_eq!(ids(&sandbox).len(), 0, "the broker runs");
+    let said = |event: &str| {
+        let output = run(sandbox.command(["hook", event]), &json!({ "session_id": "s" }));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    said("SessionStart");
+    let mut session =
+        SessionOptions::new("work").session_id(None).without_channel().start(&sandbox);
+    let id = session.id();
+    assert_eq!(reach(&sandbox, &id), "hooks");
+    sandbox.ok(["send", &id, "hello"]);
+    assert!(said("UserPromptSubmit").contains("| hello"));
+}
+
+/// What a sender hears is what a hook would do, and not that some hook has spoken.
+#[test]
+fn hooks_that_speak_for_another_session_of_the_client_are_not_promised() {
+    let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
+    let untold = |name: &str| SessionOptions::new(name).session_id(None).without_channel();
+    let mut first = untold("first").start(&sandbox);
+    let mut last = untold("last").start(&sandbox);
+    let (first, last) = (first.id(), last.id());
+    let said = |event: &str| {
+        let output = run(sandbox.command(["hook", event]), &json!({ "session_id": "s" }));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    said("SessionStart");
+    assert_eq!((reach(&sandbox, &first), reach(&sandbox, &last)), ("tools".into(), "hooks".into()));
+    sandbox.ok(["send", &first, "for the first"]);
+    sandbox.ok(["send", &last, "for the last"]);
+    let shown = said("UserPromptSubmit");
+    assert!(shown.contains("| for the last") && !shown.contains("for the first"), "{shown}");
+}
+
+/// Clients before 2.1.154 tell neither their servers nor their hooks anything.
+#[test]
+fn hooks_and_servers_of_an_old_client_find_each_other_by_the_client_above_both() {
+    let sandbox = Sandbox::new();
+    let claude = claude(&sandbox);
+    for (name, program) in [("named", claude.as_str()), ("unnamed", "sh")] {
+        let directory = sandbox.path().join(name);
+        let mut window = untold(&sandbox, program, WITH_HOOKS, name);
+        let (id, _) = who(&mut window);
+        let input = |session: &str| json!({ "session_id": session, "source": "startup" });
+        assert_eq!(says(&directory, "SessionStart", &input(name)), "");
+        assert_eq!(reach(&sandbox, &id), "hooks", "{name}");
+        sandbox.ok(["send", &id, "for the old"]);
+        let shown = says(&directory, "UserPromptSubmit", &input(name));
+        assert!(shown.contains("| for the old"), "{name}: {shown}");
+        // After /clear, too.
+        sandbox.ok(["send", &id, "after the clear"]);
+        assert_eq!(says(&directory, "SessionStart", &input("cleared")), "");
+        let shown = says(&directory, "UserPromptSubmit", &input("cleared"));
+        assert!(shown.contains("| after the clear"), "{name}: {shown}");
+        window.close_input();
+        window.wait_end();
+        until("it is away", || ids(&sandbox).is_empty());
+    }
+}
+
+/// A hook that waits must know when its client is gone.
+#[test]
+fn an_old_client_is_woken() {
+    let sandbox = Sandbox::new();
+    let claude = claude(&sandbox);
+    let directory = sandbox.path().join("idle");
+    let mut window = untold(&sandbox, &claude, WITH_HOOKS, "idle");
+    let (id, _) = who(&mut window);
+    let input = json!({ "session_id": "s", "prompt_id": "t" });
+    assert_eq!(says(&directory, "Stop", &input), "");
+    sandbox.ok(["send", &id, "wake up"]);
+    let said = says(&directory, "Stop --wait", &input);
+    assert!(said.contains("1 message of another session waits"), "{said}");
+}
