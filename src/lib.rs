@@ -9,8 +9,8 @@
 //!
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
-//! * [`text`], [`process`], [`programs`], [`shell`], [`git`], [`files`], [`holder`], [`endpoint`], [`lenient`],
-//!   [`sqlite`], [`unheard`], [`listeners`], [`trust`], [`render`], [`logging`], [`signals`]:
+//! * [`text`], [`process`], [`programs`], [`versions`], [`shell`], [`git`], [`files`], [`holder`], [`endpoint`],
+//!   [`lenient`], [`sqlite`], [`unheard`], [`listeners`], [`trust`], [`render`], [`logging`], [`signals`]:
 //!   small rooms that both sides stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
@@ -48,6 +48,7 @@ pub mod sqlite;
 pub mod text;
 pub mod trust;
 pub mod unheard;
+pub mod versions;
 
 /// This build's version, as `--version` prints it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,8 +1,10 @@
 //! What Claude Code leaves in a file about each session that runs: `sessions/PID.json` in its
 //! configuration directory.
 //!
-//! Read by the MCP server and by hooks, for the name that the person gave the session. The file is
-//! undocumented: what is absent or unlike what we know is unknown, and never an error.
+//! Read by the MCP server and by hooks, for the name that the person gave the session, and, while
+//! mail waits, for whether it is at work: an interrupted turn has an end that no hook tells, and it
+//! stands here within a second. The file is undocumented: what is absent or unlike what we know is
+//! unknown, and never an error.
 
 use std::fs::OpenOptions;
 use std::io::Read as _;
@@ -36,6 +38,8 @@ struct SessionFile {
     /// As the system counts it, where it counts.
     #[serde(default, rename = "procStart")]
     start: Option<String>,
+    #[serde(default)]
+    status: serde_json::Value,
 }
 
 impl SessionFile {
@@ -73,6 +77,23 @@ pub async fn own_name_in_time(config_directory: &Path, client: &Process) -> Opti
     let (directory, client) = (config_directory.to_owned(), client.clone());
     let read = in_background("own name", move || own_name(&directory, &client));
     tokio::time::timeout(PATIENCE, read).await.ok()?.ok()?
+}
+
+/// Whether this client says that it waits for its person; `None` where it does not say.
+pub async fn is_idle(config_directory: &Path, client: &Process) -> Option<bool> {
+    let (directory, client) = (config_directory.to_owned(), client.clone());
+    let read = tokio::task::spawn_blocking(move || idle(&directory, &client));
+    tokio::time::timeout(PATIENCE, read).await.ok()?.ok()?
+}
+
+fn idle(config_directory: &Path, client: &Process) -> Option<bool> {
+    let file = config_directory.join("sessions").join(format!("{}.json", client.pid));
+    match read(&file).filter(|file| file.is_of(client))?.status.as_str()? {
+        "idle" => Some(true),
+        // In a dialog it takes no other prompt.
+        "busy" | "waiting" => Some(false),
+        _ => None,
+    }
 }
 
 fn read(path: &Path) -> Option<SessionFile> {
@@ -135,6 +156,38 @@ mod tests {
         }
         std::fs::remove_file(&file).unwrap();
         assert_eq!(own_name(directory.path(), &client), None);
+    }
+
+    #[test]
+    fn what_the_client_says_of_its_work_is_believed_and_what_is_odd_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let client = Process { pid: 7, start: "123".to_owned(), ..Process::own() };
+        let file = directory.path().join("sessions/7.json");
+        assert_eq!(idle(directory.path(), &client), None, "there is none");
+        std::fs::create_dir_all(&file).unwrap();
+        assert_eq!(idle(directory.path(), &client), None, "a directory");
+        std::fs::remove_dir(&file).unwrap();
+        for (text, said) in [
+            (r#"{"pid":7,"procStart":"123","status":"idle","x":[]}"#, Some(true)),
+            (r#"{"pid":7,"status":"idle"}"#, Some(true)),
+            (r#"{"pid":7,"procStart":"123","status":"busy"}"#, Some(false)),
+            (r#"{"pid":7,"status":"waiting","waitingFor":"permission prompt"}"#, Some(false)),
+            (r#"{"pid":7,"status":"sleepy"}"#, None),
+            (r#"{"pid":7,"status":1}"#, None),
+            (r#"{"pid":7}"#, None),
+            (r#"{"pid":8,"status":"idle"}"#, None),
+            (r#"{"pid":7,"procStart":"124","status":"idle"}"#, None),
+            (r#"{"pid":"7","status":"idle"}"#, None),
+            (r#"["idle"]"#, None),
+            (r#"{"pid":7,"stat"#, None),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(idle(directory.path(), &client), said, "{text}");
+        }
+        // What is no file holds nobody.
+        std::fs::remove_file(&file).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+        assert_eq!(idle(directory.path(), &client), None, "a pipe");
     }
 
     #[test]

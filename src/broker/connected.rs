@@ -4,6 +4,7 @@ use super::bells::Bells;
 use super::claims::Claims;
 use super::presence::Presence;
 use super::wakes::Waiters;
+use super::windows::Windows;
 
 /// Each clone is the same.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +15,8 @@ pub struct Connected {
     pub claims: Claims,
     /// The hooks that wait to wake a session.
     pub waiters: Waiters,
+    /// The windows in which hooks speak.
+    pub windows: Windows,
     /// By which those who wait are told.
     pub bells: Bells,
 }

@@ -19,7 +19,9 @@ mod serve;
 mod store;
 mod supervisor;
 mod takeover;
+mod turns;
 mod wakes;
+mod windows;
 
 use std::io;
 use std::path::PathBuf;

@@ -5,11 +5,13 @@
 //! documented; while it waits the server keeps still. When it is time is decided in the
 //! transaction ([`mailbox::wake`]), so one batch of mail is one wake over both.
 //!
-//! Nothing is polled: a bell says that mail came, and a timer runs only while mail waits.
+//! Nothing is polled: a bell says that mail came, and a timer runs only while mail waits. Where it
+//! waits for the end of a turn, whoever is to wake is asked now and then to look at the client: an
+//! interrupted turn has an end that no hook tells.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -17,11 +19,18 @@ use super::Shared;
 use super::bells::Listener;
 use super::mailbox::{self, When};
 use crate::protocol::stream::Event;
-use crate::protocol::wake::{Reason, Wake};
+use crate::protocol::wake::{Look, Looks, Reason, Wake};
 use crate::protocol::{ApiError, InstanceId, PeerId};
 
 /// How long after the database failed it is asked again whether a session is to be woken.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(30);
+
+/// Pauses between two looks at a client that seems to be at work.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
+/// How long a hook may look at its client before waking is the server's business.
+const A_LOOK: Duration = Duration::from_secs(3);
 
 /// The hooks that wait, by the client whose they are.
 #[derive(Debug, Clone, Default)]
@@ -79,14 +88,14 @@ impl Waiters {
 
 /// A place among the waiters. It is left when the wait ends, for whatever reason, and the
 /// session's MCP server looks again: waking is its business now.
-struct Place<'a> {
-    shared: &'a Shared,
+struct Place {
+    shared: Arc<Shared>,
     client: String,
     peer: PeerId,
     generation: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.shared.connected.waiters.leave(&self.client, self.generation);
         self.shared.connected.bells.ring(&self.peer);
@@ -98,16 +107,29 @@ impl Drop for Place<'_> {
 /// # Errors
 ///
 /// If the broker stops, or the database fails.
-pub async fn await_wake(shared: &Shared, client: String, peer: PeerId) -> Result<Wake, ApiError> {
+pub async fn await_wake(
+    shared: &Arc<Shared>,
+    client: String,
+    peer: PeerId,
+    looks: Looks,
+) -> Result<Wake, ApiError> {
     let (generation, replaced) = shared.connected.waiters.enter(client.clone(), peer.clone());
-    let place = Place { shared, client, peer: peer.clone(), generation };
+    let place = Place { shared: Arc::clone(shared), client, peer: peer.clone(), generation };
     let mut bell = shared.connected.bells.listen(&peer);
+    let look_at =
+        looks.look_in.map(|seconds| Instant::now() + Duration::from_secs(seconds.min(60)));
     let woken = tokio::select! {
         () = replaced.cancelled() => Ok(Wake::Replaced),
         () = shared.stop.cancelled() => Err(ApiError::stopping()),
-        reason = until_time(shared, &peer, &mut bell, || true) => reason.map(Wake::Mail),
+        found = until_time(shared, &peer, &mut bell, || true, |_| look_at) => found.map(Into::into),
     };
-    drop(place);
+    // Who looks keeps its place until it is back.
+    if let Ok(Wake::Look(_)) = woken {
+        tokio::spawn(async move {
+            tokio::time::sleep(A_LOOK).await;
+            drop(place);
+        });
+    }
     woken
 }
 
@@ -130,13 +152,17 @@ pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64) {
 async fn follow_peer(shared: &Shared, instance: &InstanceId, generation: u64, peer: &PeerId) {
     let mut bell = shared.connected.bells.listen(peer);
     let is_mine = || !shared.connected.waiters.has(peer);
+    let mut pace = Pace::default();
     loop {
-        match until_time(shared, peer, &mut bell, is_mine).await {
-            Ok(reason) => {
+        match until_time(shared, peer, &mut bell, is_mine, |turn| Some(pace.next(turn))).await {
+            Ok(found) => {
+                if let Found::AtWork(look) = &found {
+                    pace.looked(look.turn);
+                }
                 if let Some(stream) = shared.connected.presence.lock().stream(instance)
                     && (stream.generation, &stream.peer) == (generation, peer)
                 {
-                    stream.send(Event::Wake { reason });
+                    stream.send(found.into());
                 }
             }
             Err(error) => {
@@ -150,14 +176,60 @@ async fn follow_peer(shared: &Shared, instance: &InstanceId, generation: u64, pe
     }
 }
 
-/// Returns when it is time for a wake, which is then for the caller to give. It looks first, and
-/// again whenever the bell has rung.
+/// What there is to do for whoever is to wake a session.
+enum Found {
+    Reason(Reason),
+    /// There would be reason, but for a turn.
+    AtWork(Look),
+}
+
+impl From<Found> for Wake {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Reason(reason) => Self::Mail(reason),
+            Found::AtWork(look) => Self::Look(look),
+        }
+    }
+}
+
+impl From<Found> for Event {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Reason(reason) => Self::Wake { reason },
+            Found::AtWork(look) => Self::Look { look },
+        }
+    }
+}
+
+/// When to look next at a turn; another turn begins anew.
+#[derive(Debug, Default)]
+struct Pace {
+    turn: u64,
+    at: Option<Instant>,
+    pause: Duration,
+}
+
+impl Pace {
+    fn next(&self, turn: u64) -> Instant {
+        self.at.filter(|_| self.turn == turn).unwrap_or_else(Instant::now)
+    }
+
+    fn looked(&mut self, turn: u64) {
+        let goes_on = self.turn == turn && self.at.is_some();
+        self.pause = if goes_on { (self.pause * 2).min(LAST_LOOK) } else { FIRST_LOOK };
+        (self.turn, self.at) = (turn, Some(Instant::now() + self.pause));
+    }
+}
+
+/// Returns when it is time for a wake, which is then for the caller to give, or to look at a turn
+/// if `look_at` says that it can. It looks for mail first, and again whenever the bell has rung.
 async fn until_time(
     shared: &Shared,
     peer: &PeerId,
     bell: &mut Listener,
     is_mine: impl Fn() -> bool,
-) -> Result<Reason, ApiError> {
+    look_at: impl Fn(u64) -> Option<Instant>,
+) -> Result<Found, ApiError> {
     loop {
         let asked = peer.clone();
         let when = if is_mine() {
@@ -166,12 +238,23 @@ async fn until_time(
             When::OnceItRings
         };
         match when {
-            When::Now(reason) => return Ok(reason),
+            When::Now(reason) => return Ok(Found::Reason(reason)),
             When::OnceItRings => bell.rung().await,
             When::In(time) => tokio::select! {
                 () = tokio::time::sleep(time) => {}
                 () = bell.rung() => {}
             },
+            When::AtWork { look, settles_in, left } => {
+                let looks_in = look_at(look.turn)
+                    .map(|at| at.saturating_duration_since(Instant::now()).max(settles_in));
+                if looks_in.is_some_and(|time| time.is_zero()) {
+                    return Ok(Found::AtWork(look));
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(looks_in.unwrap_or(left).min(left)) => {}
+                    () = bell.rung() => {}
+                }
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Arguments {
     #[arg(value_enum)]
     event: EventName,
 
-    /// With Stop: stay until mail waits for the idle session, then end with exit code 2, which
+    /// With Stop and StopFailure: stay until mail waits for the idle session, then end with exit code 2, which
     /// wakes it (for a hook with "asyncRewake")
     #[arg(long)]
     wait: bool,
@@ -28,6 +28,8 @@ enum EventName {
     UserPromptSubmit,
     PostToolUse,
     Stop,
+    StopFailure,
+    Notification,
     SessionEnd,
 }
 
@@ -38,6 +40,8 @@ impl From<EventName> for Event {
             EventName::UserPromptSubmit => Self::UserPromptSubmit,
             EventName::PostToolUse => Self::PostToolUse,
             EventName::Stop => Self::Stop,
+            EventName::StopFailure => Self::StopFailure,
+            EventName::Notification => Self::Notification,
             EventName::SessionEnd => Self::SessionEnd,
         }
     }
@@ -50,7 +54,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     if arguments.wait {
         let notice = match arguments.event {
-            EventName::Stop => hook::wait(std::io::stdin(), config, &runtime),
+            EventName::Stop | EventName::StopFailure => {
+                hook::wait(std::io::stdin(), config, &runtime)
+            }
             _ => None,
         };
         // Its threads may still wait for something; the process does not.

@@ -35,7 +35,7 @@ use crate::protocol::peers::{
     ListPeers, Peer, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
 use crate::protocol::scope::{SendToScope, SentToScope};
-use crate::protocol::wake::{AwaitWake, Reason, Wake, WakeGiven};
+use crate::protocol::wake::{AwaitWake, Look, Looked, Looks, Reason, Wake, WakeGiven};
 use crate::protocol::{Around, ErrorCode, PROTOCOL, header, route};
 
 use busy::Tell;
@@ -250,8 +250,25 @@ impl Client {
     /// # Errors
     ///
     /// If there is no broker, or it ends.
-    pub async fn await_wake(&self, request: &AwaitWake) -> Result<Wake> {
-        attempt(self.request(&Method::POST, route::WAKE).json(request)).await
+    pub async fn await_wake(&self, request: &AwaitWake, looks: Looks) -> Result<Wake> {
+        let call = self.request(&Method::POST, route::WAKE).query(&looks);
+        attempt(call.json(request)).await
+    }
+
+    /// Says whether the client was idle where a turn seemed to be under way.
+    pub async fn looked(&self, look: &Look, idle: bool) -> Result<Noted> {
+        let looked = Looked { peer: look.peer.clone(), turn: look.turn, idle };
+        self.post(route::WAKE_LOOKED, &looked).await
+    }
+
+    /// Says that a tool's answer is out. One attempt: it is a hint and no more.
+    ///
+    /// # Errors
+    ///
+    /// If there is no broker, or one that does not know of it.
+    pub async fn tool_answered(&self) -> Result<Noted> {
+        let request = self.request(&Method::POST, route::TOOL_ANSWERED);
+        attempt(request.json(&serde_json::json!({}))).await
     }
 
     /// Says that a session was woken.

@@ -111,15 +111,30 @@ pub struct Config {
     pub in_force: Vec<InForce>,
 }
 
+/// How a session of Claude Code was begun, as far as it tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Entrypoint {
+    /// A person sits before it: in a terminal, in an editor's window.
+    #[default]
+    Person,
+    /// `claude -p`
+    Print,
+    /// A program, through an SDK.
+    Sdk,
+}
+
 /// What Claude Code tells its children.
 #[derive(Debug, Clone, Default)]
 pub struct ClaudeEnvironment {
     /// `CLAUDE_CODE_SESSION_ID`
     pub session: Option<String>,
-    /// `CLAUDE_CODE_ENTRYPOINT` says that this is `claude -p` or the SDK.
-    pub one_shot: bool,
+    /// `CLAUDE_CODE_ENTRYPOINT`
+    pub entrypoint: Entrypoint,
     /// `CLAUDE_CONFIG_DIR`, or `.claude` in the home: its settings and what it says of itself
     pub directory: PathBuf,
+    /// How it names our MCP server, as far as a hook can tell: `CLAUDE_PLUGIN_ROOT` says that the
+    /// plugin brought it
+    pub server: &'static str,
     /// `CLAUDE_PROJECT_DIR`
     pub project: Option<PathBuf>,
     /// `CLAUDE_PID`: the client's process, as its hooks are told
@@ -248,9 +263,17 @@ impl Config {
             fallback_reason: text(FALLBACK_REASON),
             claude: ClaudeEnvironment {
                 session: text("CLAUDE_CODE_SESSION_ID"),
-                one_shot: text("CLAUDE_CODE_ENTRYPOINT").is_some_and(|e| e.starts_with("sdk")),
+                entrypoint: match text("CLAUDE_CODE_ENTRYPOINT") {
+                    Some(word) if word == "sdk-cli" => Entrypoint::Print,
+                    Some(word) if word.starts_with("sdk") => Entrypoint::Sdk,
+                    _ => Entrypoint::Person,
+                },
                 directory: variable("CLAUDE_CONFIG_DIR")
                     .map_or_else(|| home.join(".claude"), PathBuf::from),
+                server: match variable("CLAUDE_PLUGIN_ROOT") {
+                    Some(_) => "plugin:peers:claude-peers",
+                    None => "claude-peers",
+                },
                 project: variable("CLAUDE_PROJECT_DIR").map(PathBuf::from),
                 pid: text("CLAUDE_PID").and_then(|pid| pid.parse().ok()),
                 inbox: variable("CLAUDE_CODE_MESSAGING_SOCKET").map(PathBuf::from),

@@ -135,7 +135,7 @@ fn registered(version: &str, list: &str) -> Finding {
 }
 
 /// As the help says it; by its path where PATH does not lead here.
-fn setup_command() -> String {
+pub fn setup_command() -> String {
     let program = match (programs::in_path("claude-peers"), std::env::current_exe()) {
         (None, Ok(path)) => shell::path(&path),
         _ => "claude-peers".to_owned(),

@@ -11,6 +11,7 @@ mod claude;
 mod database;
 mod endpoint;
 mod files;
+mod hooks;
 mod journal;
 mod port;
 mod private;
@@ -154,6 +155,7 @@ pub async fn examine(
     findings.extend(port::check(&scene).await);
     findings.extend(limited("database", &scene, database::check));
     findings.extend(limited("journal", &scene, journal::check));
+    findings.extend(limited("hooks", &scene, hooks::check));
     findings.extend(match claude {
         Some(asked) => asked.wait(),
         None => vec![Finding::ok("claude", "left out, as you asked")],

@@ -31,6 +31,9 @@ pub struct Input {
     pub stop_hook_active: bool,
     #[serde(default, deserialize_with = "or_nothing")]
     tool_use_id: String,
+    /// What a notification is about.
+    #[serde(default, deserialize_with = "or_nothing")]
+    notification_type: String,
     /// How long the tool ran.
     #[serde(default, deserialize_with = "or_nothing")]
     duration_ms: Milliseconds,
@@ -60,6 +63,11 @@ impl Input {
         self.agent_id.as_deref().is_some_and(|id| !id.is_empty())
     }
 
+    /// Whether it says nothing of where the session stands: a dialog is open, say.
+    pub fn is_beside_the_point(&self, event: Event) -> bool {
+        event == Event::Notification && self.notification_type != "idle_prompt"
+    }
+
     /// Where the session works now; empty where the client does not say.
     pub fn cwd(&self) -> &str {
         self.cwd.as_ref().map_or("", |Words(cwd)| cwd)
@@ -70,7 +78,11 @@ impl Input {
         match event {
             Event::PostToolUse => self.tool_use_id.clone(),
             Event::Stop => format!("stop {}", self.stop_hook_active),
-            Event::SessionStart | Event::UserPromptSubmit | Event::SessionEnd => String::new(),
+            Event::SessionStart
+            | Event::UserPromptSubmit
+            | Event::StopFailure
+            | Event::Notification
+            | Event::SessionEnd => String::new(),
         }
     }
 
@@ -121,7 +133,7 @@ mod tests {
         let halved = r#"{"session_id": "s", "prompt": "\ud83d <channel a=\"b\" message_id=\"m1\">", "x": "\ude00"}"#;
         assert_eq!(Input::read(halved.as_bytes()).unwrap().pushes(), [MessageId::from_text("m1")]);
         let nulls = r#"{"session_id": "s", "prompt": null, "prompt_id": null, "source": null, "cwd": null, "agent_id": null,
-            "stop_hook_active": null, "tool_use_id": null, "duration_ms": null}"#;
+            "notification_type": null, "stop_hook_active": null, "tool_use_id": null, "duration_ms": null}"#;
         let input = Input::read(nulls.as_bytes()).unwrap();
         assert!(input.pushes().is_empty() && !input.is_subagent() && !input.stop_hook_active);
     }

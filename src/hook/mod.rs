@@ -47,7 +47,7 @@ pub fn run(event: Event, input: impl Read, config: Config, runtime: Runtime) {
     end_in_time(config.hook_wait);
     let Some(input) = Input::read(input) else { return };
     // A subagent fires hooks as well, and what it reads ends with it.
-    if input.is_subagent() {
+    if input.is_subagent() || input.is_beside_the_point(event) {
         return;
     }
     let request = request(event, &input, &config);
@@ -96,7 +96,8 @@ async fn tell_place(request: HookEvent, client: &Client) {
 }
 
 fn show(event: Event, request: HookEvent, mail: HookMail, client: &Client, runtime: &Runtime) {
-    let Some((text, ids)) = output::context(event, mail, MOST) else { return };
+    let server = client.config().claude.server;
+    let Some((text, ids)) = output::context(event, mail, MOST, server) else { return };
     SPEAKS.store(true, Ordering::Release);
     let mut out = io::stdout();
     // Should nobody read it, there is no evidence either, and the mail is offered again.
@@ -122,8 +123,9 @@ fn leave_word(request: HookEvent, config: &Config) {
 
 fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
     let room = match event {
-        // The prompt follows, and its own hook shows the mail together with it.
-        Event::SessionStart | Event::SessionEnd => 0,
+        // A prompt follows, and its own hook shows the mail together with it; or nothing that is
+        // printed is read.
+        Event::SessionStart | Event::StopFailure | Event::Notification | Event::SessionEnd => 0,
         // The turn goes on because a hook said so: once is enough.
         Event::Stop if input.stop_hook_active => 0,
         Event::UserPromptSubmit | Event::PostToolUse | Event::Stop => ROOM,

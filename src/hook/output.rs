@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::protocol::hook::{Event, HookMail};
 use crate::protocol::{MessageId, Timestamp};
@@ -11,21 +11,35 @@ use crate::text;
 
 /// The hook's output and the messages in it, or nothing where there is nothing to say. It is kept
 /// below `most` UTF-16 code units, whatever the broker thought would fit: what its reader puts
-/// aside must not count as shown.
-pub fn context(event: Event, mut mail: HookMail, most: usize) -> Option<(String, Vec<MessageId>)> {
+/// aside must not count as shown. `server` is how the session's client names our MCP server.
+pub fn context(
+    event: Event,
+    mut mail: HookMail,
+    most: usize,
+    server: &str,
+) -> Option<(String, Vec<MessageId>)> {
     let mut words = words(&mail);
     while text::units(&words) > most && mail.messages.pop().is_some() {
         mail.remaining += 1;
         words = self::words(&mail);
     }
-    if words.is_empty() {
+    let mut output = serde_json::Map::new();
+    if !words.is_empty() {
+        let context = json!({ "hookEventName": event.as_str(), "additionalContext": words });
+        output.insert("hookSpecificOutput".to_owned(), context);
+    }
+    if mail.server_gone {
+        let told = format!(
+            "claude-peers: the MCP server of this session has ended or never came. Messages are \
+             still shown, but none can be sent: /mcp reconnect {server}"
+        );
+        output.insert("systemMessage".to_owned(), told.into());
+    }
+    if output.is_empty() {
         return None;
     }
-    let output = json!({
-        "hookSpecificOutput": { "hookEventName": event.as_str(), "additionalContext": words }
-    });
     let ids = mail.messages.into_iter().map(|message| message.id).collect();
-    Some((output.to_string(), ids))
+    Some((Value::Object(output).to_string(), ids))
 }
 
 fn words(mail: &HookMail) -> String {
@@ -103,8 +117,8 @@ mod tests {
             (vec![3_000, 3_000, 1], vec!["m1"]),
             (vec![6_000], vec![]),
         ] {
-            let (text, ids) = context(Event::Stop, mail(&lengths), 10_000).unwrap();
-            let said: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let (text, ids) = context(Event::Stop, mail(&lengths), 10_000, "x").unwrap();
+            let said: Value = serde_json::from_str(&text).unwrap();
             let said = said["hookSpecificOutput"]["additionalContext"].as_str().unwrap().to_owned();
             assert!(text::units(&said) <= 10_000);
             assert_eq!(ids, shown.iter().map(|id| MessageId::from_text(*id)).collect::<Vec<_>>());
@@ -112,6 +126,6 @@ mod tests {
             assert_eq!(said.contains("check_messages shows"), left > 0, "{said}");
             assert!(left == 0 || said.contains(&left.to_string()), "{said}");
         }
-        assert!(context(Event::Stop, HookMail::default(), 10_000).is_none());
+        assert!(context(Event::Stop, HookMail::default(), 10_000, "x").is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! `claude-peers hook Stop --wait`: waits beside an idle session, and wakes it when mail comes.
+//! `claude-peers hook Stop --wait`, and the same after a turn that failed: waits beside an idle session, and wakes it when mail comes.
 //!
 //! Claude Code runs it at the end of each turn as an asynchronous hook ("asyncRewake") and goes
 //! on. When it ends with exit code 2 the session begins a turn, whose own hook shows the mail.
@@ -11,9 +11,10 @@ use tokio::runtime::Runtime;
 
 use super::input::Input;
 use crate::client::{Client, ClientError};
-use crate::config::Config;
-use crate::process::{claude, ended};
-use crate::protocol::wake::{AwaitWake, Wake};
+use crate::config::{Config, Entrypoint};
+use crate::process::{Process, claude, ended};
+use crate::protocol::wake::{AwaitWake, Looks, Wake};
+use crate::session_file;
 
 /// Pauses between attempts to reach a broker that is not there. Its sessions start it, or the
 /// service manager; a hook never does.
@@ -26,14 +27,18 @@ const REFUSALS: u32 = 6;
 /// How long the broker may take to hear that the session is woken.
 const GIVEN: Duration = Duration::from_secs(1);
 
+/// Seconds until it wants to look again whether a client that was at work is idle.
+const LOOK_AGAIN: u64 = 3;
+
 /// A wait that lasted so long had begun well: what goes wrong from then on is counted anew.
 const LASTED: Duration = Duration::from_secs(5);
 
 /// Waits until the session is to be woken, and gives the notice for its model. `None` if it ends
 /// first, or somebody else does it.
 pub fn wait(input: impl Read, config: Config, runtime: &Runtime) -> Option<String> {
-    // A session without a person (`claude -p`) must end with its answer.
-    if config.claude.one_shot || !config.wake.value {
+    // Without a person a session ends with its answer or its input, and the client does not end
+    // while a hook waits. One that lasts is woken through its inbox.
+    if config.claude.entrypoint != Entrypoint::Person || !config.wake.value {
         return None;
     }
     let input = Input::read(input).filter(|input| !input.is_subagent())?;
@@ -43,17 +48,27 @@ pub fn wait(input: impl Read, config: Config, runtime: &Runtime) -> Option<Strin
     runtime.block_on(async {
         tokio::select! {
             () = ended(&client) => None,
-            notice = await_wake(config, &request) => notice,
+            notice = await_wake(config, &client, &request) => notice,
         }
     })
 }
 
-async fn await_wake(config: Config, request: &AwaitWake) -> Option<String> {
+async fn await_wake(config: Config, process: &Process, request: &AwaitWake) -> Option<String> {
     let client = Client::new(config).ok()?.without_start();
     let mut failures = Failures::default();
+    let mut looks = Looks { look_in: Some(0) };
     loop {
         let since = Instant::now();
-        let refused = match client.await_wake(request).await {
+        let refused = match client.await_wake(request, looks).await {
+            Ok(Wake::Look(look)) => {
+                let idle = session_file::is_idle(&client.config().claude.directory, process).await;
+                if let Some(idle) = idle {
+                    let _ = tokio::time::timeout(GIVEN, client.looked(&look, idle)).await;
+                }
+                // What it could not read it may read the next time: it is being written, say.
+                looks.look_in = Some(LOOK_AGAIN);
+                continue;
+            }
             Ok(Wake::Mail(reason)) => {
                 // A broker that does not hear it has somebody wake the session once more.
                 let _ = tokio::time::timeout(GIVEN, client.wake_given(&reason)).await;

@@ -4,7 +4,7 @@
 //! So the question is only whether it can be ruled out; that it works is shown by evidence, in
 //! the broker.
 
-use crate::config::ChannelSetting;
+use crate::config::{ChannelSetting, Entrypoint};
 use crate::process::{self, Process};
 use crate::protocol::peers::Channel;
 
@@ -15,7 +15,7 @@ const OPTIONS: [&str; 2] = ["--dangerously-load-development-channels", "--channe
 pub fn detect(
     setting: ChannelSetting,
     is_claude: bool,
-    one_shot: bool,
+    entrypoint: Entrypoint,
     client: Option<&Process>,
 ) -> Channel {
     match setting {
@@ -23,8 +23,8 @@ pub fn detect(
         ChannelSetting::Off => return Channel::Absent,
         ChannelSetting::Auto => {}
     }
-    // Other clients have no channel, and `claude -p` ignores the option in silence.
-    if !is_claude || one_shot {
+    // Other clients have no channel, and without a terminal the option is ignored in silence.
+    if !is_claude || entrypoint != Entrypoint::Person {
         return Channel::Absent;
     }
     let command_line = client.filter(|c| is_claude_binary(c)).and_then(|c| process::argv(c.pid));
@@ -52,6 +52,9 @@ fn loads_channel(argv: &[String]) -> bool {
 mod tests {
     use super::*;
 
+    const PERSON: Entrypoint = Entrypoint::Person;
+    const PRINT: Entrypoint = Entrypoint::Print;
+
     fn argv(words: &[&str]) -> Vec<String> {
         words.iter().map(|w| (*w).to_owned()).collect()
     }
@@ -69,13 +72,13 @@ mod tests {
 
     #[test]
     fn the_setting_wins_and_others_have_no_channel() {
-        assert_eq!(detect(ChannelSetting::On, false, true, None), Channel::Presumed);
-        assert_eq!(detect(ChannelSetting::Off, true, false, None), Channel::Absent);
-        assert_eq!(detect(ChannelSetting::Auto, false, false, None), Channel::Absent);
-        assert_eq!(detect(ChannelSetting::Auto, true, true, None), Channel::Absent);
-        assert_eq!(detect(ChannelSetting::Auto, true, false, None), Channel::Presumed);
+        assert_eq!(detect(ChannelSetting::On, false, PRINT, None), Channel::Presumed);
+        assert_eq!(detect(ChannelSetting::Off, true, PERSON, None), Channel::Absent);
+        assert_eq!(detect(ChannelSetting::Auto, false, PERSON, None), Channel::Absent);
+        assert_eq!(detect(ChannelSetting::Auto, true, PRINT, None), Channel::Absent);
+        assert_eq!(detect(ChannelSetting::Auto, true, PERSON, None), Channel::Presumed);
         // A test's own process is not Claude Code, so its command line rules nothing out.
         let me = Process::find(std::process::id());
-        assert_eq!(detect(ChannelSetting::Auto, true, false, me.as_ref()), Channel::Presumed);
+        assert_eq!(detect(ChannelSetting::Auto, true, PERSON, me.as_ref()), Channel::Presumed);
     }
 }

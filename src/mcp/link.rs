@@ -11,9 +11,12 @@ use super::push::Handed;
 use super::summary;
 use super::wake::Inbox;
 use crate::client::{Client, ClientError};
+use crate::process::Process;
 use crate::protocol::PeerId;
 use crate::protocol::peers::SetProfile;
 use crate::protocol::stream::{ByeReason, Event};
+use crate::protocol::wake::Look;
+use crate::session_file;
 
 /// Pauses between attempts to reach a broker that cannot be had. A tool call tries at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -50,6 +53,8 @@ pub struct Ends {
     pub deliveries: mpsc::UnboundedSender<Handed>,
     pub standing: watch::Sender<Standing>,
     pub inbox: Option<Inbox>,
+    /// The client.
+    pub process: Option<Process>,
 }
 
 /// Keeps the session's event stream open for as long as the session lasts.
@@ -113,6 +118,11 @@ async fn follow_stream(client: &Client, ends: &Ends) -> (Ended, bool) {
                     }
                 });
             }
+            Ok(Some(Event::Look { look })) => {
+                if let Some(process) = ends.process.clone() {
+                    tokio::spawn(look_at(client.clone(), process, look));
+                }
+            }
             // Also whenever the window has gone on to another session, and is another peer.
             Ok(Some(Event::Ready { peer })) => {
                 tracing::info!(event = "live", peer = %peer.id, "live");
@@ -127,6 +137,17 @@ async fn follow_stream(client: &Client, ends: &Ends) -> (Ended, bool) {
             }
             Err(error) => return (Ended::Broken(error), true),
         }
+    }
+}
+
+/// Tells the broker whether the client is idle. Where that is not known the broker goes by hooks.
+async fn look_at(client: Client, process: Process, look: Look) {
+    let Some(idle) = session_file::is_idle(&client.config().claude.directory, &process).await
+    else {
+        return;
+    };
+    if let Err(error) = client.looked(&look, idle).await {
+        tracing::warn!("whether the client is idle could not be told: {error}");
     }
 }
 

@@ -8,6 +8,7 @@ mod arguments;
 mod calls;
 mod channel;
 mod instructions;
+mod lasting;
 mod link;
 mod push;
 mod results;

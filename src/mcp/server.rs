@@ -9,7 +9,7 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
     CustomResult, DiscoverResult, ErrorCode, ErrorData, ExperimentalCapabilities, Implementation,
     InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams,
-    ProtocolVersion, ServerCapabilities, ServerConfig,
+    ProtocolVersion, RequestId, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{Peer, RoleServer};
@@ -81,6 +81,7 @@ impl Server {
             let info = peer.peer_info().ok_or("The client has not introduced itself.")?;
             let (registration, around, inbox) = session::registration(config, &info).await;
             let (cwd, one_shot) = (registration.cwd.clone(), registration.one_shot);
+            let process = registration.client.clone();
             let client = Client::new(config.clone())
                 .map_err(|error| told(&error))?
                 .with_session(registration)
@@ -92,11 +93,25 @@ impl Server {
             tokio::spawn(push::pump(peer.clone(), deliveries, standing, opening, write, seen));
             tokio::spawn(push::report(client.clone(), written));
             tokio::spawn(link::describe(client.clone(), cwd, one_shot));
-            let ends = Ends { deliveries: deliver, standing: self.standing.clone(), inbox };
+            let standing = self.standing.clone();
+            let ends = Ends { deliveries: deliver, standing, inbox, process };
             tokio::spawn(link::keep_open(client.clone(), ends));
             Ok::<_, String>(client)
         };
         self.client.get_or_try_init(make).await
+    }
+
+    /// Once the answer is out the client's own hook follows, and if it does not, hooks are no way
+    /// to this session any more. An answer that is an error has no such hook.
+    fn tell_when_sent(&self, request: RequestId) {
+        let Some(client) = self.client.get().cloned() else { return };
+        self.hooks.on_sent(request, move || {
+            tokio::spawn(async move {
+                if let Err(error) = client.tool_answered().await {
+                    tracing::debug!("that a tool answered is not known: {error}");
+                }
+            });
+        });
     }
 
     /// Waits a moment for the stream of a session that has only just begun: it is live then, for
@@ -171,6 +186,7 @@ impl ServerHandler for Server {
         };
         let result = match outcome {
             Ok(output) => {
+                self.tell_when_sent(context.id);
                 let mut result = CallToolResult::success(vec![ContentBlock::text(output.text)]);
                 result.structured_content = Some(output.structured);
                 result

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rmcp::model::InitializeRequestParams;
 
 use super::channel;
+use super::lasting::is_one_shot;
 use super::wake::Inbox;
 use crate::config::Config;
 use crate::git;
@@ -23,13 +24,14 @@ pub async fn registration(
     // Another agent that was started inside a session inherits its variables and must not
     // become that session.
     let session = config.claude.session.clone().filter(|_| is_claude);
-    let one_shot = is_claude && config.claude.one_shot;
     let cwd = working_directory(config, is_claude);
     let client_process = claude::of_server(session.as_deref(), is_claude);
+    let entrypoint = config.claude.entrypoint;
+    let one_shot = is_claude && is_one_shot(entrypoint, client_process.as_ref());
     let directory = std::fs::canonicalize(&cwd).ok();
     let repository = git::repository(&cwd).await.ok();
     let inbox = if is_claude {
-        Inbox::of_session(config, &client.client_info.version, client_process.as_ref())
+        Inbox::of_session(config, &client.client_info.version, one_shot)
     } else {
         None
     };
@@ -43,7 +45,7 @@ pub async fn registration(
         wakes: inbox.is_some(),
         instance: InstanceId::generate(),
         secret: random_secret(),
-        channel: channel::detect(config.channel, is_claude, one_shot, client_process.as_ref()),
+        channel: channel::detect(config.channel, is_claude, entrypoint, client_process.as_ref()),
         session,
         client: client_process,
         client_name: short(&client.client_info.name),

@@ -31,22 +31,22 @@ pub fn all() -> Vec<Tool> {
         tool::<ListPeersArguments, ListPeersResult>(
             LIST_PEERS,
             "List the other sessions on this machine: id, name, directory, what each works on, and how a message reaches it. Begins with who you are. Reachability: channel_proven, pushes have arrived there; channel_presumed, it is pushed to, but whether that is shown is not known; hooks, its hooks show mail with its next step; tools, it sees mail when it calls a tool; away, mail waits for it; ended, it cannot come back.",
-            hints(true, true),
+            hints(true),
         ),
         tool::<SendMessageArguments, SendMessageResult>(
             SEND_MESSAGE,
             "Send a message to another session. It is stored before this returns, and waits if the session is away. To scope:repo, scope:directory or scope:machine it goes to all live sessions there, at most 50: only for what concerns them all. The result says how far it got; that a message was offered does not mean that it was read. With wait_seconds it waits for the peer's answer and returns it; use it when you cannot go on without the answer.",
-            hints(false, false),
+            hints(false),
         ),
         tool::<SetSummaryArguments, SetSummaryResult>(
             SET_SUMMARY,
             "Tell the other sessions in one or two sentences what this session works on, and give it a name if you like.",
-            hints(false, true),
+            hints(true),
         ),
         tool::<CheckMessagesArguments, CheckMessagesResult>(
             CHECK_MESSAGES,
             "Show the messages from other sessions that this session has not read yet, and which of its own messages are still unread. With wait_seconds it waits for the next message if there is none. A subagent must hand the messages on to its main session word for word.",
-            hints(false, false),
+            hints(false),
         ),
     ]
 }
@@ -74,9 +74,19 @@ fn schema<T: JsonSchema>() -> Arc<JsonObject> {
     Arc::new(object)
 }
 
-fn hints(read_only: bool, idempotent: bool) -> ToolAnnotations {
+/// What a client may believe of a tool.
+///
+/// The specification (2025-11-25, `ToolAnnotations`) calls a tool read-only that "does not modify
+/// its environment", and leaves open what that is. We take it for what a session works on: files,
+/// processes, services. None of our tools changes any of that. A message is a note in our own
+/// mailbox; what its reader makes of it happens in the reader's session and under its permissions,
+/// and that a message counts as read, or what a session says of itself, is our own bookkeeping.
+///
+/// It matters because a client that plans calls no other tool: Claude Code's plan mode refuses
+/// them whatever its rules say. A session that plans must be able to read its mail and to ask.
+fn hints(idempotent: bool) -> ToolAnnotations {
     ToolAnnotations::new()
-        .read_only(read_only)
+        .read_only(true)
         .destructive(false)
         .idempotent(idempotent)
         .open_world(false)

@@ -36,10 +36,13 @@ impl SentHooks {
         }
     }
 
-    fn take(&self, id: &RequestId) -> Option<Hook> {
+    fn take(&self, id: &RequestId) -> Vec<Hook> {
         let mut hooks = self.lock();
-        let at = hooks.iter().position(|(waiting, _)| waiting == id)?;
-        hooks.remove(at).map(|(_, hook)| hook)
+        let mut taken = Vec::new();
+        while let Some(at) = hooks.iter().position(|(waiting, _)| waiting == id) {
+            taken.extend(hooks.remove(at).map(|(_, hook)| hook));
+        }
+        taken
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<(RequestId, Hook)>> {
@@ -71,14 +74,14 @@ impl Transport<RoleServer> for Watched {
         &mut self,
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        let hook = match &item {
+        let hooks = match &item {
             JsonRpcMessage::Response(response) => self.hooks.take(&response.id),
-            _ => None,
+            _ => Vec::new(),
         };
         let sent = self.inner.send(item);
         async move {
             sent.await?;
-            if let Some(hook) = hook {
+            for hook in hooks {
                 hook();
             }
             Ok(())

@@ -15,9 +15,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
 use crate::config::{Config, Secret};
-use crate::process::{self, Process};
 use crate::protocol::Timestamp;
 use crate::trust::check_listener;
+use crate::versions;
 
 /// The first version of Claude Code with an inbox, and the first of which nothing is known.
 const SINCE: [u64; 3] = [2, 1, 224];
@@ -46,12 +46,13 @@ pub struct Inbox {
 
 impl Inbox {
     /// The inbox, where it can and may be used to wake the session.
-    pub fn of_session(config: &Config, version: &str, client: Option<&Process>) -> Option<Self> {
+    pub fn of_session(config: &Config, version: &str, one_shot: bool) -> Option<Self> {
         let environment = &config.claude;
         let socket = environment.inbox.clone().filter(|_| config.wake.value)?;
-        let known = parse(version).is_some_and(|version| (SINCE..UNTIL).contains(&version));
+        let known =
+            versions::parse(version).is_some_and(|version| (SINCE..UNTIL).contains(&version));
         // One that ends with its answer is left to do so.
-        if !known || (environment.one_shot && !takes_prompts(client)) {
+        if !known || one_shot {
             return None;
         }
         Some(Self { socket, token: environment.inbox_token.clone() })
@@ -85,32 +86,14 @@ impl Inbox {
     }
 }
 
-/// Whether a client without a terminal is given its prompts one by one, and is idle between them.
-fn takes_prompts(client: Option<&Process>) -> bool {
-    let argv = client.and_then(|client| process::argv(client.pid)).unwrap_or_default();
-    let mut words = argv.iter().skip(1);
-    words.any(|word| word == "--input-format=stream-json")
-        || argv.windows(2).any(|pair| pair == ["--input-format", "stream-json"])
-}
-
-/// `major.minor.patch`; what may follow is not looked at.
-fn parse(version: &str) -> Option<[u64; 3]> {
-    let mut numbers = version.trim().splitn(3, '.');
-    let mut next = || {
-        let digits = numbers.next()?;
-        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-        digits[..end].parse().ok()
-    };
-    Some([next()?, next()?, next()?])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn versions_are_compared_by_number() {
-        let known = |text| parse(text).is_some_and(|version| (SINCE..UNTIL).contains(&version));
+        let known =
+            |text| versions::parse(text).is_some_and(|version| (SINCE..UNTIL).contains(&version));
         for good in ["2.1.224", "2.1.330", "2.2.0", "2.10.1-beta.2"] {
             assert!(known(good), "{good}");
         }

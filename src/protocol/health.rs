@@ -67,6 +67,10 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database_problem: Option<String>,
     pub tcp: Tcp,
+    /// When a hook of ours last spoke in any session, to the hour; none ever did, or an older
+    /// broker does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks_spoke_at: Option<Timestamp>,
     /// Seconds without peers and calls after which the broker exits; 0 is never.
     pub idle_exit_seconds: u64,
     /// Where the secret for calls over TCP lies; empty where an older broker does not tell.

@@ -13,6 +13,10 @@ pub enum Event {
     UserPromptSubmit,
     PostToolUse,
     Stop,
+    /// The turn ended because the model could not be reached: an API error, a usage limit.
+    StopFailure,
+    /// The client has been waiting for its person for a while.
+    Notification,
     SessionEnd,
 }
 
@@ -31,10 +35,16 @@ impl Event {
             Self::UserPromptSubmit => "UserPromptSubmit",
             Self::PostToolUse => "PostToolUse",
             Self::Stop => "Stop",
+            Self::StopFailure => "StopFailure",
+            Self::Notification => "Notification",
             Self::SessionEnd => "SessionEnd",
         }
     }
 }
+
+/// The source of a [`Event::SessionStart`] that goes on with the same session, only shorter: it is
+/// no start, and may come in the middle of a turn.
+pub const COMPACT: &str = "compact";
 
 /// `POST /v1/hook`: a hook event of the main conversation of a session.
 ///
@@ -92,6 +102,9 @@ pub struct HookMail {
     /// How many more wait that are not shown; 0 if the turn was told so already.
     #[serde(default)]
     pub remaining: u64,
+    /// The session's MCP server has ended, and its person is to be told: once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub server_gone: bool,
     /// The session is listed elsewhere than where it works now: [`HookMoved`] is to tell the rest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub moved: bool,

@@ -60,8 +60,10 @@ pub mod route {
     pub const HOOK: &str = "/v1/hook";
     pub const HOOK_MOVED: &str = "/v1/hook/moved";
     pub const HOOK_WRITTEN: &str = "/v1/hook/written";
+    pub const TOOL_ANSWERED: &str = "/v1/tool/answered";
     pub const WAKE: &str = "/v1/wake";
     pub const WAKE_GIVEN: &str = "/v1/wake/given";
+    pub const WAKE_LOOKED: &str = "/v1/wake/looked";
     pub const SHUTDOWN: &str = "/v1/shutdown";
     pub const AFRESH: &str = "/v1/afresh";
 }

@@ -149,7 +149,7 @@ pub struct Peer {
     #[serde(default)]
     pub name: Option<String>,
     pub kind: PeerKind,
-    /// Its client holds its stream open right now.
+    /// Its server holds its stream open right now, or its hooks speak and its client runs.
     pub live: bool,
     pub reach: Reachability,
     /// Live since, or away since.

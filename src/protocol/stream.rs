@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mailbox::Delivery;
 use super::peers::Peer;
-use super::wake::Reason;
+use super::wake::{Look, Reason};
 
 /// What the broker sends down a session's stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum Event {
     Message { delivery: Box<Delivery> },
     /// Mail waits and the session is idle: wake it. Only for one that registered that it can.
     Wake { reason: Reason },
+    /// Mail waits, and a turn seems to be under way. Only for one that registered that it can wake.
+    Look { look: Look },
     /// The broker ends the stream; the session may connect again.
     Bye { reason: ByeReason },
     /// An event of a later version; to be ignored.

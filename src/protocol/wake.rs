@@ -37,11 +37,42 @@ pub struct Reason {
 pub enum Wake {
     /// Mail waits.
     Mail(Reason),
+    /// Mail waits, and a turn seems to be under way. Only for one that said that it can look.
+    Look(Look),
     /// A newer one waits now, or the client shows another session.
     Replaced,
     /// Something of a later version; it wakes nobody.
     #[serde(other)]
     Unknown,
+}
+
+/// What `POST /v1/wake` may be told in its query: an older broker does not read it.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Looks {
+    /// The caller can look whether the client is idle, and wants to be asked for that in so many
+    /// seconds at the earliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_in: Option<u64>,
+}
+
+/// A turn's end that no hook told: an interruption is heard of by nobody. Who is beside the client
+/// is to look whether it is idle, and says so by [`Looked`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    pub peer: PeerId,
+    /// The turn that seems to be under way. A later event of a hook is another.
+    pub turn: u64,
+}
+
+/// `POST /v1/wake/looked`: what the client itself says of the turn. Who does not know says nothing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Looked {
+    pub peer: PeerId,
+    /// As in the [`Look`].
+    pub turn: u64,
+    /// The client waits for its person; otherwise it is at work.
+    pub idle: bool,
 }
 
 /// `POST /v1/wake/given`: the session was told, so these messages are no reason for another wake.

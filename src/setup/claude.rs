@@ -2,8 +2,9 @@
 //! and the permission rule in `settings.json`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Options;
 use super::change::{Change, at, path};
@@ -11,17 +12,19 @@ use super::command::{Registration, entry};
 use super::error::SetupError;
 use super::file::ConfigFile;
 use super::hooks;
+use super::in_force::{self, Bringer, Places};
 use super::json;
-use super::ours;
+use super::ours::{self, PLUGIN};
 use super::plan::Plan;
 use super::record::{Record, Store};
 use super::sandbox;
 use super::servers::Servers;
 use super::surroundings::Surroundings;
 use super::text::Syntax;
+use crate::{programs, versions};
 
-/// The plugin that brings server and hooks.
-const PLUGIN: &str = "peers@claude-peers";
+/// `claude --version` starts a whole JavaScript program.
+const VERSION: Duration = Duration::from_secs(10);
 
 /// What this client has where.
 pub struct Claude<'a> {
@@ -89,6 +92,7 @@ impl<'a> Claude<'a> {
                         .to_owned(),
                 );
             }
+            plan.notes.extend(self.obstacle(Bringer::Plugin));
             plan.present = true;
             // Only a person's own settings can have that, so the plugin cannot bring it.
             let permission = permission(&settings_value, ours::PLUGIN_SERVER);
@@ -135,12 +139,19 @@ impl<'a> Claude<'a> {
             changes.extend(permission(&settings_value, &wanted.name));
         }
         if options.hooks {
-            changes.extend(self.hooks(&settings_value));
-            if settings_value.get("disableAllHooks") == Some(&Value::Bool(true)) {
-                plan.notes.push(
-                    "disableAllHooks is set there: until it is not, no hook runs.".to_owned(),
-                );
+            // Its program is started only where there is something to do.
+            let newest = Some([u64::MAX; 3]);
+            if !self.hooks(&settings_value, newest).is_empty() {
+                let version = self.version();
+                changes.extend(self.hooks(&settings_value, version));
+                if let Some(needed) = hooks::lacks_stop_failure(version) {
+                    plan.notes.push(format!(
+                        "The hook StopFailure is left out: it needs {needed}. After a turn that \
+                         fails, a session is woken later without it."
+                    ));
+                }
             }
+            plan.notes.extend(self.obstacle(Bringer::Settings));
         }
         if options.sandbox
             && let Some(change) = sandbox::opened(&settings_value, &self.surroundings.socket)
@@ -152,6 +163,25 @@ impl<'a> Claude<'a> {
         Ok(plan)
     }
 
+    /// What keeps our hooks from running in sessions that are started here.
+    fn obstacle(&self, bringer: Bringer) -> Option<String> {
+        let project = std::env::current_dir().unwrap_or_else(|_| self.surroundings.home.clone());
+        let found = in_force::obstacle(&Places::of(&self.directory, &project), bringer)?;
+        let (key, file) = (found.key, found.file.display());
+        let whose = if found.managed { " It is an administrator's." } else { "" };
+        Some(format!(
+            "{key} is set in {file}: until it is not, no hook of ours runs, and sessions see mail \
+             only when they call a tool.{whose}"
+        ))
+    }
+
+    /// The version that its program says of itself.
+    fn version(&self) -> Option<[u64; 3]> {
+        let program = self.program()?;
+        let said = programs::program(program.to_str()?, &["--version"], VERSION).ok()?;
+        versions::parse(&said.output).filter(|_| said.succeeded())
+    }
+
     /// Whether more of ours is set up than the permission rule of the plugin's server.
     fn is_beside_plugin(&self, settings: &Value, state: &Value) -> bool {
         let hooks = settings.get("hooks").and_then(Value::as_object);
@@ -161,14 +191,10 @@ impl<'a> Claude<'a> {
             || events.any(|event| !ours::hooks_taken_out(settings, event).is_empty())
     }
 
-    fn groups(&self) -> Vec<(&'static str, Value)> {
-        hooks::groups(&hooks::quoted(&self.surroundings.program))
-    }
-
     /// What makes each event have our group once, as it is now.
-    fn hooks(&self, value: &Value) -> Vec<Change> {
+    fn hooks(&self, value: &Value, version: Option<[u64; 3]>) -> Vec<Change> {
         let mut changes = Vec::new();
-        for (event, group) in self.groups() {
+        for (event, group) in hooks::groups(&hooks::quoted(&self.surroundings.program), version) {
             let groups = path(&["hooks", event]);
             let others = ours::hooks_taken_out(value, event);
             let is_there = at(value, &groups)
@@ -259,5 +285,5 @@ fn permission(value: &Value, name: &str) -> Option<Change> {
 }
 
 fn has_plugin(settings: &Value) -> bool {
-    settings.get("enabledPlugins").and_then(|plugins| plugins.get(PLUGIN)) == Some(&json!(true))
+    ours::plugin(settings) == Some(true)
 }

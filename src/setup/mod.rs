@@ -16,6 +16,7 @@ mod error;
 mod file;
 mod gemini;
 pub mod hooks;
+pub mod in_force;
 mod json;
 mod opencode;
 mod ours;

@@ -69,6 +69,21 @@ pub fn is_hook(hook: &Value) -> bool {
         && one_word(program.trim()).is_some_and(is_program)
 }
 
+/// Whether a hook of ours stands in these settings.
+pub fn has_hook(settings: &Value) -> bool {
+    let events = settings.get("hooks").and_then(Value::as_object);
+    let groups = events.into_iter().flatten().filter_map(|(_, groups)| groups.as_array()).flatten();
+    groups.filter_map(|group| group.get("hooks")?.as_array()).flatten().any(is_hook)
+}
+
+/// The plugin that brings server and hooks.
+pub const PLUGIN: &str = "peers@claude-peers";
+
+/// Whether these settings switch the plugin on or off, if they say.
+pub fn plugin(settings: &Value) -> Option<bool> {
+    settings.get("enabledPlugins")?.get(PLUGIN)?.as_bool()
+}
+
 /// What stands in the quotes, or the word itself where a shell reads nothing more into it.
 fn one_word(text: &str) -> Option<&str> {
     for quote in ['"', '\''] {

@@ -81,7 +81,15 @@ fn each_hook_is_understood_silent_without_a_broker_and_ends_in_time() {
     std::os::unix::fs::symlink(PROGRAM, bin.join("claude-peers")).unwrap();
     let path = format!("{}:/usr/bin:/bin", bin.display());
     let all = commands();
-    for event in ["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd"] {
+    for event in [
+        "SessionStart",
+        "UserPromptSubmit",
+        "PostToolUse",
+        "Stop",
+        "StopFailure",
+        "Notification",
+        "SessionEnd",
+    ] {
         assert!(all.iter().any(|(name, _)| name == event), "{event}");
     }
     for (event, hook) in all {

@@ -11,19 +11,19 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::http::{RawPeer, Request, read_answer, unix};
-use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, until};
+use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, until};
 
 /// Longer than mail is gathered for before a wake.
 const QUIET: Duration = Duration::from_millis(2_500);
 
 /// A session's inbox socket, as its client would hold it.
-struct Inbox {
+pub struct Inbox {
     path: PathBuf,
     lines: Receiver<Value>,
 }
 
 impl Inbox {
-    fn open(sandbox: &Sandbox) -> Self {
+    pub fn open(sandbox: &Sandbox) -> Self {
         let path = sandbox.path().join("inbox.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let (sender, lines) = channel();
@@ -38,7 +38,7 @@ impl Inbox {
     }
 
     /// A session that has this inbox, and no channel.
-    fn session(&self, name: &str) -> SessionOptions {
+    pub fn session(&self, name: &str) -> SessionOptions {
         SessionOptions::new(name)
             .without_channel()
             .with("CLAUDE_CODE_MESSAGING_SOCKET", self.path.to_str().unwrap())
@@ -47,7 +47,7 @@ impl Inbox {
 
     /// Waits for one wake; gives the line's text.
     #[track_caller]
-    fn woken(&self) -> String {
+    pub fn woken(&self) -> String {
         let auth = self.lines.recv_timeout(PATIENCE).unwrap();
         assert_eq!(auth, json!({ "type": "auth", "token": "the-token" }));
         let line = self.lines.recv_timeout(PATIENCE).unwrap();
@@ -57,7 +57,7 @@ impl Inbox {
     }
 
     #[track_caller]
-    fn is_quiet(&self) {
+    pub fn is_quiet(&self) {
         if let Ok(line) = self.lines.recv_timeout(QUIET) {
             panic!("it was woken: {line}");
         }
@@ -65,13 +65,13 @@ impl Inbox {
 }
 
 /// A waiting hook of the session of this name, in a client that is this very process.
-fn waiter(sandbox: &Sandbox, session: &str) -> Child {
-    waiter_of(sandbox, session, std::process::id())
+pub fn waiter(sandbox: &Sandbox, event: &str, session: &str) -> Child {
+    waiter_of(sandbox, event, session, std::process::id())
 }
 
-fn waiter_of(sandbox: &Sandbox, session: &str, client: u32) -> Child {
+pub fn waiter_of(sandbox: &Sandbox, event: &str, session: &str, client: u32) -> Child {
     let mut child = sandbox
-        .command(["hook", "Stop", "--wait"])
+        .command(["hook", event, "--wait"])
         .env("CLAUDE_PID", client.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -86,7 +86,7 @@ fn waiter_of(sandbox: &Sandbox, session: &str, client: u32) -> Child {
 
 /// Its exit code, and what it said to the model.
 #[track_caller]
-fn end(mut child: Child) -> (i32, String) {
+pub fn end(mut child: Child) -> (i32, String) {
     until("the hook ends", || child.try_wait().unwrap().is_some());
     let output = child.wait_with_output().unwrap();
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -94,7 +94,7 @@ fn end(mut child: Child) -> (i32, String) {
 }
 
 #[track_caller]
-fn still_waits(child: &mut Child) {
+pub fn still_waits(child: &mut Child) {
     std::thread::sleep(QUIET);
     assert!(child.try_wait().unwrap().is_none(), "it ended");
 }
@@ -138,15 +138,55 @@ fn nobody_is_woken_who_does_not_want_it_or_cannot_be() {
     inbox.is_quiet();
 }
 
+/// A program gives it prompts through an SDK, or an editor does: it is idle between them.
+#[test]
+fn a_session_without_a_terminal_that_lasts_is_no_one_shot_and_is_woken() {
+    let sandbox = Sandbox::new();
+    let inbox = Inbox::open(&sandbox);
+    let mut backend = SessionOptions::new("backend").start(&sandbox);
+    for (entrypoint, words, lasts) in [
+        ("sdk-ts", &["--output-format", "stream-json", "--input-format", "stream-json"][..], true),
+        ("sdk-cli", &["-p", "--input-format=stream-json"], true),
+        ("sdk-py", &["--print", "hello"], false),
+        ("sdk-cli", &["-p", "--output-format", "stream-json"], false),
+    ] {
+        let name = format!("{entrypoint}{}", words.len());
+        // Between the test and the server, with the command line of a client.
+        let script = "CLAUDE_CODE_SESSION_ID=\"$1\" \"$0\" mcp; exit";
+        let arguments = ["-c", script, PROGRAM, &format!("session-{name}")];
+        let mut command = sandbox.command_of("sh", arguments.iter().chain(words));
+        let directory = sandbox.path().join(&name);
+        std::fs::create_dir(&directory).unwrap();
+        command
+            .current_dir(&directory)
+            .env("CLAUDE_CODE_ENTRYPOINT", entrypoint)
+            .env("CLAUDE_CODE_MESSAGING_SOCKET", &inbox.path)
+            .env("CLAUDE_CODE_MESSAGING_TOKEN", "the-token")
+            .env("CLAUDE_PEERS_NAME", &name);
+        let mut session = Session::spawn(command);
+        session.handshake("claude-code");
+        until("the session is live", || session.me()["live"] == true);
+        let peers = backend.call("list_peers", json!({}))["structuredContent"]["peers"].clone();
+        let listed = peers.as_array().unwrap().iter().find(|peer| peer["name"] == name).cloned();
+        assert_eq!(listed.unwrap()["one_shot"], !lasts, "{entrypoint} {words:?}: {peers}");
+        backend.send(&name, "hello");
+        if lasts {
+            inbox.woken();
+        } else {
+            inbox.is_quiet();
+        }
+    }
+}
+
 #[test]
 fn the_hook_that_waits_wakes_before_the_server_does() {
     let sandbox = Sandbox::new();
     let inbox = Inbox::open(&sandbox);
     let mut backend = SessionOptions::new("backend").start(&sandbox);
     let mut frontend = inbox.session("frontend").start(&sandbox);
-    let first = waiter(&sandbox, "frontend");
+    let first = waiter(&sandbox, "Stop", "frontend");
     std::thread::sleep(Duration::from_millis(500));
-    let second = waiter(&sandbox, "frontend");
+    let second = waiter(&sandbox, "Stop", "frontend");
     assert_eq!(end(first), (0, String::new()), "a newer one took its place");
     backend.send("frontend", "secret-1");
     backend.send("frontend", "secret-2");
@@ -156,14 +196,14 @@ fn the_hook_that_waits_wakes_before_the_server_does() {
     assert!(!notice.contains("secret"), "{notice}");
     inbox.is_quiet();
     // The same mail wakes nobody again, however often a turn ends without reading it.
-    let mut third = waiter(&sandbox, "frontend");
+    let mut third = waiter(&sandbox, "Stop", "frontend");
     still_waits(&mut third);
     assert_eq!(read_all(&mut frontend), 2);
     backend.send("frontend", "another batch");
     assert_eq!(end(third).0, 2);
     // Without a hook that waits, the server does it; also where that hook was killed.
     assert_eq!(read_all(&mut frontend), 1);
-    let mut fourth = waiter(&sandbox, "frontend");
+    let mut fourth = waiter(&sandbox, "Stop", "frontend");
     std::thread::sleep(Duration::from_millis(500));
     fourth.kill().unwrap();
     fourth.wait().unwrap();
@@ -212,7 +252,7 @@ fn a_turn_under_way_is_not_disturbed_and_its_end_shows_the_mail() {
         child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
         String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
     };
-    let mut waiting = waiter(&sandbox, "frontend");
+    let mut waiting = waiter(&sandbox, "Stop", "frontend");
     assert_eq!(say("UserPromptSubmit", json!({ "prompt": "work" })), "");
     let id = backend.send("frontend", "hello");
     still_waits(&mut waiting);
@@ -234,14 +274,14 @@ fn the_hook_that_waits_outlives_brokers_and_ends_with_its_client() {
     let sandbox = Sandbox::new();
     let mut backend = SessionOptions::new("backend").start(&sandbox);
     let _frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
-    let mut waiting = waiter(&sandbox, "frontend");
+    let mut waiting = waiter(&sandbox, "Stop", "frontend");
     std::thread::sleep(Duration::from_millis(500));
     sandbox.kill9_broker().unwrap();
     backend.send("frontend", "hello");
     assert_eq!(end(waiting).0, 2);
 
     let mut client = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
-    waiting = waiter_of(&sandbox, "frontend", client.id());
+    waiting = waiter_of(&sandbox, "Stop", "frontend", client.id());
     still_waits(&mut waiting);
     client.kill().unwrap();
     client.wait().unwrap();

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::connected::Connected;
 use super::presence::Presence;
 use super::store::{Companion, Fault, Store};
+use super::turns::Turns;
 use super::{mailbox, registry};
 use crate::config::Limits;
 use crate::protocol::{ApiError, ErrorCode, Inside, InstanceId, PeerId, Timestamp};
@@ -31,10 +32,12 @@ pub type Tx<'a> = super::store::Tx<'a, Engine>;
 /// The memory beside the database.
 pub struct Engine {
     pub connected: Connected,
-    /// The sessions whose hooks said that a turn is under way, and when they last did.
-    pub turns: HashMap<PeerId, Instant>,
+    /// The sessions whose hooks said that a turn is under way.
+    pub turns: Turns,
     /// The sessions that somebody was told to wake, and when, until that was done.
     pub waking: HashMap<PeerId, Instant>,
+    /// When a hook last spoke, as far as it is noted.
+    pub hooks_spoke_at: Option<Timestamp>,
     pub limits: Limits,
     pub rates: Rates,
     pub outbox: Outbox,
@@ -59,8 +62,9 @@ impl Engine {
             clock: Clock::default(),
             replaced: None,
             connected,
-            turns: HashMap::new(),
+            turns: Turns::default(),
             waking: HashMap::new(),
+            hooks_spoke_at: None,
             limits,
             changes,
             changed: false,

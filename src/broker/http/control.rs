@@ -20,6 +20,7 @@ pub async fn health(
     let mut health = Health { status: "ok".to_owned(), protocol: shared.protocol, detail: None };
     if transport != Transport::Tcp {
         let (peers, backlog) = shared.store.read(|tx| registry::live_and_backlog(tx)).await?;
+        let hooks_spoke_at = shared.store.read(|tx| registry::hooks_spoke_at(tx)).await?;
         let settings = Arc::clone(&shared.settings.borrow());
         health.detail = Some(Detail {
             version: crate::VERSION.to_owned(),
@@ -37,6 +38,7 @@ pub async fn health(
             database_note: shared.database.note(),
             database_problem: shared.database.problem(),
             tcp: shared.tcp.borrow().clone(),
+            hooks_spoke_at,
             idle_exit_seconds: settings.idle_exit.as_secs(),
             token_file: shared.config.paths.token.display().to_string(),
             config_file: settings.paths.config_file.display().to_string(),

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use super::caller::Write;
+use super::caller::{Query, Write};
 use super::clients;
+use super::control::Nothing;
 use super::errors::Refusal;
 use crate::broker::engine::{Identity, Tx};
 use crate::broker::serve::Transport;
+use crate::broker::store::Fault;
 use crate::broker::{Shared, mailbox, registry, wakes};
-use crate::process::Process;
-use crate::protocol::hook::{HookEvent, HookMail, HookMoved, HookWritten};
+use crate::process::{self, Process};
+use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::mailbox::Noted;
-use crate::protocol::wake::{AwaitWake, Wake, WakeGiven};
-use crate::protocol::{ApiError, Around, ErrorCode};
+use crate::protocol::wake::{AwaitWake, Looked, Looks, Wake, WakeGiven};
+use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
 
 /// A hook is called once and never again, so no key is needed. It has no session's secret: it acts
 /// for the owner, whose sessions they all are.
@@ -36,7 +38,9 @@ pub async fn hook(
         }
         Ok(mail)
     });
-    Ok(Json(mail.await?))
+    let mail = mail.await?;
+    watch(&shared);
+    Ok(Json(mail))
 }
 
 /// A hook that does not know its client may have one above it that a server knows.
@@ -76,6 +80,7 @@ pub async fn wake(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
+    Query(looks): Query<Looks>,
     Write { mut body, .. }: Write<AwaitWake>,
 ) -> Result<Json<Wake>, Refusal> {
     only_owner(&identity)?;
@@ -84,17 +89,53 @@ pub async fn wake(
         .client
         .as_ref()
         .map_or_else(|| format!("session {}", body.session), ToString::to_string);
-    let find =
-        move |tx: &mut Tx<'_>| mailbox::peer_to_wake(tx, &body.session, body.client.as_ref());
-    let peer = shared
-        .store
-        .write(find)
-        .await?
-        .filter(|peer| shared.connected.presence.lock().is_live(peer));
+    let find = move |tx: &mut Tx<'_>| {
+        let peer = mailbox::peer_to_wake(tx, &body.session, body.client.as_ref())?;
+        if let (Some(peer), Some(client)) = (&peer, &body.client) {
+            mailbox::note_window(tx, peer, client, Event::Stop)?;
+        }
+        Ok(peer)
+    };
+    let peer = shared.store.write(find).await?.filter(|peer| is_here(&shared, peer));
+    watch(&shared);
     let Some(peer) = peer else {
         return Err(ApiError::new(ErrorCode::NotFound, "this session has no peer here").into());
     };
-    Ok(Json(wakes::await_wake(&shared, client, peer).await?))
+    Ok(Json(wakes::await_wake(&shared, client, peer, looks).await?))
+}
+
+fn is_here(shared: &Shared, peer: &PeerId) -> bool {
+    shared.connected.presence.lock().is_live(peer) || shared.connected.windows.shows(peer)
+}
+
+/// Watches for the end of the clients whose hooks are new.
+fn watch(shared: &Arc<Shared>) {
+    for client in shared.connected.windows.new_clients() {
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = process::ended(&client) => {}
+                () = shared.stop.cancelled() => return,
+            }
+            for peer in shared.connected.windows.end(&client) {
+                let noted = shared.store.write(move |tx| mailbox::close_window(tx, &peer)).await;
+                if let Err(error) = noted {
+                    tracing::warn!("a window's end could not be noted: {error}");
+                }
+            }
+        });
+    }
+}
+
+/// A tool's answer is out, and a hook follows if hooks are in force there. Memory and no more.
+pub async fn tool_answered(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    _: Write<Nothing>,
+) -> Result<Json<Noted>, Refusal> {
+    let (caller, _) = shared.store.read(move |tx| identity.session(tx.db)).await?;
+    shared.connected.windows.answered(&caller.peer);
+    Ok(Json(Noted { noted: 1 }))
 }
 
 /// The owner's hook woke a session, or a session's server its own.
@@ -104,15 +145,34 @@ pub async fn wake_given(
     Write { body, .. }: Write<WakeGiven>,
 ) -> Result<Json<Noted>, Refusal> {
     let noted = shared.store.write(move |tx| {
-        let caller = identity.resolve(tx.db)?;
-        if caller.instance.is_some() && caller.peer != body.peer {
-            let error = ApiError::new(ErrorCode::Forbidden, "a session wakes itself and no other");
-            return Err(error.into());
-        }
+        only_itself(tx, &identity, &body.peer)?;
         mailbox::wake_given(tx, &body)?;
         Ok(Noted { noted: 1 })
     });
     Ok(Json(noted.await?))
+}
+
+/// The same, where a turn seemed to be under way. Memory and no more.
+pub async fn looked(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Write { body, .. }: Write<Looked>,
+) -> Result<Json<Noted>, Refusal> {
+    let noted = shared.store.read(move |tx| {
+        only_itself(tx, &identity, &body.peer)?;
+        mailbox::looked(tx, &body);
+        Ok(Noted { noted: 1 })
+    });
+    Ok(Json(noted.await?))
+}
+
+fn only_itself(tx: &Tx<'_>, identity: &Identity, peer: &PeerId) -> Result<(), Fault> {
+    let caller = identity.resolve(tx.db)?;
+    if caller.instance.is_some() && caller.peer != *peer {
+        let error = ApiError::new(ErrorCode::Forbidden, "a session wakes itself and no other");
+        return Err(error.into());
+    }
+    Ok(())
 }
 
 fn only_owner(identity: &Identity) -> Result<(), ApiError> {

@@ -19,6 +19,7 @@ use crate::broker::Shared;
 use crate::broker::engine::Identity;
 use crate::broker::serve::Transport;
 use crate::broker::{mailbox, wakes};
+use crate::process::Process;
 use crate::protocol::InstanceId;
 use crate::protocol::stream::{ByeReason, Event};
 
@@ -34,6 +35,10 @@ pub async fn open(
         generation: shared.connected.presence.next_generation(),
         shared: Arc::clone(&shared),
         instance: instance.clone(),
+        process: match transport {
+            Transport::Unix { pid } => pid.and_then(Process::find),
+            _ => None,
+        },
         open: CancellationToken::new(),
     };
     let generation = presence.generation;
@@ -66,6 +71,8 @@ struct Guard {
     shared: Arc<Shared>,
     instance: InstanceId,
     generation: u64,
+    /// The session's server.
+    process: Option<Process>,
     /// Cancelled when it ends.
     open: CancellationToken,
 }
@@ -76,6 +83,9 @@ impl Drop for Guard {
         let presence = &self.shared.connected.presence;
         let Some(peer) = presence.close(&self.instance, self.generation) else { return };
         let shared = Arc::clone(&self.shared);
+        if !shared.connected.presence.lock().is_live(&peer) {
+            shared.connected.windows.left(&peer, self.process.take());
+        }
         self.shared.tasks.spawn(async move {
             let noted = shared.store.write(move |tx| mailbox::close_stream(tx, &peer)).await;
             if let Err(error) = noted {

@@ -5,7 +5,7 @@
 //! has written, and the same turn's next event is the evidence that the model had it. An event of
 //! another turn ends the lease at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -13,7 +13,8 @@ use super::{offer, receive, wake, window};
 use crate::broker::engine::Tx;
 use crate::broker::registry::{self, Said};
 use crate::broker::store::Fault;
-use crate::protocol::hook::{Event, HookEvent, HookMail, HookWritten};
+use crate::process::Process;
+use crate::protocol::hook::{COMPACT, Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::{InstanceId, MessageId, PeerId};
 use crate::render;
@@ -32,12 +33,14 @@ const BETWEEN: usize = 40;
 ///
 /// If the database fails.
 pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
+    registry::note_hook(tx)?;
     if request.event == Event::SessionStart {
         registry::forget_ended_clients(tx)?;
     }
     let Some(peer) = peer(tx, request)? else { return Ok(HookMail::default()) };
     if let Some(client) = &request.client {
         tx.companion.connected.waiters.keep_only(&client.to_string(), &peer);
+        note_window(tx, &peer, client, request.event)?;
     }
     let receiver = receiver(&request.session);
     for id in &request.seen {
@@ -49,13 +52,16 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     if request.turn.is_empty() && request.event == Event::UserPromptSubmit {
         begin_turn(tx, &peer, &receiver)?;
     }
-    release(tx, &peer, &receiver, &request.turn)?;
+    // What a turn that failed was shown has not been answered to: it is as another turn's.
+    let turn = Some(request.turn.as_str()).filter(|_| request.event != Event::StopFailure);
+    release(tx, &peer, &receiver, turn)?;
     let mut mail = if request.room == 0 || request.event == Event::SessionEnd {
         HookMail::default()
     } else {
         show(tx, &peer, &receiver, request)?
     };
-    note_turn(tx, &peer, request.event, &mail)?;
+    note_turn(tx, &peer, request, &mail)?;
+    mail.server_gone = is_of_a_turn(request.event) && has_lost_its_server(tx, &peer);
     mail.moved =
         request.event != Event::SessionEnd && registry::is_elsewhere(tx, &peer, &request.cwd)?;
     Ok(mail)
@@ -98,17 +104,78 @@ pub fn hook_written(tx: &mut Tx<'_>, request: &HookWritten) -> Result<Noted, Fau
     Ok(Noted { noted: noted as u64 })
 }
 
+/// As long as its client runs, a session whose hooks speak is here.
+pub fn note_window(
+    tx: &mut Tx<'_>,
+    peer: &PeerId,
+    client: &Process,
+    event: Event,
+) -> Result<(), Fault> {
+    let connected = tx.companion.connected.clone();
+    if event != Event::SessionEnd {
+        let is_served = connected.presence.lock().is_live(peer);
+        connected.windows.note(peer, client, is_served);
+        return Ok(());
+    }
+    for peer in connected.windows.end(client) {
+        close_window(tx, &peer)?;
+    }
+    Ok(())
+}
+
+/// A window is closed: without a server its peer is away now.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn close_window(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
+    if tx.companion.connected.presence.lock().is_live(peer) {
+        return Ok(());
+    }
+    tx.companion.turns.forget(peer);
+    registry::touch(tx, peer)
+}
+
+/// Whether what a hook prints at this event stands before its person in a turn.
+const fn is_of_a_turn(event: Event) -> bool {
+    matches!(event, Event::UserPromptSubmit | Event::PostToolUse | Event::Stop)
+}
+
+/// Whether its person is to be told, now and not again, that the session's server has ended.
+fn has_lost_its_server(tx: &Tx<'_>, peer: &PeerId) -> bool {
+    let connected = &tx.companion.connected;
+    !connected.presence.lock().is_claimed(peer) && connected.windows.must_tell(peer)
+}
+
 /// A session at work is not woken; one whose turn has ended may be.
-fn note_turn(tx: &mut Tx<'_>, peer: &PeerId, event: Event, mail: &HookMail) -> Result<(), Fault> {
-    // A turn goes on from what was shown at its end.
-    let goes_on = event == Event::Stop && !mail.messages.is_empty();
-    if goes_on || matches!(event, Event::UserPromptSubmit | Event::PostToolUse) {
-        tx.companion.turns.insert(peer.clone(), Instant::now());
+fn note_turn(
+    tx: &mut Tx<'_>,
+    peer: &PeerId,
+    request: &HookEvent,
+    mail: &HookMail,
+) -> Result<(), Fault> {
+    let turns = &mut tx.companion.turns;
+    match request.event {
+        Event::PostToolUse | Event::Stop => turns.answered(peer),
+        Event::StopFailure => turns.failed(peer),
+        _ => {}
+    }
+    let goes_on = match request.event {
+        Event::UserPromptSubmit | Event::PostToolUse => true,
+        // A turn goes on from what was shown at its end.
+        Event::Stop => !mail.messages.is_empty(),
+        // Compaction comes in the middle of a turn, and between two: it changes nothing.
+        Event::SessionStart if request.source == COMPACT => return Ok(()),
+        Event::SessionStart | Event::StopFailure | Event::Notification | Event::SessionEnd => false,
+    };
+    if goes_on {
+        turns.note(peer);
     } else {
-        tx.companion.turns.remove(peer);
+        turns.end(peer);
         tx.companion.outbox.ring(peer.clone());
     }
-    wake::note_stir(tx, peer)
+    // That nothing stirs is what a notification is about.
+    if request.event == Event::Notification { Ok(()) } else { wake::note_stir(tx, peer) }
 }
 
 /// The name of this way in, for leases and offers.
@@ -185,7 +252,7 @@ fn begin_turn(tx: &Tx<'_>, peer: &PeerId, receiver: &str) -> Result<(), Fault> {
 }
 
 /// What other turns were shown and nothing came of may be offered again.
-fn release(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<(), Fault> {
+fn release(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: Option<&str>) -> Result<(), Fault> {
     tx.db
         .prepare_cached(
             "UPDATE messages SET lease_until = NULL, lease_by = NULL

@@ -16,7 +16,7 @@ mod wait;
 mod wake;
 mod window;
 
-pub use hook::{hook, hook_written};
+pub use hook::{close_window, hook, hook_written, note_window};
 pub use log::list_messages;
 pub use notices::tell_senders;
 pub use offer::{close_stream, open_stream};
@@ -25,5 +25,5 @@ pub use receive::{confirm, take, written};
 pub use scope::send_to_scope;
 pub use send::send;
 pub use wait::{Call, give_up, question, release, take_answer, take_anyway, take_news};
-pub use wake::{When, wake_given, wake_when};
+pub use wake::{When, looked, wake_given, wake_when};
 pub use window::{hear, peer_to_wake};

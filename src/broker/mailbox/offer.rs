@@ -52,6 +52,7 @@ pub fn open_stream(
     registry::touch(tx, &id)?;
     registry::ensure_name(tx, &id)?;
     tx.companion.connected.presence.open(instance, generation, opening, events);
+    tx.companion.connected.windows.served(&id);
     let peer = Box::new(registry::peer(tx, &id)?);
     if let Some(stream) = tx.companion.connected.presence.lock().stream(instance) {
         stream.send(Event::Ready { peer });
@@ -67,7 +68,9 @@ pub fn open_stream(
 /// If the database fails.
 pub fn close_stream(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     registry::touch(tx, peer)?;
-    tx.companion.turns.remove(peer);
+    if !tx.companion.connected.windows.shows(peer) {
+        tx.companion.turns.forget(peer);
+    }
     tx.companion.waking.remove(peer);
     // What the closed one had may be another's now.
     look_again(tx, peer)

@@ -2,7 +2,8 @@
 //!
 //! A session that is at work sees its mail by its next tool call or hook, and one whose channel
 //! works is woken by the push itself. A batch of mail is worth one wake: once it was given there
-//! is no other before the session has stirred, and never one for the same messages, or a session
+//! is no other before the session has stirred. A wake may come to nothing, because the turn that
+//! it began failed; so it is repeated while mail is unread, with pauses that grow, or a session
 //! that does not care to read would be woken for ever.
 
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use crate::broker::engine::Tx;
 use crate::broker::store::Fault;
 use crate::protocol::PeerId;
 use crate::protocol::peers::Channel;
-use crate::protocol::wake::{Reason, WakeGiven};
+use crate::protocol::wake::{Look, Looked, Reason, WakeGiven};
 
 /// How long mail waits for company, so that what comes together is one wake, and for the hook of
 /// a turn that is just ending.
@@ -23,12 +24,13 @@ const GATHER: Duration = Duration::from_secs(1);
 /// The same where a push may have woken the session already: evidence of it would come by then.
 const GATHER_BEHIND_A_PUSH: Duration = Duration::from_secs(5);
 
-/// How long a turn counts as under way after the last its hooks said. One that is interrupted
-/// has no end that a hook would tell.
-const TURN: Duration = Duration::from_secs(300);
-
-/// How long a session that does not stir after a wake is left alone with what came since.
+/// How long a session that does not stir after a wake is left alone with what came since, and any
+/// with what it was woken for. With each wake that comes to nothing it is twice as long.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The longest pause where the model could not be reached: a turn that fails costs nothing, and a
+/// usage limit ends some time. Otherwise nothing bounds it but the mail's own end.
+const WHILE_IT_FAILS: Duration = Duration::from_secs(30 * 60);
 
 /// How long whoever was told to wake a session has to say that it did. If it died instead, another
 /// is told.
@@ -38,6 +40,14 @@ const HAND_OVER: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum When {
     Now(Reason),
+    /// There would be, were it not for a turn that seems to be under way.
+    AtWork {
+        look: Look,
+        /// In how long somebody may look at the earliest.
+        settles_in: Duration,
+        /// For how long the turn counts without another word.
+        left: Duration,
+    },
     /// There may be reason then, or when the bell rings.
     In(Duration),
     /// There is no reason.
@@ -55,38 +65,90 @@ pub fn wake_when(tx: &mut Tx<'_>, peer: &PeerId) -> Result<When, Fault> {
     if channel == Some(Channel::Proven) || tx.companion.connected.claims.any_of(peer) {
         return Ok(When::OnceItRings);
     }
-    let (woken_seq, woken_at): (i64, Option<i64>) = tx
-        .db
-        .prepare_cached("SELECT coalesce(woken_seq, 0), woken_at FROM peers WHERE id = ?1")?
-        .query_row([peer.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let woken = Woken::of(tx, peer)?;
     let unheld = offer::unheld(tx, peer)?;
-    let Some(first) = unheld.iter().copied().find(|seq| *seq > woken_seq) else {
-        return held_until(tx, peer, woken_seq);
+    let mut rest = held_for(tx, peer)?;
+    if let Some(last) = unheld.last() {
+        let due = due_in(tx, peer, &unheld, &woken, channel)?;
+        rest = Some(rest.map_or(due, |held| held.min(due)));
+        if due.is_zero() {
+            if let Some(turn) = tx.companion.turns.under_way(peer) {
+                let look = Look { peer: peer.clone(), turn: turn.number };
+                let (settles_in, left) = (turn.settles_in(), turn.left());
+                return Ok(When::AtWork { look, settles_in, left });
+            }
+            let handed = tx.companion.waking.get(peer);
+            let handing =
+                handed.map_or(Duration::ZERO, |at| HAND_OVER.saturating_sub(at.elapsed()));
+            if !handing.is_zero() {
+                return Ok(When::In(handing));
+            }
+            tx.companion.waking.insert(peer.clone(), Instant::now());
+            let waiting = unheld.len() as u64;
+            return Ok(When::Now(Reason { peer: peer.clone(), waiting, upto: *last }));
+        }
+    }
+    Ok(rest.map_or(When::OnceItRings, When::In))
+}
+
+/// What a peer was woken for, and when.
+struct Woken {
+    upto: i64,
+    /// Until it stirs.
+    at: Option<i64>,
+    last_at: Option<i64>,
+    /// How often for what it has not read.
+    times: u32,
+}
+
+impl Woken {
+    fn of(tx: &Tx<'_>, peer: &PeerId) -> Result<Self, Fault> {
+        Ok(tx
+            .db
+            .prepare_cached(
+                "SELECT coalesce(woken_seq, 0), woken_at, last_woken_at, wakes
+                 FROM peers WHERE id = ?1",
+            )?
+            .query_row([peer.as_str()], |row| {
+                let (upto, at, last_at) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(Self { upto, at, last_at, times: row.get(3)? })
+            })?)
+    }
+}
+
+/// In how long there is reason for a wake, as far as the mail itself goes.
+fn due_in(
+    tx: &Tx<'_>,
+    peer: &PeerId,
+    unheld: &[i64],
+    woken: &Woken,
+    channel: Option<Channel>,
+) -> Result<Duration, Fault> {
+    let again = unheld.first().filter(|first| **first <= woken.upto).map(|_| {
+        let pause = pause(woken.times, tx.companion.turns.has_failed(peer));
+        left(tx, woken.last_at.unwrap_or(0), pause)
+    });
+    let Some(news) = unheld.iter().find(|seq| **seq > woken.upto) else {
+        return Ok(again.unwrap_or_default());
     };
     let sent_at: i64 = tx
         .db
         .prepare_cached("SELECT sent_at FROM messages WHERE seq = ?1")?
-        .query_row([first], |row| row.get(0))?;
+        .query_row([news], |row| row.get(0))?;
     let gather = if channel == Some(Channel::Presumed) { GATHER_BEHIND_A_PUSH } else { GATHER };
-    let mut rest = left(tx, sent_at, gather);
-    if let Some(said_at) = tx.companion.turns.get(peer) {
-        rest = rest.max(TURN.saturating_sub(said_at.elapsed()));
+    let mut due = left(tx, sent_at, gather);
+    // It did not stir, or it did and still has not read what it was woken for.
+    let alone_since = if again.is_some() { woken.at.max(woken.last_at) } else { woken.at };
+    if let Some(since) = alone_since {
+        due = due.max(left(tx, since, PATIENCE));
     }
-    if let Some(woken_at) = woken_at {
-        rest = rest.max(left(tx, woken_at, PATIENCE));
-    }
-    if let Some(told_at) = tx.companion.waking.get(peer) {
-        rest = rest.max(HAND_OVER.saturating_sub(told_at.elapsed()));
-    }
-    if !rest.is_zero() {
-        return Ok(When::In(rest));
-    }
-    tx.companion.waking.insert(peer.clone(), Instant::now());
-    Ok(When::Now(Reason {
-        peer: peer.clone(),
-        waiting: unheld.len() as u64,
-        upto: unheld.last().copied().unwrap_or(first),
-    }))
+    Ok(again.map_or(due, |again| again.min(due)))
+}
+
+/// How long after the last of so many wakes the same mail is a reason for another.
+fn pause(wakes: u32, failed: bool) -> Duration {
+    let pause = PATIENCE.saturating_mul(2u32.saturating_pow(wakes.saturating_sub(1)));
+    if failed { pause.min(WHILE_IT_FAILS) } else { pause }
 }
 
 /// What is left of `span` that began at `since` (Unix milliseconds). A clock that was set back
@@ -97,19 +159,16 @@ fn left(tx: &Tx<'_>, since: i64, span: Duration) -> Duration {
 }
 
 /// What is on its way by another path comes back if that leads nowhere.
-fn held_until(tx: &Tx<'_>, peer: &PeerId, woken_seq: i64) -> Result<When, Fault> {
+fn held_for(tx: &Tx<'_>, peer: &PeerId) -> Result<Option<Duration>, Fault> {
     let until: Option<i64> = tx
         .db
         .prepare_cached(
             "SELECT min(lease_until) FROM messages
-             WHERE recipient = ?1 AND state IN ('queued', 'offered') AND seq > ?2
-               AND lease_until > ?3",
+             WHERE recipient = ?1 AND state IN ('queued', 'offered') AND lease_until > ?2",
         )?
-        .query_row(params![peer.as_str(), woken_seq, tx.now.millis()], |row| row.get(0))?;
-    Ok(match until.and_then(|until| u64::try_from(until - tx.now.millis()).ok()) {
-        Some(millis) => When::In(Duration::from_millis(millis)),
-        None => When::OnceItRings,
-    })
+        .query_row(params![peer.as_str(), tx.now.millis()], |row| row.get(0))?;
+    let millis = until.and_then(|until| u64::try_from(until - tx.now.millis()).ok());
+    Ok(millis.map(Duration::from_millis))
 }
 
 /// The session was woken.
@@ -121,7 +180,13 @@ pub fn wake_given(tx: &mut Tx<'_>, given: &WakeGiven) -> Result<(), Fault> {
     tx.companion.waking.remove(&given.peer);
     tx.db
         .prepare_cached(
-            "UPDATE peers SET woken_at = ?2, woken_seq = max(coalesce(woken_seq, 0), ?3)
+            "UPDATE peers SET
+                 wakes = CASE WHEN EXISTS (
+                     SELECT 1 FROM messages WHERE recipient = ?1 AND state IN ('queued', 'offered')
+                                                AND seq <= woken_seq
+                 ) THEN wakes + 1 ELSE 1 END,
+                 woken_at = ?2, last_woken_at = ?2,
+                 woken_seq = max(coalesce(woken_seq, 0), ?3)
              WHERE id = ?1",
         )?
         .execute(params![given.peer.as_str(), tx.now.millis(), given.upto])?;
@@ -138,4 +203,25 @@ pub fn note_stir(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
         .prepare_cached("UPDATE peers SET woken_at = NULL WHERE id = ?1 AND woken_at IS NOT NULL")?
         .execute([peer.as_str()])?;
     Ok(())
+}
+
+/// Somebody looked whether the client is idle.
+pub fn looked(tx: &mut Tx<'_>, looked: &Looked) {
+    if tx.companion.turns.looked(&looked.peer, looked.turn, looked.idle) {
+        tx.companion.connected.bells.ring(&looked.peer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pauses_between_wakes_grow_and_are_bounded_only_while_turns_fail() {
+        let minutes = |wakes, failed| pause(wakes, failed).as_secs() / 60;
+        let growing: Vec<_> = (0..6).map(|wakes| minutes(wakes, false)).collect();
+        assert_eq!(growing, [1, 1, 2, 4, 8, 16]);
+        assert_eq!([minutes(4, true), minutes(6, true), minutes(900, true)], [8, 30, 30]);
+        assert!(minutes(900, false) > 7 * 24 * 60, "longer than mail is offered");
+    }
 }

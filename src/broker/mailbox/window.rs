@@ -70,7 +70,7 @@ pub fn peer_to_wake(
 
 /// The former peer has ended, as far as this window goes.
 fn leave(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
-    tx.companion.turns.remove(peer);
+    tx.companion.turns.forget(peer);
     tx.companion.waking.remove(peer);
     // A call that waits was made in the other conversation, and keeps its mail from nobody.
     tx.companion.connected.claims.end_all_of(peer);

@@ -108,6 +108,7 @@ fn is_left(tx: &Tx<'_>, holder: &Holder) -> bool {
         && (directory::grace_is_over(tx, holder.seen_at)
             || directory::holder_is_gone(tx, &holder.id))
         && !tx.companion.connected.presence.lock().is_claimed(&holder.id)
+        && !tx.companion.connected.windows.shows(&holder.id)
 }
 
 /// `base`, `base-2`, `base-3` …

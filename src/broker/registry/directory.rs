@@ -106,10 +106,14 @@ fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
 
 /// Adds whether it is live, and how it is reached.
 fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
-    let channel = tx.companion.connected.presence.lock().channel(&entry.peer.id);
-    entry.peer.live = channel.is_some();
-    let hooked = entry.hooked && hooked::speak_for(tx, &entry.peer.id)?;
+    let (connected, id) = (&tx.companion.connected, &entry.peer.id);
+    let channel = connected.presence.lock().channel(id);
+    // Its server has ended, and its hooks have not.
+    let by_hooks = channel.is_none() && connected.windows.shows(id);
+    entry.peer.live = channel.is_some() || by_hooks;
+    let hooked = entry.hooked && !connected.windows.is_silent(id) && hooked::speak_for(tx, id)?;
     entry.peer.reach = match channel {
+        None if by_hooks => Reachability::Hooks,
         None if entry.peer.kind == PeerKind::Cli => Reachability::Inbox,
         None if entry.peer.kind == PeerKind::Client && heirs::has_ended(tx, &entry.peer.id)? => {
             Reachability::Ended
@@ -159,11 +163,19 @@ pub fn peer(tx: &Tx<'_>, id: &PeerId) -> Result<Peer, Fault> {
     Ok(load(tx, id)?.peer)
 }
 
+/// The peers that are live, each once.
+fn live_ids(tx: &Tx<'_>) -> Vec<PeerId> {
+    let presence = tx.companion.connected.presence.lock();
+    let with_server = presence.live_ids();
+    let mut live = tx.companion.connected.windows.shown_besides(&with_server);
+    live.extend(with_server.into_iter().cloned());
+    live
+}
+
 /// All that could be listed: live, or away with something to come back to.
 fn listed(tx: &Tx<'_>) -> Result<Vec<Entry>, Fault> {
-    let live = serde_json::to_string(&tx.companion.connected.presence.lock().live_ids());
     // Plain strings, which always serialise.
-    let live = live.unwrap_or_default();
+    let live = serde_json::to_string(&live_ids(tx)).unwrap_or_default();
     let mut statement = tx.db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM peers
          WHERE kind IN ('session', 'client')
@@ -383,7 +395,7 @@ fn fitting_candidates(fitting: &[Entry]) -> Vec<Candidate> {
 ///
 /// If the database fails.
 pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
-    let live = tx.companion.connected.presence.lock().live_ids().len() as u64;
+    let live = live_ids(tx).len() as u64;
     let backlog: i64 = tx
         .db
         .prepare_cached("SELECT coalesce(sum(unread), 0) FROM peers WHERE kind <> 'history'")?

@@ -14,6 +14,7 @@ mod moves;
 mod names;
 mod place;
 mod probe;
+mod spoken;
 mod window;
 
 use rusqlite::params;
@@ -36,6 +37,7 @@ pub use identity::{may_return, register, still_runs};
 pub use inside::peer_around;
 pub use moves::{is_elsewhere, note_place};
 pub use probe::{next_number as next_probe_number, unregister};
+pub use spoken::{hooks_spoke_at, note_hook};
 pub use window::{absorb, hand_over, opening};
 
 /// The database's word for a channel.

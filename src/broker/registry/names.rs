@@ -254,7 +254,7 @@ fn is_in_use(tx: &Tx<'_>, holder: &Holder) -> bool {
     let returning = holder.seen_at < tx.companion.started_at.millis()
         && tx.now.since(tx.companion.started_at) < RETURN
         && directory::holder_may_return(tx, &holder.id);
-    presence.is_claimed(&holder.id) || returning
+    presence.is_claimed(&holder.id) || tx.companion.connected.windows.shows(&holder.id) || returning
 }
 
 /// The session names itself.

@@ -20,10 +20,11 @@ use crate::sqlite::is_without_shared_memory;
 pub(super) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// One step per version; a released step is never changed.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migration-1.sql"),
     include_str!("migration-2.sql"),
     include_str!("migration-3.sql"),
+    include_str!("migration-4.sql"),
 ];
 
 /// Opens, checks and migrates, under the lock. Order matters: nothing is touched before the

@@ -2,6 +2,7 @@
 
 mod brokers;
 mod files;
+mod hooks;
 mod places;
 mod settings;
 

@@ -56,6 +56,55 @@ fn any_settings_are_extended_and_undone_to_the_byte() {
     }
 }
 
+#[test]
+fn what_keeps_the_hooks_from_running_is_said_wherever_it_stands() {
+    let sandbox = with_claude();
+    succeeds(&sandbox, &["claude", "--yes"]);
+    let project = sandbox.path().join(".claude/settings.local.json");
+    for (file, content) in [
+        (settings(&sandbox), "{\"disableAllHooks\": true}"),
+        (project.clone(), "{\"disableAllHooks\": true}"),
+    ] {
+        let before = std::fs::read_to_string(&file).ok();
+        write(&file, content);
+        let said = succeeds(&sandbox, &["claude", "--yes"]);
+        let told = format!("disableAllHooks is set in {}", file.display());
+        assert!(said.contains(&told), "{told}: {said}");
+        write(&file, before.as_deref().unwrap_or("{}"));
+    }
+    // The nearer file wins.
+    write(&project, "{\"disableAllHooks\": false}");
+    write(&settings(&sandbox), "{\"disableAllHooks\": true}");
+    let said = succeeds(&sandbox, &["claude", "--yes"]);
+    assert!(!said.contains("disableAllHooks is set"), "{said}");
+    // With the plugin, too.
+    std::fs::remove_file(&project).unwrap();
+    write(
+        &settings(&sandbox),
+        "{\"disableAllHooks\": true, \"enabledPlugins\": {\"peers@claude-peers\": true}}",
+    );
+    let said = succeeds(&sandbox, &["claude", "--yes"]);
+    assert!(said.contains("disableAllHooks is set in"), "{said}");
+}
+
+/// Measured with the real client: one that does not know an event goes without the whole file.
+#[test]
+fn a_client_that_may_not_know_a_hook_does_not_get_it() {
+    for version in ["2.1.77 (Claude Code)", "nonsense", ""] {
+        let sandbox = with_claude();
+        write(&sandbox.home().join("claude-version"), version);
+        let said = succeeds(&sandbox, &["claude", "--yes"]);
+        assert!(said.contains("The hook StopFailure is left out"), "{version}: {said}");
+        let hooks = read(&settings(&sandbox))["hooks"].clone();
+        assert!(hooks["StopFailure"].is_null() && hooks["Stop"].is_array(), "{hooks}");
+        // Once it is newer, the rest follows.
+        write(&sandbox.home().join("claude-version"), "2.1.78 (Claude Code)");
+        let said = succeeds(&sandbox, &["claude", "--yes"]);
+        assert!(!said.contains("left out"), "{said}");
+        is_set_up(&sandbox, PROGRAM);
+    }
+}
+
 /// Measured with the real client: it goes without such a file, and says nothing.
 #[test]
 fn settings_that_the_client_ignores_are_said_to_be() {

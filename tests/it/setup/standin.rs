@@ -6,10 +6,19 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const EVENTS: [&str; 5] = ["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd"];
+const EVENTS: [&str; 7] = [
+    "SessionStart",
+    "UserPromptSubmit",
+    "PostToolUse",
+    "Stop",
+    "StopFailure",
+    "Notification",
+    "SessionEnd",
+];
 
 /// `claude mcp add`, `add-json` and `remove`, for a file of one line.
 pub const CLAUDE: &str = r#"#!/bin/sh
+if [ "$1" = --version ]; then cat "$HOME/claude-version" 2>/dev/null || echo "2.1.330 (Claude Code)"; exit; fi
 echo "$*" >> "$HOME/calls"
 file="$HOME/.claude.json"
 if [ -e "$HOME/claude-fails" ]; then echo "the sky is falling" >&2; exit 1; fi
@@ -74,13 +83,16 @@ pub fn is_set_up(sandbox: &Sandbox, program: &str) {
         assert_eq!(ours[0], &json!({ "type": "command", "command": command, "timeout": 5 }));
         let wait = format!("{command} --wait");
         match event {
-            "Stop" => assert_eq!(
+            "Stop" | "StopFailure" => assert_eq!(
                 ours[1..],
                 [&json!({
                     "type": "command", "command": wait, "asyncRewake": true, "timeout": 604_800,
                 })]
             ),
             _ => assert_eq!(ours.len(), 1),
+        }
+        if event == "Notification" {
+            assert_eq!(groups.last().unwrap()["matcher"], "idle_prompt");
         }
     }
     assert_eq!(read(&state(sandbox))["mcpServers"], json!({ "claude-peers": server(program) }));

@@ -31,7 +31,8 @@ fn the_tools_are_listed_in_a_form_that_every_client_takes() {
         }
         assert_eq!(tool["inputSchema"]["additionalProperties"], false, "{name}");
         let hints = &tool["annotations"];
-        assert_eq!(hints["readOnlyHint"], *name == "list_peers", "{name}");
+        // None changes what the session works on; a client that plans calls no others.
+        assert_eq!(hints["readOnlyHint"], true, "{name}");
         assert_eq!(hints["destructiveHint"], false, "{name}");
         assert_eq!(hints["openWorldHint"], false, "{name}");
         // The largest message fits into what the client shows without cutting.

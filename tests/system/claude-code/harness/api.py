@@ -1,7 +1,7 @@
 """A scripted stand-in for the Anthropic Messages API, on loopback and in this process.
 
 The client believes that it talks to a model. A scenario decides what this model does: by default
-it answers every prompt with a word; `on` makes it call a tool instead, `hold` lets it think. Every request is kept,
+it answers every prompt with a word; `on` makes it call a tool instead, `hold` lets it think, `fails` gives an error. Every request is kept,
 because what stands in a request is what the model would have seen. Nothing here knows claude-peers.
 """
 
@@ -57,6 +57,8 @@ class FakeApi:
         self._calls: list[tuple[str, dict[str, Any]]] = []
         self._held: list[tuple[str, threading.Event]] = []
         self._ids = itertools.count(1)
+        # While it is set, the model answers no conversation but with an error.
+        self.fails = threading.Event()
         api = self
 
         class Bound(_Handler):
@@ -188,6 +190,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.api.record("POST", path, body)
         if path == "/v1/messages/count_tokens":
             self._json(200, {"input_tokens": len(raw) // 4})
+        elif path == "/v1/messages" and body.get("tools") and self.api.fails.is_set():
+            # One that the client does not try again by itself.
+            self._json(400, {"type": "error", "error": {"type": "invalid_request_error", "message": "made to fail"}})
         elif path == "/v1/messages":
             self._message(body)
         else:

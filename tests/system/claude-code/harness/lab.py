@@ -15,6 +15,7 @@ import random
 import re
 import shlex
 import socket
+import sqlite3
 import subprocess
 import sys
 from typing import Any, Union
@@ -78,7 +79,7 @@ class Lab:
 
     def hooks(self, *events: str, before: str = "") -> dict[str, Any]:
         """Settings for our hooks at these events, or at all that we know; `before` stands before each command."""
-        every = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd")
+        every = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "StopFailure", "Notification", "SessionEnd")
 
         def command(event: str) -> dict[str, Any]:
             return {"type": "command", "command": before + shlex.join([self.peers_binary, "hook", event])}
@@ -218,6 +219,10 @@ class Lab:
             if ours and program == os.path.basename(self.peers_binary) and argv[1 : 1 + len(arguments)] == list(arguments):
                 found.append(pid)
         return found
+
+    def database(self) -> sqlite3.Connection:
+        """The broker's database; what is written there is on the caller."""
+        return sqlite3.connect(os.path.join(self.home, ".claude-peers-%d.db" % self._port), isolation_level=None)
 
     def stop_broker(self) -> None:
         self.run_peers("kill-broker")

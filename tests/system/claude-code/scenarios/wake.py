@@ -93,14 +93,15 @@ def by_inbox(lab: Lab, check: Report) -> None:
 
 def hooks(lab: Lab) -> dict[str, Any]:
     every = lab.hooks()
-    wait = {"type": "command", "command": shlex.join([lab.peers_binary, "hook", "Stop", "--wait"])}
-    every["Stop"][0]["hooks"].append({**wait, "asyncRewake": True, "timeout": 604800})
+    for event in ("Stop", "StopFailure"):
+        wait = {"type": "command", "command": shlex.join([lab.peers_binary, "hook", event, "--wait"])}
+        every[event][0]["hooks"].append({**wait, "asyncRewake": True, "timeout": 604800})
     return every
 
 
 def waiters(lab: Lab) -> list[int]:
     """The hooks that wait in this lab: its program is found by its path and its own runtime directory."""
-    return lab.processes("hook", "Stop", "--wait")
+    return lab.processes("hook", "Stop", "--wait") + lab.processes("hook", "StopFailure", "--wait")
 
 
 def read_via(lab: Lab, text: str) -> str:
