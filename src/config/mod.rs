@@ -3,11 +3,13 @@
 //! A value's order of precedence is flag, environment, file, default; each keeps where it came
 //! from, so that a person can be told. Nothing below `main` reads the environment by itself.
 
+mod colours;
 mod error;
 mod file;
 mod in_force;
 mod limits;
 mod paths;
+mod unit_directories;
 mod whose;
 
 use std::ffi::OsString;
@@ -15,12 +17,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use colours::colours;
 pub use error::ConfigError;
 use error::bad;
 pub use file::FileError;
 pub use in_force::InForce;
 pub use limits::{Limits, MAX_MESSAGE_BYTES};
 pub use paths::{MAX_SOCKET_PATH, Paths};
+pub use unit_directories::unit_directories;
 pub use whose::refuse_others_places;
 
 /// The port that people know.

@@ -42,6 +42,11 @@ pub trait Manager {
 
     /// The program that shows the log. It takes the place of ours.
     fn logs(&self, wanted: &Logs) -> Result<Command, ServiceError>;
+
+    /// What one should know of that log, if anything.
+    fn log_note(&self, _wanted: &Logs) -> Option<String> {
+        None
+    }
 }
 
 /// The service manager of this system.
