@@ -113,7 +113,7 @@ mod tests {
         use rustix::process::Uid;
 
         if !rustix::process::geteuid().is_root() {
-            println!("skipped: only root can act as another user");
+            // Only root can act as another user.
             return;
         }
         let directory = tempfile::tempdir().unwrap();
@@ -121,11 +121,12 @@ mod tests {
         std::fs::set_permissions(directory.path(), open.clone()).unwrap();
         let socket = directory.path().join("inbox");
         let path = socket.clone();
-        let listener = std::thread::spawn(move || {
+        let bind = move || {
             let nobody = Uid::from_raw(65_534);
             rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
             UnixListener::bind(path).unwrap()
-        });
+        };
+        let listener = std::thread::Builder::new().name("nobody".to_owned()).spawn(bind).unwrap();
         let listener = listener.join().unwrap();
         std::fs::set_permissions(&socket, open).unwrap();
         let inbox = Inbox { socket, token: Some(Secret("of the session".to_owned())) };
