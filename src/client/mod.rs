@@ -343,26 +343,6 @@ impl Client {
         Ok(())
     }
 
-    /// Tells a broker that has never heard it what the session has said of itself.
-    async fn say_again(&self, session: &Session, answer: &mut Registered) {
-        for profile in session.said.to_repeat(answer) {
-            let key = random_secret();
-            let request = || {
-                self.request(&Method::POST, route::PROFILE)
-                    .header(header::IDEMPOTENCY_KEY, &key)
-                    .json(&profile)
-            };
-            match self.call::<ProfileSet>(Time::short(), request).await {
-                Ok(set) => {
-                    answer.undescribed &= profile.summary.is_none();
-                    answer.peer = set.peer;
-                }
-                // A name that another has by now, say. The session is known all the same.
-                Err(error) => tracing::warn!("what the session said of itself is lost: {error}"),
-            }
-        }
-    }
-
     async fn get<Q: Serialize + Sync, T: DeserializeOwned>(
         &self,
         path: &str,

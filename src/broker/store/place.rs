@@ -55,7 +55,7 @@ pub enum Found {
     Written,
     /// The database, but not the files that SQLite keeps beside it.
     WithoutLog,
-    /// The database, and a log of which a part was cut off.
+    /// The database, and a log that is shorter than it was: somebody folded it in, or cut it.
     LogCut,
     Nothing,
     /// Nothing, and there is no directory for it.
@@ -76,7 +76,7 @@ pub struct Place {
     database: Identity,
     side_files: [Option<Identity>; 2],
     written: Written,
-    /// The log's length when it was last seen. It grows until we cut it ourselves.
+    /// The log's length when it was last seen. It grows until somebody folds all of it in.
     log: Cell<u64>,
 }
 
@@ -130,9 +130,10 @@ impl Place {
             return Found::WithoutLog;
         }
         let log = length(&beside(&self.real, LOG));
-        if log < self.log.replace(log) {
+        if log < self.log.get() {
             return Found::LogCut;
         }
+        self.log.set(log);
         if written(&metadata) == self.written { Found::Same } else { Found::Written }
     }
 

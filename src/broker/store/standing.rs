@@ -135,8 +135,8 @@ impl<C: Companion> Writer<C> {
             Found::Nothing => self.write_anew(&real),
             Found::Other => self.go_over_to(&real),
             Found::WithoutLog => self.begin_log(&real),
-            Found::Written => self.look_over(),
-            Found::LogCut => Ok(self.give_up("a part of the log was cut off beside")),
+            Found::Written => self.look_over("somebody else wrote in"),
+            Found::LogCut => self.look_over("the log was cut off beside"),
             Found::Same if self.is_parked() => self.open_anew(&real).map(|_| Kept::All),
             Found::Same | Found::NoDirectory | Found::Unknown(_) => Ok(Kept::All),
         }
@@ -260,8 +260,9 @@ impl<C: Companion> Writer<C> {
         Ok(Kept::All)
     }
 
-    /// Somebody wrote in the database's file, be it that he copied another over it.
-    fn look_over(&mut self) -> Result<Kept, Trouble> {
+    /// Somebody touched the database's file or its log: folded the one into the other, which is his
+    /// right, or copied something over them.
+    fn look_over(&mut self, what: &str) -> Result<Kept, Trouble> {
         // What SQLite remembers of the file may not be so any more.
         let report: rusqlite::Result<String> =
             self.connection.execute_batch("PRAGMA shrink_memory").and_then(|()| {
@@ -279,21 +280,19 @@ impl<C: Companion> Writer<C> {
                     tracing::debug!("the log is not folded in: {why}");
                 }
                 self.place.note_written();
-                tracing::warn!(
-                    "somebody else wrote in {}; it is sound",
-                    self.place.real().display()
-                );
+                tracing::warn!("{what} {}; it is sound", self.place.real().display());
                 Ok(Kept::All)
             }
-            Err(error) if !damage::is_damage(&error) => Err(Trouble(
+            // What should be there and is not cannot be read, either.
+            Err(error) if !damage::is_damage(&error) && !is_cut_off(&error) => Err(Trouble(
                 format!(
-                    "somebody else wrote in the database {}, and it cannot be looked into: {}",
+                    "{what} the database {}, and it cannot be looked into: {}",
                     self.place.real().display(),
                     plain(&error)
                 ),
                 "Try again; until then nothing is accepted.".to_owned(),
             )),
-            _ => Ok(self.give_up("somebody else wrote in")),
+            _ => Ok(self.give_up(what)),
         }
     }
 
@@ -333,6 +332,13 @@ impl<C: Companion> Writer<C> {
         tracing::error!(event = "database_replaced", "{note}");
         self.report.set_note(note);
     }
+}
+
+/// Whether a file ends before what should be in it.
+fn is_cut_off(error: &rusqlite::Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|failure| failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }
 
 fn no_directory(real: &Path) -> Trouble {
