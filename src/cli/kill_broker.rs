@@ -62,9 +62,14 @@ pub async fn run(
             Mail::Saved(path) => (None, Some(path)),
             Mail::Lost => (None, None),
         };
-        out.json(&json!({
-            "stopped": true, "was_running": true, "process": running.pid, "note": note, "saved_in": saved,
-        }))?;
+        let mut said = json!({ "stopped": true, "was_running": true, "process": running.pid });
+        if let Some(note) = note {
+            said["note"] = json!(note);
+        }
+        if let Some(path) = saved {
+            said["saved_in"] = json!(path);
+        }
+        out.json(&said)?;
         return Ok(ExitCode::SUCCESS);
     }
     out.line(format!("Stopped the broker (process {}). {}", running.pid, tell(&fate)))?;
