@@ -3,7 +3,7 @@
 
 use super::output::aside;
 use crate::config::Config;
-use crate::process::{self, Process};
+use crate::process::{self, Process, claude};
 use crate::protocol::messages::Party;
 use crate::protocol::{Around, Inside};
 
@@ -22,14 +22,15 @@ pub fn around(config: &Config) -> Around {
 }
 
 /// The processes above this one up to the session's client: that is the nearest that does not
-/// carry the session's own id in its environment. Where that cannot be read it is all of them.
+/// carry the session's own id in its environment, or goes by Claude Code's name. Where neither can
+/// be told it is all of them.
 fn above(variable: &str, id: &str) -> Vec<Process> {
     let mut found = Vec::new();
     for pid in process::ancestors(std::process::id()).into_iter().take(MOST) {
         let is_client = process::environment_value(pid, variable)
             .is_some_and(|value| value.as_deref().and_then(|value| value.to_str()) != Some(id));
         found.extend(Process::find(pid));
-        if is_client {
+        if is_client || claude::is_claude(pid) {
             break;
         }
     }
