@@ -35,7 +35,32 @@ fn fits(holder: &Holder, port: u16, paths: &Paths) -> bool {
 #[must_use]
 pub fn sockets(config: &Config) -> Vec<PathBuf> {
     let paths = config.paths.anew();
-    let elsewhere = elsewhere(config, &paths);
+    let elsewhere = of_database(config, &paths).and_then(|holder| elsewhere(&holder, &paths));
+    in_order(paths, elsewhere)
+}
+
+/// The same, for a call: an error if another broker has the database that can neither be reached
+/// from here nor is proven to run here. Then no start can help, and a service that listens would
+/// be started in vain.
+///
+/// # Errors
+///
+/// That broker.
+pub fn route(config: &Config) -> Result<Vec<PathBuf>, Box<Holder>> {
+    let paths = config.paths.anew();
+    let holder = of_database(config, &paths);
+    match holder {
+        Some(holder) if !paths.socket_is_named && is_out_of_reach(&holder, &paths) => {
+            Err(Box::new(holder))
+        }
+        holder => {
+            let elsewhere = holder.and_then(|holder| elsewhere(&holder, &paths));
+            Ok(in_order(paths, elsewhere))
+        }
+    }
+}
+
+fn in_order(paths: Paths, elsewhere: Option<PathBuf>) -> Vec<PathBuf> {
     let named = paths.socket_is_named;
     let mut all: Vec<PathBuf> = [Some(paths.socket), elsewhere].into_iter().flatten().collect();
     if !named {
@@ -44,17 +69,37 @@ pub fn sockets(config: &Config) -> Vec<PathBuf> {
     all
 }
 
-/// Where the broker that has the database serves, if that is another place, to which there is a way.
-fn elsewhere(config: &Config, paths: &Paths) -> Option<PathBuf> {
-    let holder = of_database(config, paths)?;
+/// Where a broker that has the database serves, if that is another place, to which there is a way.
+fn elsewhere(holder: &Holder, paths: &Paths) -> Option<PathBuf> {
+    // The most common case, and the cheapest.
+    if !cfg!(target_os = "linux") && same_place(&holder.socket, &paths.socket) {
+        return None;
+    }
     let socket = match holder.whereabouts() {
         // A socket leads to nobody on another machine, whatever lies at its path here.
         Whereabouts::OtherMachine => return None,
-        Whereabouts::OtherContainer => as_seen_here(&holder, paths),
+        Whereabouts::OtherContainer => as_seen_here(holder, paths),
         Whereabouts::Here | Whereabouts::Unknown => None,
     };
-    let socket = socket.unwrap_or(holder.socket);
+    let socket = socket.unwrap_or_else(|| holder.socket.clone());
     (!same_place(&socket, &paths.socket)).then_some(socket)
+}
+
+fn is_out_of_reach(holder: &Holder, paths: &Paths) -> bool {
+    let is_at_ours = same_place(&holder.socket, &paths.socket);
+    if holder.pid == 0 || !cfg!(target_os = "linux") && is_at_ours {
+        return false;
+    }
+    match holder.whereabouts() {
+        Whereabouts::Here => false,
+        Whereabouts::OtherMachine => true,
+        Whereabouts::OtherContainer | Whereabouts::Unknown => match as_seen_here(holder, paths) {
+            Some(socket) => listening(&socket) == Listening::Nobody,
+            // What listens at our own path is not that broker, which has one of that name where
+            // it runs.
+            None => is_at_ours || listening(&holder.socket) == Listening::Nobody,
+        },
+    }
 }
 
 /// The socket of a broker in a container, which may name the home, and all in it, otherwise: the
@@ -72,28 +117,14 @@ pub fn settled(config: &Config) -> Config {
     let mut settled = config.anew();
     let is_served =
         |paths: &Paths| paths.socket_is_named && listening(&paths.socket) != Listening::Nobody;
-    if let Some(socket) = elsewhere(config, &settled.paths)
+    let holder = of_database(config, &settled.paths);
+    if let Some(socket) = holder.and_then(|holder| elsewhere(&holder, &settled.paths))
         && !is_served(&settled.paths)
         && listening(&socket) == Listening::Yes
     {
         settled.paths = settled.paths.at(socket);
     }
     settled
-}
-
-/// Whether a broker has the database open that can neither be reached from here nor is proven to
-/// run here: no start can help, and no service is to blame.
-#[must_use]
-pub fn is_out_of_reach(config: &Config) -> bool {
-    let holder = holder_of(&database_lock(&config.database_file())).filter(|holder| holder.pid > 0);
-    holder.is_some_and(|holder| match holder.whereabouts() {
-        Whereabouts::Here => false,
-        Whereabouts::OtherMachine => true,
-        Whereabouts::OtherContainer | Whereabouts::Unknown => {
-            let socket = as_seen_here(&holder, &config.paths).unwrap_or(holder.socket);
-            listening(&socket) == Listening::Nobody
-        }
-    })
 }
 
 /// Whether anybody listens for clients of these settings, at any of their [`sockets`], and the

@@ -149,11 +149,8 @@ impl LockFile {
     ///
     /// If the file cannot be written.
     pub fn describe(&mut self, text: &str) -> io::Result<()> {
-        // One write over the old text, with blanks where that was longer: a reader sees the one or
-        // the other and never none.
-        let before = usize::try_from(self.file.metadata()?.len()).unwrap_or(0);
         self.file.rewind()?;
-        self.file.write_all(format!("{text:before$}").as_bytes())
+        write_over(&mut self.file, text)
     }
 
     #[must_use]
@@ -181,6 +178,22 @@ fn refuse_others(file: &File) -> io::Result<()> {
 
 fn belongs_to(owner: u32) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, format!("it belongs to user id {owner}"))
+}
+
+/// Says in a lock file who holds it, for its holder, who has it open elsewhere.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn describe_held(path: &Path, text: &str) -> io::Result<()> {
+    write_over(&mut OpenOptions::new().write(true).open(path)?, text)
+}
+
+/// Writes over the old text at once, with blanks where that was longer: a reader sees the one or
+/// the other and never none.
+fn write_over(file: &mut File, text: &str) -> io::Result<()> {
+    let before = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    file.write_all(format!("{text:before$}").as_bytes())
 }
 
 fn is_still(file: &File, path: &Path) -> io::Result<bool> {

@@ -10,7 +10,7 @@
 //! * [`protocol`]: what client and broker say to each other. No I/O.
 //! * [`config`]: environment, file and paths, read once and passed down.
 //! * [`text`], [`process`], [`programs`], [`versions`], [`shell`], [`git`], [`files`], [`holder`], [`endpoint`],
-//!   [`lenient`], [`sqlite`], [`unheard`], [`listeners`], [`trust`], [`render`], [`logging`], [`signals`]:
+//!   [`lenient`], [`sqlite`], [`typescript`], [`unheard`], [`listeners`], [`trust`], [`render`], [`logging`], [`signals`]:
 //!   small rooms that both sides stand on.
 //! * [`broker`]: the daemon. It knows nothing of the rooms below.
 //! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
@@ -47,6 +47,7 @@ pub mod signals;
 pub mod sqlite;
 pub mod text;
 pub mod trust;
+pub mod typescript;
 pub mod unheard;
 pub mod versions;
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::process::{self, Process};
+use crate::programs::in_background;
 
 /// It has some hundred bytes.
 const LARGEST: u64 = 64 * 1024;
@@ -74,7 +75,7 @@ pub fn own_name(config_directory: &Path, client: &Process) -> Option<String> {
 /// The same, for who must not wait for a file system that hangs.
 pub async fn own_name_in_time(config_directory: &Path, client: &Process) -> Option<String> {
     let (directory, client) = (config_directory.to_owned(), client.clone());
-    let read = tokio::task::spawn_blocking(move || own_name(&directory, &client));
+    let read = in_background("own name", move || own_name(&directory, &client));
     tokio::time::timeout(PATIENCE, read).await.ok()?.ok()?
 }
 

@@ -219,7 +219,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
     // Cancelled when the database's thread ends, so that no broker goes on without one.
     let ended = stop.child_token();
     let doing = Doing::default();
-    let opening = Opening::watch(&lock, &me, &doing, config.database_path().to_owned());
+    let opening = Opening::watch(&lock, &me, &doing, &config);
     let (store, opened) = takeover.open_store(engine, &database, &ended, &doing).await?;
     drop(opening);
     let took_over = takeover.happened();

@@ -35,7 +35,9 @@ pub struct Window {
     pub client: Option<String>,
     /// The client is Claude Code, whose hooks may say that it shows another session.
     pub is_claude: bool,
-    /// The server was told no session, and may have taken a wrapper for its client.
+    /// The server was told no session.
+    pub is_untold: bool,
+    /// It may have taken a wrapper for its client, and nobody has said otherwise yet.
     pub is_guess: bool,
     /// The server's own pid, where the kernel tells.
     pub server: Option<u32>,

@@ -203,7 +203,9 @@ impl<'a> Takeover<'a> {
     fn may_replace(&self, holder: &Holder) -> bool {
         let is_ours = endpoint::of_database(self.config, &self.config.paths)
             .is_some_and(|ours| ours.pid == holder.pid);
-        is_ours && (self.activated || listening(&holder.socket) == Listening::Nobody)
+        is_ours
+            && holder.whereabouts() == Whereabouts::Here
+            && (self.activated || listening(&holder.socket) == Listening::Nobody)
     }
 
     /// What our locks say of us once we listen.

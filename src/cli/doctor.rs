@@ -1,13 +1,12 @@
 //! `claude-peers doctor`: what is wrong, and the command that mends it.
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::error::Failure;
 use super::output::Out;
-use crate::config::{Config, Source};
+use crate::config::{Config, Source, colours};
 use crate::doctor::{self, Finding, Level, Options};
 use crate::text;
 
@@ -61,7 +60,7 @@ impl Style {
 }
 
 fn print(findings: &[Finding], all: bool, out: &mut Out) -> Result<(), Failure> {
-    let style = Style { colour: out.is_terminal() && std::io::stdout().is_terminal() };
+    let style = Style { colour: colours(out.is_terminal()) };
     let default = format!("({})", Source::Default);
     let is_quiet = |finding: &&Finding| {
         !all && finding.check == doctor::VALUE && finding.finding.ends_with(&default)

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::client::Client;
 use crate::config::Config;
+use crate::holder::{Whereabouts, holder};
 
 /// How long a broker may take to say what became of its database. One that is silent is about to
 /// be ended for it.
@@ -51,7 +52,11 @@ impl Before {
         let health = tokio::time::timeout(ANSWER, client.look()).await;
         match health.ok().and_then(Result::ok).and_then(|health| health.detail) {
             Some(detail) => {
-                Self { database: detail.database.into(), note: detail.database_note, since }
+                // One in a container has a name of its own for the file.
+                let contained = holder(client.config())
+                    .is_some_and(|holder| holder.whereabouts() == Whereabouts::OtherContainer);
+                let database = if contained { otherwise } else { detail.database.into() };
+                Self { database, note: detail.database_note, since }
             }
             None => Self { database: otherwise, note: None, since },
         }

@@ -19,6 +19,7 @@ use crate::holder::{
 use crate::programs::in_background;
 use crate::protocol::health::Started;
 use crate::service::systemd;
+use crate::typescript;
 
 /// How long a broker may take to end by itself, and then by SIGTERM.
 const POLITE: Duration = Duration::from_secs(5);
@@ -47,12 +48,7 @@ pub async fn run(
             .hint(unknown_hint(error, &config.paths.socket)));
     }
     let Some(running) = running else {
-        if arguments.json {
-            out.json(&json!({ "stopped": false, "was_running": false }))?;
-        } else {
-            out.line("No broker is running.")?;
-        }
-        return Ok(ExitCode::SUCCESS);
+        return none_runs(&config, arguments.json, out);
     };
     let before = Before::of(&client).await;
     let sessions = stop(client, &config, &running).await?;
@@ -66,9 +62,14 @@ pub async fn run(
             Mail::Saved(path) => (None, Some(path)),
             Mail::Lost => (None, None),
         };
-        out.json(&json!({
-            "stopped": true, "was_running": true, "process": running.pid, "note": note, "saved_in": saved,
-        }))?;
+        let mut said = json!({ "stopped": true, "was_running": true, "process": running.pid });
+        if let Some(note) = note {
+            said["note"] = json!(note);
+        }
+        if let Some(path) = saved {
+            said["saved_in"] = json!(path);
+        }
+        out.json(&said)?;
         return Ok(ExitCode::SUCCESS);
     }
     out.line(format!("Stopped the broker (process {}). {}", running.pid, tell(&fate)))?;
@@ -122,6 +123,37 @@ fn lost(fate: &Fate, running: &Holder) -> Failure {
         fate.database.display()
     ))
     .hint("The next broker begins with an empty one; a backup can be put in its place before that.")
+}
+
+/// There is nothing to stop; but another program's broker may be what is meant.
+fn none_runs(config: &Config, json: bool, out: &mut Out) -> Result<ExitCode, Failure> {
+    let port = config.port.value;
+    let other = typescript::broker_at(port);
+    if json {
+        let mut said = json!({ "stopped": false, "was_running": false });
+        if let Some(owner) = &other {
+            said["other"] = json!({ "port": port, "processes": owner.processes });
+        }
+        out.json(&said)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(owner) = other else {
+        out.line("No broker is running.")?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    out.line(format!(
+        "No broker of this program is running. That of the TypeScript claude-peers is: {owner} \
+         has port {port}."
+    ))?;
+    let kill = match owner.processes.as_slice() {
+        [] => "the kill-broker of that program".to_owned(),
+        processes => {
+            let numbers: Vec<String> = processes.iter().map(u32::to_string).collect();
+            format!("that program's kill-broker, or `kill {}`,", numbers.join(" "))
+        }
+    };
+    out.line(format!("It is another program's, so it was left alone: {kill} ends it."))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// First an order, then SIGTERM, then SIGKILL. Gives the number of sessions that were live.

@@ -59,7 +59,7 @@ pub async fn run(
 }
 
 fn called(party: &Party) -> String {
-    // A sender such as "cli (from backend)" stays one column.
+    // A sender such as "backend (by its command line)" stays one column.
     cell(party.name.as_deref().unwrap_or(party.id.as_str()), 60).replace(' ', "_")
 }
 

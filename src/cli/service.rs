@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::error::Failure;
-use super::output::Out;
+use super::output::{Out, aside};
 use super::{NOT_RUNNING, runtime};
 use crate::client::Client;
 use crate::config::Config;
@@ -57,7 +57,7 @@ installed.")]
     Status(Format),
     /// Show the log of the broker and of the sessions' servers
     #[command(after_help = "\
-Shows the journal. Where there is none it shows the log file of the broker that a session started.
+Shows the journal; where a session started the broker, or there is no journal, the log file.
 
   claude-peers service logs --follow
   claude-peers service logs --since '1 hour ago'
@@ -146,9 +146,13 @@ fn live_sessions(config: &Config) -> Result<u64, Failure> {
 /// Becomes the program that shows the log; comes back only if that cannot be.
 fn logs(manager: &dyn Manager, arguments: LogArguments) -> Failure {
     let LogArguments { follow, lines, since, more } = arguments;
-    match manager.logs(&Logs { follow, lines, since, more }) {
+    let wanted = Logs { follow, lines, since, more };
+    match manager.logs(&wanted) {
         Err(error) => error.into(),
         Ok(mut command) => {
+            if let Some(note) = manager.log_note(&wanted) {
+                aside(&note);
+            }
             let error = command.exec();
             Failure::new(format!("{}: {error}", command.get_program().display()))
         }

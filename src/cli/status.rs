@@ -86,9 +86,12 @@ pub async fn run(
                 health = Some(answer);
                 State::Running
             }
-            Err(ClientError::Silent | ClientError::Broken(_) | ClientError::NotRunning) => {
-                State::Silent
-            }
+            Err(
+                ClientError::Silent
+                | ClientError::Broken(_)
+                | ClientError::NotRunning
+                | ClientError::OutOfReach(_),
+            ) => State::Silent,
             Err(ClientError::Start(unknown @ StartError::CannotLook { .. })) => {
                 cannot_look = Some(unknown);
                 State::Unknown

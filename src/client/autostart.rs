@@ -140,14 +140,7 @@ fn start(config: &Config, tell: Option<&Tell>) -> Result<(), StartError> {
 pub async fn unstick(config: &Config) -> Result<(), StartError> {
     let config = config.anew();
     off_thread(move || {
-        if service::outlook(&config).is_err() {
-            return Ok(());
-        }
-        if endpoint::is_out_of_reach(&config) {
-            // It says who has the database, and the service may come back without us.
-            return spawn(&config, &NoService::DatabaseHeld, None);
-        }
-        if a_broker_stays(&config) {
+        if service::outlook(&config).is_err() || a_broker_stays(&config) {
             return Ok(());
         }
         let _lock = spawn_lock(&config)?;

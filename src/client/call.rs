@@ -23,6 +23,9 @@ const NOBODY: Duration = Duration::from_secs(3);
 /// How long a call may take in all, a start of the broker included.
 const CALL: Duration = Duration::from_secs(16);
 
+/// How long a broker that cannot be reached, and is not here, may take to end.
+const LETS_GO: Duration = Duration::from_secs(1);
+
 /// Pauses between attempts. Short to the end: a broker that is killed again and again must be met.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(80);
@@ -101,6 +104,11 @@ impl Client {
                     if refused.code == ErrorCode::BrokerTooOld && self.start =>
                 {
                     timeout_at(deadline.into(), autostart::replace(&self.config)).await
+                }
+                // One that ends just now lets the database go last of all.
+                ClientError::OutOfReach(_) if self.start => {
+                    deadline = deadline.min(Instant::now() + LETS_GO);
+                    Ok(Ok(()))
                 }
                 ClientError::Broken(_) if self.start && elsewhere::is_outside(&self.config) => {
                     if !autostart::is_served(&self.config)? {

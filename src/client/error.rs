@@ -3,8 +3,17 @@
 use std::path::PathBuf;
 
 use super::StartError;
+use crate::holder::ELSEWHERE_HINT;
 use crate::protocol::{ApiError, ErrorCode};
 use crate::trust::Untrusted;
+
+/// The database is in use by a broker to which no way leads from here.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the database {} is in use by another broker ({holder})", database.display())]
+pub struct OutOfReach {
+    pub database: PathBuf,
+    pub holder: String,
+}
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +32,8 @@ pub enum ClientError {
     /// Somebody else listens, or could.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
+    #[error(transparent)]
+    OutOfReach(#[from] OutOfReach),
     #[error("the broker does not answer")]
     Silent,
     #[error("the broker cannot be reached: {0}")]
@@ -41,6 +52,7 @@ impl ClientError {
             Self::Outside(_) => Some("Any session outside, or `claude-peers peers` there, starts it; one that is started here would not have its mail. Unset CLAUDE_PEERS_SOCKET for a broker of this container.".to_owned()),
             Self::Start(error) => error.hint(),
             Self::Untrusted(error) => Some(error.hint()),
+            Self::OutOfReach(_) => Some(ELSEWHERE_HINT.to_owned()),
             Self::Silent => Some("`claude-peers kill-broker` ends it; the next call starts a new one, and no message is lost. Whether this call was carried out is not known: check before you repeat it.".to_owned()),
             Self::Broken(_) | Self::Nonsense(_) => Some("Try again; `claude-peers status` tells more.".to_owned()),
         }

@@ -18,6 +18,7 @@ use tokio::net::UnixStream;
 use tower_service::Service;
 
 use super::ClientError;
+use super::error::OutOfReach;
 use crate::config::Config;
 use crate::endpoint;
 use crate::trust::{Untrusted, check_listener, check_way};
@@ -114,8 +115,10 @@ impl Request {
 pub fn failed(error: &(dyn Error + 'static)) -> ClientError {
     let mut cause = error;
     loop {
-        if let Some(ConnectError::Untrusted(untrusted)) = cause.downcast_ref() {
-            return ClientError::Untrusted(untrusted.clone());
+        match cause.downcast_ref() {
+            Some(ConnectError::Untrusted(untrusted)) => return untrusted.clone().into(),
+            Some(ConnectError::OutOfReach(held)) => return held.clone().into(),
+            Some(ConnectError::Io(_)) | None => {}
         }
         match cause.source() {
             Some(deeper) => cause = deeper,
@@ -131,6 +134,8 @@ pub enum ConnectError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
+    #[error(transparent)]
+    OutOfReach(OutOfReach),
 }
 
 /// Makes a connection to the broker of these settings, wherever it serves just then.
@@ -157,7 +162,11 @@ impl Service<Uri> for Connector {
 /// A connection to a listener that is us, on a way that only we can change.
 async fn connect(config: &Config) -> Result<UnixStream, ConnectError> {
     let mut nobody = io::Error::from(io::ErrorKind::NotFound);
-    for path in endpoint::sockets(config) {
+    let sockets = endpoint::route(config).map_err(|holder| {
+        let database = config.database_file();
+        ConnectError::OutOfReach(OutOfReach { database, holder: holder.described() })
+    })?;
+    for path in sockets {
         check_way(&path, &config.paths.home)?;
         match UnixStream::connect(&path).await {
             Ok(stream) => {

@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::files::identity;
 use crate::protocol::health::{Afresh, Health, Stopping};
-use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
+use crate::protocol::hook::{HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
@@ -235,6 +235,16 @@ impl Client {
         timeout(limit, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
     }
 
+    /// One attempt, as for the hook's event itself.
+    ///
+    /// # Errors
+    ///
+    /// If there is no broker any more, or no quick answer.
+    pub async fn hook_moved(&self, moved: &HookMoved, limit: Duration) -> Result<Noted> {
+        let request = self.request(&Method::POST, route::HOOK_MOVED).json(moved);
+        timeout(limit, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
+    }
+
     /// Returns when the session is to be woken, which may be in days. One attempt.
     ///
     /// # Errors
@@ -331,26 +341,6 @@ impl Client {
         });
         session.registrations.send_modify(|count| *count += 1);
         Ok(())
-    }
-
-    /// Tells a broker that has never heard it what the session has said of itself.
-    async fn say_again(&self, session: &Session, answer: &mut Registered) {
-        for profile in session.said.to_repeat(answer) {
-            let key = random_secret();
-            let request = || {
-                self.request(&Method::POST, route::PROFILE)
-                    .header(header::IDEMPOTENCY_KEY, &key)
-                    .json(&profile)
-            };
-            match self.call::<ProfileSet>(Time::short(), request).await {
-                Ok(set) => {
-                    answer.undescribed &= profile.summary.is_none();
-                    answer.peer = set.peer;
-                }
-                // A name that another has by now, say. The session is known all the same.
-                Err(error) => tracing::warn!("what the session said of itself is lost: {error}"),
-            }
-        }
     }
 
     async fn get<Q: Serialize + Sync, T: DeserializeOwned>(

@@ -3,7 +3,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use reqwest::Method;
+
+use super::call::Time;
+use super::{Client, Session};
+use crate::protocol::ids::random_secret;
 use crate::protocol::peers::{Profile, ProfileSet, Registered, SetProfile};
+use crate::protocol::{header, route};
 
 /// Kept for the session's life.
 #[derive(Debug, Default)]
@@ -52,5 +58,27 @@ impl Said {
         let name = known.name.clone().filter(|name| answer.peer.name.as_ref() != Some(name));
         let name = name.map(|name| SetProfile { name: Some(name), ..SetProfile::default() });
         summary.into_iter().chain(name).collect()
+    }
+}
+
+impl Client {
+    /// Tells a broker that has never heard it what the session has said of itself.
+    pub(super) async fn say_again(&self, session: &Session, answer: &mut Registered) {
+        for profile in session.said.to_repeat(answer) {
+            let key = random_secret();
+            let request = || {
+                self.request(&Method::POST, route::PROFILE)
+                    .header(header::IDEMPOTENCY_KEY, &key)
+                    .json(&profile)
+            };
+            match self.call::<ProfileSet>(Time::short(), request).await {
+                Ok(set) => {
+                    answer.undescribed &= profile.summary.is_none();
+                    answer.peer = set.peer;
+                }
+                // A name that another has by now, say. The session is known all the same.
+                Err(error) => tracing::warn!("what the session said of itself is lost: {error}"),
+            }
+        }
     }
 }

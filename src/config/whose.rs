@@ -19,8 +19,16 @@ const ROOT: u32 = 0;
 /// Variables that name a place in which files are made.
 const PLACES: [&str; 2] = ["XDG_STATE_HOME", "XDG_CONFIG_HOME"];
 
-/// Refuses to go on in a place of another user.
-pub(super) fn check(variable: Variable<'_>) -> Result<(), ConfigError> {
+/// Refuses to run where what it would make is in the way of another user.
+///
+/// # Errors
+///
+/// [`ConfigError::AnothersPlace`].
+pub fn refuse_others_places() -> Result<(), ConfigError> {
+    check(&|name| std::env::var_os(name).filter(|value| !value.is_empty()))
+}
+
+fn check(variable: Variable<'_>) -> Result<(), ConfigError> {
     let Some(home) = variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) else {
         // That is said elsewhere.
         return Ok(());

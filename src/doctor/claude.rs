@@ -65,6 +65,7 @@ fn ask() -> Vec<Finding> {
 }
 
 /// A server as the client lists it.
+#[derive(Debug, Clone, Copy)]
 struct Listed<'a> {
     name: &'a str,
     command: &'a str,

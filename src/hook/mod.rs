@@ -9,15 +9,18 @@ mod output;
 mod wait;
 
 use std::io::{self, Read, Write as _};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 use crate::client::{Client, ClientError};
 use crate::config::Config;
+use crate::git;
 use crate::process::claude;
-use crate::protocol::hook::{Event, HookEvent, HookWritten};
+use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::{Around, Timestamp};
 use crate::session_file;
 use crate::unheard::{self, Word};
@@ -65,6 +68,34 @@ fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
         }
         Err(_) => return,
     };
+    // Last, because mail must not wait for a file system.
+    let place = mail.moved.then(|| request.clone());
+    show(event, request, mail, client, runtime);
+    if let Some(request) = place {
+        let _ = runtime.block_on(async { timeout(wait, tell_place(request, client)).await });
+    }
+}
+
+/// Where the session works now.
+async fn tell_place(request: HookEvent, client: &Client) {
+    let HookEvent { session, client: process, cwd, .. } = request;
+    let path = Path::new(&cwd);
+    let Ok(directory) = tokio::fs::canonicalize(path).await else { return };
+    let repository = git::repository(path).await.ok();
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let moved = HookMoved {
+        directory: Some(text(&directory)),
+        repo: repository.as_ref().map(|repository| text(&repository.common_dir)),
+        worktree: repository.as_ref().map(|repository| text(&repository.top)),
+        session,
+        client: process,
+        cwd,
+    };
+    // What is not heard now is asked for again at the next event.
+    let _ = client.hook_moved(&moved, client.config().hook_wait).await;
+}
+
+fn show(event: Event, request: HookEvent, mail: HookMail, client: &Client, runtime: &Runtime) {
     let server = client.config().claude.server;
     let Some((text, ids)) = output::context(event, mail, MOST, server) else { return };
     SPEAKS.store(true, Ordering::Release);
@@ -75,7 +106,8 @@ fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
     }
     if !ids.is_empty() {
         let written = HookWritten { session: request.session, turn: request.turn, ids };
-        let _ = runtime.block_on(client.hook_written(&written, wait.mul_f32(NOTE_PART)));
+        let wait = client.config().hook_wait.mul_f32(NOTE_PART);
+        let _ = runtime.block_on(client.hook_written(&written, wait));
     }
 }
 

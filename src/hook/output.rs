@@ -110,7 +110,7 @@ mod tests {
                 .map(|(number, count)| delivery(&format!("m{number}"), "🦀".repeat(*count)))
                 .collect(),
             remaining: 0,
-            server_gone: false,
+            ..HookMail::default()
         };
         for (lengths, shown) in [
             (vec![100, 200], vec!["m1", "m2"]),

@@ -10,6 +10,7 @@ mod journal;
 
 use std::io::{self, IsTerminal as _};
 
+use crate::config::colours;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -73,7 +74,7 @@ pub fn start(role: Role) {
     let stderr = to_stderr.then(|| {
         fmt::layer()
             .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal())
+            .with_ansi(colours(io::stderr().is_terminal()))
             .with_target(false)
             .with_filter(filter(role.stderr_filter()))
     });

@@ -41,8 +41,8 @@ pub struct SendMessageArguments {
 pub struct SetSummaryArguments {
     /// One or two sentences: what this session works on. At most 500 characters.
     pub summary: String,
-    /// A short name for this session, so that others can write to it by name: lower-case
-    /// letters, digits, '.', '_' and '-'. Left out, the name stays as it is.
+    /// A short name for this session, so that others can write to it by name: letters of any
+    /// script, digits, '.', '_' and '-'. Left out, the name stays as it is.
     #[serde(default)]
     pub name: Option<String>,
 }

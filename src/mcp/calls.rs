@@ -17,6 +17,7 @@ use super::server::Server;
 use super::tools;
 use super::waiting::{self, with_progress};
 use crate::client::{Client, ClientError};
+use crate::git::{self, NoRepository};
 use crate::protocol::MessageId;
 use crate::protocol::mailbox::{Confirm, Take};
 use crate::protocol::messages::{SendMessage, Sent};
@@ -100,8 +101,10 @@ impl Server {
         text: String,
     ) -> Result<Output, String> {
         let request = SendToScope { scope, text, directory: None, repo: None, from_session: None };
-        let sent = self.in_turn(client.send_to_scope(&request)).await?;
-        Ok(results::sent_to_scope(&sent, scope))
+        match self.in_turn(client.send_to_scope(&request)).await {
+            Ok(sent) => Ok(results::sent_to_scope(&sent, scope)),
+            Err(words) => Err(no_repository(client, scope).await.unwrap_or(words)),
+        }
     }
 
     /// Sends of one session go one by one. Nobody waits for answers here.
@@ -210,8 +213,28 @@ impl Server {
 
 async fn list_peers(client: &Client, arguments: ListPeersArguments) -> Result<Output, String> {
     let request = ListPeers { scope: arguments.scope, ..ListPeers::default() };
-    let list = client.peers(&request).await.map_err(|e| told(&e))?;
-    Ok(results::list_peers(&list, arguments.scope, notes(client)))
+    match client.peers(&request).await {
+        Ok(list) => Ok(results::list_peers(&list, arguments.scope, notes(client))),
+        Err(error) => {
+            Err(no_repository(client, arguments.scope).await.unwrap_or_else(|| told(&error)))
+        }
+    }
+}
+
+/// Why this session is in no repository though there is one; the broker does not know of it.
+async fn no_repository(client: &Client, scope: Scope) -> Option<String> {
+    if scope != Scope::Repo {
+        return None;
+    }
+    let project = client.config().claude.project.clone().filter(|path| path.is_dir());
+    let place = project.or_else(|| std::env::current_dir().ok())?;
+    match git::repository(&place).await {
+        Err(NoRepository::Nowhere) | Ok(_) => None,
+        Err(why) => {
+            let words = format!("{why}. {}", why.hint().unwrap_or_default());
+            Some(text::line(&words, MAX_WORDS))
+        }
+    }
 }
 
 async fn set_summary(client: &Client, arguments: SetSummaryArguments) -> Result<Output, String> {

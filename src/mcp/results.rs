@@ -229,7 +229,7 @@ pub struct SetSummaryResult {
     id: String,
     name: Option<String>,
     summary: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// what to know of the name
     notes: Vec<String>,
     /// messages that wait for me
     waiting: u64,

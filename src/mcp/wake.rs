@@ -101,4 +101,39 @@ mod tests {
             assert!(!known(bad), "{bad}");
         }
     }
+
+    /// On Linux a thread has its own credentials.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn another_users_listener_is_not_told_the_inboxs_token() {
+        use std::io::Read as _;
+        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::net::UnixListener;
+
+        use rustix::process::Uid;
+
+        if !rustix::process::geteuid().is_root() {
+            // Only root can act as another user.
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(directory.path(), open.clone()).unwrap();
+        let socket = directory.path().join("inbox");
+        let path = socket.clone();
+        let bind = move || {
+            let nobody = Uid::from_raw(65_534);
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            UnixListener::bind(path).unwrap()
+        };
+        let listener = std::thread::Builder::new().name("nobody".to_owned()).spawn(bind).unwrap();
+        let listener = listener.join().unwrap();
+        std::fs::set_permissions(&socket, open).unwrap();
+        let inbox = Inbox { socket, token: Some(Secret("of the session".to_owned())) };
+        let error = inbox.write("a notice").await.unwrap_err().to_string();
+        assert!(error.contains("65534"), "{error}");
+        let mut heard = String::new();
+        listener.accept().unwrap().0.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "");
+    }
 }

@@ -105,7 +105,7 @@ fn watch(pid: Pid) -> Option<impl Future<Output = ()>> {
     Some(async move {
         // Readable once the process has ended.
         if watched.readable().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     })
 }
@@ -141,7 +141,7 @@ fn watch(pid: Pid) -> Option<impl Future<Output = ()>> {
     started.ok()?;
     Some(async move {
         if gone.await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     })
 }

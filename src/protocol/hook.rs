@@ -105,6 +105,31 @@ pub struct HookMail {
     /// The session's MCP server has ended, and its person is to be told: once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub server_gone: bool,
+    /// The session is listed elsewhere than where it works now: [`HookMoved`] is to tell the rest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved: bool,
+}
+
+/// `POST /v1/hook/moved`: where the session works now, in all that others go by. The hook says so
+/// only if it was asked, because to find it out takes a look at the file system.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookMoved {
+    /// As in the [`HookEvent`] that was answered.
+    pub session: String,
+    #[serde(default)]
+    pub client: Option<Process>,
+    /// An absolute path.
+    pub cwd: String,
+    /// The canonical form of `cwd`: the scope `directory`.
+    #[serde(default)]
+    pub directory: Option<String>,
+    /// The canonical git common directory: the scope `repo`.
+    #[serde(default)]
+    pub repo: Option<String>,
+    /// The root of the git worktree, canonical.
+    #[serde(default)]
+    pub worktree: Option<String>,
 }
 
 /// `POST /v1/hook/written`: the output that shows these messages is out, whole.
@@ -118,4 +143,34 @@ pub struct HookWritten {
     #[serde(default)]
     pub turn: String,
     pub ids: Vec<MessageId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_broker_is_told_what_it_knows_and_nothing_else() {
+        let known = ["event", "session", "client", "turn", "occasion", "lasted", "seen", "room"];
+        let event = HookEvent {
+            event: Event::SessionStart,
+            session: "s".to_owned(),
+            client: None,
+            turn: String::new(),
+            occasion: String::new(),
+            lasted: 0,
+            seen: Vec::new(),
+            room: 0,
+            source: "resume".to_owned(),
+            cwd: "/srv".to_owned(),
+        };
+        let keys = |event: &HookEvent| {
+            let value = serde_json::to_value(event).unwrap();
+            value.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        assert!(keys(&event).iter().any(|key| !known.contains(&key.as_str())));
+        let mut old = keys(&event.for_an_older_broker());
+        old.sort_unstable_by_key(|key| known.iter().position(|known| known == key));
+        assert_eq!(old, known);
+    }
 }

@@ -58,6 +58,7 @@ pub mod route {
     pub const CONFIRM: &str = "/v1/mailbox/confirm";
     pub const WRITTEN: &str = "/v1/mailbox/written";
     pub const HOOK: &str = "/v1/hook";
+    pub const HOOK_MOVED: &str = "/v1/hook/moved";
     pub const HOOK_WRITTEN: &str = "/v1/hook/written";
     pub const TOOL_ANSWERED: &str = "/v1/tool/answered";
     pub const WAKE: &str = "/v1/wake";

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::files::{LockFile, private_directory};
 use crate::holder::holder;
 use crate::protocol::health::Started;
-use agent::{Agent, label};
+use agent::{Agent, SessionType, label};
 use launchctl::{Job, Launchctl};
 
 /// launchd, for the agent of these settings.
@@ -51,8 +51,10 @@ impl<'a> Launchd<'a> {
     pub fn property_list(&self) -> Result<String, ServiceError> {
         let program = lasting_path()
             .map_err(ServiceError::file("this program", Path::new("claude-peers")))?;
+        // Where launchd cannot be asked it is the usual one.
+        let session = self.launchctl.session_type().unwrap_or(SessionType::Aqua);
         Agent::new(self.config, program, &|name| std::env::var_os(name))
-            .and_then(|agent| agent.property_list())
+            .and_then(|agent| Agent { session, ..agent }.property_list())
             .map_err(|error| {
                 ServiceError::refused(error.to_string(), "Use a path without such characters.")
             })
@@ -89,8 +91,8 @@ impl<'a> Launchd<'a> {
             return Ok(());
         }
         Err(ServiceError::refused(
-            "this user has no graphical session, and agents of launchd live in one",
-            "Log in at the screen and do it again. Until then sessions start the broker \
+            "this user has no graphical session and no other one of launchd's, where agents live",
+            "Log in at the screen or by ssh and do it again. Until then sessions start the broker \
              themselves.",
         ))
     }
@@ -192,12 +194,20 @@ impl Manager for Launchd<'_> {
     }
 
     fn uninstall(&self) -> Result<Vec<Step>, ServiceError> {
+        let written = self.written()?;
+        if written.as_deref().is_some_and(|text| !agent::is_ours(text)) {
+            return Ok(vec![Step::note(format!(
+                "{} was not written by claude-peers, so it stays, and its agent with it: whoever \
+                 wrote it takes it away.",
+                self.file.display()
+            ))]);
+        }
         let mut steps = Vec::new();
         if self.launchctl.job(&self.label)?.is_some() {
             self.launchctl.unload(&self.label)?;
             steps.push(Step::done("Stopped the broker and closed its sockets."));
         }
-        if self.written()?.is_some_and(|text| agent::is_ours(&text)) {
+        if written.is_some() {
             std::fs::remove_file(&self.file)
                 .map_err(ServiceError::file("the property list", &self.file))?;
             steps.push(Step::done(format!("Removed {}.", self.file.display())));

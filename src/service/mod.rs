@@ -42,6 +42,11 @@ pub trait Manager {
 
     /// The program that shows the log. It takes the place of ours.
     fn logs(&self, wanted: &Logs) -> Result<Command, ServiceError>;
+
+    /// What one should know of that log, if anything.
+    fn log_note(&self, _wanted: &Logs) -> Option<String> {
+        None
+    }
 }
 
 /// The service manager of this system.
@@ -151,8 +156,6 @@ pub enum NoService {
     Manager(ManagerError),
     #[error("the service's socket was started, and nobody listens")]
     Deaf,
-    #[error("another broker has the database open")]
-    DatabaseHeld,
 }
 
 impl NoService {
@@ -166,9 +169,7 @@ impl NoService {
             Self::Failed { .. } => "`claude-peers service logs` says why, `claude-peers service \
                                     start` tries again"
                 .to_owned(),
-            Self::Manager(_) | Self::Deaf | Self::DatabaseHeld => {
-                "`claude-peers doctor` tells more".to_owned()
-            }
+            Self::Manager(_) | Self::Deaf => "`claude-peers doctor` tells more".to_owned(),
         })
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::hooks::hook_of;
 use crate::identity::window;
 use crate::support::containers::{Container, Kind, contained, reached};
-use crate::support::{PROGRAM, Sandbox, until};
+use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, until};
 
 /// Mail that is sent to a session is shown by the hook that speaks as `session`.
 #[track_caller]
@@ -23,7 +23,14 @@ fn reads(sandbox: &Sandbox, container: &Container, id: &str, session: &str, text
 /// Two at once, so that the numbers of one are the numbers of the other.
 #[test]
 fn a_session_in_a_container_is_itself_for_the_broker_outside_also_after_clear() {
-    for kind in [Kind::ClientFirst, Kind::ClientLater, Kind::WithoutProc, Kind::OtherTime] {
+    for kind in [
+        Kind::ClientFirst,
+        Kind::ClientLater,
+        Kind::WithoutProc,
+        Kind::HostsProc,
+        Kind::ServerAlone,
+        Kind::OtherTime,
+    ] {
         let sandbox = Sandbox::new();
         let mut host = sandbox.session("host");
         let start = |name: &str| Container::start(&sandbox, name, &format!("session-{name}"), kind);
@@ -80,6 +87,35 @@ fn a_container_does_not_start_the_hosts_broker_and_finds_the_next_one() {
         reads(&sandbox, &container, &id, "session", "by another broker");
         assert!(!sandbox.path().join("box/.claude-peers.db").exists());
     }
+}
+
+/// The home is on a volume that both have, and so is the socket: who is left goes on.
+#[test]
+fn of_two_containers_with_one_database_each_may_start_the_broker() {
+    let sandbox = Sandbox::new();
+    let shared = sandbox.home();
+    let start = |name: &str| {
+        let mut command = contained(&sandbox, &shared, Kind::ClientFirst)?;
+        command.env("CLAUDE_CODE_SESSION_ID", name).env("CLAUDE_PEERS_NAME", name);
+        let mut session = Session::spawn({
+            command.args(["sh", "-c", "\"$PROGRAM\" mcp; exit"]);
+            command
+        });
+        session.handshake("claude-code");
+        until("the session is live", || session.me()["live"] == true);
+        Some(session)
+    };
+    let (Some(first), Some(mut second)) = (start("first"), start("second")) else { return };
+    let old = sandbox.holder().unwrap();
+    let id = second.send("first", "from one to the other");
+    // All that runs in the first ends with it, the broker included.
+    drop(first);
+    until("another broker serves", || {
+        sandbox.holder().is_some_and(|new| new.process != old.process)
+    });
+    assert_eq!(second.me()["name"], "second");
+    let messages = second.text("check_messages", json!({}));
+    assert!(messages.contains(&id), "{messages}");
 }
 
 /// The word that a hook left where no broker ran is in the container's numbers.
@@ -141,6 +177,10 @@ fn clients_outside_are_themselves_for_a_broker_in_a_container() {
 #[test]
 fn another_user_is_told_whose_broker_it_is_and_nothing_else() {
     const OTHER: u32 = 64_007;
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can be another user");
+        return;
+    }
     // A user namespace that does not know a user shows this number for it.
     let hidden: u32 =
         std::fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap().trim().parse().unwrap();
@@ -156,17 +196,15 @@ fn another_user_is_told_whose_broker_it_is_and_nothing_else() {
         // A user id that is changed by the system call itself is the thread's alone.
         let asked = std::thread::spawn(move || {
             let uid = rustix::process::Uid::from_raw(uid);
-            rustix::thread::set_thread_res_uid(uid, uid, uid).ok()?;
+            rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
             let mut stream = UnixStream::connect(socket).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
             stream.write_all(b"GET /v1/peers HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
-            Some(answer)
+            answer
         });
-        let Some(answer) = asked.join().unwrap() else {
-            println!("skipped: only root can be another user");
-            return;
-        };
+        let answer = asked.join().unwrap();
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
         assert!(answer.contains(&format!("the caller shows as {uid}")), "{answer}");
         assert!(answer.contains(advice) && !answer.contains("\"peers\""), "{answer}");

@@ -8,6 +8,7 @@ mod support;
 
 mod activation;
 mod cli;
+mod colours;
 #[cfg(target_os = "linux")]
 mod containers;
 mod crowds;
@@ -29,8 +30,10 @@ mod kills;
 mod lifetime;
 mod limits;
 mod manual;
+mod moves;
 mod names;
 mod odd_input;
+mod other_brokers;
 mod places;
 mod plugin;
 mod receivers;

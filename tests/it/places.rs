@@ -345,5 +345,6 @@ fn a_broker_that_is_out_of_reach_is_told_and_nobody_is_harmed() {
     assert_eq!(broker.try_wait().unwrap(), None);
     broker.kill().unwrap();
     broker.wait().unwrap();
-    sandbox.ok(["peers"]);
+    // It ends along with the container; until then it is waited for.
+    until("another can serve", || sandbox.run(["peers"]).status.success());
 }

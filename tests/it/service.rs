@@ -2,6 +2,7 @@
 //! used. Orders to a real systemd are a system test.
 
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -141,4 +142,77 @@ fn logs_shows_the_file_of_a_broker_that_a_client_started() {
     assert_eq!(sandbox.ok(["service", "logs", "--lines", "1"]).lines().count(), 1);
     let (_, error) = sandbox.fails(["service", "logs", "--since", "-1h"]);
     assert!(error.contains("needs a journal"), "{error}");
+}
+
+/// As if a service manager ran for the user: what it would be asked by is there.
+fn with_manager(sandbox: &Sandbox) -> UnixListener {
+    let directory = sandbox.path().join("run/systemd");
+    std::fs::create_dir_all(&directory).unwrap();
+    UnixListener::bind(directory.join("private")).unwrap()
+}
+
+#[test]
+fn logs_shows_the_file_of_a_clients_broker_also_where_there_is_a_journal() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let _manager = with_manager(&sandbox);
+    let shown = || sandbox.run(["service", "logs"]);
+    until("the log has the start", || text(&shown()).contains("serves"));
+    let output = shown();
+    assert!(output.status.success(), "{}", text(&output));
+    let aside = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(aside.contains("a session started the broker") && aside.contains("broker"), "{aside}");
+    sandbox.ok(["kill-broker"]);
+    assert!(text(&shown()).contains("serves"), "also when it has ended");
+}
+
+#[test]
+fn uninstall_says_whose_units_it_leaves_alone() {
+    let sandbox = Sandbox::new();
+    place_units(&sandbox);
+    let directory = unit_directory(&sandbox);
+    for name in UNITS {
+        std::fs::write(directory.join(name), "[Unit]\nDescription=of somebody\n").unwrap();
+    }
+    let before = everything_below(&directory);
+    let said = sandbox.ok(["service", "uninstall"]);
+    assert!(said.contains("were not written by `claude-peers service install`"), "{said}");
+    assert!(said.contains(directory.join(SOCKET).to_str().unwrap()), "{said}");
+    assert!(!said.contains("not installed"), "{said}");
+    assert_eq!(everything_below(&directory), before);
+
+    // Half of them ours: those go, and the others are named.
+    place_units_text(&directory, UNITS[2]);
+    let said = sandbox.ok(["service", "uninstall"]);
+    assert!(said.contains(&format!("Removed {}", directory.join(UNITS[2]).display())), "{said}");
+    assert!(said.contains("were not written by `claude-peers service install`"), "{said}");
+    assert!(directory.join(SOCKET).exists());
+}
+
+fn place_units_text(directory: &Path, unit: &str) {
+    let texts = units::texts(Path::new("/opt/claude-peers")).unwrap();
+    let (name, text) = texts.iter().find(|(name, _)| *name == unit).unwrap();
+    std::fs::write(directory.join(name), text).unwrap();
+}
+
+#[test]
+fn units_of_the_users_own_packages_are_seen() {
+    for (name, value, place) in [
+        ("XDG_DATA_HOME", "data", "data/systemd/user"),
+        ("XDG_DATA_DIRS", "nix/share", "nix/share/systemd/user"),
+    ] {
+        let sandbox = Sandbox::new();
+        let place = sandbox.path().join(place);
+        std::fs::create_dir_all(&place).unwrap();
+        for (name, text) in units::texts(Path::new("/opt/claude-peers")).unwrap() {
+            std::fs::write(place.join(name), text).unwrap();
+        }
+        let value = sandbox.path().join(value).display().to_string();
+        let sandbox = sandbox.with(name, value);
+        let said = sandbox.run(["status", "--json"]);
+        let report: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let reason = report["no_service"]["reason"].as_str().unwrap();
+        // A sandbox has a port of its own.
+        assert!(reason.contains("another socket"), "{name}: {reason}");
+    }
 }

@@ -76,7 +76,7 @@ fn forty_clients_that_find_no_broker_start_one_and_all_are_served() {
 }
 
 /// A terminal of its own for a command, which becomes its session's leader.
-fn in_a_terminal(mut command: Command) -> (std::os::fd::OwnedFd, Child) {
+pub fn in_a_terminal(mut command: Command) -> (std::os::fd::OwnedFd, Child) {
     use std::os::unix::process::CommandExt as _;
 
     use rustix::fs::{Mode, OFlags, open};

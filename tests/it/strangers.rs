@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::identity::{git, repository};
 use crate::summaries::{Behaviour, Endpoint};
-use crate::support::{Sandbox, Session, until, write_program};
+use crate::support::{Sandbox, Session, SessionOptions, until, write_program};
 
 const SUMMARY: &str = "Works on something.";
 
@@ -145,6 +145,16 @@ fn a_repository_of_another_user_or_none_is_called_what_it_is() {
         return;
     }
     std::os::unix::fs::chown(shop.join(".git"), Some(12_345), None).unwrap();
+    let mut session = SessionOptions::new("shop").directory(&shop).at_once().start(&sandbox);
+    for (tool, arguments) in [
+        ("list_peers", json!({ "scope": "repo" })),
+        ("send_message", json!({ "to_id": "scope:repo", "message": "x" })),
+    ] {
+        let told = session.try_call(tool, arguments);
+        assert_eq!(told["isError"], true);
+        let words = told["content"][0]["text"].as_str().unwrap();
+        assert!(words.contains("belongs to another user"), "{tool}: {words}");
+    }
     let (code, words) = asked(&shop);
     assert_eq!(code, Some(1));
     assert!(words.contains("belongs to another user") && words.contains("12345"), "{words}");

@@ -2,7 +2,9 @@
 //! environment. They belong to the client above them.
 
 use std::fs;
-use std::path::Path;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -22,13 +24,10 @@ const WRAPPED: &str = r#"env -i HOME="$HOME" PATH="$PATH" XDG_RUNTIME_DIR="$XDG_
 
 /// A client that gives its hooks no variable either: it runs one for each name that is written
 /// into the pipe `events`, with `input` as its input.
-const WITH_HOOKS: &str = r#"mkfifo "$1/events"
-    /bin/sh -c 'while read -r event; do
+const WITH_HOOKS: &str = r#"/bin/sh -c 'while read -r event; do
             "$0" hook $event <"$1/input" >"$1/output" 2>&1; mv "$1/output" "$1/said"
-        done <>"$1/events"' "$0" "$1" </dev/null >/dev/null 2>&1 &
-    loop=$!
-    "$0" mcp
-    kill $loop; exit"#;
+        done <"$1/events"' "$0" "$1" </dev/null >/dev/null 2>&1 &
+    "$0" mcp; exit"#;
 
 /// A window in a directory of this name, whose client runs as `program` and starts the server by
 /// `script`.
@@ -61,14 +60,35 @@ fn told(sandbox: &Sandbox, window: &Session, event: &str, session: &str) -> Stri
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The same for a window of [`WITH_HOOKS`].
-fn says(directory: &Path, event: &str, input: &Value) -> String {
-    fs::write(directory.join("input"), input.to_string()).unwrap();
-    fs::write(directory.join("events"), format!("{event}\n")).unwrap();
-    until("the hook has ended", || directory.join("said").exists());
-    let said = fs::read_to_string(directory.join("said")).unwrap();
-    fs::remove_file(directory.join("said")).unwrap();
-    said
+/// A window of [`WITH_HOOKS`].
+struct Old {
+    window: Session,
+    directory: PathBuf,
+    /// Whoever runs the hooks ends once this is closed.
+    events: fs::File,
+}
+
+impl Old {
+    fn new(sandbox: &Sandbox, program: &str, name: &str) -> Self {
+        let directory = sandbox.path().join(name);
+        fs::create_dir_all(&directory).unwrap();
+        let pipe = directory.join("events");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // Opened for both, or opening it would wait for the other end.
+        let events = fs::File::options().read(true).write(true).open(pipe).unwrap();
+        Self { window: untold(sandbox, program, WITH_HOOKS, name), directory, events }
+    }
+
+    /// What a hook says.
+    fn says(&mut self, event: &str, input: &Value) -> String {
+        fs::write(self.directory.join("input"), input.to_string()).unwrap();
+        writeln!(self.events, "{event}").unwrap();
+        let said = self.directory.join("said");
+        until("the hook has ended", || said.exists());
+        let text = fs::read_to_string(&said).unwrap();
+        fs::remove_file(said).unwrap();
+        text
+    }
 }
 
 fn reach(sandbox: &Sandbox, id: &str) -> String {
@@ -149,22 +169,21 @@ fn hooks_and_servers_of_an_old_client_find_each_other_by_the_client_above_both()
     let sandbox = Sandbox::new();
     let claude = claude(&sandbox);
     for (name, program) in [("named", claude.as_str()), ("unnamed", "sh")] {
-        let directory = sandbox.path().join(name);
-        let mut window = untold(&sandbox, program, WITH_HOOKS, name);
-        let (id, _) = who(&mut window);
+        let mut old = Old::new(&sandbox, program, name);
+        let (id, _) = who(&mut old.window);
         let input = |session: &str| json!({ "session_id": session, "source": "startup" });
-        assert_eq!(says(&directory, "SessionStart", &input(name)), "");
+        assert_eq!(old.says("SessionStart", &input(name)), "");
         assert_eq!(reach(&sandbox, &id), "hooks", "{name}");
         sandbox.ok(["send", &id, "for the old"]);
-        let shown = says(&directory, "UserPromptSubmit", &input(name));
+        let shown = old.says("UserPromptSubmit", &input(name));
         assert!(shown.contains("| for the old"), "{name}: {shown}");
         // After /clear, too.
         sandbox.ok(["send", &id, "after the clear"]);
-        assert_eq!(says(&directory, "SessionStart", &input("cleared")), "");
-        let shown = says(&directory, "UserPromptSubmit", &input("cleared"));
+        assert_eq!(old.says("SessionStart", &input("cleared")), "");
+        let shown = old.says("UserPromptSubmit", &input("cleared"));
         assert!(shown.contains("| after the clear"), "{name}: {shown}");
-        window.close_input();
-        window.wait_end();
+        old.window.close_input();
+        old.window.wait_end();
         until("it is away", || ids(&sandbox).is_empty());
     }
 }
@@ -173,13 +192,11 @@ fn hooks_and_servers_of_an_old_client_find_each_other_by_the_client_above_both()
 #[test]
 fn an_old_client_is_woken() {
     let sandbox = Sandbox::new();
-    let claude = claude(&sandbox);
-    let directory = sandbox.path().join("idle");
-    let mut window = untold(&sandbox, &claude, WITH_HOOKS, "idle");
-    let (id, _) = who(&mut window);
+    let mut old = Old::new(&sandbox, &claude(&sandbox), "idle");
+    let (id, _) = who(&mut old.window);
     let input = json!({ "session_id": "s", "prompt_id": "t" });
-    assert_eq!(says(&directory, "Stop", &input), "");
+    assert_eq!(old.says("Stop", &input), "");
     sandbox.ok(["send", &id, "wake up"]);
-    let said = says(&directory, "Stop --wait", &input);
+    let said = old.says("Stop --wait", &input);
     assert!(said.contains("1 message of another session waits"), "{said}");
 }

@@ -1,12 +1,14 @@
 //! Windows: a client's process that shows one session after the other, as its hooks tell.
 
-use std::time::Duration;
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::hooks::run;
+use crate::hooks::{context, run};
 use crate::identity::{live, window};
-use crate::support::{Sandbox, Session, SessionOptions, until};
+use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, until};
 
 /// What a hook in this window shows, when the client shows `session`.
 #[track_caller]
@@ -53,6 +55,18 @@ fn ended_and_open(sandbox: &Sandbox) -> ((String, String), (String, String), Ses
     // Pushes begin one second after the session.
     std::thread::sleep(Duration::from_millis(1_000));
     (one, two, second)
+}
+
+/// Whether it comes to be so in time.
+fn within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let since = Instant::now();
+    while !holds() {
+        if since.elapsed() > limit {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
 }
 
 fn state(sandbox: &Sandbox, sent: &str) -> String {
@@ -154,9 +168,12 @@ fn a_subagent_and_a_hook_that_waits_for_the_former_session_move_no_window() {
     starts(&sandbox, &window, "one", "resume");
     // Left over from the turn before, it comes to a new broker, say, and is sent away.
     let mut command = sandbox.command(["hook", "Stop", "--wait"]);
-    command.env("CLAUDE_PID", window.pid().to_string());
-    let output = run(command, &json!({ "session_id": "two" }));
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    command.env("CLAUDE_PID", window.pid().to_string()).stdin(Stdio::piped());
+    let mut waits = command.spawn().unwrap();
+    let _ = waits.stdin.take().unwrap().write_all(br#"{ "session_id": "two" }"#);
+    let ended = within(PATIENCE, || waits.try_wait().unwrap().is_some());
+    let _ = waits.kill();
+    assert!(ended && waits.wait().unwrap().success());
     assert_eq!(who(&mut window), one);
 }
 
@@ -181,16 +198,11 @@ fn a_window_that_resumes_while_the_broker_restarts_is_the_resumed_peer() {
 
 #[test]
 fn a_call_that_waits_goes_on_for_the_session_that_the_window_shows_then() {
-    let sandbox = Sandbox::unlimited();
+    let sandbox = Sandbox::new();
     let (one, two, mut window) = ended_and_open(&sandbox);
     let wait = json!({ "name": "check_messages", "arguments": { "wait_seconds": 60 } });
     let waits = window.start_request("tools/call", wait);
-    // It holds what comes for the session that it was made in.
-    let held = |to: &str| sandbox.json(["send", to, "held"])["awaited"] == true;
-    until("it waits", || held(&two.0));
-    window.answer_to(&json!(waits));
-    let wait = json!({ "name": "check_messages", "arguments": { "wait_seconds": 60 } });
-    let waits = window.start_request("tools/call", wait);
+    // Should it be slower than that, it waits for the resumed session from the first.
     std::thread::sleep(Duration::from_millis(500));
     starts(&sandbox, &window, "one", "resume");
     let later = sandbox.ok(["send", &two.0, "for two, later"]);
@@ -253,4 +265,23 @@ fn the_first_listing_of_a_session_says_that_it_is_live() {
         assert_eq!(me["live"], true, "{me}");
         assert_ne!(me["reachability"], "away", "{me}");
     }
+}
+
+/// No window as we know them, but nobody takes another's place by a word that was not meant so.
+#[test]
+fn of_several_sessions_in_one_process_the_hooks_of_a_dead_server_move_none() {
+    let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
+    let start = |name: &str| SessionOptions::new(name).without_channel().start(&sandbox);
+    let (mut first, mut second, mut third) = (start("first"), start("second"), start("third"));
+    let all = [who(&mut first), who(&mut second), who(&mut third)];
+    third.kill9();
+    until("it is away", || ids(&sandbox).len() == 2);
+    sandbox.ok(["send", &all[2].0, "for the third"]);
+    let shown = context(&sandbox, "UserPromptSubmit", "third", "t", json!({}));
+    assert!(shown.contains("| for the third"), "{shown}");
+    assert_eq!([who(&mut first), who(&mut second)], all[..2]);
+    // That one of them goes on as another session is to be said in so many words.
+    context(&sandbox, "SessionStart", "second", "t", json!({ "source": "startup" }));
+    context(&sandbox, "SessionStart", "third", "t", json!({ "source": "resume" }));
+    assert_eq!([who(&mut first), who(&mut second)], [all[0].clone(), all[2].clone()]);
 }

@@ -13,8 +13,8 @@ use crate::broker::engine::{Identity, Tx};
 use crate::broker::serve::Transport;
 use crate::broker::store::Fault;
 use crate::broker::{Shared, mailbox, registry, wakes};
-use crate::process;
-use crate::protocol::hook::{Event, HookEvent, HookMail, HookWritten};
+use crate::process::{self, Process};
+use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Looked, Looks, Wake, WakeGiven};
 use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
@@ -31,9 +31,7 @@ pub async fn hook(
     only_owner(&identity)?;
     body.client = clients::of_hook(transport, body.client, &body.session);
     let mail = shared.store.write(move |tx| {
-        if let (None, Some(hook)) = (&body.client, transport.pid()) {
-            body.client = registry::client_above(tx, hook);
-        }
+        body.client = or_above(tx, transport, body.client);
         let mail = mailbox::hook(tx, &body)?;
         if let Some(title) = &around.title {
             registry::note_title(tx, &body.session, title)?;
@@ -43,6 +41,27 @@ pub async fn hook(
     let mail = mail.await?;
     watch(&shared);
     Ok(Json(mail))
+}
+
+/// A hook that does not know its client may have one above it that a server knows.
+fn or_above(tx: &Tx<'_>, transport: Transport, named: Option<Process>) -> Option<Process> {
+    named.or_else(|| registry::client_above(tx, transport.pid()?))
+}
+
+/// Where a session works now, which its hook was asked for.
+pub async fn moved(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    Extension(transport): Extension<Transport>,
+    Write { mut body, .. }: Write<HookMoved>,
+) -> Result<Json<Noted>, Refusal> {
+    only_owner(&identity)?;
+    body.client = clients::of_hook(transport, body.client, &body.session);
+    let noted = shared.store.write(move |tx| {
+        body.client = or_above(tx, transport, body.client);
+        registry::note_place(tx, &body)
+    });
+    Ok(Json(noted.await?))
 }
 
 /// What a hook was given stands in its output.

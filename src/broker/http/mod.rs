@@ -45,6 +45,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::CONFIRM, post(mailbox::confirm))
         .route(route::WRITTEN, post(mailbox::written))
         .route(route::HOOK, post(hook::hook))
+        .route(route::HOOK_MOVED, post(hook::moved))
         .route(route::HOOK_WRITTEN, post(hook::written))
         .route(route::TOOL_ANSWERED, post(hook::tool_answered))
         .route(route::WAKE, post(hook::wake))

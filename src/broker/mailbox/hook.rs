@@ -62,6 +62,8 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     };
     note_turn(tx, &peer, request, &mail)?;
     mail.server_gone = is_of_a_turn(request.event) && has_lost_its_server(tx, &peer);
+    mail.moved =
+        request.event != Event::SessionEnd && registry::is_elsewhere(tx, &peer, &request.cwd)?;
     Ok(mail)
 }
 

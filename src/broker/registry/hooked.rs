@@ -15,6 +15,9 @@ use crate::broker::store::Fault;
 use crate::process::{Process, ancestors, claude};
 use crate::protocol::{InstanceId, PeerId, Timestamp};
 
+/// The client's word for the beginning of a session that goes on.
+const RESUME: &str = "resume";
+
 /// What a hook says of its window.
 pub struct Said<'a> {
     /// The session that the client shows.
@@ -52,14 +55,15 @@ pub fn shown(tx: &Tx<'_>, said: &Said<'_>) -> Result<Shown, Fault> {
     let window = window(tx, said.client)?;
     let key = session_key(said.session);
     let changes = before.as_deref() != Some(said.session);
-    Ok(match (peer_of_key(tx, &key)?, window.own()) {
+    let own = window.shown(tx, before.as_deref(), said.source)?;
+    Ok(match (peer_of_key(tx, &key)?, own) {
         (Some(known), _) if window.peers.contains(&known) => Shown::Peer(known),
-        (Some(known), Some(from)) if changes && !is_claimed(tx, &known) && from != known => {
+        (Some(known), Some(from)) if changes && from != known && is_free(tx, &known, said)? => {
             Shown::Moves { from, to: known, just_made: before.is_none() }
         }
         (Some(known), _) => of_two_windows(tx, known, said.client, &window)?,
         // Another conversation, of which nobody has heard.
-        (None, Some(from)) if said.source == "resume" && changes && before.is_some() => {
+        (None, Some(from)) if said.source == RESUME && changes && before.is_some() => {
             let to = create_peer(tx, "session")?;
             bind(tx, &key, &to)?;
             Shown::Moves { from, to, just_made: false }
@@ -134,11 +138,17 @@ pub fn speak_for(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
 }
 
 /// The client of a hook that does not know it: the nearest process above the hook that the servers
-/// of one live session named as theirs. `hook` is the hook's pid.
+/// of one live session, which were told as little, named as theirs. `hook` is the hook's pid.
 #[must_use]
 pub fn client_above(tx: &Tx<'_>, hook: u32) -> Option<Process> {
     let above: Vec<Process> = ancestors(hook).into_iter().filter_map(Process::find).collect();
-    above.into_iter().find(|process| live_in_window(tx, &process.to_string()).len() == 1)
+    above.into_iter().find(|process| {
+        let client = process.to_string();
+        let inner = tx.companion.connected.presence.lock();
+        let untold = inner.in_window(&client).any(|(_, stream)| stream.window.is_untold);
+        drop(inner);
+        untold && live_in_window(tx, &client).len() == 1
+    })
 }
 
 /// The live peers whose servers run in a client's window.
@@ -156,8 +166,25 @@ struct Window {
 }
 
 impl Window {
+    /// The peer that the window was until a hook spoke: that of the session which it showed
+    /// `before`, as far as is known.
+    fn shown(
+        &self,
+        tx: &Tx<'_>,
+        before: Option<&str>,
+        source: &str,
+    ) -> Result<Option<PeerId>, Fault> {
+        let before = before.map(|before| peer_of_key(tx, &session_key(before))).transpose()?;
+        if let Some(before) = before.flatten().filter(|before| self.peers.contains(before)) {
+            return Ok(Some(before));
+        }
+        let last =
+            || self.last.clone().filter(|last| source == RESUME && self.peers.contains(last));
+        Ok(self.own().or_else(last))
+    }
+
     /// The peer that the window is. A process that serves several at once is no window as we know
-    /// them, and nothing of it is moved.
+    /// them, and nothing of it is moved without a word that says so.
     fn own(&self) -> Option<PeerId> {
         match self.peers.len() {
             0 => self.last.clone(),
@@ -165,6 +192,17 @@ impl Window {
             _ => None,
         }
     }
+}
+
+/// Whether a window may become this peer. One whose server died in this very window is shown by
+/// its hooks all the same, and takes no other server's place but where it is resumed in so many
+/// words.
+fn is_free(tx: &Tx<'_>, known: &PeerId, said: &Said<'_>) -> Result<bool, Fault> {
+    let here: bool = tx
+        .db
+        .prepare_cached("SELECT client_process IS ?2 FROM peers WHERE id = ?1")?
+        .query_row([known.as_str(), &said.client.to_string()], |row| row.get(0))?;
+    Ok(!is_claimed(tx, known) && (!here || said.source == RESUME))
 }
 
 fn window(tx: &Tx<'_>, client: &Process) -> Result<Window, Fault> {

@@ -114,7 +114,8 @@ fn profile(tx: &Tx<'_>, id: &PeerId) -> Result<Profile, Fault> {
         .db
         .prepare_cached(
             "SELECT CASE WHEN summary_source <> 'none' THEN summary END,
-                    summary_source = 'automatic', CASE WHEN name_source = 'tool' THEN name END
+                    summary_source = 'automatic',
+                    CASE WHEN name_source = 'tool' AND NOT client_named THEN name END
              FROM peers WHERE id = ?1",
         )?
         .query_row([id.as_str()], |row| {

@@ -10,6 +10,7 @@ mod heirs;
 mod hooked;
 mod identity;
 mod inside;
+mod moves;
 mod names;
 mod place;
 mod probe;
@@ -34,6 +35,7 @@ pub use hooked::{
 };
 pub use identity::{may_return, register, still_runs};
 pub use inside::peer_around;
+pub use moves::{is_elsewhere, note_place};
 pub use probe::{next_number as next_probe_number, unregister};
 pub use spoken::{hooks_spoke_at, note_hook};
 pub use window::{absorb, hand_over, opening};

@@ -170,8 +170,8 @@ pub fn adopt_title(
     Ok(())
 }
 
-/// Takes a name of the person's or the session's choice, also from one that has ended; false if a
-/// live session has it.
+/// Takes a name of the person's or the session's choice, also from one that has ended; false if
+/// its owner keeps it.
 fn take(
     tx: &Tx<'_>,
     id: &PeerId,
@@ -180,7 +180,7 @@ fn take(
     notes: &mut Vec<String>,
 ) -> Result<bool, Fault> {
     let rivals = rivals(tx, id, name)?;
-    if rivals.iter().any(|holder| is_in_use(tx, holder)) {
+    if rivals.iter().any(|holder| keeps_it(tx, holder, source)) {
         return Ok(false);
     }
     for holder in rivals {
@@ -193,6 +193,12 @@ fn take(
     }
     assign(tx, id, name, source)?;
     Ok(true)
+}
+
+/// Whether a name's owner keeps it from a claim of this kind: it is here, or its person chose the
+/// name and no person claims it now.
+fn keeps_it(tx: &Tx<'_>, holder: &Holder, source: Source) -> bool {
+    is_in_use(tx, holder) || (source == Source::Tool && holder.explicit)
 }
 
 /// What whoever takes a name over should know of the one who had it.
@@ -271,7 +277,8 @@ pub fn choose(tx: &Tx<'_>, id: &PeerId, name: &str, notes: &mut Vec<String>) -> 
     if own.as_deref() == Some(&wanted) || take(tx, id, &wanted, Source::Tool, notes)? {
         return Ok(());
     }
-    let rival = rivals(tx, id, &wanted)?.into_iter().find(|holder| is_in_use(tx, holder));
+    let rival =
+        rivals(tx, id, &wanted)?.into_iter().find(|holder| keeps_it(tx, holder, Source::Tool));
     let belongs = match rival {
         Some(rival) if rival.name == wanted => {
             format!("the name {wanted} belongs to peer {}", rival.id)

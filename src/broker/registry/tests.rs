@@ -80,7 +80,7 @@ impl House {
         // A stream whose other end is gone is not opened.
         let (events, reader) = mpsc::unbounded_channel();
         self.readers.push(reader);
-        let window = Window { client: None, is_claude: true, is_guess: false, server: None };
+        let window = Window { is_claude: true, ..Window::default() };
         let opening = Opening { peer: id, channel: Channel::Absent, window };
         presence.open(&instance, 1, opening, events);
         registered
@@ -240,6 +240,9 @@ fn mail_keeps_an_automatic_name_and_a_persons_choice_is_never_taken_for_a_place(
     assert_eq!(called(&house.begin("4", "/src/checkout")), "checkout-2");
     assert_eq!(resolve(&house.tx(), "checkout").unwrap().id(), &person.peer.id, "resumable by it");
     assert_eq!(house.list_all().peers.iter().filter(|peer| !peer.live).count(), 2);
+    let other = house.begin("6", "/src/z");
+    let taken = names::choose(&house.tx(), &other.peer.id, "checkout", &mut Vec::new());
+    assert!(matches!(taken, Err(Fault::Refused(error)) if error.code == ErrorCode::NameTaken));
     // Another session that its person calls so takes it over.
     assert_eq!(called(&house.begin_with("5", "/src/y", &titled)), "checkout");
     // And whoever had it is still found by it.

@@ -27,7 +27,8 @@ pub fn opening(tx: &Tx<'_>, instance: &InstanceId) -> Result<Opening, Fault> {
     Ok(tx
         .db
         .prepare_cached(
-            "SELECT r.peer, r.channel, r.client_process, p.kind = 'session', p.client_name = ?2
+            "SELECT r.peer, r.channel, r.client_process, p.kind = 'session', p.client_name = ?2,
+                    EXISTS (SELECT 1 FROM keys WHERE peer = p.id AND key LIKE 'process:%')
              FROM receivers r JOIN peers p ON p.id = r.peer WHERE r.instance = ?1",
         )?
         .query_row([instance.as_str(), CLAUDE_CODE], |row| {
@@ -35,6 +36,7 @@ pub fn opening(tx: &Tx<'_>, instance: &InstanceId) -> Result<Opening, Fault> {
             let window = Window {
                 client: row.get(2)?,
                 is_claude: is_session || is_claude,
+                is_untold: row.get(5)?,
                 is_guess: is_claude && !is_session,
                 server: None,
             };
@@ -124,7 +126,7 @@ pub fn absorb(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> 
     // A row is never deleted, for its id must not come again. Of this kind nobody ever sees one.
     tx.db
         .prepare_cached(
-            "UPDATE peers SET kind = 'history', name = NULL, name_source = NULL,
+            "UPDATE peers SET kind = 'history', name = NULL, name_source = NULL, client_named = 0,
                               client_process = NULL WHERE id = ?1",
         )?
         .execute([from.as_str()])?;
@@ -140,7 +142,7 @@ fn is_blank(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
         .db
         .prepare_cached(
             "SELECT created_at > ?2 AND summary_source <> 'session'
-                    AND coalesce(name_source, '') <> 'tool'
+                    AND (coalesce(name_source, '') <> 'tool' OR client_named)
                     AND NOT EXISTS (SELECT 1 FROM (SELECT sender FROM messages ORDER BY seq DESC LIMIT ?3)
                                     WHERE sender = ?1)
              FROM peers WHERE id = ?1",

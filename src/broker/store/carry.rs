@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::place::Place;
 use super::standing::{Trouble, unseen};
 use super::writer::Writer;
-use super::{Companion, Opened, schema};
+use super::{Companion, Doing, Opened, schema};
 use crate::files::{NewFile, sync_directory};
 use crate::sqlite::plain;
 
@@ -62,7 +62,7 @@ impl<C: Companion> Writer<C> {
 
     /// Opens what lies at the path now, and goes on with it.
     pub(super) fn open_anew(&mut self, real: &Path) -> Result<Opened, Trouble> {
-        let (next, opened) = schema::open(real, self.legacy_port, &super::Doing::default())
+        let (next, opened) = schema::open(real, self.legacy_port, &Doing::default())
             .map_err(|error| Trouble(error.to_string(), error.hint()))?;
         let place = Place::of(self.place.named(), real).map_err(|error| unseen(real, &error))?;
         // A file that was moved away is left whole; one that was removed takes no harm.

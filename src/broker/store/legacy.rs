@@ -5,10 +5,7 @@
 //! history there, its peer ids stay taken. While its broker still runs nothing is touched, because
 //! that broker would go on writing to a file that has no name any more.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -16,10 +13,11 @@ use super::history::{History, Taken};
 use super::place::aside;
 use super::{OpenError, schema};
 use crate::files::{NewFile, beside, sync_directory};
+use crate::typescript;
 
 /// Refuses if the old broker answers on its port, or if any process holds the file open.
 pub fn refuse_if_running(path: &Path, port: u16) -> Result<(), OpenError> {
-    let holder = if answers_like_legacy(port) {
+    let holder = if typescript::answers(port) {
         Some(format!(" (port {port} answers)"))
     } else {
         process_with_open(path).map(|pid| format!(" (process {pid} has it open)"))
@@ -28,28 +26,6 @@ pub fn refuse_if_running(path: &Path, port: u16) -> Result<(), OpenError> {
         Some(holder) => Err(OpenError::LegacyRuns { path: path.into(), holder }),
         None => Ok(()),
     }
-}
-
-/// The old broker answers `GET /health` with `{"status":"ok","peers":…}`; ours also names its
-/// protocol.
-fn answers_like_legacy(port: u16) -> bool {
-    let limit = Duration::from_millis(500);
-    let address = (Ipv4Addr::LOCALHOST, port).into();
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, limit)?;
-        stream.set_read_timeout(Some(limit))?;
-        stream.set_write_timeout(Some(limit))?;
-        stream
-            .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.take(64 * 1024).read_to_end(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
-    };
-    ask().is_ok_and(|answer| {
-        answer.contains("\"status\"")
-            && answer.contains("\"peers\"")
-            && !answer.contains("\"protocol\"")
-    })
 }
 
 /// Another process that has the file open, where the system tells (`/proc`).

@@ -4,6 +4,7 @@
 //! and what is written there is gone with him. So it is looked before a commit, and once more before
 //! it is acknowledged: a few system calls without a wait.
 
+use std::cell::Cell;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -37,6 +38,10 @@ impl Identity {
 /// When a file was last written, and how long it is.
 type Written = (u64, i64, i64);
 
+fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
 fn written(metadata: &Metadata) -> Written {
     (metadata.len(), metadata.mtime(), metadata.mtime_nsec())
 }
@@ -50,6 +55,8 @@ pub enum Found {
     Written,
     /// The database, but not the files that SQLite keeps beside it.
     WithoutLog,
+    /// The database, and a log that is shorter than it was: somebody folded it in, or cut it.
+    LogCut,
     Nothing,
     /// Nothing, and there is no directory for it.
     NoDirectory,
@@ -69,6 +76,8 @@ pub struct Place {
     database: Identity,
     side_files: [Option<Identity>; 2],
     written: Written,
+    /// The log's length when it was last seen. It grows until somebody folds all of it in.
+    log: Cell<u64>,
 }
 
 impl Place {
@@ -85,6 +94,7 @@ impl Place {
             database: Identity::of(&metadata),
             side_files: SIDE_FILES.map(|suffix| Identity::at(&beside(real, suffix))),
             written: written(&metadata),
+            log: Cell::new(length(&beside(real, LOG))),
         })
     }
 
@@ -119,6 +129,11 @@ impl Place {
         if !SIDE_FILES.into_iter().zip(&self.side_files).all(is_there) {
             return Found::WithoutLog;
         }
+        let log = length(&beside(&self.real, LOG));
+        if log < self.log.get() {
+            return Found::LogCut;
+        }
+        self.log.set(log);
         if written(&metadata) == self.written { Found::Same } else { Found::Written }
     }
 
@@ -134,6 +149,7 @@ impl Place {
         {
             self.written = written(&metadata);
         }
+        self.log.set(length(&beside(&self.real, LOG)));
     }
 
     /// Whether the file that was opened still has the name that it had then, whatever the

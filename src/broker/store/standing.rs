@@ -135,7 +135,8 @@ impl<C: Companion> Writer<C> {
             Found::Nothing => self.write_anew(&real),
             Found::Other => self.go_over_to(&real),
             Found::WithoutLog => self.begin_log(&real),
-            Found::Written => self.look_over(),
+            Found::Written => self.look_over("somebody else wrote in"),
+            Found::LogCut => self.look_over("the log was cut off beside"),
             Found::Same if self.is_parked() => self.open_anew(&real).map(|_| Kept::All),
             Found::Same | Found::NoDirectory | Found::Unknown(_) => Ok(Kept::All),
         }
@@ -259,8 +260,9 @@ impl<C: Companion> Writer<C> {
         Ok(Kept::All)
     }
 
-    /// Somebody wrote in the database's file, be it that he copied another over it.
-    fn look_over(&mut self) -> Result<Kept, Trouble> {
+    /// Somebody touched the database's file or its log: folded the one into the other, which is his
+    /// right, or copied something over them.
+    fn look_over(&mut self, what: &str) -> Result<Kept, Trouble> {
         // What SQLite remembers of the file may not be so any more.
         let report: rusqlite::Result<String> =
             self.connection.execute_batch("PRAGMA shrink_memory").and_then(|()| {
@@ -272,32 +274,37 @@ impl<C: Companion> Writer<C> {
             });
         match report {
             Ok(report) if report == "ok" => {
+                // What stands in the log alone may be all that there is: of an empty database
+                // SQLite throws it away.
+                if let Err(why) = self.fold_in() {
+                    tracing::debug!("the log is not folded in: {why}");
+                }
                 self.place.note_written();
-                tracing::warn!(
-                    "somebody else wrote in {}; it is sound",
-                    self.place.real().display()
-                );
+                tracing::warn!("{what} {}; it is sound", self.place.real().display());
                 Ok(Kept::All)
             }
-            Err(error) if !damage::is_damage(&error) => Err(Trouble(
+            // What should be there and is not cannot be read, either.
+            Err(error) if !damage::is_damage(&error) && !is_cut_off(&error) => Err(Trouble(
                 format!(
-                    "somebody else wrote in the database {}, and it cannot be looked into: {}",
+                    "{what} the database {}, and it cannot be looked into: {}",
                     self.place.real().display(),
                     plain(&error)
                 ),
                 "Try again; until then nothing is accepted.".to_owned(),
             )),
-            _ => {
-                self.replace();
-                let moved = self.report.moved_to().unwrap_or_default();
-                let what = format!(
-                    "somebody else wrote in the database {}, which is damaged now: it was moved to {} and a new one serves; nothing was done",
-                    self.place.named().display(),
-                    moved.display()
-                );
-                Ok(Kept::Nothing(ApiError::new(ErrorCode::Storage, what).hint(DAMAGED)))
-            }
+            _ => Ok(self.give_up(what)),
         }
+    }
+
+    /// What lies at the path cannot be trusted any more: it is moved aside as it is.
+    fn give_up(&mut self, what: &str) -> Kept {
+        self.replace();
+        let what = format!(
+            "{what} the database {}, which is damaged now: it was moved to {} and a new one serves; nothing was done",
+            self.place.named().display(),
+            self.report.moved_to().unwrap_or_default().display()
+        );
+        Kept::Nothing(ApiError::new(ErrorCode::Storage, what).hint(DAMAGED))
     }
 
     /// The last moment before the broker ends: what would end with it is saved.
@@ -325,6 +332,13 @@ impl<C: Companion> Writer<C> {
         tracing::error!(event = "database_replaced", "{note}");
         self.report.set_note(note);
     }
+}
+
+/// Whether a file ends before what should be in it.
+fn is_cut_off(error: &rusqlite::Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|failure| failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }
 
 fn no_directory(real: &Path) -> Trouble {

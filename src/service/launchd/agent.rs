@@ -27,7 +27,26 @@ pub struct Agent {
     pub socket: PathBuf,
     pub port: u16,
     pub log: PathBuf,
+    pub session: SessionType,
     pub environment: Vec<(&'static str, String)>,
+}
+
+/// In which kind of session launchd loads it by itself, from the next login on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionType {
+    /// At the screen.
+    Aqua,
+    /// Of a user who comes by ssh alone.
+    Background,
+}
+
+impl SessionType {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aqua => "Aqua",
+            Self::Background => "Background",
+        }
+    }
 }
 
 /// Why there is no property list.
@@ -36,7 +55,7 @@ pub struct Agent {
 pub struct Unfit(String);
 
 impl Agent {
-    /// The agent for these settings.
+    /// The agent for these settings, in the session at the screen.
     ///
     /// # Errors
     ///
@@ -52,6 +71,7 @@ impl Agent {
             socket: config.paths.socket.clone(),
             port: config.port.value,
             log: config.paths.log.clone(),
+            session: SessionType::Aqua,
             environment,
         })
     }
@@ -81,6 +101,7 @@ impl Agent {
             ("SOCKET", path(&self.socket)?),
             ("PORT", self.port.to_string()),
             ("LOG", path(&self.log)?),
+            ("SESSION", self.session.as_str().to_owned()),
         ];
         // One pass, so that a value that looks like a placeholder stays a value.
         let mut parts = TEMPLATE.split('@');
@@ -165,6 +186,7 @@ mod tests {
             socket: "/Users/ann/run/broker.sock".into(),
             port: DEFAULT_PORT,
             log: "/Users/ann/Library/Logs/claude-peers/broker.log".into(),
+            session: SessionType::Aqua,
             environment: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::agent::SessionType;
 use crate::files::effective_uid;
 use crate::programs::{self, Said};
 use crate::service::systemd::ManagerError;
@@ -16,11 +17,13 @@ const GONE: Duration = Duration::from_secs(22);
 
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The jobs of this user's graphical session, where agents live.
+/// The jobs of this user: of the graphical session, where agents live, or, on a Mac that nobody
+/// sits at, of the user's background session.
 #[derive(Debug)]
 pub struct Launchctl {
     program: PathBuf,
-    domain: String,
+    /// Where jobs can be, the best first.
+    domains: [String; 2],
 }
 
 /// A loaded job.
@@ -42,41 +45,81 @@ impl Default for Launchctl {
 impl Launchctl {
     #[must_use]
     pub fn new(program: PathBuf) -> Self {
-        Self { program, domain: format!("gui/{}", effective_uid()) }
+        let user = effective_uid();
+        Self { program, domains: [format!("gui/{user}"), format!("user/{user}")] }
     }
 
-    /// Whether this user has a graphical session. Somebody who came by ssh alone has none.
+    /// Whether this user has a session of either kind. Somebody who came by ssh alone has no
+    /// graphical one.
     ///
     /// # Errors
     ///
     /// If launchctl cannot be run; so for all below.
     pub fn has_session(&self) -> Result<bool, ManagerError> {
-        Ok(self.print(&self.domain)?.is_some())
+        Ok(self.session()?.is_some())
+    }
+
+    /// Which kind of session an agent would be loaded into.
+    pub fn session_type(&self) -> Result<SessionType, ManagerError> {
+        let background = self.session()? == Some(&self.domains[1]);
+        Ok(if background { SessionType::Background } else { SessionType::Aqua })
+    }
+
+    /// The domain of the session that this user has.
+    fn session(&self) -> Result<Option<&str>, ManagerError> {
+        for domain in &self.domains {
+            if self.print(domain)?.is_some() {
+                return Ok(Some(domain));
+            }
+        }
+        Ok(None)
     }
 
     /// The job with this label, if it is loaded.
     pub fn job(&self, label: &str) -> Result<Option<Job>, ManagerError> {
-        Ok(self.print(&self.target(label))?.map(|text| parse(&text)))
+        Ok(self.find(label)?.map(|(_, job)| job))
+    }
+
+    /// The same, and the domain that it is in: one that was loaded by ssh stays where it is when
+    /// its user logs in at the screen.
+    fn find(&self, label: &str) -> Result<Option<(&str, Job)>, ManagerError> {
+        for domain in &self.domains {
+            if let Some(text) = self.print(&target(domain, label))? {
+                return Ok(Some((domain, parse(&text))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The job as launchctl names it: where it is, or where it would be.
+    fn target(&self, label: &str) -> Result<String, ManagerError> {
+        let domain = match self.find(label)? {
+            Some((domain, _)) => domain,
+            None => self.session()?.unwrap_or(&self.domains[0]),
+        };
+        Ok(target(domain, label))
     }
 
     /// Loads a property list: from then on launchd listens.
     pub fn load(&self, label: &str, property_list: &Path) -> Result<(), ManagerError> {
         // A `launchctl disable` of long ago would make the next call fail. Whoever loads it wants
         // it enabled.
-        self.order(&["enable", &self.target(label)])?;
-        self.order(&["bootstrap", &self.domain, &property_list.to_string_lossy()])
+        let domain = self.session()?.unwrap_or(&self.domains[0]);
+        self.order(&["enable", &target(domain, label)])?;
+        self.order(&["bootstrap", domain, &property_list.to_string_lossy()])
     }
 
     /// Ends the job and closes its sockets. Returns once it is gone.
     pub fn unload(&self, label: &str) -> Result<(), ManagerError> {
-        let asked = self.order(&["bootout", &self.target(label)]);
+        let target = self.target(label)?;
+        let asked = self.order(&["bootout", &target]);
         // It may say that the job is still ending, and be right.
         let since = Instant::now();
         while self.job(label)?.is_some() {
             if since.elapsed() > GONE {
                 asked?;
                 return Err(ManagerError::TimedOut {
-                    command: format!("launchctl bootout {}", self.target(label)),
+                    command: format!("launchctl bootout {target}"),
                     limit: GONE,
                 });
             }
@@ -87,13 +130,7 @@ impl Launchctl {
 
     /// Ends the job's process and starts it anew. Its sockets listen all the while.
     pub fn restart(&self, label: &str) -> Result<(), ManagerError> {
-        self.order(&["kickstart", "-k", &self.target(label)])
-    }
-
-    /// The job as launchctl names it.
-    #[must_use]
-    pub fn target(&self, label: &str) -> String {
-        format!("{}/{label}", self.domain)
+        self.order(&["kickstart", "-k", &self.target(label)?])
     }
 
     /// What launchd knows of a domain or job; `None` if there is none.
@@ -116,6 +153,10 @@ impl Launchctl {
             .map_err(|e| ManagerError::Failed { command: command(), message: e.to_string() })?
             .ok_or_else(|| ManagerError::TimedOut { command: command(), limit: LIMIT })
     }
+}
+
+fn target(domain: &str, label: &str) -> String {
+    format!("{domain}/{label}")
 }
 
 fn described(arguments: &[&str]) -> String {

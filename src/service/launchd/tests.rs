@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::service::NoService;
 
-/// Knows one session and any number of jobs; its exit codes are launchctl's own. Orders are
-/// written down. A file `refuse` makes the order that it names fail.
+/// Knows a graphical session, a background one, and any number of jobs in each; its exit codes are
+/// launchctl's own. Orders are written down. A file `refuse` makes the order that it names fail.
 const LAUNCHCTL: &str = r#"#!/bin/sh
 root=$(dirname "$0")
 echo "$@" >>"$root/orders"
@@ -23,18 +23,25 @@ case $1 in
 print)
     case $2 in
     gui/*/*) [ -e "$root/jobs/${2##*/}" ] && exec cat "$root/jobs/${2##*/}" ;;
-    *) [ -e "$root/session" ] && exit 0 ;;
+    user/*/*) [ -e "$root/background/${2##*/}" ] && exec cat "$root/background/${2##*/}" ;;
+    gui/*) [ -e "$root/session" ] && exit 0 ;;
+    user/*) [ -e "$root/background" ] && exit 0 ;;
     esac
     echo "Could not find service" >&2
     exit 113 ;;
 enable) ;;
 bootstrap)
     name=$(basename "$3" .plist)
-    [ -e "$3" ] && [ ! -e "$root/jobs/$name" ] || exit 5
+    case $2 in gui/*) jobs=$root/jobs ;; *) jobs=$root/background ;; esac
+    [ -e "$3" ] && [ ! -e "$jobs/$name" ] || exit 5
     printf '%s = {\n\tstate = not running\n\tlast exit code = (never exited)\n}\n' \
-        "$name" >"$root/jobs/$name" ;;
-bootout) rm "$root/jobs/${2##*/}" || exit 3 ;;
-kickstart) [ -e "$root/jobs/${3##*/}" ] || exit 113 ;;
+        "$name" >"$jobs/$name" ;;
+bootout)
+    case $2 in gui/*) jobs=$root/jobs ;; *) jobs=$root/background ;; esac
+    rm "$jobs/${2##*/}" || exit 3 ;;
+kickstart)
+    case $3 in gui/*) jobs=$root/jobs ;; *) jobs=$root/background ;; esac
+    [ -e "$jobs/${3##*/}" ] || exit 113 ;;
 *) exit 64 ;;
 esac
 "#;
@@ -145,9 +152,48 @@ fn a_property_list_of_somebody_else_is_not_touched() {
     std::fs::create_dir_all(mac.property_list().parent().unwrap()).unwrap();
     std::fs::write(mac.property_list(), "theirs").unwrap();
     assert!(mac.launchd().install().is_err());
-    mac.launchd().uninstall().unwrap();
+    let said = mac.launchd().uninstall().unwrap();
+    assert!(!changed(&said) && said[0].what.contains("was not written by claude-peers"));
     assert_eq!(std::fs::read_to_string(mac.property_list()).unwrap(), "theirs");
     assert_eq!(mac.orders(), [""; 0]);
+}
+
+#[test]
+fn on_a_mac_that_nobody_sits_at_the_agent_lives_in_the_background_session() {
+    let mac = Mac::new();
+    std::fs::remove_file(mac.path("session")).unwrap();
+    std::fs::create_dir(mac.path("background")).unwrap();
+    let launchd = mac.launchd();
+    let user = crate::files::effective_uid();
+    let ordered = || {
+        let text = std::fs::read_to_string(mac.path("orders")).unwrap();
+        std::fs::write(mac.path("orders"), "").unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with("print "));
+        lines.map(|line| line.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    launchd.install().unwrap();
+    let domain = format!("user/{user}");
+    let list = mac.property_list();
+    assert_eq!(
+        ordered(),
+        [format!("enable {domain}/claude-peers"), format!("bootstrap {domain} {}", list.display())]
+    );
+    assert_eq!(launchd.status().unwrap().state, State::Ready);
+    let text = std::fs::read_to_string(&list).unwrap();
+    assert!(text.contains("<string>Background</string>"), "{text}");
+
+    // Its user comes to the screen: the agent is where it was, and is not loaded twice.
+    std::fs::write(mac.path("session"), "").unwrap();
+    assert_eq!(launchd.status().unwrap().state, State::Ready);
+    assert!(!changed(&launchd.start().unwrap()));
+    launchd.restart().unwrap();
+    launchd.stop().unwrap();
+    assert_eq!(
+        ordered(),
+        [format!("kickstart -k {domain}/claude-peers"), format!("bootout {domain}/claude-peers")]
+    );
+    launchd.start().unwrap();
+    assert!(ordered()[1].starts_with(&format!("bootstrap gui/{user} ")));
 }
 
 #[test]

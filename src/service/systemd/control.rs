@@ -2,7 +2,7 @@
 //!
 //! A package's units are used as they are; nothing of ours is put beside them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::install::Undo;
@@ -12,6 +12,8 @@ use super::{
     ManagerError, SERVICE, SOCKET, TCP_SOCKET, log, manager_runs, prefer, settings, systemctl,
 };
 use crate::config::Config;
+use crate::holder::holder;
+use crate::protocol::health::Started;
 use crate::service::fallback;
 use crate::service::{COMES_BACK, Logs, Manager, ServiceError, State, Status, Step};
 
@@ -19,6 +21,7 @@ use crate::service::{COMES_BACK, Logs, Manager, ServiceError, State, Status, Ste
 const PACKAGE_COMES_BACK: &str =
     "The next session starts them again; to forbid that, see: claude-peers service stop --help";
 const PACKAGE_STAYS: &str = "The package's units stay, and sessions start them; to remove them: sudo apt remove claude-peers";
+const OTHERS_STAY: &str = "The units that another program brought stay, and sessions start them; that program removes them";
 
 /// systemd's user manager, for the units of these settings.
 pub struct Systemd<'a> {
@@ -30,6 +33,16 @@ impl<'a> Systemd<'a> {
     #[must_use]
     pub fn new(config: &'a Config) -> Self {
         Self { config, places: Places::new(config) }
+    }
+
+    /// Whether the broker that runs, or ran last, writes to a file: a client started it. Where
+    /// none runs, that is so if there is no service.
+    fn logs_to_file(&self) -> bool {
+        let by_client = match holder(self.config) {
+            Some(holder) => holder.started == Started::Fallback,
+            None => !matches!(self.places.find(SOCKET), Found::File(_)),
+        };
+        by_client && self.config.paths.log.exists()
     }
 
     /// Makes the sockets listen. The port may be somebody else's; that is said and no failure.
@@ -72,6 +85,26 @@ impl<'a> Systemd<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether only journalctl can show what is wanted.
+fn asks_journal(wanted: &Logs) -> bool {
+    wanted.since.is_some() || !wanted.more.is_empty()
+}
+
+/// What somebody else wrote under our names is theirs to take away, and goes on serving.
+fn left_alone(foreign: &[PathBuf]) -> Step {
+    let names: Vec<String> = foreign.iter().map(|path| path.display().to_string()).collect();
+    let (was, it) = if names.len() == 1 { ("was", "it stays") } else { ("were", "they stay") };
+    Step::note(format!(
+        "{} {was} not written by `claude-peers service install`, so {it}.",
+        names.join(" and ")
+    ))
+}
+
+/// Whether a directory of units is one of the system's packages, and not of a user's own.
+fn is_of_the_system(directory: &Path) -> bool {
+    ["/usr", "/lib", "/etc", "/run"].iter().any(|root| directory.starts_with(root))
 }
 
 fn require_manager() -> Result<(), ServiceError> {
@@ -143,6 +176,10 @@ impl Manager for Systemd<'_> {
     fn uninstall(&self) -> Result<Vec<Step>, ServiceError> {
         let written = self.places.written();
         let links = self.places.links();
+        let foreign = self.places.foreign();
+        if written.is_empty() && !foreign.is_empty() {
+            return Ok(vec![left_alone(&foreign)]);
+        }
         let runs = manager_runs();
         let mut steps = Vec::new();
         if written.is_empty() && links.is_empty() {
@@ -183,7 +220,13 @@ impl Manager for Systemd<'_> {
             // An error means that none had failed.
             let _ = systemctl(&["reset-failed", SOCKET, TCP_SOCKET, SERVICE]);
         }
-        steps.extend(packaged.map(|_| Step::note(PACKAGE_STAYS)));
+        if !foreign.is_empty() {
+            steps.push(left_alone(&foreign));
+        }
+        steps.extend(packaged.map(|directory| {
+            let stay = if is_of_the_system(directory) { PACKAGE_STAYS } else { OTHERS_STAY };
+            Step::note(stay)
+        }));
         Ok(steps)
     }
 
@@ -250,7 +293,24 @@ impl Manager for Systemd<'_> {
     }
 
     fn logs(&self, wanted: &Logs) -> Result<Command, ServiceError> {
-        log::command(wanted, &self.config.paths.log, manager_runs())
+        let file = &self.config.paths.log;
+        let journal = manager_runs() && (asks_journal(wanted) || !self.logs_to_file());
+        log::command(wanted, file, journal)
+    }
+
+    fn log_note(&self, wanted: &Logs) -> Option<String> {
+        if !manager_runs() || !self.logs_to_file() {
+            return None;
+        }
+        let file = self.config.paths.log.display();
+        Some(if asks_journal(wanted) {
+            format!("a session started the broker, whose log is {file}; this is the journal")
+        } else {
+            format!(
+                "a session started the broker, so this is {file}; `journalctl --user -t \
+                 claude-peers-mcp` shows what the sessions' servers say"
+            )
+        })
     }
 }
 
@@ -260,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_an_order_does_not_do_fits_on_one_line_of_a_terminal() {
-        for line in [COMES_BACK, PACKAGE_COMES_BACK, PACKAGE_STAYS] {
+        for line in [COMES_BACK, PACKAGE_COMES_BACK, PACKAGE_STAYS, OTHERS_STAY] {
             assert!(line.chars().count() <= 100 && !line.contains('\n'), "{line}");
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{SERVICE, SOCKET, TCP_SOCKET};
-use crate::config::{Config, session_runtime_directory};
+use crate::config::{Config, unit_directories};
 
 /// The first line of a unit that we wrote. A file without it is somebody else's and not touched.
 const MARK: &str = "# Written by `claude-peers service install`, which also writes it anew.\n";
@@ -85,20 +85,10 @@ impl Places {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let settings = config.paths.config_file.parent().and_then(Path::parent);
-        let mut system = vec![PathBuf::from("/etc/systemd/user")];
-        system.extend(session_runtime_directory().map(|directory| directory.join("systemd/user")));
-        system.extend(
-            [
-                "/run/systemd/user",
-                "/usr/local/share/systemd/user",
-                "/usr/share/systemd/user",
-                "/usr/local/lib/systemd/user",
-                "/usr/lib/systemd/user",
-                "/lib/systemd/user",
-            ]
-            .map(PathBuf::from),
-        );
-        Self { own: settings.unwrap_or(Path::new("/")).join("systemd/user"), system }
+        Self {
+            own: settings.unwrap_or(Path::new("/")).join("systemd/user"),
+            system: unit_directories(),
+        }
     }
 
     /// The file of a unit that is in force.

@@ -181,6 +181,51 @@ fn a_database_that_is_copied_over_is_noticed_before_anything_more_is_accepted() 
     assert_eq!(texts(&database), ["before", "after all"]);
 }
 
+/// `: > FILE`, which keeps the file and not what is in it.
+#[test]
+fn what_was_emptied_in_place_costs_nothing_that_is_accepted_afterwards() {
+    for suffix in ["", "-wal"] {
+        let sandbox = Sandbox::new();
+        let (a, b) = talking(&sandbox);
+        let path = beside(&sandbox.database(), suffix);
+        std::fs::File::create(path).unwrap();
+        let answer = a.try_send(&sandbox, &b.id, "after");
+        // A database of which the log held all is there again; a log that is gone is not.
+        let expected = if suffix.is_empty() { 200 } else { 503 };
+        assert_eq!(answer.status, expected, "{suffix:?}");
+        if expected == 503 {
+            let said = answer.json().to_string();
+            assert!(said.contains("the log was cut off beside the database"), "{said}");
+            let (a, b) = talking(&sandbox);
+            a.send(&sandbox, &b.id, "after");
+        }
+        sandbox.kill9_broker().unwrap();
+        until("the broker is gone", || sandbox.holder().is_none());
+        assert_eq!(texts(&sandbox.database()), ["before", "after"], "{suffix:?}");
+    }
+}
+
+/// As a backup program does it, or a person at `sqlite3`.
+#[test]
+fn a_log_that_somebody_else_folds_in_is_no_damage() {
+    let sandbox = Sandbox::new();
+    let (a, b) = talking(&sandbox);
+    let connection = Connection::open(sandbox.database()).unwrap();
+    let busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+    assert!(!busy);
+    assert_eq!(std::fs::metadata(beside(&sandbox.database(), "-wal")).unwrap().len(), 0);
+    a.send(&sandbox, &b.id, "after");
+    connection
+        .execute("UPDATE peers SET summary = 'by another program' WHERE id = ?1", [&b.id])
+        .unwrap();
+    a.send(&sandbox, &b.id, "and later");
+    assert!(!sandbox.ok(["status"]).contains("WARNING"));
+    sandbox.kill9_broker().unwrap();
+    until("the broker is gone", || sandbox.holder().is_none());
+    assert_eq!(texts(&sandbox.database()), ["before", "after", "and later"]);
+}
+
 #[test]
 fn a_database_that_was_only_touched_goes_on() {
     let sandbox = Sandbox::new();

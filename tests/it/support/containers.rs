@@ -1,7 +1,6 @@
 //! Containers as an ordinary user can make them: a user, pid and mount namespace of their own, the
 //! host's socket, and a home of their own.
 
-use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,6 +18,10 @@ pub enum Kind {
     ClientLater,
     /// The first, but it has no `/proc`.
     WithoutProc,
+    /// The first, but `/proc` is the host's.
+    HostsProc,
+    /// It is outside, and each server and each hook is alone in a container.
+    ServerAlone,
     /// It counts processes as the host does, but its boot clock is set ahead.
     OtherTime,
 }
@@ -98,39 +101,60 @@ impl Container {
     }
 }
 
-/// A command that runs what is added to it in a container, whose home is `directory`.
-pub fn contained(sandbox: &Sandbox, directory: &Path, kind: Kind) -> Option<Command> {
-    let mut options: Vec<OsString> = ["--user", "--map-root-user"].map(Into::into).to_vec();
-    options.extend(match kind {
-        Kind::OtherTime => vec!["--time".into(), "--boottime=5000".into(), "--fork".into()],
-        _ => {
-            ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"].map(Into::into).to_vec()
+/// A new user, pid and mount namespace with its own `/proc`.
+const NEW: [&str; 7] =
+    ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
+/// What runs in a container of this kind the words that follow.
+fn container(kind: Kind) -> Vec<&'static str> {
+    let mut words = vec!["unshare"];
+    match kind {
+        Kind::OtherTime => words.extend([NEW[0], NEW[1], "--time", "--boottime=5000", "--fork"]),
+        Kind::HostsProc => words.extend(&NEW[..6]),
+        Kind::WithoutProc => {
+            words.extend(NEW);
+            words.extend(["sh", "-c", "mount -t tmpfs none /proc && exec \"$@\"", "sh"]);
         }
-    });
-    if kind == Kind::WithoutProc {
-        let script = "mount -t tmpfs none /proc && exec \"$@\"";
-        options.extend(["sh", "-c", script, "sh"].map(Into::into));
+        Kind::ClientFirst | Kind::ClientLater | Kind::ServerAlone => words.extend(NEW),
     }
-    let command = || {
-        let mut command = sandbox.command_of("unshare", &options);
-        command
-            .env("HOME", directory)
-            .env("CLAUDE_PEERS_SOCKET", sandbox.socket())
-            .env("CLAUDE_PROJECT_DIR", directory)
-            .env("CLAUDE_PEERS_CHANNEL", "off")
-            .env("PROGRAM", PROGRAM)
-            .env_remove("XDG_RUNTIME_DIR")
-            .env_remove("XDG_STATE_HOME")
-            .current_dir(directory);
-        command
+    words
+}
+
+/// A command that runs what is added to it in a container, whose home is `directory`; `None` where
+/// none can be made.
+pub fn contained(sandbox: &Sandbox, directory: &Path, kind: Kind) -> Option<Command> {
+    let words = container(kind);
+    let alone = directory.join("alone");
+    let mut command = if kind == Kind::ServerAlone {
+        let script = format!("#!/bin/sh\nexec {} {PROGRAM} \"$@\"\n", words.join(" "));
+        super::write_program(&alone, script);
+        sandbox.command_of("env", [""; 0])
+    } else {
+        sandbox.command_of(words[0], &words[1..])
     };
-    let tried = command().arg("true").stdin(Stdio::null()).output();
-    if tried.as_ref().is_ok_and(|tried| tried.status.success()) {
-        return Some(command());
+    let tried = Command::new(words[0]).args(&words[1..]).arg("true").stdin(Stdio::null()).output();
+    if !tried.as_ref().is_ok_and(|tried| tried.status.success()) {
+        assert_ne!(
+            std::env::var("CI").as_deref(),
+            Ok("true"),
+            "no container ({kind:?}): {tried:?}"
+        );
+        println!("skipped: no container ({kind:?}) can be made here");
+        return None;
     }
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{kind:?}: no container: {tried:?}");
-    println!("skipped: no container ({kind:?}) can be made here");
-    None
+    command
+        .env("HOME", directory)
+        .env("CLAUDE_PEERS_SOCKET", sandbox.socket())
+        .env("CLAUDE_PROJECT_DIR", directory)
+        .env("CLAUDE_PEERS_CHANNEL", "off")
+        .env(
+            "PROGRAM",
+            if kind == Kind::ServerAlone { alone.as_path() } else { Path::new(PROGRAM) },
+        )
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("XDG_STATE_HOME")
+        .current_dir(directory);
+    Some(command)
 }
 
 /// The live peers that are seen from outside: name and reach.

@@ -261,7 +261,7 @@ fn wrong_arguments_are_refused_in_words_that_name_them_and_nothing_is_done() {
             vec!["mnone", "reply_to"],
         ),
         ("set_summary", json!({ "summary": long }), vec!["501", "500", "max_summary_chars"]),
-        ("set_summary", json!({ "summary": "x", "name": "Not A Name" }), vec!["name", "a-z"]),
+        ("set_summary", json!({ "summary": "x", "name": "Not A Name" }), vec!["name", "letters"]),
         ("set_summary", json!({ "summary": "x", "name": "cli" }), vec!["name", "reserved"]),
         ("set_summary", json!({ "summary": "x", "name": "reader-one" }), vec!["reader-one"]),
     ];

@@ -15,7 +15,7 @@ KEYS = {
     "Label": str, "ProgramArguments": list, "RunAtLoad": bool, "KeepAlive": (bool, dict),
     "Sockets": dict, "EnvironmentVariables": dict, "StandardOutPath": str,
     "StandardErrorPath": str, "WorkingDirectory": str, "ProcessType": str,
-    "ThrottleInterval": int, "ExitTimeOut": int, "Umask": int,
+    "ThrottleInterval": int, "ExitTimeOut": int, "Umask": int, "LimitLoadToSessionType": str,
 }
 SOCKET_KEYS = {
     "SockType": str, "SockPassive": bool, "SockNodeName": str, "SockServiceName": str,
@@ -23,6 +23,7 @@ SOCKET_KEYS = {
 }
 VALUES = {
     "ProcessType": ("Background", "Standard", "Adaptive", "Interactive"),
+    "LimitLoadToSessionType": ("Aqua", "Background", "LoginWindow", "StandardIO", "System"),
     "SockType": ("stream", "dgram", "seqpacket"),
     "SockFamily": ("IPv4", "IPv6", "IPv4v6"),
     "SockProtocol": ("TCP", "UDP"),
@@ -104,6 +105,7 @@ def ours(job, program, home):
         ("KeepAlive", job.get("KeepAlive"), None),
         ("ProcessType", job.get("ProcessType"), "Interactive"),
         ("Umask", job.get("Umask"), 0o077),
+        ("LimitLoadToSessionType", job.get("LimitLoadToSessionType"), "Aqua"),
         # What src/broker/activation/launchd.rs asks for.
         ("names of Sockets", sorted(job.get("Sockets", {})), ["tcp", "unix"]),
         ("SockPathMode", unix.get("SockPathMode"), 0o600),

@@ -175,6 +175,10 @@ class Lab:
         """Runs a command of claude-peers to its end, as the person at the command line."""
         return self._run(self.peers_binary, arguments)
 
+    def from_outside(self, *arguments: str) -> list[str]:
+        """A command of claude-peers that is not taken for that of the session whose shell runs it."""
+        return ["env", "-u", "CLAUDE_CODE_SESSION_ID", self.peers_binary, *arguments]
+
     def send(self, to: str, text: str) -> None:
         """Sends a message from the command line, whatever stands in it."""
         done = self._run(self.peers_binary, ("send", to, "-"), said=text)

@@ -37,7 +37,7 @@ def run(lab: Lab, check: Report) -> None:
     state(lab, check, WITH_PROMPT)
 
     # While the model's tool runs, the message arrives.
-    send = shlex.join([lab.peers_binary, "send", peer_b["id"], MID_TURN])
+    send = shlex.join(lab.from_outside("send", peer_b["id"], MID_TURN))
     tool(lab, b, "Bash", {"command": send, "description": "sends"})
     shown(lab, check, "after a tool call", MID_TURN)
     state(lab, check, MID_TURN)
@@ -47,7 +47,7 @@ def run(lab: Lab, check: Report) -> None:
     check.check("each event names its turn", turns and all(i.get("prompt_id") for i in turns), turns[-3:])
 
     # A subagent's tool runs, and the message comes while it is at work.
-    send = shlex.join([lab.peers_binary, "send", peer_b["id"], FOR_SUBAGENT])
+    send = shlex.join(lab.from_outside("send", peer_b["id"], FOR_SUBAGENT))
     lab.api.on("SUBTASK", "Bash", {"command": send, "description": "sends"})
     tool(lab, b, "Agent", {"description": "a task", "prompt": "SUBTASK", "subagent_type": "general-purpose"})
     check.require("a subagent's events name it", wait_until(lambda: [i for i in inputs(log) if i.get("agent_id")]), inputs(log)[-3:])

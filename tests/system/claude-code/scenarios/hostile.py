@@ -71,7 +71,7 @@ def after_a_tool(lab: Lab, check: Report, b: Session, me: str) -> None:
         for number, text in enumerate(TEXTS):
             with open(path, "w", encoding="utf-8", newline="") as f:
                 f.write(marked(text))
-            command = "%s send %s - <%s" % (shlex.quote(lab.peers_binary), me, shlex.quote(path))
+            command = "%s <%s" % (shlex.join(lab.from_outside("send", me, "-")), shlex.quote(path))
             prompt = "send letter %d" % number
             lab.api.on(prompt, "Bash", {"command": command, "description": "sends"})
             b.say(prompt)

@@ -48,7 +48,7 @@ def by_hook(lab: Lab, check: Report) -> None:
     check.check("it is not woken again for it", len(lab.api.conversations()) == woken, said(lab.api.conversations()[-1])[-2000:])
 
     # Ten messages come while it is at work: with the tool's result, once each, in order.
-    lines = "; ".join(shlex.join([lab.peers_binary, "send", b["id"], text]) for text in BATCH)
+    lines = "; ".join(shlex.join(lab.from_outside("send", b["id"], text)) for text in BATCH)
     prompt = "please wait for the list"
     lab.api.on(prompt, "Bash", {"command": lines, "description": "sends"})
     terminal.type(prompt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import subprocess
 
 from harness.report import Report
 from lab import machine
@@ -52,6 +53,8 @@ async def in_the_session(report: Report) -> None:
     peers("kill-broker")
     report.check("a service that waits is ready by any name of its socket", peers("status", XDG_RUNTIME_DIR="/var/run/user/1000").ok)
 
+    await in_a_container(report)
+
     # As `su` leaves it: the variable of another user.
     done = root("env", "XDG_RUNTIME_DIR=/run/user/1000", "HOME=/root", "claude-peers", "peers")
     report.check("root with another user's variable is served by a broker of its own", done.ok, done)
@@ -86,6 +89,31 @@ async def run(report: Report) -> None:
     done = machine.run(*job, "peers")
     report.check("whose end costs no call", done.ok, done)
     machine.run(*job, "kill-broker")
+
+
+async def in_a_container(report: Report) -> None:
+    """A container has the home, and a runtime directory that nobody else sees."""
+    script = (
+        "mount -t tmpfs -o uid=1000,mode=0700 tmpfs /run/user/1000 && "
+        "exec setpriv --reuid=1000 --regid=1000 --init-groups env HOME=%s XDG_RUNTIME_DIR=/run/user/1000 claude-peers broker" % machine.HOME
+    )
+    command = ["sudo", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script]
+    container = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        if not await until(report, "a broker serves in a container", lambda: "container" in peers("status").out):
+            report.check("it says why", False, container.communicate()[1])
+        for _ in range(3):
+            done = peers("peers")
+            report.check("a call says who has the database", not done.ok and "of another container" in done.err, done)
+        sockets_listen(report, "the service is not started in vain, and its sockets stay")
+    finally:
+        for pid, arguments in machine.processes().items():
+            if arguments.split()[1:2] == ["broker"]:
+                root("kill", "-KILL", str(pid))
+        container.wait(timeout=10)
+    await until(report, "afterwards the service serves", lambda: peers("peers").ok)
+    report.check("as before", started(status()) == "systemd", status())
+    peers("kill-broker")
 
 
 def sockets_listen(report: Report, what: str) -> None:

@@ -1,0 +1,56 @@
+//! Colours: on a terminal that shows them, for users who do not want none.
+
+use std::io::Read as _;
+use std::process::Command;
+
+use crate::start::in_a_terminal;
+use crate::support::{Sandbox, until};
+
+/// What a command writes on a terminal, to its end; `meanwhile` is done while it runs.
+fn on_a_terminal(command: Command, meanwhile: impl FnOnce()) -> String {
+    let (terminal, mut child) = in_a_terminal(command);
+    // What is not read before the end is lost with the terminal.
+    let reader = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        // The other end's last close is an error here.
+        let _ = std::fs::File::from(terminal).read_to_end(&mut shown);
+        shown
+    });
+    meanwhile();
+    child.wait().unwrap();
+    String::from_utf8_lossy(&reader.join().unwrap()).into_owned()
+}
+
+#[test]
+fn doctor_has_colours_only_where_they_are_shown_and_wanted() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let shown = |set: &[(&str, &str)]| {
+        let mut command = sandbox.command(["doctor", "--no-claude"]);
+        command.env_remove("NO_COLOR").env("TERM", "xterm").envs(set.iter().copied());
+        let shown = on_a_terminal(command, || ());
+        assert!(shown.contains("ok "), "{shown}");
+        shown.contains("\u{1b}[")
+    };
+    assert!(shown(&[]));
+    assert!(shown(&[("NO_COLOR", "")]));
+    assert!(!shown(&[("NO_COLOR", "1")]));
+    assert!(!shown(&[("TERM", "dumb")]));
+}
+
+#[test]
+fn the_log_of_a_broker_on_a_terminal_has_colours_only_where_they_are_wanted() {
+    for (set, expected) in
+        [(("TERM", "xterm"), true), (("NO_COLOR", "1"), false), (("TERM", "dumb"), false)]
+    {
+        let sandbox = Sandbox::new();
+        let mut command = sandbox.command(["broker"]);
+        command.env_remove("NO_COLOR").env("TERM", "xterm").env(set.0, set.1);
+        let shown = on_a_terminal(command, || {
+            until("it serves", || sandbox.status_is("running"));
+            sandbox.ok(["kill-broker"]);
+        });
+        assert!(shown.contains("serves"), "{shown}");
+        assert_eq!(shown.contains("\u{1b}["), expected, "{set:?}: {shown}");
+    }
+}
