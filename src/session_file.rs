@@ -82,7 +82,7 @@ pub async fn own_name_in_time(config_directory: &Path, client: &Process) -> Opti
 /// Whether this client says that it waits for its person; `None` where it does not say.
 pub async fn is_idle(config_directory: &Path, client: &Process) -> Option<bool> {
     let (directory, client) = (config_directory.to_owned(), client.clone());
-    let read = tokio::task::spawn_blocking(move || idle(&directory, &client));
+    let read = in_background("idle", move || idle(&directory, &client));
     tokio::time::timeout(PATIENCE, read).await.ok()?.ok()?
 }
 
