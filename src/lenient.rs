@@ -45,12 +45,11 @@ where
 }
 
 /// A whole number from 0 on, however it is written: `30`, `30.0`, `"30"`, `" 30 "`; 0 where it
-/// says that there is none: `null`, `false`, an empty string. One that no `u64` can hold is the
-/// largest.
+/// says that there is none: `null`, `false`, an empty string.
 ///
 /// # Errors
 ///
-/// If it is below 0, a fraction, or no number.
+/// If it is below 0, a fraction, too large to be meant, or no number.
 pub fn number_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let number = deserializer.deserialize_any(Number { unit: false, fraction: false })?;
     Ok(number.unwrap_or_default())
@@ -89,6 +88,9 @@ where
     Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
+/// The largest whole number that a float can hold with all that are below it, 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 struct Number {
     /// Whether it may carry a unit of time.
     unit: bool,
@@ -114,8 +116,9 @@ impl Number {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it saturates
     fn of_float(&self, number: f64) -> Option<u64> {
         let whole = number.ceil();
-        // What is not a number is not at least 0 either.
-        (number >= 0.0 && (self.fraction || whole <= number)).then_some(whole as u64)
+        // What is not a number is not at least 0 either. A time may be as long as it likes.
+        let fits = self.unit || self.fraction || number <= EXACT;
+        (number >= 0.0 && fits && (self.fraction || whole <= number)).then_some(whole as u64)
     }
 }
 

@@ -3,7 +3,6 @@
 //! On the Unix socket the kernel says who calls. On TCP anybody on the machine can connect, so
 //! connections are few and a client that dawdles with its headers is cut off.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
 use super::{Shared, activation, http};
+use crate::protocol::header;
 use crate::protocol::health::Tcp;
 use crate::trust::is_ours;
 
@@ -241,7 +241,11 @@ impl Acceptor {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(transport);
                 async move {
-                    Ok::<_, Infallible>(router.call(request).await.unwrap_or_else(|e| match e {}))
+                    if is_unknown_stranger(transport, &request) {
+                        // Ends the connection without an answer.
+                        return Err(io::Error::from(io::ErrorKind::PermissionDenied));
+                    }
+                    Ok(router.call(request).await.unwrap_or_else(|e| match e {}))
                 }
             });
             let mut builder = http1::Builder::new();
@@ -269,6 +273,13 @@ impl Acceptor {
         tracing::warn!("a connection could not be accepted: {error}");
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
+}
+
+/// Another user who is not even a client of ours: a person in a container, whose client it is, is
+/// told what is wrong, and nobody else anything.
+fn is_unknown_stranger(transport: Transport, request: &Request<Body>) -> bool {
+    matches!(transport, Transport::Stranger { .. })
+        && !request.headers().contains_key(header::PROTOCOL)
 }
 
 /// Lets the owner in; anybody else only to be told why not.

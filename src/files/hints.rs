@@ -15,7 +15,7 @@ pub fn hint(error: &io::Error) -> String {
         (AlreadyExists | IsADirectory | NotADirectory, _) => {
             "Something else lies in its place: move that away.".to_owned()
         }
-        (StorageFull, _) => "The disk is full: make room and try again.".to_owned(),
+        (StorageFull, _) => "The disk is full and has no free space: make room and try again.".to_owned(),
         (_, Some(Errno::DQUOT)) => format!(
             "Your quota on that file system is used up: make room, or name another place by {OTHER_PLACES}."
         ),

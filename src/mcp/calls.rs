@@ -6,7 +6,7 @@ use std::time::Duration;
 use rmcp::RoleServer;
 use rmcp::model::{CallToolRequestParams, RequestId};
 use rmcp::service::RequestContext;
-use tokio::sync::oneshot;
+use tokio::sync::{MutexGuard, oneshot};
 use tokio::time::Instant;
 
 use super::arguments::{
@@ -49,7 +49,11 @@ impl Server {
             }
             tools::SEND_MESSAGE => {
                 let arguments = read::<SendMessageArguments>(name, request.arguments)?;
-                self.send_message(self.client(&context.peer).await?, arguments, context).await
+                // Its turn first: the session's first call takes longer to know its client, and who
+                // was called after it must not overtake it meanwhile.
+                let turn = self.turn().await;
+                let client = self.client(&context.peer).await?;
+                self.send_message(client, turn, arguments, context).await
             }
             tools::SET_SUMMARY => {
                 let arguments = read::<SetSummaryArguments>(name, request.arguments)?;
@@ -66,6 +70,7 @@ impl Server {
     async fn send_message(
         &self,
         client: &Client,
+        turn: Turn<'_>,
         arguments: SendMessageArguments,
         context: &Context,
     ) -> Result<Output, String> {
@@ -78,7 +83,7 @@ impl Server {
                     "reply_to and wait_seconds are for one peer, and a scope is many. Leave them out, or name the peer.",
                 ));
             }
-            return self.send_to_scope(client, scope, arguments.message).await;
+            return send_to_scope(client, turn, scope, arguments.message).await;
         }
         let request = SendMessage {
             to: arguments.to_id,
@@ -87,46 +92,18 @@ impl Server {
             from_session: None,
             wait: !limit.is_zero(),
         };
-        let sent = self.in_turn(client.send(&request)).await?;
+        let sent = turn.take(client.send(&request)).await?;
         if limit.is_zero() {
             return Ok(results::send_message(&sent));
         }
         self.wait_for_answer(client, &sent, limit, context).await
     }
 
-    async fn send_to_scope(
-        &self,
-        client: &Client,
-        scope: Scope,
-        text: String,
-    ) -> Result<Output, String> {
-        let request = SendToScope { scope, text, directory: None, repo: None, from_session: None };
-        match self.in_turn(client.send_to_scope(&request)).await {
-            Ok(sent) => Ok(results::sent_to_scope(&sent, scope)),
-            Err(words) => Err(no_repository(client, scope).await.unwrap_or(words)),
-        }
-    }
-
     /// Sends of one session go one by one. Nobody waits for answers here.
-    async fn in_turn<T>(
-        &self,
-        send: impl Future<Output = Result<T, ClientError>>,
-    ) -> Result<T, String> {
+    async fn turn(&self) -> Turn<'_> {
         let called = Instant::now();
         // The lock is fair: whoever was called first sends first.
-        let mut unreachable = self.sending.lock().await;
-        if unreachable.is_some_and(|at| at > called) {
-            // Each in the queue would wait out the same limit, one after the other.
-            return Err(not_sent(
-                "An earlier message of this session found the broker out of reach. Try again; `claude-peers status` tells more.",
-            ));
-        }
-        send.await.map_err(|error| {
-            if error.code().is_none() {
-                *unreachable = Some(Instant::now());
-            }
-            told(&error)
-        })
+        Turn { called, unreachable: self.sending.lock().await }
     }
 
     /// The message is sent, whatever becomes of the wait.
@@ -218,6 +195,46 @@ async fn list_peers(client: &Client, arguments: ListPeersArguments) -> Result<Ou
         Err(error) => {
             Err(no_repository(client, arguments.scope).await.unwrap_or_else(|| told(&error)))
         }
+    }
+}
+
+/// A session's turn to send.
+struct Turn<'a> {
+    called: Instant,
+    /// When the broker was found out of reach.
+    unreachable: MutexGuard<'a, Option<Instant>>,
+}
+
+impl Turn<'_> {
+    async fn take<T>(
+        mut self,
+        send: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, String> {
+        if self.unreachable.is_some_and(|at| at > self.called) {
+            // Each in the queue would wait out the same limit, one after the other.
+            return Err(not_sent(
+                "An earlier message of this session found the broker out of reach. Try again; `claude-peers status` tells more.",
+            ));
+        }
+        send.await.map_err(|error| {
+            if error.code().is_none() {
+                *self.unreachable = Some(Instant::now());
+            }
+            told(&error)
+        })
+    }
+}
+
+async fn send_to_scope(
+    client: &Client,
+    turn: Turn<'_>,
+    scope: Scope,
+    text: String,
+) -> Result<Output, String> {
+    let request = SendToScope { scope, text, directory: None, repo: None, from_session: None };
+    match turn.take(client.send_to_scope(&request)).await {
+        Ok(sent) => Ok(results::sent_to_scope(&sent, scope)),
+        Err(words) => Err(no_repository(client, scope).await.unwrap_or(words)),
     }
 }
 

@@ -29,6 +29,12 @@ fn namespace_at(process: &str) -> Option<String> {
     Some(if inode == INITIAL_NAMESPACE { String::new() } else { inode })
 }
 
+/// Whose process it is.
+pub fn owner(pid: u32) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(format!("/proc/{pid}")).ok().filter(|_| is_readable()).map(|p| p.uid())
+}
+
 /// By how much the boot clock of a process, or ours, is set ahead (see time_namespaces(7)), in
 /// the ticks of a start time.
 pub fn time_shift(pid: Option<u32>) -> i64 {

@@ -44,10 +44,19 @@ pub fn above(caller: u32, named: &Process) -> Named {
     // One that is told its client's number, and runs in a namespace of its own below it.
     let found = line.iter().find(|pid| is_named(pid, true));
     let found = found.or_else(|| line.iter().find(|pid| is_named(pid, false)));
-    match found.and_then(|pid| Process::find(*pid)) {
+    match found.and_then(|pid| Process::find(*pid)).filter(|found| is_meant(found, named)) {
         Some(process) => Named::Above(process),
         None => Named::NotAbove,
     }
+}
+
+/// The first process of our own namespace is above everybody, so its number alone says nothing:
+/// whoever means it knows when it started, and it is of our user, which a machine's init is not.
+fn is_meant(found: &Process, named: &Process) -> bool {
+    found.pid != 1
+        || (!named.start.is_empty()
+            && super::same_start(&named.start, &found.start, found.pid)
+            && system::owner(found.pid) == Some(crate::files::effective_uid()))
 }
 
 /// The running process that is `named` in our own namespace or one below it, as seen from here.

@@ -199,7 +199,7 @@ fn another_user_is_told_whose_broker_it_is_and_nothing_else() {
             rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
             let mut stream = UnixStream::connect(socket).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            stream.write_all(b"GET /v1/peers HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            stream.write_all(b"GET /v1/peers HTTP/1.1\r\nHost: localhost\r\nclaude-peers-protocol: 1\r\n\r\n").unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
             answer
