@@ -1,4 +1,4 @@
-//! The directory: a peer as others see it, who is here, and whom a word means.
+//! The directory: a peer as others see it, and who is here.
 
 use std::time::Duration;
 
@@ -10,9 +10,8 @@ use super::place::Place;
 use super::{ended, heirs, hooked};
 use crate::broker::engine::{Caller, Tx};
 use crate::broker::store::Fault;
-use crate::protocol::error::Candidate;
 use crate::protocol::peers::{Channel, ListPeers, Peer, PeerKind, PeerList, Reachability, Scope};
-use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp, names};
+use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp};
 
 /// How long an ended session without mail keeps its automatic name.
 const GRACE: Duration = Duration::from_secs(60);
@@ -43,25 +42,25 @@ fn client_process(tx: &Tx<'_>, id: &PeerId) -> Option<String> {
     process.ok().flatten()
 }
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "id, name, kind, seen_at, summary, cwd, repo, client_name, client_version, one_shot,
     unread, directory, name_source IN ('environment', 'reserved') OR client_named,
     EXISTS (SELECT 1 FROM clients c WHERE c.process = peers.client_process)";
 
 /// A row of the directory, before it is known whether it is live and what waits for it.
-struct Entry {
-    peer: Peer,
+pub(super) struct Entry {
+    pub peer: Peer,
     /// Messages without evidence of having been read, also those on their way.
-    unread: u64,
-    directory: Option<String>,
+    pub unread: u64,
+    pub directory: Option<String>,
     /// The person chose its name, so that it may be called back by it.
-    explicit: bool,
-    seen_at: i64,
+    pub explicit: bool,
+    pub seen_at: i64,
     /// Hooks of ours have spoken in the client that holds it.
-    hooked: bool,
+    pub hooked: bool,
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let kind = match row.get::<_, String>(2)?.as_str() {
         "session" => PeerKind::Session,
         "client" => PeerKind::Client,
@@ -105,7 +104,7 @@ fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
 }
 
 /// Adds whether it is live, and how it is reached.
-fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
+pub(super) fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
     let (connected, id) = (&tx.companion.connected, &entry.peer.id);
     let channel = connected.presence.lock().channel(id);
     // Its server has ended, and its hooks have not.
@@ -129,7 +128,7 @@ fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
 }
 
 /// Adds what waits for it.
-fn count_mail(tx: &Tx<'_>, peer: &mut Peer) -> Result<(), Fault> {
+pub(super) fn count_mail(tx: &Tx<'_>, peer: &mut Peer) -> Result<(), Fault> {
     peer.unread = backlog(tx, &peer.id)?;
     if peer.unread > 0 {
         let oldest: Option<i64> = tx
@@ -173,7 +172,7 @@ fn live_ids(tx: &Tx<'_>) -> Vec<PeerId> {
 }
 
 /// All that could be listed: live, or away with something to come back to.
-fn listed(tx: &Tx<'_>) -> Result<Vec<Entry>, Fault> {
+pub(super) fn listed(tx: &Tx<'_>) -> Result<Vec<Entry>, Fault> {
     // Plain strings, which always serialise.
     let live = serde_json::to_string(&live_ids(tx)).unwrap_or_default();
     let mut statement = tx.db.prepare_cached(&format!(
@@ -238,155 +237,6 @@ pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerLis
     peers.sort_by_key(|peer| !peer.live);
     let (me, waiting) = (me.map(|me| me.peer), waiting(tx, &caller.peer)?);
     Ok(PeerList { me, peers, away, away_unread, ended, more_ended, waiting })
-}
-
-/// Whom a word means.
-pub struct Resolved {
-    found: Entry,
-    /// The word, if it is a name whose owner is away.
-    pub name_while_away: Option<String>,
-}
-
-impl Resolved {
-    #[must_use]
-    pub const fn id(&self) -> &PeerId {
-        &self.found.peer.id
-    }
-
-    #[must_use]
-    pub const fn kind(&self) -> PeerKind {
-        self.found.peer.kind
-    }
-
-    /// Whether it has ended for good, unless an heir comes.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.found.peer.reach == Reachability::Ended
-    }
-
-    /// How it is called.
-    #[must_use]
-    pub fn called(&self) -> &str {
-        self.found.peer.name.as_deref().unwrap_or(self.id().as_str())
-    }
-
-    /// Messages without evidence of having been read, as they were when it was looked up.
-    #[must_use]
-    pub const fn unread(&self) -> u64 {
-        self.found.unread
-    }
-
-    /// The peer as others see it now, with the mail that it has got since.
-    ///
-    /// # Errors
-    ///
-    /// If the database fails.
-    pub fn now(mut self, tx: &Tx<'_>) -> Result<Peer, Fault> {
-        look_for(tx, &mut self.found)?;
-        count_mail(tx, &mut self.found.peer)?;
-        Ok(self.found.peer)
-    }
-}
-
-/// Exact id, exact name, then an unambiguous prefix of either.
-///
-/// # Errors
-///
-/// [`ErrorCode::NotFound`], or [`ErrorCode::Ambiguous`] with the candidates.
-pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
-    let word = names::canonical(word);
-    // As senders are shown.
-    let word = word.trim_end_matches(super::BY_COMMAND_LINE).trim_start_matches('@').trim_start();
-    if word.is_empty() {
-        return Err(ApiError::new(ErrorCode::BadRequest, "no peer is named")
-            .hint("Give a peer's id, name, or an unambiguous prefix of either.")
-            .into());
-    }
-    let exact: Option<Entry> = tx
-        .db
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM peers WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1"
-        ))?
-        .query_map([word], entry)?
-        .next()
-        .transpose()?;
-    if let Some(mut found) = exact {
-        look_for(tx, &mut found)?;
-        let by_id = found.peer.id.as_str() == word;
-        if by_id || !is_left(tx, &found)? {
-            let away = !by_id && !found.peer.live && found.peer.kind != PeerKind::Cli;
-            let name_while_away = away.then(|| word.to_owned());
-            return Ok(Resolved { found, name_while_away });
-        }
-    }
-    let key = names::key(word);
-    let is_called = |candidate: &Entry, fits: &dyn Fn(&str) -> bool| {
-        candidate.peer.name.as_deref().is_some_and(|name| fits(&names::key(name)))
-    };
-    let mut fitting = listed(tx)?;
-    fitting.retain(|candidate| {
-        candidate.peer.id.as_str().starts_with(word)
-            || is_called(candidate, &|name| name.starts_with(&key))
-    });
-    if let Some(at) = fitting.iter().position(|one| is_called(one, &|name| name == key)) {
-        // The same word in another spelling.
-        return Ok(Resolved { found: fitting.swap_remove(at), name_while_away: None });
-    }
-    // Whoever means one that has ended does not mean another whose name begins alike.
-    if let Some(error) = ended::called(tx, word, &fitting_candidates(&fitting))? {
-        return Err(error.into());
-    }
-    match (fitting.pop(), fitting.is_empty()) {
-        (Some(found), true) => Ok(Resolved { found, name_while_away: None }),
-        (Some(last), false) => {
-            fitting.push(last);
-            Err(ambiguous(word, &fitting).into())
-        }
-        (None, _) => Err(ApiError::new(ErrorCode::NotFound, format!("there is no peer {word:?}"))
-            .hint(who_is_here(tx))
-            .into()),
-    }
-}
-
-/// How long sessions may take to make themselves known to a new database.
-const RETURN: Duration = Duration::from_secs(60);
-
-fn who_is_here(tx: &Tx<'_>) -> &'static str {
-    match tx.companion.replaced {
-        Some(at) if at.elapsed() < RETURN => {
-            "The database was replaced while the broker ran (`claude-peers status` tells more): sessions that run make themselves known again. Try again."
-        }
-        _ => "list_peers, or `claude-peers peers` on the command line, says who is here.",
-    }
-}
-
-/// An ended session without mail has left its name, unless a person chose that.
-fn is_left(tx: &Tx<'_>, entry: &Entry) -> Result<bool, Fault> {
-    let is_session = matches!(entry.peer.kind, PeerKind::Session | PeerKind::Client);
-    let ended =
-        is_session && !entry.peer.live && !entry.explicit && grace_is_over(tx, entry.seen_at);
-    Ok(ended && (entry.unread == 0 || backlog(tx, &entry.peer.id)? == 0))
-}
-
-fn ambiguous(word: &str, fitting: &[Entry]) -> ApiError {
-    let mut error = ApiError::new(
-        ErrorCode::Ambiguous,
-        format!("{word:?} fits {} peers; nothing was done", fitting.len()),
-    )
-    .hint("Name one of them by its id.");
-    error.candidates = fitting_candidates(fitting);
-    error
-}
-
-fn fitting_candidates(fitting: &[Entry]) -> Vec<Candidate> {
-    let peers = fitting.iter().map(|entry| &entry.peer);
-    peers
-        .map(|peer| Candidate {
-            id: peer.id.clone(),
-            name: peer.name.clone(),
-            cwd: peer.cwd.clone(),
-        })
-        .collect()
 }
 
 /// How many peers are live, and how many messages wait in all.

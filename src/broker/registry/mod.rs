@@ -10,6 +10,7 @@ mod heirs;
 mod hooked;
 mod identity;
 mod inside;
+mod lookup;
 mod moves;
 mod names;
 mod place;
@@ -27,7 +28,7 @@ use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 pub use automatic::ensure as ensure_name;
 pub use backlog::{unread, waiting};
-pub use directory::{Resolved, list, live_and_backlog, peer, resolve};
+pub use directory::{list, live_and_backlog, peer};
 pub use heirs::live_beside;
 pub use hooked::{
     Said, Shown, client_above, forget_ended_clients, has_spoken_since, is_past, peer_of_session,
@@ -35,6 +36,7 @@ pub use hooked::{
 };
 pub use identity::{may_return, register, still_runs};
 pub use inside::peer_around;
+pub use lookup::{Resolved, resolve};
 pub use moves::{is_elsewhere, note_place};
 pub use probe::{next_number as next_probe_number, unregister};
 pub use spoken::{hooks_spoke_at, note_hook};
