@@ -38,7 +38,9 @@ def run(lab: Lab, check: Report) -> None:
 
     for pid in lab.processes("mcp"):
         os.kill(pid, signal.SIGKILL)
-    check.check("its server is killed, and it is away", wait_until(lambda: not lab.peers_in(terminal.cwd)), lab.peers())
+    killed = wait_until(lambda: not lab.processes("mcp"))
+    reach = [(peer["id"], peer["reach"]) for peer in lab.peers_in(terminal.cwd)]
+    check.check("its server is killed, and it is the same peer by its hooks", killed and reach == [(me["id"], "hooks")], lab.peers())
     lab.send(me["id"], OVER_CRASH)
     reconnect(lab, check, terminal, me, "after kill -9 of its server")
     reads(lab, check, terminal, OVER_CRASH)
