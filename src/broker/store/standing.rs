@@ -56,6 +56,16 @@ impl<C: Companion> Writer<C> {
         matches!(self.place.look(), Found::Same) && self.lock.is_in_place() && !self.is_parked()
     }
 
+    /// Whether what is written next may go into the files that are open although the database was
+    /// removed from its path: notes that come late are no reason to write it there anew, for its
+    /// person may be about to begin afresh.
+    pub(super) fn may_stay_away(&self, sync: bool) -> bool {
+        !sync
+            && !self.companion.must_sync()
+            && !self.is_parked()
+            && matches!(self.place.look(), Found::Nothing)
+    }
+
     /// Whether the connection is an empty one, because no database could be opened.
     fn is_parked(&self) -> bool {
         self.connection.path().is_none_or(str::is_empty)

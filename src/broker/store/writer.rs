@@ -233,6 +233,10 @@ impl<C: Companion> Writer<C> {
         }
         if writes.is_empty() && !self.companion.is_due() {
             self.notice();
+        } else if self.may_stay_away(sync) {
+            self.notice();
+            self.patience(PATIENCE);
+            self.write(writes, false);
         } else {
             match self.stand() {
                 Ok(Kept::All) => {
@@ -289,7 +293,8 @@ impl<C: Companion> Writer<C> {
             .sync(sync)
             .and_then(|()| begin(&mut self.connection))
             .and_then(|begun| run_all(begun, &mut self.companion, &mut jobs));
-        let outcome = self.still_standing(outcome);
+        // Notes acknowledge nothing: whoever writes next looks.
+        let outcome = if sync { self.still_standing(outcome) } else { outcome.map_err(Lost::from) };
         self.finish(jobs, outcome);
         // Here nobody waits for it: the next request is likely to want it. One that finds it
         // undone does it itself.

@@ -9,13 +9,13 @@ use std::process::Command;
 use std::sync::Once;
 use std::time::Duration;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, RawMode};
 use rustix::process::{Resource, getrlimit, setrlimit, umask};
 
 use super::{PATIENCE, rounds};
 
 /// What a person's shell sets.
-const UMASK: u32 = 0o022;
+const UMASK: RawMode = 0o022;
 
 /// Sets this process right, once: who makes files and opens descriptors here is every test.
 pub fn reset() {
