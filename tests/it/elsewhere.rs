@@ -2,14 +2,14 @@
 //! shared: nobody here is signalled for it, and the message says where the broker is.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use claude_peers::files::{LockFile, private_directory};
 use claude_peers::holder::database_lock;
 use claude_peers::process::Process;
 use serde_json::{Value, json};
 
-use crate::support::{PROGRAM, Sandbox, SessionOptions, until};
+use crate::support::{Sandbox, SessionOptions};
 
 /// A process of this user that has nothing to do with us.
 struct Bystander(Child);
@@ -149,6 +149,10 @@ fn a_database_held_in_another_container_ends_no_process_here() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_broker_in_a_container_is_asked_through_its_socket_and_never_signalled() {
+    use std::process::Stdio;
+
+    use crate::support::{PROGRAM, until};
+
     let sandbox = Sandbox::new();
     let contained = ["-rpf", "--mount-proc", PROGRAM, "broker"];
     let broker = sandbox.command_of("unshare", contained).stdin(Stdio::null()).spawn();

@@ -2,11 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use serde_json::json;
-
 use super::with_history;
 use crate::support::http::{RawPeer, Request};
-use crate::support::{PROGRAM, Sandbox, Session, mounted, until};
+use crate::support::{PROGRAM, Sandbox, mounted, until};
 
 /// The program under test below a limit that `sh` sets.
 fn limited(sandbox: &Sandbox, limit: &str, arguments: &str) -> Command {
@@ -95,9 +93,9 @@ fn where_no_thread_can_be_started_a_tool_call_is_answered() {
     // Pipes of that user's own: those of another he cannot open.
     let script = "cat | prlimit --nproc=1 \"$0\" mcp | cat";
     let Some(command) = of_somebody(&sandbox, script) else { return };
-    let mut session = Session::spawn(command);
+    let mut session = crate::support::Session::spawn(command);
     session.handshake("claude-code");
-    let result = session.try_call("list_peers", json!({}));
+    let result = session.try_call("list_peers", serde_json::json!({}));
     assert_eq!(result["isError"], true, "{result}");
     let said = result["content"][0]["text"].as_str().unwrap();
     assert!(said.contains("no thread can be started"), "{said}");
