@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 from box import Box
 from harness.api import strings
@@ -167,16 +167,26 @@ def play(host: Lab, check: Report, work: str) -> None:
                 box.__exit__()
 
 
-def become(user: int, work: str, options: argparse.Namespace) -> None:
-    """An ordinary user from here on, who must be able to reach both programs."""
-    os.chown(work, user, user)
+def copy_programs(work: str, options: argparse.Namespace, is_hidden: Callable[[str], bool]) -> None:
+    """Makes both programs available to the containers, wherever they lie."""
     for name in ("claude", "claude_peers"):
-        reached = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", "test", "-x", getattr(options, name)]
-        if subprocess.run(reached, check=False).returncode:
+        if is_hidden(getattr(options, name)):
             copy = os.path.join(work, name.replace("_", "-"))
             shutil.copy(getattr(options, name), copy)
             os.chmod(copy, 0o755)
             setattr(options, name, copy)
+
+
+def is_in_tmp(program: str) -> bool:
+    """Each container has a `/tmp` of its own."""
+    return os.path.realpath(program).startswith("/tmp/")
+
+
+def become(user: int, work: str, options: argparse.Namespace) -> None:
+    """An ordinary user from here on, who must be able to reach both programs."""
+    os.chown(work, user, user)
+    reached = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", "test", "-x"]
+    copy_programs(work, options, lambda program: subprocess.run([*reached, program], check=False).returncode != 0)
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
@@ -197,6 +207,7 @@ def main() -> int:
     # Not under /tmp, which each container has of its own; and short, for a socket's path.
     work = tempfile.mkdtemp(prefix="cpc-", dir="/var/tmp")
     report = Report(strict=os.environ.get("CI") == "true")
+    copy_programs(work, options, is_in_tmp)
     if os.geteuid() == 0:
         become(options.user, work, options)
     try:
