@@ -254,7 +254,6 @@ impl Holder {
         self.pid == other.pid && self.process == other.process
     }
 
-    /// What to do about one that runs elsewhere, and cannot be reached from here.
     /// Sends SIGTERM; false if it is not proven to be a process of ours here.
     pub fn ask_to_stop(&self) -> bool {
         self.signal(Signal::TERM)

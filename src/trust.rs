@@ -16,6 +16,10 @@ use crate::listeners::user_name;
 /// The bit by which entries of a directory are their owners' alone, as in `/tmp`.
 const STICKY: u32 = 0o1000;
 
+/// What to do where others could be in the way.
+const ANOTHER_PLACE: &str =
+    "Name a directory of your own by XDG_RUNTIME_DIR, or another socket by CLAUDE_PEERS_SOCKET.";
+
 /// Why nothing is sent.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Untrusted {
@@ -106,9 +110,7 @@ pub fn check_way(path: &Path, home: &Path) -> Result<(), Untrusted> {
             return Err(untrusted(
                 directory,
                 format!("belongs to user {}", user_name(around.uid())),
-                "Name a directory of your own by XDG_RUNTIME_DIR, or another socket by \
-                 CLAUDE_PEERS_SOCKET."
-                    .to_owned(),
+                ANOTHER_PLACE.to_owned(),
             ));
         }
         let was_open = lets_others_write(&around);
@@ -129,9 +131,7 @@ pub fn check_way(path: &Path, home: &Path) -> Result<(), Untrusted> {
             return Err(untrusted(
                 directory,
                 format!("lets others write, and user {} did", user_name(entry.uid())),
-                "Name a directory of your own by XDG_RUNTIME_DIR, or another socket by \
-                 CLAUDE_PEERS_SOCKET."
-                    .to_owned(),
+                ANOTHER_PLACE.to_owned(),
             ));
         }
         Ok(())

@@ -9,7 +9,7 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
     CustomResult, DiscoverResult, ErrorCode, ErrorData, ExperimentalCapabilities, Implementation,
     InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams,
-    ProtocolVersion, RequestId, ServerCapabilities, ServerConfig,
+    ProtocolVersion, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{Peer, RoleServer};
@@ -25,6 +25,7 @@ use super::transport::SentHooks;
 use super::{link, push, session, tools};
 use crate::client::Client;
 use crate::config::{Config, ConfigError};
+use crate::protocol::peers::CLAUDE_CODE;
 use crate::text;
 
 /// A health check starts a server for about 100 ms: only a session that stays is announced.
@@ -102,10 +103,12 @@ impl Server {
     }
 
     /// Once the answer is out the client's own hook follows, and if it does not, hooks are no way
-    /// to this session any more. An answer that is an error has no such hook.
-    fn tell_when_sent(&self, request: RequestId) {
-        let Some(client) = self.client.get().cloned() else { return };
-        self.hooks.on_sent(request, move || {
+    /// to this session any more. An answer that is an error has no such hook, and no other client
+    /// has any.
+    fn tell_when_sent(&self, context: &RequestContext<RoleServer>) {
+        let has_hooks = context.peer.peer_info().is_some_and(|i| i.client_info.name == CLAUDE_CODE);
+        let Some(client) = self.client.get().filter(|_| has_hooks).cloned() else { return };
+        self.hooks.on_sent(context.id.clone(), move || {
             tokio::spawn(async move {
                 if let Err(error) = client.tool_answered().await {
                     tracing::debug!("that a tool answered is not known: {error}");
@@ -186,7 +189,7 @@ impl ServerHandler for Server {
         };
         let result = match outcome {
             Ok(output) => {
-                self.tell_when_sent(context.id);
+                self.tell_when_sent(&context);
                 let mut result = CallToolResult::success(vec![ContentBlock::text(output.text)]);
                 result.structured_content = Some(output.structured);
                 result

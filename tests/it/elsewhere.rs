@@ -91,40 +91,35 @@ fn harms_nobody(sandbox: &Sandbox, bystander: &mut Bystander, place: &str) {
     bystander.is_unharmed();
 }
 
+/// A lock is held that says of a bystander what `told` makes of it.
+#[track_caller]
+fn is_harmless(told: impl FnOnce(Process) -> Option<Process>, place: &str) {
+    let (sandbox, mut bystander) = (Sandbox::new(), Bystander::new());
+    let says = described(&sandbox, told(bystander.process()).as_ref(), bystander.0.id());
+    let _lock = hold(&sandbox.config().paths.broker_lock, &says);
+    harms_nobody(&sandbox, &mut bystander, place);
+}
+
 #[test]
 fn a_lock_held_in_another_container_ends_no_process_here() {
-    let (sandbox, mut bystander) = (Sandbox::new(), Bystander::new());
-    let contained = Process { namespace: "4026530001".to_owned(), ..bystander.process() };
-    let says = described(&sandbox, Some(&contained), contained.pid);
-    let _lock = hold(&sandbox.config().paths.broker_lock, &says);
-    harms_nobody(&sandbox, &mut bystander, "of another container");
+    let contained = |it| Some(Process { namespace: "4026530001".to_owned(), ..it });
+    is_harmless(contained, "of another container");
 }
 
 #[test]
 fn a_lock_held_on_another_machine_ends_no_process_here() {
-    let (sandbox, mut bystander) = (Sandbox::new(), Bystander::new());
-    let away =
-        Process { boot: "f3b0c442-98fc-1c14-9afb-f4c8996fb924".to_owned(), ..bystander.process() };
-    let says = described(&sandbox, Some(&away), away.pid);
-    let _lock = hold(&sandbox.config().paths.broker_lock, &says);
-    harms_nobody(&sandbox, &mut bystander, "of another machine");
+    let boot = "f3b0c442-98fc-1c14-9afb-f4c8996fb924".to_owned();
+    is_harmless(|it| Some(Process { boot, ..it }), "of another machine");
 }
 
 #[test]
 fn a_number_that_another_process_has_by_now_ends_nobody() {
-    let (sandbox, mut bystander) = (Sandbox::new(), Bystander::new());
-    let earlier = Process { start: "1".to_owned(), ..bystander.process() };
-    let says = described(&sandbox, Some(&earlier), earlier.pid);
-    let _lock = hold(&sandbox.config().paths.broker_lock, &says);
-    harms_nobody(&sandbox, &mut bystander, "is not found here");
+    is_harmless(|it| Some(Process { start: "1".to_owned(), ..it }), "is not found here");
 }
 
 #[test]
 fn a_lock_that_gives_a_bare_number_ends_nobody() {
-    let (sandbox, mut bystander) = (Sandbox::new(), Bystander::new());
-    let says = described(&sandbox, None, bystander.0.id());
-    let _lock = hold(&sandbox.config().paths.broker_lock, &says);
-    harms_nobody(&sandbox, &mut bystander, "is not found here");
+    is_harmless(|_| None, "is not found here");
 }
 
 /// The runtime directory is a container's own, the home and so the database are shared.
