@@ -7,49 +7,41 @@
 //! claude ◄─stdio─ mcp ◄─ client ◄─stream─ broker::http ◄─ broker::mailbox ◄───┘
 //! ```
 //!
-//! * [`protocol`]: what client and broker say to each other. No I/O.
+//! From the bottom to the top; a module imports only from those above it in this list:
+//!
+//! * [`protocol`]: wire types of the broker's API. No I/O.
+//! * [`text`]: text of other sessions, made harmless before it is shown.
+//! * [`sys`]: the operating system: files, processes, sockets, the shell, git.
 //! * [`config`]: environment, file and paths, read once and passed down.
-//! * [`text`], [`process`], [`programs`], [`versions`], [`shell`], [`git`], [`files`], [`holder`], [`endpoint`],
-//!   [`lenient`], [`sqlite`], [`typescript`], [`unheard`], [`listeners`], [`trust`], [`render`], [`logging`], [`signals`]:
-//!   small rooms that both sides stand on.
-//! * [`broker`]: the daemon. It knows nothing of the rooms below.
-//! * [`client`]: the thin client: endpoint, auto-start, calls, the event stream.
+//! * [`logging`]: to the journal, to standard error or to a file.
+//! * [`endpoint`]: what client and broker leave each other as files: the broker's lock, the hook spool.
+//! * [`claude_code`]: what Claude Code tells of itself: its processes and session files.
+//! * [`broker`]: the daemon. It knows nothing of the modules below.
 //! * [`service`]: the broker's units, through systemd or launchd.
+//! * [`client`]: the thin client: start on demand, calls, the event stream.
 //! * [`setup`]: the server and the hooks in the configuration of Claude Code and other clients.
-//! * [`doctor`]: whether everything works, proved by use.
 //! * [`mcp`]: the MCP stdio server, one per session.
 //! * [`hook`]: what Claude Code runs at its own events.
-//! * [`cli`]: one file per command; they print, they do not think.
+//! * [`doctor`]: end-to-end checks, each with a fix.
+//! * [`demo`]: two real sessions and a real broker in a throw-away directory.
+//! * [`cli`]: one file per command. Commands print and do not decide.
 
 pub mod broker;
+pub mod claude_code;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod demo;
 pub mod doctor;
 pub mod endpoint;
-pub mod files;
-pub mod git;
-pub mod holder;
 pub mod hook;
-pub mod lenient;
-pub mod listeners;
 pub mod logging;
 pub mod mcp;
-pub mod process;
-pub mod programs;
 pub mod protocol;
-pub mod render;
 pub mod service;
-pub mod session_file;
 pub mod setup;
-pub mod shell;
-pub mod signals;
-pub mod sqlite;
+pub mod sys;
 pub mod text;
-pub mod trust;
-pub mod typescript;
-pub mod unheard;
-pub mod versions;
 
 /// This build's version, as `--version` prints it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    claude_peers::signals::reset_inherited();
+    claude_peers::sys::signals::reset_inherited();
     // SAFETY: before any thread is started, and nobody has opened a descriptor yet.
-    let inherited = unsafe { claude_peers::broker::activation::inherit() };
+    let inherited = unsafe { claude_peers::broker::daemon::activation::inherit() };
     claude_peers::cli::main(inherited)
 }

@@ -3,25 +3,13 @@
 //! [`run`] is all of it, as a library function: `main` calls it, and so do tests. It knows
 //! nothing of MCP, hooks or the command line.
 
-pub mod activation;
-mod bells;
-mod claims;
-mod connected;
-mod engine;
+mod core;
+pub mod daemon;
 pub mod http;
-mod lifecycle;
+mod live;
 pub mod mailbox;
-mod opening;
-mod presence;
 mod registry;
-mod reload;
-mod serve;
 mod store;
-mod supervisor;
-mod takeover;
-mod turns;
-mod wakes;
-mod windows;
 
 use std::io;
 use std::path::PathBuf;
@@ -33,23 +21,29 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::broker::daemon::activation;
+use crate::broker::daemon::lifecycle;
+use crate::broker::daemon::listener;
+use crate::broker::daemon::notify;
+use crate::broker::daemon::takeover;
 use crate::config::{Config, ConfigError};
-use crate::files;
-use crate::holder::{ELSEWHERE_HINT, Holder, unknown_hint};
-use crate::process::Process;
+use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Holder, unknown_hint};
 use crate::protocol::health::{Started, Tcp};
 use crate::protocol::ids::{is_secret, random_secret};
 use crate::protocol::{PROTOCOL, Timestamp};
-use crate::trust::{self, Untrusted};
-use activation::{Bound, Inherited};
-use connected::Connected;
-use engine::{Engine, MailStore};
-use opening::Opening;
-use serve::Server;
+use crate::sys::files;
+use crate::sys::process::Process;
+use crate::sys::trust;
+use crate::sys::trust::Untrusted;
+use core::{Engine, MailStore};
+use daemon::activation::{Bound, Inherited};
+use daemon::listener::Server;
+pub use daemon::notify::tell_failure;
+use daemon::opening::Opening;
+use daemon::takeover::Takeover;
+use live::Connected;
 use store::Doing;
 pub use store::OpenError;
-pub use supervisor::tell_failure;
-use takeover::Takeover;
 
 /// How long requests under way may take to finish at shutdown.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -249,16 +243,16 @@ async fn serve(options: Options) -> Result<(), RunError> {
         config,
     });
     let server = Arc::new(Server::new(&shared));
-    let unix = serve::adopt_unix(listeners.unix).map_err(RunError::Serve)?;
-    let tcp = serve::adopt_tcp(listeners.tcp).map_err(RunError::Serve)?;
+    let unix = listener::adopt_unix(listeners.unix).map_err(RunError::Serve)?;
+    let tcp = listener::adopt_tcp(listeners.tcp).map_err(RunError::Serve)?;
     // First the word that we serve, then the first answer: whoever was answered finds the service
     // active. Connections wait in the sockets meanwhile.
-    let status = supervisor::status(&shared).await;
+    let status = notify::status(&shared).await;
     lifecycle::announce(&shared, &status).await;
     if let Some(ready) = ready {
         ready();
     }
-    supervisor::start(&shared, status);
+    notify::start(&shared, status);
     for listener in unix {
         server.serve_unix(listener);
     }

@@ -5,14 +5,15 @@ use std::process::{Command, ExitCode};
 
 use clap::Args;
 
-use super::error::Failure;
-use super::runtime;
-use crate::broker::activation::Inherited;
-use crate::broker::{self, OpenError, Options, RunError};
+use crate::broker;
+use crate::broker::daemon::activation::Inherited;
+use crate::broker::{OpenError, Options, RunError};
+use crate::cli::error::Failure;
+use crate::cli::runtime;
 use crate::client::say_ready;
 use crate::config::Config;
-use crate::endpoint;
-use crate::holder::Listening;
+use crate::endpoint::broker_lock::Listening;
+use crate::endpoint::socket;
 use crate::logging;
 use crate::protocol::health::Started;
 use crate::service::systemd::units::forbidden_port;
@@ -44,7 +45,7 @@ pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Fail
 
 fn serve(detached: bool, inherited: Inherited) -> Result<ExitCode, Failure> {
     // A database that cannot grow is an error like another.
-    crate::signals::ignore_file_size_limit();
+    crate::sys::signals::ignore_file_size_limit();
     // Everything we make is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     logging::start(logging::Role::Broker);
@@ -73,7 +74,7 @@ fn serve(detached: bool, inherited: Inherited) -> Result<ExitCode, Failure> {
         // Two clients may each start one where the first of them died over it, or where each has a
         // runtime directory of its own. Whoever waits wants a broker that serves, and there it is.
         Err(RunError::AlreadyRuns(_) | RunError::Database(OpenError::InUse { .. }))
-            if detached && endpoint::answers(&settings).0 == Listening::Yes =>
+            if detached && socket::answers(&settings).0 == Listening::Yes =>
         {
             say_ready()?;
         }

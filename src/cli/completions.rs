@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use clap_complete::Shell;
 
-use super::error::Failure;
-use super::output::Out;
+use crate::cli::error::Failure;
+use crate::cli::output::Out;
 
 #[derive(Debug, Args)]
 pub struct Arguments {

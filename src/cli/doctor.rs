@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::error::Failure;
-use super::output::Out;
+use crate::cli::error::Failure;
+use crate::cli::output::Out;
 use crate::config::{Config, Source, colours};
-use crate::doctor::{self, Finding, Level, Options};
+use crate::doctor;
+use crate::doctor::{Finding, Level, Options};
 use crate::text;
 
 #[derive(Debug, Args)]

@@ -30,18 +30,21 @@ impl Failure {
         }
     }
 
+    #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// Another exit code than 1.
+    #[must_use]
     pub fn code(mut self, code: u8) -> Self {
         self.code = code;
         self
     }
 
     /// One more line of what happened.
+    #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.details.push(detail.into());
         self

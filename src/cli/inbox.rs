@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::error::Failure;
-use super::inside;
-use super::output::{Out, ago, cell};
-use super::{LONGEST_WAIT, TIME_OVER};
+use crate::cli::error::Failure;
+use crate::cli::output::{Out, ago, cell};
+use crate::cli::shell_session;
+use crate::cli::{LONGEST_WAIT, TIME_OVER};
 use crate::client::Client;
 use crate::protocol::mailbox::{Confirm, Delivery, Take};
 use crate::text;
@@ -47,7 +47,7 @@ pub async fn run(
             None => client.take(&request).await?,
         };
         if std::mem::take(&mut is_first) {
-            inside::note(client.config(), taken.owner.as_ref());
+            shell_session::note(client.config(), taken.owner.as_ref());
         }
         if arguments.json {
             out.json(&json!({ "messages": taken.messages, "remaining": taken.remaining }))?;

@@ -7,19 +7,19 @@ use clap::Args;
 use rustix::io::Errno;
 use serde_json::json;
 
-use super::error::Failure;
-use super::fate::{Before, Fate, Mail};
-use super::output::Out;
+use crate::cli::database_state::{Before, Fate, Mail};
+use crate::cli::error::Failure;
+use crate::cli::output::Out;
 use crate::client::Client;
 use crate::config::Config;
-use crate::holder::{
+use crate::endpoint::broker_lock::{
     ELSEWHERE_HINT, Holder, Listening, Whereabouts, holder, listening, may_use_sockets,
     unknown_hint,
 };
-use crate::programs::in_background;
+use crate::endpoint::typescript;
 use crate::protocol::health::Started;
 use crate::service::systemd;
-use crate::typescript;
+use crate::sys::subprocess::in_background;
 
 /// How long a broker may take to end by itself, and then by SIGTERM.
 const POLITE: Duration = Duration::from_secs(5);

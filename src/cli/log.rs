@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::error::Failure;
-use super::output::{Out, cell};
+use crate::cli::error::Failure;
+use crate::cli::output::{Out, cell};
 use crate::client::Client;
 use crate::protocol::MessageId;
 use crate::protocol::messages::{ListMessages, Message, Party};

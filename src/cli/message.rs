@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::error::Failure;
+use crate::cli::error::Failure;
 use crate::config::MAX_MESSAGE_BYTES;
 
 /// Stands for standard input, as a word or a file.

@@ -2,23 +2,22 @@
 
 mod broker;
 mod completions;
-mod dashes;
-mod demo;
+mod database_state;
 mod doctor;
-mod error;
-mod fate;
+pub mod error;
 mod hook;
 mod inbox;
-mod inside;
 mod kill_broker;
+mod leading_dash;
 mod log;
 mod message;
-mod output;
+pub mod output;
 mod peers;
 mod scope;
 mod send;
 mod service;
 mod setup;
+mod shell_session;
 mod status;
 mod token;
 
@@ -27,9 +26,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::broker::activation::Inherited;
+use crate::broker::daemon::activation::Inherited;
 use crate::client::Client;
-use crate::config::{self, Config};
+use crate::config;
+use crate::config::Config;
+use crate::demo;
 use error::Failure;
 use output::Out;
 
@@ -103,7 +104,7 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn main(inherited: Inherited) -> ExitCode {
-    let arguments = dashes::settled(std::env::args_os().collect(), &Cli::command());
+    let arguments = leading_dash::settled(std::env::args_os().collect(), &Cli::command());
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -147,7 +148,7 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
         Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, out)),
         command => {
             let config = settings(&command)?;
-            let around = inside::around(&config);
+            let around = shell_session::around(&config);
             let client = Client::new(config)?.around(&around);
             let client = match command {
                 Command::Status(_) | Command::KillBroker(_) => client,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::protocol::Timestamp;
 use crate::text;
 
-use super::error::Failure;
+use crate::cli::error::Failure;
 
 /// Buffered standard output.
 pub struct Out {

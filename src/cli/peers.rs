@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::error::Failure;
-use super::inside;
-use super::output::{Out, ago, aside, cell};
-use super::scope::{Place, ScopeArgument};
+use crate::cli::error::Failure;
+use crate::cli::output::{Out, ago, aside, cell};
+use crate::cli::scope::{Place, ScopeArgument};
+use crate::cli::shell_session;
 use crate::client::Client;
 use crate::protocol::peers::{EndedSession, ListPeers, Peer, PeerList, Reachability};
 
@@ -39,7 +39,7 @@ pub async fn run(
             let name = me.name.as_deref().unwrap_or("-");
             aside(&format!("This command line speaks as {} ({}).", cell(name, 60), me.id));
         }
-        None if inside::is_inside(client.config()) => inside::note_cli(),
+        None if shell_session::is_inside(client.config()) => shell_session::note_cli(),
         None => {}
     }
     if arguments.json {

@@ -2,9 +2,10 @@
 
 use clap::ValueEnum;
 
-use super::error::Failure;
-use crate::git::{self, NoRepository};
+use crate::cli::error::Failure;
 use crate::protocol::peers::Scope;
+use crate::sys::git;
+use crate::sys::git::NoRepository;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ScopeArgument {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::error::Failure;
-use super::output::{Out, ago, aside, cell};
-use super::scope::{Place, ScopeArgument};
-use super::{INTERRUPTED, LONGEST_WAIT, TIME_OVER, WRONG_USAGE};
-use super::{inside, message};
+use crate::cli::error::Failure;
+use crate::cli::output::{Out, ago, aside, cell};
+use crate::cli::scope::{Place, ScopeArgument};
+use crate::cli::{INTERRUPTED, LONGEST_WAIT, TIME_OVER, WRONG_USAGE};
+use crate::cli::{message, shell_session};
 use crate::client::Client;
 use crate::protocol::MessageId;
 use crate::protocol::mailbox::{Answered, Confirm};
@@ -75,7 +75,7 @@ pub async fn run(
         wait: arguments.wait.is_some(),
     };
     let sent = client.send(&request).await?;
-    inside::note(client.config(), sent.from.as_ref());
+    shell_session::note(client.config(), sent.from.as_ref());
     if let Some(seconds) = arguments.wait {
         return wait(&sent, Duration::from_secs(seconds), arguments.json, client, out).await;
     }
@@ -108,7 +108,7 @@ async fn to_scope(
     let from_session = client.config().claude.session.clone();
     let request = SendToScope { scope, text, directory, repo, from_session };
     let sent = client.send_to_scope(&request).await?;
-    inside::note(client.config(), sent.from.as_ref());
+    shell_session::note(client.config(), sent.from.as_ref());
     if json {
         out.json(&sent)?;
     }
@@ -153,7 +153,7 @@ async fn wait(
     // Standard output is for the answer.
     aside(&format!("{} {} {}", sent.id, sent.state, standing(&sent.to, sent.state, sent.awaited)));
     let later = match &sent.from {
-        Some(party) if inside::is_session(Some(party)) => "the session's own mailbox",
+        Some(party) if shell_session::is_session(Some(party)) => "the session's own mailbox",
         _ => "`claude-peers inbox`",
     };
     let stays_sent = |failure: Failure| {

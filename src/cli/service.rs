@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::error::Failure;
-use super::output::{Out, aside};
-use super::{NOT_RUNNING, runtime};
+use crate::cli::error::Failure;
+use crate::cli::output::{Out, aside};
+use crate::cli::{NOT_RUNNING, runtime};
 use crate::client::Client;
 use crate::config::Config;
-use crate::holder::holder;
+use crate::endpoint::broker_lock::holder;
 use crate::service::launchd::Launchd;
 use crate::service::{Logs, Manager, ServiceError, State, Status, Step, UnitStatus, manager};
 

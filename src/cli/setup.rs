@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::error::Failure;
-use super::output::Out;
+use crate::cli::error::Failure;
+use crate::cli::output::Out;
 use crate::setup::{Client, Found, Options, Plan, SetupError, Shown, State, Surroundings};
-use crate::{shell, text};
+use crate::sys::shell;
+use crate::text;
 
 /// Paths and other people's lines are shown whole, but in one line each.
 const WIDTH: usize = 10_000;

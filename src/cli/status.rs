@@ -6,16 +6,16 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::NOT_RUNNING;
-use super::error::Failure;
-use super::output::{Out, ago};
+use crate::cli::NOT_RUNNING;
+use crate::cli::error::Failure;
+use crate::cli::output::{Out, ago};
 use crate::client::{Client, ClientError, StartError};
 use crate::config::Config;
-use crate::endpoint;
-use crate::holder::{Holder, Whereabouts, holder};
-use crate::listeners;
+use crate::endpoint::broker_lock::{Holder, Whereabouts, holder};
+use crate::endpoint::socket;
 use crate::protocol::health::{Detail, Health, Started};
 use crate::service;
+use crate::sys::socket_owner;
 
 /// How long a healthy broker may take to answer.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -76,7 +76,7 @@ pub async fn run(
     client: Client,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
-    let config = endpoint::settled(client.config());
+    let config = socket::settled(client.config());
     let held_by = holder(&config);
     let (mut health, mut cannot_look) = (None, None);
     let state = match &held_by {
@@ -136,7 +136,7 @@ fn is_awaited(config: &Config) -> bool {
         let status = service::manager(config).status();
         return status.is_ok_and(|status| matches!(status.state, service::State::Ready));
     }
-    listeners::is_there(&config.paths.socket)
+    socket_owner::is_there(&config.paths.socket)
 }
 
 /// The broker's health, if it says it in time. It is not started.

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::error::Failure;
-use super::output::Out;
+use crate::cli::error::Failure;
+use crate::cli::output::Out;
 use crate::client::Client;
 
 /// Prints the token, but only if the listener on the port is ours: another user may hold it, and

@@ -16,16 +16,18 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::busy::{Tell, busy, refuse_if_busy};
+use crate::client::busy::{Tell, busy, refuse_if_busy};
 use crate::config::{Config, FALLBACK_REASON};
-use crate::endpoint;
-use crate::files::{self, LockFile, private_directory};
-use crate::holder::{ELSEWHERE_HINT, Holder, Listening, holder, unknown_hint};
-use crate::programs::{Heard, hear, in_background};
+use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Holder, Listening, holder, unknown_hint};
+use crate::endpoint::socket;
 use crate::protocol::health::Started;
-use crate::service::program::own_file;
-use crate::service::{self, NoService};
-use crate::trust::{Untrusted, check_way};
+use crate::service;
+use crate::service::NoService;
+use crate::sys::files;
+use crate::sys::files::{LockFile, private_directory};
+use crate::sys::self_exe::own_file;
+use crate::sys::subprocess::{Heard, hear, in_background};
+use crate::sys::trust::{Untrusted, check_way};
 
 /// How long the start of a broker may take, or the wait for another client that starts it.
 const START: Duration = Duration::from_secs(12);
@@ -120,7 +122,7 @@ pub async fn ensure(config: &Config, tell: Option<Tell>) -> Result<(), StartErro
 
 /// Whether somebody listens. Where that cannot be found out nothing may be started.
 pub(super) fn is_served(config: &Config) -> Result<bool, StartError> {
-    match endpoint::answers(config) {
+    match socket::answers(config) {
         (Listening::Yes, _) => Ok(true),
         (Listening::Nobody, _) => Ok(false),
         (Listening::Unknown(error), socket) => Err(StartError::CannotLook { socket, error }),

@@ -3,9 +3,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::StartError;
+use crate::client::StartError;
 use crate::config::Config;
-use crate::holder::holder;
+use crate::endpoint::broker_lock::holder;
 
 /// For whoever waits for a busy broker however long it takes: is told what that does, once.
 #[derive(Debug, Clone)]

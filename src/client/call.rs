@@ -8,10 +8,10 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::time::{timeout, timeout_at};
 
-use super::busy::busy;
-use super::http::{Request, failed};
-use super::{Client, ClientError, Result, StartError, autostart, elsewhere};
-use crate::holder::holder;
+use crate::client::busy::busy;
+use crate::client::http::{Request, failed};
+use crate::client::{Client, ClientError, Result, StartError, autostart, elsewhere};
+use crate::endpoint::broker_lock::holder;
 use crate::protocol::{ApiError, ErrorCode};
 
 /// How long one attempt may take. A healthy broker answers within milliseconds.

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::holder::{Holder, database_lock};
-use crate::process::Standing;
+use crate::endpoint::broker_lock::{Holder, database_lock};
+use crate::sys::process::Standing;
 
 /// How long a call waits for a broker that only others can start: their sessions do so at once.
 pub const PATIENCE: Duration = Duration::from_secs(3);

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::StartError;
-use crate::holder::ELSEWHERE_HINT;
+use crate::client::StartError;
+use crate::endpoint::broker_lock::ELSEWHERE_HINT;
 use crate::protocol::{ApiError, ErrorCode};
-use crate::trust::Untrusted;
+use crate::sys::trust::Untrusted;
 
 /// The database is in use by a broker to which no way leads from here.
 #[derive(Debug, Clone, thiserror::Error)]

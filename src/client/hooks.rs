@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::http::Method;
 use tokio::time::timeout;
 
-use super::call::attempt;
-use super::{Client, ClientError, Result};
+use crate::client::call::attempt;
+use crate::client::{Client, ClientError, Result};
 use crate::protocol::hook::{HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Look, Looked, Looks, Reason, Wake, WakeGiven};

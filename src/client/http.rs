@@ -1,5 +1,5 @@
 //! HTTP/1.1 over the broker's socket. Each connection is made here, so that not a byte is sent
-//! before it is known who listens (see [`crate::trust`]).
+//! before it is known who listens (see [`crate::sys::trust`]).
 
 use std::error::Error;
 use std::io;
@@ -17,11 +17,11 @@ use serde::Serialize;
 use tokio::net::UnixStream;
 use tower_service::Service;
 
-use super::ClientError;
-use super::error::OutOfReach;
+use crate::client::ClientError;
+use crate::client::error::OutOfReach;
 use crate::config::Config;
-use crate::endpoint;
-use crate::trust::{Untrusted, check_listener, check_way};
+use crate::endpoint::socket;
+use crate::sys::trust::{Untrusted, check_listener, check_way};
 
 /// Connections to the broker, kept for the next call.
 #[derive(Debug, Clone)]
@@ -162,7 +162,7 @@ impl Service<Uri> for Connector {
 /// A connection to a listener that is us, on a way that only we can change.
 async fn connect(config: &Config) -> Result<UnixStream, ConnectError> {
     let mut nobody = io::Error::from(io::ErrorKind::NotFound);
-    let sockets = endpoint::route(config).map_err(|holder| {
+    let sockets = socket::route(config).map_err(|holder| {
         let database = config.database_file();
         ConnectError::OutOfReach(OutOfReach { database, holder: holder.described() })
     })?;

@@ -25,7 +25,6 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
 use crate::config::Config;
-use crate::files::identity;
 use crate::protocol::health::{Afresh, Health, Stopping};
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
@@ -35,6 +34,7 @@ use crate::protocol::peers::{
 };
 use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::{Around, ErrorCode, PROTOCOL, header, route};
+use crate::sys::files::identity;
 
 use busy::Tell;
 use call::{ATTEMPT, Time, attempt, read_all, refusal};

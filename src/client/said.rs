@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reqwest::Method;
 
-use super::call::Time;
-use super::{Client, Session};
+use crate::client::call::Time;
+use crate::client::{Client, Session};
 use crate::protocol::ids::random_secret;
 use crate::protocol::peers::{Profile, ProfileSet, Registered, SetProfile};
 use crate::protocol::{header, route};

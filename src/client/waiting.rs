@@ -6,7 +6,7 @@ use axum::http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Client, Result, Time};
+use crate::client::{Client, Result, Time};
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Answered, MAX_WAIT, Take, TakeAnswer, Taken, Wait};
 use crate::protocol::{MessageId, header, route};

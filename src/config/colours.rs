@@ -1,6 +1,6 @@
 //! Whether what we print may have colours.
 
-use super::paths::Variable;
+use crate::config::paths::Variable;
 
 /// Whether output may have colours: on a terminal that shows them, and whose user does not want
 /// none. `NO_COLOR` counts unless it is empty (no-color.org).

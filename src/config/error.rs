@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{FileError, Source};
+use crate::config::{FileError, Source};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]

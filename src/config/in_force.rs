@@ -1,7 +1,7 @@
 //! What is set, for people: every value in words, and where it came from. No secret is among them.
 
-use super::file::File;
-use super::{ChannelSetting, Config, Source};
+use crate::config::file::File;
+use crate::config::{ChannelSetting, Config, Source};
 
 /// A setting as it is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]

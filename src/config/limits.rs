@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ConfigError, file, number};
+use crate::config::{ConfigError, file, number};
 
 /// Limits of the mailbox; 0 is no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::{Config, ConfigError, DEFAULT_PORT};
-use crate::files::{beside, real_path};
-use crate::trust::{check_way, lets_others_write};
+use crate::config::{Config, ConfigError, DEFAULT_PORT};
+use crate::sys::files::{beside, real_path};
+use crate::sys::trust::{check_way, lets_others_write};
 
 /// The longest path a socket can have, in bytes, without the terminating NUL.
 pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
@@ -211,7 +211,7 @@ fn best<'a>(places: &'a [PathBuf], home: &Path) -> &'a Path {
 fn is_usable(place: &Path, home: &Path) -> bool {
     let Some(runtime) = place.parent().filter(|runtime| is_ours(runtime)) else { return false };
     let can_be = match std::fs::metadata(place) {
-        Ok(there) => there.uid() == crate::files::effective_uid(),
+        Ok(there) => there.uid() == crate::sys::files::effective_uid(),
         Err(_) => access(runtime, Access::WRITE_OK | Access::EXEC_OK).is_ok(),
     };
     can_be && check_way(&place.join("broker.sock"), home).is_ok()
@@ -219,7 +219,7 @@ fn is_usable(place: &Path, home: &Path) -> bool {
 
 /// What may be the runtime directory of this user's sessions, best first.
 fn runtime_directories(variable: Variable<'_>) -> Vec<PathBuf> {
-    let uid = crate::files::effective_uid();
+    let uid = crate::sys::files::effective_uid();
     let logind = cfg!(target_os = "linux").then(|| PathBuf::from(format!("/run/user/{uid}")));
     let named = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
     named.into_iter().chain(logind).filter(|path| path.is_absolute()).collect()
@@ -228,7 +228,7 @@ fn runtime_directories(variable: Variable<'_>) -> Vec<PathBuf> {
 /// A directory of ours in which nobody else can make anything.
 fn is_ours(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|m| {
-        m.is_dir() && m.uid() == crate::files::effective_uid() && !lets_others_write(&m)
+        m.is_dir() && m.uid() == crate::sys::files::effective_uid() && !lets_others_write(&m)
     })
 }
 

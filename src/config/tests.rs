@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use super::*;
+use crate::config::*;
 
 fn load(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let map: HashMap<&str, &str> = pairs.iter().copied().collect();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::paths::{Variable, session_runtime_directory};
+use crate::config::paths::{Variable, session_runtime_directory};
 
 /// Where packages put them whatever the environment says.
 const FIXED: [&str; 5] = [

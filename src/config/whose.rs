@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::ConfigError;
-use super::paths::Variable;
-use crate::files::effective_uid;
+use crate::config::ConfigError;
+use crate::config::paths::Variable;
+use crate::sys::files::effective_uid;
 
 const ROOT: u32 = 0;
 
@@ -49,7 +49,7 @@ fn check(variable: Variable<'_>) -> Result<(), ConfigError> {
 /// The same for the directory of a database, wherever its name came from.
 pub(super) fn check_database(database: &Path) -> Result<(), ConfigError> {
     // A database that is a link lies where it leads.
-    let real = crate::files::real_path(database);
+    let real = crate::sys::files::real_path(database);
     refuse_root("CLAUDE_PEERS_DB", real.parent().unwrap_or(Path::new("/")))
 }
 

@@ -4,10 +4,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::scene::{AtPath, Running, Scene};
-use super::{Finding, shell};
 use crate::client::{Client, ClientError};
-use crate::holder::{ELSEWHERE_HINT, Whereabouts};
+use crate::doctor::snapshot::{AtPath, Running, Scene};
+use crate::doctor::{Finding, shell};
+use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Whereabouts};
 use crate::protocol::PROTOCOL;
 use crate::protocol::health::{Detail, Started};
 

@@ -4,11 +4,12 @@ use std::io;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use super::{Finding, shell};
+use crate::doctor::{Finding, shell};
 use crate::mcp::TOOLS;
-use crate::programs;
 use crate::setup::Surroundings;
-use crate::setup::permission::{self, Permission};
+use crate::setup::clients::permission;
+use crate::setup::clients::permission::Permission;
+use crate::sys::subprocess;
 
 const CHECK: &str = "claude";
 
@@ -23,7 +24,7 @@ pub struct Asked(io::Result<Receiver<Vec<Finding>>>);
 
 /// Asks Claude Code, on a thread of its own.
 pub fn start() -> Asked {
-    Asked(programs::off_thread(CHECK, ask))
+    Asked(subprocess::off_thread(CHECK, ask))
 }
 
 impl Asked {
@@ -37,10 +38,10 @@ impl Asked {
 }
 
 fn ask() -> Vec<Finding> {
-    if programs::in_path("claude").is_none() {
+    if subprocess::in_path("claude").is_none() {
         return vec![Finding::ok(CHECK, "not asked: there is no `claude` in PATH")];
     }
-    let version = match programs::program("claude", &["--version"], VERSION) {
+    let version = match subprocess::program("claude", &["--version"], VERSION) {
         Ok(said) if said.succeeded() => said.output.trim().to_owned(),
         Ok(said) => {
             let problem = said.complaint();
@@ -48,7 +49,7 @@ fn ask() -> Vec<Finding> {
         }
         Err(problem) => return vec![Finding::warning(CHECK, problem)],
     };
-    vec![match programs::program("claude", &["mcp", "list"], LIST) {
+    vec![match subprocess::program("claude", &["mcp", "list"], LIST) {
         Ok(said) if said.succeeded() => {
             let found = registered(&version, &said.output);
             let server = our_server(&said.output);
@@ -136,7 +137,7 @@ fn registered(version: &str, list: &str) -> Finding {
 
 /// As the help says it; by its path where PATH does not lead here.
 pub fn setup_command() -> String {
-    let program = match (programs::in_path("claude-peers"), std::env::current_exe()) {
+    let program = match (subprocess::in_path("claude-peers"), std::env::current_exe()) {
         (None, Ok(path)) => shell::path(&path),
         _ => "claude-peers".to_owned(),
     };

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::private::{CHANGE, FILE, foreign, may_rename, private};
-use super::scene::Scene;
-use super::{Finding, Level, shell, units};
-use crate::files::{beside, effective_uid};
-use crate::holder::database_lock;
-use crate::listeners::user_name;
+use crate::doctor::permissions::{CHANGE, FILE, foreign, may_rename, private};
+use crate::doctor::snapshot::Scene;
+use crate::doctor::{Finding, Level, shell, units};
+use crate::endpoint::broker_lock::database_lock;
 use crate::service::systemd::SOCKET;
-use crate::sqlite::{is_without_shared_memory, plain};
+use crate::sys::files::{beside, effective_uid};
+use crate::sys::socket_owner::user_name;
+use crate::sys::sqlite_error::{is_without_shared_memory, plain};
 
 const CHECK: &str = "database";
 

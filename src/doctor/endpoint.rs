@@ -1,11 +1,11 @@
 //! The Unix socket: what was there before the first call, and who listens now.
 
-use super::private::away;
-use super::scene::{AtPath, Running, Scene};
-use super::{Finding, units};
-use crate::holder::{ELSEWHERE_HINT, Whereabouts, unknown_hint};
-use crate::listeners;
+use crate::doctor::permissions::away;
+use crate::doctor::snapshot::{AtPath, Running, Scene};
+use crate::doctor::{Finding, units};
+use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Whereabouts, unknown_hint};
 use crate::service::systemd::{SOCKET, Unit};
+use crate::sys::socket_owner;
 
 const CHECK: &str = "socket";
 
@@ -92,7 +92,7 @@ fn stale(scene: &Scene) -> Finding {
 fn now(scene: &Scene) -> Option<Finding> {
     let path = &scene.config.paths.socket;
     let shown = path.display();
-    let owner = listeners::unix(path).filter(|owner| !owner.processes.is_empty());
+    let owner = socket_owner::unix(path).filter(|owner| !owner.processes.is_empty());
     let held = match (&scene.broker, owner) {
         (Some(_), Some(owner)) => format!("{shown} is held by {owner}"),
         (Some(broker), None) => format!("{shown} is held by the broker ({})", broker.described()),

@@ -4,9 +4,9 @@
 use std::io;
 use std::path::Path;
 
-use super::private::{DIRECTORY, FILE, SETTINGS, private};
-use super::scene::Scene;
-use super::{Finding, Level, shell};
+use crate::doctor::permissions::{DIRECTORY, FILE, SETTINGS, private};
+use crate::doctor::snapshot::Scene;
+use crate::doctor::{Finding, Level, shell};
 use crate::protocol::ids::is_secret;
 
 const CHECK: &str = "files";

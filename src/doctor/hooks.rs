@@ -4,12 +4,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Finding;
-use super::claude::setup_command;
-use super::scene::{Running, Scene};
+use crate::doctor::Finding;
+use crate::doctor::claude::setup_command;
+use crate::doctor::snapshot::{Running, Scene};
 use crate::protocol::Timestamp;
-use crate::setup::hooks;
-use crate::setup::in_force::{self, Hooks, Obstacle, Places};
+use crate::setup::clients::effective_hooks;
+use crate::setup::clients::effective_hooks::{Hooks, Obstacle, Places};
+use crate::setup::clients::hooks;
 
 const CHECK: &str = "hooks";
 
@@ -19,7 +20,7 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
         return Vec::new();
     }
     let Ok(project) = std::env::current_dir() else { return Vec::new() };
-    vec![match in_force::hooks(&Places::of(directory, &project)) {
+    vec![match effective_hooks::hooks(&Places::of(directory, &project)) {
         Hooks::Absent => Finding::ok(CHECK, "none of ours are set up for Claude Code").detail(
             "a session sees mail when it calls a tool; `claude-peers setup claude` adds them",
         ),

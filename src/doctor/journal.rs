@@ -3,10 +3,10 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use super::scene::Scene;
-use super::{Finding, shell};
-use crate::programs;
+use crate::doctor::snapshot::Scene;
+use crate::doctor::{Finding, shell};
 use crate::service::systemd::SERVICE;
+use crate::sys::subprocess;
 
 const CHECK: &str = "journal";
 
@@ -40,7 +40,7 @@ fn look(scene: &Scene) -> Finding {
 fn readable() -> Finding {
     let arguments = ["--user", "-u", SERVICE, "-n", "1", "-q", "--no-pager", "-o", "short-iso"];
     let read = format!("journalctl --user -u {SERVICE}");
-    match programs::program("journalctl", &arguments, LIMIT) {
+    match subprocess::program("journalctl", &arguments, LIMIT) {
         Ok(said) if said.succeeded() && !said.output.trim().is_empty() => {
             Finding::ok(CHECK, format!("journald takes entries; `{read}` shows them"))
         }

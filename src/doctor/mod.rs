@@ -13,12 +13,12 @@ mod endpoint;
 mod files;
 mod hooks;
 mod journal;
+mod permissions;
 mod port;
-mod private;
-mod scene;
+mod round_trip;
 mod settings;
 mod shell;
-mod trip;
+mod snapshot;
 mod units;
 
 use std::time::Duration;
@@ -27,9 +27,10 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::config::{Config, ConfigError};
-use crate::{programs, text};
+use crate::sys::subprocess;
+use crate::text;
 
-use scene::Scene;
+use snapshot::Scene;
 
 /// The check under which each setting's value is listed.
 pub use settings::VALUE;
@@ -136,7 +137,7 @@ pub async fn examine(
         findings.push(busy);
         return findings;
     }
-    let trip = trip::check(&client, &scene).await;
+    let trip = round_trip::check(&client, &scene).await;
     // One that the trip started may have found an earlier database.
     if let Some(busy) = broker::busy(&Scene::before(client.config())) {
         findings.push(busy);
@@ -170,7 +171,7 @@ fn limited(
     check: impl FnOnce(&Scene) -> Vec<Finding> + Send + 'static,
 ) -> Vec<Finding> {
     let scene = scene.clone();
-    let started = programs::off_thread(name, move || check(&scene));
+    let started = subprocess::off_thread(name, move || check(&scene));
     let ended = started.map_err(|error| error.to_string()).and_then(|running| {
         // A thread that hangs is left behind: it ends with the process.
         running.recv_timeout(LIMIT).map_err(|_| "it hangs".to_owned())

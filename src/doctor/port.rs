@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::scene::Scene;
-use super::{Finding, units};
-use crate::files::effective_uid;
-use crate::listeners::{self, Owner};
-use crate::process;
+use crate::doctor::snapshot::Scene;
+use crate::doctor::{Finding, units};
 use crate::protocol::health::Detail;
 use crate::protocol::route;
 use crate::service::systemd::TCP_SOCKET;
 use crate::service::systemd::units::forbidden_port;
+use crate::sys::files::effective_uid;
+use crate::sys::process;
+use crate::sys::socket_owner;
+use crate::sys::socket_owner::Owner;
 
 const CHECK: &str = "port";
 
@@ -24,7 +25,7 @@ pub async fn check(scene: &Scene) -> Vec<Finding> {
         // Its ports and process numbers need not be ours.
         return vec![Finding::ok(CHECK, "not looked at: the broker runs in another container")];
     }
-    let owner = listeners::tcp(detail.tcp.port);
+    let owner = socket_owner::tcp(detail.tcp.port);
     if forbidden_port(&scene.config).is_some_and(|why| detail.tcp.problem == Some(why)) {
         return vec![forbidden(detail)];
     }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::private::{SETTINGS, away, private};
-use super::scene::Scene;
-use super::{Finding, Level, shell};
 use crate::config::{ConfigError, FileError, InForce, Source};
-use crate::files::same_place;
-use crate::holder::{ELSEWHERE_HINT, Whereabouts};
+use crate::doctor::permissions::{SETTINGS, away, private};
+use crate::doctor::snapshot::Scene;
+use crate::doctor::{Finding, Level, shell};
+use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Whereabouts};
 use crate::protocol::health::{Detail, Setting, Started};
+use crate::sys::files::same_place;
 
 const CHECK: &str = "configuration";
 

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use super::private::away;
-use super::scene::{Scene, Units};
-use super::{Finding, Level};
 use crate::config::session_runtime_directory;
-use crate::holder::Whereabouts;
+use crate::doctor::permissions::away;
+use crate::doctor::snapshot::{Scene, Units};
+use crate::doctor::{Finding, Level};
+use crate::endpoint::broker_lock::Whereabouts;
 use crate::protocol::health::Started;
+use crate::service;
+use crate::service::State;
 use crate::service::systemd::units::Places;
 use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, Unit, show};
-use crate::service::{self, State};
 
 const CHECK: &str = "units";
 

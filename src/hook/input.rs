@@ -4,9 +4,9 @@ use std::io::Read;
 
 use serde::Deserialize;
 
-use crate::lenient::{Words, measure_or_zero, or_nothing};
 use crate::protocol::MessageId;
 use crate::protocol::hook::Event;
+use crate::protocol::js_json::{Words, measure_or_zero, or_nothing};
 
 /// In milliseconds: some thirty years.
 const LONGEST: u64 = 1_000_000_000_000;

@@ -6,7 +6,7 @@
 
 mod input;
 mod output;
-mod wait;
+mod rewake;
 
 use std::io::{self, Read, Write as _};
 use std::path::Path;
@@ -16,17 +16,18 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use crate::claude_code::client_process;
+use crate::claude_code::session_file;
 use crate::client::{Client, ClientError};
 use crate::config::Config;
-use crate::git;
-use crate::process::claude;
+use crate::endpoint::hook_spool;
+use crate::endpoint::hook_spool::Word;
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::{Around, Timestamp};
-use crate::session_file;
-use crate::unheard::{self, Word};
+use crate::sys::git;
 use input::Input;
 
-pub use wait::wait;
+pub use rewake::wait;
 
 /// Which part of the broker's time for its answer it also has to note that our output is out;
 /// without that, mail is offered once more.
@@ -117,7 +118,7 @@ fn leave_word(request: HookEvent, config: &Config) {
         let (session, source) = (request.session, request.source);
         let word = Word { client, session, source, said_at: Timestamp::now() };
         // Where nothing can be written no broker can run either.
-        let _ = unheard::leave(&config.paths, &word);
+        let _ = hook_spool::leave(&config.paths, &word);
     }
 }
 
@@ -133,7 +134,7 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
     HookEvent {
         event,
         session: input.session_id.clone(),
-        client: claude::of_hook(config.claude.pid),
+        client: client_process::of_hook(config.claude.pid),
         turn: input.prompt_id.clone(),
         occasion: input.occasion(event),
         lasted: input.lasted(),

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::protocol::hook::{Event, HookMail};
 use crate::protocol::{MessageId, Timestamp};
-use crate::render;
 use crate::text;
+use crate::text::message;
 
 /// The hook's output and the messages in it, or nothing where there is nothing to say. It is kept
 /// below `most` UTF-16 code units, whatever the broker thought would fit: what its reader puts
@@ -56,10 +56,10 @@ fn words(mail: &HookMail) -> String {
         }
     }
     if !mail.messages.is_empty() {
-        out.push_str(render::ABOUT);
+        out.push_str(message::ABOUT);
     }
     for message in &mail.messages {
-        let _ = write!(out, "\n\n{}", render::message(message, now));
+        let _ = write!(out, "\n\n{}", message::message(message, now));
     }
     if !mail.messages.is_empty() {
         out.push_str(

@@ -13,7 +13,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::Role;
+use crate::logging::Role;
 
 const PREFIX: &str = "CLAUDE_PEERS";
 

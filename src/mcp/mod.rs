@@ -4,23 +4,12 @@
 //! It must never panic, never end on a bad line, and never outlive its client: a server that
 //! dies stays dead for the session, and one that stays is a ghost.
 
-mod arguments;
-mod calls;
-mod channel;
 mod instructions;
-mod lasting;
-mod link;
-mod push;
-mod results;
 mod server;
 mod session;
-mod stdio;
 pub mod summary;
-mod surrogates;
 mod tools;
 mod transport;
-mod waiting;
-mod wake;
 
 use std::time::Duration;
 
@@ -29,8 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError};
-use crate::process::Parent;
-use crate::signals;
+use crate::sys::process::Parent;
+use crate::sys::signals;
 pub use tools::NAMES as TOOLS;
 use transport::Watched;
 

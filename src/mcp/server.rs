@@ -17,14 +17,15 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::arguments;
-use super::calls::told;
-use super::instructions::INSTRUCTIONS;
-use super::link::{Ends, Standing};
-use super::transport::SentHooks;
-use super::{link, push, session, tools};
 use crate::client::Client;
 use crate::config::{Config, ConfigError};
+use crate::mcp::instructions::INSTRUCTIONS;
+use crate::mcp::session::stream::{Ends, Standing};
+use crate::mcp::session::{push, stream};
+use crate::mcp::tools::arguments;
+use crate::mcp::tools::calls::told;
+use crate::mcp::transport::SentHooks;
+use crate::mcp::{session, tools};
 use crate::protocol::peers::CLAUDE_CODE;
 use crate::text;
 
@@ -93,10 +94,10 @@ impl Server {
             let standing = self.standing.subscribe();
             tokio::spawn(push::pump(peer.clone(), deliveries, standing, opening, write, seen));
             tokio::spawn(push::report(client.clone(), written));
-            tokio::spawn(link::describe(client.clone(), cwd, one_shot));
+            tokio::spawn(stream::describe(client.clone(), cwd, one_shot));
             let standing = self.standing.clone();
             let ends = Ends { deliveries: deliver, standing, inbox, process };
-            tokio::spawn(link::keep_open(client.clone(), ends));
+            tokio::spawn(stream::keep_open(client.clone(), ends));
             Ok::<_, String>(client)
         };
         self.client.get_or_try_init(make).await

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::process::Process;
+use crate::sys::process::Process;
 
 /// The value of the header [`super::header::AROUND`], as JSON. What is absent is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

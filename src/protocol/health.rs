@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
-use crate::process::{Process, Standing};
+use crate::protocol::Timestamp;
+use crate::sys::process::{Process, Standing};
 
 /// How the broker came to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::MessageId;
-use super::mailbox::Delivery;
-use crate::process::Process;
+use crate::protocol::MessageId;
+use crate::protocol::mailbox::Delivery;
+use crate::sys::process::Process;
 
 /// A hook event of Claude Code that concerns us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::messages::{MessageState, Party, Via};
-use super::peers::Peer;
-use super::{MessageId, PeerId, Timestamp};
-use crate::lenient;
+use crate::protocol::js_json;
+use crate::protocol::messages::{MessageState, Party, Via};
+use crate::protocol::peers::Peer;
+use crate::protocol::{MessageId, PeerId, Timestamp};
 
 /// A message on its way to a model or a person.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Delivery {
 #[serde(deny_unknown_fields)]
 pub struct Wait {
     /// Wait up to so many seconds, and not longer than [`MAX_WAIT`].
-    #[serde(default, deserialize_with = "lenient::number_or_zero")]
+    #[serde(default, deserialize_with = "js_json::number_or_zero")]
     pub wait_seconds: u64,
 }
 
@@ -51,7 +51,7 @@ pub const MAX_WAIT: u64 = 600;
 #[serde(deny_unknown_fields)]
 pub struct Take {
     /// Stop before the texts exceed so many bytes (at least one message comes); 0 is no limit.
-    #[serde(default, deserialize_with = "lenient::number_or_zero")]
+    #[serde(default, deserialize_with = "js_json::number_or_zero")]
     pub max_bytes: u64,
 }
 

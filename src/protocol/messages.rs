@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::peers::Peer;
-use super::{MessageId, PeerId, Timestamp};
+use crate::protocol::peers::Peer;
+use crate::protocol::{MessageId, PeerId, Timestamp};
 
 /// Where a message stands. `queued → offered → read`; after its time-to-live a message that was
 /// never offered is `expired`, one that was offered without evidence is `unconfirmed`.

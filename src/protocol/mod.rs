@@ -9,6 +9,7 @@ pub mod error;
 pub mod health;
 pub mod hook;
 pub mod ids;
+pub mod js_json;
 pub mod mailbox;
 pub mod messages;
 pub mod names;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceId, PeerId, Timestamp};
-use crate::process::Process;
+use crate::protocol::{InstanceId, PeerId, Timestamp};
+use crate::sys::process::Process;
 
 /// The name by which Claude Code introduces itself to its MCP servers.
 pub const CLAUDE_CODE: &str = "claude-code";

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::messages::{MessageState, Party};
-use super::peers::{Peer, Scope};
-use super::{ApiError, MessageId};
+use crate::protocol::messages::{MessageState, Party};
+use crate::protocol::peers::{Peer, Scope};
+use crate::protocol::{ApiError, MessageId};
 
 /// How the word for a whole scope begins, where a peer could be named.
 pub const PREFIX: &str = "scope:";

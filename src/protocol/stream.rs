@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::mailbox::Delivery;
-use super::peers::Peer;
-use super::wake::{Look, Reason};
+use crate::protocol::mailbox::Delivery;
+use crate::protocol::peers::Peer;
+use crate::protocol::wake::{Look, Reason};
 
 /// What the broker sends down a session's stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]

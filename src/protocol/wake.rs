@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PeerId;
-use crate::process::Process;
+use crate::protocol::PeerId;
+use crate::sys::process::Process;
 
 /// `POST /v1/wake`: answered when mail waits that the session is to be woken for; until then the
 /// request stays open.

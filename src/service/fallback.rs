@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Step;
 use crate::config::Config;
-use crate::holder::holder;
+use crate::endpoint::broker_lock::holder;
 use crate::protocol::health::Started;
+use crate::service::Step;
 
 /// How long it may take to leave. If it takes longer, the service takes over from it all the same.
 const LEAVE: Duration = Duration::from_secs(5);

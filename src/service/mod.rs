@@ -4,7 +4,7 @@
 
 mod fallback;
 pub mod launchd;
-pub mod program;
+pub mod logs;
 pub mod systemd;
 
 use std::io;
@@ -181,9 +181,9 @@ impl NoService {
 /// If it is not.
 pub fn outlook(config: &Config) -> Result<(), NoService> {
     if cfg!(target_os = "macos") {
-        launchd::prefer::outlook(config)
+        launchd::on_demand::outlook(config)
     } else {
-        systemd::prefer::outlook(config)
+        systemd::on_demand::outlook(config)
     }
 }
 
@@ -194,9 +194,9 @@ pub fn outlook(config: &Config) -> Result<(), NoService> {
 /// If the service is not there, or does not serve: then the client starts a broker itself.
 pub fn start_for_client(config: &Config) -> Result<(), NoService> {
     if cfg!(target_os = "macos") {
-        launchd::prefer::start(config)
+        launchd::on_demand::start(config)
     } else {
-        systemd::prefer::start(config)
+        systemd::on_demand::start(config)
     }
 }
 
@@ -205,18 +205,18 @@ pub fn start_for_client(config: &Config) -> Result<(), NoService> {
 #[must_use]
 pub fn crashing(config: &Config) -> Option<NoService> {
     if cfg!(target_os = "macos") {
-        launchd::prefer::crashing(config)
+        launchd::on_demand::crashing(config)
     } else {
-        systemd::prefer::crashing(config)
+        systemd::on_demand::crashing(config)
     }
 }
 
 /// Closes the sockets of a service that cannot run, so that another broker can have their places.
 pub fn give_up(config: &Config, why: &NoService) {
     if cfg!(target_os = "macos") {
-        launchd::prefer::give_up(config);
+        launchd::on_demand::give_up(config);
     } else {
-        systemd::prefer::give_up(config, why);
+        systemd::on_demand::give_up(config, why);
     }
 }
 
@@ -250,7 +250,7 @@ impl ServiceError {
         match self {
             Self::Manager(error) => error.hint(),
             Self::Refused(_, hint) => hint.clone(),
-            Self::File { error, .. } => crate::files::hint(error),
+            Self::File { error, .. } => crate::sys::files::hint(error),
             Self::Undone(cause) => cause.hint(),
         }
     }

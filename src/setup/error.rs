@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::text::Problem;
 use crate::config::ConfigError;
+use crate::setup::edit::syntax::Problem;
 
 /// Nothing was changed, or what was changed was put back, unless the text says otherwise.
 #[derive(Debug, thiserror::Error)]

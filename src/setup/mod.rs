@@ -6,41 +6,29 @@
 //! touches the bytes that it must and no others; and a copy and a record are kept by which all of
 //! it can be undone. Each client has a file of its own; nothing here prints.
 
-mod change;
-mod claude;
-mod codex;
-mod command;
-mod cursor;
-mod diff;
+pub mod clients;
+pub mod edit;
 mod error;
-mod file;
-mod gemini;
-pub mod hooks;
-pub mod in_force;
-mod json;
-mod opencode;
-mod ours;
-pub mod permission;
+mod host;
 mod plan;
-mod record;
-mod sandbox;
-mod servers;
-mod surroundings;
-mod text;
-mod toml;
+mod undo;
 
+use crate::setup::clients::codex;
+use crate::setup::clients::cursor;
+use crate::setup::clients::gemini;
+use crate::setup::clients::opencode;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use claude::Claude;
-use file::ConfigFile;
-use record::Store;
-use servers::Servers;
+use clients::claude::Claude;
+use clients::servers::Servers;
+use edit::file::ConfigFile;
+use undo::Store;
 
 pub use error::SetupError;
+pub use host::Surroundings;
 pub use plan::{Plan, Shown};
-pub use surroundings::Surroundings;
 
 /// An MCP client that can be set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

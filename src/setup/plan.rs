@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::change::{Change, Deed, taking_back};
-use super::command::Registration;
-use super::diff;
-use super::error::SetupError;
-use super::file::ConfigFile;
-use super::ours;
-use super::record::{Record, Store};
-use super::servers::Servers;
-use super::text::Syntax;
+use crate::setup::clients::claude_command::Registration;
+use crate::setup::clients::servers::Servers;
+use crate::setup::edit::change::{Change, Deed, taking_back};
+use crate::setup::edit::diff;
+use crate::setup::edit::file::ConfigFile;
+use crate::setup::edit::ownership;
+use crate::setup::edit::syntax::Syntax;
+use crate::setup::error::SetupError;
+use crate::setup::undo::{Record, Store};
 
 /// What would be done.
 #[derive(Debug, Clone)]
@@ -160,7 +160,7 @@ impl Plan {
         let path = file.path.display().to_string();
         let changes = match record.file(&file.path) {
             Some(known) => taking_back(&known.deeds, &value),
-            None => ours::taken_out(&value, servers.container),
+            None => ownership::taken_out(&value, servers.container),
         };
         if changes.is_empty() {
             self.mark_stale(&file.path);

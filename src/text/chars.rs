@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use super::tags::is_open;
+use crate::text::tags::is_open;
 
 /// No script needs more in a row, and long runs of them can carry a hidden message.
 const JOINERS: usize = 3;

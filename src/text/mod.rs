@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 mod chars;
+pub mod message;
 mod tags;
 #[cfg(test)]
 mod tests;

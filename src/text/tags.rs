@@ -8,7 +8,7 @@
 //! never may happen: such a name behind `<` or `</` untouched, `Vec<User>` excepted (see
 //! `is_type_argument`), which can have no attributes and no end tag.
 
-use super::chars::{is_soft, strip_note};
+use crate::text::chars::{is_soft, strip_note};
 
 /// Names of one word.
 const WORDS: &str = "\

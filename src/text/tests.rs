@@ -5,7 +5,7 @@
 
 use proptest::prelude::*;
 
-use super::{block, line, quoted, terminal, terminal_line};
+use crate::text::{block, line, quoted, terminal, terminal_line};
 
 /// Ordinary messages; every one must come through as it was.
 const ORDINARY: &[&str] = &[

@@ -178,7 +178,7 @@ fn systemds_own_activation_starts_the_broker() {
     }
     let sandbox = Sandbox::new();
     let config = sandbox.config();
-    claude_peers::files::private_directory(config.paths.runtime()).unwrap();
+    claude_peers::sys::files::private_directory(config.paths.runtime()).unwrap();
     let mut command = sandbox.command_of::<&str>(ACTIVATE, []);
     command.arg("--fdname=unix:tcp");
     command.arg("-l").arg(&config.paths.socket);

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::process::{Child, Command};
 
-use claude_peers::files::{LockFile, private_directory};
-use claude_peers::holder::database_lock;
-use claude_peers::process::Process;
+use claude_peers::endpoint::broker_lock::database_lock;
+use claude_peers::sys::files::{LockFile, private_directory};
+use claude_peers::sys::process::Process;
 use serde_json::{Value, json};
 
 use crate::support::{Sandbox, SessionOptions};

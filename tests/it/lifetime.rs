@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use claude_peers::process::Process;
+use claude_peers::sys::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 

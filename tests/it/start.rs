@@ -18,7 +18,7 @@ fn brokers_started(sandbox: &Sandbox) -> usize {
 /// The brokers that run in this sandbox, whether they serve or not.
 #[cfg(target_os = "linux")]
 fn broker_processes(sandbox: &Sandbox) -> Vec<u32> {
-    use claude_peers::process::{argv, environment_value};
+    use claude_peers::sys::process::{argv, environment_value};
     let home = sandbox.home().into_os_string();
     std::fs::read_dir("/proc")
         .unwrap()
@@ -147,7 +147,7 @@ fn the_broker_outlives_the_terminal_that_started_it() {
         assert_eq!(terminal, "0", "it has no terminal");
         let cwd = std::fs::read_link(format!("/proc/{broker}/cwd")).unwrap();
         assert_eq!(cwd, std::path::Path::new("/"));
-        let of = |name| claude_peers::process::environment_value(broker, name).unwrap();
+        let of = |name| claude_peers::sys::process::environment_value(broker, name).unwrap();
         let cleared = ["OPENAI_API_KEY", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_ENTRYPOINT"];
         for name in cleared.iter().chain(&["CLAUDE_PEERS_NAME", "SOMETHING_ELSE"]) {
             assert_eq!(of(name), None, "{name}");

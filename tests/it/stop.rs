@@ -175,7 +175,7 @@ fn a_broker_that_is_asked_to_stop_ends_its_streams_and_leaves_a_whole_database()
     a.send("b", "hello");
     // Frozen, they neither read what the broker says nor start another.
     let frozen = (Frozen::new(a.pid()), Frozen::new(b.pid()));
-    let wal = claude_peers::files::beside(&sandbox.database(), "-wal");
+    let wal = claude_peers::sys::files::beside(&sandbox.database(), "-wal");
     assert!(std::fs::metadata(&wal).unwrap().len() > 0, "the message is in the log only");
     let since = Instant::now();
     signal(broker.id(), Signal::TERM);

@@ -21,14 +21,14 @@ use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
-use super::clients;
-use super::errors::Refusal;
 use crate::broker::Shared;
-use crate::broker::engine::Identity;
+use crate::broker::core::Identity;
+use crate::broker::daemon::listener::Transport;
+use crate::broker::http::clients;
+use crate::broker::http::errors::Refusal;
 use crate::broker::mailbox::Key;
-use crate::broker::serve::Transport;
-use crate::files::{effective_uid, identity, same_place};
 use crate::protocol::{ApiError, Around, ErrorCode, header, route};
+use crate::sys::files::{effective_uid, identity, same_place};
 
 /// The middleware before every route.
 pub async fn check(

@@ -5,9 +5,10 @@
 //! cannot be seen from here keeps its foreign number, its namespace beside it, and nothing is
 //! taken for known of it: whether its session lives its connection says.
 
-use crate::broker::serve::Transport;
-use crate::process::{self, Named, Process};
+use crate::broker::daemon::listener::Transport;
 use crate::protocol::{ApiError, ErrorCode, Inside};
+use crate::sys::process;
+use crate::sys::process::{Named, Process};
 
 /// The client of a session that registers. Where the kernel tells who calls, the caller must
 /// descend from the client that it names: one session cannot register in the name of another.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use super::caller::Write;
-use super::errors::Refusal;
-use crate::broker::serve::Transport;
+use crate::broker::daemon::listener::Transport;
+use crate::broker::http::caller::Write;
+use crate::broker::http::errors::Refusal;
 use crate::broker::{Shared, registry};
 use crate::config::Config;
-use crate::process::Process;
 use crate::protocol::health::{Afresh, Detail, Health, Setting, Stopping};
+use crate::sys::process::Process;
 
 pub async fn health(
     State(shared): State<Arc<Shared>>,

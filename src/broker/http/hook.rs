@@ -5,19 +5,21 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use super::caller::{Query, Write};
-use super::clients;
-use super::control::Nothing;
-use super::errors::Refusal;
-use crate::broker::engine::{Identity, Tx};
-use crate::broker::serve::Transport;
+use crate::broker::core::{Identity, Tx};
+use crate::broker::daemon::listener::Transport;
+use crate::broker::http::caller::{Query, Write};
+use crate::broker::http::clients;
+use crate::broker::http::control::Nothing;
+use crate::broker::http::errors::Refusal;
+use crate::broker::live::hook_waiters;
 use crate::broker::store::Fault;
-use crate::broker::{Shared, mailbox, registry, wakes};
-use crate::process::{self, Process};
+use crate::broker::{Shared, mailbox, registry};
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Looked, Looks, Wake, WakeGiven};
 use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
+use crate::sys::process;
+use crate::sys::process::Process;
 
 /// A hook is called once and never again, so no key is needed. It has no session's secret: it acts
 /// for the owner, whose sessions they all are.
@@ -101,7 +103,7 @@ pub async fn wake(
     let Some(peer) = peer else {
         return Err(ApiError::new(ErrorCode::NotFound, "this session has no peer here").into());
     };
-    Ok(Json(wakes::await_wake(&shared, client, peer, looks).await?))
+    Ok(Json(hook_waiters::await_wake(&shared, client, peer, looks).await?))
 }
 
 fn is_here(shared: &Shared, peer: &PeerId) -> bool {

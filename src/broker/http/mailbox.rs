@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use super::caller::{Query, Write};
-use super::errors::Refusal;
-use super::waiting::Waiting;
 use crate::broker::Shared;
-use crate::broker::engine::Identity;
-use crate::broker::mailbox::{self, Call, Key, once};
+use crate::broker::core::Identity;
+use crate::broker::core::idempotency::once;
+use crate::broker::http::caller::{Query, Write};
+use crate::broker::http::errors::Refusal;
+use crate::broker::http::long_poll::Waiting;
+use crate::broker::mailbox;
+use crate::broker::mailbox::{Call, Key};
 use crate::protocol::ApiError;
 use crate::protocol::mailbox::{Answered, Confirm, Noted, Take, TakeAnswer, Taken, Wait, Written};
 

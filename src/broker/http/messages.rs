@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use super::caller::{Query, Write};
-use super::errors::Refusal;
-use super::waiting;
 use crate::broker::Shared;
-use crate::broker::engine::Identity;
-use crate::broker::mailbox::{self, Key, once};
+use crate::broker::core::Identity;
+use crate::broker::core::idempotency::once;
+use crate::broker::http::caller::{Query, Write};
+use crate::broker::http::errors::Refusal;
+use crate::broker::http::long_poll;
+use crate::broker::mailbox;
+use crate::broker::mailbox::Key;
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
 use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
@@ -26,7 +28,7 @@ pub async fn send(
         let (tasks, shared) = (shared.tasks.clone(), Arc::clone(&shared));
         let work = tasks.spawn(async move {
             let (peer, sent) = store(&shared, identity, key, body).await?;
-            waiting::expect(&shared, peer, sent.id.clone());
+            long_poll::expect(&shared, peer, sent.id.clone());
             Ok(sent)
         });
         work.await.unwrap_or_else(|_| Err(ApiError::stopping()))

@@ -8,11 +8,11 @@ mod clients;
 mod control;
 mod errors;
 mod hook;
+mod long_poll;
 mod mailbox;
 mod messages;
 mod peers;
 mod stream;
-mod waiting;
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 
-use super::Shared;
+use crate::broker::Shared;
 use crate::config::MAX_MESSAGE_BYTES;
 use crate::protocol::route;
 

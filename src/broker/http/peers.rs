@@ -5,19 +5,19 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use super::caller::{Query, Write};
-use super::clients;
-use super::control::Nothing;
-use super::errors::Refusal;
-use crate::broker::engine::Identity;
-use crate::broker::mailbox::once;
-use crate::broker::serve::Transport;
+use crate::broker::core::Identity;
+use crate::broker::core::idempotency::once;
+use crate::broker::daemon::listener::Transport;
+use crate::broker::http::caller::{Query, Write};
+use crate::broker::http::clients;
+use crate::broker::http::control::Nothing;
+use crate::broker::http::errors::Refusal;
 use crate::broker::{Shared, mailbox, registry};
+use crate::endpoint::hook_spool;
 use crate::protocol::Around;
 use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
-use crate::unheard;
 
 /// Registration needs no idempotency key: the instance is one.
 pub async fn register(
@@ -29,7 +29,7 @@ pub async fn register(
     body.client = clients::of_session(transport, body.client, body.session.as_deref())?;
     let paths = shared.config.paths.clone();
     let registered = shared.store.write(move |tx| {
-        match unheard::take(&paths) {
+        match hook_spool::take(&paths) {
             Ok(words) => mailbox::hear(tx, &words)?,
             Err(error) => tracing::warn!("what hooks said before this broker ran is lost: {error}"),
         }

@@ -14,14 +14,15 @@ use futures_core::Stream;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::errors::Refusal;
 use crate::broker::Shared;
-use crate::broker::engine::Identity;
-use crate::broker::serve::Transport;
-use crate::broker::{mailbox, wakes};
-use crate::process::Process;
+use crate::broker::core::Identity;
+use crate::broker::daemon::listener::Transport;
+use crate::broker::http::errors::Refusal;
+use crate::broker::live::hook_waiters;
+use crate::broker::mailbox;
 use crate::protocol::InstanceId;
 use crate::protocol::stream::{ByeReason, Event};
+use crate::sys::process::Process;
 
 pub async fn open(
     State(shared): State<Arc<Shared>>,
@@ -59,7 +60,7 @@ pub async fn open(
             tokio::select! {
                 () = open.cancelled() => {}
                 () = follower.stop.cancelled() => {}
-                () = wakes::follow(&follower, &woken, generation) => {}
+                () = hook_waiters::follow(&follower, &woken, generation) => {}
             }
         });
     }

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{offer, receive, wake, window};
-use crate::broker::engine::Tx;
-use crate::broker::registry::{self, Said};
+use crate::broker::core::Tx;
+use crate::broker::mailbox::{client_process, push, take, wake};
+use crate::broker::registry;
+use crate::broker::registry::Said;
 use crate::broker::store::Fault;
-use crate::process::Process;
 use crate::protocol::hook::{COMPACT, Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::{InstanceId, MessageId, PeerId};
-use crate::render;
+use crate::sys::process::Process;
 use crate::text;
+use crate::text::message;
 
 /// How long a message that a hook showed is kept from all other ways until there is evidence.
 const HOOK_LEASE: Duration = Duration::from_secs(60);
@@ -73,7 +74,7 @@ fn peer(tx: &mut Tx<'_>, request: &HookEvent) -> Result<Option<PeerId>, Fault> {
     let HookEvent { session, client, source, .. } = request;
     match client {
         Some(client) if request.event != Event::SessionEnd => {
-            window::follow_window(tx, &Said { session, client, source, at: tx.now })
+            client_process::follow_window(tx, &Said { session, client, source, at: tx.now })
         }
         client => registry::peer_of_session(tx, session, client.as_ref()),
     }
@@ -180,7 +181,7 @@ fn note_turn(
 
 /// The name of this way in, for leases and offers.
 fn receiver(session: &str) -> String {
-    format!("{}{session}", offer::HOOK)
+    format!("{}{session}", push::HOOK)
 }
 
 /// The prompt held a push of ours: it was read, and the channel that brought it works.
@@ -196,8 +197,8 @@ fn note_push_seen(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Result<(), 
         .query_row(params![id.as_str(), peer.as_str()], |row| row.get(0))
         .optional()?;
     let Some(instance) = instance else { return Ok(()) };
-    receive::mark_read(tx, peer, id, "channel")?;
-    offer::prove_channel(tx, &InstanceId::from_text(instance))
+    take::mark_read(tx, peer, id, "channel")?;
+    push::prove_channel(tx, &InstanceId::from_text(instance))
 }
 
 /// What this very turn was shown, and is not yet known to have had.
@@ -232,7 +233,7 @@ fn confirm(tx: &Tx<'_>, peer: &PeerId, receiver: &str, request: &HookEvent) -> R
     for message in shown(tx, peer, receiver, &request.turn)? {
         let same = !message.occasion.is_empty() && message.occasion == request.occasion;
         if !same && message.written_at.is_some_and(|at| at <= before) {
-            receive::mark_read(tx, peer, &message.id, "hook")?;
+            take::mark_read(tx, peer, &message.id, "hook")?;
         }
     }
     Ok(())
@@ -270,21 +271,21 @@ fn show(
     receiver: &str,
     request: &HookEvent,
 ) -> Result<HookMail, Fault> {
-    let mut waiting = offer::unheld(tx, peer)?;
+    let mut waiting = push::unheld(tx, peer)?;
     let shown = shown(tx, peer, receiver, &request.turn)?;
     let had = |seq: &i64| shown.iter().any(|m| m.seq == *seq && m.written_at.is_some());
     waiting.retain(|seq| !had(seq));
     let mut mail = HookMail::default();
     let mut used = 0usize;
     for seq in &waiting {
-        let mut delivery = offer::delivery(tx, *seq)?;
+        let mut delivery = push::delivery(tx, *seq)?;
         (delivery.already_pushed, delivery.repeat) = earlier(tx, *seq)?;
-        let length = text::units(&render::message(&delivery, tx.now));
+        let length = text::units(&message::message(&delivery, tx.now));
         used = used.saturating_add(length).saturating_add(BETWEEN);
         if used > request.room {
             break;
         }
-        offer::record(tx, *seq, receiver, "hook", Some(tx.now.plus(HOOK_LEASE)))?;
+        push::record(tx, *seq, receiver, "hook", Some(tx.now.plus(HOOK_LEASE)))?;
         tx.db
             .prepare_cached(
                 "UPDATE offers SET turn = ?3, occasion = ?4, written_at = NULL

@@ -3,27 +3,26 @@
 //! All of it runs on the database's thread, inside the transaction of the request that it
 //! serves.
 
+mod client_process;
+mod history;
 mod hook;
-mod log;
+mod insert;
 mod notices;
-mod offer;
-mod once;
-mod post;
-mod receive;
+mod push;
 mod scope;
 mod send;
+mod take;
 mod wait;
 mod wake;
-mod window;
 
+pub use crate::broker::core::idempotency::{Key, once};
+pub use client_process::{hear, peer_to_wake};
+pub use history::list_messages;
 pub use hook::{close_window, hook, hook_written, note_window};
-pub use log::list_messages;
 pub use notices::tell_senders;
-pub use offer::{close_stream, open_stream};
-pub use once::{Key, once};
-pub use receive::{confirm, take, written};
+pub use push::{close_stream, open_stream};
 pub use scope::send_to_scope;
 pub use send::send;
+pub use take::{confirm, take, written};
 pub use wait::{Call, give_up, question, release, take_answer, take_anyway, take_news};
 pub use wake::{When, looked, wake_given, wake_when};
-pub use window::{hear, peer_to_wake};

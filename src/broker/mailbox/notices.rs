@@ -10,9 +10,10 @@ use std::fmt::Write as _;
 
 use rusqlite::OptionalExtension as _;
 
-use super::post::{Letter, post};
-use crate::broker::engine::{Ended, Tx};
-use crate::broker::registry::{self, Sender};
+use crate::broker::core::{Ended, Tx};
+use crate::broker::mailbox::insert::{Letter, post};
+use crate::broker::registry;
+use crate::broker::registry::Sender;
 use crate::broker::store::Fault;
 use crate::protocol::messages::MessageState;
 use crate::protocol::{MessageId, PeerId};

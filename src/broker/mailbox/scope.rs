@@ -3,9 +3,9 @@
 //! All of it is one transaction, and too many recipients are refused before anything is stored.
 //! One whose mailbox is full, or who was written to too fast, keeps nobody else from it.
 
-use super::post::{Letter, post};
-use super::send::{check_limits, check_text};
-use crate::broker::engine::{Caller, Tx};
+use crate::broker::core::{Caller, Tx};
+use crate::broker::mailbox::insert::{Letter, post};
+use crate::broker::mailbox::send::{check_limits, check_text};
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::peers::{ListPeers, Peer};

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::offer;
-use super::post::{Letter, Posted, post};
-use crate::broker::claims::Question;
-use crate::broker::engine::{Caller, Tx};
-use crate::broker::registry::{self, Resolved, waiting};
+use crate::broker::core::{Caller, Tx};
+use crate::broker::live::waiters::Question;
+use crate::broker::mailbox::insert::{Letter, Posted, post};
+use crate::broker::mailbox::push;
+use crate::broker::registry;
+use crate::broker::registry::{Resolved, waiting};
 use crate::broker::store::Fault;
 use crate::protocol::messages::{SendMessage, Sent};
 use crate::protocol::peers::PeerKind;
@@ -173,7 +174,7 @@ pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) ->
 /// A peer answered: it has read what it answers. If only a push of this very instance can have
 /// shown it, its channel is proven.
 fn note_reply(tx: &mut Tx<'_>, caller: &Caller, original: &MessageId) -> Result<(), Fault> {
-    let changed = super::receive::mark_read(tx, &caller.peer, original, "reply")?;
+    let changed = crate::broker::mailbox::take::mark_read(tx, &caller.peer, original, "reply")?;
     let Some(instance) = caller.instance.as_ref().filter(|_| changed) else { return Ok(()) };
     let (pushed, other): (bool, bool) = tx
         .db
@@ -186,7 +187,7 @@ fn note_reply(tx: &mut Tx<'_>, caller: &Caller, original: &MessageId) -> Result<
             Ok((row.get(0)?, row.get(1)?))
         })?;
     if pushed && !other {
-        offer::prove_channel(tx, instance)?;
+        push::prove_channel(tx, instance)?;
     }
     Ok(())
 }

@@ -7,11 +7,11 @@ use rusqlite::{OptionalExtension as _, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::once::{Key, once, stored};
-use super::receive::{TAKE_LEASE, earlier_offers, take};
-use super::{log, offer, wake};
-use crate::broker::claims::{Mail, Question};
-use crate::broker::engine::{Caller, Tx};
+use crate::broker::core::idempotency::{Key, once, stored};
+use crate::broker::core::{Caller, Tx};
+use crate::broker::live::waiters::{Mail, Question};
+use crate::broker::mailbox::take::{TAKE_LEASE, earlier_offers, take};
+use crate::broker::mailbox::{history, push, wake};
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::{Answered, Delivery, Take, Taken};
@@ -115,7 +115,7 @@ pub fn take_anyway(tx: &mut Tx<'_>, call: &Call, request: &Take) -> Result<Taken
 }
 
 fn has_news(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
-    for seq in offer::unleased(tx, peer)? {
+    for seq in push::unleased(tx, peer)? {
         if !is_awaited(tx, peer, seq)? {
             return Ok(true);
         }
@@ -180,7 +180,7 @@ fn conclude(
     call.conclude(tx, |tx| {
         wake::note_stir(tx, &call.caller.peer)?;
         let answer = answer.map(|seq| offer_answer(tx, call, seq)).transpose()?;
-        let asked = log::by_id(tx, &question.id)?;
+        let asked = history::by_id(tx, &question.id)?;
         let (since, via) = asked.standing();
         Ok(Answered {
             answer,
@@ -210,7 +210,7 @@ fn find_answer(tx: &Tx<'_>, me: &PeerId, question: &Question) -> Result<Option<i
     let Some(behind) = tx.companion.connected.claims.unnamed_after(me, question) else {
         return Ok(None);
     };
-    for seq in offer::unleased(tx, me)? {
+    for seq in push::unleased(tx, me)? {
         let mail = mail(tx, seq)?;
         if seq > behind && mail.sender == question.to && mail.reply_to.is_none() {
             return Ok(Some(seq));
@@ -222,9 +222,9 @@ fn find_answer(tx: &Tx<'_>, me: &PeerId, question: &Question) -> Result<Option<i
 fn offer_answer(tx: &Tx<'_>, call: &Call, seq: i64) -> Result<Delivery, Fault> {
     let receiver = call.receiver.as_str();
     let via = call.caller.via();
-    let mut delivery = offer::delivery(tx, seq)?;
+    let mut delivery = push::delivery(tx, seq)?;
     (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, seq, receiver)?;
-    offer::record(tx, seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
+    push::record(tx, seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
     Ok(delivery)
 }
 
@@ -234,7 +234,7 @@ fn offer_answer(tx: &Tx<'_>, call: &Call, seq: i64) -> Result<Delivery, Fault> {
 ///
 /// If the database fails.
 pub fn release(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
-    offer::look_again(tx, peer)?;
+    push::look_again(tx, peer)?;
     // Others who wait may find that it is theirs now.
     tx.companion.outbox.ring(peer.clone());
     Ok(())

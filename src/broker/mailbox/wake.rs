@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::params;
 
-use super::offer;
-use crate::broker::engine::Tx;
+use crate::broker::core::Tx;
+use crate::broker::mailbox::push;
 use crate::broker::store::Fault;
 use crate::protocol::PeerId;
 use crate::protocol::peers::Channel;
@@ -66,7 +66,7 @@ pub fn wake_when(tx: &mut Tx<'_>, peer: &PeerId) -> Result<When, Fault> {
         return Ok(When::OnceItRings);
     }
     let woken = Woken::of(tx, peer)?;
-    let unheld = offer::unheld(tx, peer)?;
+    let unheld = push::unheld(tx, peer)?;
     let mut rest = held_for(tx, peer)?;
     if let Some(last) = unheld.last() {
         let due = due_in(tx, peer, &unheld, &woken, channel)?;

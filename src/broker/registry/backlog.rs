@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use crate::broker::engine::Tx;
+use crate::broker::core::Tx;
 use crate::broker::store::Fault;
 use crate::protocol::PeerId;
 

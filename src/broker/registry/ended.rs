@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rusqlite::{Row, params};
 
-use super::place::Place;
-use crate::broker::engine::Tx;
+use crate::broker::core::Tx;
+use crate::broker::registry::place_names::Place;
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::{EndedSession, Peer};

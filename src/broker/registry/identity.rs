@@ -6,13 +6,13 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::hooked::session_of;
-use super::{channel_word, heirs, names, peer, probe};
-use crate::broker::engine::Tx;
+use crate::broker::core::Tx;
+use crate::broker::registry::client_sessions::session_of;
+use crate::broker::registry::{channel_word, names, peer, probe, succession};
 use crate::broker::store::Fault;
-use crate::process::{Process, Standing};
 use crate::protocol::peers::{CLAUDE_CODE, Channel, Profile, Register, Registered};
 use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
+use crate::sys::process::{Process, Standing};
 
 /// The key of a Claude Code session.
 pub fn session_key(session: &str) -> String {
@@ -56,7 +56,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
             Found::Peer(id) => id,
             Found::Heir { of, key } => {
                 bind(tx, &key, &of)?;
-                heirs::begin_anew(tx, &of)?;
+                succession::begin_anew(tx, &of)?;
                 notes.push(
                     "An earlier session of your program in this directory has ended; its name and its unread mail are yours."
                         .to_owned(),
@@ -216,7 +216,7 @@ fn find_process(tx: &Tx<'_>, client: &Process, request: &Register) -> Result<Fou
             .optional()?;
         match known.map(PeerId::from_text) {
             None => {
-                return Ok(match heirs::predecessor(tx, request)? {
+                return Ok(match succession::predecessor(tx, request)? {
                     Some(of) => Found::Heir { of, key },
                     None => Found::Nobody { key },
                 });

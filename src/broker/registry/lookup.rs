@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::backlog::backlog;
-use super::directory::{COLUMNS, Entry, count_mail, entry, grace_is_over, listed, look_for};
-use super::ended;
-use crate::broker::engine::Tx;
+use crate::broker::core::Tx;
+use crate::broker::registry::backlog::backlog;
+use crate::broker::registry::ended;
+use crate::broker::registry::listing::{
+    COLUMNS, Entry, count_mail, entry, grace_is_over, listed, look_for,
+};
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::{Peer, PeerKind, Reachability};

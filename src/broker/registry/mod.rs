@@ -2,45 +2,45 @@
 //!
 //! Like the mailbox this runs on the database's thread, inside a request's transaction.
 
-mod automatic;
+mod automatic_names;
 mod backlog;
-mod directory;
+mod client_sessions;
 mod ended;
-mod heirs;
-mod hooked;
+mod hooks_seen;
 mod identity;
-mod inside;
+mod listing;
+mod location;
 mod lookup;
-mod moves;
 mod names;
-mod place;
+mod place_names;
 mod probe;
-mod spoken;
-mod window;
+mod session_servers;
+mod shell_session;
+mod succession;
 
 use rusqlite::params;
 
-use super::engine::{Caller, Tx};
-use super::store::Fault;
+use crate::broker::core::{Caller, Tx};
+use crate::broker::store::Fault;
 use crate::protocol::messages::Party;
 use crate::protocol::peers::{Channel, ProfileSet, SetProfile};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
-pub use automatic::ensure as ensure_name;
+pub use automatic_names::ensure as ensure_name;
 pub use backlog::{unread, waiting};
-pub use directory::{list, live_and_backlog, peer};
-pub use heirs::live_beside;
-pub use hooked::{
+pub use client_sessions::{
     Said, Shown, client_above, forget_ended_clients, has_spoken_since, is_past, peer_of_session,
     shown,
 };
+pub use hooks_seen::{hooks_spoke_at, note_hook};
 pub use identity::{may_return, register, still_runs};
-pub use inside::peer_around;
+pub use listing::{list, live_and_backlog, peer};
+pub use location::{is_elsewhere, note_place};
 pub use lookup::{Resolved, resolve};
-pub use moves::{is_elsewhere, note_place};
 pub use probe::{next_number as next_probe_number, unregister};
-pub use spoken::{hooks_spoke_at, note_hook};
-pub use window::{absorb, hand_over, opening};
+pub use session_servers::{absorb, hand_over, opening};
+pub use shell_session::peer_around;
+pub use succession::live_beside;
 
 /// The database's word for a channel.
 #[must_use]

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::automatic::{ensure, numbers};
-use super::directory;
-use crate::broker::engine::Tx;
+use crate::broker::core::Tx;
+use crate::broker::registry::automatic_names::{ensure, numbers};
+use crate::broker::registry::listing;
 use crate::broker::store::Fault;
-use crate::protocol::names::{self, RULE};
+use crate::protocol::names;
+use crate::protocol::names::RULE;
 use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
 
 /// How long after its start a broker waits for the sessions that it may have been restarted under.
@@ -253,7 +254,7 @@ fn is_in_use(tx: &Tx<'_>, holder: &Holder) -> bool {
     // One that has been here under this broker has left by itself.
     let returning = holder.seen_at < tx.companion.started_at.millis()
         && tx.now.since(tx.companion.started_at) < RETURN
-        && directory::holder_may_return(tx, &holder.id);
+        && listing::holder_may_return(tx, &holder.id);
     presence.is_claimed(&holder.id) || tx.companion.connected.windows.shows(&holder.id) || returning
 }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use rusqlite::params;
 
-use super::identity::{create_peer, known_instance};
-use super::peer;
-use crate::broker::engine::{Caller, Tx};
+use crate::broker::core::{Caller, Tx};
+use crate::broker::registry::identity::{create_peer, known_instance};
+use crate::broker::registry::peer;
 use crate::broker::store::Fault;
 use crate::protocol::peers::{Register, Registered, Unregistered};
 use crate::protocol::{ApiError, ErrorCode, InstanceId};

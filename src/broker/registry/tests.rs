@@ -6,16 +6,16 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc};
 
-use super::*;
-use crate::broker::connected::Connected;
-use crate::broker::engine::Engine;
-use crate::broker::presence::{Opening, Window};
+use crate::broker::core::Engine;
+use crate::broker::live::Connected;
+use crate::broker::live::presence::{Opening, Window};
+use crate::broker::registry::*;
 use crate::broker::store::Fault;
 use crate::config::Limits;
-use crate::process::Process;
 use crate::protocol::peers::{ListPeers, PeerList, Register, Registered};
 use crate::protocol::stream::Event;
 use crate::protocol::{Around, InstanceId, Timestamp};
+use crate::sys::process::Process;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

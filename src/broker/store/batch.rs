@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, ErrorCode as Sqlite, Transaction, TransactionBehavior};
 
-use super::writer::Job;
-use super::{Companion, Tx, damage};
+use crate::broker::store::writer::Job;
+use crate::broker::store::{Companion, Tx, damage};
 use crate::protocol::Timestamp;
 
 /// Begins a transaction that may write.

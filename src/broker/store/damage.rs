@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode as Sqlite};
 
-use super::place::{Place, aside};
-use super::writer::Writer;
-use super::{Companion, schema};
-use crate::files::beside;
+use crate::broker::store::location::{Place, aside};
+use crate::broker::store::writer::Writer;
+use crate::broker::store::{Companion, schema};
+use crate::sys::files::beside;
 
 /// Above this size a full check is made only after an unclean stop: it costs about 1.3 ms a
 /// megabyte.

@@ -4,9 +4,10 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::files::{self, NewFile, beside};
 use crate::protocol::{ApiError, ErrorCode};
-use crate::sqlite::plain;
+use crate::sys::files;
+use crate::sys::files::{NewFile, beside};
+use crate::sys::sqlite_error::plain;
 
 /// Why work on the database came to nothing.
 #[derive(Debug, thiserror::Error)]

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::history::{History, Taken};
-use super::place::aside;
-use super::{OpenError, schema};
-use crate::files::{NewFile, beside, sync_directory};
-use crate::typescript;
+use crate::broker::store::import::{History, Taken};
+use crate::broker::store::location::aside;
+use crate::broker::store::{OpenError, schema};
+use crate::endpoint::typescript;
+use crate::sys::files::{NewFile, beside, sync_directory};
 
 /// Refuses if the old broker answers on its port, or if any process holds the file open.
 pub fn refuse_if_running(path: &Path, port: u16) -> Result<(), OpenError> {
@@ -65,7 +65,7 @@ pub fn take_over(
 fn copy_aside(connection: &Connection, path: &Path) -> Result<PathBuf, OpenError> {
     let copy = aside(path, "typescript");
     // Made first, so that it is never readable by others.
-    crate::files::write_private(&copy, "")
+    crate::sys::files::write_private(&copy, "")
         .map_err(|error| OpenError::Io { path: path.into(), error })?;
     connection.backup("main", &copy, None::<fn(rusqlite::backup::Progress)>).map_err(|error| {
         let _ = std::fs::remove_file(&copy);

@@ -9,17 +9,17 @@
 //! who would not wait for its commit anyway.
 
 mod batch;
-mod carry;
+mod copy;
 mod damage;
-mod doing;
 mod error;
-mod history;
+mod import;
 mod legacy;
-mod place;
+mod location;
+mod progress;
+mod replaced;
 mod report;
 mod schema;
-mod shape;
-mod standing;
+mod tables;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -30,10 +30,10 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::files::{LockFile, real_path};
-use crate::holder::{database_lock, holder_of};
+use crate::endpoint::broker_lock::{database_lock, holder_of};
 use crate::protocol::{ApiError, Timestamp};
-pub use doing::{Doing, Step};
+use crate::sys::files::{LockFile, real_path};
+pub use progress::{Doing, Step};
 
 use error::storage_error;
 pub use error::{Fault, OpenError};
@@ -179,7 +179,7 @@ impl<C: Companion> Store<C> {
         let path = &real_path(wanted.path);
         let lock = lock_database(path, wanted.starting)?;
         let (connection, opened) = schema::open(path, wanted.legacy_port, doing)?;
-        let place = place::Place::of(wanted.path, path)
+        let place = location::Place::of(wanted.path, path)
             .map_err(|error| OpenError::Io { path: path.into(), error })?;
         let (commands, receiver) = mpsc::unbounded_channel();
         let writer = writer::Writer::new(wanted, connection, place, companion, lock);

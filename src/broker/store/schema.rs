@@ -8,12 +8,13 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::history::{History, Taken};
-use super::shape::{self, Shape, columns};
-use super::{Doing, OpenError, Opened, Step, damage, legacy};
-use crate::files::{beside, effective_uid};
+use crate::broker::store::import::{History, Taken};
+use crate::broker::store::tables;
+use crate::broker::store::tables::{Shape, columns};
+use crate::broker::store::{Doing, OpenError, Opened, Step, damage, legacy};
 use crate::protocol::{PeerId, Timestamp};
-use crate::sqlite::is_without_shared_memory;
+use crate::sys::files::{beside, effective_uid};
+use crate::sys::sqlite_error::is_without_shared_memory;
 
 /// `PRAGMA user_version` of a database that this build reads and writes.
 #[allow(clippy::cast_possible_wrap)] // a handful
@@ -91,7 +92,7 @@ fn open_for(
             make_private(path)?;
             match migrate(&connection, version) {
                 Ok(()) => Ok((connection, opened)),
-                Err(error) if shape::is_wrong_shape(&error) => {
+                Err(error) if tables::is_wrong_shape(&error) => {
                     tracing::warn!(event = "storage", "the tables of the database: {error}");
                     doing.now(Step::TakingOver);
                     take_over(connection, path, opened, users)
@@ -238,7 +239,7 @@ fn migrate(connection: &Connection, version: i64) -> rusqlite::Result<()> {
     configure(connection)?;
     let transaction = immediate(connection)?;
     step_up(&transaction, version)?;
-    shape::complete(&transaction, &model()?)?;
+    tables::complete(&transaction, &model()?)?;
     settle(&transaction)?;
     transaction.commit()
 }

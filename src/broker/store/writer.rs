@@ -8,12 +8,14 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode as Sqlite};
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{begin, run_all};
-use super::place::Place;
-use super::standing::Kept;
-use super::{Command, Companion, Fault, Report, Tx, Wanted, damage, schema, storage_error};
-use crate::files::{LockFile, beside};
+use crate::broker::store::batch::{begin, run_all};
+use crate::broker::store::location::Place;
+use crate::broker::store::replaced::Kept;
+use crate::broker::store::{
+    Command, Companion, Fault, Report, Tx, Wanted, damage, schema, storage_error,
+};
 use crate::protocol::{ApiError, ErrorCode};
+use crate::sys::files::{LockFile, beside};
 
 /// How many requests share one commit at most.
 const BATCH: usize = 256;

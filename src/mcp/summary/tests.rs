@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response as Reply};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::*;
+use crate::mcp::summary::*;
 
 const KEY: &str = "sk-test-0123456789abcdef";
 /// Far below what a slow machine needs, far above what loopback does.

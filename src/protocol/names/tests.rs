@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use crate::protocol::names::*;
 
 #[test]
 fn names_follow_their_rule() {
@@ -158,6 +158,8 @@ fn a_part_is_called_by_its_whole_unless_it_says_it_already() {
         assert!(is_valid(&within(whole, part)));
     }
     let name = within(&"w".repeat(60), "login");
+    // A final sigma before a mark that no name has.
+    assert_eq!(canonical(&from_text("\u{5c7}𝞻0")), from_text("\u{5c7}𝞻0"));
     assert!(name.ends_with("w-login") && name.chars().count() == MAX - TAIL, "{name}");
 }
 

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::agent::SessionType;
-use crate::files::effective_uid;
-use crate::programs::{self, Said};
+use crate::service::launchd::plist::SessionType;
 use crate::service::systemd::ManagerError;
+use crate::sys::files::effective_uid;
+use crate::sys::subprocess;
+use crate::sys::subprocess::Said;
 
 /// How long one call may take. A restart waits for requests under way, which is seconds at worst.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -149,7 +150,7 @@ impl Launchctl {
 
     fn call(&self, arguments: &[&str]) -> Result<Said, ManagerError> {
         let command = || described(arguments);
-        programs::run(Command::new(&self.program).args(arguments), LIMIT)
+        subprocess::run(Command::new(&self.program).args(arguments), LIMIT)
             .map_err(|e| ManagerError::Failed { command: command(), message: e.to_string() })?
             .ok_or_else(|| ManagerError::TimedOut { command: command(), limit: LIMIT })
     }

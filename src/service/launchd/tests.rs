@@ -7,8 +7,8 @@ use std::os::unix::net::UnixListener;
 
 use tempfile::TempDir;
 
-use super::*;
 use crate::service::NoService;
+use crate::service::launchd::*;
 
 /// Knows a graphical session, a background one, and any number of jobs in each; its exit codes are
 /// launchctl's own. Orders are written down. A file `refuse` makes the order that it names fail.
@@ -164,7 +164,7 @@ fn on_a_mac_that_nobody_sits_at_the_agent_lives_in_the_background_session() {
     std::fs::remove_file(mac.path("session")).unwrap();
     std::fs::create_dir(mac.path("background")).unwrap();
     let launchd = mac.launchd();
-    let user = crate::files::effective_uid();
+    let user = crate::sys::files::effective_uid();
     let ordered = || {
         let text = std::fs::read_to_string(mac.path("orders")).unwrap();
         std::fs::write(mac.path("orders"), "").unwrap();

@@ -5,16 +5,17 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::install::Undo;
-use super::state::{Units, problems, unit_status};
-use super::units::{Found, Places};
-use super::{
-    ManagerError, SERVICE, SOCKET, TCP_SOCKET, log, manager_runs, prefer, settings, systemctl,
-};
 use crate::config::Config;
-use crate::holder::holder;
+use crate::endpoint::broker_lock::holder;
 use crate::protocol::health::Started;
 use crate::service::fallback;
+use crate::service::logs;
+use crate::service::systemd::install::Undo;
+use crate::service::systemd::state::{Units, problems, unit_status};
+use crate::service::systemd::units::{Found, Places};
+use crate::service::systemd::{
+    ManagerError, SERVICE, SOCKET, TCP_SOCKET, manager_runs, on_demand, settings, systemctl,
+};
 use crate::service::{COMES_BACK, Logs, Manager, ServiceError, State, Status, Step};
 
 /// What an order does not do, one line each. How to forbid a package's units is in the orders' help.
@@ -47,7 +48,7 @@ impl<'a> Systemd<'a> {
 
     /// Makes the sockets listen. The port may be somebody else's; that is said and no failure.
     pub(super) fn listen(&self, steps: &mut Vec<Step>) -> Result<(), ServiceError> {
-        prefer::forget(self.config);
+        on_demand::forget(self.config);
         let mut before = Units::load()?;
         if before.all().iter().any(|unit| unit.need_reload) {
             systemctl(&["daemon-reload"])?;
@@ -295,7 +296,7 @@ impl Manager for Systemd<'_> {
     fn logs(&self, wanted: &Logs) -> Result<Command, ServiceError> {
         let file = &self.config.paths.log;
         let journal = manager_runs() && (asks_journal(wanted) || !self.logs_to_file());
-        log::command(wanted, file, journal)
+        logs::command(wanted, file, journal)
     }
 
     fn log_note(&self, wanted: &Logs) -> Option<String> {

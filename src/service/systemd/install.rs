@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use service_manager::{ServiceManager as _, SystemdServiceManager};
 
-use super::control::Systemd;
-use super::state::Units;
-use super::{SERVICE, SOCKET, TCP_SOCKET, systemctl, units};
-use crate::holder::holder;
+use crate::endpoint::broker_lock::holder;
 use crate::protocol::health::Started;
-use crate::service::{ServiceError, Step, program::lasting_path};
+use crate::service::systemd::control::Systemd;
+use crate::service::systemd::state::Units;
+use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, systemctl, units};
+use crate::service::{ServiceError, Step};
+use crate::sys::self_exe::lasting_path;
 
 /// What `install` did so far, to take it back.
 #[derive(Default)]

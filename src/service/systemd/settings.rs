@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::environment;
 use crate::config::{Config, ConfigError, session_runtime_directory};
-use crate::files::same_place;
 use crate::service::ServiceError;
-use crate::shell;
+use crate::service::systemd::environment;
+use crate::sys::files::same_place;
+use crate::sys::shell;
 
 /// The socket that our unit listens on.
 #[must_use]

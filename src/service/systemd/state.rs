@@ -1,6 +1,6 @@
 //! How our units are, as one state, and what is wrong with them.
 
-use super::{ManagerError, TCP_SOCKET, UNITS, Unit, show_all};
+use crate::service::systemd::{ManagerError, TCP_SOCKET, UNITS, Unit, show_all};
 use crate::service::{State, UnitStatus};
 
 /// The units in the order of [`UNITS`].

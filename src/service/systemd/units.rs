@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{SERVICE, SOCKET, TCP_SOCKET};
 use crate::config::{Config, unit_directories};
+use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET};
 
 /// The first line of a unit that we wrote. A file without it is somebody else's and not touched.
 const MARK: &str = "# Written by `claude-peers service install`, which also writes it anew.\n";

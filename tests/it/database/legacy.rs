@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use claude_peers::files::beside;
+use claude_peers::sys::files::beside;
 use rusqlite::Connection;
 use serde_json::json;
 

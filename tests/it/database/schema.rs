@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use claude_peers::files::beside;
+use claude_peers::sys::files::beside;
 use rusqlite::Connection;
 use serde_json::json;
 

@@ -3,8 +3,8 @@
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use claude_peers::files::beside;
-use claude_peers::holder::database_lock;
+use claude_peers::endpoint::broker_lock::database_lock;
+use claude_peers::sys::files::beside;
 
 use super::{chmod, is_clean, is_found_and_mended};
 use crate::support::Sandbox;

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
-use claude_peers::files::beside;
+use claude_peers::sys::files::beside;
 
 use super::World;
 use crate::support::http::Request;

@@ -117,7 +117,7 @@ fn an_edit_between_plan_and_deed_is_not_overwritten() {
 /// Root who keeps the home of another would leave files that their user cannot write.
 #[test]
 fn root_does_not_write_in_another_users_directory() {
-    if claude_peers::files::effective_uid() != 0 {
+    if claude_peers::sys::files::effective_uid() != 0 {
         return; // Who is not root cannot do it in the first place.
     }
     let sandbox = sandbox();

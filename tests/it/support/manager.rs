@@ -38,7 +38,7 @@ impl Manager {
 
     /// As systemd does: what is at the path is replaced.
     pub fn add_unix(&mut self, sandbox: &Sandbox, name: &str, path: &Path) {
-        claude_peers::files::private_directory(sandbox.config().paths.runtime()).unwrap();
+        claude_peers::sys::files::private_directory(sandbox.config().paths.runtime()).unwrap();
         let _ = std::fs::remove_file(path);
         self.add(name, UnixListener::bind(path).unwrap());
     }

@@ -1,0 +1,243 @@
+//! What is due by the clock: messages whose time ran out, answers that nobody will ask for again.
+//!
+//! There is no timer. What is due is done before the next request is answered, be it a write or
+//! a read.
+//! A wall clock that jumps against the boot clock expires nothing: the deadlines move with it.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::protocol::messages::MessageState;
+use crate::protocol::{MessageId, PeerId, Timestamp};
+use crate::sys::process::boot_id;
+
+/// How often it is looked at most.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A change of the wall clock against the boot clock beyond this, between two looks, is a jump.
+const JUMP_MILLIS: i64 = 30_000;
+
+/// How long an answer is kept for retries.
+const KEEP_ANSWERS: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A message whose time ran out: it is `expired` or `unconfirmed` now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub id: MessageId,
+    pub sender: PeerId,
+    pub recipient: PeerId,
+    pub state: MessageState,
+}
+
+#[derive(Default)]
+pub struct Clock {
+    looked: Option<Instant>,
+    /// Wall clock minus boot clock at the last look, in milliseconds.
+    offset: Option<i64>,
+    stored: Option<i64>,
+    /// When the next message's time runs out, in Unix milliseconds; `None` if that is not known.
+    next: Option<i64>,
+}
+
+impl Clock {
+    /// Whether the last look is long enough ago.
+    pub fn is_due(&self) -> bool {
+        self.looked.is_none_or(|at| at.elapsed() >= INTERVAL)
+    }
+
+    /// A message is stored whose time runs out then.
+    pub fn expect(&mut self, expires_at: Timestamp) {
+        self.next = self.next.map(|next| next.min(expires_at.millis()));
+    }
+
+    /// Whether messages may have run out of time that nobody has been told of.
+    pub fn is_ripe(&self) -> bool {
+        self.is_due() && self.next.is_none_or(|next| next <= Timestamp::now().millis())
+    }
+
+    /// Does what is due; gives the messages that ran out of time. Cheap when nothing is due.
+    pub fn sweep(&mut self, db: &Connection) -> rusqlite::Result<Vec<Ended>> {
+        if !self.is_due() {
+            return Ok(Vec::new());
+        }
+        let now = Timestamp::now();
+        self.follow(db, now.millis() - boot_millis())?;
+        let next = match self.next {
+            Some(next) => next,
+            None => next_expiry(db)?,
+        };
+        let mut ended = Vec::new();
+        self.next = Some(if next <= now.millis() {
+            ended = expire(db, now)?;
+            next_expiry(db)?
+        } else {
+            next
+        });
+        forget_answers(db, now)?;
+        self.looked = Some(Instant::now());
+        Ok(ended)
+    }
+
+    /// Moves all deadlines with the wall clock if it jumped.
+    fn follow(&mut self, db: &Connection, offset: i64) -> rusqlite::Result<()> {
+        let before = match self.offset {
+            Some(offset) => Some(offset),
+            None => stored_offset(db)?,
+        };
+        if let Some(before) = before
+            && (offset - before).abs() > JUMP_MILLIS
+        {
+            tracing::warn!(event = "clock_jump", "the clock jumped by {} ms", offset - before);
+            db.execute(
+                "UPDATE messages SET expires_at = expires_at + ?1, lease_until = lease_until + ?1
+                 WHERE state IN ('queued', 'offered')",
+                [offset - before],
+            )?;
+            self.next = None;
+        }
+        self.offset = Some(offset);
+        if self.stored.is_none_or(|stored| (stored - offset).abs() > 1_000) {
+            db.execute(
+                "INSERT INTO meta (key, value) VALUES ('clock', ?1)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                [format!("{} {offset}", boot_id())],
+            )?;
+            self.stored = Some(offset);
+        }
+        Ok(())
+    }
+}
+
+/// The offset that an earlier broker of the same boot saw. Across boots there is none: a machine
+/// that was switched off for a week has truly aged a week.
+fn stored_offset(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    let text: Option<String> = db
+        .query_row("SELECT value FROM meta WHERE key = 'clock'", [], |row| row.get(0))
+        .optional()?;
+    Ok(text.and_then(|text| {
+        let (boot, offset) = text.rsplit_once(' ')?;
+        (!boot.is_empty() && boot == boot_id()).then(|| offset.parse().ok())?
+    }))
+}
+
+/// Milliseconds since boot, sleep included.
+fn boot_millis() -> i64 {
+    #[cfg(target_os = "linux")]
+    let clock = rustix::time::ClockId::Boottime;
+    // On macOS this clock goes on during sleep.
+    #[cfg(not(target_os = "linux"))]
+    let clock = rustix::time::ClockId::Monotonic;
+    let time = rustix::time::clock_gettime(clock);
+    time.tv_sec * 1_000 + time.tv_nsec / 1_000_000
+}
+
+/// Ends the offers of messages whose time ran out. The text stays.
+///
+/// Times to live may differ between messages, so the next to run out is kept in memory, and all
+/// that is unread is looked through only when one does.
+fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Ended>> {
+    let mut statement = db.prepare_cached(
+        "UPDATE messages INDEXED BY messages_unread
+         SET state = CASE state WHEN 'queued' THEN 'expired' ELSE 'unconfirmed' END,
+             lease_until = NULL, lease_by = NULL
+         WHERE state IN ('queued', 'offered') AND expires_at <= ?1
+         RETURNING seq, id, sender, recipient, state",
+    )?;
+    let rows = statement.query_map([now.millis()], |row| {
+        let ended = Ended {
+            id: MessageId::from_text(row.get::<_, String>(1)?),
+            sender: PeerId::from_text(row.get::<_, String>(2)?),
+            recipient: PeerId::from_text(row.get::<_, String>(3)?),
+            state: MessageState::from_word(&row.get::<_, String>(4)?),
+        };
+        Ok((row.get::<_, i64>(0)?, ended))
+    })?;
+    let mut ended: Vec<(i64, Ended)> = rows.collect::<rusqlite::Result<_>>()?;
+    ended.sort_unstable_by_key(|(seq, _)| *seq);
+    Ok(ended.into_iter().map(|(_, ended)| ended).collect())
+}
+
+fn next_expiry(db: &Connection) -> rusqlite::Result<i64> {
+    let next: Option<i64> = db
+        .prepare_cached("SELECT min(expires_at) FROM messages INDEXED BY messages_unread WHERE state IN ('queued', 'offered')")?
+        .query_row([], |row| row.get(0))?;
+    Ok(next.unwrap_or(i64::MAX))
+}
+
+/// Some of the answers that are old enough, from the oldest on: what is left over is next.
+fn forget_answers(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let kept_since = now.millis() - i64::try_from(KEEP_ANSWERS.as_millis()).unwrap_or(i64::MAX);
+    db.prepare_cached(
+        "DELETE FROM answers WHERE number IN (
+             SELECT number FROM (SELECT number, answered_at FROM answers ORDER BY number LIMIT 200)
+             WHERE answered_at < ?1)",
+    )?
+    .execute([kept_since])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::params;
+
+    use super::*;
+
+    fn database() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(include_str!("../store/migration-1.sql")).unwrap();
+        db.execute_batch(
+            "INSERT INTO peers (id, kind, created_at, seen_at) VALUES ('a1', 'session', 0, 0), ('b1', 'session', 0, 0);",
+        )
+        .unwrap();
+        db
+    }
+
+    fn add(db: &Connection, id: &str, state: &str, expires_at: i64) {
+        db.execute(
+            "INSERT INTO messages (id, sender, recipient, text, sent_at, expires_at, state)
+             VALUES (?1, 'a1', 'b1', 'x', 0, ?2, ?3)",
+            params![id, expires_at, state],
+        )
+        .unwrap();
+    }
+
+    fn state(db: &Connection, id: &str) -> String {
+        db.query_row("SELECT state FROM messages WHERE id = ?1", [id], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn what_was_offered_becomes_unconfirmed_and_what_was_not_expires() {
+        let db = database();
+        let now = Timestamp::now().millis();
+        add(&db, "old-queued", "queued", now - 1);
+        add(&db, "old-offered", "offered", now - 1);
+        add(&db, "young", "queued", now + 60_000);
+        let ended = Clock::default().sweep(&db).unwrap();
+        let ids: Vec<&str> = ended.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(ids, ["old-queued", "old-offered"]);
+        assert_eq!(ended[1].state, MessageState::Unconfirmed);
+        assert_eq!(state(&db, "old-queued"), "expired");
+        assert_eq!(state(&db, "old-offered"), "unconfirmed");
+        assert_eq!(state(&db, "young"), "queued");
+        let unread: i64 =
+            db.query_row("SELECT unread FROM peers WHERE id = 'b1'", [], |row| row.get(0)).unwrap();
+        assert_eq!(unread, 1);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_expires_nothing() {
+        let db = database();
+        let now = Timestamp::now().millis();
+        let year = 365 * 24 * 60 * 60 * 1_000;
+        // An earlier broker of this boot saw the clock a year ago, as it was before it was set.
+        db.execute(
+            "INSERT INTO meta VALUES ('clock', ?1)",
+            [format!("{} {}", boot_id(), now - boot_millis() - year)],
+        )
+        .unwrap();
+        add(&db, "m", "queued", now - year + 1_000);
+        assert_eq!(Clock::default().sweep(&db).unwrap(), []);
+        assert_eq!(state(&db, "m"), "queued");
+    }
+}

@@ -1,0 +1,97 @@
+//! The history: recent messages and where they stand.
+
+use rusqlite::{Row, params};
+
+use crate::broker::core::{Caller, Tx};
+use crate::broker::registry;
+use crate::broker::store::Fault;
+use crate::protocol::messages::{ListMessages, Message, MessageList, MessageState, Party, Via};
+use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId, Timestamp};
+
+const DEFAULT_LIMIT: u32 = 20;
+const MAX_LIMIT: u32 = 10_000;
+
+/// Bytes of text in one answer: everybody else waits while it is read and written.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// What [`message`] reads, and where it is from.
+const COLUMNS: &str =
+    "m.id, m.sender, coalesce(m.sender_name, s.name), m.recipient, r.name, m.text, m.reply_to,
+     m.sent_at, m.state, m.offered_at, m.offered_via, m.read_at, m.read_via, m.expires_at
+     FROM messages m JOIN peers s ON s.id = m.sender JOIN peers r ON r.id = m.recipient";
+
+/// The newest messages that fit the request, oldest first.
+///
+/// # Errors
+///
+/// [`ErrorCode::NotFound`] for a message or peer that is not there.
+pub fn list_messages(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    request: &ListMessages,
+) -> Result<MessageList, Fault> {
+    let limit = match request.limit {
+        0 => DEFAULT_LIMIT,
+        limit => limit.min(MAX_LIMIT),
+    };
+    let peer = match &request.peer {
+        Some(word) => Some(registry::resolve(tx, word)?.id().to_string()),
+        None => request.sent.then(|| caller.peer.to_string()),
+    };
+    let mut statement = tx.db.prepare_cached(&format!(
+        "SELECT {COLUMNS}
+         WHERE m.seq > 0 AND (?1 IS NULL OR m.sender = ?1 OR (m.recipient = ?1 AND NOT ?4)) AND (?2 IS NULL OR m.id = ?2)
+         ORDER BY m.seq DESC LIMIT ?3",
+    ))?;
+    let id = request.id.as_ref().map(MessageId::as_str);
+    let mut rows = statement.query(params![peer, id, limit, request.sent])?;
+    let mut messages: Vec<Message> = Vec::new();
+    let mut bytes = 0;
+    let mut truncated = false;
+    while let Some(row) = rows.next()? {
+        let message = message(row)?;
+        bytes += message.text.len();
+        truncated = bytes > MAX_BYTES && !messages.is_empty();
+        if truncated {
+            break;
+        }
+        messages.push(message);
+    }
+    if let (Some(id), true) = (&request.id, messages.is_empty()) {
+        return Err(ApiError::new(ErrorCode::NotFound, format!("there is no message {id}")).into());
+    }
+    messages.reverse();
+    Ok(MessageList { messages, truncated })
+}
+
+/// One message, which must be there.
+pub fn by_id(tx: &Tx<'_>, id: &MessageId) -> Result<Message, Fault> {
+    let mut statement = tx.db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.id = ?1"))?;
+    Ok(statement.query_row([id.as_str()], message)?)
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    let party = |id: usize, name: usize| -> rusqlite::Result<Party> {
+        Ok(Party { id: PeerId::from_text(row.get::<_, String>(id)?), name: row.get(name)? })
+    };
+    let moment = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
+    };
+    let via = |column: usize| -> rusqlite::Result<Option<Via>> {
+        Ok(row.get::<_, Option<String>>(column)?.map(|word| Via::from_word(&word)))
+    };
+    Ok(Message {
+        id: MessageId::from_text(row.get::<_, String>(0)?),
+        from: party(1, 2)?,
+        to: party(3, 4)?,
+        text: row.get(5)?,
+        reply_to: row.get::<_, Option<String>>(6)?.map(MessageId::from_text),
+        sent_at: Timestamp::from_millis(row.get(7)?),
+        state: MessageState::from_word(&row.get::<_, String>(8)?),
+        offered_at: moment(9)?,
+        offered_via: via(10)?,
+        read_at: moment(11)?,
+        read_via: via(12)?,
+        expires_at: Timestamp::from_millis(row.get(13)?),
+    })
+}

@@ -1,0 +1,128 @@
+//! Automatic names: what a place is called, with `-2`, `-3` … where that is taken.
+//!
+//! A directory gets the name again that it had, whoever starts first, and keeps it from other
+//! directories for a while. Within it an automatic name is free once its holder has ended and
+//! nothing waits for it.
+
+use std::time::Duration;
+
+use rusqlite::params;
+
+use crate::broker::core::Tx;
+use crate::broker::registry::listing;
+use crate::broker::registry::names::{Holder, Source, assign, release, rivals};
+use crate::broker::registry::place_names::Place;
+use crate::broker::store::Fault;
+use crate::protocol::PeerId;
+use crate::protocol::names;
+
+/// How long a directory that nobody works in keeps its automatic name from other directories.
+const MEMORY: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// Gives a peer that has no name an automatic one.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn ensure(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
+    let (place, named) = tx
+        .db
+        .prepare_cached(&format!(
+            "SELECT {}, name IS NOT NULL FROM peers WHERE id = ?1",
+            Place::COLUMNS
+        ))?
+        .query_row([id.as_str()], |row| Ok((Place::read(row, 0)?, row.get::<_, bool>(3)?)))?;
+    if named {
+        return keep_in_memory(tx, id);
+    }
+    let base = place.name();
+    let before = remembered(tx, &place.directory)?;
+    let again = before.iter().filter(|name| is_numbered(name, &base));
+    for name in again {
+        if try_automatic(tx, id, name, &place.directory)? {
+            return Ok(());
+        }
+    }
+    for name in numbers(&base) {
+        if names::is_valid(&name) && try_automatic(tx, id, &name, &place.directory)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a name for a place, if nobody has it and it is no other place's.
+fn try_automatic(tx: &Tx<'_>, id: &PeerId, name: &str, directory: &str) -> Result<bool, Fault> {
+    let since = tx.now.millis().saturating_sub_unsigned(MEMORY.as_millis().try_into().unwrap_or(0));
+    let of_another: bool = tx
+        .db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM remembered_names
+                            WHERE name = ?1 AND directory <> ?2 AND used_at > ?3)",
+        )?
+        .query_row(params![name, directory, since], |row| row.get(0))?;
+    let rivals = rivals(tx, id, name)?;
+    if of_another || !rivals.iter().all(|holder| is_left(tx, holder)) {
+        return Ok(false);
+    }
+    for holder in rivals {
+        release(tx, &holder.id)?;
+    }
+    assign(tx, id, name, Source::Automatic)?;
+    tx.db
+        .prepare_cached(
+            "INSERT INTO remembered_names (name, directory, used_at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO UPDATE SET directory = excluded.directory, used_at = excluded.used_at",
+        )?
+        .execute(params![name, directory, tx.now.millis()])?;
+    Ok(true)
+}
+
+/// The automatic names that a directory had, `shop` before `shop-2`.
+fn remembered(tx: &Tx<'_>, directory: &str) -> Result<Vec<String>, Fault> {
+    Ok(tx
+        .db
+        .prepare_cached(
+            "SELECT name FROM remembered_names WHERE directory = ?1 ORDER BY length(name), name",
+        )?
+        .query_map([directory], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// A place whose name is in use is not forgotten, however long ago it got it.
+fn keep_in_memory(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached(
+            "UPDATE remembered_names SET used_at = ?2
+             WHERE name = (SELECT name FROM peers WHERE id = ?1 AND name_source = 'automatic')",
+        )?
+        .execute(params![id.as_str(), tx.now.millis()])?;
+    Ok(())
+}
+
+/// A name that no person chose, whose owner has ended with nothing in its mailbox. A moment of
+/// grace lets a session reconnect under its old name, unless its client has ended as well.
+fn is_left(tx: &Tx<'_>, holder: &Holder) -> bool {
+    !holder.explicit
+        && holder.unread == 0
+        && (listing::grace_is_over(tx, holder.seen_at) || listing::holder_is_gone(tx, &holder.id))
+        && !tx.companion.connected.presence.lock().is_claimed(&holder.id)
+        && !tx.companion.connected.windows.shows(&holder.id)
+}
+
+/// `base`, `base-2`, `base-3` …
+pub(super) fn numbers(base: &str) -> impl Iterator<Item = String> {
+    let with = move |number: u32| {
+        let tail = format!("-{number}");
+        let head: String = base.chars().take(names::MAX - tail.len()).collect();
+        format!("{head}{tail}")
+    };
+    std::iter::once(base.to_owned()).chain((2u32..).map(with))
+}
+
+/// Whether `name` is `base`, or `base` with a number.
+fn is_numbered(name: &str, base: &str) -> bool {
+    name.strip_prefix(base).is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix('-').is_some_and(|rest| rest.parse::<u32>().is_ok())
+    })
+}

@@ -1,0 +1,108 @@
+//! Clients that are known by their process, once that has ended: who takes over from them.
+//!
+//! Nobody can come back as such a peer. Whoever starts the same program in the same directory next
+//! goes on where it stopped: that client is this peer from then on, with its id, its name and its
+//! mail. A mailbox is taken over whole and by one only; where it is not clear whose it is, nobody
+//! gets it, and who writes to it is told so.
+
+use rusqlite::params;
+
+use crate::broker::core::Tx;
+use crate::broker::registry::identity::{may_return, still_runs};
+use crate::broker::store::Fault;
+use crate::protocol::error::Candidate;
+use crate::protocol::peers::Register;
+use crate::protocol::{PeerId, names};
+
+/// One that has ended and has something to leave.
+struct Ended {
+    id: PeerId,
+    has_mail: bool,
+}
+
+/// Whom a client that registers for the first time takes over from: the only one with mail, or if
+/// none has any, the one that was here last.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn predecessor(tx: &Tx<'_>, request: &Register) -> Result<Option<PeerId>, Fault> {
+    let ended = ended_like(tx, request)?;
+    let mut with_mail = ended.iter().filter(|one| one.has_mail);
+    let chosen = match (with_mail.next(), with_mail.next()) {
+        (Some(only), None) => Some(only),
+        (Some(_), Some(_)) => None,
+        (None, _) => ended.first(),
+    };
+    Ok(chosen.map(|one| one.id.clone()))
+}
+
+/// The peers of this program in this directory whose processes have ended, the last one first. A
+/// name that its person chose is inherited by that name, and not by whoever comes.
+fn ended_like(tx: &Tx<'_>, request: &Register) -> Result<Vec<Ended>, Fault> {
+    if request.client_name.is_empty() {
+        return Ok(Vec::new());
+    }
+    let name = request.name.as_deref().map(names::canonical);
+    let mut statement = tx.db.prepare_cached(
+        "SELECT id, client_process, unread > 0 FROM peers
+         WHERE kind = 'client' AND client_name = ?1 AND client_process IS NOT NULL
+           AND coalesce(directory, cwd) = coalesce(?2, ?3)
+           AND (unread > 0 OR name IS NOT NULL)
+           AND (coalesce(name_source, '') <> 'environment' OR name IS ?4)
+         ORDER BY seen_at DESC",
+    )?;
+    let asked = params![request.client_name, request.directory, request.cwd, name];
+    let rows: Vec<(String, String, bool)> = statement
+        .query_map(asked, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let inner = tx.companion.connected.presence.lock();
+    let ended = rows.into_iter().filter_map(|(id, process, has_mail)| {
+        let id = PeerId::from_text(id);
+        (!inner.is_claimed(&id) && !still_runs(&process)).then_some(Ended { id, has_mail })
+    });
+    Ok(ended.collect())
+}
+
+/// Another conversation begins: what the former one said of itself is true no more.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn begin_anew(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached("UPDATE peers SET summary = '', summary_source = 'none' WHERE id = ?1")?
+        .execute([id.as_str()])?;
+    Ok(())
+}
+
+/// Whether a peer has ended for good, unless an heir comes.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn has_ended(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
+    Ok(!tx.companion.connected.presence.lock().is_claimed(id) && !may_return(tx, id)?)
+}
+
+/// Who is live where a client of this program has ended.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn live_beside(tx: &Tx<'_>, ended: &PeerId) -> Result<Vec<Candidate>, Fault> {
+    let mut statement = tx.db.prepare_cached(
+        "SELECT p.id, p.name, p.cwd FROM peers p JOIN peers e ON e.id = ?1
+         WHERE p.id <> e.id AND p.kind IN ('client', 'session') AND p.client_name = e.client_name
+           AND coalesce(p.directory, p.cwd) = coalesce(e.directory, e.cwd)
+         ORDER BY p.created_at, p.id",
+    )?;
+    let candidates: Vec<Candidate> = statement
+        .query_map([ended.as_str()], |row| {
+            let id = PeerId::from_text(row.get::<_, String>(0)?);
+            Ok(Candidate { id, name: row.get(1)?, cwd: row.get(2)? })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let inner = tx.companion.connected.presence.lock();
+    Ok(candidates.into_iter().filter(|one| inner.is_claimed(&one.id)).collect())
+}

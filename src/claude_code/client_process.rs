@@ -1,0 +1,78 @@
+//! Which process above us is the client: the window that a server or a hook belongs to.
+//!
+//! Newer clients tell it by variables. Where they do not (an old client, a wrapper that clears the
+//! environment), the nearest process of Claude Code's name is it.
+
+use crate::sys::process::{
+    Process, ancestors, command_name, environment_value, is_init, parent_pid,
+};
+
+/// The name that Claude Code runs under.
+const NAME: &str = "claude";
+
+/// Whether the process with this pid goes by Claude Code's name.
+#[must_use]
+pub fn is_claude(pid: u32) -> bool {
+    command_name(pid).as_deref() == Some(NAME)
+}
+
+/// The client whose server this process is. `session` is the session id that it was told, if any;
+/// `of_claude` says that the client introduced itself as Claude Code.
+///
+/// A client gives a session's id to its children only, so it is the nearest process above us that
+/// does not carry it: a wrapper (a shell, a package runner) is seen through. Without an id it is
+/// the nearest that goes by Claude Code's name, and where there is none, our parent.
+#[must_use]
+pub fn of_server(session: Option<&str>, of_claude: bool) -> Option<Process> {
+    let parent = parent_pid();
+    let mut above = ancestors(std::process::id()).into_iter().filter(|pid| !is_init(*pid));
+    let lacks_it = |pid: &u32| match environment_value(*pid, "CLAUDE_CODE_SESSION_ID") {
+        Some(value) => value.as_deref().and_then(|v| v.to_str()) != session,
+        None => true,
+    };
+    let pid = match session {
+        Some(_) => above.find(lacks_it),
+        None if of_claude => above.find(|pid| is_claude(*pid)),
+        None => None,
+    };
+    let pid = pid.unwrap_or(parent);
+    // Our parent is init where the client is gone, and nobody where it is of another pid namespace:
+    // then the broker may see it. In a container the client may itself be the first process.
+    if pid == 0 || is_init(pid) { None } else { Process::find(pid) }
+}
+
+/// The client that runs this hook. `told` is `CLAUDE_PID`, which clients set from 2.1.213 on.
+#[must_use]
+pub fn of_hook(told: Option<u32>) -> Option<Process> {
+    // Each look costs a program here, and the variable is as good.
+    if cfg!(not(target_os = "linux")) && told.is_some() {
+        return told.and_then(Process::find);
+    }
+    client_of(&ancestors(std::process::id()), told, is_claude).and_then(Process::find)
+}
+
+/// An older client inside a session inherits the variable of the newer one around it: between us
+/// and that one there is then another of the name, and it is the client.
+fn client_of(above: &[u32], told: Option<u32>, is_claude: impl Fn(u32) -> bool) -> Option<u32> {
+    match told {
+        Some(told) if !above.contains(&told) => Some(told),
+        told => above.iter().copied().find(|pid| Some(*pid) == told || is_claude(*pid)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_client_above_a_hook_is_its_own() {
+        let claude = |pid| [30, 50].contains(&pid);
+        let above = [10, 20, 30, 40, 50, 60];
+        assert_eq!(client_of(&above, None, claude), Some(30), "by its name");
+        assert_eq!(client_of(&above, Some(20), claude), Some(20), "by whatever name");
+        assert_eq!(client_of(&above, Some(50), claude), Some(30), "inherited from around it");
+        assert_eq!(client_of(&above, Some(99), claude), Some(99), "not above us, and yet told");
+        assert_eq!(client_of(&[10, 20], None, claude), None);
+        assert_eq!(client_of(&[], Some(7), claude), Some(7), "where nothing can be read");
+    }
+}

@@ -1,0 +1,207 @@
+//! What Claude Code leaves in a file about each session that runs: `sessions/PID.json` in its
+//! configuration directory.
+//!
+//! Read by the MCP server and by hooks, for the name that the person gave the session, and, while
+//! mail waits, for whether it is at work: an interrupted turn has an end that no hook tells, and it
+//! stands here within a second. The file is undocumented: what is absent or unlike what we know is
+//! unknown, and never an error.
+
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::sys::process;
+use crate::sys::process::Process;
+use crate::sys::subprocess::in_background;
+
+/// It has some hundred bytes.
+const LARGEST: u64 = 64 * 1024;
+
+/// A home may be somewhere in the network.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Names are cut to this length, in characters.
+const LONGEST: usize = 200;
+
+/// The parts that concern us.
+#[derive(Debug, Deserialize)]
+struct SessionFile {
+    pid: u32,
+    #[serde(default)]
+    name: Option<String>,
+    /// Who named it; absent for a name from the command line or from a session that was resumed.
+    #[serde(default, rename = "nameSource")]
+    source: Option<String>,
+    /// As the system counts it, where it counts.
+    #[serde(default, rename = "procStart")]
+    start: Option<String>,
+    #[serde(default)]
+    status: serde_json::Value,
+}
+
+impl SessionFile {
+    /// Whether it is about this client and not an earlier process of that number.
+    fn is_of(&self, client: &Process) -> bool {
+        let counts = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let another_start = self
+            .start
+            .as_deref()
+            .is_some_and(|start| counts(start) && counts(&client.start) && start != client.start);
+        self.pid == client.pid && !another_start
+    }
+}
+
+/// Returns the name that the person gave the session of this client, by `--name` or `/rename`;
+/// `None` for one that the client made up itself, and where nothing is known.
+#[must_use]
+pub fn own_name(config_directory: &Path, client: &Process) -> Option<String> {
+    let file = config_directory.join("sessions").join(format!("{}.json", client.pid));
+    let in_file = read(&file).filter(|file| file.is_of(client));
+    let named = match in_file {
+        Some(SessionFile { name: Some(name), source, .. }) => {
+            // A "collision" is the person's name with a suffix of the client's.
+            let by_person = matches!(source.as_deref(), None | Some("user" | "peer" | "collision"));
+            Some(name).filter(|_| by_person)
+        }
+        _ => process::argv(client.pid).and_then(|words| named_by(&words)),
+    };
+    let name: String = named?.trim().chars().take(LONGEST).collect();
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// The same, for who must not wait for a file system that hangs.
+pub async fn own_name_in_time(config_directory: &Path, client: &Process) -> Option<String> {
+    let (directory, client) = (config_directory.to_owned(), client.clone());
+    let read = in_background("own name", move || own_name(&directory, &client));
+    tokio::time::timeout(PATIENCE, read).await.ok()?.ok()?
+}
+
+/// Whether this client says that it waits for its person; `None` where it does not say.
+pub async fn is_idle(config_directory: &Path, client: &Process) -> Option<bool> {
+    let (directory, client) = (config_directory.to_owned(), client.clone());
+    let read = in_background("idle", move || idle(&directory, &client));
+    tokio::time::timeout(PATIENCE, read).await.ok()?.ok()?
+}
+
+fn idle(config_directory: &Path, client: &Process) -> Option<bool> {
+    let file = config_directory.join("sessions").join(format!("{}.json", client.pid));
+    match read(&file).filter(|file| file.is_of(client))?.status.as_str()? {
+        "idle" => Some(true),
+        // In a dialog it takes no other prompt.
+        "busy" | "waiting" => Some(false),
+        _ => None,
+    }
+}
+
+fn read(path: &Path) -> Option<SessionFile> {
+    // Whatever else has that name must not hold us.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    file.take(LARGEST).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// The name that a command line gives.
+fn named_by(words: &[String]) -> Option<String> {
+    let mut words = words.iter().skip(1).take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        if let Some(name) = word.strip_prefix("--name=") {
+            return Some(name.to_owned());
+        }
+        if word == "--name" || word == "-n" {
+            return words.next().cloned();
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_persons_name_counts_and_none_that_the_client_made_up() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("sessions")).unwrap();
+        // A process that has no such command line.
+        let client = Process::own();
+        let file = directory.path().join("sessions").join(format!("{}.json", client.pid));
+        let pid = client.pid;
+        for (text, name) in [
+            (format!(r#"{{"pid":{pid},"name":"auth","nameSource":"user"}}"#), Some("auth")),
+            (format!(r#"{{"pid":{pid},"name":" 支払い ","status":"idle"}}"#), Some("支払い")),
+            (
+                format!(r#"{{"pid":{pid},"name":"shop-1","nameSource":"collision"}}"#),
+                Some("shop-1"),
+            ),
+            (format!(r#"{{"pid":{pid},"name":"shop-a1","nameSource":"derived"}}"#), None),
+            (format!(r#"{{"pid":{pid},"name":"Mending","nameSource":"auto"}}"#), None),
+            (format!(r#"{{"pid":{pid},"name":"x","nameSource":"of a later version"}}"#), None),
+            (format!(r#"{{"pid":{},"name":"of another"}}"#, pid + 1), None),
+            (format!(r#"{{"pid":{pid},"name":"of another","procStart":"1"}}"#), None),
+            (format!(r#"{{"pid":{pid},"name":"new","procStart":"Thu Nov 26"}}"#), Some("new")),
+            (format!(r#"{{"pid":{pid},"name":5}}"#), None),
+            (format!(r#"{{"pid":{pid},"name":""}}"#), None),
+            ("nonsense".to_owned(), None),
+        ] {
+            std::fs::write(&file, &text).unwrap();
+            assert_eq!(own_name(directory.path(), &client).as_deref(), name, "{text}");
+        }
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(own_name(directory.path(), &client), None);
+    }
+
+    #[test]
+    fn what_the_client_says_of_its_work_is_believed_and_what_is_odd_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let client = Process { pid: 7, start: "123".to_owned(), ..Process::own() };
+        let file = directory.path().join("sessions/7.json");
+        assert_eq!(idle(directory.path(), &client), None, "there is none");
+        std::fs::create_dir_all(&file).unwrap();
+        assert_eq!(idle(directory.path(), &client), None, "a directory");
+        std::fs::remove_dir(&file).unwrap();
+        for (text, said) in [
+            (r#"{"pid":7,"procStart":"123","status":"idle","x":[]}"#, Some(true)),
+            (r#"{"pid":7,"status":"idle"}"#, Some(true)),
+            (r#"{"pid":7,"procStart":"123","status":"busy"}"#, Some(false)),
+            (r#"{"pid":7,"status":"waiting","waitingFor":"permission prompt"}"#, Some(false)),
+            (r#"{"pid":7,"status":"sleepy"}"#, None),
+            (r#"{"pid":7,"status":1}"#, None),
+            (r#"{"pid":7}"#, None),
+            (r#"{"pid":8,"status":"idle"}"#, None),
+            (r#"{"pid":7,"procStart":"124","status":"idle"}"#, None),
+            (r#"{"pid":"7","status":"idle"}"#, None),
+            (r#"["idle"]"#, None),
+            (r#"{"pid":7,"stat"#, None),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(idle(directory.path(), &client), said, "{text}");
+        }
+        // What is no file holds nobody.
+        std::fs::remove_file(&file).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+        assert_eq!(idle(directory.path(), &client), None, "a pipe");
+    }
+
+    #[test]
+    fn a_name_stands_in_the_command_line_too() {
+        let named = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            named_by(&words)
+        };
+        for line in ["claude --name auth", "claude -p -n auth hello", "claude --name=auth -r"] {
+            assert_eq!(named(line).as_deref(), Some("auth"), "{line}");
+        }
+        for line in ["claude", "claude -- --name auth", "claude --name", "claude --names auth"] {
+            assert_eq!(named(line), None, "{line}");
+        }
+    }
+}

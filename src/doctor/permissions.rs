@@ -1,0 +1,140 @@
+//! What is ours and for us alone: of the right kind, owner and mode, or how to bring that about.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use crate::doctor::Finding;
+use crate::doctor::shell;
+use crate::doctor::shell::{as_root, by_su};
+use crate::sys::files::effective_uid;
+use crate::sys::socket_owner::user_name;
+
+/// What it takes to make and rename files in a directory.
+pub const CHANGE: Access = Access::WRITE_OK.union(Access::EXEC_OK);
+
+/// What something must be.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    directory: bool,
+    /// What we must be able to do with it.
+    access: Access,
+    /// The bits of its mode that let others do too much.
+    open: u32,
+}
+
+pub const DIRECTORY: Wanted =
+    Wanted { directory: true, access: Access::READ_OK.union(CHANGE), open: 0o077 };
+
+pub const FILE: Wanted =
+    Wanted { directory: false, access: Access::READ_OK.union(Access::WRITE_OK), open: 0o077 };
+
+/// Others may read it.
+pub const SETTINGS: Wanted = Wanted { directory: false, access: Access::READ_OK, open: 0o022 };
+
+/// What is wrong with it; one that is missing is nothing. Without a mend it is only open to
+/// others, and what follows from that is the caller's to say.
+pub fn private(check: &'static str, what: &str, path: &Path, wanted: Wanted) -> Option<Finding> {
+    let shown = path.display();
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return dangling(check, what, path);
+        }
+        Err(error) => return Some(barred(check, what, path, &error)),
+    };
+    if metadata.uid() != effective_uid() {
+        return Some(foreign(check, what, path, metadata.uid()));
+    }
+    if metadata.is_dir() != wanted.directory {
+        let kind = if wanted.directory { "directory" } else { "file" };
+        return Some(
+            Finding::failure(check, format!("{what} {shown} is no {kind}")).mend(away(path)),
+        );
+    }
+    let mode = mode(&metadata);
+    // The system says it, not the mode: there are other rights, and root has them all.
+    if access(path, wanted.access) == Err(Errno::ACCESS) {
+        let bits = if wanted.directory { "u+rwx" } else { "u+rw" };
+        return Some(
+            Finding::failure(check, format!("{what} {shown} is closed to you (mode {mode:04o})"))
+                .mend(format!("chmod {bits} {}", shell::path(path))),
+        );
+    }
+    (mode & wanted.open != 0).then(|| {
+        Finding::warning(check, format!("{what} {shown} is open to others (mode {mode:04o})"))
+    })
+}
+
+fn mode(metadata: &Metadata) -> u32 {
+    metadata.mode() & 0o7777
+}
+
+/// Moves what lies there out of the way.
+pub fn away(path: &Path) -> String {
+    format!("mv {0} {0}.old", shell::path(path))
+}
+
+/// A link to nothing: whoever writes there writes nowhere.
+fn dangling(check: &'static str, what: &str, path: &Path) -> Option<Finding> {
+    let target = std::fs::read_link(path).ok()?;
+    let text =
+        format!("{what} {} is a link to {}, which is not there", path.display(), target.display());
+    Some(Finding::failure(check, text).mend(away(path)))
+}
+
+/// It cannot be looked at, because of something above it.
+fn barred(check: &'static str, what: &str, path: &Path, error: &io::Error) -> Finding {
+    let seen = path.ancestors().skip(1).find_map(|above| {
+        let metadata = std::fs::metadata(above).ok()?;
+        Some((above, metadata))
+    });
+    let finding = Finding::failure(check, format!("{what} {}: {error}", path.display()));
+    let Some((above, metadata)) = seen else { return finding };
+    if !metadata.is_dir() {
+        return finding.detail(format!("{} is no directory", above.display())).mend(away(above));
+    }
+    if metadata.uid() != effective_uid() {
+        let Finding { finding: whose, mend, .. } =
+            foreign(check, "the directory", above, metadata.uid());
+        return Finding { mend, ..finding.detail(whose) };
+    }
+    finding
+        .detail(format!("{} is closed to you (mode {:04o})", above.display(), mode(&metadata)))
+        .mend(format!("chmod u+rwx {}", shell::path(above)))
+}
+
+/// Something of ours that belongs to somebody else.
+pub fn foreign(check: &'static str, what: &str, path: &Path, owner: u32) -> Finding {
+    let finding = Finding::failure(
+        check,
+        format!("{what} {} belongs to user {}", path.display(), user_name(owner)),
+    );
+    if path.is_dir() && !is_in_our_place(path) {
+        // A setting put ours among another's things, which are not ours to take.
+        return finding.detail("it is another's directory: choose another place by the settings");
+    }
+    let recursive = if path.is_dir() { "-R " } else { "" };
+    let command = format!("chown {recursive}{} {}", effective_uid(), shell::path(path));
+    finding.mend(match as_root(&command) {
+        Some(command) => command,
+        None if may_rename(path) => format!("mv {0} {0}.of-{owner}", shell::path(path)),
+        None => by_su(&command),
+    })
+}
+
+/// Whether we may give what lies there another name.
+pub fn may_rename(path: &Path) -> bool {
+    path.parent().is_some_and(|parent| access(parent, CHANGE).is_ok())
+}
+
+/// Whether it lies below our home, or in a directory that is ours.
+fn is_in_our_place(path: &Path) -> bool {
+    let uid = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.uid());
+    std::env::home_dir().is_some_and(|home| path != home && path.starts_with(&home))
+        || path.parent().is_some_and(|parent| uid(parent).is_ok_and(|uid| uid == effective_uid()))
+}

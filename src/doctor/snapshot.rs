@@ -1,0 +1,178 @@
+//! How things stand: before anything was called, and what the running broker then said.
+
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use crate::config::{Config, session_runtime_directory};
+use crate::endpoint::broker_lock::{
+    Holder, Listening, database_lock, holder, holder_of, listening,
+};
+use crate::endpoint::socket;
+use crate::protocol::health::{Detail, Started};
+use crate::service::systemd;
+use crate::service::systemd::{ManagerError, Unit};
+use crate::sys::files::same_place;
+
+const RESTART_SERVICE: &str = "systemctl --user restart claude-peers.service";
+
+/// What lay at the socket's path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtPath {
+    Nothing,
+    /// A socket at which somebody listens.
+    Listener,
+    /// A socket at which nobody does.
+    Stale,
+    /// A file, a directory, or a link to nobody.
+    Other,
+    /// Whether anybody listens cannot be found out from here.
+    Unknown(Errno),
+}
+
+/// What the service manager knows of us.
+#[derive(Debug, Clone)]
+pub enum Units {
+    NoManager,
+    /// They serve another broker than these settings name.
+    Elsewhere(PathBuf),
+    Unknown(String),
+    /// In the order of [`systemd::UNITS`].
+    Known(Vec<Unit>),
+}
+
+/// What the running broker says of itself.
+#[derive(Debug, Clone)]
+pub enum Running {
+    Nobody,
+    Answers {
+        protocol: u32,
+        detail: Box<Detail>,
+    },
+    /// It does not answer, or nonsense.
+    Silent(String),
+}
+
+/// What the checks look at.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    pub config: Config,
+    /// The database's file, should its path be a link.
+    pub database: PathBuf,
+    /// Before the first call.
+    pub at_path: AtPath,
+    pub broker_before: Option<Holder>,
+    /// A broker of another socket that has our database.
+    pub other_broker: Option<Holder>,
+    pub units: Units,
+    /// After the round trip.
+    pub running: Running,
+    pub broker: Option<Holder>,
+}
+
+impl Scene {
+    /// Looks without a call.
+    pub fn before(config: &Config) -> Self {
+        // Before the socket is tried, which may start or fail a unit.
+        let units = units(&config.anew());
+        let config = socket::settled(config);
+        // A link that leads nowhere is looked at itself.
+        let named = config.database_path();
+        let database = named.canonicalize().unwrap_or_else(|_| named.to_owned());
+        let broker_before = holder(&config);
+        let is_it = |other: &Holder| broker_before.as_ref().is_some_and(|b| b.pid == other.pid);
+        Self {
+            at_path: at_path(&config.paths.socket),
+            other_broker: holder_of(&database_lock(&config.database_file()))
+                .filter(|other| other.pid > 0 && !is_it(other)),
+            broker_before,
+            config,
+            database,
+            units,
+            running: Running::Nobody,
+            broker: None,
+        }
+    }
+
+    /// The same, with what the broker said.
+    pub fn after(self, running: Running) -> Self {
+        Self { broker: holder(&self.config), running, ..self }
+    }
+
+    /// A broker runs, and its path does not lead to it.
+    pub fn lost_its_socket(&self) -> bool {
+        self.broker_before.is_some()
+            && !matches!(self.at_path, AtPath::Listener | AtPath::Unknown(_))
+    }
+
+    pub fn detail(&self) -> Option<&Detail> {
+        match &self.running {
+            Running::Answers { detail, .. } => Some(detail),
+            _ => None,
+        }
+    }
+
+    /// The unit of this name, if it is installed.
+    pub fn unit(&self, name: &str) -> Option<&Unit> {
+        match &self.units {
+            Units::Known(units) => units.iter().find(|unit| unit.id == name && unit.exists()),
+            _ => None,
+        }
+    }
+
+    /// Whether the broker is the service manager's.
+    pub fn is_service(&self) -> bool {
+        self.broker.as_ref().is_some_and(|broker| broker.started == Started::Systemd)
+            && self.unit(systemd::SERVICE).is_some()
+    }
+
+    /// The command by which a new broker takes the place of the running one.
+    pub fn restart(&self) -> &'static str {
+        if self.is_service() { RESTART_SERVICE } else { crate::doctor::shell::RESTART }
+    }
+}
+
+/// What a round trip has not changed yet.
+impl Scene {
+    /// As [`Scene::restart`], for the broker that ran before the first call, if one did.
+    pub fn restart_of_before(&self) -> &'static str {
+        let service = self.broker_before.as_ref().is_some_and(|b| b.started == Started::Systemd)
+            && self.unit(systemd::SERVICE).is_some();
+        if service { RESTART_SERVICE } else { crate::doctor::shell::RESTART }
+    }
+}
+
+fn units(config: &Config) -> Units {
+    // As the socket unit names it.
+    let served =
+        session_runtime_directory().map(|directory| directory.join("claude-peers/broker.sock"));
+    match (systemd::show_all(&systemd::UNITS), served) {
+        (Err(ManagerError::NoManager), _) => Units::NoManager,
+        (Err(error), _) => Units::Unknown(error.to_string()),
+        (Ok(units), Some(served))
+            if !same_place(&served, &config.paths.socket) && units.iter().any(Unit::exists) =>
+        {
+            Units::Elsewhere(served)
+        }
+        (Ok(units), _) => Units::Known(units),
+    }
+}
+
+/// Asks by connecting, as a client would; a service manager that listens there starts the broker.
+fn at_path(path: &std::path::Path) -> AtPath {
+    match (std::fs::symlink_metadata(path), listening(path)) {
+        (Err(_), Listening::Unknown(error)) => AtPath::Unknown(error),
+        (Err(_), _) => AtPath::Nothing,
+        // Be it by a link.
+        (Ok(_), Listening::Yes) => AtPath::Listener,
+        (Ok(metadata), _) if !is_socket_or_link(&metadata) => AtPath::Other,
+        (Ok(_), Listening::Unknown(error)) => AtPath::Unknown(error),
+        (Ok(metadata), Listening::Nobody) if metadata.is_symlink() => AtPath::Other,
+        (Ok(_), Listening::Nobody) => AtPath::Stale,
+    }
+}
+
+fn is_socket_or_link(metadata: &std::fs::Metadata) -> bool {
+    metadata.file_type().is_socket() || metadata.is_symlink()
+}

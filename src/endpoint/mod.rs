@@ -1,0 +1,6 @@
+//! What a client and the broker leave each other as files: where the broker serves, and what hooks spooled while none ran.
+
+pub mod broker_lock;
+pub mod hook_spool;
+pub mod socket;
+pub mod typescript;

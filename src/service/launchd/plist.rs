@@ -1,0 +1,255 @@
+//! The agent's property list: the template of this source tree, with everything filled in that
+//! launchd does not expand itself.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, DEFAULT_PORT, Lookup};
+use crate::sys::files::same_place;
+
+const TEMPLATE: &str = include_str!("../../../launchd/claude-peers.plist");
+
+/// The variables that say where our files lie. The agent sees none of a shell's, and must find
+/// the same places as the sessions that were started from one.
+const PLACES: [&str; 6] = [
+    "CLAUDE_PEERS_DB",
+    "CLAUDE_PEERS_PORT",
+    "CLAUDE_PEERS_SOCKET",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+];
+
+/// What stands in no template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    pub program: PathBuf,
+    pub socket: PathBuf,
+    pub port: u16,
+    pub log: PathBuf,
+    pub session: SessionType,
+    pub environment: Vec<(&'static str, String)>,
+}
+
+/// In which kind of session launchd loads it by itself, from the next login on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionType {
+    /// At the screen.
+    Aqua,
+    /// Of a user who comes by ssh alone.
+    Background,
+}
+
+impl SessionType {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aqua => "Aqua",
+            Self::Background => "Background",
+        }
+    }
+}
+
+/// Why there is no property list.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} cannot stand in a property list")]
+pub struct Unfit(String);
+
+impl Agent {
+    /// The agent for these settings, in the session at the screen.
+    ///
+    /// # Errors
+    ///
+    /// If a variable is not UTF-8.
+    pub fn new(config: &Config, program: PathBuf, variable: Lookup<'_>) -> Result<Self, Unfit> {
+        let environment = PLACES
+            .into_iter()
+            .filter_map(|name| Some((name, variable(name).filter(|value| !value.is_empty())?)))
+            .map(|(name, value)| Ok((name, value.into_string().map_err(unfit)?)))
+            .collect::<Result<_, Unfit>>()?;
+        Ok(Self {
+            program,
+            socket: config.paths.socket.clone(),
+            port: config.port.value,
+            log: config.paths.log.clone(),
+            session: SessionType::Aqua,
+            environment,
+        })
+    }
+
+    /// The property list.
+    ///
+    /// # Errors
+    ///
+    /// If a path holds what XML 1.0 cannot express.
+    pub fn property_list(&self) -> Result<String, Unfit> {
+        let mut environment = String::new();
+        for (name, value) in &self.environment {
+            // Writing to a string cannot fail.
+            let _ = write!(
+                environment,
+                "\n\t\t<key>{name}</key>\n\t\t<string>{}</string>",
+                xml(value)?
+            );
+        }
+        if !environment.is_empty() {
+            environment.push_str("\n\t");
+        }
+        let values = [
+            ("LABEL", label(self.port)),
+            ("PROGRAM", path(&self.program)?),
+            ("ENVIRONMENT", environment),
+            ("SOCKET", path(&self.socket)?),
+            ("PORT", self.port.to_string()),
+            ("LOG", path(&self.log)?),
+            ("SESSION", self.session.as_str().to_owned()),
+        ];
+        // One pass, so that a value that looks like a placeholder stays a value.
+        let mut parts = TEMPLATE.split('@');
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            match values.iter().find(|(name, _)| *name == part) {
+                Some((_, value)) => text.push_str(value),
+                None => text.push_str(part),
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// The agent's name. A broker on another port is another broker, so it is another agent.
+#[must_use]
+pub fn label(port: u16) -> String {
+    match port {
+        DEFAULT_PORT => "claude-peers".to_owned(),
+        other => format!("claude-peers-{other}"),
+    }
+}
+
+/// Whether a file's text is what we wrote, of whatever version.
+#[must_use]
+pub fn is_ours(text: &str) -> bool {
+    text.contains("The broker of claude-peers as an agent of launchd")
+}
+
+/// Whether the agent with this property list listens on that socket, be it by another name.
+#[must_use]
+pub fn serves(text: &str, socket: &Path) -> bool {
+    let value = text.split("<key>SockPathName</key>").nth(1).and_then(|rest| {
+        let (value, _) = rest.trim_start().strip_prefix("<string>")?.split_once("</string>")?;
+        Some(
+            value
+                .replace("&lt;", "<")
+                .replace("&gt;", ">")
+                .replace("&quot;", "\"")
+                .replace("&amp;", "&"),
+        )
+    });
+    value.is_some_and(|listens| same_place(Path::new(&listens), socket))
+}
+
+fn path(path: &Path) -> Result<String, Unfit> {
+    xml(path.to_str().ok_or_else(|| unfit(path))?)
+}
+
+/// Character data of XML 1.0, in which most control characters cannot stand even escaped.
+fn xml(text: &str) -> Result<String, Unfit> {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            // A reader would turn a bare one into a line feed.
+            '\r' => escaped.push_str("&#13;"),
+            '\t' | '\n' => escaped.push(character),
+            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => return Err(unfit(text)),
+            _ => escaped.push(character),
+        }
+    }
+    Ok(escaped)
+}
+
+fn unfit(text: impl AsRef<std::ffi::OsStr>) -> Unfit {
+    Unfit(text.as_ref().to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use super::*;
+
+    fn agent() -> Agent {
+        Agent {
+            program: "/opt/homebrew/bin/claude-peers".into(),
+            socket: "/Users/ann/run/broker.sock".into(),
+            port: DEFAULT_PORT,
+            log: "/Users/ann/Library/Logs/claude-peers/broker.log".into(),
+            session: SessionType::Aqua,
+            environment: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn everything_is_filled_in() {
+        let text = agent().property_list().unwrap();
+        assert!(!text.contains('@'), "{text}");
+        for string in [
+            "claude-peers",
+            "/opt/homebrew/bin/claude-peers",
+            "/Users/ann/run/broker.sock",
+            "7899",
+            "/Users/ann/Library/Logs/claude-peers/broker.log",
+        ] {
+            assert!(text.contains(&format!("<string>{string}</string>")), "{string}\n{text}");
+        }
+        assert!(text.contains("<dict></dict>"), "an empty environment: {text}");
+        assert!(is_ours(&text));
+        assert!(serves(&text, Path::new("/Users/ann/run/broker.sock")));
+        assert!(!serves(&text, Path::new("/Users/ann/run/broker")));
+        assert!(!serves(&text, Path::new("/opt/homebrew/bin/claude-peers")));
+    }
+
+    #[test]
+    fn values_are_escaped_and_never_taken_for_placeholders() {
+        let odd = Agent {
+            program: "/Users/a & <b>/@LOG@".into(),
+            port: 7900,
+            environment: vec![("XDG_STATE_HOME", "/x & y".to_owned())],
+            ..agent()
+        };
+        let text = odd.property_list().unwrap();
+        assert!(text.contains("<string>/Users/a &amp; &lt;b&gt;/@LOG@</string>"), "{text}");
+        assert!(text.contains("<string>claude-peers-7900</string>"), "{text}");
+        assert!(
+            text.contains("<key>XDG_STATE_HOME</key>\n\t\t<string>/x &amp; y</string>\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_xml_cannot_express_is_refused() {
+        for odd in [OsStr::new("/a\u{1}b"), OsStr::from_bytes(b"/a\xff")] {
+            let agent = Agent { program: odd.into(), ..agent() };
+            let error = agent.property_list().unwrap_err().to_string();
+            assert!(error.contains("/a"), "{error}");
+        }
+    }
+
+    #[test]
+    fn variables_that_name_places_go_along() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().to_str().unwrap();
+        let lookup = |name: &str| match name {
+            "HOME" | "XDG_STATE_HOME" => Some(OsString::from(dir)),
+            "CLAUDE_PEERS_DB" => Some(OsString::new()),
+            "OPENAI_API_KEY" => Some("secret".into()),
+            _ => None,
+        };
+        let config = Config::from_environment(&lookup).unwrap();
+        let agent = Agent::new(&config, "/bin/claude-peers".into(), &lookup).unwrap();
+        assert_eq!(agent.environment, [("XDG_STATE_HOME", dir.to_owned())]);
+        assert_eq!(agent.socket, config.paths.socket);
+    }
+}

@@ -1,0 +1,288 @@
+//! The user's service manager, through `systemctl --user`: what state our units are in, and
+//! orders to it.
+//!
+//! Every call is time-limited, because a manager that hangs must not hang a session. Calls block:
+//! make them off the async threads.
+
+mod control;
+mod install;
+pub mod on_demand;
+pub mod settings;
+mod state;
+pub mod units;
+
+use std::io;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::config::session_runtime_directory;
+use crate::sys::subprocess;
+pub use control::Systemd;
+
+/// The unit that listens on the broker's Unix socket.
+pub const SOCKET: &str = "claude-peers.socket";
+
+/// The unit that listens on the TCP port. Another user may hold the port, so it is a unit of its
+/// own, and its failure is no failure of the service.
+pub const TCP_SOCKET: &str = "claude-peers-tcp.socket";
+
+/// The unit that runs the broker.
+pub const SERVICE: &str = "claude-peers.service";
+
+/// All of them, the sockets first.
+pub const UNITS: [&str; 3] = [SOCKET, TCP_SOCKET, SERVICE];
+
+/// How long a question may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// How long an order may take: longer than a stop, which the service's `TimeoutStopSec=` bounds.
+const ORDER_LIMIT: Duration = Duration::from_secs(15);
+
+/// Why the manager did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagerError {
+    #[error("no systemd runs for this user")]
+    NoManager,
+    #[error("systemctl cannot be run: {0}")]
+    Systemctl(io::Error),
+    #[error("`{command}` did not end within {} s", .limit.as_secs())]
+    TimedOut { command: String, limit: Duration },
+    #[error("`{command}`: {message}")]
+    Failed { command: String, message: String },
+}
+
+impl ManagerError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoManager => {
+                "Nothing needs to be done: without one the sessions start the broker themselves."
+                    .to_owned()
+            }
+            Self::Systemctl(_) => "Is systemctl in PATH?".to_owned(),
+            Self::TimedOut { .. } => {
+                "Look at `systemctl --user status`: the manager may be busy or stuck.".to_owned()
+            }
+            Self::Failed { .. } => {
+                "`claude-peers doctor` and `claude-peers service logs` tell more.".to_owned()
+            }
+        }
+    }
+}
+
+/// A unit as the manager knows it, in its own words (`systemctl show`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Unit {
+    pub id: String,
+    /// `loaded`, `not-found`, `masked`, `bad-setting`, …
+    pub load_state: String,
+    /// `active`, `inactive`, `failed`, `activating`, …
+    pub active_state: String,
+    /// `listening`, `running`, `dead`, …
+    pub sub_state: String,
+    /// `success`, `start-limit-hit`, `service-start-limit-hit`, `resources`, …
+    pub result: String,
+    /// `enabled`, `disabled`, `masked`, `static`, …; empty where there is no file.
+    pub unit_file_state: String,
+    /// The unit's file.
+    pub fragment: Option<PathBuf>,
+    /// 0 where no process runs.
+    pub main_pid: u32,
+    /// How often the service was started again by itself.
+    pub restarts: u32,
+    /// The exit code of the service's last process, or the signal that ended it.
+    pub exit_status: i32,
+    /// What the service says of itself.
+    pub status_text: String,
+    /// The file has changed since the manager read it.
+    pub need_reload: bool,
+}
+
+impl Unit {
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.load_state != "not-found"
+    }
+
+    #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.load_state == "masked" || self.unit_file_state.starts_with("masked")
+    }
+
+    /// Runs or listens, or is about to.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        matches!(self.active_state.as_str(), "active" | "activating" | "reloading")
+    }
+
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.unit_file_state.starts_with("enabled")
+    }
+
+    /// It failed, or was stopped while it was failing again and again.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let ended_badly = !self.result.is_empty() && self.result != "success";
+        self.active_state == "failed" || ended_badly && !self.is_active()
+    }
+
+    /// How the service's last process ended, for a sentence in brackets.
+    fn last_words(&self) -> String {
+        let said = match self.result.as_str() {
+            "" | "success" => "it ends as soon as it is started",
+            result => result,
+        };
+        match self.exit_status {
+            0 => said.to_owned(),
+            status => format!("{said}, status {status}"),
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        let text = || value.to_owned();
+        match key {
+            "Id" => self.id = text(),
+            "LoadState" => self.load_state = text(),
+            "ActiveState" => self.active_state = text(),
+            "SubState" => self.sub_state = text(),
+            "Result" => self.result = text(),
+            "UnitFileState" => self.unit_file_state = text(),
+            "FragmentPath" => self.fragment = (!value.is_empty()).then(|| value.into()),
+            "NRestarts" => self.restarts = value.parse().unwrap_or(0),
+            "ExecMainStatus" => self.exit_status = value.parse().unwrap_or(0),
+            "MainPID" => self.main_pid = value.parse().unwrap_or(0),
+            "StatusText" => self.status_text = text(),
+            "NeedDaemonReload" => self.need_reload = value == "yes",
+            _ => {}
+        }
+    }
+}
+
+/// The properties that [`Unit`] is made of.
+const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,UnitFileState,\
+                          FragmentPath,MainPID,StatusText,NeedDaemonReload,NRestarts,\
+                          ExecMainStatus";
+
+/// Whether a user manager runs: it has a private socket. A connection to it would tell for sure,
+/// but leaves a complaint in the journal each time.
+///
+/// That there is a `systemctl` says nothing: containers have one, too.
+#[must_use]
+pub fn manager_runs() -> bool {
+    session_runtime_directory().is_some_and(|directory| runs_in(&directory))
+}
+
+fn runs_in(runtime: &Path) -> bool {
+    std::fs::metadata(runtime.join("systemd/private"))
+        .is_ok_and(|file| file.file_type().is_socket())
+}
+
+/// How a unit is. One that does not exist is told by its load state and is no error.
+///
+/// # Errors
+///
+/// If the manager cannot be asked.
+pub fn show(unit: &str) -> Result<Unit, ManagerError> {
+    Ok(show_all(&[unit])?.pop().unwrap_or_default())
+}
+
+/// The same for several units at the price of one call, in the order asked for.
+///
+/// # Errors
+///
+/// If the manager cannot be asked.
+pub fn show_all(units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
+    show_within(LIMIT, units)
+}
+
+fn show_within(limit: Duration, units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
+    let mut arguments = vec!["show", PROPERTIES];
+    arguments.extend_from_slice(units);
+    parse(&call(&arguments, limit)?, units)
+}
+
+/// Gives the manager an order.
+///
+/// # Errors
+///
+/// If it cannot be given, or was not carried out; the error carries what systemctl said.
+pub fn systemctl(arguments: &[&str]) -> Result<(), ManagerError> {
+    systemctl_within(ORDER_LIMIT, arguments)
+}
+
+/// The same, for who has less time.
+///
+/// # Errors
+///
+/// As [`systemctl`].
+pub fn systemctl_within(limit: Duration, arguments: &[&str]) -> Result<(), ManagerError> {
+    call(arguments, limit).map(|_| ())
+}
+
+/// The environment of the manager's services, as `systemctl show-environment` prints it.
+fn environment() -> Result<String, ManagerError> {
+    call(&["show-environment"], LIMIT)
+}
+
+/// Blocks of `Key=Value` lines with an empty line between them, one for each unit.
+fn parse(text: &str, units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
+    let blocks: Vec<Unit> = text
+        .split("\n\n")
+        .filter(|block| !block.trim().is_empty())
+        .map(|block| {
+            let mut unit = Unit::default();
+            for (key, value) in block.lines().filter_map(|line| line.split_once('=')) {
+                unit.set(key, value);
+            }
+            unit
+        })
+        .collect();
+    if blocks.len() == units.len() {
+        return Ok(blocks);
+    }
+    Err(ManagerError::Failed {
+        command: "systemctl --user show".to_owned(),
+        message: format!("it described {} of {} units", blocks.len(), units.len()),
+    })
+}
+
+fn call(arguments: &[&str], limit: Duration) -> Result<String, ManagerError> {
+    let runtime = session_runtime_directory()
+        .filter(|directory| runs_in(directory))
+        .ok_or(ManagerError::NoManager)?;
+    let mut command = Command::new("systemctl");
+    command
+        .args(["--user", "--quiet", "--no-pager", "--no-ask-password"])
+        .args(arguments)
+        // A process without it (a cron job) is to reach the manager all the same.
+        .env("XDG_RUNTIME_DIR", runtime)
+        .env("SYSTEMD_COLORS", "0");
+    let described = || format!("systemctl --user {}", arguments.join(" "));
+    match subprocess::run(&mut command, limit).map_err(ManagerError::Systemctl)? {
+        None => Err(ManagerError::TimedOut { command: described(), limit }),
+        Some(said) if said.succeeded() => Ok(said.output),
+        Some(said) => Err(ManagerError::Failed { command: described(), message: said.words() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_read_from_what_systemctl_shows() {
+        let text = "MainPID=0\nResult=success\nId=a.service\nLoadState=not-found\n\n\
+                    MainPID=42\nStatusText=3 peers, a=b\nId=b.service\nLoadState=masked\n\
+                    FragmentPath=/x/b.service\nUnitFileState=masked\nNeedDaemonReload=yes\n";
+        let units = parse(text, &["a.service", "b.service"]).unwrap();
+        assert!(!units[0].exists() && units[0].fragment.is_none());
+        assert_eq!((units[1].main_pid, units[1].status_text.as_str()), (42, "3 peers, a=b"));
+        assert!(units[1].is_masked() && units[1].need_reload);
+        assert_eq!(units[1].fragment.as_deref(), Some(Path::new("/x/b.service")));
+        assert!(parse(text, &["a.service"]).is_err());
+    }
+}

@@ -1,0 +1,291 @@
+//! Claude Code: the server by its own command, or in its file where there is no such command; hooks
+//! and the permission rule in `settings.json`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::setup::Options;
+use crate::setup::clients::claude_command::{Registration, entry};
+use crate::setup::clients::effective_hooks;
+use crate::setup::clients::effective_hooks::{Bringer, Places};
+use crate::setup::clients::hooks;
+use crate::setup::clients::sandbox;
+use crate::setup::clients::servers::Servers;
+use crate::setup::edit::change::{Change, at, path};
+use crate::setup::edit::file::ConfigFile;
+use crate::setup::edit::json;
+use crate::setup::edit::ownership;
+use crate::setup::edit::ownership::PLUGIN;
+use crate::setup::edit::syntax::Syntax;
+use crate::setup::error::SetupError;
+use crate::setup::host::Surroundings;
+use crate::setup::plan::Plan;
+use crate::setup::undo::{Record, Store};
+use crate::sys::{subprocess, version};
+
+/// `claude --version` starts a whole JavaScript program.
+const VERSION: Duration = Duration::from_secs(10);
+
+/// What this client has where.
+pub struct Claude<'a> {
+    surroundings: &'a Surroundings,
+    directory: PathBuf,
+}
+
+impl<'a> Claude<'a> {
+    pub fn new(surroundings: &'a Surroundings) -> Self {
+        let named = surroundings.directory("CLAUDE_CONFIG_DIR");
+        let directory = named.unwrap_or_else(|| surroundings.home.join(".claude"));
+        Self { surroundings, directory }
+    }
+
+    /// Its program; an installation of its own need not be in PATH.
+    pub fn program(&self) -> Option<PathBuf> {
+        let own =
+            [self.surroundings.home.join(".local/bin/claude"), self.directory.join("local/claude")];
+        self.surroundings.program_of(&["claude"], &own)
+    }
+
+    pub fn directory(&self) -> &PathBuf {
+        &self.directory
+    }
+
+    /// The person's own settings.
+    pub fn settings(&self) -> PathBuf {
+        self.directory.join("settings.json")
+    }
+
+    /// The file of its state, which has the servers. An old installation has it in the directory.
+    fn state(&self) -> PathBuf {
+        let old = self.directory.join(".config.json");
+        if std::fs::metadata(&old).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0) {
+            return old;
+        }
+        let named = self.surroundings.directory("CLAUDE_CONFIG_DIR");
+        named.unwrap_or_else(|| self.surroundings.home.clone()).join(".claude.json")
+    }
+
+    /// Its servers, as `claude mcp add` writes them.
+    fn servers(&self) -> Servers {
+        Servers::usual(self.state(), &self.surroundings.program)
+    }
+
+    fn read(file: &ConfigFile) -> Result<Value, SetupError> {
+        json::parse(file.text()).map_err(|problem| SetupError::text(&file.path, &problem, ""))
+    }
+
+    /// Plans the set-up.
+    pub fn plan(&self, store: Store, options: Options) -> Result<Plan, SetupError> {
+        let mut plan = Plan::new(store, false);
+        let settings = ConfigFile::read(&self.settings())?;
+        let state = ConfigFile::read(&self.state())?;
+        let (settings_value, state_value) = (Self::read(&settings)?, Self::read(&state)?);
+        plan.caveat = unread(&settings);
+        let servers = self.servers();
+        let in_settings = !ownership::taken_out(&settings_value, servers.container).is_empty();
+        plan.present = servers.ours(&state_value).is_some() || in_settings;
+        if has_plugin(&settings_value) {
+            plan.notes.push(format!("The plugin {PLUGIN} brings server and hooks already."));
+            if plan.present && self.is_beside_plugin(&settings_value, &state_value) {
+                plan.notes.push(
+                    "What is set up beside it is not needed: claude-peers setup claude --undo"
+                        .to_owned(),
+                );
+            }
+            plan.notes.extend(self.obstacle(Bringer::Plugin));
+            plan.present = true;
+            // Only a person's own settings can have that, so the plugin cannot bring it.
+            let permission = permission(&settings_value, ownership::PLUGIN_SERVER);
+            let changes: Vec<Change> =
+                permission.filter(|_| options.permission).into_iter().collect();
+            plan.change(settings, Syntax::Json, &changes, "correct that, and run this again")?;
+            return Ok(plan);
+        }
+
+        let wanted = servers.wanted(&state_value);
+        plan.notes.extend(wanted.note);
+        if wanted.changes.is_empty() {
+            // It is there.
+        } else if let Some(program) = self.program() {
+            // Its own command may replace a file that is not to be written.
+            state.check_writable()?;
+            let now = entry(&state_value, &wanted.name);
+            let mut value = state_value.clone();
+            for change in &wanted.changes {
+                change.apply(&mut value).map_err(|shape| {
+                    SetupError::text(&state.path, &shape.into(), &servers.by_hand())
+                })?;
+            }
+            let wanted_entry = entry(&value, &wanted.name);
+            let name = wanted.name.clone();
+            let config = state;
+            plan.registrations.push(Registration {
+                program,
+                config,
+                name,
+                now,
+                wanted: wanted_entry,
+            });
+        } else {
+            plan.notes.push(
+                "There is no `claude` program in PATH, so its file of servers is edited."
+                    .to_owned(),
+            );
+            plan.change(state, Syntax::Json, &wanted.changes, &servers.by_hand())?;
+        }
+
+        let mut changes = Vec::new();
+        if options.permission {
+            changes.extend(permission(&settings_value, &wanted.name));
+        }
+        if options.hooks {
+            // Its program is started only where there is something to do.
+            let newest = Some([u64::MAX; 3]);
+            if !self.hooks(&settings_value, newest).is_empty() {
+                let version = self.version();
+                changes.extend(self.hooks(&settings_value, version));
+                if let Some(needed) = hooks::lacks_stop_failure(version) {
+                    plan.notes.push(format!(
+                        "The hook StopFailure is left out: it needs {needed}. After a turn that \
+                         fails, a session is woken later without it."
+                    ));
+                }
+            }
+            plan.notes.extend(self.obstacle(Bringer::Settings));
+        }
+        if options.sandbox
+            && let Some(change) = sandbox::opened(&settings_value, &self.surroundings.socket)
+        {
+            changes.push(change);
+            plan.notes.extend(sandbox::note());
+        }
+        plan.change(settings, Syntax::Json, &changes, "correct that, and run this again")?;
+        Ok(plan)
+    }
+
+    /// What keeps our hooks from running in sessions that are started here.
+    fn obstacle(&self, bringer: Bringer) -> Option<String> {
+        let project = std::env::current_dir().unwrap_or_else(|_| self.surroundings.home.clone());
+        let found = effective_hooks::obstacle(&Places::of(&self.directory, &project), bringer)?;
+        let (key, file) = (found.key, found.file.display());
+        let whose = if found.managed { " It is an administrator's." } else { "" };
+        Some(format!(
+            "{key} is set in {file}: until it is not, no hook of ours runs, and sessions see mail \
+             only when they call a tool.{whose}"
+        ))
+    }
+
+    /// The version that its program says of itself.
+    fn version(&self) -> Option<[u64; 3]> {
+        let program = self.program()?;
+        let said = subprocess::program(program.to_str()?, &["--version"], VERSION).ok()?;
+        version::parse(&said.output).filter(|_| said.succeeded())
+    }
+
+    /// Whether more of ours is set up than the permission rule of the plugin's server.
+    fn is_beside_plugin(&self, settings: &Value, state: &Value) -> bool {
+        let hooks = settings.get("hooks").and_then(Value::as_object);
+        let mut events = hooks.into_iter().flat_map(|events| events.keys());
+        self.servers().ours(state).is_some()
+            || permission(settings, ownership::SERVER).is_none()
+            || events.any(|event| !ownership::hooks_taken_out(settings, event).is_empty())
+    }
+
+    /// What makes each event have our group once, as it is now.
+    fn hooks(&self, value: &Value, version: Option<[u64; 3]>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (event, group) in hooks::groups(&hooks::quoted(&self.surroundings.program), version) {
+            let groups = path(&["hooks", event]);
+            let others = ownership::hooks_taken_out(value, event);
+            let is_there = at(value, &groups)
+                .and_then(Value::as_array)
+                .is_some_and(|list| list.contains(&group));
+            if is_there && others.len() == 1 {
+                continue;
+            }
+            changes.extend(others);
+            changes.push(Change::Append { path: groups, value: group });
+        }
+        changes
+    }
+
+    /// Plans the way back.
+    pub fn undo(&self, store: Store) -> Result<Plan, SetupError> {
+        let record = store.load()?;
+        let mut plan = Plan::new(store, true);
+        let servers = self.servers();
+        let state = ConfigFile::read(&self.state())?;
+        let by_command =
+            record.server(&state.path).is_some() || (record.is_empty() && self.program().is_some());
+        if by_command {
+            self.unregister(&mut plan, state, &record)?;
+        } else {
+            plan.take_back(state, &servers, &record)?;
+        }
+        let settings = ConfigFile::read(&self.settings())?;
+        plan.take_back(settings, &Servers { file: self.settings(), ..servers }, &record)?;
+        Ok(plan)
+    }
+
+    /// Plans how its own command takes the server out.
+    fn unregister(
+        &self,
+        plan: &mut Plan,
+        state: ConfigFile,
+        record: &Record,
+    ) -> Result<(), SetupError> {
+        let value = Self::read(&state)?;
+        let known = record.server(&state.path).cloned();
+        let servers = self.servers();
+        let name = known.as_ref().map(|known| known.name.as_str());
+        let name = name.or_else(|| servers.ours(&value).map(|(name, _)| name));
+        let now = name.and_then(|name| entry(&value, name));
+        if known.is_some() && now.is_none() {
+            plan.mark_stale(&state.path);
+        }
+        if let (Some(name), Some(now)) = (name, now.filter(ownership::is_server)) {
+            let name = name.to_owned();
+            if let Some(program) = self.program() {
+                let wanted = known.and_then(|known| known.before);
+                let (config, now) = (state, Some(now));
+                plan.registrations.push(Registration { program, config, name, now, wanted });
+            } else {
+                plan.notes.push(format!(
+                    "There is no `claude` program in PATH, so the server stays registered. \
+                     Later: claude mcp remove --scope user {name}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Claude Code reads plain JSON only, and goes without any of the settings where it finds more.
+fn unread(settings: &ConfigFile) -> Option<String> {
+    let text = settings.text();
+    let error = serde_json::from_str::<Value>(text).err().filter(|_| !text.trim().is_empty())?;
+    Some(format!(
+        "Claude Code ignores the whole of {} because it is not plain JSON (line {}): take comments \
+         and trailing commas out of it, or none of your settings there counts.",
+        settings.path.display(),
+        error.line()
+    ))
+}
+
+fn rule(name: &str) -> String {
+    format!("mcp__{name}")
+}
+
+fn permission(value: &Value, name: &str) -> Option<Change> {
+    let allow = path(&["permissions", "allow"]);
+    let rule = Value::String(rule(name));
+    let rules = at(value, &allow).and_then(Value::as_array);
+    let is_there = rules.is_some_and(|rules| rules.contains(&rule));
+    (!is_there).then_some(Change::Append { path: allow, value: rule })
+}
+
+fn has_plugin(settings: &Value) -> bool {
+    ownership::plugin(settings) == Some(true)
+}

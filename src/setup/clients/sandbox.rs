@@ -1,0 +1,75 @@
+//! Claude Code's sandbox for commands: it forbids Unix sockets but those that its settings list.
+//!
+//! The session's server and hooks run outside it; this is for `claude-peers` in its Bash tool.
+
+use serde_json::Value;
+
+use crate::setup::edit::change::{Change, at, path};
+
+/// `sandbox.network.allowUnixSockets`: the paths of sockets that commands may connect to.
+const SOCKETS: [&str; 3] = ["sandbox", "network", "allowUnixSockets"];
+
+/// The change that lets commands in the sandbox reach the broker; `None` where there is no sandbox
+/// or it lets them already.
+pub fn opened(settings: &Value, socket: &str) -> Option<Change> {
+    let is = |place: &[&str]| at(settings, &path(place)) == Some(&Value::Bool(true));
+    if !is(&["sandbox", "enabled"]) || is(&["sandbox", "network", "allowAllUnixSockets"]) {
+        return None;
+    }
+    let sockets = path(&SOCKETS);
+    let listed = at(settings, &sockets).and_then(Value::as_array);
+    let socket = Value::String(socket.to_owned());
+    let is_listed = listed.is_some_and(|listed| listed.contains(&socket));
+    (!is_listed).then_some(Change::Append { path: sockets, value: socket })
+}
+
+/// What the list does not do on this system.
+pub fn note() -> Option<String> {
+    cfg!(target_os = "linux").then(|| {
+        "On Linux Claude Code's sandbox does not heed sandbox.network.allowUnixSockets. For \
+         `claude-peers` in its Bash tool, either set sandbox.network.allowAllUnixSockets, or name \
+         claude-peers in sandbox.excludedCommands. The session's tools and hooks need neither."
+            .to_owned()
+    })
+}
+
+/// The changes' place, for taking them back.
+pub fn sockets() -> crate::setup::edit::change::Path {
+    path(&SOCKETS)
+}
+
+/// The path of a socket of ours, under whatever directory.
+pub fn is_our_socket(text: &str) -> bool {
+    let mut parts = text.rsplit('/');
+    let (name, directory) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let is_in_ours =
+        directory == "claude-peers" || (directory == "run" && parts.next() == Some("claude-peers"));
+    let stem = name.strip_suffix(".sock");
+    is_in_ours && stem.is_some_and(|stem| stem.starts_with("broker"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_sandbox_is_opened_for_our_socket_once() {
+        let socket = "/run/user/1000/claude-peers/broker.sock";
+        assert!(opened(&json!({}), socket).is_none());
+        assert!(opened(&json!({ "sandbox": { "enabled": false } }), socket).is_none());
+        let all =
+            json!({ "sandbox": { "enabled": true, "network": { "allowAllUnixSockets": true } } });
+        assert!(opened(&all, socket).is_none());
+        let mut value = json!({ "sandbox": { "enabled": true } });
+        opened(&value, socket).unwrap().apply(&mut value).unwrap();
+        assert_eq!(value["sandbox"]["network"]["allowUnixSockets"], json!([socket]));
+        assert!(opened(&value, socket).is_none());
+        assert!(
+            is_our_socket(socket)
+                && is_our_socket("/h/.local/state/claude-peers/run/broker-1.sock")
+        );
+        assert!(!is_our_socket("/run/docker.sock") && !is_our_socket("/x/run/broker.sock"));
+    }
+}

@@ -1,0 +1,90 @@
+//! Where this program and its clients are, read from the environment once.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, Lookup};
+use crate::setup::error::SetupError;
+use crate::sys::self_exe::lasting_path;
+use crate::sys::subprocess;
+
+/// What setup needs to know of the world.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    pub home: PathBuf,
+    /// This program, by the path under which its next version will be found.
+    pub program: String,
+    /// Where records and copies lie.
+    pub state: PathBuf,
+    /// The broker's socket; empty where its path cannot stand in a text file.
+    pub socket: String,
+    variables: Vec<(&'static str, OsString)>,
+}
+
+/// The variables by which clients are told where their configuration lies.
+const VARIABLES: [&str; 3] = ["CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME"];
+
+impl Surroundings {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    ///
+    /// If there is no home, or the path of this program or of a client's configuration cannot
+    /// stand in a text file.
+    pub fn load(lookup: Lookup<'_>) -> Result<Self, SetupError> {
+        let config = Config::from_environment(lookup)?;
+        let program = lasting_path().map_err(|error| {
+            SetupError::Program(format!("the path of this program cannot be found: {error}"))
+        })?;
+        let variables = VARIABLES
+            .iter()
+            .filter_map(|name| Some((*name, lookup(name).filter(|value| !value.is_empty())?)));
+        let found = Self {
+            // Without it there would be no configuration.
+            home: lookup("HOME").unwrap_or_default().into(),
+            program: in_writing(&program)?,
+            state: config.paths.state().to_owned(),
+            socket: config.paths.socket.to_str().unwrap_or_default().to_owned(),
+            variables: variables.collect(),
+        };
+        // The record of what to undo names every file.
+        let named = VARIABLES.iter().filter_map(|variable| found.directory(variable));
+        match named.chain([found.home.clone()]).find(|path| path.to_str().is_none()) {
+            None => Ok(found),
+            Some(path) => Err(SetupError::file(
+                &path,
+                "is a directory whose name is not UTF-8 text",
+                "Nothing was changed. Name it in UTF-8, and run this again.",
+            )),
+        }
+    }
+
+    /// A directory that a variable names. Its program takes a relative one from where it is
+    /// started; but one of the XDG specification is then invalid.
+    pub fn directory(&self, variable: &str) -> Option<PathBuf> {
+        let (_, value) = self.variables.iter().find(|(name, _)| *name == variable)?;
+        if variable.starts_with("XDG_") {
+            return Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+        }
+        std::path::absolute(value).ok()
+    }
+
+    /// The first of these programs that is there.
+    pub fn program_of(&self, names: &[&str], elsewhere: &[PathBuf]) -> Option<PathBuf> {
+        let found = names.iter().find_map(|name| subprocess::in_path(name));
+        found.or_else(|| elsewhere.iter().find(|path| path.is_file()).cloned())
+    }
+}
+
+fn in_writing(program: &Path) -> Result<String, SetupError> {
+    program
+        .to_str()
+        .filter(|text| !text.chars().any(char::is_control))
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            SetupError::Program(format!(
+                "{} cannot stand in a configuration file",
+                program.display()
+            ))
+        })
+}

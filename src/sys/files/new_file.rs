@@ -1,0 +1,166 @@
+//! A file that has its name only once it is whole.
+//!
+//! Where the system can, it has none at all until then: nothing is left of one whose writer was
+//! killed. To take the place of another it gets a second name for the time of one system call, and
+//! what a kill just then leaves behind is cleared away by the next writer.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// How the names begin that files have until then.
+const PREFIX: &str = ".claude-peers-";
+
+/// A new file of mode 0600, to be written.
+pub struct NewFile(Kind);
+
+enum Kind {
+    #[cfg(target_os = "linux")]
+    Unnamed(File),
+    Named(NamedTempFile),
+}
+
+impl NewFile {
+    /// # Errors
+    ///
+    /// If no file can be made in `directory`.
+    pub fn within(directory: &Path) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        if let Some(file) = unnamed::within(directory) {
+            return Ok(Self(Kind::Unnamed(file)));
+        }
+        Self::named_within(directory)
+    }
+
+    /// One that has a name of its own until it gets its place, for whoever writes by name.
+    ///
+    /// # Errors
+    ///
+    /// If no file can be made in `directory`.
+    pub fn named_within(directory: &Path) -> io::Result<Self> {
+        tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory).map(Kind::Named).map(Self)
+    }
+
+    /// Its name until then, if it has one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            #[cfg(target_os = "linux")]
+            Kind::Unnamed(_) => None,
+            Kind::Named(file) => Some(file.path()),
+        }
+    }
+
+    pub fn file(&self) -> &File {
+        match &self.0 {
+            #[cfg(target_os = "linux")]
+            Kind::Unnamed(file) => file,
+            Kind::Named(file) => file.as_file(),
+        }
+    }
+
+    /// Gives it a name that nothing has.
+    ///
+    /// # Errors
+    ///
+    /// If something has it, or it cannot be given.
+    pub fn create(self, path: &Path) -> io::Result<()> {
+        match self.0 {
+            #[cfg(target_os = "linux")]
+            Kind::Unnamed(file) => unnamed::link(&file, path),
+            Kind::Named(file) => file.persist_noclobber(path).map(drop).map_err(|e| e.error),
+        }
+    }
+
+    /// Gives it a name, whatever has had it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be given.
+    pub fn replace(self, path: &Path) -> io::Result<()> {
+        match self.0 {
+            #[cfg(target_os = "linux")]
+            Kind::Unnamed(file) => unnamed::replace(&file, path),
+            Kind::Named(file) => file.persist(path).map(drop).map_err(|e| e.error),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod unnamed {
+    use std::os::fd::AsRawFd as _;
+    use std::path::PathBuf;
+
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+
+    use super::{File, Path, io};
+    use crate::sys::files::beside;
+
+    /// `None` where the file system has no files without names, or `/proc`, which gives them one,
+    /// is not there.
+    pub fn within(directory: &Path) -> Option<File> {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = File::from(open(directory, flags, Mode::RUSR | Mode::WUSR).ok()?);
+        place(&file).symlink_metadata().is_ok().then_some(file)
+    }
+
+    fn place(file: &File) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+    }
+
+    pub fn link(file: &File, path: &Path) -> io::Result<()> {
+        Ok(linkat(CWD, place(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    pub fn replace(file: &File, path: &Path) -> io::Result<()> {
+        let second = beside(path, ".claude-peers-new");
+        match link(file, &second) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                std::fs::remove_file(&second)?;
+                link(file, &second)?;
+            }
+            linked => linked?,
+        }
+        std::fs::rename(&second, path).inspect_err(|_| {
+            let _ = std::fs::remove_file(&second);
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+    use crate::sys::files::beside;
+
+    #[test]
+    fn it_has_one_name_when_it_is_whole_and_none_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.json");
+        let names = || std::fs::read_dir(directory.path()).unwrap().count();
+        let with = |text: &str| {
+            let new = NewFile::within(directory.path()).unwrap();
+            new.file().write_all(text.as_bytes()).unwrap();
+            new
+        };
+        drop(with("given up"));
+        assert_eq!(names(), 0);
+
+        with("first").create(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert!(with("refused").create(&path).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
+
+        // What a kill between two system calls would leave.
+        std::fs::write(beside(&path, ".claude-peers-new"), "of another life").unwrap();
+        let second = with("second");
+        second.replace(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
+        if cfg!(target_os = "linux") {
+            assert_eq!(names(), 1);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The operating system, below everything else: files, processes, sockets, the shell, git.
+//!
+//! Nothing here knows of peers, messages or the broker.
+
+pub mod files;
+pub mod git;
+pub mod process;
+pub mod self_exe;
+pub mod shell;
+pub mod signals;
+pub mod socket_owner;
+pub mod sqlite_error;
+pub mod subprocess;
+pub mod trust;
+pub mod version;

@@ -1,0 +1,152 @@
+//! The end of another process, noticed without polling wherever the system allows it.
+//!
+//! On Linux by a descriptor of the process (pidfd_open(2)). A kernel before 5.3, a container whose
+//! seccomp profile is older than that call, or gVisor has none: then our parent's end is told by a
+//! signal, and any other process is looked for now and then.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, getppid};
+
+use crate::sys::process::Process;
+
+/// How often a process is looked for of which nobody tells us the end.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// The process that started us.
+pub struct Parent {
+    pid: Option<Pid>,
+}
+
+impl Parent {
+    /// The parent as it is now, early in `main`.
+    #[must_use]
+    pub fn now() -> Self {
+        Self { pid: getppid() }
+    }
+
+    /// Returns once the parent is gone; never, where the system cannot tell.
+    pub async fn gone(&self) {
+        let Some(pid) = self.pid.filter(|pid| pid.as_raw_nonzero().get() > 1) else {
+            return std::future::pending().await;
+        };
+        let watched = watch(pid);
+        // It may have died before the watch began; its pid would then be another's.
+        if getppid() != Some(pid) {
+            return;
+        }
+        match watched {
+            Some(watched) => watched.await,
+            None => parent_ended(pid).await,
+        }
+    }
+}
+
+/// Returns once this very process has ended; never, where the system cannot tell.
+pub async fn ended(process: &Process) {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return };
+    let watched = watch(pid);
+    // It may have ended before the watch began.
+    if !process.is_alive() {
+        return;
+    }
+    match watched {
+        Some(watched) => watched.await,
+        None if getppid() == Some(pid) => parent_ended(pid).await,
+        None => {
+            while process.is_alive() {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+}
+
+/// Returns once our parent is not `pid` any more, by the signal that the kernel then sends
+/// (`PR_SET_PDEATHSIG`). It does so also when only the parent's thread ends that started us, and
+/// again at the end of the next one.
+#[cfg(target_os = "linux")]
+async fn parent_ended(pid: Pid) {
+    use rustix::process::{Signal, set_parent_process_death_signal};
+    use tokio::signal::unix::{SignalKind, signal};
+
+    // One that does nothing to a process that does not ask for it.
+    let told = signal(SignalKind::from_raw(Signal::URG.as_raw())).ok();
+    let told = told.filter(|_| set_parent_process_death_signal(Some(Signal::URG)).is_ok());
+    let Some(mut told) = told else { return look_for_parent(pid).await };
+    while getppid() == Some(pid) {
+        told.recv().await;
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn parent_ended(pid: Pid) {
+    look_for_parent(pid).await;
+}
+
+async fn look_for_parent(pid: Pid) {
+    while getppid() == Some(pid) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Completes at the end of the process; `None` where the system does not tell.
+#[cfg(target_os = "linux")]
+fn watch(pid: Pid) -> Option<impl Future<Output = ()>> {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    use tokio::io::Interest;
+    use tokio::io::unix::AsyncFd;
+
+    let descriptor = pidfd_open(pid, PidfdFlags::NONBLOCK)
+        .or_else(|_| pidfd_open(pid, PidfdFlags::empty()))
+        .ok()?;
+    // SAFETY: the descriptor is ours, and the `AsyncFd` owns it from here on.
+    let watched =
+        unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.ok()?;
+    Some(async move {
+        // Readable once the process has ended.
+        if watched.readable().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+#[cfg(target_os = "macos")]
+fn watch(pid: Pid) -> Option<impl Future<Output = ()>> {
+    use rustix::buffer::spare_capacity;
+    use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
+    use rustix::io::retry_on_intr;
+
+    let (sender, gone) = tokio::sync::oneshot::channel();
+    let wait = move || -> rustix::io::Result<()> {
+        let queue = kqueue()?;
+        let filter = EventFilter::Proc { pid, flags: ProcessEvents::EXIT };
+        let change =
+            [Event::new(filter, EventFlags::ADD | EventFlags::ONESHOT, std::ptr::null_mut())];
+        let mut events: Vec<Event> = Vec::with_capacity(1);
+        // A list without room would make it return at once. Without a time limit it returns
+        // for an event only.
+        // SAFETY: the filter names a process and no descriptor.
+        retry_on_intr(|| unsafe { kevent(&queue, &change, spare_capacity(&mut events), None) })?;
+        Ok(())
+    };
+    // A thread of its own, because the wait blocks and cannot be cancelled.
+    let started = std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
+        if wait().is_ok() {
+            // An error means that nobody waits any more.
+            let _ = sender.send(());
+        } else {
+            std::mem::forget(sender);
+        }
+    });
+    started.ok()?;
+    Some(async move {
+        if gone.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn watch(_pid: Pid) -> Option<std::future::Pending<()>> {
+    None
+}

@@ -1,0 +1,169 @@
+//! Who listens where, as the kernel tells. Only Linux does; elsewhere nothing is known.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::sys::files::{effective_uid, same_place};
+use crate::sys::process::command_name;
+
+/// Who holds a listening socket, as far as it can be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The processes that have it open; none of another user can be seen.
+    pub processes: Vec<u32>,
+    /// Whose socket it is.
+    pub user: Option<u32>,
+}
+
+impl Owner {
+    pub fn has(&self, process: u32) -> bool {
+        self.processes.contains(&process)
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |pid: &u32| {
+            format!("{} (process {pid})", command_name(*pid).unwrap_or_else(|| "?".to_owned()))
+        };
+        match (self.processes.as_slice(), self.user) {
+            ([], Some(user)) => write!(f, "a process of user {}", user_name(user)),
+            ([], None) => f.write_str("somebody"),
+            (processes, _) => {
+                f.write_str(&processes.iter().map(name).collect::<Vec<_>>().join(" and "))
+            }
+        }
+    }
+}
+
+/// "bob (1001)", or the number alone.
+pub fn user_name(user: u32) -> String {
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(user)).then(|| name.to_owned())
+    });
+    found.map_or_else(|| user.to_string(), |name| format!("{name} ({user})"))
+}
+
+/// Who listens at a Unix socket's path.
+#[must_use]
+pub fn unix(path: &Path) -> Option<Owner> {
+    owner(&inodes_at(path), None)
+}
+
+/// Whether somebody of ours listens at a Unix socket's path, found out without a connection, which
+/// would start the service behind it.
+#[must_use]
+pub fn is_there(path: &Path) -> bool {
+    let is_ours = std::fs::metadata(path).is_ok_and(|there| there.uid() == effective_uid());
+    // Elsewhere than on Linux the path must do: a broker removes its own when it ends.
+    is_ours && (!cfg!(target_os = "linux") || !inodes_at(path).is_empty())
+}
+
+fn inodes_at(path: &Path) -> Vec<u64> {
+    let table = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    unix_inodes(&table, path)
+}
+
+/// Who listens on a TCP port of loopback, or of all addresses.
+pub fn tcp(port: u16) -> Option<Owner> {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let mut found = tcp_inodes(&read("/proc/net/tcp"), port);
+    found.extend(tcp_inodes(&read("/proc/net/tcp6"), port));
+    let user = found.first().map(|(_, user)| *user);
+    let inodes: Vec<u64> = found.into_iter().map(|(inode, _)| inode).collect();
+    owner(&inodes, user)
+}
+
+fn owner(inodes: &[u64], user: Option<u32>) -> Option<Owner> {
+    if inodes.is_empty() { None } else { Some(Owner { processes: holders(inodes), user }) }
+}
+
+/// `/proc/net/unix`: Num RefCount Protocol Flags Type St Inode Path. The path is as whoever bound
+/// it wrote it, so it may be another name of the place.
+fn unix_inodes(table: &str, path: &Path) -> Vec<u64> {
+    /// `SO_ACCEPTCON`, as unix(7) calls the flag of a listening socket.
+    const LISTENS: u64 = 0x10000;
+    let inode = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let flags = u64::from_str_radix(fields.nth(3)?, 16).ok()?;
+        let inode = fields.nth(2)?.parse().ok()?;
+        let bound = line.find('/').map(|start| Path::new(&line[start..]))?;
+        let here = bound.file_name() == path.file_name() && same_place(bound, path);
+        (here && flags & LISTENS != 0).then_some(inode)
+    };
+    table.lines().skip(1).filter_map(inode).collect()
+}
+
+/// `/proc/net/tcp`, proc_net_tcp(5): inode and user of each socket that listens on the port.
+fn tcp_inodes(table: &str, port: u16) -> Vec<(u64, u32)> {
+    /// `TCP_LISTEN` of the kernel's tcp_states.h.
+    const LISTEN: &str = "0A";
+    /// 127.0.0.1 and any, in IPv4, IPv6 and the one within the other, in the kernel's words.
+    const ADDRESSES: [&str; 5] = [
+        "0100007F",
+        "00000000",
+        "00000000000000000000000000000000",
+        "0000000000000000FFFF00000100007F",
+        "0000000000000000FFFF000000000000",
+    ];
+    let socket = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (address, at) = fields.get(1)?.split_once(':')?;
+        let fits = ADDRESSES.contains(&address)
+            && u16::from_str_radix(at, 16) == Ok(port)
+            && *fields.get(3)? == LISTEN;
+        fits.then_some((fields.get(9)?.parse().ok()?, fields.get(7)?.parse().ok()?))
+    };
+    table.lines().skip(1).filter_map(socket).collect()
+}
+
+/// The processes that have one of these sockets open.
+fn holders(inodes: &[u64]) -> Vec<u32> {
+    let wanted: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let holds = |pid: u32| {
+        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+        descriptors.flatten().any(|descriptor| {
+            std::fs::read_link(descriptor.path())
+                .is_ok_and(|target| wanted.iter().any(|socket| target.as_os_str() == &**socket))
+        })
+    };
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let mut pids: Vec<u32> = processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| holds(*pid))
+        .collect();
+    pids.sort_unstable();
+    pids
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_who_listens_is_found_and_who_only_connects_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a socket");
+        let _listens = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let _talks = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        // A program that another test starts just now has our sockets open as well until it runs.
+        let is_mine = |owner: &Owner| owner.processes.contains(&std::process::id());
+        assert!(is_mine(&unix(&path).unwrap()));
+        assert_eq!(unix(&directory.path().join("socket")), None);
+
+        for address in ["127.0.0.1", "0.0.0.0"] {
+            let listener = std::net::TcpListener::bind((address, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let owner = tcp(port).unwrap();
+            assert!(is_mine(&owner) && owner.user == Some(effective_uid()));
+            drop(listener);
+            // The port may be another's by now.
+            assert!(tcp(port).is_none_or(|owner| !is_mine(&owner)));
+        }
+    }
+}
