@@ -82,3 +82,48 @@ fn packages_have_a_profile_of_their_own_and_the_first_command_a_quick_one() {
     assert!(text("debian/rules").contains("build --profile dist "));
     assert!(text("packaging/homebrew/claude-peers.rb").contains("\"--profile\", \"dist\""));
 }
+
+/// A table of files that is out of date sends its reader astray.
+#[test]
+fn every_file_that_the_documentation_names_exists() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let documents = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "docs/delivery.md",
+        "docs/glossary.md",
+    ];
+    for document in documents {
+        let text = text(document);
+        let code = text.split('`').skip(1).step_by(2);
+        let links =
+            text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to);
+        let is_link = |to: &&str| !to.contains("://") && !to.starts_with('#');
+        let directory = root.join(document).parent().unwrap().to_owned();
+        for link in links.filter(is_link) {
+            let file = link.split('#').next().unwrap();
+            assert!(directory.join(file).exists(), "{document} links to {link}");
+        }
+        for word in code.filter(|word| is_path(word)) {
+            // Files of the source tree are named from the root, or from `src/`.
+            let found =
+                [root.join(word), root.join("src").join(word)].iter().any(|path| path.exists());
+            assert!(found, "{document} names {word}");
+        }
+    }
+}
+
+/// Whether a word in code font names a file or directory of ours.
+fn is_path(word: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    word.chars().all(is_plain)
+        && word.contains('/')
+        && (word.ends_with(".rs")
+            || word.ends_with(".md")
+            || word.starts_with("src/")
+            || word.starts_with("tests/"))
+        && !word.contains("NAME")
+        && !word.contains("NOUN")
+        && !word.contains("-N.")
+}
