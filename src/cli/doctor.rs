@@ -1,4 +1,4 @@
-//! `claude-peers doctor`: what is wrong, and the command that mends it.
+//! `claude-peers doctor`: what is wrong, and the command that fixes it.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ leaves nothing behind. It changes and ends nothing else: what it advises is for 
 
 Exit status: 0 all is well, or there are only warnings; 1 something fails; 2 wrong usage.")]
 pub struct Arguments {
-    /// Print JSON: an array of {check, level, finding, detail?, mend?}
+    /// Print JSON: an array of {check, level, finding, detail?, fix?}
     #[arg(long)]
     json: bool,
     /// Show settings that have their default value, too
@@ -78,10 +78,10 @@ fn print(findings: &[Finding], all: bool, out: &mut Out) -> Result<(), Failure> 
         if let Some(detail) = &finding.detail {
             out.line(format!("{indent}{detail}"))?;
         }
-        if let Some(mend) = &finding.mend {
+        if let Some(fix) = &finding.fix {
             // Whole, or it would be another command.
-            let mend = style.paint("36", &text::terminal_line(mend, 10_000));
-            out.line(format!("{indent}mend: {mend}"))?;
+            let fix = style.paint("36", &text::terminal_line(fix, 10_000));
+            out.line(format!("{indent}fix: {fix}"))?;
         }
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();

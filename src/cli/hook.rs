@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::common::runtime;
 use crate::config::Config;
 use crate::hook;
 use crate::protocol::hook::Event;
@@ -49,7 +50,7 @@ impl From<EventName> for Event {
 
 /// A hook that fails disturbs its session, so whatever goes wrong is a success without a word.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let (Ok(config), Ok(runtime)) = (Config::load(), super::runtime()) else {
+    let (Ok(config), Ok(runtime)) = (Config::load(), runtime()) else {
         return ExitCode::SUCCESS;
     };
     if arguments.wait {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::common::{MAX_WAIT_SECONDS, TIMED_OUT};
 use crate::cli::error::Failure;
 use crate::cli::output::{Out, ago, cell};
 use crate::cli::shell_session;
-use crate::cli::{LONGEST_WAIT, TIME_OVER};
 use crate::client::Client;
 use crate::protocol::mailbox::{Confirm, Delivery, Take};
 use crate::text;
@@ -17,7 +17,7 @@ use crate::text;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// If there is none, wait up to so many seconds for the next. Exit status 124: none came in time
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=LONGEST_WAIT))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=MAX_WAIT_SECONDS))]
     wait: Option<u64>,
     /// Leave them unread: the next call shows them again
     #[arg(long)]
@@ -54,7 +54,7 @@ pub async fn run(
         }
         if let (Some(seconds), true) = (waited, taken.messages.is_empty()) {
             out.flush()?;
-            return Err(Failure::new(format!("no message within {seconds} s")).code(TIME_OVER));
+            return Err(Failure::new(format!("no message within {seconds} s")).code(TIMED_OUT));
         }
         if !arguments.json {
             print_all(&taken.messages, out)?;

@@ -1,8 +1,10 @@
 //! The command line: one file per command. Commands print; they do not think.
 
 mod broker;
+mod common;
 mod completions;
 mod database_state;
+mod demo;
 mod doctor;
 pub mod error;
 mod hook;
@@ -21,7 +23,6 @@ mod shell_session;
 mod status;
 mod token;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -30,25 +31,9 @@ use crate::broker::daemon::activation::Inherited;
 use crate::client::Client;
 use crate::config;
 use crate::config::Config;
-use crate::demo;
+use common::{config_ignoring_file, report_progress, runtime};
 use error::Failure;
 use output::Out;
-
-/// The exit code of wrong usage, as clap has it.
-const WRONG_USAGE: u8 = 2;
-
-/// The exit code of "nothing listens".
-const NOT_RUNNING: u8 = 3;
-
-/// The exit code of "nothing came in time", as `timeout(1)` has it.
-const TIME_OVER: u8 = 124;
-
-/// The exit code of an interrupt, as shells have it.
-const INTERRUPTED: u8 = 130;
-
-/// What `--wait` takes at most, in seconds: no message waits longer for its reader, unless the
-/// settings give it more time.
-const LONGEST_WAIT: u64 = 7 * 24 * 60 * 60;
 
 /// Sessions of Claude Code on this machine find each other and talk.
 ///
@@ -79,7 +64,7 @@ enum Command {
     Inbox(inbox::Arguments),
     /// Show recent messages and what became of them
     Log(log::Arguments),
-    /// Find out what is wrong, and how to mend it
+    /// Find out what is wrong, and how to fix it
     Doctor(doctor::Arguments),
     /// Run two sessions and a broker in a throw-away directory, and let them talk
     Demo(demo::Arguments),
@@ -152,7 +137,7 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
             let client = Client::new(config)?.around(&around);
             let client = match command {
                 Command::Status(_) | Command::KillBroker(_) => client,
-                _ => client.patient(say_busy),
+                _ => client.patient(report_progress),
             };
             runtime()?.block_on(async {
                 match command {
@@ -176,29 +161,9 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
 /// The settings. A mistake in their file must not keep a broker from being stopped or looked at.
 fn settings(command: &Command) -> Result<Config, Failure> {
     match command {
-        Command::KillBroker(_) | Command::Status(_) => settings_despite_file(),
+        Command::KillBroker(_) | Command::Status(_) => config_ignoring_file(),
         _ => Ok(Config::load()?),
     }
-}
-
-/// The settings, with a warning where their file could not be used.
-fn settings_despite_file() -> Result<Config, Failure> {
-    let (config, problem) = Config::load_despite_file()?;
-    if let Some(problem) = problem {
-        Failure::from(problem).warn();
-    }
-    Ok(config)
-}
-
-/// Says why a command waits. Standard output is what scripts read.
-fn say_busy(what: &str) {
-    // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "claude-peers: the broker is {what}; waiting for it");
-}
-
-/// One thread is enough for everything here, and is the quickest to start.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::from)
 }
 
 /// Standard output belongs to the protocol, so this never returns to the usual way out: a read

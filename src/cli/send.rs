@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::common::{INTERRUPTED, MAX_WAIT_SECONDS, TIMED_OUT, WRONG_USAGE};
 use crate::cli::error::Failure;
 use crate::cli::output::{Out, ago, aside, cell};
 use crate::cli::scope::{Place, ScopeArgument};
-use crate::cli::{INTERRUPTED, LONGEST_WAIT, TIME_OVER, WRONG_USAGE};
 use crate::cli::{message, shell_session};
 use crate::client::Client;
 use crate::protocol::MessageId;
@@ -42,7 +42,7 @@ pub struct Arguments {
     reply_to: Option<String>,
     /// Wait up to so many seconds for the answer, and print it alone. Exit status 124: none came
     /// in time. It then goes to the inbox
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=LONGEST_WAIT))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=MAX_WAIT_SECONDS))]
     wait: Option<u64>,
     /// Print JSON
     #[arg(long)]
@@ -179,7 +179,7 @@ async fn wait(
         out.flush()?;
         let via = via.map(|via| format!(" by {via}")).unwrap_or_default();
         let failure = Failure::new(format!("no answer within {} s", limit.as_secs()));
-        let failure = stays_sent(failure.code(TIME_OVER));
+        let failure = stays_sent(failure.code(TIMED_OUT));
         return Err(failure.detail(format!("it is {state}{via}, {} ago", ago(since))));
     };
     let printed = if json { Ok(()) } else { out.line(text::terminal(&answer.text)) }

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use crate::cli::common::{NOT_RUNNING, config_ignoring_file, runtime};
 use crate::cli::error::Failure;
 use crate::cli::output::{Out, aside};
-use crate::cli::{NOT_RUNNING, runtime};
 use crate::client::Client;
 use crate::config::Config;
 use crate::endpoint::broker_lock::holder;
@@ -95,7 +95,7 @@ pub fn run(arguments: Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
     // A service that is installed or started would not come up with a mistake in the settings.
     let config = match arguments.command {
         Command::Status(_) | Command::Logs(_) | Command::Stop(_) | Command::Uninstall(_) => {
-            super::settings_despite_file()?
+            config_ignoring_file()?
         }
         _ => Config::load()?,
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::NOT_RUNNING;
+use crate::cli::common::NOT_RUNNING;
 use crate::cli::error::Failure;
 use crate::cli::output::{Out, ago};
 use crate::client::{Client, ClientError, StartError};

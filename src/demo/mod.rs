@@ -3,36 +3,37 @@
 //! Everything is the real thing, started as separate processes of this program and driven as
 //! Claude Code would drive them. Success means that every step was seen to happen.
 
+mod error;
 mod session;
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use clap::Args;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-use crate::cli::error::Failure;
-use crate::cli::output::Out;
 use crate::client::Client;
 use crate::config::Config;
 use crate::protocol::messages::{ListMessages, Message, MessageState, Via};
 use session::{Environment, Session};
 
+pub use error::DemoError;
+
 /// How long any single step may take.
 const STEP: Duration = Duration::from_secs(20);
 
-#[derive(Debug, Args)]
-pub struct Arguments {
-    /// Keep the directory with database and log
-    #[arg(long)]
-    keep: bool,
-}
-
-pub async fn run(arguments: &Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
-    // A broker refuses a directory that lets others in, and by default the umask decides.
+/// Runs the demo and writes its report to `out`.
+///
+/// The directory with database and log is removed at the end unless `keep` is set.
+///
+/// # Errors
+///
+/// Returns the first step that did not happen, or why the report could not be written.
+pub async fn run(keep: bool, out: &mut dyn Write) -> Result<(), DemoError> {
+    // The umask decides by default, and a broker refuses a directory that others can enter.
     let directory = tempfile::Builder::new()
         .prefix("claude-peers-demo-")
         .permissions(std::fs::Permissions::from_mode(0o700))
@@ -40,23 +41,22 @@ pub async fn run(arguments: &Arguments, out: &mut Out) -> Result<ExitCode, Failu
     let environment = Environment::new(directory.path())?;
     let result = tokio::select! {
         result = story(&environment, out) => result,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+        _ = tokio::signal::ctrl_c() => Err(DemoError::step("interrupted")),
     };
-    if arguments.keep {
-        out.line(format!("\nKept: {}", directory.keep().display()))?;
+    if keep {
+        writeln!(out, "\nKept: {}", directory.keep().display())?;
     } else {
         directory.close()?;
     }
-    result?;
-    Ok(ExitCode::SUCCESS)
+    result
 }
 
 fn millis(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1_000.0)
 }
 
-async fn story(environment: &Environment, out: &mut Out) -> Result<(), Failure> {
-    out.line(format!("A broker and two sessions in {}", environment.root().display()))?;
+async fn story(environment: &Environment, out: &mut dyn Write) -> Result<(), DemoError> {
+    writeln!(out, "A broker and two sessions in {}", environment.root().display())?;
     out.flush()?;
     let config = Config::from_environment(&|name| environment.get(name))?;
     let client = Client::new(config)?.without_start();
@@ -64,15 +64,16 @@ async fn story(environment: &Environment, out: &mut Out) -> Result<(), Failure> 
     let since = Instant::now();
     let mut broker = start_broker(environment)?;
     wait_for_broker(&client, &mut broker, &broker_log(environment)).await?;
-    out.line(format!("\n1. The broker serves after {}.", millis(since.elapsed())))?;
+    writeln!(out, "\n1. The broker serves after {}.", millis(since.elapsed()))?;
 
     let mut backend = Session::start(environment, "backend").await?;
     let mut frontend = Session::start(environment, "frontend").await?;
-    out.line(format!(
+    writeln!(
+        out,
         "2. Two sessions are up; `initialize` was answered {} and {} after their start.",
         millis(backend.started_after),
         millis(frontend.started_after)
-    ))?;
+    )?;
     backend.call("set_summary", json!({ "summary": "Works on the orders API." })).await?;
     frontend.call("set_summary", json!({ "summary": "Builds the checkout page." })).await?;
     // A client listens for pushes some time after the handshake; the server waits for that.
@@ -80,7 +81,7 @@ async fn story(environment: &Environment, out: &mut Out) -> Result<(), Failure> 
 
     let list = backend.call("list_peers", json!({})).await?;
     let to = find_peer(&list, "frontend")?;
-    out.line("3. backend calls list_peers:")?;
+    writeln!(out, "3. backend calls list_peers:")?;
     quote(out, text_of(&list))?;
     out.flush()?;
 
@@ -96,9 +97,9 @@ async fn story(environment: &Environment, out: &mut Out) -> Result<(), Failure> 
         push.params["meta"]["message_id"] == id.as_str(),
         "frontend was pushed another message",
     )?;
-    out.line(format!("4. backend sends {id} to frontend:"))?;
+    writeln!(out, "4. backend sends {id} to frontend:")?;
     quote(out, text_of(&sent))?;
-    out.line(format!("   frontend received, {} after the call:", millis(latency)))?;
+    writeln!(out, "   frontend received, {} after the call:", millis(latency))?;
     quote(out, &push.as_tag())?;
     state(&client, &id, |m| m.state == MessageState::Offered, out).await?;
 
@@ -116,18 +117,19 @@ async fn story(environment: &Environment, out: &mut Out) -> Result<(), Failure> 
         push.params["meta"]["reply_to"] == id.as_str(),
         "the reply does not name what it answers",
     )?;
-    out.line(format!(
+    writeln!(
+        out,
         "5. frontend answers with {reply_id}; backend received, {} after the call:",
         millis(latency)
-    ))?;
+    )?;
     quote(out, &push.as_tag())?;
-    out.line("   The answer is evidence that the question was read:")?;
+    writeln!(out, "   The answer is evidence that the question was read:")?;
     state(&client, &id, |m| m.state == MessageState::Read && m.read_via == Some(Via::Reply), out)
         .await?;
 
     let checked = backend.call("check_messages", json!({})).await?;
     expect(text_of(&checked).contains(answer), "check_messages does not show the answer")?;
-    out.line("6. backend calls check_messages:")?;
+    writeln!(out, "6. backend calls check_messages:")?;
     quote(out, text_of(&checked))?;
     state(
         &client,
@@ -142,9 +144,9 @@ async fn story(environment: &Environment, out: &mut Out) -> Result<(), Failure> 
     client.shutdown().await?;
     let status = tokio::time::timeout(STEP, broker.wait())
         .await
-        .map_err(|_| Failure::new("the broker does not end"))??;
+        .map_err(|_| DemoError::step("the broker does not end"))??;
     expect(status.success(), "the broker did not end in order")?;
-    out.line("7. Sessions and broker have ended.\n\nAll of it happened.")?;
+    writeln!(out, "7. Sessions and broker have ended.\n\nAll of it happened.")?;
     Ok(())
 }
 
@@ -152,7 +154,7 @@ fn broker_log(environment: &Environment) -> PathBuf {
     environment.root().join("broker.log")
 }
 
-fn start_broker(environment: &Environment) -> Result<Child, Failure> {
+fn start_broker(environment: &Environment) -> Result<Child, DemoError> {
     let log = std::fs::File::create(broker_log(environment))?;
     let mut command = Command::new(std::env::current_exe()?);
     environment.apply(&mut command);
@@ -165,39 +167,39 @@ fn start_broker(environment: &Environment) -> Result<Child, Failure> {
         .spawn()?)
 }
 
-async fn wait_for_broker(client: &Client, broker: &mut Child, log: &Path) -> Result<(), Failure> {
+async fn wait_for_broker(client: &Client, broker: &mut Child, log: &Path) -> Result<(), DemoError> {
     let since = Instant::now();
     while client.health().await.is_err() {
         if let Some(status) = broker.try_wait()? {
             // Its log goes with the directory; what it says is the reason.
             let log = std::fs::read_to_string(log).unwrap_or_default();
-            return Err(Failure::new(format!("the broker ended: {status}\n{}", log.trim_end())));
+            return Err(DemoError::step(format!("the broker ended: {status}\n{}", log.trim_end())));
         }
         if since.elapsed() > STEP {
-            return Err(Failure::new("the broker does not serve"));
+            return Err(DemoError::step("the broker does not serve"));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Ok(())
 }
 
-fn expect(holds: bool, otherwise: &str) -> Result<(), Failure> {
-    if holds { Ok(()) } else { Err(Failure::new(otherwise)) }
+fn expect(holds: bool, otherwise: &str) -> Result<(), DemoError> {
+    if holds { Ok(()) } else { Err(DemoError::step(otherwise)) }
 }
 
 fn text_of(result: &Value) -> &str {
     result["content"][0]["text"].as_str().unwrap_or_default()
 }
 
-fn string_at(value: &Value, pointer: &str) -> Result<String, Failure> {
+fn string_at(value: &Value, pointer: &str) -> Result<String, DemoError> {
     value
         .pointer(pointer)
         .and_then(Value::as_str)
         .map(str::to_owned)
-        .ok_or_else(|| Failure::new(format!("the result has no {pointer}: {value}")))
+        .ok_or_else(|| DemoError::step(format!("the result has no {pointer}: {value}")))
 }
 
-fn find_peer(list: &Value, directory: &str) -> Result<String, Failure> {
+fn find_peer(list: &Value, directory: &str) -> Result<String, DemoError> {
     let peers = list["structuredContent"]["peers"].as_array();
     peers
         .into_iter()
@@ -205,12 +207,12 @@ fn find_peer(list: &Value, directory: &str) -> Result<String, Failure> {
         .find(|peer| peer["cwd"].as_str().is_some_and(|cwd| Path::new(cwd).ends_with(directory)))
         .and_then(|peer| peer["id"].as_str())
         .map(str::to_owned)
-        .ok_or_else(|| Failure::new(format!("list_peers does not show {directory}: {list}")))
+        .ok_or_else(|| DemoError::step(format!("list_peers does not show {directory}: {list}")))
 }
 
-fn quote(out: &mut Out, text: &str) -> Result<(), Failure> {
+fn quote(out: &mut dyn Write, text: &str) -> Result<(), DemoError> {
     for line in text.lines() {
-        out.line(format!("     {line}"))?;
+        writeln!(out, "     {line}")?;
     }
     Ok(())
 }
@@ -220,8 +222,8 @@ async fn state(
     client: &Client,
     id: &str,
     holds: impl Fn(&Message) -> bool,
-    out: &mut Out,
-) -> Result<(), Failure> {
+    out: &mut dyn Write,
+) -> Result<(), DemoError> {
     let request = ListMessages {
         id: Some(crate::protocol::MessageId::from_text(id)),
         ..ListMessages::default()
@@ -230,7 +232,7 @@ async fn state(
     loop {
         let list = client.messages(&request).await?;
         let Some(message) = list.messages.first() else {
-            return Err(Failure::new(format!("message {id} is gone")));
+            return Err(DemoError::step(format!("message {id} is gone")));
         };
         let via = message
             .read_via
@@ -238,11 +240,11 @@ async fn state(
             .map(|via| format!(" by {via}"))
             .unwrap_or_default();
         if holds(message) {
-            out.line(format!("   {id} is {}{via}.", message.state))?;
+            writeln!(out, "   {id} is {}{via}.", message.state)?;
             return Ok(out.flush()?);
         }
         if since.elapsed() > STEP {
-            return Err(Failure::new(format!(
+            return Err(DemoError::step(format!(
                 "message {id} is {}{via} and stays so",
                 message.state
             )));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::cli::error::Failure;
+use crate::demo::error::DemoError;
 
 const ANSWER: Duration = Duration::from_secs(20);
 
@@ -23,7 +23,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    pub fn new(root: &Path) -> Result<Self, Failure> {
+    pub fn new(root: &Path) -> Result<Self, DemoError> {
         let mut private = std::fs::DirBuilder::new();
         private.mode(0o700).recursive(true);
         let mut variables: Vec<(&'static str, OsString)> = Vec::new();
@@ -90,7 +90,7 @@ pub struct Session {
 }
 
 impl Session {
-    pub async fn start(environment: &Environment, name: &str) -> Result<Self, Failure> {
+    pub async fn start(environment: &Environment, name: &str) -> Result<Self, DemoError> {
         let project = environment.root().join(name);
         std::fs::create_dir_all(&project)?;
         let mut command = Command::new(std::env::current_exe()?);
@@ -109,7 +109,7 @@ impl Session {
         let since = Instant::now();
         let mut child = command.spawn()?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Failure::new("the session has no standard input or output"));
+            return Err(DemoError::step("the session has no standard input or output"));
         };
         let output = BufReader::new(output).lines();
         let mut session = Self {
@@ -136,14 +136,14 @@ impl Session {
         Ok(session)
     }
 
-    async fn write(&mut self, message: &Value) -> Result<(), Failure> {
+    async fn write(&mut self, message: &Value) -> Result<(), DemoError> {
         let mut line = message.to_string();
         line.push('\n');
         self.input.write_all(line.as_bytes()).await?;
         Ok(self.input.flush().await?)
     }
 
-    async fn request(&mut self, method: &str, params: Value) -> Result<Value, Failure> {
+    async fn request(&mut self, method: &str, params: Value) -> Result<Value, DemoError> {
         let id = self.next_id;
         self.next_id += 1;
         self.write(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
@@ -152,26 +152,26 @@ impl Session {
             loop {
                 let message = self.read().await?;
                 if message["id"] == id {
-                    return Ok::<_, Failure>(message);
+                    return Ok::<_, DemoError>(message);
                 }
             }
         };
         let answer: Value = tokio::time::timeout(ANSWER, wait)
             .await
-            .map_err(|_| Failure::new(format!("{method} was not answered")))??;
+            .map_err(|_| DemoError::step(format!("{method} was not answered")))??;
         match answer.get("error") {
-            Some(error) => Err(Failure::new(format!("{method} failed: {error}"))),
+            Some(error) => Err(DemoError::step(format!("{method} failed: {error}"))),
             None => Ok(answer["result"].clone()),
         }
     }
 
     /// The next line; a push is put aside, too.
-    async fn read(&mut self) -> Result<Value, Failure> {
+    async fn read(&mut self) -> Result<Value, DemoError> {
         let line = self
             .output
             .next_line()
             .await?
-            .ok_or_else(|| Failure::new("the session ended early"))?;
+            .ok_or_else(|| DemoError::step("the session ended early"))?;
         let at = Instant::now();
         let message: Value = serde_json::from_str(&line)?;
         if message["method"] == "notifications/claude/channel" {
@@ -181,33 +181,38 @@ impl Session {
     }
 
     /// Calls a tool; its result, which must not be an error.
-    pub async fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, Failure> {
+    pub async fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, DemoError> {
         let result =
             self.request("tools/call", json!({ "name": tool, "arguments": arguments })).await?;
         if result["isError"] == true {
-            return Err(Failure::new(format!("{tool} failed: {}", result["content"][0]["text"])));
+            return Err(DemoError::step(format!(
+                "{tool} failed: {}",
+                result["content"][0]["text"]
+            )));
         }
         Ok(result)
     }
 
     /// The next push.
-    pub async fn next_push(&mut self, limit: Duration) -> Result<Push, Failure> {
+    pub async fn next_push(&mut self, limit: Duration) -> Result<Push, DemoError> {
         let wait = async {
             loop {
                 if let Some(push) = self.pushes.pop_front() {
-                    return Ok::<_, Failure>(push);
+                    return Ok::<_, DemoError>(push);
                 }
                 self.read().await?;
             }
         };
-        tokio::time::timeout(limit, wait).await.map_err(|_| Failure::new("no message arrived"))?
+        tokio::time::timeout(limit, wait)
+            .await
+            .map_err(|_| DemoError::step("no message arrived"))?
     }
 
     /// Closes the session as a client that exits does.
-    pub async fn end(mut self) -> Result<(), Failure> {
+    pub async fn end(mut self) -> Result<(), DemoError> {
         drop(self.input);
         let ended = tokio::time::timeout(ANSWER, self.child.wait()).await;
-        ended.map_err(|_| Failure::new("the session does not end"))??;
+        ended.map_err(|_| DemoError::step("the session does not end"))??;
         Ok(())
     }
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::client::{Client, ClientError};
-use crate::doctor::snapshot::{AtPath, Running, Scene};
-use crate::doctor::{Finding, shell};
+use crate::doctor::finding::Finding;
+use crate::doctor::shell;
+use crate::doctor::snapshot::{BrokerState, Snapshot, SocketState};
 use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Whereabouts};
 use crate::protocol::PROTOCOL;
 use crate::protocol::health::{Detail, Started};
@@ -23,25 +24,27 @@ pub fn this_program() -> Finding {
 }
 
 /// Asks the broker, whatever its version and settings. Starts none.
-pub async fn look(client: &Client, scene: &Scene) -> Running {
+pub async fn query(client: &Client, snapshot: &Snapshot) -> BrokerState {
     match tokio::time::timeout(LIMIT, client.look()).await {
         Ok(Ok(health)) => match health.detail {
             Some(detail) => {
-                Running::Answers { protocol: health.protocol, detail: Box::new(detail) }
+                BrokerState::Answers { protocol: health.protocol, detail: Box::new(detail) }
             }
-            None => Running::Silent("it tells nothing of itself".to_owned()),
+            None => BrokerState::Silent("it tells nothing of itself".to_owned()),
         },
         Err(_) | Ok(Err(ClientError::Silent)) => {
-            Running::Silent(format!("no answer within {} s", LIMIT.as_secs()))
+            BrokerState::Silent(format!("no answer within {} s", LIMIT.as_secs()))
         }
-        Ok(Err(ClientError::Broken(_))) if scene.broker_before.is_none() => Running::Nobody,
-        Ok(Err(error)) => Running::Silent(error.to_string()),
+        Ok(Err(ClientError::Broken(_))) if snapshot.broker_before.is_none() => {
+            BrokerState::NotRunning
+        }
+        Ok(Err(error)) => BrokerState::Silent(error.to_string()),
     }
 }
 
 /// A broker that does something before it can serve: until then nothing else can be said.
-pub fn busy(scene: &Scene) -> Option<Finding> {
-    let broker = scene.broker_before.as_ref()?;
+pub fn still_opening(snapshot: &Snapshot) -> Option<Finding> {
+    let broker = snapshot.broker_before.as_ref()?;
     let what = broker.busy.as_ref()?;
     Some(
         Finding::warning(CHECK, format!("process {} does not serve yet: it is {what}", broker.pid))
@@ -49,14 +52,14 @@ pub fn busy(scene: &Scene) -> Option<Finding> {
     )
 }
 
-pub fn check(scene: &Scene) -> Vec<Finding> {
-    match (&scene.running, &scene.broker) {
-        (Running::Answers { protocol, detail }, _) => {
-            let mut findings = vec![version(scene, *protocol, detail)];
+pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
+    match (&snapshot.running, &snapshot.broker) {
+        (BrokerState::Answers { protocol, detail }, _) => {
+            let mut findings = vec![version(snapshot, *protocol, detail)];
             findings.extend(moved(detail));
             findings.extend(detail.database_problem.iter().map(|problem| {
                 Finding::failure(CHECK, problem.clone())
-                    .detail("until it is mended, messages are refused, and their senders are told")
+                    .detail("until it is fixed, messages are refused, and their senders are told")
             }));
             findings.extend(detail.database_note.iter().map(|note| {
                 Finding::warning(CHECK, note.clone())
@@ -65,10 +68,16 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
             findings
         }
         // That the socket leads nowhere is said there.
-        (Running::Silent(_), Some(_)) if scene.lost_its_socket() => Vec::new(),
+        (BrokerState::Silent(_), Some(_)) if snapshot.socket_was_removed() => Vec::new(),
         // And that it cannot be reached from here.
-        (Running::Silent(_), Some(_)) if matches!(scene.at_path, AtPath::Unknown(_)) => Vec::new(),
-        (Running::Silent(problem), Some(broker)) if broker.whereabouts() != Whereabouts::Here => {
+        (BrokerState::Silent(_), Some(_))
+            if matches!(snapshot.socket_state, SocketState::Unknown(_)) =>
+        {
+            Vec::new()
+        }
+        (BrokerState::Silent(problem), Some(broker))
+            if broker.whereabouts() != Whereabouts::Here =>
+        {
             vec![
                 Finding::failure(
                     CHECK,
@@ -77,17 +86,17 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
                 .detail(format!("{problem}. {ELSEWHERE_HINT}")),
             ]
         }
-        (Running::Silent(problem), Some(broker)) => vec![
+        (BrokerState::Silent(problem), Some(broker)) => vec![
             Finding::failure(CHECK, format!("process {} does not answer", broker.pid))
                 .detail(problem.clone())
-                .mend(scene.restart()),
+                .fix(snapshot.restart()),
         ],
         // The round trip says why there is none.
-        (Running::Silent(_) | Running::Nobody, _) => Vec::new(),
+        (BrokerState::Silent(_) | BrokerState::NotRunning, _) => Vec::new(),
     }
 }
 
-fn version(scene: &Scene, protocol: u32, detail: &Detail) -> Finding {
+fn version(snapshot: &Snapshot, protocol: u32, detail: &Detail) -> Finding {
     let how = match detail.started {
         Started::Fallback => "a client started it",
         Started::Systemd => "systemd started it",
@@ -102,7 +111,7 @@ fn version(scene: &Scene, protocol: u32, detail: &Detail) -> Finding {
         detail.started_at.age(crate::protocol::Timestamp::now())
     );
     // The service manager must read what an upgrade may have changed beside the program.
-    let mend = if scene.is_service() {
+    let fix = if snapshot.is_service() {
         "systemctl --user daemon-reload && systemctl --user restart claude-peers.service"
     } else {
         shell::RESTART
@@ -110,7 +119,7 @@ fn version(scene: &Scene, protocol: u32, detail: &Detail) -> Finding {
     if protocol < PROTOCOL {
         return Finding::failure(CHECK, format!("an old broker still runs: {running}"))
             .detail(format!("it speaks protocol {protocol}, this program {PROTOCOL}"))
-            .mend(mend);
+            .fix(fix);
     }
     if detail.version != crate::VERSION {
         if is_newer(&detail.version) {
@@ -119,7 +128,7 @@ fn version(scene: &Scene, protocol: u32, detail: &Detail) -> Finding {
         }
         return Finding::warning(CHECK, format!("an old broker still runs: {running}"))
             .detail(format!("this program is {}", crate::VERSION))
-            .mend(mend);
+            .fix(fix);
     }
     if !detail.runs_here() {
         return Finding::ok(CHECK, running).detail("it runs in another container, or elsewhere");
@@ -128,12 +137,12 @@ fn version(scene: &Scene, protocol: u32, detail: &Detail) -> Finding {
         Program::Replaced => {
             Finding::warning(CHECK, format!("an old broker still runs: {running}"))
                 .detail("its program was replaced since it started")
-                .mend(mend)
+                .fix(fix)
         }
         Program::Other(path) => {
             Finding::warning(CHECK, format!("a broker of another build runs: {running}"))
                 .detail(format!("its program is {}, and differs from this one", path.display()))
-                .mend(mend)
+                .fix(fix)
         }
         Program::Same => Finding::ok(CHECK, running),
     }

@@ -4,7 +4,8 @@ use std::io;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use crate::doctor::{Finding, shell};
+use crate::doctor::finding::Finding;
+use crate::doctor::shell;
 use crate::mcp::TOOLS;
 use crate::setup::Surroundings;
 use crate::setup::clients::permission;
@@ -20,14 +21,14 @@ const VERSION: Duration = Duration::from_secs(10);
 const LIST: Duration = Duration::from_secs(20);
 
 /// An examination under way.
-pub struct Asked(io::Result<Receiver<Vec<Finding>>>);
+pub struct PendingCheck(io::Result<Receiver<Vec<Finding>>>);
 
 /// Asks Claude Code, on a thread of its own.
-pub fn start() -> Asked {
-    Asked(subprocess::off_thread(CHECK, ask))
+pub fn start() -> PendingCheck {
+    PendingCheck(subprocess::off_thread(CHECK, ask))
 }
 
-impl Asked {
+impl PendingCheck {
     pub fn wait(self) -> Vec<Finding> {
         let limit = VERSION + LIST + Duration::from_secs(2);
         let found = self.0.map_err(|error| error.to_string()).and_then(|found| {
@@ -67,26 +68,26 @@ fn ask() -> Vec<Finding> {
 
 /// A server as the client lists it.
 #[derive(Debug, Clone, Copy)]
-struct Listed<'a> {
+struct ListedServer<'a> {
     name: &'a str,
     command: &'a str,
     state: &'a str,
 }
 
 /// Ours. Lines of the list are `NAME: COMMAND - STATE`.
-fn our_server(list: &str) -> Option<Listed<'_>> {
+fn our_server(list: &str) -> Option<ListedServer<'_>> {
     list.lines().find_map(|line| {
         let (name, rest) = line.split_once(": ")?;
         let (command, state) = rest.rsplit_once(" - ")?;
         let ours =
             command.contains("claude-peers") && command.split_whitespace().any(|w| w == "mcp");
         let (name, command, state) = (name.trim(), command.trim(), state.trim());
-        ours.then_some(Listed { name, command, state })
+        ours.then_some(ListedServer { name, command, state })
     })
 }
 
 /// Whether the client asks before it calls our tools, or may not call them at all.
-fn asks(server: Listed<'_>) -> Option<Finding> {
+fn asks(server: ListedServer<'_>) -> Option<Finding> {
     let surroundings = Surroundings::load(&|name| std::env::var_os(name)).ok()?;
     let here = std::env::current_dir().ok()?;
     match permission::of_server(&surroundings, &here, server.name, &TOOLS) {
@@ -96,7 +97,7 @@ fn asks(server: Listed<'_>) -> Option<Finding> {
                 .detail(format!(
                     "no settings that hold here allow {rule}; without a person such a call is refused"
                 ))
-                .mend(setup_command()),
+                .fix(setup_command()),
         ),
         Permission::Managed { rule, file } => Some(
             Finding::warning(CHECK, "it asks before each call of our tools").detail(format!(
@@ -113,10 +114,10 @@ fn asks(server: Listed<'_>) -> Option<Finding> {
 
 fn registered(version: &str, list: &str) -> Finding {
     let set_up = setup_command();
-    let Some(Listed { name, command, state }) = our_server(list) else {
+    let Some(ListedServer { name, command, state }) = our_server(list) else {
         return Finding::warning(CHECK, format!("{version} does not know the server"))
             .detail("sessions in this directory cannot find each other")
-            .mend(set_up);
+            .fix(set_up);
     };
     if state.contains("Connected") {
         return Finding::ok(CHECK, format!("{version} reaches the server {name} (`{command}`)"));
@@ -124,7 +125,7 @@ fn registered(version: &str, list: &str) -> Finding {
     let failure =
         Finding::failure(CHECK, format!("{version} does not reach the server {name}: {state}"));
     if name.starts_with("plugin:") {
-        // No command mends that: it is the PATH of whoever starts the client.
+        // No command fixes that: it is the PATH of whoever starts the client.
         return failure.detail(format!(
             "its command `{command}` must be in PATH where `claude` is started; \
              once it is, run in a session: /mcp reconnect {name}"
@@ -132,7 +133,7 @@ fn registered(version: &str, list: &str) -> Finding {
     }
     failure
         .detail(format!("its command is `{command}`"))
-        .mend(format!("claude mcp remove {}; {set_up}", shell::quoted(name)))
+        .fix(format!("claude mcp remove {}; {set_up}", shell::quoted(name)))
 }
 
 /// As the help says it; by its path where PATH does not lead here.
@@ -147,7 +148,7 @@ pub fn setup_command() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Level;
+    use crate::doctor::finding::Level;
 
     #[test]
     fn the_list_of_servers_is_read() {
@@ -155,22 +156,22 @@ mod tests {
                     docs: https://example.invalid/mcp (HTTP) - ✓ Connected\n";
         let none = registered("2.1.0 (Claude Code)", list);
         assert_eq!(none.level, Level::Warning);
-        assert!(none.mend.unwrap().ends_with(" setup claude"));
+        assert!(none.fix.unwrap().ends_with(" setup claude"));
         let with = |state: &str| format!("{list}peers: /usr/bin/claude-peers mcp - {state}\n");
         let good = registered("2.1.0", &with("✓ Connected"));
         assert_eq!(good.level, Level::Ok, "{}", good.finding);
         let bad = registered("2.1.0", &with("✗ Failed to connect"));
         assert_eq!(bad.level, Level::Failure);
-        let mend = bad.mend.unwrap();
-        assert!(mend.starts_with("claude mcp remove peers; "), "{mend}");
-        assert!(mend.ends_with(" setup claude"), "{mend}");
+        let fix = bad.fix.unwrap();
+        assert!(fix.starts_with("claude mcp remove peers; "), "{fix}");
+        assert!(fix.ends_with(" setup claude"), "{fix}");
         let name = "plugin:peers:claude-peers";
         let plugin =
             |state: &str| registered("2.1.0", &format!("{name}: claude-peers mcp - {state}\n"));
         assert_eq!(plugin("✔ Connected").level, Level::Ok);
         let bad = plugin("✘ Failed to connect — ENOENT: Executable not found in $PATH: \"stdio\"");
         assert_eq!(bad.level, Level::Failure);
-        assert!(bad.mend.is_none(), "what the plugin brought is not for `mcp remove` to remove");
+        assert!(bad.fix.is_none(), "what the plugin brought is not for `mcp remove` to remove");
         assert!(bad.detail.unwrap().ends_with(&format!("/mcp reconnect {name}")));
     }
 }

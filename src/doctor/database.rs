@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::doctor::permissions::{CHANGE, FILE, foreign, may_rename, private};
-use crate::doctor::snapshot::Scene;
-use crate::doctor::{Finding, Level, shell, units};
+use crate::doctor::finding::{Finding, Level};
+use crate::doctor::permissions::{CHANGE, FILE, check_permissions, foreign_owner, may_rename};
+use crate::doctor::snapshot::Snapshot;
+use crate::doctor::{shell, units};
 use crate::endpoint::broker_lock::database_lock;
 use crate::service::systemd::SOCKET;
 use crate::sys::files::{beside, effective_uid};
@@ -25,8 +26,8 @@ const ROOM: u64 = 100 * 1024 * 1024;
 /// Below so many the next messages may be refused.
 const NO_ROOM: u64 = 4 * 1024 * 1024;
 
-pub fn check(scene: &Scene) -> Vec<Finding> {
-    let path = &scene.database;
+pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
+    let path = &snapshot.database;
     let directory = path.parent().unwrap_or(Path::new("/"));
     if !directory.is_dir() {
         return vec![
@@ -34,23 +35,23 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
                 CHECK,
                 format!("the directory {} does not exist", directory.display()),
             )
-            .mend(format!("mkdir -p {}", shell::path(directory))),
+            .fix(format!("mkdir -p {}", shell::path(directory))),
         ];
     }
     let mut findings = Vec::new();
     findings.extend(place(directory));
-    findings.extend(access(scene, path));
+    findings.extend(access(snapshot, path));
     findings.extend(room(directory));
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() && metadata.uid() == effective_uid() => {
-            findings.push(health(scene, path, metadata.len()));
+            findings.push(health(snapshot, path, metadata.len()));
         }
         // Had it been removed, the broker would have written it anew by now, or said why not.
         Err(error)
             if error.kind() == io::ErrorKind::NotFound
-                && scene.detail().is_some_and(|detail| {
+                && snapshot.detail().is_some_and(|detail| {
                     detail.database_problem.is_none()
-                        && Path::new(&detail.database) == scene.config.database_path()
+                        && Path::new(&detail.database) == snapshot.config.database_path()
                 }) =>
         {
             findings.push(
@@ -78,16 +79,16 @@ fn place(directory: &Path) -> Option<Finding> {
     }
     let owner = std::fs::metadata(directory).ok()?.uid();
     if owner != effective_uid() {
-        return Some(foreign(CHECK, "the directory", directory, owner));
+        return Some(foreign_owner(CHECK, "the directory", directory, owner));
     }
     Some(
         Finding::failure(CHECK, format!("the directory {} is closed to you", directory.display()))
-            .mend(format!("chmod u+rwx {}", shell::path(directory))),
+            .fix(format!("chmod u+rwx {}", shell::path(directory))),
     )
 }
 
 /// All files of the database at once: each belongs to one user, or the broker refuses them.
-fn access(scene: &Scene, path: &Path) -> Option<Finding> {
+fn access(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
     let log = beside(path, "-wal");
     let lock = database_lock(path);
     let files = [path.to_owned(), log.clone(), beside(path, "-shm"), lock.clone()];
@@ -101,10 +102,11 @@ fn access(scene: &Scene, path: &Path) -> Option<Finding> {
             format!("the database {} belongs to user {}", first.display(), user_name(owner)),
         )
         .detail("the broker uses no database of somebody else");
-        return Some(finding.mend(mine(scene, path, &foreign, owner)));
+        return Some(finding.fix(mine(snapshot, path, &foreign, owner)));
     }
-    let finding = files.iter().find_map(|file| private(CHECK, "the database", file, FILE))?;
-    if finding.mend.is_some() || finding.level == Level::Failure {
+    let finding =
+        files.iter().find_map(|file| check_permissions(CHECK, "the database", file, FILE))?;
+    if finding.fix.is_some() || finding.level == Level::Failure {
         return Some(finding);
     }
     let there: Vec<String> =
@@ -112,12 +114,12 @@ fn access(scene: &Scene, path: &Path) -> Option<Finding> {
     Some(
         finding
             .detail("others may read your messages")
-            .mend(format!("chmod 600 {}", there.join(" "))),
+            .fix(format!("chmod 600 {}", there.join(" "))),
     )
 }
 
 /// The command after which no file of the database is another's.
-fn mine(scene: &Scene, path: &Path, foreign: &[&PathBuf], owner: u32) -> String {
+fn mine(snapshot: &Snapshot, path: &Path, foreign: &[&PathBuf], owner: u32) -> String {
     let words: Vec<String> = foreign.iter().map(|file| shell::path(file)).collect();
     let give = format!("chown {} {}", effective_uid(), words.join(" "));
     let command = match shell::as_root(&give) {
@@ -125,8 +127,8 @@ fn mine(scene: &Scene, path: &Path, foreign: &[&PathBuf], owner: u32) -> String 
         None => leave(path, foreign, owner).unwrap_or_else(|| shell::by_su(&give)),
     };
     // A service that could not start was given up.
-    match scene.unit(SOCKET) {
-        Some(_) => format!("{command} && {}", units::listen_again(scene)),
+    match snapshot.unit(SOCKET) {
+        Some(_) => format!("{command} && {}", units::listen_again(snapshot)),
         None => command,
     }
 }
@@ -153,23 +155,23 @@ fn room(directory: &Path) -> Option<Finding> {
     let make = format!("du -xh -d 2 {} | sort -h | tail", shell::path(directory));
     let why = "a message that cannot be stored is refused, and the sender is told; this shows what takes room";
     match free {
-        ..NO_ROOM => Some(Finding::failure(CHECK, text).detail(why).mend(make)),
-        NO_ROOM..ROOM => Some(Finding::warning(CHECK, text).detail(why).mend(make)),
+        ..NO_ROOM => Some(Finding::failure(CHECK, text).detail(why).fix(make)),
+        NO_ROOM..ROOM => Some(Finding::warning(CHECK, text).detail(why).fix(make)),
         ROOM.. => None,
     }
 }
 
-fn health(scene: &Scene, path: &Path, bytes: u64) -> Finding {
+fn health(snapshot: &Snapshot, path: &Path, bytes: u64) -> Finding {
     let log = std::fs::metadata(beside(path, "-wal")).map_or(0, |m| m.len());
     let shown = path.display();
     // Without a broker a log that waits would have to be folded in, which is not ours to do.
-    if scene.detail().is_none() && log > 0 {
+    if snapshot.detail().is_none() && log > 0 {
         return Finding::ok(CHECK, format!("{shown}, {}", size(bytes))).detail(format!(
             "not looked into: the next broker checks it and folds in a log of {}",
             size(log)
         ));
     }
-    match look_into(path, scene.detail().is_none()) {
+    match look_into(path, snapshot.detail().is_none()) {
         Ok((report, schema, journal)) if report == "ok" => Finding::ok(
             CHECK,
             format!(
@@ -178,17 +180,17 @@ fn health(scene: &Scene, path: &Path, bytes: u64) -> Finding {
                 size(log)
             ),
         ),
-        Ok((report, ..)) => damaged(scene, path, &report),
+        Ok((report, ..)) => damaged(snapshot, path, &report),
         Err(error) => match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-                damaged(scene, path, &plain(&error))
+                damaged(snapshot, path, &plain(&error))
             }
             // The broker has it for itself where the file system has no shared memory.
-            Some(rusqlite::ErrorCode::DatabaseBusy) if scene.detail().is_some() => {
+            Some(rusqlite::ErrorCode::DatabaseBusy) if snapshot.detail().is_some() => {
                 Finding::ok(CHECK, format!("{shown}, {}", size(bytes)))
                     .detail("not looked into: its file system lets the broker alone use it")
             }
-            _ if scene.detail().is_some() && is_without_shared_memory(&error) => {
+            _ if snapshot.detail().is_some() && is_without_shared_memory(&error) => {
                 Finding::ok(CHECK, format!("{shown}, {}", size(bytes)))
                     .detail("not looked into: its file system lets the broker alone use it")
             }
@@ -199,10 +201,10 @@ fn health(scene: &Scene, path: &Path, bytes: u64) -> Finding {
     }
 }
 
-fn damaged(scene: &Scene, path: &Path, report: &str) -> Finding {
+fn damaged(snapshot: &Snapshot, path: &Path, report: &str) -> Finding {
     Finding::failure(CHECK, format!("{} is damaged: {report}", path.display()))
         .detail("a broker that starts moves it aside, whole, and begins a new one")
-        .mend(scene.restart())
+        .fix(snapshot.restart())
 }
 
 /// `PRAGMA quick_check`, the schema's version and the journal mode. Reads only, beside the broker,

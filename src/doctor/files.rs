@@ -4,15 +4,16 @@
 use std::io;
 use std::path::Path;
 
-use crate::doctor::permissions::{DIRECTORY, FILE, SETTINGS, private};
-use crate::doctor::snapshot::Scene;
-use crate::doctor::{Finding, Level, shell};
+use crate::doctor::finding::{Finding, Level};
+use crate::doctor::permissions::{DIRECTORY, FILE, SETTINGS, check_permissions};
+use crate::doctor::shell;
+use crate::doctor::snapshot::Snapshot;
 use crate::protocol::ids::is_secret;
 
 const CHECK: &str = "files";
 
-pub fn check(scene: &Scene) -> Vec<Finding> {
-    let paths = &scene.config.paths;
+pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
+    let paths = &snapshot.config.paths;
     let mut findings = Vec::new();
     findings.extend(directory("the runtime directory", paths.runtime()));
     findings.extend(directory("the state directory", paths.state()));
@@ -21,7 +22,7 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
         findings.extend(used("the lock file", &paths.broker_lock));
         findings.extend(used("the lock file", &paths.spawn_lock));
         findings.extend(used("the log", &paths.log));
-        findings.extend(token(scene));
+        findings.extend(token(snapshot));
     }
     findings.extend(config_file(&paths.config_file));
     if findings.is_empty() {
@@ -38,31 +39,31 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
 }
 
 fn directory(what: &str, path: &Path) -> Option<Finding> {
-    let finding = private(CHECK, what, path, DIRECTORY)?;
-    if finding.mend.is_some() || finding.level == Level::Failure {
+    let finding = check_permissions(CHECK, what, path, DIRECTORY)?;
+    if finding.fix.is_some() || finding.level == Level::Failure {
         return Some(finding);
     }
     Some(
         finding
             .detail("others may see what lies in it")
-            .mend(format!("chmod 700 {}", shell::path(path))),
+            .fix(format!("chmod 700 {}", shell::path(path))),
     )
 }
 
 /// A secret that others could read is none any more: a broker that starts makes a new one.
-fn token(scene: &Scene) -> Option<Finding> {
-    let path = &scene.config.paths.token;
-    if let Some(finding) = private(CHECK, "the token file", path, FILE) {
+fn token(snapshot: &Snapshot) -> Option<Finding> {
+    let path = &snapshot.config.paths.token;
+    if let Some(finding) = check_permissions(CHECK, "the token file", path, FILE) {
         if finding.level == Level::Failure {
             // Whatever lies there then, the broker that runs has another in mind.
-            let mend = finding.mend.as_ref();
-            let mend = mend.map(|mend| format!("{mend} && {}", scene.restart_of_before()));
-            return Some(Finding { mend, ..finding });
+            let fix = finding.fix.as_ref();
+            let fix = fix.map(|fix| format!("{fix} && {}", snapshot.restart_of_before()));
+            return Some(Finding { fix, ..finding });
         }
         return Some(
             Finding { level: Level::Failure, ..finding }
                 .detail("whoever read it can call the broker over TCP as you; a broker that starts makes a new one")
-                .mend(scene.restart_of_before()),
+                .fix(snapshot.restart_of_before()),
         );
     }
     let problem = match std::fs::read_to_string(path) {
@@ -71,37 +72,37 @@ fn token(scene: &Scene) -> Option<Finding> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         _ => "holds no token",
     };
-    Some(no_token(scene, path, problem))
+    Some(no_token(snapshot, path, problem))
 }
 
-fn no_token(scene: &Scene, path: &Path, problem: &str) -> Finding {
+fn no_token(snapshot: &Snapshot, path: &Path, problem: &str) -> Finding {
     Finding::warning(CHECK, format!("the token file {} {problem}", path.display()))
         .detail("calls over TCP need it; a broker that starts makes a new one")
-        .mend(scene.restart_of_before())
+        .fix(snapshot.restart_of_before())
 }
 
 /// The token of a broker that ran before the first call.
-pub fn lost_token(scene: &Scene) -> Option<Finding> {
-    scene.broker_before.as_ref()?;
-    let path = scene.detail()?.token_file(&scene.config.paths.token);
+pub fn lost_token(snapshot: &Snapshot) -> Option<Finding> {
+    snapshot.broker_before.as_ref()?;
+    let path = snapshot.detail()?.token_file(&snapshot.config.paths.token);
     let is_lost = std::fs::metadata(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
-    (is_lost && !path.is_symlink()).then(|| no_token(scene, &path, "is missing"))
+    (is_lost && !path.is_symlink()).then(|| no_token(snapshot, &path, "is missing"))
 }
 
 /// Locks and the log: all that is wrong with them is that they cannot be used.
 fn used(what: &str, path: &Path) -> Option<Finding> {
-    private(CHECK, what, path, FILE).filter(|finding| finding.level == Level::Failure)
+    check_permissions(CHECK, what, path, FILE).filter(|finding| finding.level == Level::Failure)
 }
 
 /// Anybody may read it, but who can write it decides where mail goes.
 fn config_file(path: &Path) -> Option<Finding> {
-    let finding = private(CHECK, "the configuration file", path, SETTINGS)?;
+    let finding = check_permissions(CHECK, "the configuration file", path, SETTINGS)?;
     if finding.level == Level::Failure {
         return Some(finding);
     }
     Some(
         finding
             .detail("who can write it decides where your messages go")
-            .mend(format!("chmod go-w {}", shell::path(path))),
+            .fix(format!("chmod go-w {}", shell::path(path))),
     )
 }

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::doctor::Finding;
 use crate::doctor::claude::setup_command;
-use crate::doctor::snapshot::{Running, Scene};
+use crate::doctor::finding::Finding;
+use crate::doctor::snapshot::{BrokerState, Snapshot};
 use crate::protocol::Timestamp;
 use crate::setup::clients::effective_hooks;
 use crate::setup::clients::effective_hooks::{Hooks, Obstacle, Places};
@@ -14,8 +14,8 @@ use crate::setup::clients::hooks;
 
 const CHECK: &str = "hooks";
 
-pub fn check(scene: &Scene) -> Vec<Finding> {
-    let directory = &scene.config.claude.directory;
+pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
+    let directory = &snapshot.config.claude.directory;
     if !directory.is_dir() {
         return Vec::new();
     }
@@ -25,7 +25,7 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
             "a session sees mail when it calls a tool; `claude-peers setup claude` adds them",
         ),
         Hooks::Off { place, obstacle } => off(&place, &obstacle),
-        Hooks::InForce { place } => in_force(scene, &place),
+        Hooks::InForce { place } => in_force(snapshot, &place),
     }]
 }
 
@@ -37,7 +37,7 @@ fn off(place: &Path, obstacle: &Obstacle) -> Finding {
         .detail("sessions here see mail only when they call a tool, and no hook wakes them")
 }
 
-fn in_force(scene: &Scene, place: &Path) -> Finding {
+fn in_force(snapshot: &Snapshot, place: &Path) -> Finding {
     let text = std::fs::read_to_string(place).unwrap_or_default();
     let settings: Value = serde_json::from_str(&text).unwrap_or_default();
     let missing = hooks::missing(&settings);
@@ -46,10 +46,10 @@ fn in_force(scene: &Scene, place: &Path) -> Finding {
         let what = format!("{} lacks some of ours: {}", place.display(), missing.join(", "));
         return Finding::warning(CHECK, what)
             .detail("an earlier version set them up, or somebody took them out")
-            .mend(setup_command());
+            .fix(setup_command());
     }
     let place = place.display();
-    let Running::Answers { detail, .. } = &scene.running else {
+    let BrokerState::Answers { detail, .. } = &snapshot.running else {
         return Finding::ok(CHECK, format!("ours are in force ({place})"));
     };
     match detail.hooks_spoke_at {

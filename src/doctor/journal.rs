@@ -3,8 +3,9 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use crate::doctor::snapshot::Scene;
-use crate::doctor::{Finding, shell};
+use crate::doctor::finding::Finding;
+use crate::doctor::shell;
+use crate::doctor::snapshot::Snapshot;
 use crate::service::systemd::SERVICE;
 use crate::sys::subprocess;
 
@@ -15,12 +16,12 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-pub fn check(scene: &Scene) -> Vec<Finding> {
-    vec![look(scene)]
+pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
+    vec![look(snapshot)]
 }
 
-fn look(scene: &Scene) -> Finding {
-    let log = &scene.config.paths.log;
+fn look(snapshot: &Snapshot) -> Finding {
+    let log = &snapshot.config.paths.log;
     if !cfg!(target_os = "linux") || !std::path::Path::new(SOCKET).exists() {
         let text = format!("there is none on this machine; the log is {}", log.display());
         return Finding::ok(CHECK, text);
@@ -29,7 +30,7 @@ fn look(scene: &Scene) -> Finding {
         let finding = Finding::warning(CHECK, format!("journald cannot be reached: {error}"))
             .detail(format!("{SOCKET}; the broker logs to standard error or {}", log.display()));
         return match shell::as_root("systemctl restart systemd-journald") {
-            Some(command) => finding.mend(command),
+            Some(command) => finding.fix(command),
             None => finding,
         };
     }
@@ -54,7 +55,7 @@ fn readable() -> Finding {
                 .detail("a journal on disk is split by user, so that each can read his own");
             let keep = "sh -c 'mkdir -p /var/log/journal && systemctl restart systemd-journald'";
             match shell::as_root(keep) {
-                Some(command) => finding.mend(command),
+                Some(command) => finding.fix(command),
                 None => finding,
             }
         }

@@ -1,6 +1,6 @@
 //! The examination: whether everything works by which sessions find each other, proved by use.
 //!
-//! First it is noted how things stand, before anything is touched: what a call then mends by
+//! First it is noted how things stand, before anything is touched: what a call then fixes by
 //! itself (a stale socket, say) would be lost from sight. Then a message goes the whole way, as a
 //! client would send it, which starts the broker where none runs. Nothing else is changed and
 //! nothing is ended. Each check has a file of its own and gives [`Finding`]s; it is for `cli` to
@@ -11,6 +11,7 @@ mod claude;
 mod database;
 mod endpoint;
 mod files;
+mod finding;
 mod hooks;
 mod journal;
 mod permissions;
@@ -23,80 +24,18 @@ mod units;
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::client::Client;
 use crate::config::{Config, ConfigError};
 use crate::sys::subprocess;
-use crate::text;
 
-use snapshot::Scene;
+use snapshot::Snapshot;
 
+pub use finding::{Finding, Level};
 /// The check under which each setting's value is listed.
 pub use settings::VALUE;
 
 /// How long a check that looks at files and tables may take.
 const LIMIT: Duration = Duration::from_secs(10);
-
-/// How grave a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    Ok,
-    /// It works, but not as it should, or not for long.
-    Warning,
-    /// Something that sessions or scripts need does not work.
-    Failure,
-}
-
-/// What a check found.
-#[derive(Debug, Clone, Serialize)]
-pub struct Finding {
-    /// The check's name.
-    pub check: &'static str,
-    pub level: Level,
-    /// What is so, one line.
-    pub finding: String,
-    /// Why, or what follows from it, one line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// The command that mends it, for a shell.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
-}
-
-impl Finding {
-    fn new(check: &'static str, level: Level, finding: impl Into<String>) -> Self {
-        Self { check, level, finding: one_line(finding), detail: None, mend: None }
-    }
-
-    fn ok(check: &'static str, finding: impl Into<String>) -> Self {
-        Self::new(check, Level::Ok, finding)
-    }
-
-    fn warning(check: &'static str, finding: impl Into<String>) -> Self {
-        Self::new(check, Level::Warning, finding)
-    }
-
-    fn failure(check: &'static str, finding: impl Into<String>) -> Self {
-        Self::new(check, Level::Failure, finding)
-    }
-
-    fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(one_line(detail));
-        self
-    }
-
-    fn mend(mut self, command: impl Into<String>) -> Self {
-        self.mend = Some(command.into());
-        self
-    }
-}
-
-/// Paths, names of processes and other programs' errors stand in it: nothing may break the line.
-fn one_line(text: impl Into<String>) -> String {
-    text::terminal_line(&text.into(), 2_000)
-}
 
 /// What is to be looked at.
 #[derive(Debug, Clone, Copy)]
@@ -129,34 +68,34 @@ pub async fn examine(
             return findings;
         }
     };
-    let scene = Scene::before(client.config());
-    findings.extend(settings::values(&scene));
-    findings.extend(limited("files", &scene, files::check));
+    let snapshot = Snapshot::take(client.config());
+    findings.extend(settings::values(&snapshot));
+    findings.extend(limited("files", &snapshot, files::check));
 
-    if let Some(busy) = broker::busy(&scene) {
+    if let Some(busy) = broker::still_opening(&snapshot) {
         findings.push(busy);
         return findings;
     }
-    let trip = round_trip::check(&client, &scene).await;
+    let trip = round_trip::check(&client, &snapshot).await;
     // One that the trip started may have found an earlier database.
-    if let Some(busy) = broker::busy(&Scene::before(client.config())) {
+    if let Some(busy) = broker::still_opening(&Snapshot::take(client.config())) {
         findings.push(busy);
         return findings;
     }
-    findings.extend(limited("units", &scene, units::check));
-    let running = broker::look(&client, &scene).await;
+    findings.extend(limited("units", &snapshot, units::check));
+    let running = broker::query(&client, &snapshot).await;
     // Only now: it starts our server, and that starts the broker.
     let claude = options.claude.then(claude::start);
-    let scene = scene.after(running);
-    findings.extend(files::lost_token(&scene));
-    findings.extend(limited("socket", &scene, endpoint::check));
-    findings.extend(broker::check(&scene));
-    findings.extend(settings::differences(&scene));
+    let snapshot = snapshot.with_broker(running);
+    findings.extend(files::lost_token(&snapshot));
+    findings.extend(limited("socket", &snapshot, endpoint::check));
+    findings.extend(broker::check(&snapshot));
+    findings.extend(settings::differences(&snapshot));
     findings.extend(trip);
-    findings.extend(port::check(&scene).await);
-    findings.extend(limited("database", &scene, database::check));
-    findings.extend(limited("journal", &scene, journal::check));
-    findings.extend(limited("hooks", &scene, hooks::check));
+    findings.extend(port::check(&snapshot).await);
+    findings.extend(limited("database", &snapshot, database::check));
+    findings.extend(limited("journal", &snapshot, journal::check));
+    findings.extend(limited("hooks", &snapshot, hooks::check));
     findings.extend(match claude {
         Some(asked) => asked.wait(),
         None => vec![Finding::ok("claude", "left out, as you asked")],
@@ -167,11 +106,11 @@ pub async fn examine(
 /// Runs a check that may block, and gives it up when it hangs.
 fn limited(
     name: &'static str,
-    scene: &Scene,
-    check: impl FnOnce(&Scene) -> Vec<Finding> + Send + 'static,
+    snapshot: &Snapshot,
+    check: impl FnOnce(&Snapshot) -> Vec<Finding> + Send + 'static,
 ) -> Vec<Finding> {
-    let scene = scene.clone();
-    let started = subprocess::off_thread(name, move || check(&scene));
+    let snapshot = snapshot.clone();
+    let started = subprocess::off_thread(name, move || check(&snapshot));
     let ended = started.map_err(|error| error.to_string()).and_then(|running| {
         // A thread that hangs is left behind: it ends with the process.
         running.recv_timeout(LIMIT).map_err(|_| "it hangs".to_owned())

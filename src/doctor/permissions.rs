@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use crate::doctor::Finding;
+use crate::doctor::finding::Finding;
 use crate::doctor::shell;
 use crate::doctor::shell::{as_root, by_su};
 use crate::sys::files::effective_uid;
@@ -19,7 +19,7 @@ pub const CHANGE: Access = Access::WRITE_OK.union(Access::EXEC_OK);
 
 /// What something must be.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
+pub struct Expected {
     directory: bool,
     /// What we must be able to do with it.
     access: Access,
@@ -27,18 +27,23 @@ pub struct Wanted {
     open: u32,
 }
 
-pub const DIRECTORY: Wanted =
-    Wanted { directory: true, access: Access::READ_OK.union(CHANGE), open: 0o077 };
+pub const DIRECTORY: Expected =
+    Expected { directory: true, access: Access::READ_OK.union(CHANGE), open: 0o077 };
 
-pub const FILE: Wanted =
-    Wanted { directory: false, access: Access::READ_OK.union(Access::WRITE_OK), open: 0o077 };
+pub const FILE: Expected =
+    Expected { directory: false, access: Access::READ_OK.union(Access::WRITE_OK), open: 0o077 };
 
 /// Others may read it.
-pub const SETTINGS: Wanted = Wanted { directory: false, access: Access::READ_OK, open: 0o022 };
+pub const SETTINGS: Expected = Expected { directory: false, access: Access::READ_OK, open: 0o022 };
 
-/// What is wrong with it; one that is missing is nothing. Without a mend it is only open to
+/// What is wrong with it; one that is missing is nothing. Without a fix it is only open to
 /// others, and what follows from that is the caller's to say.
-pub fn private(check: &'static str, what: &str, path: &Path, wanted: Wanted) -> Option<Finding> {
+pub fn check_permissions(
+    check: &'static str,
+    what: &str,
+    path: &Path,
+    wanted: Expected,
+) -> Option<Finding> {
     let shown = path.display();
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -48,12 +53,13 @@ pub fn private(check: &'static str, what: &str, path: &Path, wanted: Wanted) -> 
         Err(error) => return Some(barred(check, what, path, &error)),
     };
     if metadata.uid() != effective_uid() {
-        return Some(foreign(check, what, path, metadata.uid()));
+        return Some(foreign_owner(check, what, path, metadata.uid()));
     }
     if metadata.is_dir() != wanted.directory {
         let kind = if wanted.directory { "directory" } else { "file" };
         return Some(
-            Finding::failure(check, format!("{what} {shown} is no {kind}")).mend(away(path)),
+            Finding::failure(check, format!("{what} {shown} is no {kind}"))
+                .fix(rename_command(path)),
         );
     }
     let mode = mode(&metadata);
@@ -62,7 +68,7 @@ pub fn private(check: &'static str, what: &str, path: &Path, wanted: Wanted) -> 
         let bits = if wanted.directory { "u+rwx" } else { "u+rw" };
         return Some(
             Finding::failure(check, format!("{what} {shown} is closed to you (mode {mode:04o})"))
-                .mend(format!("chmod {bits} {}", shell::path(path))),
+                .fix(format!("chmod {bits} {}", shell::path(path))),
         );
     }
     (mode & wanted.open != 0).then(|| {
@@ -75,7 +81,7 @@ fn mode(metadata: &Metadata) -> u32 {
 }
 
 /// Moves what lies there out of the way.
-pub fn away(path: &Path) -> String {
+pub fn rename_command(path: &Path) -> String {
     format!("mv {0} {0}.old", shell::path(path))
 }
 
@@ -84,7 +90,7 @@ fn dangling(check: &'static str, what: &str, path: &Path) -> Option<Finding> {
     let target = std::fs::read_link(path).ok()?;
     let text =
         format!("{what} {} is a link to {}, which is not there", path.display(), target.display());
-    Some(Finding::failure(check, text).mend(away(path)))
+    Some(Finding::failure(check, text).fix(rename_command(path)))
 }
 
 /// It cannot be looked at, because of something above it.
@@ -96,20 +102,22 @@ fn barred(check: &'static str, what: &str, path: &Path, error: &io::Error) -> Fi
     let finding = Finding::failure(check, format!("{what} {}: {error}", path.display()));
     let Some((above, metadata)) = seen else { return finding };
     if !metadata.is_dir() {
-        return finding.detail(format!("{} is no directory", above.display())).mend(away(above));
+        return finding
+            .detail(format!("{} is no directory", above.display()))
+            .fix(rename_command(above));
     }
     if metadata.uid() != effective_uid() {
-        let Finding { finding: whose, mend, .. } =
-            foreign(check, "the directory", above, metadata.uid());
-        return Finding { mend, ..finding.detail(whose) };
+        let Finding { finding: whose, fix, .. } =
+            foreign_owner(check, "the directory", above, metadata.uid());
+        return Finding { fix, ..finding.detail(whose) };
     }
     finding
         .detail(format!("{} is closed to you (mode {:04o})", above.display(), mode(&metadata)))
-        .mend(format!("chmod u+rwx {}", shell::path(above)))
+        .fix(format!("chmod u+rwx {}", shell::path(above)))
 }
 
 /// Something of ours that belongs to somebody else.
-pub fn foreign(check: &'static str, what: &str, path: &Path, owner: u32) -> Finding {
+pub fn foreign_owner(check: &'static str, what: &str, path: &Path, owner: u32) -> Finding {
     let finding = Finding::failure(
         check,
         format!("{what} {} belongs to user {}", path.display(), user_name(owner)),
@@ -120,7 +128,7 @@ pub fn foreign(check: &'static str, what: &str, path: &Path, owner: u32) -> Find
     }
     let recursive = if path.is_dir() { "-R " } else { "" };
     let command = format!("chown {recursive}{} {}", effective_uid(), shell::path(path));
-    finding.mend(match as_root(&command) {
+    finding.fix(match as_root(&command) {
         Some(command) => command,
         None if may_rename(path) => format!("mv {0} {0}.of-{owner}", shell::path(path)),
         None => by_su(&command),

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::doctor::snapshot::Scene;
-use crate::doctor::{Finding, units};
+use crate::doctor::finding::Finding;
+use crate::doctor::snapshot::Snapshot;
+use crate::doctor::units;
 use crate::protocol::health::Detail;
 use crate::protocol::route;
 use crate::service::systemd::TCP_SOCKET;
@@ -19,24 +20,24 @@ const CHECK: &str = "port";
 /// How long an answer over TCP may take.
 const LIMIT: Duration = Duration::from_secs(3);
 
-pub async fn check(scene: &Scene) -> Vec<Finding> {
-    let Some(detail) = scene.detail() else { return Vec::new() };
+pub async fn check(snapshot: &Snapshot) -> Vec<Finding> {
+    let Some(detail) = snapshot.detail() else { return Vec::new() };
     if !detail.runs_here() {
         // Its ports and process numbers need not be ours.
         return vec![Finding::ok(CHECK, "not looked at: the broker runs in another container")];
     }
     let owner = socket_owner::tcp(detail.tcp.port);
-    if forbidden_port(&scene.config).is_some_and(|why| detail.tcp.problem == Some(why)) {
+    if forbidden_port(&snapshot.config).is_some_and(|why| detail.tcp.problem == Some(why)) {
         return vec![forbidden(detail)];
     }
     if !detail.tcp.listening {
-        return vec![not_ours(scene, detail, owner.as_ref())];
+        return vec![not_ours(snapshot, detail, owner.as_ref())];
     }
     // The token goes to nobody but our broker.
     if let Some(owner) = owner.as_ref().filter(|owner| !is_ours(owner, detail)) {
-        return vec![not_ours(scene, detail, Some(owner))];
+        return vec![not_ours(snapshot, detail, Some(owner))];
     }
-    vec![answers(scene, detail).await]
+    vec![answers(snapshot, detail).await]
 }
 
 /// As somebody wanted it; how to allow it is said of the unit.
@@ -54,21 +55,21 @@ fn is_ours(owner: &Owner, detail: &Detail) -> bool {
     owner.has(detail.pid)
 }
 
-fn not_ours(scene: &Scene, detail: &Detail, owner: Option<&Owner>) -> Finding {
+fn not_ours(snapshot: &Snapshot, detail: &Detail, owner: Option<&Owner>) -> Finding {
     let address = format!("127.0.0.1:{}", detail.tcp.port);
     let why = "sessions do not need it; scripts that call over TCP do";
     let Some(owner) = owner else {
         let problem = detail.tcp.problem.clone().unwrap_or_default();
         return Finding::warning(CHECK, format!("{address} is not served ({problem})"))
             .detail(format!("{}; {why}", who_else(detail.tcp.port)))
-            .mend(scene.restart());
+            .fix(snapshot.restart());
     };
     let finding =
         Finding::warning(CHECK, format!("{address} is held by {owner}, not by the broker"));
     if is_manager(owner) {
         return finding
             .detail(format!("the service manager listens for a broker that is not this one; {why}"))
-            .mend(units::listen_again(scene));
+            .fix(units::listen_again(snapshot));
     }
     let own = owner.user.is_none_or(|user| user == effective_uid());
     if own && !owner.processes.is_empty() {
@@ -77,7 +78,7 @@ fn not_ours(scene: &Scene, detail: &Detail, owner: Option<&Owner>) -> Finding {
             .detail(format!(
                 "{why}. The command ends that process; or choose another CLAUDE_PEERS_PORT"
             ))
-            .mend(format!("kill {}; sleep 1; {}", pids.join(" "), scene.restart()));
+            .fix(format!("kill {}; sleep 1; {}", pids.join(" "), snapshot.restart()));
     }
     finding.detail(format!(
         "{why}. It is another user's, and free again when that user lets it go; or choose another CLAUDE_PEERS_PORT"
@@ -103,21 +104,23 @@ fn is_manager(owner: &Owner) -> bool {
 }
 
 /// Calls over TCP, with the token.
-async fn answers(scene: &Scene, detail: &Detail) -> Finding {
+async fn answers(snapshot: &Snapshot, detail: &Detail) -> Finding {
     let address = format!("127.0.0.1:{}", detail.tcp.port);
-    let token = detail.token_file(&scene.config.paths.token);
+    let token = detail.token_file(&snapshot.config.paths.token);
     let told = match tokio::time::timeout(LIMIT, call(&token, &address)).await {
         Ok(Ok(200)) => return Finding::ok(CHECK, format!("{address} answers and takes the token")),
         Ok(Ok(401)) => {
             return Finding::failure(CHECK, format!("{address} answers and refuses the token"))
                 .detail(format!("{} is not the one that this broker started with", token.display()))
-                .mend(scene.restart());
+                .fix(snapshot.restart());
         }
         Ok(Ok(status)) => format!("it answers {status}"),
         Ok(Err(problem)) => problem,
         Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
     };
-    Finding::failure(CHECK, format!("{address} does not serve")).detail(told).mend(scene.restart())
+    Finding::failure(CHECK, format!("{address} does not serve"))
+        .detail(told)
+        .fix(snapshot.restart())
 }
 
 async fn call(token: &Path, address: &str) -> Result<u16, String> {

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, ClientError};
-use crate::doctor::Finding;
-use crate::doctor::snapshot::{AtPath, Scene};
+use crate::doctor::finding::Finding;
+use crate::doctor::snapshot::{Snapshot, SocketState};
 use crate::protocol::mailbox::{Confirm, Take};
 use crate::protocol::messages::SendMessage;
 use crate::protocol::peers::{Channel, Register};
@@ -21,16 +21,16 @@ const LIMIT: Duration = Duration::from_secs(16);
 const SLOW: Duration = Duration::from_secs(1);
 
 /// How far a trip came.
-enum Trip {
+enum RoundTrip {
     /// So long from the call to send to the text in hand.
     Arrived(Duration),
     /// What came back is not what was sent.
     Lost(String),
 }
 
-pub async fn check(client: &Client, scene: &Scene) -> Vec<Finding> {
+pub async fn check(client: &Client, snapshot: &Snapshot) -> Vec<Finding> {
     // A broker is started where none runs. One that runs is left alone, whatever is wrong with it.
-    let client = match &scene.broker_before {
+    let client = match &snapshot.broker_before {
         Some(_) => client.clone().without_start(),
         None => client.clone(),
     };
@@ -44,12 +44,12 @@ pub async fn check(client: &Client, scene: &Scene) -> Vec<Finding> {
         let _ = tokio::time::timeout(Duration::from_secs(1), client.unregister()).await;
     }
     match outcome {
-        Ok(Trip::Arrived(time)) => vec![arrived(time)],
-        Ok(Trip::Lost(problem)) => vec![
+        Ok(RoundTrip::Arrived(time)) => vec![arrived(time)],
+        Ok(RoundTrip::Lost(problem)) => vec![
             Finding::failure(CHECK, format!("a message did not come back: {problem}"))
-                .mend(scene.restart()),
+                .fix(snapshot.restart()),
         ],
-        Err(error) => vec![failed(scene, &error)],
+        Err(error) => vec![failed(snapshot, &error)],
     }
 }
 
@@ -67,7 +67,7 @@ fn millis(time: Duration) -> f64 {
 }
 
 /// What other checks find, they say with their advice.
-fn failed(scene: &Scene, error: &ClientError) -> Finding {
+fn failed(snapshot: &Snapshot, error: &ClientError) -> Finding {
     match error.code() {
         Some(ErrorCode::SettingsDiffer | ErrorCode::BrokerTooOld) => {
             return Finding::failure(CHECK, format!("not possible: {error}"));
@@ -75,14 +75,14 @@ fn failed(scene: &Scene, error: &ClientError) -> Finding {
         Some(ErrorCode::BadRequest) => {
             return Finding::warning(CHECK, "this broker is too old to be checked")
                 .detail(error.to_string())
-                .mend(scene.restart_of_before());
+                .fix(snapshot.restart_of_before());
         }
         _ => {}
     }
-    if scene.lost_its_socket() {
+    if snapshot.socket_was_removed() {
         return Finding::failure(CHECK, "no message can be sent: the broker cannot be reached");
     }
-    if is_service_down(scene, error) {
+    if is_service_down(snapshot, error) {
         return Finding::failure(CHECK, "no message can be sent: the service does not start")
             .detail(format!(
                 "`journalctl --user -n 20 -u {SERVICE}` tells why, and so may other findings"
@@ -94,17 +94,17 @@ fn failed(scene: &Scene, error: &ClientError) -> Finding {
         None => finding,
     };
     match error {
-        ClientError::Silent | ClientError::Broken(_) => finding.mend(scene.restart_of_before()),
+        ClientError::Silent | ClientError::Broken(_) => finding.fix(snapshot.restart_of_before()),
         _ => finding,
     }
 }
 
 /// The service manager listens, starts a broker for each call, and each of them ends.
-fn is_service_down(scene: &Scene, error: &ClientError) -> bool {
+fn is_service_down(snapshot: &Snapshot, error: &ClientError) -> bool {
     matches!(error, ClientError::Silent | ClientError::Broken(_))
-        && scene.unit(SERVICE).is_some()
-        && scene.broker_before.is_none()
-        && scene.at_path == AtPath::Listener
+        && snapshot.unit(SERVICE).is_some()
+        && snapshot.broker_before.is_none()
+        && snapshot.socket_state == SocketState::Listener
 }
 
 /// A peer that nobody sees.
@@ -128,11 +128,11 @@ fn probe() -> Register {
     }
 }
 
-async fn send_and_read(client: &Client) -> Result<Trip, ClientError> {
+async fn send_and_read(client: &Client) -> Result<RoundTrip, ClientError> {
     // The broker's start, if it takes one, is no part of the time.
     client.health().await?;
     let Some(me) = client.introduce().await? else {
-        return Ok(Trip::Lost("the peer was not registered".to_owned()));
+        return Ok(RoundTrip::Lost("the peer was not registered".to_owned()));
     };
     let text =
         format!("claude-peers {}, protocol {PROTOCOL}: {}", crate::VERSION, ids::random_secret());
@@ -151,8 +151,8 @@ async fn send_and_read(client: &Client) -> Result<Trip, ClientError> {
     let noted = client.confirm(&Confirm { ids: vec![sent.id] }).await?.noted;
     client.unregister().await?;
     Ok(match (came, noted) {
-        (true, 1) => Trip::Arrived(time),
-        (true, _) => Trip::Lost("that it was read could not be noted".to_owned()),
-        (false, _) => Trip::Lost("what was sent was not there to be taken".to_owned()),
+        (true, 1) => RoundTrip::Arrived(time),
+        (true, _) => RoundTrip::Lost("that it was read could not be noted".to_owned()),
+        (false, _) => RoundTrip::Lost("what was sent was not there to be taken".to_owned()),
     })
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::config::{ConfigError, FileError, InForce, Source};
-use crate::doctor::permissions::{SETTINGS, away, private};
-use crate::doctor::snapshot::Scene;
-use crate::doctor::{Finding, Level, shell};
+use crate::doctor::finding::{Finding, Level};
+use crate::doctor::permissions::{SETTINGS, check_permissions, rename_command};
+use crate::doctor::shell;
+use crate::doctor::snapshot::Snapshot;
 use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Whereabouts};
 use crate::protocol::health::{Detail, Setting, Started};
 use crate::sys::files::same_place;
@@ -21,54 +22,55 @@ pub fn unusable(error: &ConfigError) -> Finding {
     match error {
         ConfigError::File(FileError::Parse { path, .. } | FileError::Read { path, .. })
         | ConfigError::InFile { path, .. } => {
-            let known = private(CHECK, "the configuration file", path, SETTINGS);
+            let known = check_permissions(CHECK, "the configuration file", path, SETTINGS);
             let barred = known.filter(|finding| finding.level == Level::Failure);
-            finding.mend(barred.and_then(|finding| finding.mend).unwrap_or_else(|| away(path)))
+            finding
+                .fix(barred.and_then(|finding| finding.fix).unwrap_or_else(|| rename_command(path)))
         }
-        ConfigError::Value { name, .. } => finding.mend(format!("unset {name}")),
+        ConfigError::Value { name, .. } => finding.fix(format!("unset {name}")),
         _ => finding,
     }
 }
 
-pub fn values(scene: &Scene) -> Vec<Finding> {
+pub fn values(snapshot: &Snapshot) -> Vec<Finding> {
     let told = |setting: &InForce| {
         Finding::ok(VALUE, format!("{} = {} ({})", setting.name(), setting.value, setting.source))
     };
-    scene.config.in_force.iter().map(told).collect()
+    snapshot.config.in_force.iter().map(told).collect()
 }
 
 /// Where client and broker go by different values.
-pub fn differences(scene: &Scene) -> Vec<Finding> {
+pub fn differences(snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(other) = &scene.other_broker {
+    if let Some(other) = &snapshot.other_broker {
         let finding = Finding::failure(
             CHECK,
             format!(
                 "the database {} is in use by a broker with other settings ({})",
-                scene.database.display(),
+                snapshot.database.display(),
                 other.described()
             ),
         )
         .detail(format!("it serves {}; one database has one broker", other.socket.display()));
         findings.push(match other.whereabouts() {
-            Whereabouts::Here => finding.mend(format!(
+            Whereabouts::Here => finding.fix(format!(
                 "CLAUDE_PEERS_SOCKET={} claude-peers kill-broker",
                 shell::path(&other.socket)
             )),
             _ => finding.detail(ELSEWHERE_HINT),
         });
     }
-    let Some(detail) = scene.detail() else { return findings };
+    let Some(detail) = snapshot.detail() else { return findings };
     if let Some(problem) = &detail.settings_problem {
         findings.push(
             Finding::warning(CHECK, format!("when the broker was told to reload: {problem}"))
                 .detail("a new start reads all of it")
-                .mend(scene.restart()),
+                .fix(snapshot.restart()),
         );
     }
     // Whoever names the socket means that broker, wherever its database lies.
-    let named = scene.config.paths.socket_is_named;
-    let compared: Vec<(&InForce, Setting)> = scene
+    let named = snapshot.config.paths.socket_is_named;
+    let compared: Vec<(&InForce, Setting)> = snapshot
         .config
         .in_force
         .iter()
@@ -77,8 +79,8 @@ pub fn differences(scene: &Scene) -> Vec<Finding> {
         .collect();
     let differ: Vec<Finding> = compared
         .iter()
-        .filter(|(ours, theirs)| differs(scene, ours, theirs))
-        .map(|(ours, theirs)| difference(scene, detail, ours, theirs))
+        .filter(|(ours, theirs)| differs(snapshot, ours, theirs))
+        .map(|(ours, theirs)| difference(snapshot, detail, ours, theirs))
         .collect();
     if differ.is_empty() && findings.is_empty() {
         return vec![Finding::ok(CHECK, "client and broker go by the same settings")];
@@ -102,18 +104,18 @@ fn of_broker(detail: &Detail, name: &str) -> Option<Setting> {
 
 /// Whether two values are two. One place may have two names, and a socket that nobody named may lie
 /// in another runtime directory of the user's.
-fn differs(scene: &Scene, ours: &InForce, theirs: &Setting) -> bool {
+fn differs(snapshot: &Snapshot, ours: &InForce, theirs: &Setting) -> bool {
     match ours.name() {
         "database" => !same_place(Path::new(&ours.value), Path::new(&theirs.value)),
         "CLAUDE_PEERS_SOCKET" => {
-            scene.config.paths.socket_is_named
+            snapshot.config.paths.socket_is_named
                 && !same_place(Path::new(&ours.value), Path::new(&theirs.value))
         }
         _ => ours.value != theirs.value,
     }
 }
 
-fn difference(scene: &Scene, detail: &Detail, ours: &InForce, theirs: &Setting) -> Finding {
+fn difference(snapshot: &Snapshot, detail: &Detail, ours: &InForce, theirs: &Setting) -> Finding {
     let text = format!(
         "client and broker differ in {}: {} here ({}), {} there ({})",
         ours.name(),
@@ -128,18 +130,18 @@ fn difference(scene: &Scene, detail: &Detail, ours: &InForce, theirs: &Setting) 
     } else {
         Finding::warning(CHECK, text).detail("the broker's value counts")
     };
-    finding.mend(agree(scene, detail, ours, theirs))
+    finding.fix(agree(snapshot, detail, ours, theirs))
 }
 
 /// The command after which both go by the client's value.
-fn agree(scene: &Scene, detail: &Detail, ours: &InForce, theirs: &Setting) -> String {
-    let service = detail.started == Started::Systemd && scene.is_service();
-    let restart = scene.restart();
+fn agree(snapshot: &Snapshot, detail: &Detail, ours: &InForce, theirs: &Setting) -> String {
+    let service = detail.started == Started::Systemd && snapshot.is_service();
+    let restart = snapshot.restart();
     let of_environment = theirs.source == Source::Environment.to_string();
     match (ours.source, service) {
         // A broker of the service manager does not see this shell's variables, but the file.
         (Source::Environment, _) if !of_environment && !ours.key.is_empty() => {
-            format!("{} && {restart}", in_file(scene, ours))
+            format!("{} && {restart}", in_file(snapshot, ours))
         }
         (_, true) if of_environment => {
             format!("systemctl --user unset-environment {} && {restart}", ours.variable)
@@ -150,8 +152,8 @@ fn agree(scene: &Scene, detail: &Detail, ours: &InForce, theirs: &Setting) -> St
 }
 
 /// A command that sets a value in the configuration file, whatever else stands there.
-fn in_file(scene: &Scene, setting: &InForce) -> String {
-    let path = &scene.config.paths.config_file;
+fn in_file(snapshot: &Snapshot, setting: &InForce) -> String {
+    let path = &snapshot.config.paths.config_file;
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let (table, key) = setting.key.split_once('.').unwrap_or(("", setting.key));
     // Numbers stand for themselves.

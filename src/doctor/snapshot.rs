@@ -19,7 +19,7 @@ const RESTART_SERVICE: &str = "systemctl --user restart claude-peers.service";
 
 /// What lay at the socket's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AtPath {
+pub enum SocketState {
     Nothing,
     /// A socket at which somebody listens.
     Listener,
@@ -33,7 +33,7 @@ pub enum AtPath {
 
 /// What the service manager knows of us.
 #[derive(Debug, Clone)]
-pub enum Units {
+pub enum UnitsState {
     NoManager,
     /// They serve another broker than these settings name.
     Elsewhere(PathBuf),
@@ -44,8 +44,8 @@ pub enum Units {
 
 /// What the running broker says of itself.
 #[derive(Debug, Clone)]
-pub enum Running {
-    Nobody,
+pub enum BrokerState {
+    NotRunning,
     Answers {
         protocol: u32,
         detail: Box<Detail>,
@@ -56,24 +56,24 @@ pub enum Running {
 
 /// What the checks look at.
 #[derive(Debug, Clone)]
-pub struct Scene {
+pub struct Snapshot {
     pub config: Config,
     /// The database's file, should its path be a link.
     pub database: PathBuf,
     /// Before the first call.
-    pub at_path: AtPath,
+    pub socket_state: SocketState,
     pub broker_before: Option<Holder>,
     /// A broker of another socket that has our database.
     pub other_broker: Option<Holder>,
-    pub units: Units,
+    pub units: UnitsState,
     /// After the round trip.
-    pub running: Running,
+    pub running: BrokerState,
     pub broker: Option<Holder>,
 }
 
-impl Scene {
+impl Snapshot {
     /// Looks without a call.
-    pub fn before(config: &Config) -> Self {
+    pub fn take(config: &Config) -> Self {
         // Before the socket is tried, which may start or fail a unit.
         let units = units(&config.anew());
         let config = socket::settled(config);
@@ -83,32 +83,32 @@ impl Scene {
         let broker_before = holder(&config);
         let is_it = |other: &Holder| broker_before.as_ref().is_some_and(|b| b.pid == other.pid);
         Self {
-            at_path: at_path(&config.paths.socket),
+            socket_state: socket_state(&config.paths.socket),
             other_broker: holder_of(&database_lock(&config.database_file()))
                 .filter(|other| other.pid > 0 && !is_it(other)),
             broker_before,
             config,
             database,
             units,
-            running: Running::Nobody,
+            running: BrokerState::NotRunning,
             broker: None,
         }
     }
 
     /// The same, with what the broker said.
-    pub fn after(self, running: Running) -> Self {
+    pub fn with_broker(self, running: BrokerState) -> Self {
         Self { broker: holder(&self.config), running, ..self }
     }
 
     /// A broker runs, and its path does not lead to it.
-    pub fn lost_its_socket(&self) -> bool {
+    pub fn socket_was_removed(&self) -> bool {
         self.broker_before.is_some()
-            && !matches!(self.at_path, AtPath::Listener | AtPath::Unknown(_))
+            && !matches!(self.socket_state, SocketState::Listener | SocketState::Unknown(_))
     }
 
     pub fn detail(&self) -> Option<&Detail> {
         match &self.running {
-            Running::Answers { detail, .. } => Some(detail),
+            BrokerState::Answers { detail, .. } => Some(detail),
             _ => None,
         }
     }
@@ -116,7 +116,7 @@ impl Scene {
     /// The unit of this name, if it is installed.
     pub fn unit(&self, name: &str) -> Option<&Unit> {
         match &self.units {
-            Units::Known(units) => units.iter().find(|unit| unit.id == name && unit.exists()),
+            UnitsState::Known(units) => units.iter().find(|unit| unit.id == name && unit.exists()),
             _ => None,
         }
     }
@@ -134,8 +134,8 @@ impl Scene {
 }
 
 /// What a round trip has not changed yet.
-impl Scene {
-    /// As [`Scene::restart`], for the broker that ran before the first call, if one did.
+impl Snapshot {
+    /// As [`Snapshot::restart`], for the broker that ran before the first call, if one did.
     pub fn restart_of_before(&self) -> &'static str {
         let service = self.broker_before.as_ref().is_some_and(|b| b.started == Started::Systemd)
             && self.unit(systemd::SERVICE).is_some();
@@ -143,33 +143,33 @@ impl Scene {
     }
 }
 
-fn units(config: &Config) -> Units {
+fn units(config: &Config) -> UnitsState {
     // As the socket unit names it.
     let served =
         session_runtime_directory().map(|directory| directory.join("claude-peers/broker.sock"));
     match (systemd::show_all(&systemd::UNITS), served) {
-        (Err(ManagerError::NoManager), _) => Units::NoManager,
-        (Err(error), _) => Units::Unknown(error.to_string()),
+        (Err(ManagerError::NoManager), _) => UnitsState::NoManager,
+        (Err(error), _) => UnitsState::Unknown(error.to_string()),
         (Ok(units), Some(served))
             if !same_place(&served, &config.paths.socket) && units.iter().any(Unit::exists) =>
         {
-            Units::Elsewhere(served)
+            UnitsState::Elsewhere(served)
         }
-        (Ok(units), _) => Units::Known(units),
+        (Ok(units), _) => UnitsState::Known(units),
     }
 }
 
 /// Asks by connecting, as a client would; a service manager that listens there starts the broker.
-fn at_path(path: &std::path::Path) -> AtPath {
+fn socket_state(path: &std::path::Path) -> SocketState {
     match (std::fs::symlink_metadata(path), listening(path)) {
-        (Err(_), Listening::Unknown(error)) => AtPath::Unknown(error),
-        (Err(_), _) => AtPath::Nothing,
+        (Err(_), Listening::Unknown(error)) => SocketState::Unknown(error),
+        (Err(_), _) => SocketState::Nothing,
         // Be it by a link.
-        (Ok(_), Listening::Yes) => AtPath::Listener,
-        (Ok(metadata), _) if !is_socket_or_link(&metadata) => AtPath::Other,
-        (Ok(_), Listening::Unknown(error)) => AtPath::Unknown(error),
-        (Ok(metadata), Listening::Nobody) if metadata.is_symlink() => AtPath::Other,
-        (Ok(_), Listening::Nobody) => AtPath::Stale,
+        (Ok(_), Listening::Yes) => SocketState::Listener,
+        (Ok(metadata), _) if !is_socket_or_link(&metadata) => SocketState::Other,
+        (Ok(_), Listening::Unknown(error)) => SocketState::Unknown(error),
+        (Ok(metadata), Listening::Nobody) if metadata.is_symlink() => SocketState::Other,
+        (Ok(_), Listening::Nobody) => SocketState::Stale,
     }
 }
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::config::session_runtime_directory;
-use crate::doctor::permissions::away;
-use crate::doctor::snapshot::{Scene, Units};
-use crate::doctor::{Finding, Level};
+use crate::doctor::finding::{Finding, Level};
+use crate::doctor::permissions::rename_command;
+use crate::doctor::snapshot::{Snapshot, UnitsState};
 use crate::endpoint::broker_lock::Whereabouts;
 use crate::protocol::health::Started;
 use crate::service;
@@ -15,31 +15,31 @@ use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, Unit, show};
 
 const CHECK: &str = "units";
 
-pub fn check(scene: &Scene) -> Vec<Finding> {
+pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     if !cfg!(target_os = "linux") {
-        return vec![agent(scene)];
+        return vec![agent(snapshot)];
     }
-    let units = match &scene.units {
-        Units::Elsewhere(served) => {
+    let units = match &snapshot.units {
+        UnitsState::Elsewhere(served) => {
             return vec![
                 Finding::ok(CHECK, "these settings name a broker that clients start themselves")
                     .detail(format!("the installed units serve {}", served.display())),
             ];
         }
-        Units::NoManager => {
+        UnitsState::NoManager => {
             return vec![Finding::ok(
                 CHECK,
                 "no service manager runs for this user: clients start the broker themselves",
             )];
         }
-        Units::Unknown(problem) => {
+        UnitsState::Unknown(problem) => {
             return vec![
                 Finding::warning(CHECK, "systemd cannot be asked")
                     .detail(problem.clone())
-                    .mend("systemctl --user status"),
+                    .fix("systemctl --user status"),
             ];
         }
-        Units::Known(units) => units,
+        UnitsState::Known(units) => units,
     };
     if !units.iter().any(Unit::exists) {
         return vec![
@@ -48,12 +48,12 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
         ];
     }
     let mut findings = Vec::new();
-    findings.extend(missing(scene, units));
-    findings.extend(masked(scene, units));
-    findings.extend(failed(scene, units));
+    findings.extend(missing(snapshot, units));
+    findings.extend(masked(snapshot, units));
+    findings.extend(failed(snapshot, units));
     findings.extend(changed(units));
-    findings.extend(idle(scene));
-    findings.extend(bypassed(scene));
+    findings.extend(idle(snapshot));
+    findings.extend(bypassed(snapshot));
     if findings.is_empty() {
         findings.push(Finding::ok(CHECK, states(units)));
     }
@@ -61,8 +61,8 @@ pub fn check(scene: &Scene) -> Vec<Finding> {
 }
 
 /// Where the manager is not systemd, as it tells itself.
-fn agent(scene: &Scene) -> Finding {
-    let status = match service::manager(&scene.config).status() {
+fn agent(snapshot: &Snapshot) -> Finding {
+    let status = match service::manager(&snapshot.config).status() {
         Ok(status) => status,
         Err(error) => return Finding::warning(CHECK, error.to_string()).detail(error.hint()),
     };
@@ -80,10 +80,11 @@ fn agent(scene: &Scene) -> Finding {
             finding(Level::Ok, "not installed: clients start the broker themselves")
         }
         State::Stopped => finding(Level::Warning, "installed, and does not listen")
-            .mend("claude-peers service start"),
-        State::Masked => finding(Level::Warning, "somebody has forbidden it")
-            .mend("claude-peers service install"),
-        State::Failed => finding(Level::Failure, "it failed").mend("claude-peers service restart"),
+            .fix("claude-peers service start"),
+        State::Masked => {
+            finding(Level::Warning, "somebody has forbidden it").fix("claude-peers service install")
+        }
+        State::Failed => finding(Level::Failure, "it failed").fix("claude-peers service restart"),
     }
 }
 
@@ -93,7 +94,7 @@ fn states(units: &[Unit]) -> String {
 }
 
 /// Half an installation.
-fn missing(scene: &Scene, units: &[Unit]) -> Option<Finding> {
+fn missing(snapshot: &Snapshot, units: &[Unit]) -> Option<Finding> {
     let names: Vec<&str> =
         units.iter().filter(|unit| !unit.exists()).map(|unit| unit.id.as_str()).collect();
     if names.is_empty() {
@@ -101,23 +102,23 @@ fn missing(scene: &Scene, units: &[Unit]) -> Option<Finding> {
     }
     // What we did not write is in the way of what we would.
     let mut steps: Vec<String> =
-        Places::new(&scene.config).foreign().iter().map(|file| away(file)).collect();
+        Places::new(&snapshot.config).foreign().iter().map(|file| rename_command(file)).collect();
     steps.push("claude-peers service install".to_owned());
     Some(
         Finding::failure(CHECK, format!("{} is not installed", names.join(" and ")))
             .detail("the units belong together")
-            .mend(steps.join(" && ")),
+            .fix(steps.join(" && ")),
     )
 }
 
-fn masked(scene: &Scene, units: &[Unit]) -> Option<Finding> {
+fn masked(snapshot: &Snapshot, units: &[Unit]) -> Option<Finding> {
     let masked: Vec<&Unit> = units.iter().filter(|unit| unit.is_masked()).collect();
     if masked.is_empty() {
         return None;
     }
     let names: Vec<&str> = masked.iter().map(|unit| unit.id.as_str()).collect();
-    let mut steps: Vec<String> = masked.iter().map(|unit| unmask(scene, unit)).collect();
-    steps.push(listen_again(scene));
+    let mut steps: Vec<String> = masked.iter().map(|unit| unmask(snapshot, unit)).collect();
+    steps.push(listen_again(snapshot));
     let detail = if names == [TCP_SOCKET] {
         "the broker keeps away from the port, and only scripts that call over TCP miss it; leave it if that is what you want"
     } else {
@@ -129,17 +130,17 @@ fn masked(scene: &Scene, units: &[Unit]) -> Option<Finding> {
             format!("{} is masked, so systemd may not start it", names.join(" and ")),
         )
         .detail(detail)
-        .mend(steps.join(" && ")),
+        .fix(steps.join(" && ")),
     )
 }
 
 /// A mask is a link to /dev/null, and who may remove it depends on where it lies.
-fn unmask(scene: &Scene, unit: &Unit) -> String {
+fn unmask(snapshot: &Snapshot, unit: &Unit) -> String {
     let id = &unit.id;
     let here = |directory: &Path| {
         std::fs::read_link(directory.join(id)).is_ok_and(|to| to == Path::new("/dev/null"))
     };
-    let own = scene.config.paths.config_file.ancestors().nth(2).map(|c| c.join("systemd/user"));
+    let own = snapshot.config.paths.config_file.ancestors().nth(2).map(|c| c.join("systemd/user"));
     let runtime = session_runtime_directory().map(|directory| directory.join("systemd/user"));
     if own.is_some_and(|directory| here(&directory)) {
         return format!("systemctl --user unmask {id}");
@@ -158,9 +159,9 @@ fn unmask(scene: &Scene, unit: &Unit) -> String {
 /// Makes systemd listen anew, past whatever stands in the way: a fallback broker that has path and
 /// port (be it the one of this very examination), sockets that lost their file, and units that the
 /// manager has given up.
-pub fn listen_again(scene: &Scene) -> String {
-    let failed: Vec<&str> = match &scene.units {
-        Units::Known(units) => failures(units).map(|unit| unit.id.as_str()).collect(),
+pub fn listen_again(snapshot: &Snapshot) -> String {
+    let failed: Vec<&str> = match &snapshot.units {
+        UnitsState::Known(units) => failures(units).map(|unit| unit.id.as_str()).collect(),
         _ => Vec::new(),
     };
     let mut steps = vec![
@@ -181,7 +182,7 @@ fn failures(units: &[Unit]) -> impl Iterator<Item = &Unit> {
     units.iter().filter(|unit| unit.active_state == "failed")
 }
 
-fn failed(scene: &Scene, units: &[Unit]) -> Option<Finding> {
+fn failed(snapshot: &Snapshot, units: &[Unit]) -> Option<Finding> {
     let why = |unit: &Unit| format!("{} ({})", unit.id, unit.result);
     let failed: Vec<&Unit> = failures(units).collect();
     let [first, ..] = failed.as_slice() else { return None };
@@ -198,7 +199,7 @@ fn failed(scene: &Scene, units: &[Unit]) -> Option<Finding> {
         Finding::failure(CHECK, format!("failed: {named}"))
             .detail(format!("`journalctl --user -n 30 -u {SERVICE}` tells why; clients start the broker themselves meanwhile"))
     };
-    Some(finding.mend(listen_again(scene)))
+    Some(finding.fix(listen_again(snapshot)))
 }
 
 fn changed(units: &[Unit]) -> Option<Finding> {
@@ -212,13 +213,13 @@ fn changed(units: &[Unit]) -> Option<Finding> {
             CHECK,
             format!("{} changed on disk since systemd read it", changed.join(" and ")),
         )
-        .mend("systemctl --user daemon-reload"),
+        .fix("systemctl --user daemon-reload"),
     )
 }
 
 /// Installed, allowed, and not started. Whoever calls starts it, and the round trip has.
-fn idle(scene: &Scene) -> Option<Finding> {
-    let socket = scene.unit(SOCKET)?;
+fn idle(snapshot: &Snapshot) -> Option<Finding> {
+    let socket = snapshot.unit(SOCKET)?;
     if socket.is_active() || socket.is_masked() || socket.active_state == "failed" {
         return None;
     }
@@ -232,18 +233,18 @@ fn idle(scene: &Scene) -> Option<Finding> {
     Some(if socket.is_enabled() {
         finding
             .detail("clients start the broker themselves; nobody watches it")
-            .mend(listen_again(scene))
+            .fix(listen_again(snapshot))
     } else {
         finding
             .detail("it is disabled, so it will not be there after the next login either")
-            .mend(format!("systemctl --user enable {SOCKET} && {}", listen_again(scene)))
+            .fix(format!("systemctl --user enable {SOCKET} && {}", listen_again(snapshot)))
     })
 }
 
 /// systemd listens, and a broker that it does not know serves.
-fn bypassed(scene: &Scene) -> Option<Finding> {
-    let socket = scene.unit(SOCKET)?;
-    let broker = scene.broker_before.as_ref()?;
+fn bypassed(snapshot: &Snapshot) -> Option<Finding> {
+    let socket = snapshot.unit(SOCKET)?;
+    let broker = snapshot.broker_before.as_ref()?;
     if !socket.is_active()
         || broker.started != Started::Fallback
         || broker.whereabouts() != Whereabouts::Here
@@ -259,6 +260,6 @@ fn bypassed(scene: &Scene) -> Option<Finding> {
             ),
         )
         .detail("systemd listens, but does not watch it")
-        .mend(listen_again(scene)),
+        .fix(listen_again(snapshot)),
     )
 }

@@ -94,7 +94,7 @@ pub struct Status {
     /// The units belong to a package of the system.
     pub packaged: bool,
     pub units: Vec<UnitStatus>,
-    /// What is wrong, each with its mend.
+    /// What is wrong, each with its fix.
     pub problems: Vec<String>,
 }
 

@@ -85,7 +85,7 @@ fn harms_nobody(sandbox: &Sandbox, bystander: &mut Bystander, place: &str) {
     let doctor = sandbox.run(["doctor", "--no-claude", "--json"]);
     let findings: Value = serde_json::from_slice(&doctor.stdout).unwrap();
     for finding in findings.as_array().unwrap() {
-        let advice = finding["mend"].as_str().unwrap_or_default();
+        let advice = finding["fix"].as_str().unwrap_or_default();
         assert!(!advice.contains("kill"), "{finding}");
     }
     bystander.is_unharmed();
@@ -135,7 +135,7 @@ fn a_database_held_in_another_container_ends_no_process_here() {
     bystander.is_unharmed();
     let doctor = sandbox.run(["doctor", "--no-claude"]);
     let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    assert!(!told.contains("mend: CLAUDE_PEERS_SOCKET") && !told.contains("kill "), "{told}");
+    assert!(!told.contains("fix: CLAUDE_PEERS_SOCKET") && !told.contains("kill "), "{told}");
     bystander.is_unharmed();
 }
 

@@ -56,7 +56,7 @@ fn nothing_is_harmed(calls: &[Refused]) {
         let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert!(both(&output).contains(SETTING), "{findings:#}");
         for finding in findings.as_array().unwrap() {
-            let advice = finding["mend"].as_str().unwrap_or_default();
+            let advice = finding["fix"].as_str().unwrap_or_default();
             assert!(!advice.contains("kill") && !advice.contains("rm "), "{finding}");
         }
         assert_eq!(sandbox.holder().map(|holder| holder.pid), before, "doctor harmed nothing");
@@ -121,7 +121,7 @@ fn a_read_only_file_system_harms_no_broker() {
         let Some(output) = run(&format!("\"$2\" {words}"), &NO_UNIX_SOCKETS) else { return };
         let said = both(&output);
         assert!(said.contains(SETTING), "{words}: {said}");
-        assert!(!said.contains("ends it") && !said.contains("mend: claude-peers kill"), "{said}");
+        assert!(!said.contains("ends it") && !said.contains("fix: claude-peers kill"), "{said}");
         assert_eq!(sandbox.holder().unwrap().pid, before, "{words}: {said}");
     }
     // Where only writing is forbidden the broker is reached.

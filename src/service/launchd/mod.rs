@@ -284,7 +284,7 @@ impl Manager for Launchd<'_> {
     }
 }
 
-/// What is wrong with the agent, each with its mend.
+/// What is wrong with the agent, each with its fix.
 fn problems(text: Option<&str>, job: Option<&Job>, config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some(code) = job.and_then(|job| job.failure.as_ref()) {

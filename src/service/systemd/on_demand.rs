@@ -54,7 +54,7 @@ pub fn outlook(config: &Config) -> Result<(), NoService> {
 /// Starts the socket unit. Call it under the spawn lock, where nobody listens.
 ///
 /// A unit that has failed is left alone: it would fail again, and the next client would find
-/// nobody as we did. `service start` and `doctor` mend it.
+/// nobody as we did. `service start` and `doctor` fix it.
 ///
 /// # Errors
 ///

@@ -56,7 +56,7 @@ pub fn unit_status(unit: &Unit) -> UnitStatus {
     }
 }
 
-/// What is wrong with the units, each with its mend.
+/// What is wrong with the units, each with its fix.
 pub fn problems(units: &Units) -> Vec<String> {
     let mut problems = Vec::new();
     for unit in units.all() {

@@ -20,7 +20,7 @@ fn an_old_broker_that_still_runs_is_told_and_not_ended() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
-    use super::is_found_and_mended;
+    use super::is_found_and_fixed;
     use crate::support::{PROGRAM, copy_program, until, write_program};
 
     let sandbox = Sandbox::new();
@@ -39,7 +39,7 @@ fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
     // As a package manager does it: another file under the same name.
     copy_program(&sandbox.path().join("new"));
     std::fs::rename(sandbox.path().join("new"), &copy).unwrap();
-    is_found_and_mended(&sandbox, "broker", "warning", &["an old broker", "was replaced"]);
+    is_found_and_fixed(&sandbox, "broker", "warning", &["an old broker", "was replaced"]);
     child.wait().unwrap();
     sandbox.ok(["kill-broker"]);
 
@@ -47,7 +47,7 @@ fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
     bytes.push(0);
     write_program(&copy, bytes);
     let mut child = run();
-    is_found_and_mended(&sandbox, "broker", "warning", &["another build"]);
+    is_found_and_fixed(&sandbox, "broker", "warning", &["another build"]);
     child.wait().unwrap();
 }
 

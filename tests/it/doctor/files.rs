@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use claude_peers::endpoint::broker_lock::database_lock;
 use claude_peers::sys::files::beside;
 
-use super::{chmod, is_clean, is_found_and_mended};
+use super::{chmod, is_clean, is_found_and_fixed};
 use crate::support::Sandbox;
 
 /// A broker ran here, and left what it leaves.
@@ -39,7 +39,7 @@ fn what_is_no_socket_in_its_place_is_kept_and_moved_out_of_the_way() {
         let there = std::fs::symlink_metadata(&path).unwrap().ino();
         let (_, error) = sandbox.fails(["peers"]);
         assert!(error.contains("is no socket") && error.contains("move that away"), "{error}");
-        is_found_and_mended(&sandbox, "socket", "failure", &["no socket"]);
+        is_found_and_fixed(&sandbox, "socket", "failure", &["no socket"]);
         assert_eq!(std::fs::symlink_metadata(beside(&path, ".old")).unwrap().ino(), there);
     }
 
@@ -48,7 +48,7 @@ fn what_is_no_socket_in_its_place_is_kept_and_moved_out_of_the_way() {
     sandbox.ok(["peers"]);
     std::fs::remove_file(sandbox.socket()).unwrap();
     std::fs::write(sandbox.socket(), "notes").unwrap();
-    is_found_and_mended(&sandbox, "socket", "failure", &["no socket"]);
+    is_found_and_fixed(&sandbox, "socket", "failure", &["no socket"]);
     assert_eq!(std::fs::read_to_string(beside(&sandbox.socket(), ".old")).unwrap(), "notes");
 }
 
@@ -69,7 +69,7 @@ fn what_is_no_token_is_replaced() {
         sandbox.ok(["peers"]);
         let path = sandbox.config().paths.token;
         std::fs::write(&path, garbage).unwrap();
-        is_found_and_mended(&sandbox, "files", "warning", &["token", "holds no token"]);
+        is_found_and_fixed(&sandbox, "files", "warning", &["token", "holds no token"]);
         // The broker that starts needs no doctor for it.
         sandbox.ok(["kill-broker"]);
         std::fs::write(&path, garbage).unwrap();
@@ -105,19 +105,19 @@ fn what_is_of_the_wrong_kind_is_moved_away() {
         remove(&path);
         std::fs::create_dir(&path).unwrap();
         let words = ["is no file", &path.display().to_string()];
-        is_found_and_mended(&sandbox, check, "failure", &words);
+        is_found_and_fixed(&sandbox, check, "failure", &words);
         sandbox.ok(["kill-broker"]);
     }
     for path in [paths.runtime(), paths.state()] {
         remove(path);
         std::fs::write(path, "").unwrap();
         let words = ["is no directory", &path.display().to_string()];
-        is_found_and_mended(&sandbox, "files", "failure", &words);
+        is_found_and_fixed(&sandbox, "files", "failure", &words);
         sandbox.ok(["kill-broker"]);
     }
     remove(&sandbox.database());
     symlink("/nonexistent/x.db", sandbox.database()).unwrap();
-    is_found_and_mended(&sandbox, "database", "failure", &["is a link to /nonexistent/x.db"]);
+    is_found_and_fixed(&sandbox, "database", "failure", &["is a link to /nonexistent/x.db"]);
 }
 
 #[test]
@@ -131,12 +131,12 @@ fn a_lock_of_another_user_costs_no_database() {
     let before = std::fs::metadata(&database).unwrap().ino();
     std::os::unix::fs::chown(database_lock(&database), Some(12_345), None).unwrap();
     let words = [&*database_lock(&database).display().to_string(), "belongs to user 12345"];
-    is_found_and_mended(&sandbox, "database", "failure", &words);
+    is_found_and_fixed(&sandbox, "database", "failure", &words);
     assert_eq!(std::fs::metadata(&database).unwrap().ino(), before);
 
     let lock = sandbox.config().paths.spawn_lock;
     std::os::unix::fs::chown(&lock, Some(12_345), None).unwrap();
-    is_found_and_mended(&sandbox, "files", "failure", &["lock file", "belongs to user 12345"]);
+    is_found_and_fixed(&sandbox, "files", "failure", &["lock file", "belongs to user 12345"]);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_value_of_the_file_that_makes_no_sense_is_told_as_such() {
         std::fs::write(&file, line).unwrap();
         chmod(&file, 0o600);
         let words = [words[0], words[1], "config.toml", "Correct "];
-        is_found_and_mended(&sandbox, "configuration", "failure", &words);
+        is_found_and_fixed(&sandbox, "configuration", "failure", &words);
     }
 }
 

@@ -74,5 +74,5 @@ fn doctor_says_whether_our_hooks_are_run_and_whether_any_has_spoken() {
         found["finding"].as_str().unwrap().contains("lacks some of ours: Notification"),
         "{found}"
     );
-    assert!(found["mend"].as_str().unwrap().ends_with(" setup claude"), "{found}");
+    assert!(found["fix"].as_str().unwrap().ends_with(" setup claude"), "{found}");
 }

@@ -73,23 +73,23 @@ fn is_told(text: &str, found: &Value) {
         .find(|line| without_uptime(line).ends_with(&said))
         .unwrap_or_else(|| panic!("{text}"));
     assert!(line.starts_with(&level), "{line}");
-    let mend = format!("mend: {}\n", found["mend"].as_str().unwrap());
-    assert!(text.contains(&mend), "{text}");
+    let fix = format!("fix: {}\n", found["fix"].as_str().unwrap());
+    assert!(text.contains(&fix), "{text}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
 }
 
 /// Follows the advice as it is printed.
 #[track_caller]
 fn follow(sandbox: &Sandbox, found: &Value) {
-    let mend = found["mend"].as_str().unwrap_or_else(|| panic!("no advice: {found}"));
-    let output = shell(sandbox, mend);
+    let fix = found["fix"].as_str().unwrap_or_else(|| panic!("no advice: {found}"));
+    let output = shell(sandbox, fix);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{mend}: {error}");
+    assert!(output.status.success(), "{fix}: {error}");
 }
 
-/// A planted fault that stays until it is mended.
+/// A planted fault that stays until it is fixed.
 #[track_caller]
-fn is_found_and_mended(sandbox: &Sandbox, check: &str, level: &str, words: &[&str]) {
+fn is_found_and_fixed(sandbox: &Sandbox, check: &str, level: &str, words: &[&str]) {
     let found = find(sandbox, check, level, words);
     let text = sandbox.run(["doctor", "--no-claude"]);
     is_told(&String::from_utf8(text.stdout).unwrap(), &found);
@@ -209,7 +209,7 @@ fn claude_code_is_asked_with_a_time_limit_or_left_out() {
     let sandbox = sandbox.with("PATH", format!("{}:{path}", bin.display()));
     let none = told(&sandbox, "[ \"$1\" = --version ] && echo '2.1.0 (Claude Code)'; exit 0");
     assert_eq!(none["level"], "warning");
-    assert!(none["mend"].as_str().unwrap().ends_with("claude-peers setup claude"), "{none}");
+    assert!(none["fix"].as_str().unwrap().ends_with("claude-peers setup claude"), "{none}");
     let known = told(
         &sandbox,
         "case $1 in mcp) echo 'peers: claude-peers mcp - ✓ Connected';; *) echo 2.1.0;; esac",
@@ -264,8 +264,8 @@ fn a_permission_rule_that_is_missing_or_denied_is_named_with_its_mend() {
         assert_eq!(missing.len(), 1, "{missing:?}");
         assert_eq!((&missing[0]["level"], missing.len()), (&"warning".into(), 1));
         assert!(missing[0]["detail"].as_str().unwrap().contains(rule), "{missing:?}");
-        assert!(missing[0]["mend"].as_str().unwrap().ends_with("setup claude"), "{missing:?}");
-        // The mend mends it. The stand-in registers nothing, so the plugin's way shows it alone.
+        assert!(missing[0]["fix"].as_str().unwrap().ends_with("setup claude"), "{missing:?}");
+        // The fix fixes it. The stand-in registers nothing, so the plugin's way shows it alone.
         if name.starts_with("plugin:") {
             put(&settings, json!({ "enabledPlugins": { "peers@claude-peers": true } }));
             sandbox.ok(["setup", "claude", "--yes"]);

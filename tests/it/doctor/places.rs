@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use super::{chmod, examine, faults, find, follow, is_clean, is_found_and_mended};
+use super::{chmod, examine, faults, find, follow, is_clean, is_found_and_fixed};
 use crate::support::{Sandbox, mode, until};
 
 #[test]
@@ -16,7 +16,7 @@ fn a_stale_socket_is_told_though_the_examination_itself_mends_it() {
         if text {
             let told = sandbox.ok(["doctor", "--no-claude"]);
             assert!(told.contains("WARNING  socket "), "{told}");
-            assert!(told.contains("mend: claude-peers peers\n"), "{told}");
+            assert!(told.contains("fix: claude-peers peers\n"), "{told}");
             assert!(told.ends_with("\n0 failures, 1 warning.\n"), "{told}");
         } else {
             let found = find(&sandbox, "socket", "warning", &["stale", "nobody listened"]);
@@ -34,7 +34,7 @@ fn a_broker_that_lost_its_socket_is_told_and_not_ended() {
     sandbox.ok(["peers"]);
     let running = sandbox.holder().unwrap().pid;
     std::fs::remove_file(sandbox.socket()).unwrap();
-    is_found_and_mended(&sandbox, "socket", "failure", &["leads nowhere", &running.to_string()]);
+    is_found_and_fixed(&sandbox, "socket", "failure", &["leads nowhere", &running.to_string()]);
     assert_ne!(sandbox.holder().unwrap().pid, running);
 }
 
@@ -71,7 +71,7 @@ fn a_stranger_on_the_port_is_named() {
     let sandbox = Sandbox::new();
     let mut stranger = stranger(sandbox.port());
     let pid = format!("process {}", stranger.id());
-    is_found_and_mended(&sandbox, "port", "warning", &["is held by", &pid]);
+    is_found_and_fixed(&sandbox, "port", "warning", &["is held by", &pid]);
     stranger.wait().unwrap();
 
     // It came and went: nobody has the port, and the broker did not get it.
@@ -80,7 +80,7 @@ fn a_stranger_on_the_port_is_named() {
     sandbox.ok(["peers"]);
     stranger.kill().unwrap();
     stranger.wait().unwrap();
-    is_found_and_mended(&sandbox, "port", "warning", &["is not served", "nobody else"]);
+    is_found_and_fixed(&sandbox, "port", "warning", &["is not served", "nobody else"]);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_database_of_another_user_is_told() {
     let (_, findings) = examine(&sandbox);
     let trip = faults(&findings).into_iter().find(|f| f["check"] == "round trip").unwrap();
     assert!(trip["finding"].as_str().unwrap().contains("belongs to user id 12345"), "{trip}");
-    is_found_and_mended(&sandbox, "database", "failure", &["belongs to user 12345"]);
+    is_found_and_fixed(&sandbox, "database", "failure", &["belongs to user 12345"]);
     assert!(std::fs::metadata(sandbox.database()).unwrap().uid() == 0);
 }
 
@@ -117,7 +117,7 @@ fn a_token_that_others_could_read_is_replaced_by_the_advice() {
         assert!(told.contains("is open to others (mode 0644)"), "{told}");
         assert!(!told.contains(&token), "{told}");
         if running {
-            is_found_and_mended(&sandbox, "files", "failure", &["token", "mode 0644"]);
+            is_found_and_fixed(&sandbox, "files", "failure", &["token", "mode 0644"]);
         } else {
             // A broker that starts has made a new one by now.
             is_clean(&sandbox);
@@ -126,10 +126,10 @@ fn a_token_that_others_could_read_is_replaced_by_the_advice() {
         assert_ne!(sandbox.token(), token, "whoever read the old one has nothing");
     }
     std::fs::remove_file(sandbox.config().paths.token).unwrap();
-    is_found_and_mended(&sandbox, "files", "warning", &["token", "is missing"]);
+    is_found_and_fixed(&sandbox, "files", "warning", &["token", "is missing"]);
     std::fs::write(sandbox.config().paths.token, "0".repeat(64)).unwrap();
     chmod(&sandbox.config().paths.token, 0o600);
-    is_found_and_mended(&sandbox, "port", "failure", &["refuses the token"]);
+    is_found_and_fixed(&sandbox, "port", "failure", &["refuses the token"]);
 }
 
 #[test]
@@ -144,11 +144,11 @@ fn directories_and_files_that_are_open_to_others_are_told() {
     ] {
         chmod(&path, open);
         let words = ["is open to others", &path.display().to_string()];
-        is_found_and_mended(&sandbox, check, "warning", &words);
+        is_found_and_fixed(&sandbox, check, "warning", &words);
         assert_eq!(mode(&path), closed);
     }
     std::fs::create_dir_all(paths.config_file.parent().unwrap()).unwrap();
     std::fs::write(&paths.config_file, "").unwrap();
     chmod(&paths.config_file, 0o666);
-    is_found_and_mended(&sandbox, "files", "warning", &["configuration file", "open to others"]);
+    is_found_and_fixed(&sandbox, "files", "warning", &["configuration file", "open to others"]);
 }

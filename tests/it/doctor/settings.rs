@@ -1,6 +1,6 @@
 //! Settings that differ, and where each value comes from.
 
-use super::{examine, is_clean, is_found_and_mended};
+use super::{examine, is_clean, is_found_and_fixed};
 use crate::support::{Sandbox, free_port, until};
 
 /// The same, with a broker that was started where no variable says anything.
@@ -23,20 +23,20 @@ fn settings_that_differ_are_named_with_their_sources() {
     let other = sandbox.path().join("it's other.db").display().to_string();
     let sandbox = sandbox.with("CLAUDE_PEERS_DB", other.clone());
     let words = ["differ in database", &other, "here (environment)", "there (default)"];
-    is_found_and_mended(&sandbox, "configuration", "failure", &words);
+    is_found_and_fixed(&sandbox, "configuration", "failure", &words);
     assert_eq!(sandbox.json(["status"])["health"]["database"], other.as_str());
 
     // The file has a key already, a table already, nothing of both.
     let sandbox = restarted_elsewhere(sandbox);
     let another = sandbox.path().join("another&.db").display().to_string();
     let sandbox = sandbox.with("CLAUDE_PEERS_DB", another.clone());
-    is_found_and_mended(&sandbox, "configuration", "failure", &["differ in database", &another]);
+    is_found_and_fixed(&sandbox, "configuration", "failure", &["differ in database", &another]);
     let sandbox = restarted_elsewhere(sandbox).with("CLAUDE_PEERS_MAX_UNREAD", "7");
-    is_found_and_mended(&sandbox, "configuration", "warning", &["limits.max_unread", "7 here"]);
+    is_found_and_fixed(&sandbox, "configuration", "warning", &["limits.max_unread", "7 here"]);
     let sandbox = restarted_elsewhere(sandbox).with("CLAUDE_PEERS_MESSAGE_BURST", "3");
-    is_found_and_mended(&sandbox, "configuration", "warning", &["limits.message_burst"]);
+    is_found_and_fixed(&sandbox, "configuration", "warning", &["limits.message_burst"]);
     let sandbox = restarted_elsewhere(sandbox).with("CLAUDE_PEERS_IDLE_EXIT_SECONDS", "60");
-    is_found_and_mended(&sandbox, "configuration", "warning", &["idle_exit_seconds"]);
+    is_found_and_fixed(&sandbox, "configuration", "warning", &["idle_exit_seconds"]);
     let text = std::fs::read_to_string(&file).unwrap();
     let expected = format!(
         "idle_exit_seconds = 60\ndatabase = \"{another}\"\n[limits]\nmessage_burst = 3\nmax_unread = 7\n"
@@ -47,7 +47,7 @@ fn settings_that_differ_are_named_with_their_sources() {
     std::fs::write(&file, text.replace("= 7", "= 8")).unwrap();
     let sandbox = sandbox.with("CLAUDE_PEERS_MAX_UNREAD", "");
     let words = ["limits.max_unread", "8 here (configuration file)", "7 there"];
-    is_found_and_mended(&sandbox, "configuration", "warning", &words);
+    is_found_and_fixed(&sandbox, "configuration", "warning", &words);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_reload_that_failed_is_told_until_the_broker_starts_anew() {
         std::fs::read_to_string(&log).unwrap().contains("was not read again")
     });
     std::fs::remove_file(&file).unwrap();
-    is_found_and_mended(&sandbox, "configuration", "warning", &["told to reload", "old settings"]);
+    is_found_and_fixed(&sandbox, "configuration", "warning", &["told to reload", "old settings"]);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_database_that_a_broker_with_other_settings_has_is_told() {
     sandbox.ok(["peers"]);
     let running = sandbox.holder().unwrap().pid.to_string();
     let sandbox = sandbox.with("CLAUDE_PEERS_PORT", free_port().to_string());
-    is_found_and_mended(&sandbox, "configuration", "failure", &["in use by a broker", &running]);
+    is_found_and_fixed(&sandbox, "configuration", "failure", &["in use by a broker", &running]);
 }
 
 #[test]
@@ -87,11 +87,11 @@ fn a_configuration_that_cannot_be_used_is_a_finding() {
     let file = sandbox.config().paths.config_file;
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, "prot = 1").unwrap();
-    is_found_and_mended(&sandbox, "configuration", "failure", &["not valid", "prot"]);
+    is_found_and_fixed(&sandbox, "configuration", "failure", &["not valid", "prot"]);
     let output = sandbox.command(["doctor"]).env("CLAUDE_PEERS_PORT", "many").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stdout).unwrap();
-    assert!(told.contains("mend: unset CLAUDE_PEERS_PORT\n"), "{told}");
+    assert!(told.contains("fix: unset CLAUDE_PEERS_PORT\n"), "{told}");
 }
 
 #[test]

@@ -94,7 +94,7 @@ def no_sockets(world: World, report: Report) -> None:
         report.check("%s advises to end nothing" % name, "ends it" not in said(result), said(result))
         report.check("%s leaves the broker as it is" % name, world.broker() == before, said(result))
     result = world.boxed(["doctor", "--no-claude", "--json"], sockets=False)
-    advice = [finding.get("mend") or "" for finding in json.loads(result.stdout)]
+    advice = [finding.get("fix") or "" for finding in json.loads(result.stdout)]
     report.check("doctor names the setting", SETTING in result.stdout, result.stdout)
     report.check("doctor advises to end or remove nothing", not any("kill" in a or "rm " in a for a in advice), advice)
     report.check("doctor leaves the broker as it is", world.broker() == before)

@@ -1,4 +1,4 @@
-"""`doctor` finds each planted fault, and the command that it prints mends it."""
+"""`doctor` finds each planted fault, and the command that it prints fixes it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def wrong(findings: list[Finding]) -> list[Finding]:
 
 def healthy(report: Report) -> None:
     code, findings = doctor()
-    report.check("there is nothing to mend on a healthy machine", not wrong(findings), wrong(findings))
+    report.check("there is nothing to fix on a healthy machine", not wrong(findings), wrong(findings))
     levels = {finding["level"] for finding in findings}
     report.check("every finding has check, level and words", levels <= {"ok", "warning", "failure"} and all(f["check"] and f["finding"] for f in findings), findings)
     text = machine.run("claude-peers", "doctor")
@@ -67,7 +67,7 @@ def healthy(report: Report) -> None:
 
 
 def reset(report: Report, plant: str) -> None:
-    """As after a new login; what a plant could not mend does not spoil the next."""
+    """As after a new login; what a plant could not fix does not spoil the next."""
     peers("kill-broker")
     systemctl("stop", *UNITS)
     systemctl("unmask", *UNITS)
@@ -79,7 +79,7 @@ def reset(report: Report, plant: str) -> None:
         report.check("%s: the machine is itself again" % plant, False, machine.states())
 
 
-def mends(
+def fixes(
     report: Report,
     fault: str,
     words: str,
@@ -99,19 +99,19 @@ def mends(
         return
     failures = any(finding["level"] == "failure" for finding in findings)
     report.check("%s: the exit code says how grave it is (%d)" % (fault, code), (code != 0) >= failures, found)
-    command = found[0].get("mend")
-    if not report.check("%s: there is a command that mends it" % fault, command, found):
+    command = found[0].get("fix")
+    if not report.check("%s: there is a command that fixes it" % fault, command, found):
         return
     # In one shell, because a command may be about its variables.
     done = machine.run("bash", "-c", environment + command + "\nclaude-peers peers >/dev/null")
     code, findings = doctor(environment if "unset" not in command else "")
     left = [finding for finding in wrong(findings) if is_it(finding)]
-    report.check("%s: `%s` mends it" % (fault, command), not left and done.ok, "%s\n%s" % (done, json.dumps(left, indent=1)))
-    # What the fault brought in its train is mended as the doctor says, too: another broker has
+    report.check("%s: `%s` fixes it" % (fault, command), not left and done.ok, "%s\n%s" % (done, json.dumps(left, indent=1)))
+    # What the fault brought in its train is fixed as the doctor says, too: another broker has
     # been started meanwhile, and is to make way.
     for _ in range(3):
         for finding in wrong(findings):
-            machine.run("bash", "-c", environment + finding.get("mend", "true"))
+            machine.run("bash", "-c", environment + finding.get("fix", "true"))
         _, findings = doctor(environment if "unset" not in command else "")
     report.check("%s: then nothing is wrong any more" % fault, not wrong(findings), json.dumps(wrong(findings), indent=1))
     report.check("%s: all works again" % fault, works() and peers("peers").ok, machine.states())
@@ -121,34 +121,34 @@ def a_stale_socket(report: Report) -> None:
     systemctl("stop", *UNITS)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(SOCKET_PATH)
-    mends(report, "a stale socket file", "stale", check="socket")
+    fixes(report, "a stale socket file", "stale", check="socket")
 
 
 def a_masked_socket(report: Report) -> None:
     systemctl("mask", "--now", SOCKET)
     systemctl("stop", SERVICE)
     peers("peers")
-    mends(report, "a masked socket", "masked", check="units")
+    fixes(report, "a masked socket", "masked", check="units")
 
 
 def a_masked_port(report: Report) -> None:
     systemctl("mask", "--now", TCP_SOCKET)
     systemctl("stop", SERVICE)
-    mends(report, "a masked port", "masked", check="units")
+    fixes(report, "a masked port", "masked", check="units")
     listens = machine.run("ss", "--no-header", "--listening", "--tcp", "--numeric").out
     report.check("a masked port: it listens again", active(TCP_SOCKET) == "active" and ":7899" in listens, listens)
 
 
 def a_masked_service(report: Report) -> None:
     systemctl("mask", "--runtime", "--now", SERVICE)
-    mends(report, "a service masked until the next login", "masked", check="units")
+    fixes(report, "a service masked until the next login", "masked", check="units")
 
 
 def a_service_masked_for_all(report: Report) -> None:
     machine.root("systemctl", "--global", "mask", SERVICE)
     systemctl("daemon-reload")
     systemctl("stop", SERVICE)
-    mends(report, "a service masked by the administrator", "masked", check="units")
+    fixes(report, "a service masked by the administrator", "masked", check="units")
     machine.root("systemctl", "--global", "unmask", SERVICE)
 
 
@@ -157,7 +157,7 @@ def a_failed_start_limit(report: Report) -> None:
     for _ in range(6):
         systemctl("restart", SERVICE)
     report.check("the start limit was reached", active(SERVICE) == "failed", machine.states())
-    mends(report, "a failed start limit", "limit", check="units")
+    fixes(report, "a failed start limit", "limit", check="units")
 
 
 def listener() -> subprocess.Popen[bytes]:
@@ -177,13 +177,13 @@ def a_program_on_the_port(report: Report) -> None:
     systemctl("stop", *UNITS)
     program = listener()
     systemctl("start", SOCKET)
-    mends(report, "a foreign process on 7899", str(program.pid), check="port", works=lambda: active(TCP_SOCKET) == "active")
+    fixes(report, "a foreign process on 7899", str(program.pid), check="port", works=lambda: active(TCP_SOCKET) == "active")
     program.kill()
     program.wait()
 
 
 def another_user_on_the_port(report: Report) -> None:
-    """It cannot be mended without the other user; but who it is can be said, and all else works."""
+    """It cannot be fixed without the other user; but who it is can be said, and all else works."""
     systemctl("stop", *UNITS)
     # With the package the other user's own units take the port.
     machine.root("systemctl", "start", "user@1001.service")
@@ -201,7 +201,7 @@ def a_database_of_another_owner(report: Report) -> None:
     systemctl("stop", *UNITS)
     machine.root("chown", "bystander", DATABASE)
     systemctl("start", SOCKET)
-    mends(report, "a database of another owner", "bystander", check="database")
+    fixes(report, "a database of another owner", "bystander", check="database")
     report.check("the database is the user's again", os.stat(DATABASE).st_uid == os.getuid())
 
 
@@ -209,7 +209,7 @@ def an_open_token(report: Report) -> None:
     peers("token")
     before = open(TOKEN, encoding="ascii").read()
     os.chmod(TOKEN, 0o644)
-    mends(report, "a token that others can read", "open to others", check="files")
+    fixes(report, "a token that others can read", "open to others", check="files")
     after = open(TOKEN, encoding="ascii").read()
     report.check("it has another secret now, as others know the old one", after != before and os.stat(TOKEN).st_mode & 0o77 == 0)
 
@@ -223,7 +223,7 @@ def replace_program() -> None:
 def an_old_service(report: Report) -> None:
     peers("peers")
     replace_program()
-    mends(report, "an old broker under systemd", "old broker", check="broker")
+    fixes(report, "an old broker under systemd", "old broker", check="broker")
 
 
 def an_old_fallback(report: Report) -> None:
@@ -231,11 +231,11 @@ def an_old_fallback(report: Report) -> None:
     peers("peers")
     replace_program()
     systemctl("unmask", *UNITS)
-    mends(report, "an old broker that a client started", "old broker", check="broker")
+    fixes(report, "an old broker that a client started", "old broker", check="broker")
 
 
 def another_database(report: Report) -> None:
-    mends(
+    fixes(
         report,
         "a client with another database",
         "database",
@@ -248,6 +248,6 @@ def another_database(report: Report) -> None:
 def a_changed_setting(report: Report) -> None:
     peers("peers")
     machine.configure("idle_exit_seconds = 777\n[limits]\nmax_unread = 5\n")
-    mends(report, "a setting that was changed since the broker started", "max_unread", check="configuration")
+    fixes(report, "a setting that was changed since the broker started", "max_unread", check="configuration")
     seconds = machine.broker().get("health", {}).get("idle_exit_seconds")
     report.check("the broker goes by the new settings", seconds == 777, seconds)

@@ -1,0 +1,45 @@
+//! What several commands share: exit codes, limits, the runtime, and settings of a faulty file.
+
+use std::io::Write as _;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::cli::error::Failure;
+use crate::config::Config;
+
+/// The exit code of wrong usage, as clap has it.
+pub const WRONG_USAGE: u8 = 2;
+
+/// The exit code of `status` where no broker runs, and of `service status` where no service runs.
+pub const NOT_RUNNING: u8 = 3;
+
+/// The exit code of `--wait` without a result in time, as `timeout(1)` has it.
+pub const TIMED_OUT: u8 = 124;
+
+/// The exit code of an interrupt, as shells have it.
+pub const INTERRUPTED: u8 = 130;
+
+/// The longest `--wait`, in seconds: the default time to live of a message.
+pub const MAX_WAIT_SECONDS: u64 = 7 * 24 * 60 * 60;
+
+/// Makes a runtime of one thread, which is enough for every command and the quickest to start.
+pub fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(Failure::from)
+}
+
+/// Loads the settings, with a warning where their file cannot be used.
+///
+/// For commands that must work in spite of a mistake in the file: to stop a broker, for example.
+pub fn config_ignoring_file() -> Result<Config, Failure> {
+    let (config, problem) = Config::load_despite_file()?;
+    if let Some(problem) = problem {
+        Failure::from(problem).warn();
+    }
+    Ok(config)
+}
+
+/// Reports on standard error why a command waits: standard output is what scripts read.
+pub fn report_progress(what: &str) {
+    // If standard error is closed, no reader is left.
+    let _ = writeln!(std::io::stderr(), "claude-peers: the broker is {what}; waiting for it");
+}
