@@ -35,13 +35,13 @@ use crate::sys::files;
 use crate::sys::process::Process;
 use crate::sys::trust;
 use crate::sys::trust::Untrusted;
-use core::{Engine, MailStore};
+use core::{MailStore, MemoryState};
 use daemon::activation::{Bound, Inherited};
 use daemon::listener::Server;
 pub use daemon::notify::tell_failure;
 use daemon::opening::Opening;
 use daemon::takeover::Takeover;
-use live::Connected;
+use live::LiveState;
 use store::Doing;
 pub use store::OpenError;
 
@@ -130,7 +130,7 @@ impl RunError {
 /// What all requests share.
 pub struct Shared {
     pub store: MailStore,
-    pub connected: Connected,
+    pub live: LiveState,
     pub database: store::Report,
     /// As it was at the start: where we serve, and from which database.
     pub config: Config,
@@ -202,19 +202,19 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let lock = Arc::new(Mutex::new(takeover.lock().await?));
     let token = token(&paths.token).map_err(file("the token file", &paths.token))?;
 
-    let connected = Connected::default();
+    let live = LiveState::default();
     let database = store::Report::default();
     let changes = Arc::new(Notify::new());
-    let engine = || {
+    let state = || {
         let limits = config.limits.clone();
-        Engine::new(connected.clone(), limits, Arc::clone(&changes))
+        MemoryState::new(live.clone(), limits, Arc::clone(&changes), mailbox::insert_notices)
     };
     let stop = CancellationToken::new();
     // Cancelled when the database's thread ends, so that no broker goes on without one.
     let ended = stop.child_token();
     let doing = Doing::default();
     let opening = Opening::watch(&lock, &me, &doing, &config);
-    let (store, opened) = takeover.open_store(engine, &database, &ended, &doing).await?;
+    let (store, opened) = takeover.open_store(state, &database, &ended, &doing).await?;
     drop(opening);
     let took_over = takeover.happened();
     report(&opened, &database, &config);
@@ -223,8 +223,8 @@ async fn serve(options: Options) -> Result<(), RunError> {
     takeover.listens();
     let shared = Arc::new(Shared {
         store: store.clone(),
-        activity: lifecycle::Activity::new(connected.presence.watch()),
-        connected,
+        activity: lifecycle::Activity::new(live.presence.watch()),
+        live,
         database,
         token,
         protocol,

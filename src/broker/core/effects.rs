@@ -1,6 +1,6 @@
 //! Pushes, and bells to ring, that wait for their transaction's commit; and what is undone without it.
 
-use crate::broker::live::Connected;
+use crate::broker::live::LiveState;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::peers::Peer;
 use crate::protocol::stream::Event;
@@ -23,7 +23,7 @@ struct Move {
 
 /// What was decided in this transaction, in order.
 #[derive(Default)]
-pub struct Outbox {
+pub struct Effects {
     moves: Vec<Move>,
     pushes: Vec<Push>,
     rings: Vec<PeerId>,
@@ -41,7 +41,7 @@ struct Mark {
     questions: usize,
 }
 
-impl Outbox {
+impl Effects {
     pub fn mark(&mut self) {
         self.mark = Mark {
             moves: self.moves.len(),
@@ -52,27 +52,27 @@ impl Outbox {
     }
 
     /// Takes back what was decided since the mark.
-    pub fn rollback(&mut self, connected: &Connected) {
+    pub fn rollback(&mut self, live: &LiveState) {
         self.rings.truncate(self.mark.rings);
         for question in self.questions.drain(self.mark.questions..) {
-            connected.claims.stop_expecting(&question);
+            live.waiters.stop_expecting(&question);
         }
-        let mut inner = connected.presence.lock();
+        let mut inner = live.presence.lock();
         for push in self.pushes.drain(self.mark.pushes..) {
             // The decision may have said "nothing more waits", which is not so any more.
             if let Some(stream) = inner.stream_mut(&push.instance) {
-                stream.behind = true;
+                stream.has_more = true;
             }
         }
         for undone in self.moves.drain(self.mark.moves..).rev() {
-            inner.give(&undone.instance, &undone.from);
+            inner.reattach(&undone.instance, &undone.from);
         }
     }
 
     /// Takes back all: the transaction is lost.
-    pub fn clear(&mut self, connected: &Connected) {
+    pub fn clear(&mut self, live: &LiveState) {
         self.mark = Mark::default();
-        self.rollback(connected);
+        self.rollback(live);
     }
 
     pub fn push(&mut self, instance: InstanceId, generation: u64, seq: i64, delivery: Delivery) {
@@ -81,17 +81,17 @@ impl Outbox {
 
     /// The stream of `instance` was given from one peer to another: its server is told, before it
     /// is pushed anything of the other's.
-    pub fn moved(&mut self, instance: InstanceId, from: PeerId, to: Peer) {
+    pub fn attached(&mut self, instance: InstanceId, from: PeerId, to: Peer) {
         self.moves.push(Move { instance, from, to });
     }
 
     /// There may be mail for `peer`.
-    pub fn ring(&mut self, peer: PeerId) {
+    pub fn notify(&mut self, peer: PeerId) {
         self.rings.push(peer);
     }
 
     /// The sender of this message is expected to wait for the answer, if it is stored at all.
-    pub fn expected(&mut self, question: MessageId) {
+    pub fn expect_waiter(&mut self, question: MessageId) {
         self.questions.push(question);
     }
 
@@ -102,16 +102,16 @@ impl Outbox {
     }
 
     /// The transaction is durable: off they go.
-    pub fn deliver(&mut self, connected: &Connected) {
+    pub fn deliver(&mut self, live: &LiveState) {
         self.mark = Mark::default();
         self.questions.clear();
         for peer in self.rings.drain(..) {
-            connected.bells.ring(&peer);
+            live.signals.notify(&peer);
         }
         if self.pushes.is_empty() && self.moves.is_empty() {
             return;
         }
-        let mut inner = connected.presence.lock();
+        let mut inner = live.presence.lock();
         for Move { instance, to, .. } in self.moves.drain(..) {
             if let Some(stream) = inner.stream(&instance) {
                 stream.send(Event::Ready { peer: Box::new(to) });

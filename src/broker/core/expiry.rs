@@ -1,8 +1,7 @@
-//! What is due by the clock: messages whose time ran out, answers that nobody will ask for again.
+//! Expiry: ends messages after their time to live, and deletes old answers of idempotency keys.
 //!
-//! There is no timer. What is due is done before the next request is answered, be it a write or
-//! a read.
-//! A wall clock that jumps against the boot clock expires nothing: the deadlines move with it.
+//! There is no timer. The sweep runs before the next request is answered, whether that writes or
+//! reads. A jump of the wall clock against the boot clock expires nothing: the deadlines move with it.
 
 use std::time::{Duration, Instant};
 
@@ -12,52 +11,53 @@ use crate::protocol::messages::MessageState;
 use crate::protocol::{MessageId, PeerId, Timestamp};
 use crate::sys::process::boot_id;
 
-/// How often it is looked at most.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// The shortest time between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A change of the wall clock against the boot clock beyond this, between two looks, is a jump.
-const JUMP_MILLIS: i64 = 30_000;
+/// A change of the wall clock against the boot clock beyond this, between two sweeps, is a jump.
+const CLOCK_JUMP_MILLIS: i64 = 30_000;
 
 /// How long an answer is kept for retries.
-const KEEP_ANSWERS: Duration = Duration::from_secs(24 * 60 * 60);
+const ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A message whose time ran out: it is `expired` or `unconfirmed` now.
+/// A message whose time to live has ended: it is `expired` or `unconfirmed` now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedMessage {
     pub id: MessageId,
     pub sender: PeerId,
     pub recipient: PeerId,
     pub state: MessageState,
 }
 
+/// The state of the sweep.
 #[derive(Default)]
-pub struct Clock {
-    looked: Option<Instant>,
-    /// Wall clock minus boot clock at the last look, in milliseconds.
+pub struct Expiry {
+    swept_at: Option<Instant>,
+    /// Wall clock minus boot clock at the last sweep, in milliseconds.
     offset: Option<i64>,
     stored: Option<i64>,
-    /// When the next message's time runs out, in Unix milliseconds; `None` if that is not known.
+    /// When the time of the next message ends, in Unix milliseconds; `None` if that is not known.
     next: Option<i64>,
 }
 
-impl Clock {
-    /// Whether the last look is long enough ago.
+impl Expiry {
+    /// Whether the last sweep is long enough ago.
     pub fn is_due(&self) -> bool {
-        self.looked.is_none_or(|at| at.elapsed() >= INTERVAL)
+        self.swept_at.is_none_or(|at| at.elapsed() >= SWEEP_INTERVAL)
     }
 
-    /// A message is stored whose time runs out then.
-    pub fn expect(&mut self, expires_at: Timestamp) {
+    /// Notes a new message whose time to live ends at `expires_at`.
+    pub fn note_expiry(&mut self, expires_at: Timestamp) {
         self.next = self.next.map(|next| next.min(expires_at.millis()));
     }
 
-    /// Whether messages may have run out of time that nobody has been told of.
-    pub fn is_ripe(&self) -> bool {
+    /// Whether a sweep now may end messages.
+    pub fn has_expired(&self) -> bool {
         self.is_due() && self.next.is_none_or(|next| next <= Timestamp::now().millis())
     }
 
-    /// Does what is due; gives the messages that ran out of time. Cheap when nothing is due.
-    pub fn sweep(&mut self, db: &Connection) -> rusqlite::Result<Vec<Ended>> {
+    /// Ends what is due and returns the ended messages. Cheap when nothing is due.
+    pub fn sweep(&mut self, db: &Connection) -> rusqlite::Result<Vec<EndedMessage>> {
         if !self.is_due() {
             return Ok(Vec::new());
         }
@@ -75,7 +75,7 @@ impl Clock {
             next
         });
         forget_answers(db, now)?;
-        self.looked = Some(Instant::now());
+        self.swept_at = Some(Instant::now());
         Ok(ended)
     }
 
@@ -86,7 +86,7 @@ impl Clock {
             None => stored_offset(db)?,
         };
         if let Some(before) = before
-            && (offset - before).abs() > JUMP_MILLIS
+            && (offset - before).abs() > CLOCK_JUMP_MILLIS
         {
             tracing::warn!(event = "clock_jump", "the clock jumped by {} ms", offset - before);
             db.execute(
@@ -109,8 +109,9 @@ impl Clock {
     }
 }
 
-/// The offset that an earlier broker of the same boot saw. Across boots there is none: a machine
-/// that was switched off for a week has truly aged a week.
+/// Returns the offset that an earlier broker saw since the same boot.
+///
+/// There is none across boots: on a machine that was off for a week, messages have aged a week.
 fn stored_offset(db: &Connection) -> rusqlite::Result<Option<i64>> {
     let text: Option<String> = db
         .query_row("SELECT value FROM meta WHERE key = 'clock'", [], |row| row.get(0))
@@ -121,22 +122,22 @@ fn stored_offset(db: &Connection) -> rusqlite::Result<Option<i64>> {
     }))
 }
 
-/// Milliseconds since boot, sleep included.
+/// Returns the milliseconds since boot, including sleep.
 fn boot_millis() -> i64 {
     #[cfg(target_os = "linux")]
     let clock = rustix::time::ClockId::Boottime;
-    // On macOS this clock goes on during sleep.
+    // On macOS this clock continues during sleep.
     #[cfg(not(target_os = "linux"))]
     let clock = rustix::time::ClockId::Monotonic;
     let time = rustix::time::clock_gettime(clock);
     time.tv_sec * 1_000 + time.tv_nsec / 1_000_000
 }
 
-/// Ends the offers of messages whose time ran out. The text stays.
+/// Ends the messages whose time to live is over. Their text stays in the history.
 ///
-/// Times to live may differ between messages, so the next to run out is kept in memory, and all
-/// that is unread is looked through only when one does.
-fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Ended>> {
+/// Times to live may differ between messages, so the time of the next end is kept in memory, and the
+/// unread messages are scanned only when it has come.
+fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<EndedMessage>> {
     let mut statement = db.prepare_cached(
         "UPDATE messages INDEXED BY messages_unread
          SET state = CASE state WHEN 'queued' THEN 'expired' ELSE 'unconfirmed' END,
@@ -145,7 +146,7 @@ fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Ended>> {
          RETURNING seq, id, sender, recipient, state",
     )?;
     let rows = statement.query_map([now.millis()], |row| {
-        let ended = Ended {
+        let ended = EndedMessage {
             id: MessageId::from_text(row.get::<_, String>(1)?),
             sender: PeerId::from_text(row.get::<_, String>(2)?),
             recipient: PeerId::from_text(row.get::<_, String>(3)?),
@@ -153,7 +154,7 @@ fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Ended>> {
         };
         Ok((row.get::<_, i64>(0)?, ended))
     })?;
-    let mut ended: Vec<(i64, Ended)> = rows.collect::<rusqlite::Result<_>>()?;
+    let mut ended: Vec<(i64, EndedMessage)> = rows.collect::<rusqlite::Result<_>>()?;
     ended.sort_unstable_by_key(|(seq, _)| *seq);
     Ok(ended.into_iter().map(|(_, ended)| ended).collect())
 }
@@ -165,9 +166,9 @@ fn next_expiry(db: &Connection) -> rusqlite::Result<i64> {
     Ok(next.unwrap_or(i64::MAX))
 }
 
-/// Some of the answers that are old enough, from the oldest on: what is left over is next.
+/// Deletes up to 200 old answers, the oldest first. The next sweep deletes the next ones.
 fn forget_answers(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    let kept_since = now.millis() - i64::try_from(KEEP_ANSWERS.as_millis()).unwrap_or(i64::MAX);
+    let kept_since = now.millis() - i64::try_from(ANSWER_LIFETIME.as_millis()).unwrap_or(i64::MAX);
     db.prepare_cached(
         "DELETE FROM answers WHERE number IN (
              SELECT number FROM (SELECT number, answered_at FROM answers ORDER BY number LIMIT 200)
@@ -213,7 +214,7 @@ mod tests {
         add(&db, "old-queued", "queued", now - 1);
         add(&db, "old-offered", "offered", now - 1);
         add(&db, "young", "queued", now + 60_000);
-        let ended = Clock::default().sweep(&db).unwrap();
+        let ended = Expiry::default().sweep(&db).unwrap();
         let ids: Vec<&str> = ended.iter().map(|one| one.id.as_str()).collect();
         assert_eq!(ids, ["old-queued", "old-offered"]);
         assert_eq!(ended[1].state, MessageState::Unconfirmed);
@@ -237,7 +238,7 @@ mod tests {
         )
         .unwrap();
         add(&db, "m", "queued", now - year + 1_000);
-        assert_eq!(Clock::default().sweep(&db).unwrap(), []);
+        assert_eq!(Expiry::default().sweep(&db).unwrap(), []);
         assert_eq!(state(&db, "m"), "queued");
     }
 }

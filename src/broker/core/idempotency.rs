@@ -1,5 +1,6 @@
-//! Idempotency: a write with a key that is known already gets the stored answer, and nothing is
-//! done a second time. The key lives in the write's own transaction; a refusal is not stored.
+//! Idempotency: a write whose key is known already gets the stored answer, and nothing is done twice.
+//!
+//! The answer is stored in the write's own transaction. A refusal is not stored.
 
 use rusqlite::{OptionalExtension as _, params};
 use serde::Serialize;
@@ -9,23 +10,24 @@ use crate::broker::core::Tx;
 use crate::broker::store::Fault;
 use crate::protocol::{ApiError, ErrorCode};
 
-/// A caller's key for one write, and what it asked.
+/// The idempotency key of one write, and a fingerprint of the request.
 #[derive(Debug, Clone)]
-pub struct Key {
+pub struct IdempotencyKey {
     key: String,
     fingerprint: i64,
 }
 
-impl Key {
-    /// `request` is the route and body that the key stands for.
+impl IdempotencyKey {
+    /// Makes the key of a request, of which `request` is the route and the body.
     #[must_use]
     pub fn new(key: &str, request: &[&[u8]]) -> Self {
         Self { key: key.to_owned(), fingerprint: fingerprint(request) }
     }
 }
 
-/// FNV-1a with 64 bits: it must give the same value in every build, and tells an honest mistake,
-/// not an attack.
+/// Computes FNV-1a with 64 bits.
+///
+/// The value must be the same in every build. It catches a client's mistake, not an attack.
 fn fingerprint(parts: &[&[u8]]) -> i64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for byte in parts.iter().flat_map(|part| part.iter().chain([&0])) {
@@ -34,21 +36,26 @@ fn fingerprint(parts: &[&[u8]]) -> i64 {
     hash.cast_signed()
 }
 
-/// Runs `work` unless its key is known already.
+/// Runs `work` and stores its answer, unless the key is known already.
 ///
 /// # Errors
 ///
 /// What `work` refuses; [`ErrorCode::KeyReused`] if the key stands for another request.
-pub fn once<T, F>(tx: &mut Tx<'_>, caller: &str, key: Option<&Key>, work: F) -> Result<T, Fault>
+pub fn run_once<T, F>(
+    tx: &mut Tx<'_>,
+    caller: &str,
+    key: Option<&IdempotencyKey>,
+    work: F,
+) -> Result<T, Fault>
 where
     T: Serialize + DeserializeOwned,
     F: FnOnce(&mut Tx<'_>) -> Result<T, Fault>,
 {
-    if let Some(answer) = stored(tx, caller, key)? {
+    if let Some(answer) = stored_answer(tx, caller, key)? {
         return Ok(answer);
     }
     let answer = work(tx)?;
-    if let Some(Key { key, fingerprint }) = key {
+    if let Some(IdempotencyKey { key, fingerprint }) = key {
         let body = serde_json::to_string(&answer).map_err(unreadable)?;
         tx.db
             .prepare_cached(
@@ -59,17 +66,17 @@ where
     Ok(answer)
 }
 
-/// The answer that was given to this key before.
+/// Returns the answer that was given to this key before.
 ///
 /// # Errors
 ///
 /// [`ErrorCode::KeyReused`] if the key stands for another request.
-pub fn stored<T: DeserializeOwned>(
+pub fn stored_answer<T: DeserializeOwned>(
     tx: &Tx<'_>,
     caller: &str,
-    key: Option<&Key>,
+    key: Option<&IdempotencyKey>,
 ) -> Result<Option<T>, Fault> {
-    let Some(Key { key, fingerprint }) = key else { return Ok(None) };
+    let Some(IdempotencyKey { key, fingerprint }) = key else { return Ok(None) };
     let known: Option<(i64, String)> = tx
         .db
         .prepare_cached("SELECT fingerprint, body FROM answers WHERE caller = ?1 AND key = ?2")?

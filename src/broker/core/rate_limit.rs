@@ -1,15 +1,16 @@
-//! How fast one peer may write to another: a token bucket for each pair, so that two polite
-//! models cannot thank each other all night.
+//! The rate limit: a token bucket for each sender and recipient, so that two polite models cannot
+//! thank each other all night.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::protocol::PeerId;
 
-/// Above this many pairs the full buckets are forgotten: they are as good as new ones.
+/// Above this many pairs the full buckets are removed: they are equal to new ones.
 const MAX_PAIRS: usize = 4_096;
 
-pub struct Rates {
+/// The token buckets of all pairs of sender and recipient.
+pub struct RateLimits {
     per_minute: f64,
     burst: f64,
     pairs: HashMap<(PeerId, PeerId), Bucket>,
@@ -20,13 +21,13 @@ struct Bucket {
     at: Instant,
 }
 
-impl Rates {
-    /// `per_minute` 0 is no limit.
+impl RateLimits {
+    /// Makes buckets that hold `burst` messages and gain `per_minute`; 0 a minute is no limit.
     pub fn new(per_minute: u32, burst: u32) -> Self {
         Self { per_minute: per_minute.into(), burst: burst.max(1).into(), pairs: HashMap::new() }
     }
 
-    /// Goes by another rate from now on. A bucket keeps what is in it, as far as it still holds it.
+    /// Applies another rate from now on. A bucket keeps its tokens, up to its new size.
     pub fn set(&mut self, per_minute: u32, burst: u32) {
         self.per_minute = per_minute.into();
         self.burst = burst.max(1).into();
@@ -35,8 +36,12 @@ impl Rates {
         }
     }
 
-    /// Takes one message's allowance; otherwise says after how many seconds there is one.
-    pub fn take(&mut self, from: &PeerId, to: &PeerId, now: Instant) -> Result<(), u64> {
+    /// Takes the token for one message, at `now`.
+    ///
+    /// # Errors
+    ///
+    /// The number of seconds, 1 to 60, after which there is a token.
+    pub fn spend(&mut self, from: &PeerId, to: &PeerId, now: Instant) -> Result<(), u64> {
         if self.per_minute == 0.0 {
             return Ok(());
         }
@@ -74,36 +79,36 @@ mod tests {
     fn a_burst_then_the_rate_and_each_pair_for_itself() {
         let (a, b, c) = (PeerId::generate(), PeerId::generate(), PeerId::generate());
         let start = Instant::now();
-        let mut rates = Rates::new(60, 3);
+        let mut rates = RateLimits::new(60, 3);
         for _ in 0..3 {
-            assert_eq!(rates.take(&a, &b, start), Ok(()));
+            assert_eq!(rates.spend(&a, &b, start), Ok(()));
         }
-        assert_eq!(rates.take(&a, &b, start), Err(1));
-        assert_eq!(rates.take(&b, &a, start), Ok(()));
-        assert_eq!(rates.take(&a, &c, start), Ok(()));
-        assert_eq!(rates.take(&a, &b, start + Duration::from_secs(1)), Ok(()));
-        assert_eq!(rates.take(&a, &b, start + Duration::from_secs(1)), Err(1));
+        assert_eq!(rates.spend(&a, &b, start), Err(1));
+        assert_eq!(rates.spend(&b, &a, start), Ok(()));
+        assert_eq!(rates.spend(&a, &c, start), Ok(()));
+        assert_eq!(rates.spend(&a, &b, start + Duration::from_secs(1)), Ok(()));
+        assert_eq!(rates.spend(&a, &b, start + Duration::from_secs(1)), Err(1));
     }
 
     #[test]
     fn another_rate_holds_from_now_on_and_gives_nothing_back() {
         let (a, b) = (PeerId::generate(), PeerId::generate());
         let start = Instant::now();
-        let mut rates = Rates::new(60, 5);
+        let mut rates = RateLimits::new(60, 5);
         for _ in 0..3 {
-            assert_eq!(rates.take(&a, &b, start), Ok(()));
+            assert_eq!(rates.spend(&a, &b, start), Ok(()));
         }
         rates.set(6, 1);
-        assert_eq!(rates.take(&a, &b, start), Ok(()));
-        assert_eq!(rates.take(&a, &b, start), Err(10));
+        assert_eq!(rates.spend(&a, &b, start), Ok(()));
+        assert_eq!(rates.spend(&a, &b, start), Err(10));
         rates.set(60, 5);
-        assert_eq!(rates.take(&a, &b, start), Err(1), "a larger bucket is not a full one");
+        assert_eq!(rates.spend(&a, &b, start), Err(1), "a larger bucket is not a full one");
     }
 
     #[test]
     fn zero_is_no_limit() {
         let (a, b) = (PeerId::generate(), PeerId::generate());
-        let mut rates = Rates::new(0, 1);
-        assert!((0..10_000).all(|_| rates.take(&a, &b, Instant::now()).is_ok()));
+        let mut rates = RateLimits::new(0, 1);
+        assert!((0..10_000).all(|_| rates.spend(&a, &b, Instant::now()).is_ok()));
     }
 }

@@ -132,7 +132,7 @@ async fn idle_for(shared: &Arc<Shared>, limit: Duration) {
             let left = limit.saturating_sub(shared.activity.last().elapsed());
             if left.is_zero() {
                 // Whoever waits for mail uses the broker, though nobody calls.
-                if !shared.connected.claims.any() {
+                if !shared.live.waiters.is_any() {
                     return;
                 }
                 shared.activity.note();

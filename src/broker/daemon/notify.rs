@@ -100,7 +100,7 @@ pub async fn status(shared: &Shared) -> String {
 
 /// Tells each change of the status line, after `said`.
 async fn keep_status(shared: Arc<Shared>, mut said: String) {
-    let mut streams = shared.connected.presence.watch();
+    let mut streams = shared.live.presence.watch();
     loop {
         tokio::select! {
             () = shared.changes.notified() => {}

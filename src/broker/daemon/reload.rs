@@ -48,7 +48,7 @@ async fn apply(shared: &Arc<Shared>, new: Config) -> Option<String> {
     let limits = new.limits.clone();
     // Not written, but done on the database's thread: the limits live there.
     let set = shared.store.read(move |tx| {
-        tx.companion.set_limits(limits);
+        tx.state.set_limits(limits);
         Ok(())
     });
     if let Err(error) = set.await {

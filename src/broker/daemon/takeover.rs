@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::core::{Engine, MailStore};
+use crate::broker::core::{MailStore, MemoryState};
 use crate::broker::daemon::listener::Server;
 use crate::broker::daemon::notify;
 use crate::broker::store;
@@ -164,7 +164,7 @@ impl<'a> Takeover<'a> {
     /// One that is only on its way is waited for.
     pub async fn open_store(
         &mut self,
-        engine: impl Fn() -> Engine,
+        state: impl Fn() -> MemoryState,
         report: &Report,
         ended: &CancellationToken,
         doing: &Doing,
@@ -182,7 +182,7 @@ impl<'a> Takeover<'a> {
                 refuge: &config.paths.refuge(),
                 report: report.clone(),
             };
-            let opened = Store::open(wanted, engine(), ended.clone(), doing);
+            let opened = Store::open(wanted, state(), ended.clone(), doing);
             let error = match opened {
                 Ok(opened) => return Ok(opened),
                 Err(error @ OpenError::InUse { .. }) => error,

@@ -22,11 +22,11 @@ use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
 use crate::broker::Shared;
-use crate::broker::core::Identity;
+use crate::broker::core::idempotency::IdempotencyKey;
 use crate::broker::daemon::listener::Transport;
 use crate::broker::http::clients;
 use crate::broker::http::errors::Refusal;
-use crate::broker::mailbox::Key;
+use crate::broker::http::identity::Identity;
 use crate::protocol::{ApiError, Around, ErrorCode, header, route};
 use crate::sys::files::{effective_uid, identity, same_place};
 
@@ -47,7 +47,7 @@ pub async fn check(
                 (Some(secret), _) => Identity::Session(lossy(secret)),
                 (None, Some(inside)) => {
                     let inside = clients::of_shell(transport, inside);
-                    Identity::Inside(inside, shared.connected.presence.clone())
+                    Identity::Inside(inside)
                 }
                 (None, None) => Identity::Owner,
             };
@@ -192,7 +192,7 @@ const BODY_LIMIT: Duration = Duration::from_secs(10);
 /// The body of a write: its JSON, and the key that makes a retry safe.
 pub struct Write<T> {
     pub body: T,
-    pub key: Option<Key>,
+    pub key: Option<IdempotencyKey>,
 }
 
 impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Write<T> {
@@ -224,7 +224,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Write<T> {
                 format!("the body is not what this route takes: {error}"),
             )
         })?;
-        let key = key.map(|key| Key::new(&key, &[path.as_bytes(), &bytes]));
+        let key = key.map(|key| IdempotencyKey::new(&key, &[path.as_bytes(), &bytes]));
         Ok(Self { body, key })
     }
 }

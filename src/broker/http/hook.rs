@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use crate::broker::core::{Identity, Tx};
+use crate::broker::core::Tx;
 use crate::broker::daemon::listener::Transport;
 use crate::broker::http::caller::{Query, Write};
 use crate::broker::http::clients;
 use crate::broker::http::control::Nothing;
 use crate::broker::http::errors::Refusal;
-use crate::broker::live::hook_waiters;
+use crate::broker::http::identity::Identity;
+use crate::broker::http::wake;
 use crate::broker::store::Fault;
 use crate::broker::{Shared, mailbox, registry};
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
@@ -103,23 +104,23 @@ pub async fn wake(
     let Some(peer) = peer else {
         return Err(ApiError::new(ErrorCode::NotFound, "this session has no peer here").into());
     };
-    Ok(Json(hook_waiters::await_wake(&shared, client, peer, looks).await?))
+    Ok(Json(wake::await_wake(&shared, client, peer, looks).await?))
 }
 
 fn is_here(shared: &Shared, peer: &PeerId) -> bool {
-    shared.connected.presence.lock().is_live(peer) || shared.connected.windows.shows(peer)
+    shared.live.presence.lock().is_live(peer) || shared.live.client_processes.has_open_client(peer)
 }
 
 /// Watches for the end of the clients whose hooks are new.
 fn watch(shared: &Arc<Shared>) {
-    for client in shared.connected.windows.new_clients() {
+    for client in shared.live.client_processes.new_clients() {
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
             tokio::select! {
                 () = process::ended(&client) => {}
                 () = shared.stop.cancelled() => return,
             }
-            for peer in shared.connected.windows.end(&client) {
+            for peer in shared.live.client_processes.end(&client) {
                 let noted = shared.store.write(move |tx| mailbox::close_window(tx, &peer)).await;
                 if let Err(error) = noted {
                     tracing::warn!("a window's end could not be noted: {error}");
@@ -135,8 +136,8 @@ pub async fn tool_answered(
     Extension(identity): Extension<Identity>,
     _: Write<Nothing>,
 ) -> Result<Json<Noted>, Refusal> {
-    let (caller, _) = shared.store.read(move |tx| identity.session(tx.db)).await?;
-    shared.connected.windows.answered(&caller.peer);
+    let (caller, _) = shared.store.read(move |tx| identity.authenticate_session(tx)).await?;
+    shared.live.client_processes.tool_answered(&caller.peer);
     Ok(Json(Noted { noted: 1 }))
 }
 
@@ -169,7 +170,7 @@ pub async fn looked(
 }
 
 fn only_itself(tx: &Tx<'_>, identity: &Identity, peer: &PeerId) -> Result<(), Fault> {
-    let caller = identity.resolve(tx.db)?;
+    let caller = identity.authenticate(tx)?;
     if caller.instance.is_some() && caller.peer != *peer {
         let error = ApiError::new(ErrorCode::Forbidden, "a session wakes itself and no other");
         return Err(error.into());
@@ -179,7 +180,7 @@ fn only_itself(tx: &Tx<'_>, identity: &Identity, peer: &PeerId) -> Result<(), Fa
 
 fn only_owner(identity: &Identity) -> Result<(), ApiError> {
     match identity {
-        Identity::Owner | Identity::Inside(..) => Ok(()),
+        Identity::Owner | Identity::Inside(_) => Ok(()),
         Identity::Session(_) => {
             Err(ApiError::new(ErrorCode::Forbidden, "a session has no hooks to call"))
         }

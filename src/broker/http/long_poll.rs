@@ -49,7 +49,7 @@ impl Waiting {
         M: Future<Output = Result<T, ApiError>>,
     {
         let over = Instant::now() + wait.limit();
-        let mut bell = self.shared.connected.bells.listen(&self.call.caller.peer);
+        let mut signal = self.shared.live.signals.subscribe(&self.call.caller.peer);
         let found = loop {
             if let Some(found) = look(self.call.clone()).await? {
                 break found;
@@ -58,7 +58,7 @@ impl Waiting {
                 biased;
                 () = self.shared.stop.cancelled() => return Err(ApiError::stopping()),
                 () = tokio::time::sleep_until(over) => break last(self.call.clone()).await?,
-                () = bell.rung() => {}
+                () = signal.notified() => {}
             }
         };
         self.settled = true;
@@ -71,7 +71,7 @@ impl Drop for Waiting {
         if self.settled {
             return;
         }
-        self.shared.connected.claims.end(self.call.waiter);
+        self.shared.live.waiters.remove(self.call.waiter);
         // The next broker knows of no waiter.
         if !self.shared.stop.is_cancelled() {
             release(&self.shared, self.call.caller.peer.clone());
@@ -95,7 +95,7 @@ pub fn expect(shared: &Arc<Shared>, peer: PeerId, question: MessageId) {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         tokio::time::sleep(COMING).await;
-        if shared.connected.claims.stop_expecting(&question) {
+        if shared.live.waiters.stop_expecting(&question) {
             release(&shared, peer);
         }
     });

@@ -6,13 +6,14 @@ use axum::extract::State;
 use axum::{Extension, Json};
 
 use crate::broker::Shared;
-use crate::broker::core::Identity;
-use crate::broker::core::idempotency::once;
+use crate::broker::core::idempotency::IdempotencyKey;
+use crate::broker::core::idempotency::run_once;
 use crate::broker::http::caller::{Query, Write};
 use crate::broker::http::errors::Refusal;
+use crate::broker::http::identity::Identity;
 use crate::broker::http::long_poll::Waiting;
 use crate::broker::mailbox;
-use crate::broker::mailbox::{Call, Key};
+use crate::broker::mailbox::Call;
 use crate::protocol::ApiError;
 use crate::protocol::mailbox::{Answered, Confirm, Noted, Take, TakeAnswer, Taken, Wait, Written};
 
@@ -26,9 +27,9 @@ pub async fn take(
         return Ok(Json(take_news(&shared, &identity, wait, &body, key).await?));
     }
     let taken = shared.store.write(move |tx| {
-        let caller = identity.resolve(tx.db)?;
+        let caller = identity.authenticate(tx)?;
         let receiver = caller.receiver();
-        once(tx, &receiver, key.as_ref(), |tx| mailbox::take(tx, &caller, &receiver, &body))
+        run_once(tx, &receiver, key.as_ref(), |tx| mailbox::take(tx, &caller, &receiver, &body))
     });
     Ok(Json(taken.await?))
 }
@@ -39,11 +40,11 @@ async fn take_news(
     identity: &Identity,
     wait: Wait,
     body: &Take,
-    key: Option<Key>,
+    key: Option<IdempotencyKey>,
 ) -> Result<Taken, ApiError> {
     let identity = identity.clone();
-    let caller = shared.store.read(move |tx| identity.resolve(tx.db)).await?;
-    let waiter = shared.connected.claims.wait_for_mail(&caller.peer);
+    let caller = shared.store.read(move |tx| identity.authenticate(tx)).await?;
+    let waiter = shared.live.waiters.add_for_mail(&caller.peer);
     let waiting = Waiting::new(shared, Call::new(caller, key, waiter));
     let look = |call: Call| {
         let body = body.clone();
@@ -64,12 +65,12 @@ pub async fn answer(
     Write { body, key }: Write<TakeAnswer>,
 ) -> Result<Json<Answered>, Refusal> {
     let find = shared.store.read(move |tx| {
-        let caller = identity.resolve(tx.db)?;
+        let caller = identity.authenticate(tx)?;
         let question = mailbox::question(tx, &caller, &body.id)?;
         Ok((caller, question))
     });
     let (caller, question) = find.await?;
-    let waiter = shared.connected.claims.wait_for_answer(&caller.peer, question.clone());
+    let waiter = shared.live.waiters.add_for_reply(&caller.peer, question.clone());
     let waiting = Waiting::new(&shared, Call::new(caller, key, waiter));
     let look = |call: Call| {
         let question = question.clone();
@@ -89,7 +90,7 @@ pub async fn confirm(
     Write { body, .. }: Write<Confirm>,
 ) -> Result<Json<Noted>, Refusal> {
     let noted = shared.store.write(move |tx| {
-        let caller = identity.resolve(tx.db)?;
+        let caller = identity.authenticate(tx)?;
         mailbox::confirm(tx, &caller, &body)
     });
     Ok(Json(noted.await?))
@@ -103,7 +104,7 @@ pub async fn written(
     Write { body, .. }: Write<Written>,
 ) -> Result<Json<Noted>, Refusal> {
     let noted = shared.store.note(move |tx| {
-        let (caller, instance) = identity.session(tx.db)?;
+        let (caller, instance) = identity.authenticate_session(tx)?;
         mailbox::written(tx, &caller, &instance, &body)
     });
     Ok(Json(noted.await?))

@@ -6,13 +6,13 @@ use axum::extract::State;
 use axum::{Extension, Json};
 
 use crate::broker::Shared;
-use crate::broker::core::Identity;
-use crate::broker::core::idempotency::once;
+use crate::broker::core::idempotency::IdempotencyKey;
+use crate::broker::core::idempotency::run_once;
 use crate::broker::http::caller::{Query, Write};
 use crate::broker::http::errors::Refusal;
+use crate::broker::http::identity::Identity;
 use crate::broker::http::long_poll;
 use crate::broker::mailbox;
-use crate::broker::mailbox::Key;
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
 use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
@@ -51,13 +51,13 @@ pub async fn send(
 async fn store(
     shared: &Shared,
     identity: Identity,
-    key: Option<Key>,
+    key: Option<IdempotencyKey>,
     body: SendMessage,
 ) -> Result<(PeerId, Sent), ApiError> {
     let sent = shared.store.write(move |tx| {
-        let caller = identity.resolve(tx.db)?;
+        let caller = identity.authenticate(tx)?;
         let sent =
-            once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::send(tx, &caller, &body))?;
+            run_once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::send(tx, &caller, &body))?;
         Ok((caller.peer, sent))
     });
     sent.await
@@ -69,8 +69,10 @@ pub async fn send_to_scope(
     Write { body, key }: Write<SendToScope>,
 ) -> Result<Json<SentToScope>, Refusal> {
     let sent = shared.store.write(move |tx| {
-        let caller = identity.resolve(tx.db)?;
-        once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::send_to_scope(tx, &caller, &body))
+        let caller = identity.authenticate(tx)?;
+        run_once(tx, &caller.receiver(), key.as_ref(), |tx| {
+            mailbox::send_to_scope(tx, &caller, &body)
+        })
     });
     let sent = sent.await?;
     for outcome in &sent.outcomes {
@@ -98,7 +100,7 @@ pub async fn list(
     Query(query): Query<ListMessages>,
 ) -> Result<Json<MessageList>, Refusal> {
     let list = shared.store.read(move |tx| {
-        let caller = identity.resolve(tx.db)?;
+        let caller = identity.authenticate(tx)?;
         mailbox::list_messages(tx, &caller, &query)
     });
     Ok(Json(list.await?))

@@ -8,11 +8,13 @@ mod clients;
 mod control;
 mod errors;
 mod hook;
+mod identity;
 mod long_poll;
 mod mailbox;
 mod messages;
 mod peers;
 mod stream;
+mod wake;
 
 use std::sync::Arc;
 

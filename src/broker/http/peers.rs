@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use crate::broker::core::Identity;
-use crate::broker::core::idempotency::once;
+use crate::broker::core::idempotency::run_once;
 use crate::broker::daemon::listener::Transport;
 use crate::broker::http::caller::{Query, Write};
 use crate::broker::http::clients;
 use crate::broker::http::control::Nothing;
 use crate::broker::http::errors::Refusal;
+use crate::broker::http::identity::Identity;
 use crate::broker::{Shared, mailbox, registry};
 use crate::endpoint::hook_spool;
 use crate::protocol::Around;
@@ -45,7 +45,7 @@ pub async fn unregister(
     _: Write<Nothing>,
 ) -> Result<Json<Unregistered>, Refusal> {
     let gone = shared.store.write(move |tx| {
-        let (caller, instance) = identity.session(tx.db)?;
+        let (caller, instance) = identity.authenticate_session(tx)?;
         registry::unregister(tx, &caller, &instance)
     });
     Ok(Json(gone.await?))
@@ -57,7 +57,7 @@ pub async fn list(
     Query(query): Query<ListPeers>,
 ) -> Result<Json<PeerList>, Refusal> {
     let list = shared.store.read(move |tx| {
-        let caller = identity.resolve(tx.db)?;
+        let caller = identity.authenticate(tx)?;
         registry::list(tx, &caller, &query)
     });
     Ok(Json(list.await?))
@@ -69,8 +69,10 @@ pub async fn set_profile(
     Write { body, key }: Write<SetProfile>,
 ) -> Result<Json<ProfileSet>, Refusal> {
     let set = shared.store.write(move |tx| {
-        let (caller, _) = identity.session(tx.db)?;
-        once(tx, &caller.receiver(), key.as_ref(), |tx| registry::set_profile(tx, &caller, &body))
+        let (caller, _) = identity.authenticate_session(tx)?;
+        run_once(tx, &caller.receiver(), key.as_ref(), |tx| {
+            registry::set_profile(tx, &caller, &body)
+        })
     });
     Ok(Json(set.await?))
 }

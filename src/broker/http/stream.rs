@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::broker::Shared;
-use crate::broker::core::Identity;
 use crate::broker::daemon::listener::Transport;
 use crate::broker::http::errors::Refusal;
-use crate::broker::live::hook_waiters;
+use crate::broker::http::identity::Identity;
+use crate::broker::http::wake;
 use crate::broker::mailbox;
 use crate::protocol::InstanceId;
 use crate::protocol::stream::{ByeReason, Event};
@@ -29,11 +29,11 @@ pub async fn open(
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
 ) -> Result<Response, Refusal> {
-    let (_, instance) = shared.store.read(move |tx| identity.session(tx.db)).await?;
+    let (_, instance) = shared.store.read(move |tx| identity.authenticate_session(tx)).await?;
     let (sender, events) = mpsc::unbounded_channel();
     // Made before the stream is opened, so that whatever fails from here on closes it again.
     let presence = Guard {
-        generation: shared.connected.presence.next_generation(),
+        generation: shared.live.presence.next_generation(),
         shared: Arc::clone(&shared),
         instance: instance.clone(),
         process: match transport {
@@ -60,7 +60,7 @@ pub async fn open(
             tokio::select! {
                 () = open.cancelled() => {}
                 () = follower.stop.cancelled() => {}
-                () = hook_waiters::follow(&follower, &woken, generation) => {}
+                () = wake::follow(&follower, &woken, generation) => {}
             }
         });
     }
@@ -81,11 +81,11 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.open.cancel();
-        let presence = &self.shared.connected.presence;
+        let presence = &self.shared.live.presence;
         let Some(peer) = presence.close(&self.instance, self.generation) else { return };
         let shared = Arc::clone(&self.shared);
-        if !shared.connected.presence.lock().is_live(&peer) {
-            shared.connected.windows.left(&peer, self.process.take());
+        if !shared.live.presence.lock().is_live(&peer) {
+            shared.live.client_processes.server_disconnected(&peer, self.process.take());
         }
         self.shared.tasks.spawn(async move {
             let noted = shared.store.write(move |tx| mailbox::close_stream(tx, &peer)).await;

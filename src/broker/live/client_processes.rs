@@ -1,11 +1,11 @@
-//! The windows in which our hooks speak: a client process each, and the peer that it shows.
+//! The client processes whose hooks have spoken, and the peer whose session each of them shows.
 //!
-//! A session's server can end while the session goes on. Its hooks then still show it its mail, so
-//! it is live by them: as long as its client process runs, and no longer. What cannot be seen from
-//! here (a process of another pid namespace) is never live by hooks alone.
+//! A session's server can end while the session goes on. Its hooks still show it its messages, so it
+//! is live by hooks as long as its client process runs. A process that cannot be seen from here (in
+//! another pid namespace) is never live by hooks alone.
 //!
-//! And hooks can be switched off while a session goes on. A tool's answer is followed by a hook at
-//! once; where none follows, hooks are no way to this session any more.
+//! Hooks can be switched off while a session goes on. A hook follows each result of a tool at once;
+//! where none follows, hooks no longer reach this session.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,46 +14,47 @@ use std::time::{Duration, Instant};
 use crate::protocol::PeerId;
 use crate::sys::process::{Process, Standing};
 
-/// How long a server may take to come back to its stream, if it still runs.
-const COMES_BACK: Duration = Duration::from_secs(3);
+/// How long a server that still runs may take to reopen its stream.
+const RECONNECT_GRACE: Duration = Duration::from_secs(3);
 
-/// How long a server may take to come at all, behind the client's first hook or this broker's
-/// start: a client gives a server 30 s, and a server that waits for a broker pauses for a minute.
-const COMES: Duration = Duration::from_secs(90);
+/// How long a server may take to open its first stream, after the client's first hook or this
+/// broker's start: a client gives a server 30 s to start, and a server that waits for a broker pauses
+/// for up to a minute.
+const FIRST_CONNECT_GRACE: Duration = Duration::from_secs(90);
 
-/// How long a hook may take behind a tool's answer.
-const FOLLOWS: Duration = Duration::from_secs(5);
+/// How long after a tool's result its hook may come.
+const HOOK_AFTER_TOOL_GRACE: Duration = Duration::from_secs(5);
 
-/// All windows whose hooks spoke to this broker. Each clone is the same.
+/// The client processes whose hooks have spoken to this broker. Each clone is the same.
 #[derive(Debug, Clone, Default)]
-pub struct Windows(Arc<Mutex<Inner>>);
+pub struct ClientProcesses(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    by_peer: HashMap<PeerId, Window>,
-    /// Clients that are new, and whose end is to be watched for.
+    by_peer: HashMap<PeerId, ClientEntry>,
+    /// New clients, whose exit is to be watched.
     new: Vec<Process>,
 }
 
 #[derive(Debug)]
-struct Window {
+struct ClientEntry {
     client: Process,
     since: Instant,
     server: Server,
-    /// The person was told that the server is gone.
+    /// Whether the person was told that the server is gone.
     told: bool,
-    /// When a tool answered that no hook has followed yet.
+    /// When a tool returned a result that no hook has followed yet.
     answered_at: Option<Instant>,
 }
 
-/// What is known of the window's MCP server.
+/// What is known of the session's MCP server.
 #[derive(Debug)]
 enum Server {
-    /// It has not come, as far as this broker knows.
+    /// No stream of it was open since this broker started.
     Unseen,
     /// Its stream is open.
     Here,
-    /// Its stream ended then. Its process, if that is known.
+    /// Its last stream was closed at this time. Its process, if that is known.
     Left { at: Instant, process: Option<Process> },
 }
 
@@ -61,100 +62,101 @@ impl Server {
     fn is_gone(&self, since: Instant) -> bool {
         match self {
             Self::Here => false,
-            Self::Unseen => since.elapsed() > COMES,
+            Self::Unseen => since.elapsed() > FIRST_CONNECT_GRACE,
             Self::Left { at, process } => {
                 process.as_ref().is_some_and(|process| process.standing() == Standing::Gone)
-                    || at.elapsed() > COMES_BACK
+                    || at.elapsed() > RECONNECT_GRACE
             }
         }
     }
 }
 
-impl Windows {
-    /// A hook of this client spoke for `peer`, which may have a server here.
-    pub fn note(&self, peer: &PeerId, client: &Process, is_served: bool) {
+impl ClientProcesses {
+    /// Records that a hook of this client spoke for `peer`. `is_served` says whether the peer has an
+    /// open stream.
+    pub fn record_hook(&self, peer: &PeerId, client: &Process, is_served: bool) {
         let mut inner = self.lock();
-        if let Some(window) = inner.by_peer.get_mut(peer).filter(|w| w.client == *client) {
-            window.answered_at = None;
+        if let Some(entry) = inner.by_peer.get_mut(peer).filter(|w| w.client == *client) {
+            entry.answered_at = None;
             return;
         }
-        let known = inner.by_peer.values().any(|window| window.client == *client);
-        // It shows another session now.
-        inner.by_peer.retain(|_, window| window.client != *client);
+        let known = inner.by_peer.values().any(|entry| entry.client == *client);
+        // The client shows another session now.
+        inner.by_peer.retain(|_, entry| entry.client != *client);
         if !known && client.is_alive() {
             inner.new.push(client.clone());
         }
         let server = if is_served { Server::Here } else { Server::Unseen };
         let (client, since) = (client.clone(), Instant::now());
-        let window = Window { client, since, server, told: false, answered_at: None };
-        inner.by_peer.insert(peer.clone(), window);
+        let entry = ClientEntry { client, since, server, told: false, answered_at: None };
+        inner.by_peer.insert(peer.clone(), entry);
     }
 
-    /// The clients that are new since the last call: for whoever watches for their end.
+    /// Returns the clients that are new since the last call, so that their exit can be watched.
     #[must_use]
     pub fn new_clients(&self) -> Vec<Process> {
         std::mem::take(&mut self.lock().new)
     }
 
-    /// The client shows no session any more. Gives the peers that it showed.
+    /// Removes a client that shows no session any more, and returns the peers that it showed.
     pub fn end(&self, client: &Process) -> Vec<PeerId> {
         let mut inner = self.lock();
-        let ended = inner.by_peer.extract_if(|_, window| window.client == *client);
+        let ended = inner.by_peer.extract_if(|_, entry| entry.client == *client);
         ended.map(|(peer, _)| peer).collect()
     }
 
-    /// A server of this peer is here.
-    pub fn served(&self, peer: &PeerId) {
-        if let Some(window) = self.lock().by_peer.get_mut(peer) {
-            (window.server, window.told) = (Server::Here, false);
+    /// Records that a server of this peer has opened a stream.
+    pub fn server_connected(&self, peer: &PeerId) {
+        if let Some(entry) = self.lock().by_peer.get_mut(peer) {
+            (entry.server, entry.told) = (Server::Here, false);
         }
     }
 
-    /// The last of its servers has left.
-    pub fn left(&self, peer: &PeerId, process: Option<Process>) {
+    /// Records that the last stream of this peer was closed.
+    pub fn server_disconnected(&self, peer: &PeerId, process: Option<Process>) {
         let mut inner = self.lock();
-        let Some(window) = inner.by_peer.get_mut(peer) else { return };
-        window.server = Server::Left { at: Instant::now(), process };
-        // Nobody would say when it ends.
-        if !window.client.is_alive() {
+        let Some(entry) = inner.by_peer.get_mut(peer) else { return };
+        entry.server = Server::Left { at: Instant::now(), process };
+        // Its exit could not be noticed.
+        if !entry.client.is_alive() {
             inner.by_peer.remove(peer);
         }
     }
 
-    /// Whether the window's person is to be told that its server is gone: once.
-    pub fn must_tell(&self, peer: &PeerId) -> bool {
-        self.lock().by_peer.get_mut(peer).is_some_and(|window| {
-            let tell = !window.told && window.server.is_gone(window.since);
-            window.told |= tell;
+    /// Whether the person is to be told that the session's server is gone. True once for each server.
+    pub fn take_server_gone_notice(&self, peer: &PeerId) -> bool {
+        self.lock().by_peer.get_mut(peer).is_some_and(|entry| {
+            let tell = !entry.told && entry.server.is_gone(entry.since);
+            entry.told |= tell;
             tell
         })
     }
 
-    /// A tool of this peer answered, and a hook is to follow.
-    pub fn answered(&self, peer: &PeerId) {
-        if let Some(window) = self.lock().by_peer.get_mut(peer) {
-            window.answered_at.get_or_insert_with(Instant::now);
+    /// Records that a tool of this peer returned a result, which a hook is to follow.
+    pub fn tool_answered(&self, peer: &PeerId) {
+        if let Some(entry) = self.lock().by_peer.get_mut(peer) {
+            entry.answered_at.get_or_insert_with(Instant::now);
         }
     }
 
-    /// Whether its hooks have spoken to this broker, and do so no more.
+    /// Whether hooks of this peer have spoken to this broker but no longer run.
     #[must_use]
-    pub fn is_silent(&self, peer: &PeerId) -> bool {
-        self.lock().by_peer.get(peer).is_some_and(Window::is_silent)
+    pub fn hooks_are_off(&self, peer: &PeerId) -> bool {
+        self.lock().by_peer.get(peer).is_some_and(ClientEntry::hooks_are_off)
     }
 
-    /// Whether this peer is shown in a window that is known to be open, and its hooks speak there.
+    /// Whether a client process that is known to run shows this peer, and its hooks run.
     #[must_use]
-    pub fn shows(&self, peer: &PeerId) -> bool {
-        self.lock().by_peer.get(peer).is_some_and(Window::is_open)
+    pub fn has_open_client(&self, peer: &PeerId) -> bool {
+        self.lock().by_peer.get(peer).is_some_and(ClientEntry::is_open)
     }
 
-    /// The peers that are, besides these. Few: the servers of all others are here.
+    /// Returns the peers that are live by their hooks, without those in `live`.
     #[must_use]
-    pub fn shown_besides(&self, live: &BTreeSet<&PeerId>) -> Vec<PeerId> {
+    pub fn live_by_hooks(&self, live: &BTreeSet<&PeerId>) -> Vec<PeerId> {
         let inner = self.lock();
         let others = inner.by_peer.iter().filter(|(peer, _)| !live.contains(peer));
-        others.filter(|(_, window)| window.is_open()).map(|(peer, _)| peer.clone()).collect()
+        others.filter(|(_, entry)| entry.is_open()).map(|(peer, _)| peer.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -162,13 +164,13 @@ impl Windows {
     }
 }
 
-impl Window {
-    fn is_silent(&self) -> bool {
-        self.answered_at.is_some_and(|at| at.elapsed() > FOLLOWS)
+impl ClientEntry {
+    fn hooks_are_off(&self) -> bool {
+        self.answered_at.is_some_and(|at| at.elapsed() > HOOK_AFTER_TOOL_GRACE)
     }
 
     fn is_open(&self) -> bool {
-        !self.is_silent() && self.client.is_alive()
+        !self.hooks_are_off() && self.client.is_alive()
     }
 }
 
@@ -181,54 +183,54 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_known_to_run_is_not_live_by_its_hooks() {
-        let windows = Windows::default();
+    fn a_process_that_cannot_be_seen_is_not_live_by_its_hooks() {
+        let clients = ClientProcesses::default();
         let (one, mine) = (peer("a1"), Process::own());
         let foreign = Process { namespace: "4026539999".to_owned(), ..mine.clone() };
         let ended = Process { start: "0".to_owned(), ..mine.clone() };
         for client in [foreign, ended] {
-            windows.note(&one, &client, true);
-            assert!(!windows.shows(&one) && windows.new_clients().is_empty(), "{client}");
-            windows.left(&one, None);
-            assert!(windows.end(&client).is_empty(), "nothing is left of it");
+            clients.record_hook(&one, &client, true);
+            assert!(!clients.has_open_client(&one) && clients.new_clients().is_empty(), "{client}");
+            clients.server_disconnected(&one, None);
+            assert!(clients.end(&client).is_empty(), "nothing is left of it");
         }
-        windows.note(&one, &mine, true);
-        assert!(windows.shows(&one));
-        assert_eq!(windows.new_clients(), std::slice::from_ref(&mine));
-        windows.note(&one, &mine, true);
-        assert!(windows.new_clients().is_empty(), "its end is watched for once");
-        windows.left(&one, None);
-        assert!(windows.shows(&one), "its client runs");
-        assert_eq!(windows.shown_besides(&BTreeSet::new()), std::slice::from_ref(&one));
-        assert!(windows.shown_besides(&BTreeSet::from([&one])).is_empty());
-        assert_eq!(windows.end(&mine), std::slice::from_ref(&one));
-        assert!(!windows.shows(&one));
+        clients.record_hook(&one, &mine, true);
+        assert!(clients.has_open_client(&one));
+        assert_eq!(clients.new_clients(), std::slice::from_ref(&mine));
+        clients.record_hook(&one, &mine, true);
+        assert!(clients.new_clients().is_empty(), "its exit is watched once");
+        clients.server_disconnected(&one, None);
+        assert!(clients.has_open_client(&one), "its client runs");
+        assert_eq!(clients.live_by_hooks(&BTreeSet::new()), std::slice::from_ref(&one));
+        assert!(clients.live_by_hooks(&BTreeSet::from([&one])).is_empty());
+        assert_eq!(clients.end(&mine), std::slice::from_ref(&one));
+        assert!(!clients.has_open_client(&one));
     }
 
     #[test]
-    fn a_window_shows_one_session_at_a_time() {
-        let windows = Windows::default();
+    fn a_client_shows_one_session_at_a_time() {
+        let clients = ClientProcesses::default();
         let (one, two, client) = (peer("a1"), peer("b2"), Process::own());
-        windows.note(&one, &client, true);
-        windows.note(&two, &client, false);
-        assert!(!windows.shows(&one) && windows.shows(&two));
+        clients.record_hook(&one, &client, true);
+        clients.record_hook(&two, &client, false);
+        assert!(!clients.has_open_client(&one) && clients.has_open_client(&two));
     }
 
     #[test]
-    fn a_person_is_told_once_of_each_server_that_is_gone_and_not_of_one_that_comes_back() {
-        let windows = Windows::default();
+    fn a_person_is_told_once_of_each_server_that_is_gone_and_not_of_one_that_reconnects() {
+        let clients = ClientProcesses::default();
         let (one, mine) = (peer("a1"), Process::own());
-        windows.note(&one, &mine, true);
-        assert!(!windows.must_tell(&one), "it is here");
-        // It runs, and only its stream ended.
-        windows.left(&one, Some(mine.clone()));
-        assert!(!windows.must_tell(&one));
+        clients.record_hook(&one, &mine, true);
+        assert!(!clients.take_server_gone_notice(&one), "its stream is open");
+        // It runs, and only its stream was closed.
+        clients.server_disconnected(&one, Some(mine.clone()));
+        assert!(!clients.take_server_gone_notice(&one));
         let dead = Process { start: "0".to_owned(), ..mine };
-        windows.left(&one, Some(dead.clone()));
-        assert!(windows.must_tell(&one) && !windows.must_tell(&one));
-        windows.served(&one);
-        assert!(!windows.must_tell(&one));
-        windows.left(&one, Some(dead));
-        assert!(windows.must_tell(&one));
+        clients.server_disconnected(&one, Some(dead.clone()));
+        assert!(clients.take_server_gone_notice(&one) && !clients.take_server_gone_notice(&one));
+        clients.server_connected(&one);
+        assert!(!clients.take_server_gone_notice(&one));
+        clients.server_disconnected(&one, Some(dead));
+        assert!(clients.take_server_gone_notice(&one));
     }
 }

@@ -1,4 +1,4 @@
-//! Who is connected now: in memory only, and shared by all requests and the database's thread.
+//! What is going on right now: streams, waiting calls, hooks and turns. In memory only.
 
 pub mod client_processes;
 pub mod hook_waiters;
@@ -7,23 +7,23 @@ pub mod signals;
 pub mod turns;
 pub mod waiters;
 
-use crate::broker::live::client_processes::Windows;
-use crate::broker::live::hook_waiters::Waiters;
+use crate::broker::live::client_processes::ClientProcesses;
+use crate::broker::live::hook_waiters::HookWaiters;
 use crate::broker::live::presence::Presence;
-use crate::broker::live::signals::Bells;
-use crate::broker::live::waiters::Claims;
+use crate::broker::live::signals::Signals;
+use crate::broker::live::waiters::Waiters;
 
-/// Each clone is the same.
+/// The live state that requests and transactions share. Each clone is the same.
 #[derive(Debug, Clone, Default)]
-pub struct Connected {
-    /// The streams.
+pub struct LiveState {
+    /// The open event streams.
     pub presence: Presence,
-    /// The calls that wait for mail.
-    pub claims: Claims,
-    /// The hooks that wait to wake a session.
+    /// The calls that wait for messages.
     pub waiters: Waiters,
-    /// The windows in which hooks speak.
-    pub windows: Windows,
-    /// By which those who wait are told.
-    pub bells: Bells,
+    /// The hooks that wait to wake a session.
+    pub hook_waiters: HookWaiters,
+    /// The client processes whose hooks have spoken.
+    pub client_processes: ClientProcesses,
+    /// How waiting calls learn that there may be something new.
+    pub signals: Signals,
 }

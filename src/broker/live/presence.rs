@@ -1,7 +1,7 @@
-//! Who is live: the open event streams, and how much each may be sent.
+//! Presence: the open event streams, and how much each may be sent.
 //!
-//! A peer is live exactly as long as one of its streams is open. A stream that ends is gone from
-//! here at once, before anything is written to the database.
+//! A peer is live exactly as long as one of its streams is open. A stream that ends is removed at
+//! once, before anything is written to the database.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,34 +13,34 @@ use crate::protocol::peers::Channel;
 use crate::protocol::stream::{ByeReason, Event};
 use crate::protocol::{InstanceId, PeerId};
 
-/// How many pushes may be on their way to one receiver that it has not yet written to its
-/// client. It bounds what a client that reads nothing can cost the broker.
-pub const WINDOW: usize = 64;
+/// How many pushes of one stream may be without a receipt. It bounds what a client that reads
+/// nothing can cost the broker.
+pub const PUSH_WINDOW: usize = 64;
 
-/// How long a registration without a stream still counts as somebody who is coming.
-const ARRIVING: Duration = Duration::from_secs(5);
+/// How long after its registration a server without a stream counts as about to open one.
+const ARRIVAL_GRACE: Duration = Duration::from_secs(5);
 
-/// What is known of a stream as it opens.
+/// What a stream is opened with.
 #[derive(Debug, Clone)]
-pub struct Opening {
+pub struct StreamOptions {
     pub peer: PeerId,
     pub channel: Channel,
-    pub window: Window,
+    pub origin: ServerOrigin,
 }
 
-/// Which window's server a stream belongs to.
+/// Which client process a stream's server belongs to.
 #[derive(Debug, Clone, Default)]
-pub struct Window {
+pub struct ServerOrigin {
     /// The client's process in its text form, as the server or the client's hooks named it.
     pub client: Option<String>,
-    /// The client is Claude Code, whose hooks may say that it shows another session.
+    /// Whether the client is Claude Code, whose hooks may report that it shows another session.
     pub is_claude: bool,
-    /// The server was told no session.
-    pub is_untold: bool,
-    /// It may have taken a wrapper for its client, and nobody has said otherwise yet.
-    pub is_guess: bool,
-    /// The server's own pid, where the kernel tells.
-    pub server: Option<u32>,
+    /// Whether the server was given no session id.
+    pub without_session_id: bool,
+    /// Whether `client` may be a wrapper that the server took for its client.
+    pub is_unverified: bool,
+    /// The server's own pid, where the kernel reports it.
+    pub server_pid: Option<u32>,
 }
 
 /// One open stream.
@@ -48,39 +48,40 @@ pub struct Window {
 pub struct Stream {
     pub peer: PeerId,
     pub channel: Channel,
-    pub window: Window,
-    /// Told when the stream becomes another peer's.
-    pub moved: Arc<Notify>,
-    /// Tells this stream from an earlier one of the same instance.
+    pub origin: ServerOrigin,
+    /// Notified when the stream is attached to another peer.
+    pub reattached: Arc<Notify>,
+    /// Distinguishes this stream from an earlier one of the same instance.
     pub generation: u64,
-    /// Pushed and not yet reported as written, by their place in the order of messages.
+    /// Sequence numbers of the pushes without a receipt.
     pub in_flight: BTreeSet<i64>,
     /// All messages up to this one have been considered for this stream.
     pub cursor: i64,
-    /// There may be more beyond the cursor, in the database.
-    pub behind: bool,
+    /// Whether the database may hold more messages beyond the cursor.
+    pub has_more: bool,
     events: mpsc::UnboundedSender<Event>,
 }
 
 impl Stream {
-    /// Puts an event on its way. A stream that is about to end loses it, which is no harm: what
-    /// was not reported as written is offered again.
+    /// Sends an event. If the stream is about to end the event is lost, which does no harm: a push
+    /// without a receipt is offered again.
     pub fn send(&self, event: Event) {
         let _ = self.events.send(event);
     }
 }
 
+/// The open streams and the servers that are about to open one.
 #[derive(Debug, Default)]
-pub struct Inner {
-    streams: HashMap<InstanceId, Stream>,
+pub struct Streams {
+    open: HashMap<InstanceId, Stream>,
     arriving: HashMap<PeerId, Instant>,
     generations: u64,
 }
 
-/// The register of open streams, shared by the HTTP side and the database's thread.
+/// The register of open streams. Each clone is the same.
 #[derive(Debug, Clone)]
 pub struct Presence {
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<Streams>>,
     live: Arc<watch::Sender<usize>>,
 }
 
@@ -91,13 +92,13 @@ impl Default for Presence {
 }
 
 impl Presence {
-    /// Exclusive access. Never held across an await or a database call that can block long.
-    pub fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic elsewhere leaves the maps whole: every change to them is a single step.
+    /// Locks the register. Never hold the lock across an await or a slow database call.
+    pub fn lock(&self) -> MutexGuard<'_, Streams> {
+        // A panic elsewhere leaves the maps consistent: every change to them is a single step.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A number that tells the next stream from all before it.
+    /// Returns a number that distinguishes the next stream from all before it.
     #[must_use]
     pub fn next_generation(&self) -> u64 {
         let mut inner = self.lock();
@@ -105,150 +106,153 @@ impl Presence {
         inner.generations
     }
 
-    /// Opens a stream; an older one of the same instance is told to end. One whose other end was
-    /// dropped already is not opened: its [`Presence::close`] has been called, or will be.
+    /// Opens a stream. An older one of the same instance is told to end.
+    ///
+    /// A stream whose other end was dropped already is not opened: its [`Presence::close`] has been
+    /// called, or will be.
     pub fn open(
         &self,
         instance: &InstanceId,
         generation: u64,
-        opening: Opening,
+        options: StreamOptions,
         events: mpsc::UnboundedSender<Event>,
     ) {
         let mut inner = self.lock();
-        inner.arriving.remove(&opening.peer);
+        inner.arriving.remove(&options.peer);
         if events.is_closed() {
             return;
         }
         let stream = Stream {
-            peer: opening.peer,
-            channel: opening.channel,
-            window: opening.window,
-            moved: Arc::default(),
+            peer: options.peer,
+            channel: options.channel,
+            origin: options.origin,
+            reattached: Arc::default(),
             generation,
             in_flight: BTreeSet::new(),
             cursor: 0,
-            behind: true,
+            has_more: true,
             events,
         };
-        if let Some(old) = inner.streams.insert(instance.clone(), stream) {
+        if let Some(old) = inner.open.insert(instance.clone(), stream) {
             old.send(Event::Bye { reason: ByeReason::Replaced });
         }
-        self.live.send_replace(inner.streams.len());
+        self.live.send_replace(inner.open.len());
     }
 
-    /// Ends a stream, unless a newer one of the same instance took its place. Gives the peer
-    /// whose it was in the end.
+    /// Closes a stream, unless a newer one of the same instance took its place, and returns the peer
+    /// to which it was attached.
     pub fn close(&self, instance: &InstanceId, generation: u64) -> Option<PeerId> {
         let mut inner = self.lock();
-        inner.streams.get(instance).filter(|stream| stream.generation == generation)?;
-        let closed = inner.streams.remove(instance)?;
-        self.live.send_replace(inner.streams.len());
+        inner.open.get(instance).filter(|stream| stream.generation == generation)?;
+        let closed = inner.open.remove(instance)?;
+        self.live.send_replace(inner.open.len());
         Some(closed.peer)
     }
 
-    /// Ends all streams; their instances will come back.
+    /// Closes all streams. Their instances will reconnect.
     pub fn close_all(&self) {
         let mut inner = self.lock();
-        for stream in inner.streams.values() {
+        for stream in inner.open.values() {
             stream.send(Event::Bye { reason: ByeReason::Reconnect });
         }
-        inner.streams.clear();
+        inner.open.clear();
         self.live.send_replace(0);
     }
 
-    /// Follows the number of open streams.
+    /// Watches the number of open streams.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<usize> {
         self.live.subscribe()
     }
 }
 
-impl Inner {
+impl Streams {
     #[must_use]
     pub fn stream(&self, instance: &InstanceId) -> Option<&Stream> {
-        self.streams.get(instance)
+        self.open.get(instance)
     }
 
     pub fn stream_mut(&mut self, instance: &InstanceId) -> Option<&mut Stream> {
-        self.streams.get_mut(instance)
+        self.open.get_mut(instance)
     }
 
-    /// Whether messages may wait for room in some stream's window.
+    /// Whether messages may wait for room in a stream's push window.
     #[must_use]
-    pub fn is_any_behind(&self) -> bool {
-        // One without a channel has no window: nothing is ever pushed to it.
-        self.streams.values().any(|stream| stream.behind && stream.channel != Channel::Absent)
+    pub fn is_any_waiting_for_window(&self) -> bool {
+        // Nothing is ever pushed to a stream without a channel.
+        self.open.values().any(|stream| stream.has_more && stream.channel != Channel::Absent)
     }
 
+    /// Whether the peer has an open stream.
     #[must_use]
     pub fn is_live(&self, peer: &PeerId) -> bool {
-        self.streams.values().any(|stream| stream.peer == *peer)
+        self.open.values().any(|stream| stream.peer == *peer)
     }
 
-    /// The peers that are live, each once.
+    /// Returns the live peers, each once.
     #[must_use]
     pub fn live_ids(&self) -> BTreeSet<&PeerId> {
-        self.streams.values().map(|stream| &stream.peer).collect()
+        self.open.values().map(|stream| &stream.peer).collect()
     }
 
-    /// Live, or registered a moment ago and about to open its stream.
+    /// Whether the peer is live, or registered a moment ago and is about to open its stream.
     #[must_use]
-    pub fn is_claimed(&self, peer: &PeerId) -> bool {
-        self.is_live(peer) || self.arriving.get(peer).is_some_and(|at| at.elapsed() < ARRIVING)
+    pub fn is_live_or_arriving(&self, peer: &PeerId) -> bool {
+        self.is_live(peer) || self.arriving.get(peer).is_some_and(|at| at.elapsed() < ARRIVAL_GRACE)
     }
 
-    /// Notes a registration whose stream is still to come.
-    pub fn expect(&mut self, peer: &PeerId) {
-        self.arriving.retain(|_, at| at.elapsed() < ARRIVING);
+    /// Records a registration whose stream is not open yet.
+    pub fn note_arriving(&mut self, peer: &PeerId) {
+        self.arriving.retain(|_, at| at.elapsed() < ARRIVAL_GRACE);
         self.arriving.insert(peer.clone(), Instant::now());
     }
 
-    /// Nobody is coming under this peer any more.
-    pub fn stop_expecting(&mut self, peer: &PeerId) -> bool {
+    /// Forgets such a registration. Returns whether there was one.
+    pub fn forget_arriving(&mut self, peer: &PeerId) -> bool {
         self.arriving.remove(peer).is_some()
     }
 
-    /// The streams of Claude Code's servers in the window of this client.
-    pub fn in_window<'a>(
+    /// Returns the streams of Claude Code's servers that belong to this client process.
+    pub fn of_client<'a>(
         &'a self,
         client: &'a str,
     ) -> impl Iterator<Item = (&'a InstanceId, &'a Stream)> {
-        self.streams.iter().filter(move |(_, stream)| {
-            stream.window.is_claude && stream.window.client.as_deref() == Some(client)
+        self.open.iter().filter(move |(_, stream)| {
+            stream.origin.is_claude && stream.origin.client.as_deref() == Some(client)
         })
     }
 
-    /// The streams whose servers only guessed which window they belong to.
-    pub fn guesses(&self) -> impl Iterator<Item = (&InstanceId, &Stream)> {
-        self.streams.iter().filter(|(_, stream)| stream.window.is_guess)
+    /// Returns the streams whose client process is unverified.
+    pub fn unverified(&self) -> impl Iterator<Item = (&InstanceId, &Stream)> {
+        self.open.iter().filter(|(_, stream)| stream.origin.is_unverified)
     }
 
-    /// Makes a stream another peer's. What was under way to the former is that one's no more; what
-    /// waits for the other is looked for anew.
-    pub fn give(&mut self, instance: &InstanceId, peer: &PeerId) {
-        if let Some(stream) = self.streams.get_mut(instance) {
+    /// Attaches a stream to another peer. Pushes of the former peer count no more, and the messages
+    /// of the new one are looked for from the oldest on.
+    pub fn reattach(&mut self, instance: &InstanceId, peer: &PeerId) {
+        if let Some(stream) = self.open.get_mut(instance) {
             stream.peer = peer.clone();
             stream.in_flight.clear();
             stream.cursor = 0;
-            stream.behind = true;
-            stream.moved.notify_one();
+            stream.has_more = true;
+            stream.reattached.notify_one();
         }
     }
 
-    /// The best belief about pushes to this peer; `None` if it is not live.
+    /// Returns the channel over which this peer is pushed to; `None` if it is not live.
     #[must_use]
     pub fn channel(&self, peer: &PeerId) -> Option<Channel> {
-        self.receiver(peer)
-            .and_then(|i| self.streams.get(i))
+        self.push_target(peer)
+            .and_then(|i| self.open.get(i))
             .map(|s| s.channel)
             .or_else(|| self.is_live(peer).then_some(Channel::Absent))
     }
 
-    /// The one instance of a peer that is pushed to: the proven one, else the newest that has a
-    /// channel.
+    /// Returns the one instance of a peer that is pushed to: the proven one, else the newest that has
+    /// a channel.
     #[must_use]
-    pub fn receiver(&self, peer: &PeerId) -> Option<&InstanceId> {
-        self.streams
+    pub fn push_target(&self, peer: &PeerId) -> Option<&InstanceId> {
+        self.open
             .iter()
             .filter(|(_, s)| s.peer == *peer && s.channel != Channel::Absent)
             .max_by_key(|(_, s)| (s.channel == Channel::Proven, s.generation))

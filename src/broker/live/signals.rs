@@ -1,7 +1,7 @@
-//! Bells: whoever waits for a peer's mail is told when there may be some.
+//! Signals: a condition variable for each peer, which says that there may be something new for it.
 //!
-//! A bell says nothing of the mail itself: who hears it looks. It rings after the commit, so what
-//! it is about can be found.
+//! A signal carries nothing: a call that is notified looks into the database. It is sent after the
+//! commit, so that what it is about can be found there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,22 +10,25 @@ use tokio::sync::watch;
 
 use crate::protocol::PeerId;
 
-/// The bells of all peers that somebody listens for.
+/// The signals of all peers that have a subscription. Each clone is the same.
 #[derive(Debug, Clone, Default)]
-pub struct Bells(Arc<Mutex<HashMap<PeerId, watch::Sender<()>>>>);
+pub struct Signals(Arc<Mutex<HashMap<PeerId, watch::Sender<()>>>>);
 
-impl Bells {
-    /// Hears every ring from now on. Listen first and look then, or mail comes between the two.
+impl Signals {
+    /// Subscribes to a peer's signal.
+    ///
+    /// Subscribe first and look into the database then, or a message may come between the two.
     #[must_use]
-    pub fn listen(&self, peer: &PeerId) -> Listener {
-        let mut bells = self.lock();
-        let bell = bells.entry(peer.clone()).or_default();
-        Listener { rings: bell.subscribe(), bells: self.clone(), peer: peer.clone() }
+    pub fn subscribe(&self, peer: &PeerId) -> Subscription {
+        let mut signals = self.lock();
+        let signal = signals.entry(peer.clone()).or_default();
+        Subscription { notices: signal.subscribe(), signals: self.clone(), peer: peer.clone() }
     }
 
-    pub fn ring(&self, peer: &PeerId) {
-        if let Some(bell) = self.lock().get(peer) {
-            bell.send_replace(());
+    /// Notifies all subscriptions to a peer's signal.
+    pub fn notify(&self, peer: &PeerId) {
+        if let Some(signal) = self.lock().get(peer) {
+            signal.send_replace(());
         }
     }
 
@@ -34,29 +37,29 @@ impl Bells {
     }
 }
 
-/// One that listens for a peer's bell.
+/// A subscription to one peer's signal.
 #[derive(Debug)]
-pub struct Listener {
-    rings: watch::Receiver<()>,
-    bells: Bells,
+pub struct Subscription {
+    notices: watch::Receiver<()>,
+    signals: Signals,
     peer: PeerId,
 }
 
-impl Listener {
-    /// Returns once it has rung since the last call, or since the listener was made.
-    pub async fn rung(&mut self) {
-        if self.rings.changed().await.is_err() {
-            // The bell lives as long as its listeners do.
+impl Subscription {
+    /// Returns once the peer was notified since the last call, or since the subscription began.
+    pub async fn notified(&mut self) {
+        if self.notices.changed().await.is_err() {
+            // Cannot happen: the sender lives as long as its subscriptions.
             std::future::pending::<()>().await;
         }
     }
 }
 
-impl Drop for Listener {
+impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut bells = self.bells.lock();
-        if bells.get(&self.peer).is_some_and(|bell| bell.receiver_count() == 1) {
-            bells.remove(&self.peer);
+        let mut signals = self.signals.lock();
+        if signals.get(&self.peer).is_some_and(|signal| signal.receiver_count() == 1) {
+            signals.remove(&self.peer);
         }
     }
 }

@@ -1,21 +1,21 @@
-//! Claims: what calls that wait for mail are about to take.
+//! Calls that wait for messages, and the reservations that they hold.
 //!
-//! What a waiter is about to take is offered by no other way as long as it waits, or the message
-//! would be shown twice: pushed, and in the waiter's answer. This is memory and no more. Nothing is
-//! marked in the database, so a waiter that goes away, or a broker that dies, leaves the message
-//! as it was: unread, and offered by the other ways. What a waiter takes is an offer with a lease
-//! like any other, and read only once its answer was shown.
+//! A message that a waiter is about to take is reserved: no other way offers it, or it would be
+//! shown twice, by a push and by the waiter's answer. Reservations are in memory only. If a waiter
+//! goes away or the broker dies, the message is still unread and the other ways offer it. What a
+//! waiter takes is an offer with a lease like any other, and read only once its answer was shown.
 //!
-//! An answer is the waiter's whose message it names. One that names none is the only waiter's for
-//! its sender; where several wait for one sender it is nobody's, and goes the ordinary way.
+//! A reply belongs to the waiter whose question it names. One that names none belongs to the only
+//! waiter for its sender; where several wait for one sender it belongs to none of them and is
+//! offered the ordinary way.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::protocol::{MessageId, PeerId};
 
-/// All calls that wait now.
+/// All waiters. Each clone is the same.
 #[derive(Debug, Clone, Default)]
-pub struct Claims(Arc<Mutex<Inner>>);
+pub struct Waiters(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -27,24 +27,26 @@ struct Inner {
 struct Waiter {
     number: u64,
     owner: PeerId,
-    what: What,
+    kind: WaiterKind,
 }
 
 #[derive(Debug)]
-enum What {
+enum WaiterKind {
+    /// Waits for any message.
     Mail,
-    Answer(Question),
-    /// Its message is stored, and the call that waits for the answer is still to come.
-    Coming(Question),
+    /// Waits for the reply to a question.
+    Reply(Question),
+    /// The question is stored, and the call that waits for the reply is expected.
+    Expected(Question),
 }
 
-/// A message whose answer somebody waits for.
+/// A message for whose reply a call waits.
 #[derive(Debug, Clone)]
 pub struct Question {
     pub id: MessageId,
     pub seq: i64,
     pub to: PeerId,
-    /// Only what was stored behind this may be its answer without naming it.
+    /// Only a message with a higher sequence number may be the reply without naming the question.
     unnamed_after: i64,
 }
 
@@ -55,102 +57,104 @@ impl Question {
     }
 }
 
-/// What decides whose a message is.
+/// What decides which waiter a message belongs to.
 #[derive(Debug)]
-pub struct Mail {
+pub struct IncomingMessage {
     pub sender: PeerId,
     pub reply_to: Option<MessageId>,
     pub seq: i64,
 }
 
-impl Claims {
-    /// `owner` waits for any mail. Gives the waiter's number.
-    pub fn wait_for_mail(&self, owner: &PeerId) -> u64 {
-        self.lock().add(owner, What::Mail)
+impl Waiters {
+    /// Adds a waiter for any message to `owner`, and returns its number.
+    pub fn add_for_mail(&self, owner: &PeerId) -> u64 {
+        self.lock().add(owner, WaiterKind::Mail)
     }
 
-    /// `owner` waits for the answer to a message of its own.
-    pub fn wait_for_answer(&self, owner: &PeerId, mut question: Question) -> u64 {
+    /// Adds a waiter for the reply to a message of `owner`, and returns its number.
+    pub fn add_for_reply(&self, owner: &PeerId, mut question: Question) -> u64 {
         let mut inner = self.lock();
         let known = inner.questions(owner).find(|known| known.id == question.id);
         question.unnamed_after = known.map_or(question.seq, |known| known.unnamed_after);
         inner.stop_expecting(&question.id);
-        inner.add(owner, What::Answer(question))
+        inner.add(owner, WaiterKind::Reply(question))
     }
 
-    /// `owner` is about to wait for the answer to a message that is being stored: the answer may
-    /// be quicker than the next call.
-    pub fn expect(&self, owner: &PeerId, question: Question) {
-        self.lock().add(owner, What::Coming(question));
+    /// Reserves the reply to a message that was just stored for the call of `owner` that is about to
+    /// wait for it: the reply may come before that call.
+    pub fn expect_waiter(&self, owner: &PeerId, question: Question) {
+        self.lock().add(owner, WaiterKind::Expected(question));
     }
 
-    /// The call did not come; false if it did.
+    /// Ends the expectation of a call. Returns false if the call has come.
     pub fn stop_expecting(&self, question: &MessageId) -> bool {
         self.lock().stop_expecting(question)
     }
 
-    /// This one waits no longer.
-    pub fn end(&self, number: u64) {
+    /// Removes one waiter.
+    pub fn remove(&self, number: u64) {
         self.lock().waiting.retain(|waiter| waiter.number != number);
     }
 
-    /// Nothing of this owner's is held any more.
-    pub fn end_all_of(&self, owner: &PeerId) {
+    /// Removes all waiters of `owner`.
+    pub fn remove_all_of(&self, owner: &PeerId) {
         self.lock().waiting.retain(|waiter| waiter.owner != *owner);
     }
 
-    /// Whether this one still waits: what it waits for may have become somebody else's.
+    /// Whether this waiter was not removed yet.
     #[must_use]
-    pub fn has(&self, number: u64) -> bool {
+    pub fn contains(&self, number: u64) -> bool {
         self.lock().waiting.iter().any(|waiter| waiter.number == number)
     }
 
     /// Whether any call waits.
     #[must_use]
-    pub fn any(&self) -> bool {
+    pub fn is_any(&self) -> bool {
         !self.lock().waiting.is_empty()
     }
 
-    /// Whether any call waits for mail of `owner`.
+    /// Whether any call waits for messages to `owner`.
     #[must_use]
-    pub fn any_of(&self, owner: &PeerId) -> bool {
+    pub fn has_any_of(&self, owner: &PeerId) -> bool {
         self.lock().of(owner).next().is_some()
     }
 
-    /// Whether a waiter is about to take this mail of `owner`.
+    /// Whether a waiter is about to take this message to `owner`.
     #[must_use]
-    pub fn hold(&self, owner: &PeerId, mail: &Mail) -> bool {
+    pub fn is_reserved(&self, owner: &PeerId, message: &IncomingMessage) -> bool {
         let inner = self.lock();
-        inner.of(owner).any(|waiter| matches!(waiter.what, What::Mail))
-            || inner.is_awaited(owner, mail)
+        inner.of(owner).any(|waiter| matches!(waiter.kind, WaiterKind::Mail))
+            || inner.is_awaited(owner, message)
     }
 
-    /// Whether this mail of `owner` is the answer that a waiter waits for.
+    /// Whether this message to `owner` is the reply that a waiter waits for.
     #[must_use]
-    pub fn await_answer(&self, owner: &PeerId, mail: &Mail) -> bool {
-        self.lock().is_awaited(owner, mail)
+    pub fn is_awaited_reply(&self, owner: &PeerId, message: &IncomingMessage) -> bool {
+        self.lock().is_awaited(owner, message)
     }
 
-    /// This mail of `owner` was just stored. If it names no question and there are several, it is
-    /// nobody's answer, and stays so when all but one of them are gone.
-    pub fn pass(&self, owner: &PeerId, mail: &Mail) {
+    /// Notes a message to `owner` that was just stored.
+    ///
+    /// If it names no question and `owner` waits on several to its sender, it is the reply to none of
+    /// them, and stays so when all but one of these waiters are gone.
+    pub fn note_ambiguous(&self, owner: &PeerId, message: &IncomingMessage) {
         let mut inner = self.lock();
-        if mail.reply_to.is_some() || inner.only_question(owner, &mail.sender).is_some() {
+        if message.reply_to.is_some() || inner.only_question(owner, &message.sender).is_some() {
             return;
         }
         for waiter in inner.waiting.iter_mut().filter(|waiter| waiter.owner == *owner) {
-            if let What::Answer(question) | What::Coming(question) = &mut waiter.what
-                && question.to == mail.sender
+            if let WaiterKind::Reply(question) | WaiterKind::Expected(question) = &mut waiter.kind
+                && question.to == message.sender
             {
-                question.unnamed_after = mail.seq;
+                question.unnamed_after = message.seq;
             }
         }
     }
 
-    /// Behind which place a message that names no question answers this one; `None` if there are
-    /// several to that peer.
+    /// Returns the sequence number after which a message that names no question counts as the reply
+    /// to `question`; `None` if `owner` waits on several questions to that peer.
     #[must_use]
-    pub fn unnamed_after(&self, owner: &PeerId, question: &Question) -> Option<i64> {
+    pub fn unnamed_replies_after(&self, owner: &PeerId, question: &Question) -> Option<i64> {
         let inner = self.lock();
         let only = inner.only_question(owner, &question.to)?;
         (only.id == question.id).then_some(only.unnamed_after)
@@ -162,16 +166,16 @@ impl Claims {
 }
 
 impl Inner {
-    fn add(&mut self, owner: &PeerId, what: What) -> u64 {
+    fn add(&mut self, owner: &PeerId, kind: WaiterKind) -> u64 {
         self.numbers += 1;
-        self.waiting.push(Waiter { number: self.numbers, owner: owner.clone(), what });
+        self.waiting.push(Waiter { number: self.numbers, owner: owner.clone(), kind });
         self.numbers
     }
 
     fn stop_expecting(&mut self, question: &MessageId) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(
-            |waiter| !matches!(&waiter.what, What::Coming(coming) if coming.id == *question),
+            |waiter| !matches!(&waiter.kind, WaiterKind::Expected(expected) if expected.id == *question),
         );
         self.waiting.len() < before
     }
@@ -181,24 +185,25 @@ impl Inner {
     }
 
     fn questions(&self, owner: &PeerId) -> impl Iterator<Item = &Question> {
-        self.of(owner).filter_map(|waiter| match &waiter.what {
-            What::Answer(question) | What::Coming(question) => Some(question),
-            What::Mail => None,
+        self.of(owner).filter_map(|waiter| match &waiter.kind {
+            WaiterKind::Reply(question) | WaiterKind::Expected(question) => Some(question),
+            WaiterKind::Mail => None,
         })
     }
 
-    fn is_awaited(&self, owner: &PeerId, mail: &Mail) -> bool {
-        if let Some(answered) = &mail.reply_to {
+    fn is_awaited(&self, owner: &PeerId, message: &IncomingMessage) -> bool {
+        if let Some(answered) = &message.reply_to {
             return self.questions(owner).any(|question| question.id == *answered);
         }
-        self.only_question(owner, &mail.sender).is_some_and(|only| only.unnamed_after < mail.seq)
+        self.only_question(owner, &message.sender)
+            .is_some_and(|only| only.unnamed_after < message.seq)
     }
 
     /// The question of `owner` to `to`, if there is exactly one.
     fn only_question(&self, owner: &PeerId, to: &PeerId) -> Option<&Question> {
         let mut questions = self.questions(owner).filter(|question| question.to == *to);
         let first = questions.next()?;
-        // A call that is repeated may wait twice for a moment: that is one question all the same.
+        // A call that is retried may wait twice for a moment, which is one question all the same.
         questions.all(|other| other.id == first.id).then_some(first)
     }
 }
@@ -211,72 +216,93 @@ mod tests {
         Question::new(MessageId::from_text(id), seq, to.clone())
     }
 
-    fn mail(sender: &PeerId, reply_to: Option<&str>, seq: i64) -> Mail {
-        Mail { sender: sender.clone(), reply_to: reply_to.map(MessageId::from_text), seq }
+    fn mail(sender: &PeerId, reply_to: Option<&str>, seq: i64) -> IncomingMessage {
+        IncomingMessage {
+            sender: sender.clone(),
+            reply_to: reply_to.map(MessageId::from_text),
+            seq,
+        }
     }
 
     #[test]
-    fn an_answer_is_the_waiters_whose_message_it_names() {
+    fn a_reply_belongs_to_the_waiter_whose_question_it_names() {
         let (me, peer, other) = (PeerId::generate(), PeerId::generate(), PeerId::generate());
-        let claims = Claims::default();
-        let first = claims.wait_for_answer(&me, question("m1", 1, &peer));
-        assert!(claims.hold(&me, &mail(&peer, Some("m1"), 5)));
-        assert!(claims.hold(&me, &mail(&other, Some("m1"), 5)), "whoever answers it");
-        assert!(!claims.hold(&me, &mail(&peer, Some("m0"), 5)), "it answers something else");
-        assert!(!claims.hold(&other, &mail(&peer, Some("m1"), 5)), "another's mail");
-        claims.end(first);
-        assert!(!claims.hold(&me, &mail(&peer, Some("m1"), 5)));
-        assert!(!claims.any());
+        let waiters = Waiters::default();
+        let first = waiters.add_for_reply(&me, question("m1", 1, &peer));
+        assert!(waiters.is_reserved(&me, &mail(&peer, Some("m1"), 5)));
+        assert!(waiters.is_reserved(&me, &mail(&other, Some("m1"), 5)), "from any sender");
+        assert!(
+            !waiters.is_reserved(&me, &mail(&peer, Some("m0"), 5)),
+            "it answers something else"
+        );
+        assert!(
+            !waiters.is_reserved(&other, &mail(&peer, Some("m1"), 5)),
+            "another peer's message"
+        );
+        waiters.remove(first);
+        assert!(!waiters.is_reserved(&me, &mail(&peer, Some("m1"), 5)));
+        assert!(!waiters.is_any());
     }
 
     #[test]
-    fn an_answer_that_names_nothing_is_the_only_waiters() {
+    fn a_reply_that_names_no_question_belongs_to_the_only_waiter() {
         let (me, peer, other) = (PeerId::generate(), PeerId::generate(), PeerId::generate());
-        let claims = Claims::default();
+        let waiters = Waiters::default();
         let asked = question("m1", 1, &peer);
-        claims.wait_for_answer(&me, asked.clone());
-        claims.wait_for_answer(&me, question("m3", 3, &other));
-        assert!(claims.await_answer(&me, &mail(&peer, None, 5)));
-        assert!(!claims.await_answer(&me, &mail(&peer, None, 1)), "written before it");
-        claims.wait_for_answer(&me, asked.clone());
-        assert!(claims.await_answer(&me, &mail(&peer, None, 5)), "the same call once more");
-        let second = claims.wait_for_answer(&me, question("m2", 2, &peer));
-        assert!(!claims.await_answer(&me, &mail(&peer, None, 5)), "whose is it?");
-        assert_eq!(claims.unnamed_after(&me, &asked), None);
-        claims.pass(&me, &mail(&peer, None, 5));
-        claims.end(second);
-        assert!(!claims.await_answer(&me, &mail(&peer, None, 5)), "it was nobody's");
-        assert!(claims.await_answer(&me, &mail(&peer, None, 6)));
-        assert_eq!(claims.unnamed_after(&me, &asked), Some(5));
-        claims.pass(&me, &mail(&peer, None, 6));
-        assert!(claims.await_answer(&me, &mail(&peer, None, 6)), "it is the only one's");
+        waiters.add_for_reply(&me, asked.clone());
+        waiters.add_for_reply(&me, question("m3", 3, &other));
+        assert!(waiters.is_awaited_reply(&me, &mail(&peer, None, 5)));
+        assert!(!waiters.is_awaited_reply(&me, &mail(&peer, None, 1)), "written before it");
+        waiters.add_for_reply(&me, asked.clone());
+        assert!(waiters.is_awaited_reply(&me, &mail(&peer, None, 5)), "the same call once more");
+        let second = waiters.add_for_reply(&me, question("m2", 2, &peer));
+        assert!(
+            !waiters.is_awaited_reply(&me, &mail(&peer, None, 5)),
+            "it may be the reply to either"
+        );
+        assert_eq!(waiters.unnamed_replies_after(&me, &asked), None);
+        waiters.note_ambiguous(&me, &mail(&peer, None, 5));
+        waiters.remove(second);
+        assert!(
+            !waiters.is_awaited_reply(&me, &mail(&peer, None, 5)),
+            "it was the reply to neither"
+        );
+        assert!(waiters.is_awaited_reply(&me, &mail(&peer, None, 6)));
+        assert_eq!(waiters.unnamed_replies_after(&me, &asked), Some(5));
+        waiters.note_ambiguous(&me, &mail(&peer, None, 6));
+        assert!(
+            waiters.is_awaited_reply(&me, &mail(&peer, None, 6)),
+            "it is the reply to the only one"
+        );
     }
 
     #[test]
-    fn a_waiter_that_is_coming_holds_until_it_came_or_nobody_expects_it() {
+    fn an_expected_waiter_reserves_until_it_comes_or_is_not_expected_any_more() {
         let (me, peer) = (PeerId::generate(), PeerId::generate());
-        let claims = Claims::default();
-        claims.expect(&me, question("m1", 1, &peer));
-        assert!(claims.await_answer(&me, &mail(&peer, Some("m1"), 2)));
-        let number = claims.wait_for_answer(&me, question("m1", 1, &peer));
-        assert!(!claims.stop_expecting(&MessageId::from_text("m1")), "it came");
-        claims.end(number);
-        assert!(!claims.any());
-        claims.expect(&me, question("m2", 2, &peer));
-        assert!(claims.stop_expecting(&MessageId::from_text("m2")));
-        assert!(!claims.any());
+        let waiters = Waiters::default();
+        waiters.expect_waiter(&me, question("m1", 1, &peer));
+        assert!(waiters.is_awaited_reply(&me, &mail(&peer, Some("m1"), 2)));
+        let number = waiters.add_for_reply(&me, question("m1", 1, &peer));
+        assert!(!waiters.stop_expecting(&MessageId::from_text("m1")), "it came");
+        waiters.remove(number);
+        assert!(!waiters.is_any());
+        waiters.expect_waiter(&me, question("m2", 2, &peer));
+        assert!(waiters.stop_expecting(&MessageId::from_text("m2")));
+        assert!(!waiters.is_any());
     }
 
     #[test]
-    fn who_waits_for_any_mail_holds_all_of_it_but_awaits_no_answer() {
+    fn a_waiter_for_any_message_reserves_all_of_them_and_awaits_no_reply() {
         let (me, peer) = (PeerId::generate(), PeerId::generate());
-        let claims = Claims::default();
-        claims.wait_for_mail(&me);
+        let waiters = Waiters::default();
+        waiters.add_for_mail(&me);
         let some = mail(&peer, None, 1);
-        assert!(claims.hold(&me, &some) && !claims.await_answer(&me, &some));
-        assert!(claims.any_of(&me) && !claims.any_of(&peer));
-        let other = claims.wait_for_mail(&peer);
-        claims.end_all_of(&me);
-        assert!(!claims.hold(&me, &some) && !claims.any_of(&me) && claims.has(other));
+        assert!(waiters.is_reserved(&me, &some) && !waiters.is_awaited_reply(&me, &some));
+        assert!(waiters.has_any_of(&me) && !waiters.has_any_of(&peer));
+        let other = waiters.add_for_mail(&peer);
+        waiters.remove_all_of(&me);
+        assert!(
+            !waiters.is_reserved(&me, &some) && !waiters.has_any_of(&me) && waiters.contains(other)
+        );
     }
 }

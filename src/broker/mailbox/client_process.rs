@@ -72,11 +72,11 @@ pub fn peer_to_wake(
 
 /// The former peer has ended, as far as this window goes.
 fn leave(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
-    tx.companion.turns.forget(peer);
-    tx.companion.waking.remove(peer);
+    tx.state.turns.forget(peer);
+    tx.state.waking.remove(peer);
     // A call that waits was made in the other conversation, and keeps its mail from nobody.
-    tx.companion.connected.claims.end_all_of(peer);
-    tx.companion.outbox.ring(peer.clone());
+    tx.state.live.waiters.remove_all_of(peer);
+    tx.state.effects.notify(peer.clone());
     push::look_again(tx, peer)
 }
 
@@ -87,19 +87,19 @@ fn arrive(
     to: &PeerId,
 ) -> Result<(), Fault> {
     {
-        let mut inner = tx.companion.connected.presence.lock();
-        if inner.stop_expecting(from) {
-            inner.expect(to);
+        let mut inner = tx.state.live.presence.lock();
+        if inner.forget_arriving(from) {
+            inner.note_arriving(to);
         }
         for instance in instances {
-            inner.give(instance, to);
+            inner.reattach(instance, to);
         }
     }
     registry::ensure_name(tx, to)?;
     let peer = registry::peer(tx, to)?;
     for instance in instances {
-        tx.companion.outbox.moved(instance.clone(), from.clone(), peer.clone());
+        tx.state.effects.attached(instance.clone(), from.clone(), peer.clone());
     }
-    tx.companion.outbox.ring(to.clone());
+    tx.state.effects.notify(to.clone());
     push::push_waiting(tx, to)
 }

@@ -5,12 +5,10 @@
 //! has written, and the same turn's next event is the evidence that the model had it. An event of
 //! another turn ends the lease at once.
 
-use std::time::Duration;
-
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::broker::core::Tx;
-use crate::broker::mailbox::{client_process, push, take, wake};
+use crate::broker::mailbox::{client_process, lease, push, wake};
 use crate::broker::registry;
 use crate::broker::registry::Said;
 use crate::broker::store::Fault;
@@ -20,9 +18,6 @@ use crate::protocol::{InstanceId, MessageId, PeerId};
 use crate::sys::process::Process;
 use crate::text;
 use crate::text::message;
-
-/// How long a message that a hook showed is kept from all other ways until there is evidence.
-const HOOK_LEASE: Duration = Duration::from_secs(60);
 
 /// What stands between two messages, and what a heading may gain until the hook writes it: its
 /// times are counted from then.
@@ -40,7 +35,7 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     }
     let Some(peer) = peer(tx, request)? else { return Ok(HookMail::default()) };
     if let Some(client) = &request.client {
-        tx.companion.connected.waiters.keep_only(&client.to_string(), &peer);
+        tx.state.live.hook_waiters.retain_peer(&client.to_string(), &peer);
         note_window(tx, &peer, client, request.event)?;
     }
     let receiver = receiver(&request.session);
@@ -112,13 +107,13 @@ pub fn note_window(
     client: &Process,
     event: Event,
 ) -> Result<(), Fault> {
-    let connected = tx.companion.connected.clone();
+    let live = tx.state.live.clone();
     if event != Event::SessionEnd {
-        let is_served = connected.presence.lock().is_live(peer);
-        connected.windows.note(peer, client, is_served);
+        let is_served = live.presence.lock().is_live(peer);
+        live.client_processes.record_hook(peer, client, is_served);
         return Ok(());
     }
-    for peer in connected.windows.end(client) {
+    for peer in live.client_processes.end(client) {
         close_window(tx, &peer)?;
     }
     Ok(())
@@ -130,10 +125,10 @@ pub fn note_window(
 ///
 /// If the database fails.
 pub fn close_window(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
-    if tx.companion.connected.presence.lock().is_live(peer) {
+    if tx.state.live.presence.lock().is_live(peer) {
         return Ok(());
     }
-    tx.companion.turns.forget(peer);
+    tx.state.turns.forget(peer);
     registry::touch(tx, peer)
 }
 
@@ -144,8 +139,9 @@ const fn is_of_a_turn(event: Event) -> bool {
 
 /// Whether its person is to be told, now and not again, that the session's server has ended.
 fn has_lost_its_server(tx: &Tx<'_>, peer: &PeerId) -> bool {
-    let connected = &tx.companion.connected;
-    !connected.presence.lock().is_claimed(peer) && connected.windows.must_tell(peer)
+    let live = &tx.state.live;
+    !live.presence.lock().is_live_or_arriving(peer)
+        && live.client_processes.take_server_gone_notice(peer)
 }
 
 /// A session at work is not woken; one whose turn has ended may be.
@@ -155,10 +151,10 @@ fn note_turn(
     request: &HookEvent,
     mail: &HookMail,
 ) -> Result<(), Fault> {
-    let turns = &mut tx.companion.turns;
+    let turns = &mut tx.state.turns;
     match request.event {
-        Event::PostToolUse | Event::Stop => turns.answered(peer),
-        Event::StopFailure => turns.failed(peer),
+        Event::PostToolUse | Event::Stop => turns.model_answered(peer),
+        Event::StopFailure => turns.model_failed(peer),
         _ => {}
     }
     let goes_on = match request.event {
@@ -170,10 +166,10 @@ fn note_turn(
         Event::SessionStart | Event::StopFailure | Event::Notification | Event::SessionEnd => false,
     };
     if goes_on {
-        turns.note(peer);
+        turns.begin_or_continue(peer);
     } else {
         turns.end(peer);
-        tx.companion.outbox.ring(peer.clone());
+        tx.state.effects.notify(peer.clone());
     }
     // That nothing stirs is what a notification is about.
     if request.event == Event::Notification { Ok(()) } else { wake::note_stir(tx, peer) }
@@ -181,7 +177,7 @@ fn note_turn(
 
 /// The name of this way in, for leases and offers.
 fn receiver(session: &str) -> String {
-    format!("{}{session}", push::HOOK)
+    format!("{}{session}", lease::HOOK)
 }
 
 /// The prompt held a push of ours: it was read, and the channel that brought it works.
@@ -197,7 +193,7 @@ fn note_push_seen(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Result<(), 
         .query_row(params![id.as_str(), peer.as_str()], |row| row.get(0))
         .optional()?;
     let Some(instance) = instance else { return Ok(()) };
-    take::mark_read(tx, peer, id, "channel")?;
+    lease::mark_read(tx, peer, id, "channel")?;
     push::prove_channel(tx, &InstanceId::from_text(instance))
 }
 
@@ -233,7 +229,7 @@ fn confirm(tx: &Tx<'_>, peer: &PeerId, receiver: &str, request: &HookEvent) -> R
     for message in shown(tx, peer, receiver, &request.turn)? {
         let same = !message.occasion.is_empty() && message.occasion == request.occasion;
         if !same && message.written_at.is_some_and(|at| at <= before) {
-            take::mark_read(tx, peer, &message.id, "hook")?;
+            lease::mark_read(tx, peer, &message.id, "hook")?;
         }
     }
     Ok(())
@@ -271,21 +267,21 @@ fn show(
     receiver: &str,
     request: &HookEvent,
 ) -> Result<HookMail, Fault> {
-    let mut waiting = push::unheld(tx, peer)?;
+    let mut waiting = lease::unheld(tx, peer)?;
     let shown = shown(tx, peer, receiver, &request.turn)?;
     let had = |seq: &i64| shown.iter().any(|m| m.seq == *seq && m.written_at.is_some());
     waiting.retain(|seq| !had(seq));
     let mut mail = HookMail::default();
     let mut used = 0usize;
     for seq in &waiting {
-        let mut delivery = push::delivery(tx, *seq)?;
+        let mut delivery = lease::delivery(tx, *seq)?;
         (delivery.already_pushed, delivery.repeat) = earlier(tx, *seq)?;
         let length = text::units(&message::message(&delivery, tx.now));
         used = used.saturating_add(length).saturating_add(BETWEEN);
         if used > request.room {
             break;
         }
-        push::record(tx, *seq, receiver, "hook", Some(tx.now.plus(HOOK_LEASE)))?;
+        lease::record(tx, *seq, receiver, "hook", Some(tx.now.plus(lease::HOOK_LEASE)))?;
         tx.db
             .prepare_cached(
                 "UPDATE offers SET turn = ?3, occasion = ?4, written_at = NULL

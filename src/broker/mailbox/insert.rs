@@ -3,8 +3,8 @@
 use rusqlite::params;
 
 use crate::broker::core::Tx;
-use crate::broker::live::waiters::Mail;
-use crate::broker::mailbox::{push, wait};
+use crate::broker::live::waiters::IncomingMessage;
+use crate::broker::mailbox::{lease, push};
 use crate::broker::registry::Sender;
 use crate::broker::store::Fault;
 use crate::protocol::messages::MessageState;
@@ -39,7 +39,7 @@ pub struct Posted {
 /// If the database fails.
 pub fn post(tx: &mut Tx<'_>, letter: &Letter<'_>, to: &PeerId) -> Result<Posted, Fault> {
     let id = new_id(tx)?;
-    let expires_at = tx.now.plus(tx.companion.limits.time_to_live);
+    let expires_at = tx.now.plus(tx.state.limits.time_to_live);
     tx.db
         .prepare_cached(
             "INSERT INTO messages (id, sender, recipient, sender_name, sender_summary, sender_cwd,
@@ -61,12 +61,13 @@ pub fn post(tx: &mut Tx<'_>, letter: &Letter<'_>, to: &PeerId) -> Result<Posted,
             letter.number,
         ])?;
     let seq = tx.db.last_insert_rowid();
-    tx.companion.clock.expect(expires_at);
-    let mail = Mail { sender: letter.from.clone(), reply_to: letter.reply_to.cloned(), seq };
-    tx.companion.connected.claims.pass(to, &mail);
-    let awaited = wait::is_held(tx, to, seq)?;
+    tx.state.expiry.note_expiry(expires_at);
+    let mail =
+        IncomingMessage { sender: letter.from.clone(), reply_to: letter.reply_to.cloned(), seq };
+    tx.state.live.waiters.note_ambiguous(to, &mail);
+    let awaited = lease::is_held(tx, to, seq)?;
     let state = if awaited { MessageState::Queued } else { push::push_new(tx, to, seq)? };
-    tx.companion.outbox.ring(to.clone());
+    tx.state.effects.notify(to.clone());
     Ok(Posted { id, seq, state, awaited })
 }
 

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use rusqlite::OptionalExtension as _;
 
-use crate::broker::core::{Ended, Tx};
+use crate::broker::core::{EndedMessage, Tx};
 use crate::broker::mailbox::insert::{Letter, post};
 use crate::broker::registry;
 use crate::broker::registry::Sender;
@@ -29,8 +29,8 @@ const NAMED: usize = 20;
 /// # Errors
 ///
 /// If the database fails.
-pub fn tell_senders(tx: &mut Tx<'_>, ended: &[Ended]) -> Result<(), Fault> {
-    let mut pairs: BTreeMap<(&PeerId, &PeerId), Vec<&Ended>> = BTreeMap::new();
+pub fn insert_notices(tx: &mut Tx<'_>, ended: &[EndedMessage]) -> Result<(), Fault> {
+    let mut pairs: BTreeMap<(&PeerId, &PeerId), Vec<&EndedMessage>> = BTreeMap::new();
     for one in ended {
         pairs.entry((&one.sender, &one.recipient)).or_default().push(one);
     }
@@ -67,7 +67,7 @@ fn called(tx: &Tx<'_>, peer: &PeerId) -> Result<String, Fault> {
     })
 }
 
-fn words(to: &str, messages: &[&Ended]) -> String {
+fn words(to: &str, messages: &[&EndedMessage]) -> String {
     let of = |state: MessageState| -> Vec<&MessageId> {
         messages.iter().filter(|one| one.state == state).map(|one| &one.id).collect()
     };
@@ -100,13 +100,13 @@ mod tests {
     #[test]
     fn a_notice_names_some_and_counts_all() {
         let peer = PeerId::generate();
-        let ended = |state, number: usize| Ended {
+        let ended = |state, number: usize| EndedMessage {
             id: MessageId::from_text(format!("m{number}")),
             sender: peer.clone(),
             recipient: peer.clone(),
             state,
         };
-        let mut all: Vec<Ended> = (0..25).map(|n| ended(MessageState::Expired, n)).collect();
+        let mut all: Vec<EndedMessage> = (0..25).map(|n| ended(MessageState::Expired, n)).collect();
         all.push(ended(MessageState::Unconfirmed, 99));
         let text = words("frontend", &all.iter().collect::<Vec<_>>());
         assert!(text.starts_with("The time of 26 messages that you sent to frontend ran out."));

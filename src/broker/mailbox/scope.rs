@@ -65,7 +65,7 @@ fn send_to(tx: &mut Tx<'_>, letter: &Letter<'_>, to: &PeerId) -> Result<Outcome,
 
 fn check_number(tx: &Tx<'_>, recipients: &[Peer], request: &SendToScope) -> Result<(), ApiError> {
     let (count, place) = (recipients.len(), request.scope.place());
-    let limit = tx.companion.limits.max_recipients;
+    let limit = tx.state.limits.max_recipients;
     if count == 0 {
         return Err(ApiError::new(
             ErrorCode::NotFound,

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, params};
 use crate::broker::core::{Caller, Tx};
 use crate::broker::live::waiters::Question;
 use crate::broker::mailbox::insert::{Letter, Posted, post};
-use crate::broker::mailbox::push;
+use crate::broker::mailbox::{lease, push};
 use crate::broker::registry;
 use crate::broker::registry::{Resolved, waiting};
 use crate::broker::store::Fault;
@@ -74,8 +74,8 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
     let Posted { id, seq, state, awaited } = post(tx, &letter, &to)?;
     if request.wait {
         let question = Question::new(id.clone(), seq, to);
-        tx.companion.connected.claims.expect(&caller.peer, question);
-        tx.companion.outbox.expected(id.clone());
+        tx.state.live.waiters.expect_waiter(&caller.peer, question);
+        tx.state.effects.expect_waiter(id.clone());
     }
     Ok(Sent {
         id,
@@ -114,7 +114,7 @@ pub fn check_text(tx: &Tx<'_>, text: &str) -> Result<(), ApiError> {
             ApiError::new(ErrorCode::BadRequest, "the message is empty").hint("Send some text.")
         );
     }
-    let limit = tx.companion.limits.max_message_bytes;
+    let limit = tx.state.limits.max_message_bytes;
     if text.len() > limit as usize {
         return Err(ApiError::new(
             ErrorCode::TooLarge,
@@ -146,7 +146,7 @@ fn check_reply(tx: &Tx<'_>, caller: &Caller, id: &MessageId) -> Result<(), Fault
 
 /// Whether one more message to `to`, which has not read `unread`, is within the limits.
 pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) -> Result<(), Fault> {
-    let max = u64::from(tx.companion.limits.max_unread);
+    let max = u64::from(tx.state.limits.max_unread);
     if max > 0 && unread >= max {
         return Err(ApiError::new(
             ErrorCode::MailboxFull,
@@ -156,12 +156,12 @@ pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) ->
         .into());
     }
     // The last check: a message that is refused for another reason costs no allowance.
-    tx.companion.rates.take(from, to, Instant::now()).map_err(|seconds| {
+    tx.state.rates.spend(from, to, Instant::now()).map_err(|seconds| {
         ApiError::new(
             ErrorCode::RateLimited,
             format!(
                 "too many messages to {to}: {} a minute are allowed, {} at once",
-                tx.companion.limits.messages_per_minute, tx.companion.limits.burst
+                tx.state.limits.messages_per_minute, tx.state.limits.burst
             ),
         )
         .hint(format!(
@@ -174,7 +174,7 @@ pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) ->
 /// A peer answered: it has read what it answers. If only a push of this very instance can have
 /// shown it, its channel is proven.
 fn note_reply(tx: &mut Tx<'_>, caller: &Caller, original: &MessageId) -> Result<(), Fault> {
-    let changed = crate::broker::mailbox::take::mark_read(tx, &caller.peer, original, "reply")?;
+    let changed = lease::mark_read(tx, &caller.peer, original, "reply")?;
     let Some(instance) = caller.instance.as_ref().filter(|_| changed) else { return Ok(()) };
     let (pushed, other): (bool, bool) = tx
         .db

@@ -1,19 +1,17 @@
 //! Receiving by asking: take, confirm, and the receipt of pushes.
 
-use std::time::Duration;
-
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::broker::core::{Caller, Tx};
-use crate::broker::mailbox::{push, wait};
+use crate::broker::mailbox::lease::{
+    TAKE_LEASE, WAIT, delivery, earlier_offers, is_awaited, mark_read, record,
+};
+use crate::broker::mailbox::{push, wake};
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::{Confirm, Noted, OwnUnread, Take, Taken, Written};
 use crate::protocol::messages::{MessageState, Via};
 use crate::protocol::{InstanceId, MessageId, PeerId, Timestamp};
-
-/// How long what a tool took is kept from all other ways until the tool's result is out.
-pub const TAKE_LEASE: Duration = Duration::from_secs(30);
 
 /// How many of the caller's own unread messages are named.
 const OWN_UNREAD: usize = 10;
@@ -32,7 +30,7 @@ pub fn take(
     receiver: &str,
     request: &Take,
 ) -> Result<Taken, Fault> {
-    crate::broker::mailbox::wake::note_stir(tx, &caller.peer)?;
+    wake::note_stir(tx, &caller.peer)?;
     let via = caller.via();
     let mut unread: Vec<(i64, i64)> = tx
         .db
@@ -43,14 +41,14 @@ pub fn take(
                     OR lease_by NOT LIKE ?3 || '%' OR lease_by = ?4)
              ORDER BY seq",
         )?
-        .query_map(params![caller.peer.as_str(), tx.now.millis(), wait::WAIT, receiver], |row| {
+        .query_map(params![caller.peer.as_str(), tx.now.millis(), WAIT, receiver], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    if tx.companion.connected.claims.any_of(&caller.peer) {
+    if tx.state.live.waiters.has_any_of(&caller.peer) {
         let mut free = Vec::new();
         for (seq, size) in unread {
-            if !wait::is_awaited(tx, &caller.peer, seq)? {
+            if !is_awaited(tx, &caller.peer, seq)? {
                 free.push((seq, size));
             }
         }
@@ -64,27 +62,15 @@ pub fn take(
         if used > budget && !messages.is_empty() {
             break;
         }
-        let mut delivery = push::delivery(tx, *seq)?;
+        let mut delivery = delivery(tx, *seq)?;
         (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, *seq, receiver)?;
-        push::record(tx, *seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
+        record(tx, *seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
         messages.push(delivery);
     }
     let (own_unread, own_unread_total) = own_unread(tx, &caller.peer)?;
     let remaining = (unread.len() - messages.len()) as u64;
     let owner = Some(registry::party(tx, &caller.peer)?);
     Ok(Taken { messages, remaining, own_unread, own_unread_total, owner })
-}
-
-/// Whether a channel of this receiver had it, and whether anybody else did.
-pub fn earlier_offers(tx: &Tx<'_>, seq: i64, receiver: &str) -> Result<(bool, bool), Fault> {
-    Ok(tx
-        .db
-        .prepare_cached(
-            "SELECT count(*) FILTER (WHERE receiver = ?2 AND via = 'channel' AND written_at IS NOT NULL) > 0,
-                    count(*) FILTER (WHERE receiver <> ?2 OR via <> 'channel') > 0
-             FROM offers WHERE message = ?1",
-        )?
-        .query_row(params![seq, receiver], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
 fn own_unread(tx: &Tx<'_>, peer: &PeerId) -> Result<(Vec<OwnUnread>, u64), Fault> {
@@ -127,18 +113,6 @@ pub fn confirm(tx: &mut Tx<'_>, caller: &Caller, request: &Confirm) -> Result<No
     Ok(Noted { noted })
 }
 
-/// There is evidence that `peer` had this message. Late evidence counts, too.
-pub fn mark_read(tx: &Tx<'_>, peer: &PeerId, id: &MessageId, via: &str) -> Result<bool, Fault> {
-    let changed = tx
-        .db
-        .prepare_cached(
-            "UPDATE messages SET state = 'read', read_at = ?3, read_via = ?4, lease_until = NULL, lease_by = NULL
-             WHERE id = ?1 AND recipient = ?2 AND state <> 'read'",
-        )?
-        .execute(params![id.as_str(), peer.as_str(), tx.now.millis(), via])?;
-    Ok(changed > 0)
-}
-
 /// A receiver has written these pushes to its client. That is an offer, never a read; it makes
 /// room in its window for the next.
 ///
@@ -166,7 +140,7 @@ pub fn written(
                  WHERE message = ?1 AND receiver = ?2 AND via = 'channel' AND written_at IS NULL",
             )?
             .execute(params![seq, instance.as_str(), tx.now.millis()])?;
-        if let Some(stream) = tx.companion.connected.presence.lock().stream_mut(instance) {
+        if let Some(stream) = tx.state.live.presence.lock().stream_mut(instance) {
             stream.in_flight.remove(&seq);
         }
     }

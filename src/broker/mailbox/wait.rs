@@ -7,51 +7,24 @@ use rusqlite::{OptionalExtension as _, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::broker::core::idempotency::{Key, once, stored};
+use crate::broker::core::idempotency::{IdempotencyKey, run_once, stored_answer};
 use crate::broker::core::{Caller, Tx};
-use crate::broker::live::waiters::{Mail, Question};
-use crate::broker::mailbox::take::{TAKE_LEASE, earlier_offers, take};
+use crate::broker::live::waiters::Question;
+use crate::broker::mailbox::lease::{
+    TAKE_LEASE, WAIT, delivery, earlier_offers, is_awaited, mail, record, unleased,
+};
+use crate::broker::mailbox::take::take;
 use crate::broker::mailbox::{history, push, wake};
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::{Answered, Delivery, Take, Taken};
 use crate::protocol::{ApiError, ErrorCode, InstanceId, MessageId, PeerId};
 
-/// How the name of a call of the command line that waited begins, as a receiver. All command lines
-/// are one peer, so what one of them took is kept from the others until it has shown it.
-pub const WAIT: &str = "wait:";
-
-/// Who a mail of `peer` is for, as far as waiters care.
-fn mail(tx: &Tx<'_>, seq: i64) -> Result<Mail, Fault> {
-    Ok(tx.db.prepare_cached("SELECT sender, reply_to FROM messages WHERE seq = ?1")?.query_row(
-        [seq],
-        |row| {
-            Ok(Mail {
-                sender: PeerId::from_text(row.get::<_, String>(0)?),
-                reply_to: row.get::<_, Option<String>>(1)?.map(MessageId::from_text),
-                seq,
-            })
-        },
-    )?)
-}
-
-/// Whether a waiter is about to take this message of `peer`.
-pub fn is_held(tx: &Tx<'_>, peer: &PeerId, seq: i64) -> Result<bool, Fault> {
-    let claims = &tx.companion.connected.claims;
-    Ok(claims.any_of(peer) && claims.hold(peer, &mail(tx, seq)?))
-}
-
-/// Whether this message of `peer` is the answer that a waiter waits for.
-pub fn is_awaited(tx: &Tx<'_>, peer: &PeerId, seq: i64) -> Result<bool, Fault> {
-    let claims = &tx.companion.connected.claims;
-    Ok(claims.any_of(peer) && claims.await_answer(peer, &mail(tx, seq)?))
-}
-
 /// A call that waits, as it is made and known.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub caller: Caller,
-    key: Option<Key>,
+    key: Option<IdempotencyKey>,
     /// Its number among the waiters.
     pub waiter: u64,
     /// The name of this way in, for leases and offers.
@@ -60,7 +33,7 @@ pub struct Call {
 
 impl Call {
     #[must_use]
-    pub fn new(caller: Caller, key: Option<Key>, waiter: u64) -> Self {
+    pub fn new(caller: Caller, key: Option<IdempotencyKey>, waiter: u64) -> Self {
         let receiver = match &caller.instance {
             Some(instance) => instance.to_string(),
             None => format!("{WAIT}{}", InstanceId::generate()),
@@ -70,11 +43,11 @@ impl Call {
 
     /// Whether nobody waits any more: the window has gone on to another session.
     fn is_over(&self, tx: &Tx<'_>) -> bool {
-        !tx.companion.connected.claims.has(self.waiter)
+        !tx.state.live.waiters.contains(self.waiter)
     }
 
     fn stored<T: DeserializeOwned>(&self, tx: &Tx<'_>) -> Result<Option<T>, Fault> {
-        stored(tx, &self.caller.receiver(), self.key.as_ref())
+        stored_answer(tx, &self.caller.receiver(), self.key.as_ref())
     }
 
     /// Answers, and ends the waiter with the same stroke.
@@ -83,8 +56,8 @@ impl Call {
         T: Serialize + DeserializeOwned,
         F: FnOnce(&mut Tx<'_>) -> Result<T, Fault>,
     {
-        let answer = once(tx, &self.caller.receiver(), self.key.as_ref(), work)?;
-        tx.companion.connected.claims.end(self.waiter);
+        let answer = run_once(tx, &self.caller.receiver(), self.key.as_ref(), work)?;
+        tx.state.live.waiters.remove(self.waiter);
         release(tx, &self.caller.peer)?;
         Ok(answer)
     }
@@ -115,7 +88,7 @@ pub fn take_anyway(tx: &mut Tx<'_>, call: &Call, request: &Take) -> Result<Taken
 }
 
 fn has_news(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
-    for seq in push::unleased(tx, peer)? {
+    for seq in unleased(tx, peer)? {
         if !is_awaited(tx, peer, seq)? {
             return Ok(true);
         }
@@ -207,10 +180,10 @@ fn find_answer(tx: &Tx<'_>, me: &PeerId, question: &Question) -> Result<Option<i
     if named.is_some() {
         return Ok(named);
     }
-    let Some(behind) = tx.companion.connected.claims.unnamed_after(me, question) else {
+    let Some(behind) = tx.state.live.waiters.unnamed_replies_after(me, question) else {
         return Ok(None);
     };
-    for seq in push::unleased(tx, me)? {
+    for seq in unleased(tx, me)? {
         let mail = mail(tx, seq)?;
         if seq > behind && mail.sender == question.to && mail.reply_to.is_none() {
             return Ok(Some(seq));
@@ -222,9 +195,9 @@ fn find_answer(tx: &Tx<'_>, me: &PeerId, question: &Question) -> Result<Option<i
 fn offer_answer(tx: &Tx<'_>, call: &Call, seq: i64) -> Result<Delivery, Fault> {
     let receiver = call.receiver.as_str();
     let via = call.caller.via();
-    let mut delivery = push::delivery(tx, seq)?;
+    let mut delivery = delivery(tx, seq)?;
     (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, seq, receiver)?;
-    push::record(tx, seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
+    record(tx, seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
     Ok(delivery)
 }
 
@@ -236,6 +209,6 @@ fn offer_answer(tx: &Tx<'_>, call: &Call, seq: i64) -> Result<Delivery, Fault> {
 pub fn release(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     push::look_again(tx, peer)?;
     // Others who wait may find that it is theirs now.
-    tx.companion.outbox.ring(peer.clone());
+    tx.state.effects.notify(peer.clone());
     Ok(())
 }

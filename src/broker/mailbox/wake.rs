@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::params;
 
 use crate::broker::core::Tx;
-use crate::broker::mailbox::push;
+use crate::broker::mailbox::lease;
 use crate::broker::store::Fault;
 use crate::protocol::PeerId;
 use crate::protocol::peers::Channel;
@@ -60,30 +60,30 @@ pub enum When {
 ///
 /// If the database fails.
 pub fn wake_when(tx: &mut Tx<'_>, peer: &PeerId) -> Result<When, Fault> {
-    let channel = tx.companion.connected.presence.lock().channel(peer);
+    let channel = tx.state.live.presence.lock().channel(peer);
     // A call that waits is at work, and its end rings the bell.
-    if channel == Some(Channel::Proven) || tx.companion.connected.claims.any_of(peer) {
+    if channel == Some(Channel::Proven) || tx.state.live.waiters.has_any_of(peer) {
         return Ok(When::OnceItRings);
     }
     let woken = Woken::of(tx, peer)?;
-    let unheld = push::unheld(tx, peer)?;
+    let unheld = lease::unheld(tx, peer)?;
     let mut rest = held_for(tx, peer)?;
     if let Some(last) = unheld.last() {
         let due = due_in(tx, peer, &unheld, &woken, channel)?;
         rest = Some(rest.map_or(due, |held| held.min(due)));
         if due.is_zero() {
-            if let Some(turn) = tx.companion.turns.under_way(peer) {
+            if let Some(turn) = tx.state.turns.current(peer) {
                 let look = Look { peer: peer.clone(), turn: turn.number };
-                let (settles_in, left) = (turn.settles_in(), turn.left());
+                let (settles_in, left) = (turn.settles_in(), turn.remaining());
                 return Ok(When::AtWork { look, settles_in, left });
             }
-            let handed = tx.companion.waking.get(peer);
+            let handed = tx.state.waking.get(peer);
             let handing =
                 handed.map_or(Duration::ZERO, |at| HAND_OVER.saturating_sub(at.elapsed()));
             if !handing.is_zero() {
                 return Ok(When::In(handing));
             }
-            tx.companion.waking.insert(peer.clone(), Instant::now());
+            tx.state.waking.insert(peer.clone(), Instant::now());
             let waiting = unheld.len() as u64;
             return Ok(When::Now(Reason { peer: peer.clone(), waiting, upto: *last }));
         }
@@ -125,7 +125,7 @@ fn due_in(
     channel: Option<Channel>,
 ) -> Result<Duration, Fault> {
     let again = unheld.first().filter(|first| **first <= woken.upto).map(|_| {
-        let pause = pause(woken.times, tx.companion.turns.has_failed(peer));
+        let pause = pause(woken.times, tx.state.turns.model_has_failed(peer));
         left(tx, woken.last_at.unwrap_or(0), pause)
     });
     let Some(news) = unheld.iter().find(|seq| **seq > woken.upto) else {
@@ -177,7 +177,7 @@ fn held_for(tx: &Tx<'_>, peer: &PeerId) -> Result<Option<Duration>, Fault> {
 ///
 /// If the database fails.
 pub fn wake_given(tx: &mut Tx<'_>, given: &WakeGiven) -> Result<(), Fault> {
-    tx.companion.waking.remove(&given.peer);
+    tx.state.waking.remove(&given.peer);
     tx.db
         .prepare_cached(
             "UPDATE peers SET
@@ -207,8 +207,8 @@ pub fn note_stir(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
 
 /// Somebody looked whether the client is idle.
 pub fn looked(tx: &mut Tx<'_>, looked: &Looked) {
-    if tx.companion.turns.looked(&looked.peer, looked.turn, looked.idle) {
-        tx.companion.connected.bells.ring(&looked.peer);
+    if tx.state.turns.record_idle_check(&looked.peer, looked.turn, looked.idle) {
+        tx.state.live.signals.notify(&looked.peer);
     }
 }
 

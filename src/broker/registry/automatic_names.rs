@@ -106,8 +106,8 @@ fn is_left(tx: &Tx<'_>, holder: &Holder) -> bool {
     !holder.explicit
         && holder.unread == 0
         && (listing::grace_is_over(tx, holder.seen_at) || listing::holder_is_gone(tx, &holder.id))
-        && !tx.companion.connected.presence.lock().is_claimed(&holder.id)
-        && !tx.companion.connected.windows.shows(&holder.id)
+        && !tx.state.live.presence.lock().is_live_or_arriving(&holder.id)
+        && !tx.state.live.client_processes.has_open_client(&holder.id)
 }
 
 /// `base`, `base-2`, `base-3` …

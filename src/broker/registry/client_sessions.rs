@@ -147,8 +147,8 @@ pub fn client_above(tx: &Tx<'_>, hook: u32) -> Option<Process> {
     let above: Vec<Process> = ancestors(hook).into_iter().filter_map(Process::find).collect();
     above.into_iter().find(|process| {
         let client = process.to_string();
-        let inner = tx.companion.connected.presence.lock();
-        let untold = inner.in_window(&client).any(|(_, stream)| stream.window.is_untold);
+        let inner = tx.state.live.presence.lock();
+        let untold = inner.of_client(&client).any(|(_, stream)| stream.origin.without_session_id);
         drop(inner);
         untold && live_in_window(tx, &client).len() == 1
     })
@@ -156,8 +156,8 @@ pub fn client_above(tx: &Tx<'_>, hook: u32) -> Option<Process> {
 
 /// The live peers whose servers run in a client's window.
 fn live_in_window(tx: &Tx<'_>, client: &str) -> BTreeSet<PeerId> {
-    let inner = tx.companion.connected.presence.lock();
-    inner.in_window(client).map(|(_, stream)| stream.peer.clone()).collect()
+    let inner = tx.state.live.presence.lock();
+    inner.of_client(client).map(|(_, stream)| stream.peer.clone()).collect()
 }
 
 /// The peers whose servers run in a window.
@@ -205,7 +205,7 @@ fn is_free(tx: &Tx<'_>, known: &PeerId, said: &Said<'_>) -> Result<bool, Fault> 
         .db
         .prepare_cached("SELECT client_process IS ?2 FROM peers WHERE id = ?1")?
         .query_row([known.as_str(), &said.client.to_string()], |row| row.get(0))?;
-    Ok(!is_claimed(tx, known) && (!here || said.source == RESUME))
+    Ok(!is_live_or_arriving(tx, known) && (!here || said.source == RESUME))
 }
 
 fn window(tx: &Tx<'_>, client: &Process) -> Result<Window, Fault> {
@@ -221,11 +221,11 @@ fn window(tx: &Tx<'_>, client: &Process) -> Result<Window, Fault> {
 /// this client, and no other Claude Code is between them, it is this window's.
 fn find_guesses(tx: &Tx<'_>, client: &Process) -> Result<bool, Fault> {
     let guesses: Vec<(InstanceId, PeerId, u32)> = {
-        let inner = tx.companion.connected.presence.lock();
+        let inner = tx.state.live.presence.lock();
         let of = |(instance, stream): (&InstanceId, &Stream)| {
-            Some((instance.clone(), stream.peer.clone(), stream.window.server?))
+            Some((instance.clone(), stream.peer.clone(), stream.origin.server_pid?))
         };
-        inner.guesses().filter_map(of).collect()
+        inner.unverified().filter_map(of).collect()
     };
     if guesses.is_empty() || !client.is_alive() {
         return Ok(false);
@@ -252,9 +252,9 @@ fn place(tx: &Tx<'_>, instance: &InstanceId, peer: &PeerId, client: &Process) ->
     tx.db
         .prepare_cached("UPDATE peers SET client_process = ?2 WHERE id = ?1")?
         .execute([peer.as_str(), &text])?;
-    if let Some(stream) = tx.companion.connected.presence.lock().stream_mut(instance) {
-        stream.window.client = Some(text);
-        stream.window.is_guess = false;
+    if let Some(stream) = tx.state.live.presence.lock().stream_mut(instance) {
+        stream.origin.client = Some(text);
+        stream.origin.is_unverified = false;
     }
     Ok(())
 }
@@ -275,17 +275,17 @@ fn of_two_windows(
     let Some(holder) = holder.filter(|holder| *holder != client.to_string()) else {
         return Ok(Shown::Peer(known));
     };
-    if let Some(own) = window.own().filter(|own| is_claimed(tx, own)) {
+    if let Some(own) = window.own().filter(|own| is_live_or_arriving(tx, own)) {
         return Ok(Shown::Peer(own));
     }
     // This window's own server is still to come. A server behind a wrapper may have named that one
     // as its client, and then it is this window's: so the holder must be Claude Code for certain.
-    let elsewhere = is_claude(&holder) && still_runs(&holder) && is_claimed(tx, &known);
+    let elsewhere = is_claude(&holder) && still_runs(&holder) && is_live_or_arriving(tx, &known);
     Ok(if elsewhere { Shown::Nobody } else { Shown::Peer(known) })
 }
 
-fn is_claimed(tx: &Tx<'_>, peer: &PeerId) -> bool {
-    tx.companion.connected.presence.lock().is_claimed(peer)
+fn is_live_or_arriving(tx: &Tx<'_>, peer: &PeerId) -> bool {
+    tx.state.live.presence.lock().is_live_or_arriving(peer)
 }
 
 /// Whether a process in its text form runs here, and goes by Claude Code's name.

@@ -62,7 +62,7 @@ pub fn list(
     let mut rows = statement.query(params![oldest(tx), caller.as_str()])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let is_live = |id: &PeerId| tx.companion.connected.presence.lock().is_claimed(id);
+        let is_live = |id: &PeerId| tx.state.live.presence.lock().is_live_or_arriving(id);
         let session = read(row)?;
         let is_listed = listed.iter().any(|peer| peer.id == session.id) || is_live(&session.id);
         if is_listed || !in_scope(&Place::read(row, 6)?) {
@@ -129,6 +129,6 @@ fn named(tx: &Tx<'_>) -> Result<Vec<EndedSession>, Fault> {
          ORDER BY seen_at DESC, id"
     ))?;
     let rows = statement.query_map([oldest(tx)], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    let presence = tx.companion.connected.presence.lock();
-    Ok(rows.into_iter().filter(|one| !presence.is_claimed(&one.id)).collect())
+    let presence = tx.state.live.presence.lock();
+    Ok(rows.into_iter().filter(|one| !presence.is_live_or_arriving(&one.id)).collect())
 }

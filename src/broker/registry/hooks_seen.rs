@@ -17,7 +17,7 @@ const EXACTLY: Duration = Duration::from_secs(60 * 60);
 ///
 /// If the database fails.
 pub fn note_hook(tx: &mut Tx<'_>) -> Result<(), Fault> {
-    if tx.companion.hooks_spoke_at.is_some_and(|at| tx.now.since(at) < EXACTLY) {
+    if tx.state.hooks_spoke_at.is_some_and(|at| tx.now.since(at) < EXACTLY) {
         return Ok(());
     }
     tx.db
@@ -26,7 +26,7 @@ pub fn note_hook(tx: &mut Tx<'_>) -> Result<(), Fault> {
              ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         )?
         .execute(params![tx.now.millis().to_string()])?;
-    tx.companion.hooks_spoke_at = Some(tx.now);
+    tx.state.hooks_spoke_at = Some(tx.now);
     Ok(())
 }
 

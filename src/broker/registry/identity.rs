@@ -101,7 +101,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
     let around =
         Around { title: around.title.clone().filter(|_| known.is_none()), ..around.clone() };
     names::settle(tx, &id, wanted, &around, &mut notes)?;
-    tx.companion.connected.presence.lock().expect(&id);
+    tx.state.live.presence.lock().note_arriving(&id);
     let profile = profile(tx, &id)?;
     let undescribed = profile.summary.is_none();
     let profile = Some(profile).filter(|profile| *profile != Profile::default());
@@ -186,14 +186,14 @@ fn find_session(tx: &Tx<'_>, session: &str, client: Option<&Process>) -> Result<
         };
         let gone = held_by.as_deref().is_some_and(|holder| !still_runs(holder));
         let claimed =
-            !same_client && !gone && tx.companion.connected.presence.lock().is_claimed(&id);
+            !same_client && !gone && tx.state.live.presence.lock().is_live_or_arriving(&id);
         return Ok(if claimed { Found::Claimed { by: id } } else { Found::Peer(id) });
     }
     // After /clear a reconnected server may be given a session id that nobody knows yet. The
     // window is the same, and so is the peer, if its last server is gone.
     if let Some(client) = client.filter(|client| client.runs_as("claude"))
         && let Some(id) = last_of_process(tx, client)?
-        && !tx.companion.connected.presence.lock().is_claimed(&id)
+        && !tx.state.live.presence.lock().is_live_or_arriving(&id)
     {
         bind(tx, &key, &id)?;
         return Ok(Found::Peer(id));
@@ -221,7 +221,7 @@ fn find_process(tx: &Tx<'_>, client: &Process, request: &Register) -> Result<Fou
                     None => Found::Nobody { key },
                 });
             }
-            Some(id) if !tx.companion.connected.presence.lock().is_claimed(&id) => {
+            Some(id) if !tx.state.live.presence.lock().is_live_or_arriving(&id) => {
                 return Ok(Found::Peer(id));
             }
             Some(_) => {}

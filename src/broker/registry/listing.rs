@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(60);
 ///
 /// Who is away because the broker was has its time from the broker's start on.
 pub fn grace_is_over(tx: &Tx<'_>, seen_at: i64) -> bool {
-    let since = Timestamp::from_millis(seen_at).max(tx.companion.started_at);
+    let since = Timestamp::from_millis(seen_at).max(tx.state.started_at);
     tx.now.since(since) > GRACE
 }
 
@@ -105,13 +105,14 @@ fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
 
 /// Adds whether it is live, and how it is reached.
 pub(super) fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
-    let (connected, id) = (&tx.companion.connected, &entry.peer.id);
-    let channel = connected.presence.lock().channel(id);
+    let (live, id) = (&tx.state.live, &entry.peer.id);
+    let channel = live.presence.lock().channel(id);
     // Its server has ended, and its hooks have not.
-    let by_hooks = channel.is_none() && connected.windows.shows(id);
+    let by_hooks = channel.is_none() && live.client_processes.has_open_client(id);
     entry.peer.live = channel.is_some() || by_hooks;
-    let hooked =
-        entry.hooked && !connected.windows.is_silent(id) && client_sessions::speak_for(tx, id)?;
+    let hooked = entry.hooked
+        && !live.client_processes.hooks_are_off(id)
+        && client_sessions::speak_for(tx, id)?;
     entry.peer.reach = match channel {
         None if by_hooks => Reachability::Hooks,
         None if entry.peer.kind == PeerKind::Cli => Reachability::Inbox,
@@ -167,9 +168,9 @@ pub fn peer(tx: &Tx<'_>, id: &PeerId) -> Result<Peer, Fault> {
 
 /// The peers that are live, each once.
 fn live_ids(tx: &Tx<'_>) -> Vec<PeerId> {
-    let presence = tx.companion.connected.presence.lock();
+    let presence = tx.state.live.presence.lock();
     let with_server = presence.live_ids();
-    let mut live = tx.companion.connected.windows.shown_besides(&with_server);
+    let mut live = tx.state.live.client_processes.live_by_hooks(&with_server);
     live.extend(with_server.into_iter().cloned());
     live
 }

@@ -125,7 +125,7 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
 const RETURN: Duration = Duration::from_secs(60);
 
 fn who_is_here(tx: &Tx<'_>) -> &'static str {
-    match tx.companion.replaced {
+    match tx.state.replaced {
         Some(at) if at.elapsed() < RETURN => {
             "The database was replaced while the broker ran (`claude-peers status` tells more): sessions that run make themselves known again. Try again."
         }

@@ -164,7 +164,7 @@ fn set_summary(
     summary: &str,
     automatic: bool,
 ) -> Result<bool, Fault> {
-    let limit = tx.companion.limits.max_summary_chars as usize;
+    let limit = tx.state.limits.max_summary_chars as usize;
     let length = summary.chars().count();
     if limit > 0 && length > limit {
         return Err(ApiError::new(

@@ -250,12 +250,14 @@ fn numbered(
 
 /// Whether a name's owner is here, or is about to come back to a broker that was restarted.
 fn is_in_use(tx: &Tx<'_>, holder: &Holder) -> bool {
-    let presence = tx.companion.connected.presence.lock();
+    let presence = tx.state.live.presence.lock();
     // One that has been here under this broker has left by itself.
-    let returning = holder.seen_at < tx.companion.started_at.millis()
-        && tx.now.since(tx.companion.started_at) < RETURN
+    let returning = holder.seen_at < tx.state.started_at.millis()
+        && tx.now.since(tx.state.started_at) < RETURN
         && listing::holder_may_return(tx, &holder.id);
-    presence.is_claimed(&holder.id) || tx.companion.connected.windows.shows(&holder.id) || returning
+    presence.is_live_or_arriving(&holder.id)
+        || tx.state.live.client_processes.has_open_client(&holder.id)
+        || returning
 }
 
 /// The session names itself.

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::broker::core::Tx;
-use crate::broker::live::presence::{Opening, Window};
+use crate::broker::live::presence::{ServerOrigin, StreamOptions};
 use crate::broker::registry::{channel_from, names};
 use crate::broker::store::Fault;
 use crate::protocol::peers::CLAUDE_CODE;
@@ -23,7 +23,7 @@ const RECENT: i64 = 10_000;
 /// # Errors
 ///
 /// If the database fails, or there is no such receiver.
-pub fn opening(tx: &Tx<'_>, instance: &InstanceId) -> Result<Opening, Fault> {
+pub fn opening(tx: &Tx<'_>, instance: &InstanceId) -> Result<StreamOptions, Fault> {
     Ok(tx
         .db
         .prepare_cached(
@@ -33,18 +33,18 @@ pub fn opening(tx: &Tx<'_>, instance: &InstanceId) -> Result<Opening, Fault> {
         )?
         .query_row([instance.as_str(), CLAUDE_CODE], |row| {
             let (is_session, is_claude): (bool, bool) = (row.get(3)?, row.get(4)?);
-            let window = Window {
+            let origin = ServerOrigin {
                 client: row.get(2)?,
                 is_claude: is_session || is_claude,
-                is_untold: row.get(5)?,
-                is_guess: is_claude && !is_session,
-                server: None,
+                without_session_id: row.get(5)?,
+                is_unverified: is_claude && !is_session,
+                server_pid: None,
             };
             let channel: String = row.get(1)?;
-            Ok(Opening {
+            Ok(StreamOptions {
                 peer: PeerId::from_text(row.get::<_, String>(0)?),
                 channel: channel_from(&channel),
-                window,
+                origin,
             })
         })?)
 }

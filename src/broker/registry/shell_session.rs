@@ -23,7 +23,7 @@ pub fn peer_around(
     inside: &Inside,
     presence: &Presence,
 ) -> Result<Option<PeerId>, Fault> {
-    let is_live = |id: &PeerId| presence.lock().is_claimed(id);
+    let is_live = |id: &PeerId| presence.lock().is_live_or_arriving(id);
     let own = inside.session.as_deref().map(|session| of_session(db, session)).transpose()?;
     let own = own.flatten();
     for process in &inside.above {

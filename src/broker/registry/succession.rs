@@ -56,10 +56,10 @@ fn ended_like(tx: &Tx<'_>, request: &Register) -> Result<Vec<Ended>, Fault> {
     let rows: Vec<(String, String, bool)> = statement
         .query_map(asked, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    let inner = tx.companion.connected.presence.lock();
+    let inner = tx.state.live.presence.lock();
     let ended = rows.into_iter().filter_map(|(id, process, has_mail)| {
         let id = PeerId::from_text(id);
-        (!inner.is_claimed(&id) && !still_runs(&process)).then_some(Ended { id, has_mail })
+        (!inner.is_live_or_arriving(&id) && !still_runs(&process)).then_some(Ended { id, has_mail })
     });
     Ok(ended.collect())
 }
@@ -82,7 +82,7 @@ pub fn begin_anew(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
 ///
 /// If the database fails.
 pub fn has_ended(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
-    Ok(!tx.companion.connected.presence.lock().is_claimed(id) && !may_return(tx, id)?)
+    Ok(!tx.state.live.presence.lock().is_live_or_arriving(id) && !may_return(tx, id)?)
 }
 
 /// Who is live where a client of this program has ended.
@@ -103,6 +103,6 @@ pub fn live_beside(tx: &Tx<'_>, ended: &PeerId) -> Result<Vec<Candidate>, Fault>
             Ok(Candidate { id, name: row.get(1)?, cwd: row.get(2)? })
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let inner = tx.companion.connected.presence.lock();
-    Ok(candidates.into_iter().filter(|one| inner.is_claimed(&one.id)).collect())
+    let inner = tx.state.live.presence.lock();
+    Ok(candidates.into_iter().filter(|one| inner.is_live_or_arriving(&one.id)).collect())
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc};
 
-use crate::broker::core::Engine;
-use crate::broker::live::Connected;
-use crate::broker::live::presence::{Opening, Window};
+use crate::broker::core::MemoryState;
+use crate::broker::live::LiveState;
+use crate::broker::live::presence::{ServerOrigin, StreamOptions};
 use crate::broker::registry::*;
 use crate::broker::store::Fault;
 use crate::config::Limits;
@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A broker without sockets, and a clock that goes when it is told to.
 struct House {
     db: Connection,
-    engine: Engine,
+    state: MemoryState,
     now: Timestamp,
     readers: Vec<mpsc::UnboundedReceiver<Event>>,
 }
@@ -43,12 +43,12 @@ impl House {
         )
         .unwrap();
         let (limits, changes) = (Limits::default(), Arc::new(Notify::new()));
-        let engine = Engine::new(Connected::default(), limits, changes);
-        Self { db, now: engine.started_at, engine, readers: Vec::new() }
+        let state = MemoryState::new(LiveState::default(), limits, changes, |_, _| Ok(()));
+        Self { db, now: state.started_at, state, readers: Vec::new() }
     }
 
     fn tx(&mut self) -> Tx<'_> {
-        Tx { db: &self.db, companion: &mut self.engine, now: self.now }
+        Tx { db: &self.db, state: &mut self.state, now: self.now }
     }
 
     fn wait(&mut self, time: Duration) {
@@ -76,12 +76,12 @@ impl House {
         let request: Register = serde_json::from_value(request).unwrap();
         let registered = register(&mut self.tx(), &request, around).unwrap();
         let (id, instance) = (registered.peer.id.clone(), request.instance);
-        let presence = self.engine.connected.presence.clone();
+        let presence = self.state.live.presence.clone();
         // A stream whose other end is gone is not opened.
         let (events, reader) = mpsc::unbounded_channel();
         self.readers.push(reader);
-        let window = Window { is_claude: true, ..Window::default() };
-        let opening = Opening { peer: id, channel: Channel::Absent, window };
+        let origin = ServerOrigin { is_claude: true, ..ServerOrigin::default() };
+        let opening = StreamOptions { peer: id, channel: Channel::Absent, origin };
         presence.open(&instance, 1, opening, events);
         registered
     }
@@ -96,7 +96,7 @@ impl House {
                 |row| row.get(0),
             )
             .unwrap();
-        self.engine.connected.presence.close(&InstanceId::from_text(instance), 1);
+        self.state.live.presence.close(&InstanceId::from_text(instance), 1);
         touch(&self.tx(), &id).unwrap();
     }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, ErrorCode as Sqlite, Transaction, TransactionBehavior};
 
 use crate::broker::store::writer::Job;
-use crate::broker::store::{Companion, Tx, damage};
+use crate::broker::store::{TransactionHooks, Tx, damage};
 use crate::protocol::Timestamp;
 
 /// Begins a transaction that may write.
@@ -12,25 +12,25 @@ pub(super) fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction
 }
 
 /// Runs each job in a savepoint of its own, and commits.
-pub(super) fn run_all<C: Companion>(
+pub(super) fn run_all<C: TransactionHooks>(
     mut transaction: Transaction<'_>,
-    companion: &mut C,
+    state: &mut C,
     jobs: &mut [Box<dyn Job<C>>],
 ) -> rusqlite::Result<()> {
     if let [job] = jobs
-        && !companion.is_due()
+        && !state.is_due()
     {
-        return run_alone(transaction, companion, job.as_mut());
+        return run_alone(transaction, state, job.as_mut());
     }
-    companion.begin(&transaction)?;
+    state.begin(&transaction)?;
     let now = Timestamp::now();
     for job in jobs {
         let savepoint = transaction.savepoint()?;
-        companion.savepoint();
-        match job.run(&mut Tx { db: &savepoint, companion, now }) {
+        state.savepoint();
+        match job.run(&mut Tx { db: &savepoint, state, now }) {
             Ok(()) => savepoint.commit()?,
             Err(error) => {
-                companion.rollback();
+                state.rollback();
                 let undone = savepoint.finish();
                 spares_the_others(error)?;
                 undone?;
@@ -43,16 +43,16 @@ pub(super) fn run_all<C: Companion>(
 /// The same for one that has the transaction for itself, and nothing being due: what is due must
 /// not be undone with a request that is refused. It needs no savepoint, which would keep a
 /// copy of every page that it changes.
-fn run_alone<C: Companion>(
+fn run_alone<C: TransactionHooks>(
     transaction: Transaction<'_>,
-    companion: &mut C,
+    state: &mut C,
     job: &mut dyn Job<C>,
 ) -> rusqlite::Result<()> {
-    companion.savepoint();
-    match job.run(&mut Tx { db: &transaction, companion, now: Timestamp::now() }) {
+    state.savepoint();
+    match job.run(&mut Tx { db: &transaction, state, now: Timestamp::now() }) {
         Ok(()) => transaction.commit(),
         Err(error) => {
-            companion.rollback();
+            state.rollback();
             let undone = transaction.rollback();
             spares_the_others(error)?;
             undone

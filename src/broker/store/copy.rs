@@ -8,11 +8,11 @@ use rusqlite::Connection;
 use crate::broker::store::location::Place;
 use crate::broker::store::replaced::{Trouble, unseen};
 use crate::broker::store::writer::Writer;
-use crate::broker::store::{Companion, Doing, Opened, schema};
+use crate::broker::store::{Doing, Opened, TransactionHooks, schema};
 use crate::sys::files::{NewFile, sync_directory};
 use crate::sys::sqlite_error::plain;
 
-impl<C: Companion> Writer<C> {
+impl<C: TransactionHooks> Writer<C> {
     /// Writes all that the open database holds to `path`, where nothing lies.
     pub(super) fn save(&self, path: &Path) -> io::Result<PathBuf> {
         self.copy_beside(path)?.create(path)?;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode as Sqlite};
 
 use crate::broker::store::location::{Place, aside};
 use crate::broker::store::writer::Writer;
-use crate::broker::store::{Companion, schema};
+use crate::broker::store::{TransactionHooks, schema};
 use crate::sys::files::beside;
 
 /// Above this size a full check is made only after an unclean stop: it costs about 1.3 ms a
@@ -45,7 +45,7 @@ pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-impl<C: Companion> Writer<C> {
+impl<C: TransactionHooks> Writer<C> {
     /// Moves the damaged database aside and goes on with an empty one.
     pub(super) fn replace(&mut self) {
         let memory = match Connection::open_in_memory() {
@@ -71,7 +71,7 @@ impl<C: Companion> Writer<C> {
                 self.connection = connection;
                 self.place = place;
                 self.report.set_moved_to(&moved_to);
-                self.companion.reset();
+                self.state.reset();
             }
             // The in-memory connection has no tables: every write fails and says so.
             Err(error) => tracing::error!(event = "storage", "no new database: {error}"),

@@ -2,7 +2,7 @@
 //!
 //! Many requests share one transaction and one `fsync` (group commit); each has a savepoint of
 //! its own, so that one that is refused does not undo its neighbours. Nobody hears an answer
-//! before the commit. What must happen only after it (a push, say) is kept by a [`Companion`].
+//! before the commit. What must happen only after it (a push, say) is kept by a [`TransactionHooks`].
 //!
 //! A request that is alone in the broker does not go through the thread: it borrows the writer,
 //! which spares two wake-ups of a processor, a quarter of a message's way. Nobody waits for it
@@ -40,9 +40,9 @@ pub use error::{Fault, OpenError};
 pub use report::Report;
 
 /// What lives beside the database on its thread and must keep step with its transactions.
-pub trait Companion: Send + 'static {
+pub trait TransactionHooks: Send + 'static {
     /// Whether something may be due by the clock, so that a reader must not be answered before
-    /// [`Companion::begin`] had its turn.
+    /// [`TransactionHooks::begin`] had its turn.
     fn is_due(&self) -> bool;
     /// Before a transaction's first request, if something may be due: what is due by the clock.
     ///
@@ -67,7 +67,7 @@ pub trait Companion: Send + 'static {
 /// A transaction, as a request sees it.
 pub struct Tx<'a, C> {
     pub db: &'a Connection,
-    pub companion: &'a mut C,
+    pub state: &'a mut C,
     pub now: Timestamp,
 }
 
@@ -162,7 +162,7 @@ impl<C> Clone for Store<C> {
     }
 }
 
-impl<C: Companion> Store<C> {
+impl<C: TransactionHooks> Store<C> {
     /// Opens, checks and migrates the database and starts its thread. `ended` is cancelled when the
     /// thread ends, however it ends; what takes long is said by `doing`.
     ///
@@ -171,7 +171,7 @@ impl<C: Companion> Store<C> {
     /// If the database cannot serve. A damaged one can: it is moved aside.
     pub fn open(
         wanted: Wanted<'_>,
-        companion: C,
+        state: C,
         ended: CancellationToken,
         doing: &Doing,
     ) -> Result<(Self, Opened), OpenError> {
@@ -182,7 +182,7 @@ impl<C: Companion> Store<C> {
         let place = location::Place::of(wanted.path, path)
             .map_err(|error| OpenError::Io { path: path.into(), error })?;
         let (commands, receiver) = mpsc::unbounded_channel();
-        let writer = writer::Writer::new(wanted, connection, place, companion, lock);
+        let writer = writer::Writer::new(wanted, connection, place, state, lock);
         let store = Self {
             commands,
             writer: writer::SharedWriter::new(writer),
@@ -254,8 +254,8 @@ impl<C: Companion> Store<C> {
         F: FnOnce(&mut Tx<'_, C>) -> Result<T, Fault> + Send + 'static,
     {
         let (sender, answer) = oneshot::channel();
-        self.enqueue(Command::Read(Box::new(move |db, companion| {
-            let result = work(&mut Tx { db, companion, now: Timestamp::now() });
+        self.enqueue(Command::Read(Box::new(move |db, state| {
+            let result = work(&mut Tx { db, state, now: Timestamp::now() });
             let damaged = matches!(&result, Err(Fault::Database(e)) if damage::is_damage(e));
             // A caller that went away needs no answer.
             let _ = sender.send(result.map_err(Fault::into_api));

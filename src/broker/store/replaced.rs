@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use crate::broker::store::error::DAMAGED;
 use crate::broker::store::location::{Found, aside};
 use crate::broker::store::writer::Writer;
-use crate::broker::store::{Companion, damage};
+use crate::broker::store::{TransactionHooks, damage};
 use crate::endpoint::broker_lock::database_lock;
 use crate::protocol::{ApiError, ErrorCode};
 use crate::sys::files::{LockFile, real_path, sync_directory};
@@ -50,7 +50,7 @@ impl From<Trouble> for ApiError {
     }
 }
 
-impl<C: Companion> Writer<C> {
+impl<C: TransactionHooks> Writer<C> {
     /// Whether the database lies where it should, and nobody has touched it.
     pub(super) fn stands(&self) -> bool {
         matches!(self.place.look(), Found::Same) && self.lock.is_in_place() && !self.is_parked()
@@ -61,7 +61,7 @@ impl<C: Companion> Writer<C> {
     /// person may be about to begin afresh.
     pub(super) fn may_stay_away(&self, sync: bool) -> bool {
         !sync
-            && !self.companion.must_sync()
+            && !self.state.must_sync()
             && !self.is_parked()
             && matches!(self.place.look(), Found::Nothing)
     }
@@ -121,7 +121,7 @@ impl<C: Companion> Writer<C> {
             real.display(),
             saved.display()
         ));
-        self.companion.reset();
+        self.state.reset();
         Ok(Some(saved))
     }
 
@@ -208,7 +208,7 @@ impl<C: Companion> Writer<C> {
             real.display()
         );
         self.note(&note);
-        self.companion.reset();
+        self.state.reset();
         Ok(Kept::Nothing(ApiError::new(ErrorCode::Storage, note).hint(TRY_AGAIN)))
     }
 
@@ -242,7 +242,7 @@ impl<C: Companion> Writer<C> {
             note = format!("{note}; the new one was damaged, and moved to {}", moved.display());
         }
         self.note(&note);
-        self.companion.reset();
+        self.state.reset();
         let error = ApiError::new(ErrorCode::Storage, format!("{note}; nothing was done"));
         Ok(Kept::Nothing(error.hint(TRY_AGAIN)))
     }

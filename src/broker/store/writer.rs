@@ -12,7 +12,7 @@ use crate::broker::store::batch::{begin, run_all};
 use crate::broker::store::location::Place;
 use crate::broker::store::replaced::Kept;
 use crate::broker::store::{
-    Command, Companion, Fault, Report, Tx, Wanted, damage, schema, storage_error,
+    Command, Fault, Report, TransactionHooks, Tx, Wanted, damage, schema, storage_error,
 };
 use crate::protocol::{ApiError, ErrorCode};
 use crate::sys::files::{LockFile, beside};
@@ -101,7 +101,7 @@ impl<C> Clone for SharedWriter<C> {
     }
 }
 
-impl<C: Companion> SharedWriter<C> {
+impl<C: TransactionHooks> SharedWriter<C> {
     pub fn new(writer: Writer<C>) -> Self {
         Self(Arc::new(Mutex::new(Some(writer))))
     }
@@ -167,7 +167,7 @@ pub(super) struct Writer<C> {
     batches: u32,
     /// Whether commits of this connection are synced now.
     pub(super) synced: bool,
-    pub(super) companion: C,
+    pub(super) state: C,
     /// Held until the connection is closed.
     pub(super) lock: LockFile,
     /// What it says of us.
@@ -179,13 +179,13 @@ pub(super) struct Writer<C> {
     pub(super) saved: Option<PathBuf>,
 }
 
-impl<C: Companion> Writer<C> {
+impl<C: TransactionHooks> Writer<C> {
     /// `connection` as it was opened: its commits are synced.
     pub fn new(
         wanted: Wanted<'_>,
         connection: Connection,
         place: Place,
-        companion: C,
+        state: C,
         lock: LockFile,
     ) -> Self {
         Self {
@@ -193,7 +193,7 @@ impl<C: Companion> Writer<C> {
             place,
             batches: 0,
             synced: true,
-            companion,
+            state,
             lock,
             holder: wanted.holder.to_owned(),
             legacy_port: wanted.legacy_port,
@@ -233,7 +233,7 @@ impl<C: Companion> Writer<C> {
             let more = stopped.is_none() && finished < BATCH;
             next = if more { commands.try_recv().ok() } else { None };
         }
-        if writes.is_empty() && !self.companion.is_due() {
+        if writes.is_empty() && !self.state.is_due() {
             self.notice();
         } else if self.may_stay_away(sync) {
             self.notice();
@@ -243,7 +243,7 @@ impl<C: Companion> Writer<C> {
             match self.stand() {
                 Ok(Kept::All) => {
                     self.patience(PATIENCE);
-                    self.write(writes, sync || self.companion.must_sync());
+                    self.write(writes, sync || self.state.must_sync());
                 }
                 Ok(Kept::Nothing(error)) | Err(error) => {
                     for job in writes {
@@ -255,7 +255,7 @@ impl<C: Companion> Writer<C> {
         // After the commit, so that a reader never sees what may still be undone.
         let mut damaged = false;
         for work in reads {
-            damaged |= work(&self.connection, &mut self.companion);
+            damaged |= work(&self.connection, &mut self.state);
         }
         if damaged {
             self.replace();
@@ -277,7 +277,7 @@ impl<C: Companion> Writer<C> {
             Err(error) if error.sqlite_error_code() == Some(Sqlite::DatabaseBusy) => {
                 return jobs.pop().map_or(Ok(false), Err);
             }
-            begun => begun.and_then(|begun| run_all(begun, &mut self.companion, &mut jobs)),
+            begun => begun.and_then(|begun| run_all(begun, &mut self.state, &mut jobs)),
         };
         let outcome = self.still_standing(outcome);
         self.finish(jobs, outcome);
@@ -294,7 +294,7 @@ impl<C: Companion> Writer<C> {
         let outcome = self
             .sync(sync)
             .and_then(|()| begin(&mut self.connection))
-            .and_then(|begun| run_all(begun, &mut self.companion, &mut jobs));
+            .and_then(|begun| run_all(begun, &mut self.state, &mut jobs));
         // Notes acknowledge nothing: whoever writes next looks.
         let outcome = if sync { self.still_standing(outcome) } else { outcome.map_err(Lost::from) };
         self.finish(jobs, outcome);
@@ -324,9 +324,9 @@ impl<C: Companion> Writer<C> {
         });
         if let Some(error) = &lost {
             tracing::error!(event = "storage", "{}", error.message);
-            self.companion.abort();
+            self.state.abort();
         } else {
-            self.companion.commit();
+            self.state.commit();
         }
         for job in jobs {
             job.finish(lost.as_ref());
