@@ -12,11 +12,11 @@ use crate::cli::common::runtime;
 use crate::cli::error::Failure;
 use crate::client::say_ready;
 use crate::config::Config;
-use crate::endpoint::broker_lock::Listening;
 use crate::endpoint::socket;
 use crate::logging;
 use crate::protocol::health::Started;
 use crate::service::systemd::units::forbidden_port;
+use crate::sys::listening::Listening;
 
 #[derive(Debug, Args)]
 pub struct Arguments {

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::client::Client;
 use crate::config::Config;
-use crate::endpoint::broker_lock::{Whereabouts, holder};
+use crate::endpoint::broker_lock::Whereabouts;
+use crate::endpoint::socket::holder;
 
 /// How long a broker may take to say what became of its database. One that is silent is about to
 /// be ended for it.

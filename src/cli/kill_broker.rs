@@ -12,13 +12,12 @@ use crate::cli::error::Failure;
 use crate::cli::output::Out;
 use crate::client::Client;
 use crate::config::Config;
-use crate::endpoint::broker_lock::{
-    ELSEWHERE_HINT, Holder, Listening, Whereabouts, holder, listening, may_use_sockets,
-    unknown_hint,
-};
+use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Holder, Whereabouts, unknown_hint};
+use crate::endpoint::socket::holder;
 use crate::endpoint::typescript;
 use crate::protocol::health::Started;
 use crate::service::systemd;
+use crate::sys::listening::{Listening, listening, may_use_sockets};
 use crate::sys::subprocess::in_background;
 
 /// How long a broker may take to end by itself, and then by SIGTERM.

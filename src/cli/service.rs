@@ -12,7 +12,7 @@ use crate::cli::error::Failure;
 use crate::cli::output::{Out, aside};
 use crate::client::Client;
 use crate::config::Config;
-use crate::endpoint::broker_lock::holder;
+use crate::endpoint::socket::holder;
 use crate::service::launchd::Launchd;
 use crate::service::{Logs, Manager, ServiceError, State, Status, Step, UnitStatus, manager};
 

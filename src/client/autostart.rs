@@ -10,24 +10,24 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-
 use crate::client::busy::{Tell, busy, refuse_if_busy};
+use crate::client::error::StartError;
 use crate::config::{Config, FALLBACK_REASON};
-use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Holder, Listening, holder, unknown_hint};
+use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Holder};
 use crate::endpoint::socket;
+use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
 use crate::service;
 use crate::service::NoService;
-use crate::sys::files;
 use crate::sys::files::{LockFile, private_directory};
+use crate::sys::listening::Listening;
 use crate::sys::self_exe::own_file;
 use crate::sys::subprocess::{Heard, hear, in_background};
-use crate::sys::trust::{Untrusted, check_way};
+use crate::sys::trust::check_way;
 
 /// How long the start of a broker may take, or the wait for another client that starts it.
 const START: Duration = Duration::from_secs(12);
@@ -48,63 +48,6 @@ const MAX_LOG: u64 = 1024 * 1024;
 
 /// The line by which a broker says on its standard output that it serves.
 pub const READY: &str = "ready";
-
-/// Why there is no broker.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("the broker did not start: {0}")]
-    Failed(String, Option<String>),
-    /// It gave no reason: somebody or something ended it. Another start may well succeed.
-    #[error("the broker ended while it was starting: {0}")]
-    Ended(String),
-    #[error("the broker did not start within {} s", .0.as_secs())]
-    TooSlow(Duration),
-    /// It is not stuck: it does something first that takes long.
-    #[error("the broker does not serve yet: it is {what}")]
-    Busy {
-        what: String,
-        /// Whether somebody listens already, so that a call that was made waits for it.
-        listens: bool,
-    },
-    #[error("another client has been starting the broker for {} s", .0.as_secs())]
-    Locked(Duration),
-    #[error("{what} {path}: {error}")]
-    File { what: &'static str, path: PathBuf, error: io::Error },
-    #[error(transparent)]
-    Untrusted(#[from] Untrusted),
-    #[error("no thread can be started to look after the broker: {0}")]
-    NoThread(io::Error),
-    #[error("the running broker {version} is older than this client and {reason}")]
-    CannotReplace { version: String, reason: String, hint: String },
-    /// A sandbox, say, or no descriptors left: no reason to start or to stop anything.
-    #[error("it cannot be found out whether a broker listens at {socket}: {error}")]
-    CannotLook { socket: PathBuf, error: Errno },
-}
-
-impl StartError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Failed(_, hint) => hint.clone(),
-            Self::Busy { listens: false, .. } => Some(
-                "Nothing was done. It is ready as soon as that is: try again in a while; `claude-peers status` tells."
-                    .to_owned(),
-            ),
-            Self::Busy { listens: true, .. } => Some(
-                "It is ready as soon as that is; `claude-peers status` tells. This call waits in its socket, and whether it will be carried out is not known: check before you repeat it."
-                    .to_owned(),
-            ),
-            Self::Ended(_) | Self::TooSlow(_) | Self::Locked(_) => {
-                Some("Run `claude-peers broker` in a terminal to see what it does.".to_owned())
-            }
-            Self::File { error, .. } | Self::NoThread(error) => Some(files::hint(error)),
-            Self::Untrusted(error) => Some(error.hint()),
-            Self::CannotReplace { hint, .. } => Some(hint.clone()),
-            Self::CannotLook { socket, error } => Some(unknown_hint(*error, socket)),
-        }
-    }
-}
 
 /// Makes sure that a broker listens. Who is told waits for one that is busy.
 pub async fn ensure(config: &Config, tell: Option<Tell>) -> Result<(), StartError> {

@@ -3,9 +3,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::client::StartError;
+use crate::client::error::StartError;
 use crate::config::Config;
-use crate::endpoint::broker_lock::holder;
+use crate::endpoint::socket::holder;
 
 /// For whoever waits for a busy broker however long it takes: is told what that does, once.
 #[derive(Debug, Clone)]

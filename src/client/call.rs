@@ -1,5 +1,6 @@
 //! One call, until there is an answer or its time is over.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
@@ -8,10 +9,12 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::time::{timeout, timeout_at};
 
-use crate::client::busy::busy;
-use crate::client::http::{Request, failed};
-use crate::client::{Client, ClientError, Result, StartError, autostart, elsewhere};
-use crate::endpoint::broker_lock::holder;
+use crate::client::busy::{Tell, busy};
+use crate::client::error::{ClientError, Result, StartError};
+use crate::client::http::{Http, Request, failed};
+use crate::client::{autostart, elsewhere};
+use crate::config::Config;
+use crate::endpoint::socket::holder;
 use crate::protocol::{ApiError, ErrorCode};
 
 /// How long one attempt may take. A healthy broker answers within milliseconds.
@@ -54,7 +57,18 @@ impl Time {
     }
 }
 
-impl Client {
+/// Makes calls: repeats what may be repeated, and starts or replaces the broker where it must.
+#[derive(Debug, Clone)]
+pub(super) struct Calls {
+    pub http: Http,
+    pub config: Arc<Config>,
+    /// Whether a broker is started where none runs.
+    pub start: bool,
+    /// Waits for a broker that is busy, and is told why.
+    pub tell: Option<Tell>,
+}
+
+impl Calls {
     /// One attempt. Where somebody listens but no broker runs to answer, it ends early.
     async fn answer<T: DeserializeOwned>(&self, limit: Duration, request: Request) -> Result<T> {
         let (mut attempt, early) = (std::pin::pin!(attempt(request)), limit.min(NOBODY));
@@ -80,7 +94,7 @@ impl Client {
     /// Calls until there is an answer: a broker that is missing is started, one that goes away
     /// or keeps silent is called again. The deadline bounds all of it, unless the caller is
     /// patient and the broker busy.
-    pub(super) async fn call<T: DeserializeOwned>(
+    pub async fn call<T: DeserializeOwned>(
         &self,
         mut time: Time,
         request: impl Fn() -> Request,

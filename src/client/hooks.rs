@@ -5,8 +5,9 @@ use std::time::Duration;
 use axum::http::Method;
 use tokio::time::timeout;
 
+use crate::client::Client;
 use crate::client::call::attempt;
-use crate::client::{Client, ClientError, Result};
+use crate::client::error::{ClientError, Result};
 use crate::protocol::hook::{HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Look, Looked, Looks, Reason, Wake, WakeGiven};

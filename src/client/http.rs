@@ -17,8 +17,7 @@ use serde::Serialize;
 use tokio::net::UnixStream;
 use tower_service::Service;
 
-use crate::client::ClientError;
-use crate::client::error::OutOfReach;
+use crate::client::error::{ClientError, OutOfReach};
 use crate::config::Config;
 use crate::endpoint::socket;
 use crate::sys::trust::{Untrusted, check_listener, check_way};

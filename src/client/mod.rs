@@ -11,7 +11,7 @@ mod elsewhere;
 mod error;
 mod hooks;
 mod http;
-mod said;
+mod own_profile;
 mod stream;
 mod waiting;
 
@@ -37,15 +37,14 @@ use crate::protocol::{Around, ErrorCode, PROTOCOL, header, route};
 use crate::sys::files::identity;
 
 use busy::Tell;
-use call::{ATTEMPT, Time, attempt, read_all, refusal};
+use call::{ATTEMPT, Calls, Time, attempt, read_all, refusal};
+use error::Result;
 use http::{Http, Request};
-use said::Said;
+use own_profile::OwnProfile;
 
-pub use autostart::{StartError, say_ready};
-pub use error::ClientError;
+pub use autostart::say_ready;
+pub use error::{ClientError, StartError};
 pub use stream::EventStream;
-
-type Result<T> = std::result::Result<T, ClientError>;
 
 /// The session that a client acts as. A broker that does not know it is told.
 #[derive(Debug)]
@@ -54,21 +53,16 @@ struct Session {
     registered: watch::Sender<Option<Registered>>,
     registrations: watch::Sender<u64>,
     registering: Mutex<()>,
-    said: Said,
+    own: OwnProfile,
 }
 
 /// A handle on the broker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: Http,
-    config: Arc<Config>,
+    calls: Calls,
     session: Option<Arc<Session>>,
     /// What each call says of the session around it.
     around: Option<HeaderValue>,
-    /// Start a broker where none runs.
-    start: bool,
-    /// Wait for one that is busy, and tell why.
-    tell: Option<Tell>,
 }
 
 impl Client {
@@ -80,7 +74,8 @@ impl Client {
     pub fn new(config: Config) -> Result<Self> {
         let config = Arc::new(config);
         let http = Http::new(Arc::clone(&config));
-        Ok(Self { http, config, session: None, around: None, start: true, tell: None })
+        let calls = Calls { http, config, start: true, tell: None };
+        Ok(Self { calls, session: None, around: None })
     }
 
     /// The same, acting as this session: it registers as soon as a call needs it.
@@ -91,7 +86,7 @@ impl Client {
             registered: watch::Sender::new(None),
             registrations: watch::Sender::new(0),
             registering: Mutex::new(()),
-            said: Said::default(),
+            own: OwnProfile::default(),
         };
         Self { session: Some(Arc::new(session)), ..self }
     }
@@ -116,7 +111,7 @@ impl Client {
         session.registered.send_if_modified(|known| {
             let other = known.as_ref().is_none_or(|known| known.peer.id != peer.id);
             if other {
-                session.said.forget();
+                session.own.forget();
                 let (notes, undescribed, profile) = (Vec::new(), false, None);
                 *known = Some(Registered { peer, notes, undescribed, profile });
             }
@@ -126,20 +121,22 @@ impl Client {
 
     /// The same, but it never starts a broker.
     #[must_use]
-    pub fn without_start(self) -> Self {
-        Self { start: false, ..self }
+    pub fn without_start(mut self) -> Self {
+        self.calls.start = false;
+        self
     }
 
     /// The same, but a broker that does something first that takes long (it takes an earlier
     /// database over, say) is waited for until it serves; `tell` is told what that is. Others hear it as an error once their call's time is over.
     #[must_use]
-    pub fn patient(self, tell: fn(&str)) -> Self {
-        Self { tell: Some(Tell::new(tell)), ..self }
+    pub fn patient(mut self, tell: fn(&str)) -> Self {
+        self.calls.tell = Some(Tell::new(tell));
+        self
     }
 
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.calls.config
     }
 
     /// # Errors
@@ -151,7 +148,7 @@ impl Client {
 
     /// Whatever broker listens, older or with other settings. Starts and replaces nothing.
     pub async fn look(&self) -> Result<Health> {
-        let request = self.http.request(Method::GET, route::HEALTH);
+        let request = self.calls.http.request(Method::GET, route::HEALTH);
         timeout(ATTEMPT, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
     }
 
@@ -173,7 +170,7 @@ impl Client {
     pub async fn set_profile(&self, request: &SetProfile) -> Result<ProfileSet> {
         let set: ProfileSet = self.post(route::PROFILE, request).await?;
         if let Some(session) = &self.session {
-            session.said.note(request, &set);
+            session.own.note(request, &set);
         }
         Ok(set)
     }
@@ -223,7 +220,7 @@ impl Client {
                     || error.code() == Some(ErrorCode::BrokerTooOld) =>
             {
                 let health = || self.request(&Method::GET, route::HEALTH);
-                let _: Health = self.call(time, health).await?;
+                let _: Health = self.calls.call(time, health).await?;
                 match self.open_stream().await {
                     Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {}
                     result => return result,
@@ -254,8 +251,8 @@ impl Client {
             return Ok(());
         }
         let request = || self.request(&Method::POST, route::REGISTER).json(&session.registration);
-        let mut answer: Registered = self.call(time, request).await?;
-        self.say_again(session, &mut answer).await;
+        let mut answer: Registered = self.calls.call(time, request).await?;
+        self.set_again(session, &mut answer).await;
         session.registered.send_modify(|known| match known {
             // A later broker has nothing new to say of a session that it has known before.
             Some(known) if answer.notes.is_empty() => {
@@ -266,6 +263,28 @@ impl Client {
         });
         session.registrations.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Sets name and summary again on a broker that does not know them.
+    async fn set_again(&self, session: &Session, answer: &mut Registered) {
+        for profile in session.own.to_repeat(answer) {
+            let key = random_secret();
+            let request = || {
+                self.request(&Method::POST, route::PROFILE)
+                    .header(header::IDEMPOTENCY_KEY, &key)
+                    .json(&profile)
+            };
+            match self.calls.call::<ProfileSet>(Time::short(), request).await {
+                Ok(set) => {
+                    answer.undescribed &= profile.summary.is_none();
+                    answer.peer = set.peer;
+                }
+                // Another session may have the name by now. The session is registered all the same.
+                Err(error) => {
+                    tracing::warn!("the session's name or summary could not be set again: {error}");
+                }
+            }
+        }
     }
 
     async fn get<Q: Serialize + Sync, T: DeserializeOwned>(
@@ -294,12 +313,12 @@ impl Client {
         time: Time,
         request: impl Fn() -> Request,
     ) -> Result<T> {
-        match self.call(time, &request).await {
+        match self.calls.call(time, &request).await {
             Err(error)
                 if error.code() == Some(ErrorCode::UnknownSession) && self.session.is_some() =>
             {
                 self.register(Time::short()).await?;
-                self.call(time, &request).await
+                self.calls.call(time, &request).await
             }
             result => result,
         }
@@ -307,14 +326,15 @@ impl Client {
 
     fn request(&self, method: &Method, path: &str) -> Request {
         let mut request = self
+            .calls
             .http
             .request(method.clone(), path)
             .header(header::PROTOCOL, HeaderValue::from(PROTOCOL));
         // Whoever names the socket, in a container say, means that broker, whatever it has open.
-        if !self.config.paths.socket_is_named {
-            let database = self.config.database_path().as_os_str().as_bytes();
+        if !self.calls.config.paths.socket_is_named {
+            let database = self.calls.config.database_path().as_os_str().as_bytes();
             request = request.header(header::DATABASE, database);
-            if let Some(file) = identity(self.config.database_path()) {
+            if let Some(file) = identity(self.calls.config.database_path()) {
                 request = request.header(header::DATABASE_FILE, file);
             }
         }

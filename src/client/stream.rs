@@ -9,7 +9,7 @@ use futures_core::Stream;
 use hyper::body::Incoming;
 use sse_stream::{Sse, SseStream};
 
-use crate::client::ClientError;
+use crate::client::error::ClientError;
 use crate::protocol::stream::Event;
 
 type Events = Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>;

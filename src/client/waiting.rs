@@ -6,7 +6,9 @@ use axum::http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::client::{Client, Result, Time};
+use crate::client::Client;
+use crate::client::call::Time;
+use crate::client::error::Result;
 use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Answered, MAX_WAIT, Take, TakeAnswer, Taken, Wait};
 use crate::protocol::{MessageId, header, route};

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use crate::config::{Config, session_runtime_directory};
-use crate::endpoint::broker_lock::{
-    Holder, Listening, database_lock, holder, holder_of, listening,
-};
+use crate::endpoint::broker_lock::{Holder, database_lock, holder_of};
 use crate::endpoint::socket;
+use crate::endpoint::socket::holder;
 use crate::protocol::health::{Detail, Started};
 use crate::service::systemd;
 use crate::service::systemd::{ManagerError, Unit};
 use crate::sys::files::same_place;
+use crate::sys::listening::{Listening, listening};
 
 const RESTART_SERVICE: &str = "systemctl --user restart claude-peers.service";
 

@@ -6,17 +6,13 @@
 //! which process holds it with all that makes a process one (see [`crate::sys::process`]), and only a
 //! process that is proven to be that one is ever signalled.
 
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
-use crate::endpoint::socket;
 use crate::protocol::health::Started;
 use crate::sys::files::{beside, lock_holder};
 use crate::sys::process::{Process, Standing};
@@ -82,81 +78,16 @@ pub fn holder_of(lock: &Path) -> Option<Holder> {
     Some(Holder { lock: lock.to_owned(), ..holder })
 }
 
-/// The broker of these settings, if one runs, wherever it serves (see [`crate::endpoint::socket`]): by the
-/// lock on its database, or by the one on its socket.
-#[must_use]
-pub fn holder(config: &Config) -> Option<Holder> {
-    let paths = config.paths.anew();
-    let of_database = || socket::of_database(config, &paths);
-    if paths.socket_is_named {
-        holder_of(&paths.broker_lock).or_else(of_database)
-    } else {
-        of_database().or_else(|| holder_of(&paths.broker_lock))
-    }
-}
-
 /// The file whose lock makes one database have one broker.
 #[must_use]
 pub fn database_lock(database: &Path) -> PathBuf {
     beside(database, "-lock")
 }
 
-/// How often a refusal is believed at last, and how long it is given. Linux tells a full queue from
-/// a socket that nobody has; elsewhere both refuse, but a queue does so for a moment only.
-const REFUSALS: u32 = if cfg!(target_os = "linux") { 1 } else { 5 };
-const QUEUE: std::time::Duration = std::time::Duration::from_millis(10);
-
-/// Whether somebody listens at a path: an error of the system is not a verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listening {
-    Yes,
-    /// The system says so: `ECONNREFUSED` or `ENOENT`, and nothing else.
-    Nobody,
-    /// It cannot be found out from here (a sandbox without Unix sockets, no descriptors left, …):
-    /// nothing may be started, stopped or advised to be.
-    Unknown(Errno),
-}
-
-/// Whether somebody listens at `path`. Never blocks for longer than a moment, and never starts
-/// anything by itself, except that a service manager that listens there would start its service.
-#[must_use]
-pub fn listening(path: &Path) -> Listening {
-    let address = match SocketAddrUnix::new(path) {
-        Ok(address) => address,
-        Err(error) => return Listening::Unknown(error),
-    };
-    let mut refused = 0;
-    loop {
-        let socket = match socket_that_never_blocks() {
-            Ok(socket) => socket,
-            Err(error) => return Listening::Unknown(error),
-        };
-        match connect(&socket, &address) {
-            // A full queue is somebody who listens, if slowly.
-            Ok(()) | Err(Errno::AGAIN | Errno::INPROGRESS) => return Listening::Yes,
-            Err(Errno::CONNREFUSED) if refused + 1 < REFUSALS => {
-                refused += 1;
-                std::thread::sleep(QUEUE);
-            }
-            Err(Errno::CONNREFUSED | Errno::NOENT) => return Listening::Nobody,
-            Err(error) => return Listening::Unknown(error),
-        }
-    }
-}
-
 /// What to do about a holder that runs elsewhere, and cannot be reached from here.
 pub const ELSEWHERE_HINT: &str = "A broker in a container or on another machine has it, which \
     shares this directory. Stop it there (`claude-peers kill-broker`), or give this place a \
     directory of its own: set CLAUDE_PEERS_DB and XDG_STATE_HOME to paths that are not shared.";
-
-/// Whether this process may make Unix sockets at all: a sandbox may forbid it.
-///
-/// # Errors
-///
-/// The system's reason, if not.
-pub fn may_use_sockets() -> Result<(), Errno> {
-    socket_that_never_blocks().map(drop)
-}
 
 /// What to do where it cannot be found out whether somebody listens at `socket`.
 #[must_use]
@@ -179,29 +110,6 @@ pub fn unknown_hint(error: Errno, socket: &Path) -> String {
         }
         _ => format!("Nothing was started or stopped. Check {shown} and the directories above it."),
     }
-}
-
-/// Whether somebody is known to listen at `path`. That nobody does is for [`listening`] to say.
-#[must_use]
-pub fn is_listening(path: &Path) -> bool {
-    listening(path) == Listening::Yes
-}
-
-#[cfg(target_os = "linux")]
-fn socket_that_never_blocks() -> rustix::io::Result<OwnedFd> {
-    use rustix::net::{SocketFlags, socket_with};
-
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-}
-
-/// Elsewhere a socket gets its flags after it was made.
-#[cfg(not(target_os = "linux"))]
-fn socket_that_never_blocks() -> rustix::io::Result<OwnedFd> {
-    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
-    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-    rustix::io::ioctl_fionbio(&socket, true)?;
-    Ok(socket)
 }
 
 /// Where the holder of a lock runs, as far as it is proven.

@@ -9,16 +9,28 @@
 use std::path::PathBuf;
 
 use crate::config::{Config, Paths};
-use crate::endpoint::broker_lock::{
-    Holder, Listening, Whereabouts, database_lock, holder_of, listening,
-};
+use crate::endpoint::broker_lock::{Holder, Whereabouts, database_lock, holder_of};
 use crate::sys::files::{beside, same_place};
+use crate::sys::listening::{Listening, listening};
 
 /// Returns the broker that has the database of these settings open, if it is theirs.
 #[must_use]
 pub fn of_database(config: &Config, paths: &Paths) -> Option<Holder> {
     let holder = holder_of(&database_lock(&config.database_file()))?;
     fits(&holder, config.port.value, paths).then_some(holder)
+}
+
+/// The broker of these settings, if one runs, wherever it serves: by the
+/// lock on its database, or by the one on its socket.
+#[must_use]
+pub fn holder(config: &Config) -> Option<Holder> {
+    let paths = config.paths.anew();
+    let of_database = || of_database(config, &paths);
+    if paths.socket_is_named {
+        holder_of(&paths.broker_lock).or_else(of_database)
+    } else {
+        of_database().or_else(|| holder_of(&paths.broker_lock))
+    }
 }
 
 /// Whether a broker is the one that these settings mean. A port that differs names another one,

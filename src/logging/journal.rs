@@ -13,7 +13,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::logging::Role;
+use crate::logging::role::Role;
 
 const PREFIX: &str = "CLAUDE_PEERS";
 

@@ -7,6 +7,7 @@
 
 #[cfg(target_os = "linux")]
 mod journal;
+mod role;
 
 use std::io::{self, IsTerminal as _};
 
@@ -15,42 +16,10 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
+pub use role::Role;
+
 /// Where the log goes regardless of what we would choose: `journal`, `stderr`, or `both`.
 pub const TARGET: &str = "CLAUDE_PEERS_LOG";
-
-/// Who writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Broker,
-    Mcp,
-}
-
-impl Role {
-    /// `SYSLOG_IDENTIFIER`, for `journalctl -t`.
-    #[cfg(target_os = "linux")]
-    fn identifier(self) -> &'static str {
-        match self {
-            Self::Broker => "claude-peers",
-            Self::Mcp => "claude-peers-mcp",
-        }
-    }
-
-    /// What is logged where `RUST_LOG` does not say otherwise.
-    fn filter(self) -> &'static str {
-        match self {
-            Self::Broker => "info,hyper=warn",
-            Self::Mcp => "info,rmcp=error,hyper=warn",
-        }
-    }
-
-    /// Standard error of a session is for what its user should know.
-    fn stderr_filter(self) -> &'static str {
-        match self {
-            Self::Broker => self.filter(),
-            Self::Mcp => "warn,rmcp=error",
-        }
-    }
-}
 
 /// Begins to log. `RUST_LOG` overrides the filters.
 #[expect(

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::endpoint::broker_lock::holder;
+use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
 use crate::service::Step;
 

@@ -4,6 +4,7 @@
 
 pub mod files;
 pub mod git;
+pub mod listening;
 pub mod process;
 pub mod self_exe;
 pub mod shell;

@@ -7,8 +7,6 @@
 
 use std::fmt::Write as _;
 
-use crate::text::tags::is_open;
-
 /// No script needs more in a row, and long runs of them can carry a hidden message.
 const JOINERS: usize = 3;
 
@@ -107,6 +105,11 @@ fn can_host(c: char) -> bool {
 
 fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200C}' | '\u{200D}')
+}
+
+/// Returns whether `c` is `<` or a character that models and people take for it.
+pub(super) fn is_open(c: char) -> bool {
+    matches!(c, '<' | '\u{2C2}' | '\u{1438}' | '\u{FE64}' | '\u{FF1C}')
 }
 
 /// Invisible, but part of ordinary writing: joiners and variation selectors.

@@ -8,7 +8,7 @@
 //! never may happen: such a name behind `<` or `</` untouched, `Vec<User>` excepted (see
 //! `is_type_argument`), which can have no attributes and no end tag.
 
-use crate::text::chars::{is_soft, strip_note};
+use crate::text::chars::{is_open, is_soft, strip_note};
 
 /// Names of one word.
 const WORDS: &str = "\
@@ -53,11 +53,6 @@ pub(super) fn defuse(text: &str) -> String {
     }
     out.push_str(&text[copied..]);
     out
-}
-
-/// `<` and what models and people take for it.
-pub(super) fn is_open(c: char) -> bool {
-    matches!(c, '<' | '\u{2C2}' | '\u{1438}' | '\u{FE64}' | '\u{FF1C}')
 }
 
 /// A name behind a `<`, with what decides whether the two are a tag.

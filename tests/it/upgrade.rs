@@ -41,7 +41,7 @@ pub fn older_broker(sandbox: &Sandbox, role: &str) -> Child {
         .unwrap();
     until("the older broker serves", || {
         sandbox.holder().is_some_and(|holder| holder.pid == child.id())
-            && claude_peers::endpoint::broker_lock::is_listening(&sandbox.socket())
+            && claude_peers::sys::listening::is_listening(&sandbox.socket())
     });
     child
 }

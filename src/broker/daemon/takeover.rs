@@ -20,12 +20,11 @@ use crate::broker::store;
 use crate::broker::store::{Doing, Report, Store, Wanted};
 use crate::broker::{OpenError, RunError};
 use crate::config::Config;
-use crate::endpoint::broker_lock::{
-    Holder, Listening, Whereabouts, database_lock, holder_of, listening,
-};
+use crate::endpoint::broker_lock::{Holder, Whereabouts, database_lock, holder_of};
 use crate::endpoint::socket;
 use crate::protocol::health::Started;
 use crate::sys::files::LockFile;
+use crate::sys::listening::{Listening, listening};
 
 /// How often it is looked whether an earlier broker is gone.
 const LOOK: Duration = Duration::from_millis(10);

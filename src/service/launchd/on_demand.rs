@@ -3,10 +3,10 @@
 //! The cheap question first: where no agent is installed, launchctl is never called.
 
 use crate::config::Config;
-use crate::endpoint::broker_lock::is_listening;
 use crate::service::NoService;
 use crate::service::launchd::{Launchd, plist};
 use crate::service::systemd::ManagerError;
+use crate::sys::listening::is_listening;
 
 /// Whether the agent is there for these settings, as far as its file tells.
 ///

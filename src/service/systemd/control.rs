@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::config::Config;
-use crate::endpoint::broker_lock::holder;
+use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
 use crate::service::fallback;
 use crate::service::logs;

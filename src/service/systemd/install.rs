@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use service_manager::{ServiceManager as _, SystemdServiceManager};
 
-use crate::endpoint::broker_lock::holder;
+use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
 use crate::service::systemd::control::Systemd;
 use crate::service::systemd::state::Units;

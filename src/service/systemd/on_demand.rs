@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Config, Source};
-use crate::endpoint::broker_lock::{holder, is_listening};
+use crate::endpoint::socket::holder;
 use crate::service::NoService;
 use crate::service::systemd::settings::{is_unit_socket, of_service};
 use crate::service::systemd::units::{Found, Places};
@@ -14,6 +14,7 @@ use crate::service::systemd::{
     SERVICE, SOCKET, TCP_SOCKET, manager_runs, show_within, systemctl_within,
 };
 use crate::sys::files::{same_place, write_private};
+use crate::sys::listening::is_listening;
 
 /// How long the manager may take to answer a client, which has 16 s for its whole call.
 const LIMIT: Duration = Duration::from_secs(3);

@@ -10,13 +10,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::sys::git::Repository;
 use crate::sys::git::files::{first_line, resolve, same_file};
 use crate::sys::git::owner::Trust;
+use crate::sys::git::repository::{DOT_GIT, NoRepository, Repository};
 use crate::sys::git::settings;
-
-/// The name of what marks a worktree's root.
-const DOT_GIT: &str = ".git";
 
 /// A repository, and where git keeps what belongs to this one worktree of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,46 +32,6 @@ pub enum GitDir {
     /// The `.git` points at something that does not point back: whatever stands there may be
     /// another repository's, so it is not read.
     Unproven,
-}
-
-/// Why there is no repository.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoRepository {
-    #[error("this is not inside a git repository")]
-    Nowhere,
-    #[error(
-        "the git repository here belongs to another user: {} is of user {owner}", .path.display()
-    )]
-    Foreign { path: PathBuf, owner: u32 },
-    #[error(
-        "the git repository here cannot be used: {} names no git directory", .pointer.display()
-    )]
-    Broken { pointer: PathBuf },
-}
-
-impl NoRepository {
-    /// What to do about it, if there is anything.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Nowhere => None,
-            Self::Foreign { path, .. } => Some(format!(
-                "If you trust it: git config --global --add safe.directory '{}'",
-                worktree_of(path).display()
-            )),
-            Self::Broken { .. } => {
-                Some("git status says more; git worktree repair may help.".to_owned())
-            }
-        }
-    }
-}
-
-/// Git wants the worktree named, which may be fine where its `.git` is another's.
-fn worktree_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if path.ends_with(DOT_GIT) => parent,
-        _ => path,
-    }
 }
 
 /// Finds the repository that holds `dir`.

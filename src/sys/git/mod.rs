@@ -30,41 +30,17 @@ mod files;
 mod head;
 mod names;
 mod owner;
+mod repository;
 mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use discover::NoRepository;
+pub use repository::{NoRepository, Repository};
 
 /// git answers in some 4 ms; one that has not answered by now hangs on a dead mount.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Enough for a hundred thousand names, whatever lies in the directory.
 const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
-
-/// A directory's repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Repository {
-    /// The worktree's root, canonical. Of a bare repository, or within a `.git` directory:
-    /// `common_dir`.
-    pub top: PathBuf,
-    /// The repository's identity, canonical: the same for all its worktrees and subdirectories.
-    /// Of a worktree whose `.git` points at a repository that knows nothing of it: that `.git`.
-    pub common_dir: PathBuf,
-}
-
-impl Repository {
-    /// What people call the repository. The same in all its worktrees, so taken from
-    /// `common_dir`: `app` for `app/.git`, `app.git`, `app/.bare` and `super/.git/modules/app`.
-    #[must_use]
-    pub fn name(&self) -> Option<String> {
-        let last = self.common_dir.file_name()?.to_string_lossy();
-        if !last.starts_with('.') {
-            return Some(last.strip_suffix(".git").unwrap_or(&last).to_owned());
-        }
-        let parent = self.common_dir.parent()?.file_name()?;
-        Some(parent.to_string_lossy().into_owned())
-    }
-}
 
 /// Finds the repository that holds `dir`, within a millisecond or so: it starts no program and
 /// needs no runtime. Only a dead mount keeps it longer.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::sys::git::discover::NoRepository;
+use crate::sys::git::repository::NoRepository;
 use crate::sys::git::settings;
 
 /// Who the user is and where the user says what else is trusted.

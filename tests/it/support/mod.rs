@@ -32,7 +32,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use claude_peers::config::Config;
-use claude_peers::endpoint::broker_lock::{Holder, holder};
+use claude_peers::endpoint::broker_lock::Holder;
+use claude_peers::endpoint::socket::holder;
 use serde_json::Value;
 use tempfile::TempDir;
 
