@@ -53,12 +53,12 @@ fn serve(detached: bool, inherited: Inherited) -> Result<ExitCode, Failure> {
     let inherited = inherited.with_launchd()?;
     let by_hand = if detached { Started::Fallback } else { Started::Foreground };
     let started = inherited.manager.unwrap_or(by_hand);
-    let config = Config::load().inspect_err(|error| broker::tell_failure(error))?;
+    let config = Config::load().inspect_err(|error| broker::report_failure(error))?;
     let settings = config.clone();
     let mut options = Options::new(config, started);
     // Who masks the unit of the port wants none, of the service's broker either.
     if started == Started::Systemd && inherited.has_unix(&settings.paths.socket) {
-        options.no_port = forbidden_port(&options.config);
+        options.port_disabled_by = forbidden_port(&options.config);
     }
     options.inherited = inherited;
     if detached {

@@ -131,7 +131,7 @@ fn a_service_whose_port_is_masked_binds_none() {
     let pid = rustix::process::Pid::from_child(&broker);
     rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
     let log = || std::fs::read_to_string(sandbox.path().join("broker.log")).unwrap();
-    until("it has read its configuration again", || log().contains("was read again"));
+    until("it has read its configuration again", || log().contains("was reloaded"));
     sandbox.ok(["peers"]);
     assert!(TcpStream::connect(("127.0.0.1", sandbox.port())).is_err());
     sandbox.ok(["kill-broker"]);
@@ -284,11 +284,11 @@ fn what_is_not_ours_is_not_served_and_what_is_missing_is_bound() {
     let log = std::fs::read_to_string(sandbox.path().join("broker.log")).unwrap();
     for word in [
         "\"unix\" does not listen",
-        "\"unix\" is no stream socket",
-        "\"tcp\" is no stream socket",
-        "which others can reach",
-        "\"tcp\" has not the name",
-        "\"web\" has not the name",
+        "\"unix\" is not a stream socket",
+        "\"tcp\" is not a stream socket",
+        "which other machines can reach",
+        "\"tcp\" is not named",
+        "\"web\" is not named",
     ] {
         assert!(log.contains(word), "{word}: {log}");
     }

@@ -206,7 +206,7 @@ fn another_user_is_told_whose_broker_it_is_and_nothing_else() {
         });
         let answer = asked.join().unwrap();
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-        assert!(answer.contains(&format!("the caller shows as {uid}")), "{answer}");
+        assert!(answer.contains(&format!("your user id appears as {uid}")), "{answer}");
         assert!(answer.contains(advice) && !answer.contains("\"peers\""), "{answer}");
     }
     assert!(sandbox.status_is("running"));

@@ -182,7 +182,7 @@ fn a_second_broker_is_refused_on_the_same_socket() {
     let running = sandbox.holder().unwrap().pid;
     let (code, error) = sandbox.fails(["broker"]);
     assert_eq!(code, 1);
-    assert!(error.contains("another broker runs already"), "{error}");
+    assert!(error.contains("another broker is already running"), "{error}");
     assert!(error.contains(&running.to_string()) && error.contains("kill-broker"), "{error}");
     assert_eq!(sandbox.json(["status"])["process"], running);
 }

@@ -62,7 +62,7 @@ fn the_manager_hears_ready_before_any_caller_is_answered() {
         assert_eq!(statuses(&told), ["serving 0 peers, 0 unread"]);
         sandbox.ok(["kill-broker"]);
         let told = notifications.wait_for("STOPPING=1");
-        assert_eq!(statuses(&told), ["stopped by an order"]);
+        assert_eq!(statuses(&told), ["stopped on request"]);
         assert!(broker.wait().unwrap().success());
     }
 }
@@ -105,7 +105,7 @@ fn a_broker_that_goes_for_idleness_or_cannot_start_says_so() {
     let sandbox = Sandbox::new().with("CLAUDE_PEERS_IDLE_EXIT_SECONDS", "1");
     let (notifications, mut broker) = supervised(&sandbox, None);
     let told = notifications.wait_for("STOPPING=1");
-    assert_eq!(statuses(&told).last(), Some(&"nobody was here; the next call starts it"));
+    assert_eq!(statuses(&told).last(), Some(&"idle; the next call starts it"));
     assert!(broker.wait().unwrap().success());
 
     let sandbox = Sandbox::new();
@@ -200,7 +200,10 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
     notifications.wait_for("RELOADING=1");
     let told = notifications.wait_for("READY=1");
     let status = statuses(&told)[0];
-    assert!(status.contains("the old settings hold") && status.contains("config.toml"), "{status}");
+    assert!(
+        status.contains("the old settings stay in effect") && status.contains("config.toml"),
+        "{status}"
+    );
     // Mended, for the clients read it as well, but not read again by the broker.
     write_config(&sandbox, good);
     let health = &sandbox.json(["status"])["health"];
@@ -226,7 +229,7 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
     let problem = status["health"]["settings_problem"].as_str().unwrap();
     assert!(problem.contains("other.db"), "{problem}");
     assert!(!sandbox.home().join("other.db").exists());
-    assert!(log(&sandbox).contains("only a restart brings another database"));
+    assert!(log(&sandbox).contains("a change of database"));
 
     signal(&broker, Signal::HUP);
     notifications.wait_for("RELOADING=1");

@@ -1,44 +1,22 @@
-//! From ready to stopped: signals are heard, idleness is noticed.
+//! From ready to stopped: signals, the order to stop, and the idle exit.
 //!
-//! While peers are live no timer runs. Only a broker without any starts one, for its idle exit.
+//! While peers are live no timer runs. Only a broker without live peers starts one, for its idle
+//! exit.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::Shared;
 use crate::broker::daemon::listener::Server;
 use crate::broker::daemon::{notify, reload};
+use crate::broker::shared::Shared;
 
-/// When the broker was last of use to anybody.
-pub struct Activity {
-    streams: watch::Receiver<usize>,
-    last: Mutex<Instant>,
-}
-
-impl Activity {
-    #[must_use]
-    pub fn new(streams: watch::Receiver<usize>) -> Self {
-        Self { streams, last: Mutex::new(Instant::now()) }
-    }
-
-    /// Somebody called.
-    pub fn note(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    fn last(&self) -> Instant {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Says that we serve: to the service manager and in the log.
-pub async fn announce(shared: &Shared, status: &str) {
-    notify::tell(&[NotifyState::Ready, NotifyState::Status(status)]).await;
+/// Reports that the broker is ready, to the service manager and in the log.
+pub async fn report_ready(shared: &Shared, status: &str) {
+    notify::send(&[NotifyState::Ready, NotifyState::Status(status)]).await;
     let tcp = shared.tcp.borrow();
     tracing::info!(
         event = "started",
@@ -53,36 +31,37 @@ pub async fn announce(shared: &Shared, status: &str) {
     );
 }
 
-/// Waits for a signal, an order to stop, the end of a long idleness, or of the database's thread.
-pub async fn until_stop(server: &Server, store_ended: &CancellationToken) {
+/// Returns when the broker is to stop: at a signal, at an order, after a long idle time, or when the
+/// database thread has ended.
+pub async fn run_until_stop(server: &Server, store_ended: &CancellationToken) {
     let shared = server.shared();
-    let why = tokio::select! {
-        // An order to stop also stops waiting for the database's thread.
+    let reason = tokio::select! {
+        // An order to stop also cancels `store_ended`, so it is looked at first.
         biased;
-        () = shared.stop.cancelled() => "stopped by an order",
-        () = store_ended.cancelled() => "stopped: the database's thread ended",
+        () = shared.stop.cancelled() => "stopped on request",
+        () = store_ended.cancelled() => "stopped: the database thread ended",
         () = terminated() => "stopped by a signal",
         () = reload_at_hangup(server) => "stopped",
         () = idle(shared) => {
-            tracing::info!(event = "idle_exit", "nobody is here: until the next call");
-            "nobody was here; the next call starts it"
+            tracing::info!(event = "idle_exit", "idle: the broker exits until the next call");
+            "idle; the next call starts it"
         }
     };
-    notify::tell(&[NotifyState::Stopping, NotifyState::Status(why)]).await;
+    notify::send(&[NotifyState::Stopping, NotifyState::Status(reason)]).await;
     shared.stop.cancel();
 }
 
 fn listen(kind: SignalKind) -> Option<Signal> {
-    let heard = signal(kind);
-    if let Err(error) = &heard {
-        tracing::error!("signals cannot be heard: {error}");
+    let stream = signal(kind);
+    if let Err(error) = &stream {
+        tracing::error!("cannot listen for signals: {error}");
     }
-    heard.ok()
+    stream.ok()
 }
 
 async fn terminated() {
-    let heard = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
-    let (Some(mut term), Some(mut int)) = heard else {
+    let signals = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
+    let (Some(mut term), Some(mut int)) = signals else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -91,8 +70,10 @@ async fn terminated() {
     }
 }
 
-/// SIGHUP is `systemctl --user reload`, or a terminal that closes, which must not take the broker
-/// along. Never returns.
+/// Reloads the configuration at each SIGHUP. Never returns.
+///
+/// SIGHUP comes from `systemctl --user reload`, or from a terminal that closes, which must not end
+/// the broker.
 async fn reload_at_hangup(server: &Server) {
     let Some(mut hangup) = listen(SignalKind::hangup()) else {
         return std::future::pending().await;
@@ -103,7 +84,8 @@ async fn reload_at_hangup(server: &Server) {
     std::future::pending::<()>().await;
 }
 
-/// Returns once nobody has been live and nobody has called for the time that is set.
+/// Returns once no peer has been live and no call has come for the time that the setting
+/// `idle_exit_seconds` allows.
 async fn idle(shared: &Arc<Shared>) {
     let mut settings = shared.settings.subscribe();
     loop {
@@ -120,22 +102,22 @@ async fn idle_for(shared: &Arc<Shared>, limit: Duration) {
     if limit.is_zero() {
         return std::future::pending().await;
     }
-    let mut streams = shared.activity.streams.clone();
+    let mut streams = shared.activity.streams();
     loop {
         // An error means that the sender is gone, and with it the broker.
         if streams.wait_for(|open| *open == 0).await.is_err() {
             return;
         }
-        // The last stream's end counts as use.
-        shared.activity.note();
+        // The end of the last stream counts as a use.
+        shared.activity.record();
         loop {
-            let left = limit.saturating_sub(shared.activity.last().elapsed());
+            let left = limit.saturating_sub(shared.activity.last_at().elapsed());
             if left.is_zero() {
-                // Whoever waits for mail uses the broker, though nobody calls.
+                // A waiting call uses the broker although no new call comes.
                 if !shared.live.waiters.is_any() {
                     return;
                 }
-                shared.activity.note();
+                shared.activity.record();
                 continue;
             }
             tokio::select! {

@@ -1,7 +1,8 @@
-//! The accept loops: who connects, how many at once, and how long they may take.
+//! The listening sockets and their accept loops: which callers are admitted, how many connections at
+//! once, and how long a client may take.
 //!
-//! On the Unix socket the kernel says who calls. On TCP anybody on the machine can connect, so
-//! connections are few and a client that dawdles with its headers is cut off.
+//! On the Unix socket the kernel reports the caller's user. On TCP every process on the machine can
+//! connect, so connections are few, and a client that is slow with its headers is disconnected.
 
 use std::io;
 use std::sync::Arc;
@@ -21,60 +22,96 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
 use crate::broker::daemon::activation;
-use crate::broker::{Shared, http};
+use crate::broker::daemon::activation::{BoundSocket, Inherited};
+use crate::broker::error::{RunError, SOCKET};
+use crate::broker::http;
+use crate::broker::http::request::Transport;
+use crate::broker::shared::Shared;
+use crate::config::Config;
 use crate::protocol::header;
 use crate::protocol::health::Tcp;
 use crate::sys::trust::is_ours;
 
-/// Connections over TCP at once. Scripts need a few; a flood is turned away.
+/// Limit of connections over TCP. Scripts need a few; more than that are closed at once.
 const MAX_TCP: usize = 128;
 
-/// Connections over the Unix socket at once: a stream and a call or two for each session.
+/// Limit of connections over the Unix socket: an event stream and a call or two per session.
 const MAX_UNIX: usize = 4_096;
 
-/// How many other users may be told at once that this is not their broker.
-const MAX_STRANGERS: usize = 8;
+/// Limit of connections from other users, which only get an error.
+const MAX_UNAUTHENTICATED: usize = 8;
 
-/// Descriptors that the broker needs for itself.
-const RESERVED: usize = 64;
+/// File descriptors that the broker needs for itself.
+const RESERVED_DESCRIPTORS: usize = 64;
 
-/// How long a TCP client may take for its request's headers.
-const HEADER_LIMIT: Duration = Duration::from_secs(10);
+/// How long a TCP client may take to send its request's headers.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a TCP client may leave an answer lying before its connection ends. Without it, one
-/// that asks and never reads would keep its place for ever.
+/// How long a TCP client may leave an answer unread before its connection ends. Without this limit a
+/// client that sends requests and never reads would occupy its connection for ever.
 #[cfg(target_os = "linux")]
-const READ_LIMIT: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait before accepting again when the system is out of descriptors.
+/// Pause before the next accept when the system is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Where a request came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// The Unix socket, from a process of the owner, with its pid where the kernel tells.
-    Unix { pid: Option<u32> },
-    /// The Unix socket, from another user, who is told so and nothing else.
-    Stranger { uid: u32 },
-    /// TCP, from anybody.
-    Tcp,
+/// The sockets on which the broker listens.
+pub struct Listeners {
+    pub unix: Vec<std::os::unix::net::UnixListener>,
+    pub tcp: Vec<std::net::TcpListener>,
+    /// The Unix socket, if the broker has bound it itself.
+    pub bound: Option<BoundSocket>,
+    /// What `status` reports about TCP.
+    pub state: Tcp,
 }
 
-impl Transport {
-    /// The caller's pid as the broker sees it, where the kernel tells.
-    #[must_use]
-    pub const fn pid(self) -> Option<u32> {
-        match self {
-            Self::Unix { pid } => pid,
-            Self::Tcp | Self::Stranger { .. } => None,
+impl Listeners {
+    /// Completes the inherited sockets by those of the settings.
+    ///
+    /// A service manager may listen on other addresses than the settings name, and clients go by
+    /// the settings. A port in use is logged and leaves the Unix socket as the only one.
+    pub fn complete(
+        inherited: Inherited,
+        config: &Config,
+        port_disabled_by: Option<&str>,
+    ) -> Result<Self, RunError> {
+        for foreign in &inherited.foreign {
+            tracing::warn!(event = "foreign_socket", "not served: the inherited socket {foreign}");
         }
+        let (has_unix, port) = (inherited.has_unix(&config.paths.socket), config.port.value);
+        let has_tcp = inherited.has_tcp(port);
+        let Inherited { mut unix, mut tcp, .. } = inherited;
+        let mut bound = None;
+        if !has_unix {
+            let path = &config.paths.socket;
+            let file = |error| RunError::File { what: SOCKET, path: path.clone(), error };
+            let (listener, ours) = activation::bind_unix(path).map_err(file)?;
+            unix.push(listener);
+            bound = Some(ours);
+        }
+        let mut state = Tcp { port, listening: true, inherited: has_tcp, problem: None };
+        if let Some(why) = port_disabled_by.filter(|_| !has_tcp) {
+            state = Tcp { listening: false, problem: Some(why.to_owned()), ..state };
+        } else if !has_tcp {
+            match activation::bind_tcp(port) {
+                Ok(listener) => tcp.push(listener),
+                Err(error) => {
+                    tracing::warn!(
+                        event = "port_in_use",
+                        "127.0.0.1:{port} cannot be used: {error}"
+                    );
+                    state = Tcp { listening: false, problem: Some(error.to_string()), ..state };
+                }
+            }
+        }
+        Ok(Self { unix, tcp, bound, state })
     }
 }
 
-/// What serves the listeners. More may come while it runs.
+/// Serves requests on all listeners. Listeners can be added while it runs.
 pub struct Server {
     shared: Arc<Shared>,
-    /// Accept loops and connections.
+    /// The tasks of all accept loops and connections.
     tracker: TaskTracker,
     router: Router,
     unix_slots: Arc<Semaphore>,
@@ -84,7 +121,7 @@ pub struct Server {
 impl Server {
     pub fn new(shared: &Arc<Shared>) -> Self {
         let files = raise_descriptor_limit();
-        let unix_slots = files.saturating_sub(RESERVED + MAX_TCP).clamp(16, MAX_UNIX);
+        let unix_slots = files.saturating_sub(RESERVED_DESCRIPTORS + MAX_TCP).clamp(16, MAX_UNIX);
         Self {
             shared: Arc::clone(shared),
             tracker: TaskTracker::new(),
@@ -102,14 +139,14 @@ impl Server {
     pub fn serve_unix(&self, listener: UnixListener) {
         let acceptor = self.acceptor(&self.unix_slots);
         let accept = async move || Ok(listener.accept().await?.0);
-        self.tracker.spawn(acceptor.accept_from(accept, owner));
+        self.tracker.spawn(acceptor.accept_from(accept, check_user));
     }
 
     pub fn serve_tcp(&self, listener: TcpListener) {
         let acceptor = self.acceptor(&self.tcp_slots);
         let accept = async move || Ok(listener.accept().await?.0);
         let admit = |stream: &TcpStream| {
-            // An error costs a few milliseconds of latency and nothing else.
+            // An error costs a few milliseconds of latency.
             let _ = stream.set_nodelay(true);
             end_if_unread(stream);
             Some(Transport::Tcp)
@@ -117,10 +154,10 @@ impl Server {
         self.tracker.spawn(acceptor.accept_from(accept, admit));
     }
 
-    /// Binds the port that we lack and serves it, unless it is forbidden; false if it is still in
-    /// use.
+    /// Binds the TCP port and serves it, unless the port is disabled. Returns false if the port is
+    /// still in use.
     pub fn bind_tcp(&self) -> bool {
-        if self.shared.no_port.is_some() {
+        if self.shared.port_disabled_by.is_some() {
             return true;
         }
         let port = self.shared.config.port.value;
@@ -130,14 +167,14 @@ impl Server {
         let problem = bound.err().map(|error| error.to_string());
         let listening = problem.is_none();
         if listening {
-            tracing::info!(event = "port_free", "127.0.0.1:{port} was freed and is served");
+            tracing::info!(event = "port_free", "127.0.0.1:{port} is free now and is served");
         }
         self.shared.tcp.send_replace(Tcp { port, listening, inherited: false, problem });
         self.shared.changes.notify_one();
         listening
     }
 
-    /// Waits until all connections have ended. No more listeners may come.
+    /// Waits until all connections have ended. No listener may be added after that.
     pub async fn drained(&self) {
         self.tracker.close();
         self.tracker.wait().await;
@@ -149,12 +186,12 @@ impl Server {
             tracker: self.tracker.clone(),
             router: self.router.clone(),
             slots: Arc::clone(slots),
-            strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
+            unauthenticated: Arc::new(Semaphore::new(MAX_UNAUTHENTICATED)),
         }
     }
 }
 
-/// Listeners as the runtime knows them.
+/// Converts listeners to those of the runtime.
 pub fn adopt_unix(
     listeners: Vec<std::os::unix::net::UnixListener>,
 ) -> io::Result<Vec<UnixListener>> {
@@ -165,7 +202,7 @@ pub fn adopt_unix(
     listeners.into_iter().map(adopt).collect()
 }
 
-/// As [`adopt_unix`].
+/// Does the same as [`adopt_unix`] for TCP.
 pub fn adopt_tcp(listeners: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpListener>> {
     let adopt = |listener: std::net::TcpListener| {
         listener.set_nonblocking(true)?;
@@ -174,7 +211,8 @@ pub fn adopt_tcp(listeners: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpLis
     listeners.into_iter().map(adopt).collect()
 }
 
-/// Many distributions give 1,024 by default and allow far more.
+/// Raises the limit of open files and returns it. Many distributions set 1,024 by default and allow
+/// far more.
 fn raise_descriptor_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.unwrap_or(8_192).min(8_192);
@@ -182,24 +220,24 @@ fn raise_descriptor_limit() -> usize {
         let before = limit.current;
         limit.current = Some(wanted);
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            tracing::debug!("the limit of open files stays: {error}");
+            tracing::debug!("the limit of open files cannot be raised: {error}");
             limit.current = before;
         }
     }
     usize::try_from(limit.current.unwrap_or(8_192)).unwrap_or(usize::MAX)
 }
 
-/// What an accept loop needs.
+/// One accept loop.
 struct Acceptor {
     shared: Arc<Shared>,
     tracker: TaskTracker,
     router: Router,
     slots: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
+    unauthenticated: Arc<Semaphore>,
 }
 
 impl Acceptor {
-    /// Serves whom `admit` lets in, until the broker stops.
+    /// Serves the connections that `admit` accepts until the broker stops.
     async fn accept_from<S>(
         self,
         accept: impl AsyncFn() -> io::Result<S>,
@@ -216,10 +254,11 @@ impl Acceptor {
                 Ok(stream) => {
                     let Some(transport) = admit(&stream) else { continue };
                     let slots = match transport {
-                        Transport::Stranger { .. } => &self.strangers,
+                        Transport::ForeignUser { .. } => &self.unauthenticated,
                         _ => &self.slots,
                     };
-                    // A connection above the limit is closed at once: better than one that hangs.
+                    // Above the limit a connection is closed at once, which is better than one that
+                    // hangs.
                     if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
                         self.serve(stream, transport, slot);
                     }
@@ -242,7 +281,7 @@ impl Acceptor {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(transport);
                 async move {
-                    if is_unknown_stranger(transport, &request) {
+                    if is_foreign_program(transport, &request) {
                         // Ends the connection without an answer.
                         return Err(io::Error::from(io::ErrorKind::PermissionDenied));
                     }
@@ -251,9 +290,9 @@ impl Acceptor {
             });
             let mut builder = http1::Builder::new();
             if !matches!(transport, Transport::Unix { .. }) {
-                builder.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
+                builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
             }
-            builder.keep_alive(!matches!(transport, Transport::Stranger { .. }));
+            builder.keep_alive(!matches!(transport, Transport::ForeignUser { .. }));
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
             let result = tokio::select! {
@@ -269,33 +308,37 @@ impl Acceptor {
         });
     }
 
-    /// A failed accept concerns one client, or means that the system has no descriptors left.
+    /// Waits a moment after an accept has failed, which concerns one client, or means that the system
+    /// has no file descriptors left.
     async fn pause(&self, error: &io::Error) {
-        tracing::warn!("a connection could not be accepted: {error}");
+        tracing::warn!("cannot accept a connection: {error}");
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
 
-/// Another user who is not even a client of ours: a person in a container, whose client it is, is
-/// told what is wrong, and nobody else anything.
-fn is_unknown_stranger(transport: Transport, request: &Request<Body>) -> bool {
-    matches!(transport, Transport::Stranger { .. })
+/// Whether the request comes from another user and not from one of our own programs.
+///
+/// A claude-peers in a container may run as another user by mistake, so it gets an error that
+/// explains that. Any other program gets no answer.
+fn is_foreign_program(transport: Transport, request: &Request<Body>) -> bool {
+    matches!(transport, Transport::ForeignUser { .. })
         && !request.headers().contains_key(header::PROTOCOL)
 }
 
-/// Lets the owner in; anybody else only to be told why not.
-fn owner(stream: &UnixStream) -> Option<Transport> {
+/// Admits the owner of the broker, and another user only for an error. A caller without credentials
+/// is not admitted.
+fn check_user(stream: &UnixStream) -> Option<Transport> {
     match stream.peer_cred() {
         Ok(caller) if is_ours(caller.uid()) => {
             let pid = caller.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|p| *p > 0);
             Some(Transport::Unix { pid })
         }
         Ok(caller) => {
-            tracing::warn!(event = "refused", "user id {} was turned away", caller.uid());
-            Some(Transport::Stranger { uid: caller.uid() })
+            tracing::warn!(event = "refused", "a call of user id {} was refused", caller.uid());
+            Some(Transport::ForeignUser { uid: caller.uid() })
         }
         Err(error) => {
-            tracing::warn!("a caller without credentials: {error}");
+            tracing::warn!("a caller was refused: the kernel reports no credentials: {error}");
             None
         }
     }
@@ -303,12 +346,12 @@ fn owner(stream: &UnixStream) -> Option<Transport> {
 
 #[cfg(target_os = "linux")]
 fn end_if_unread(stream: &TcpStream) {
-    let limit = u32::try_from(READ_LIMIT.as_millis()).unwrap_or(u32::MAX);
+    let limit = u32::try_from(READ_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
     if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, limit) {
-        tracing::debug!("a connection without a limit for unread answers: {error}");
+        tracing::debug!("no limit for unread answers on this connection: {error}");
     }
 }
 
-/// Other systems have no such limit; the cap on connections holds all the same.
+/// Other systems have no such limit. The limit of connections applies there as well.
 #[cfg(not(target_os = "linux"))]
 fn end_if_unread(_stream: &TcpStream) {}

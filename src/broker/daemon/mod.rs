@@ -1,9 +1,11 @@
-//! The broker's life as a process: sockets, start, takeover, reload, shutdown, the service manager.
+//! The broker as a process: its sockets, start, takeover, reload and stop, and what the service
+//! manager is told.
 
 pub mod activation;
 pub mod lifecycle;
 pub mod listener;
 pub mod notify;
-pub mod opening;
 pub mod reload;
+pub mod startup;
 pub mod takeover;
+pub mod token;

@@ -1,36 +1,38 @@
-//! What the service manager is told (`sd_notify(3)`): that the broker serves, whom, that it is
-//! alive, that it stops. Without a manager that listens nothing of this runs.
+//! Notifications to the service manager (`sd_notify(3)`): that the broker is ready, its status, that
+//! it is alive, that it stops. Where no manager listens nothing of this runs.
 //!
-//! Nothing is polled. The status is looked at again after something has changed, and only the
-//! watchdog, where one is set, has a timer.
+//! Nothing is polled. The status is determined again only after a change, and only the watchdog,
+//! where one is set, has a timer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::broker::{Shared, registry};
+use crate::broker::registry;
+use crate::broker::shared::Shared;
 use crate::sys::subprocess::in_background;
 
-/// How long changes gather before the status is looked at again, so that a burst of messages
-/// makes a few status lines and not thousands.
-const GATHER: Duration = Duration::from_millis(250);
+/// Debounce of the status line: for so long changes are coalesced into one notification, so that a
+/// burst of messages does not cause thousands.
+const STATUS_DEBOUNCE: Duration = Duration::from_millis(250);
 
-/// How long a turn of the broker's life waits for the service manager to accept the word of it.
-const ACCEPT: Duration = Duration::from_secs(1);
+/// Timeout for one notification that the broker waits for: READY, RELOADING or STOPPING.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Tells the service manager of a turn in the broker's life: ready, reloading, stopping. Without
-/// a manager this does nothing.
-pub async fn tell(states: &[NotifyState<'_>]) {
-    if tokio::time::timeout(ACCEPT, tell_patiently(states)).await.is_err() {
-        tracing::warn!("the service manager does not listen");
+/// Sends `states` to the service manager, and gives up after [`NOTIFY_TIMEOUT`].
+pub async fn send(states: &[NotifyState<'_>]) {
+    if tokio::time::timeout(NOTIFY_TIMEOUT, send_without_timeout(states)).await.is_err() {
+        tracing::warn!("the service manager does not accept notifications");
     }
 }
 
-/// Tells the service manager, however long it takes. One that does not listen for a while has its
-/// queue filled, and whoever then sends must wait: not the thread that serves.
-async fn tell_patiently(states: &[NotifyState<'_>]) {
-    if !is_told() {
+/// Sends `states` to the service manager, however long that takes.
+///
+/// A manager that does not read for a while lets the queue of its socket fill up, and the next
+/// sender blocks. So the notification is sent from a thread of its own.
+async fn send_without_timeout(states: &[NotifyState<'_>]) {
+    if !is_listening() {
         return;
     }
     let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
@@ -38,46 +40,49 @@ async fn tell_patiently(states: &[NotifyState<'_>]) {
     let send = move || sd_notify::notify(&[NotifyState::Custom(&text)]);
     let result = in_background("notify", send).await.and_then(|sent| sent);
     if let Err(error) = result {
-        tracing::warn!("the service manager cannot be told: {error}");
+        tracing::warn!("the service manager cannot be notified: {error}");
     }
 }
 
-/// Has the service manager wait longer for a start, because something is under way that we wait
-/// for or do.
-pub fn tell_waiting(what: &str) {
+/// Extends the service manager's start timeout by a minute, with `reason` as the status.
+///
+/// Blocks while the manager's queue is full.
+pub fn extend_start_timeout(reason: &str) {
     let more_time = NotifyState::Custom("EXTEND_TIMEOUT_USEC=60000000");
-    // Whoever does not listen needs not be told.
-    let _ = sd_notify::notify(&[more_time, NotifyState::Status(&one_line(what))]);
+    // An error means that no manager listens.
+    let _ = sd_notify::notify(&[more_time, NotifyState::Status(&one_line(reason))]);
 }
 
-/// Has the service manager show why there is no broker. For the way out: it may wait.
-pub fn tell_failure(error: &dyn std::error::Error) {
-    // There is nobody left to tell that it failed.
+/// Makes the service manager show why the broker did not start. It is called on the way out, so it
+/// may block.
+pub fn report_failure(error: &dyn std::error::Error) {
+    // An error means that no manager listens.
     let _ = sd_notify::notify(&[NotifyState::Status(&one_line(&error.to_string()))]);
 }
 
-/// A text as one line, as a status and a log want it.
+/// Returns `text` on one line, as a status and a log need it.
 pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether anybody is told. `NOTIFY_SOCKET` is the manager's word to the notifying library, not a
-/// setting of ours.
-fn is_told() -> bool {
+/// Whether a service manager listens. `NOTIFY_SOCKET` is an interface between the manager and the
+/// notification library, and not a setting.
+fn is_listening() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-/// Starts what keeps the service manager informed for the rest of the broker's life.
-pub fn start(shared: &Arc<Shared>, said: String) {
-    if is_told() {
-        tokio::spawn(keep_status(Arc::clone(shared), said));
+/// Starts the tasks that keep the service manager informed until the broker stops. `sent` is the
+/// status that it was sent already.
+pub fn start(shared: &Arc<Shared>, sent: String) {
+    if is_listening() {
+        tokio::spawn(keep_status(Arc::clone(shared), sent));
     }
     if let Some(limit) = sd_notify::watchdog_enabled() {
         tokio::spawn(keep_watchdog(Arc::clone(shared), limit));
     }
 }
 
-/// The status line: what `systemctl status` shows.
+/// Returns the status line, which `systemctl status` shows.
 pub async fn status(shared: &Shared) -> String {
     let mut parts = vec![match shared.store.read(|tx| registry::live_and_backlog(tx)).await {
         Ok((1, unread)) => format!("serving 1 peer, {unread} unread"),
@@ -98,8 +103,8 @@ pub async fn status(shared: &Shared) -> String {
     one_line(&parts.join("; "))
 }
 
-/// Tells each change of the status line, after `said`.
-async fn keep_status(shared: Arc<Shared>, mut said: String) {
+/// Sends each change of the status line since `sent`.
+async fn keep_status(shared: Arc<Shared>, mut sent: String) {
     let mut streams = shared.live.presence.watch();
     loop {
         tokio::select! {
@@ -107,21 +112,23 @@ async fn keep_status(shared: Arc<Shared>, mut said: String) {
             changed = streams.changed() => if changed.is_err() { return },
             () = shared.stop.cancelled() => return,
         }
-        tokio::time::sleep(GATHER).await;
+        tokio::time::sleep(STATUS_DEBOUNCE).await;
         streams.mark_unchanged();
         let now = status(&shared).await;
         if shared.stop.is_cancelled() {
             return;
         }
-        if now != said {
-            tell_patiently(&[NotifyState::Status(&now)]).await;
-            said = now;
+        if now != sent {
+            send_without_timeout(&[NotifyState::Status(&now)]).await;
+            sent = now;
         }
     }
 }
 
-/// Says twice in each `limit` that we are alive, which means: this runtime runs, and the
-/// database's thread answers. A broker whose disk hangs is as dead as one that loops.
+/// Notifies the watchdog twice in each `limit`.
+///
+/// Each notification waits for the database thread, because a broker whose disk hangs is as dead as
+/// one in an endless loop.
 async fn keep_watchdog(shared: Arc<Shared>, limit: Duration) {
     let mut ticks = tokio::time::interval(limit / 2);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -131,6 +138,6 @@ async fn keep_watchdog(shared: Arc<Shared>, limit: Duration) {
         if shared.store.read(|_| Ok(())).await.is_err() {
             return;
         }
-        tell_patiently(&[NotifyState::Watchdog]).await;
+        send_without_timeout(&[NotifyState::Watchdog]).await;
     }
 }

@@ -1,85 +1,85 @@
 //! SIGHUP: the configuration is read again.
 //!
-//! What can take effect at once does, for a broker under a service manager and for any other.
-//! What cannot (where it serves, and from which database) is reported, and stays as it was. A
-//! configuration with an error in it changes nothing.
+//! Settings that can change while the broker runs take effect at once, with or without a service
+//! manager. The others (socket, port and database) stay as they are, and the difference is reported.
+//! A configuration file with an error changes nothing.
 
 use std::sync::Arc;
 
 use sd_notify::NotifyState;
 
-use crate::broker::Shared;
 use crate::broker::daemon::listener::Server;
 use crate::broker::daemon::notify;
+use crate::broker::shared::Shared;
 use crate::config::Config;
 use crate::sys::files::same_place;
 
-/// Reads the configuration again.
+/// Reads the configuration again and applies what can be applied.
 pub async fn reload(server: &Server) {
     let shared = server.shared();
-    // The manager takes us for reloading until the next READY=1. The time is for managers that
-    // match it with their order to reload (Type=notify-reload).
+    // The manager shows the state "reloading" until the next READY=1. The time is for units of
+    // Type=notify-reload, whose manager matches it with its order to reload.
     let now = NotifyState::monotonic_usec_now().unwrap_or(NotifyState::MonotonicUsec(0));
-    notify::tell(&[NotifyState::Reloading, now]).await;
-    let problem = match (shared.load)() {
+    notify::send(&[NotifyState::Reloading, now]).await;
+    let problem = match (shared.load_config)() {
         Ok(new) => apply(shared, new).await,
         Err(error) => {
             let (what, hint) = (notify::one_line(&error.to_string()), error.hint());
             tracing::error!(
                 event = "reload_failed",
-                "the configuration was not read again, and the settings stay as they were: {what} ({hint})"
+                "the configuration could not be reloaded, and the settings stay as they were: {what} ({hint})"
             );
-            Some(format!("the old settings hold: {what}"))
+            Some(format!("the old settings stay in effect: {what}"))
         }
     };
     shared.settings_problem.send_replace(problem);
-    // A port that was taken may be free by now.
+    // A port that was in use may be free by now.
     if !shared.tcp.borrow().listening {
         server.bind_tcp();
     }
     let status = notify::status(shared).await;
-    notify::tell(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
+    notify::send(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
 }
 
-/// Puts new settings in force; what they ask for in vain is returned.
+/// Makes the new settings effective. Returns a text about those that need a restart, if any changed.
 async fn apply(shared: &Arc<Shared>, new: Config) -> Option<String> {
     let old = Arc::clone(&shared.settings.borrow());
-    let in_vain = needs_restart(&shared.config, &new);
+    let unapplied = needs_restart(&shared.config, &new);
     let limits = new.limits.clone();
-    // Not written, but done on the database's thread: the limits live there.
+    // Nothing is written, but the limits belong to the state that the database thread guards.
     let set = shared.store.read(move |tx| {
         tx.state.set_limits(limits);
         Ok(())
     });
     if let Err(error) = set.await {
         tracing::error!(event = "reload_failed", "the limits stay as they were: {error}");
-        return Some(format!("the old settings hold: {}", error.message));
+        return Some(format!("the old settings stay in effect: {}", error.message));
     }
-    let place = &shared.config;
+    let at_start = &shared.config;
     let settings = Config {
-        paths: place.paths.clone(),
-        port: place.port.clone(),
-        database: place.database.clone(),
+        paths: at_start.paths.clone(),
+        port: at_start.port.clone(),
+        database: at_start.database.clone(),
         ..new
     };
     tracing::info!(
         event = "reloaded",
-        "the configuration was read again: {}",
+        "the configuration was reloaded: {}",
         changes(&old, &settings)
     );
     shared.settings.send_replace(Arc::new(settings));
-    if in_vain.is_empty() {
+    if unapplied.is_empty() {
         return None;
     }
-    let in_vain = in_vain.join(", ");
+    let unapplied = unapplied.join(", ");
     tracing::warn!(
         event = "restart_needed",
-        "only a restart brings another {in_vain}: `claude-peers kill-broker`, and the next call starts one"
+        "a change of {unapplied} takes effect only after a restart: run `claude-peers kill-broker`; the next call starts a new broker"
     );
-    Some(format!("restart for another {in_vain}"))
+    Some(format!("restart for another {unapplied}"))
 }
 
-/// What the new settings change that a running broker cannot.
+/// Returns the settings that differ in `new` and that a running broker cannot change.
 fn needs_restart(now: &Config, new: &Config) -> Vec<String> {
     let mut all = Vec::new();
     if now.port.value != new.port.value {
@@ -88,7 +88,7 @@ fn needs_restart(now: &Config, new: &Config) -> Vec<String> {
     if !same_place(&now.database.value, &new.database.value) {
         all.push(format!("database ({})", new.database.value.display()));
     }
-    // It follows from the port and the login, unless it is set.
+    // Unless it is set, the socket's path follows from the port and the login.
     let is_named = now.paths.socket_is_named || new.paths.socket_is_named;
     if is_named && !same_place(&now.paths.socket, &new.paths.socket) {
         all.push(format!("socket ({})", new.paths.socket.display()));
@@ -96,7 +96,7 @@ fn needs_restart(now: &Config, new: &Config) -> Vec<String> {
     all
 }
 
-/// What of the broker's settings is new, in words.
+/// Describes which of the broker's settings have changed.
 fn changes(old: &Config, new: &Config) -> String {
     let changed: Vec<String> = old
         .in_force
@@ -108,5 +108,5 @@ fn changes(old: &Config, new: &Config) -> String {
             format!("{name} {} is now {}", old.value, new.value)
         })
         .collect();
-    if changed.is_empty() { "nothing is new".to_owned() } else { changed.join(", ") }
+    if changed.is_empty() { "no setting changed".to_owned() } else { changed.join(", ") }
 }

@@ -1,10 +1,10 @@
-//! One broker per endpoint and per database: what is in the way is waited for, or asked to stop.
+//! One broker per endpoint and per database: an earlier broker is waited for, or asked to stop.
 //!
-//! A service manager that starts its sockets puts one of its own in the place of a fallback
-//! broker's path. The fallback broker goes on for the sessions that are connected to it, as if
-//! nothing had happened, and needs not watch its path: the first call that it does not get goes
-//! to the service manager, which starts us, and we ask it to stop. It answers what it has, sends
-//! its sessions to us, and we go on from its database. Until that call nobody misses anything.
+//! When systemd or launchd binds our socket path, it replaces the socket of a client-started
+//! (fallback) broker. That broker keeps serving its open connections. The next new connection
+//! reaches the service manager, which starts us; we then ask the fallback broker to stop and
+//! continue from its database. It finishes its requests, and its sessions reconnect to us. So until
+//! that connection comes, no session notices anything, and no broker has to watch its own path.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::core::{MailStore, MemoryState};
 use crate::broker::daemon::listener::Server;
 use crate::broker::daemon::notify;
+use crate::broker::error::RunError;
 use crate::broker::store;
-use crate::broker::store::{Doing, Report, Store, Wanted};
-use crate::broker::{OpenError, RunError};
+use crate::broker::store::{Doing, OpenError, Report, Store, Wanted};
 use crate::config::Config;
 use crate::endpoint::broker_lock::{Holder, Whereabouts, database_lock, holder_of};
 use crate::endpoint::socket;
@@ -26,53 +26,55 @@ use crate::protocol::health::Started;
 use crate::sys::files::LockFile;
 use crate::sys::listening::{Listening, listening};
 
-/// How often it is looked whether an earlier broker is gone.
-const LOOK: Duration = Duration::from_millis(10);
+/// Pause between two looks at an earlier broker that is about to end.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How often it is looked whether an earlier broker has done what takes it long.
-const WAIT_OUT: Duration = Duration::from_millis(100);
+/// The same while an earlier broker opens its database, which takes long.
+const OPENING_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long an earlier broker may take to let its lock go.
-const LEAVE: Duration = Duration::from_secs(4);
+/// A lock that is held for a shorter time belongs to a program that only reads the lock file.
+const SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// How long a broker that has our database may be on its way: as long as its clients wait.
-const STARTING: Duration = Duration::from_secs(10);
+/// How long an earlier broker may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How long the port of a broker that was taken over is tried for, and how often.
-const PORT_LIMIT: Duration = Duration::from_secs(10);
-const PORT_LOOK: Duration = Duration::from_millis(50);
+/// How long an earlier broker may take to start, which is as long as clients wait for it.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The way into an earlier broker's place.
+/// For how long, and how often, the port of a replaced broker is tried.
+const PORT_TIMEOUT: Duration = Duration::from_secs(10);
+const PORT_POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The takeover by this broker, `me`, of an earlier broker's place.
 pub struct Takeover<'a> {
     config: &'a Config,
     me: &'a Holder,
-    /// A service manager handed us the socket: whoever holds its lock has lost it to us.
+    /// A service manager passed us the socket, so the owner of its lock has lost it to us.
     activated: bool,
-    happened: bool,
+    has_replaced_broker: bool,
 }
 
 impl<'a> Takeover<'a> {
     pub fn new(config: &'a Config, me: &'a Holder, activated: bool) -> Self {
-        Self { config, me, activated, happened: false }
+        Self { config, me, activated, has_replaced_broker: false }
     }
 
     /// Whether an earlier broker was asked to stop.
     #[must_use]
-    pub fn happened(&self) -> bool {
-        self.happened
+    pub fn has_replaced_broker(&self) -> bool {
+        self.has_replaced_broker
     }
 
-    /// Asks a holder that is proven to be a process of ours here; nobody else is signalled. False
-    /// if it is not.
+    /// Sends SIGTERM to the owner of a lock. Returns false if the owner is not proven to be a
+    /// process of ours on this machine, which is then not signalled.
     fn ask_to_stop(&mut self, holder: &Holder) -> bool {
         tracing::warn!(event = "takeover", "{} is asked to stop", holder.described());
         let asked = holder.ask_to_stop();
-        self.happened |= asked;
+        self.has_replaced_broker |= asked;
         asked
     }
 
-    /// Whether the broker that holds the lock is reached at its socket, so that nobody need take
-    /// its place.
+    /// Whether the owner of the lock can be reached at its socket, so that it need not be replaced.
     fn is_served(&self) -> Result<bool, RunError> {
         let socket = &self.config.paths.socket;
         if self.me.started == Started::Foreground {
@@ -87,14 +89,14 @@ impl<'a> Takeover<'a> {
         }
     }
 
-    /// The lock on the socket's path: one broker per endpoint.
+    /// Takes the endpoint's broker lock.
     ///
-    /// A broker that holds it and cannot be reached is on its way out, or lost its socket, or lost
-    /// it to the service manager that activated us: it is waited for, and asked to stop.
+    /// An owner that cannot be reached is about to end, or has lost its socket, perhaps to the
+    /// service manager that activated us. It is waited for, and asked to stop.
     pub async fn lock(&mut self) -> Result<LockFile, RunError> {
         let path = &self.config.paths.broker_lock;
         let file = |error| RunError::File { what: "the lock file", path: path.clone(), error };
-        let patience = if self.activated { Duration::ZERO } else { LEAVE };
+        let grace = if self.activated { Duration::ZERO } else { STOP_TIMEOUT };
         let mut since = Instant::now();
         let mut killed = false;
         let mut lock = loop {
@@ -103,64 +105,64 @@ impl<'a> Takeover<'a> {
             }
             let holder = holder_of(path).filter(|holder| holder.pid > 0);
             if let Some(busy) = holder.as_ref().and_then(|holder| holder.busy.as_ref()) {
-                // It is not stuck, and would have to begin again. Our own callers may wait for it.
+                // It is not stuck: another broker would have to begin with the database from the
+                // start. Callers that wait for us can wait for it as well.
                 if !self.activated {
                     return Err(RunError::AlreadyRuns(format!(
                         "{}, and is {busy}",
-                        process(holder.as_ref())
+                        describe_process(holder.as_ref())
                     )));
                 }
-                notify::tell_waiting(busy);
+                notify::extend_start_timeout(busy);
                 since = Instant::now();
-                tokio::time::sleep(WAIT_OUT).await;
+                tokio::time::sleep(OPENING_POLL_INTERVAL).await;
                 continue;
             }
             let waited = since.elapsed();
-            // Whoever only looks at the lock holds it for an instant.
-            let settled = waited > Duration::from_millis(100);
-            if waited > 2 * LEAVE || !self.activated && settled && self.is_served()? {
-                return Err(RunError::AlreadyRuns(process(holder.as_ref())));
+            let settled = waited > SETTLE_TIME;
+            if waited > 2 * STOP_TIMEOUT || !self.activated && settled && self.is_served()? {
+                return Err(RunError::AlreadyRuns(describe_process(holder.as_ref())));
             }
             match holder {
-                // Not a process that may be signalled from here: it is only waited for.
-                Some(holder) if holder.whereabouts() != Whereabouts::Here && waited >= LEAVE => {
+                // A process that may not be signalled from here is only waited for.
+                Some(holder)
+                    if holder.whereabouts() != Whereabouts::Here && waited >= STOP_TIMEOUT =>
+                {
                     return Err(RunError::HeldElsewhere(Box::new(holder)));
                 }
                 Some(holder) if holder.whereabouts() != Whereabouts::Here => {}
-                Some(holder) if !self.happened && waited >= patience => {
+                Some(holder) if !self.has_replaced_broker && waited >= grace => {
                     self.ask_to_stop(&holder);
                 }
-                // Nobody but us gets its calls, and our callers wait. What it had accepted is in
-                // the database.
-                Some(holder) if self.activated && !killed && waited >= LEAVE => {
+                // New calls come to us alone, and the callers wait. What it has accepted is in the
+                // database.
+                Some(holder) if self.activated && !killed && waited >= STOP_TIMEOUT => {
                     tracing::warn!(event = "takeover", "{} is killed", holder.described());
                     killed = holder.kill();
                 }
                 _ => {}
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         };
         self.note_upgrade(&lock);
-        lock.describe(&describe(self.me)).map_err(file)?;
+        lock.describe(&describe_owner(self.me)).map_err(file)?;
         Ok(lock)
     }
 
-    /// The lock file still says who served here before.
+    /// Logs a change of the version. The lock file still describes the broker before this one.
     fn note_upgrade(&self, lock: &LockFile) {
         let before = lock.description().ok().and_then(|text| serde_json::from_str(&text).ok());
         let Some(Holder { version: before, .. }) = before else { return };
         if !before.is_empty() && before != self.me.version {
-            tracing::info!(
-                event = "upgraded",
-                "version {} serves in the place of {before}",
-                self.me.version
-            );
+            tracing::info!(event = "upgraded", "version {} replaces {before}", self.me.version);
         }
     }
 
-    /// Opens the database. A broker of ours that has it open makes way if nobody can reach it any
-    /// more, because its directory was removed, or if a service manager started us in its place.
-    /// One that is only on its way is waited for.
+    /// Opens the database.
+    ///
+    /// If another broker has it open, that broker is replaced if clients cannot reach it any more,
+    /// because its directory was removed, or if a service manager started us in its place. A broker
+    /// that is only starting is waited for.
     pub async fn open_store(
         &mut self,
         state: impl Fn() -> MemoryState,
@@ -176,8 +178,8 @@ impl<'a> Takeover<'a> {
             let wanted = Wanted {
                 path: config.database_path(),
                 legacy_port: config.port.value,
-                starting: &describe(self.me),
-                holder: &self.serving(),
+                starting: &describe_owner(self.me),
+                holder: &self.listening_owner(),
                 refuge: &config.paths.refuge(),
                 report: report.clone(),
             };
@@ -187,22 +189,22 @@ impl<'a> Takeover<'a> {
                 Err(error @ OpenError::InUse { .. }) => error,
                 Err(error) => return Err(error.into()),
             };
-            let settled = since.elapsed() > Duration::from_millis(100);
+            let settled = since.elapsed() > SETTLE_TIME;
             match (holder_of(&lock), asked) {
-                (_, Some(asked)) if Instant::elapsed(&asked) < LEAVE => {}
-                (Some(holder), None) if holder.starting && since.elapsed() < STARTING => {}
+                (_, Some(asked)) if Instant::elapsed(&asked) < STOP_TIMEOUT => {}
+                (Some(holder), None) if holder.starting && since.elapsed() < START_TIMEOUT => {}
                 (Some(holder), None) if self.may_replace(&holder) && self.ask_to_stop(&holder) => {
                     asked = Some(Instant::now());
                 }
                 (_, None) if !settled => {}
                 _ => return Err(error.into()),
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Whether a broker that has our database open is to make way: it is in the service's place, or
-    /// has lost its own.
+    /// Whether a broker that has our database open is to be replaced: it is in the service's place,
+    /// or has lost its socket.
     fn may_replace(&self, holder: &Holder) -> bool {
         let is_ours = socket::of_database(self.config, &self.config.paths)
             .is_some_and(|ours| ours.pid == holder.pid);
@@ -211,42 +213,45 @@ impl<'a> Takeover<'a> {
             && (self.activated || listening(&holder.socket) == Listening::Nobody)
     }
 
-    /// What our locks say of us once we listen.
-    fn serving(&self) -> String {
-        describe(&Holder { starting: false, ..self.me.clone() })
+    /// Returns what the lock files say about us once we listen.
+    fn listening_owner(&self) -> String {
+        describe_owner(&Holder { starting: false, ..self.me.clone() })
     }
 
-    /// Says in our locks that we listen.
-    pub fn listens(&self) {
-        let text = self.serving();
+    /// Writes into the lock files that we listen.
+    pub fn write_listening(&self) {
+        let text = self.listening_owner();
         let of_database = database_lock(&self.config.database_file());
         for path in [&self.config.paths.broker_lock, &of_database] {
-            // Longer by a letter than what stands there, so that nobody finds the file empty.
+            // Written over the text before, which is one letter shorter, so that no reader finds the
+            // file empty.
             let written = OpenOptions::new()
                 .write(true)
                 .open(path)
                 .and_then(|mut file| file.write_all(text.as_bytes()));
             if let Err(error) = written {
-                tracing::warn!("{}: {error}", path.display());
+                tracing::warn!("the lock file {} cannot be written: {error}", path.display());
             }
         }
     }
 }
 
-fn process(holder: Option<&Holder>) -> String {
+fn describe_process(holder: Option<&Holder>) -> String {
     holder.map(|holder| format!(" ({})", holder.described())).unwrap_or_default()
 }
 
-/// A plain struct of strings and numbers, which always serialises.
-pub fn describe(holder: &Holder) -> String {
+/// Returns the text of a lock file. A plain struct of strings and numbers always serialises.
+pub fn describe_owner(holder: &Holder) -> String {
     serde_json::to_string(holder).unwrap_or_default()
 }
 
-/// The unit for the port cannot start while an earlier broker has it, so we come without. The
-/// earlier one frees it as it ends, but not in step with its lock.
+/// Tries to bind the TCP port until the replaced broker has released it.
+///
+/// The port's socket unit cannot start while that broker has the port, so we are started without it.
+/// That broker releases its lock before it releases the port.
 pub async fn regain_port(server: Arc<Server>) {
     let since = Instant::now();
-    while !server.bind_tcp() && since.elapsed() < PORT_LIMIT {
-        tokio::time::sleep(PORT_LOOK).await;
+    while !server.bind_tcp() && since.elapsed() < PORT_TIMEOUT {
+        tokio::time::sleep(PORT_POLL_INTERVAL).await;
     }
 }

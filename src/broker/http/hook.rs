@@ -6,15 +6,12 @@ use axum::extract::State;
 use axum::{Extension, Json};
 
 use crate::broker::core::Tx;
-use crate::broker::daemon::listener::Transport;
-use crate::broker::http::caller::{Query, Write};
-use crate::broker::http::clients;
-use crate::broker::http::control::Nothing;
-use crate::broker::http::errors::Refusal;
 use crate::broker::http::identity::Identity;
+use crate::broker::http::request::{EmptyBody, Query, Refusal, Transport, WriteRequest};
 use crate::broker::http::wake;
+use crate::broker::shared::Shared;
 use crate::broker::store::Fault;
-use crate::broker::{Shared, mailbox, registry};
+use crate::broker::{mailbox, registry};
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Looked, Looks, Wake, WakeGiven};
@@ -29,10 +26,10 @@ pub async fn hook(
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
     Extension(around): Extension<Around>,
-    Write { mut body, .. }: Write<HookEvent>,
+    WriteRequest { mut body, .. }: WriteRequest<HookEvent>,
 ) -> Result<Json<HookMail>, Refusal> {
     only_owner(&identity)?;
-    body.client = clients::of_hook(transport, body.client, &body.session);
+    body.client = registry::client_of_hook(transport.pid(), body.client, &body.session);
     let mail = shared.store.write(move |tx| {
         body.client = or_above(tx, transport, body.client);
         let mail = mailbox::hook(tx, &body)?;
@@ -56,10 +53,10 @@ pub async fn moved(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
-    Write { mut body, .. }: Write<HookMoved>,
+    WriteRequest { mut body, .. }: WriteRequest<HookMoved>,
 ) -> Result<Json<Noted>, Refusal> {
     only_owner(&identity)?;
-    body.client = clients::of_hook(transport, body.client, &body.session);
+    body.client = registry::client_of_hook(transport.pid(), body.client, &body.session);
     let noted = shared.store.write(move |tx| {
         body.client = or_above(tx, transport, body.client);
         registry::note_place(tx, &body)
@@ -71,7 +68,7 @@ pub async fn moved(
 pub async fn written(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    Write { body, .. }: Write<HookWritten>,
+    WriteRequest { body, .. }: WriteRequest<HookWritten>,
 ) -> Result<Json<Noted>, Refusal> {
     only_owner(&identity)?;
     let noted = shared.store.note(move |tx| mailbox::hook_written(tx, &body));
@@ -84,10 +81,10 @@ pub async fn wake(
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
     Query(looks): Query<Looks>,
-    Write { mut body, .. }: Write<AwaitWake>,
+    WriteRequest { mut body, .. }: WriteRequest<AwaitWake>,
 ) -> Result<Json<Wake>, Refusal> {
     only_owner(&identity)?;
-    body.client = clients::of_hook(transport, body.client, &body.session);
+    body.client = registry::client_of_hook(transport.pid(), body.client, &body.session);
     let client = body
         .client
         .as_ref()
@@ -134,7 +131,7 @@ fn watch(shared: &Arc<Shared>) {
 pub async fn tool_answered(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    _: Write<Nothing>,
+    _: WriteRequest<EmptyBody>,
 ) -> Result<Json<Noted>, Refusal> {
     let (caller, _) = shared.store.read(move |tx| identity.authenticate_session(tx)).await?;
     shared.live.client_processes.tool_answered(&caller.peer);
@@ -145,7 +142,7 @@ pub async fn tool_answered(
 pub async fn wake_given(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    Write { body, .. }: Write<WakeGiven>,
+    WriteRequest { body, .. }: WriteRequest<WakeGiven>,
 ) -> Result<Json<Noted>, Refusal> {
     let noted = shared.store.write(move |tx| {
         only_itself(tx, &identity, &body.peer)?;
@@ -159,7 +156,7 @@ pub async fn wake_given(
 pub async fn looked(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    Write { body, .. }: Write<Looked>,
+    WriteRequest { body, .. }: WriteRequest<Looked>,
 ) -> Result<Json<Noted>, Refusal> {
     let noted = shared.store.read(move |tx| {
         only_itself(tx, &identity, &body.peer)?;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::broker::Shared;
 use crate::broker::mailbox;
 use crate::broker::mailbox::Call;
+use crate::broker::shared::Shared;
 use crate::protocol::mailbox::{MAX_WAIT, Wait};
 use crate::protocol::{ApiError, MessageId, PeerId};
 

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use crate::broker::Shared;
-use crate::broker::core::idempotency::IdempotencyKey;
-use crate::broker::core::idempotency::run_once;
-use crate::broker::http::caller::{Query, Write};
-use crate::broker::http::errors::Refusal;
+use crate::broker::core::idempotency::{IdempotencyKey, run_once};
 use crate::broker::http::identity::Identity;
 use crate::broker::http::long_poll::Waiting;
+use crate::broker::http::request::{Query, Refusal, WriteRequest};
 use crate::broker::mailbox;
 use crate::broker::mailbox::Call;
+use crate::broker::shared::Shared;
 use crate::protocol::ApiError;
 use crate::protocol::mailbox::{Answered, Confirm, Noted, Take, TakeAnswer, Taken, Wait, Written};
 
@@ -21,7 +19,7 @@ pub async fn take(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Query(wait): Query<Wait>,
-    Write { body, key }: Write<Take>,
+    WriteRequest { body, key }: WriteRequest<Take>,
 ) -> Result<Json<Taken>, Refusal> {
     if wait.wait_seconds > 0 {
         return Ok(Json(take_news(&shared, &identity, wait, &body, key).await?));
@@ -62,7 +60,7 @@ pub async fn answer(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Query(wait): Query<Wait>,
-    Write { body, key }: Write<TakeAnswer>,
+    WriteRequest { body, key }: WriteRequest<TakeAnswer>,
 ) -> Result<Json<Answered>, Refusal> {
     let find = shared.store.read(move |tx| {
         let caller = identity.authenticate(tx)?;
@@ -87,7 +85,7 @@ pub async fn answer(
 pub async fn confirm(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    Write { body, .. }: Write<Confirm>,
+    WriteRequest { body, .. }: WriteRequest<Confirm>,
 ) -> Result<Json<Noted>, Refusal> {
     let noted = shared.store.write(move |tx| {
         let caller = identity.authenticate(tx)?;
@@ -101,7 +99,7 @@ pub async fn confirm(
 pub async fn written(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    Write { body, .. }: Write<Written>,
+    WriteRequest { body, .. }: WriteRequest<Written>,
 ) -> Result<Json<Noted>, Refusal> {
     let noted = shared.store.note(move |tx| {
         let (caller, instance) = identity.authenticate_session(tx)?;

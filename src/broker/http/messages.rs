@@ -5,14 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use crate::broker::Shared;
-use crate::broker::core::idempotency::IdempotencyKey;
-use crate::broker::core::idempotency::run_once;
-use crate::broker::http::caller::{Query, Write};
-use crate::broker::http::errors::Refusal;
+use crate::broker::core::idempotency::{IdempotencyKey, run_once};
 use crate::broker::http::identity::Identity;
 use crate::broker::http::long_poll;
+use crate::broker::http::request::{Query, Refusal, WriteRequest};
 use crate::broker::mailbox;
+use crate::broker::shared::Shared;
 use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
 use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
@@ -20,7 +18,7 @@ use crate::protocol::{ApiError, ErrorCode, PeerId};
 pub async fn send(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    Write { body, key }: Write<SendMessage>,
+    WriteRequest { body, key }: WriteRequest<SendMessage>,
 ) -> Result<Json<Sent>, Refusal> {
     let sent = if body.wait {
         // A caller that goes now takes this function with it, and the message is stored all the
@@ -66,7 +64,7 @@ async fn store(
 pub async fn send_to_scope(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    Write { body, key }: Write<SendToScope>,
+    WriteRequest { body, key }: WriteRequest<SendToScope>,
 ) -> Result<Json<SentToScope>, Refusal> {
     let sent = shared.store.write(move |tx| {
         let caller = identity.authenticate(tx)?;

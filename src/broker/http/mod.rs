@@ -1,18 +1,21 @@
-//! The broker's HTTP API: one file per noun, and one for who is calling.
+//! The broker's HTTP API: one file per noun, and `request` for what all requests have in common.
 //!
-//! A handler reads its request, calls the mailbox or the registry on the database's thread, and
-//! answers. It decides nothing by itself.
+//! A handler reads its request, calls the mailbox or the registry in a transaction, and answers. What
+//! happens to peers and messages is decided there. Decided here is what only the connection knows:
+//!
+//! * which requests are accepted at all (`request`);
+//! * how long a call waits, and that a call whose client has gone reserves no message any longer
+//!   (`long_poll`, and the tasks in `messages` and `stream` that outlive their request);
+//! * when a file may be deleted: the hook spool, after the commit (`peers`).
 
-mod caller;
-mod clients;
-mod control;
-mod errors;
+mod health;
 mod hook;
 mod identity;
 mod long_poll;
 mod mailbox;
 mod messages;
 mod peers;
+pub mod request;
 mod stream;
 mod wake;
 
@@ -23,19 +26,20 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 
-use crate::broker::Shared;
+use crate::broker::shared::Shared;
 use crate::config::MAX_MESSAGE_BYTES;
 use crate::protocol::route;
 
-/// The largest body: a message of the largest size, each byte escaped as `\u0000`, and the rest.
+/// The largest body, in bytes: a message of the largest size with each byte escaped as `\u0000`, and
+/// room for the rest.
 const MAX_BODY: usize = MAX_MESSAGE_BYTES as usize * 6 + 64 * 1024;
 
-/// All routes, behind the check of who calls.
+/// Returns all routes, behind the check of the request.
 pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route(route::HEALTH, get(control::health))
-        .route(route::SHUTDOWN, post(control::shutdown))
-        .route(route::AFRESH, post(control::begin_afresh))
+        .route(route::HEALTH, get(health::health))
+        .route(route::SHUTDOWN, post(health::shutdown))
+        .route(route::AFRESH, post(health::start_fresh_database))
         .route(route::REGISTER, post(peers::register))
         .route(route::UNREGISTER, post(peers::unregister))
         .route(route::PEERS, get(peers::list))
@@ -54,9 +58,9 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::WAKE_GIVEN, post(hook::wake_given))
         .route(route::WAKE_LOOKED, post(hook::looked))
         .route(route::STREAM, get(stream::open))
-        .fallback(errors::no_route)
-        .method_not_allowed_fallback(errors::no_method)
+        .fallback(request::no_route)
+        .method_not_allowed_fallback(request::no_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), caller::check))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), request::check))
         .with_state(shared)
 }

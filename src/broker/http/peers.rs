@@ -6,13 +6,10 @@ use axum::extract::State;
 use axum::{Extension, Json};
 
 use crate::broker::core::idempotency::run_once;
-use crate::broker::daemon::listener::Transport;
-use crate::broker::http::caller::{Query, Write};
-use crate::broker::http::clients;
-use crate::broker::http::control::Nothing;
-use crate::broker::http::errors::Refusal;
 use crate::broker::http::identity::Identity;
-use crate::broker::{Shared, mailbox, registry};
+use crate::broker::http::request::{EmptyBody, Query, Refusal, Transport, WriteRequest};
+use crate::broker::shared::Shared;
+use crate::broker::{mailbox, registry};
 use crate::endpoint::hook_spool;
 use crate::protocol::Around;
 use crate::protocol::peers::{
@@ -24,9 +21,10 @@ pub async fn register(
     State(shared): State<Arc<Shared>>,
     Extension(transport): Extension<Transport>,
     Extension(around): Extension<Around>,
-    Write { mut body, .. }: Write<Register>,
+    WriteRequest { mut body, .. }: WriteRequest<Register>,
 ) -> Result<Json<Registered>, Refusal> {
-    body.client = clients::of_session(transport, body.client, body.session.as_deref())?;
+    body.client =
+        registry::client_of_session(transport.pid(), body.client, body.session.as_deref())?;
     let paths = shared.config.paths.clone();
     let registered = shared.store.write(move |tx| {
         match hook_spool::take(&paths) {
@@ -42,7 +40,7 @@ pub async fn register(
 pub async fn unregister(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    _: Write<Nothing>,
+    _: WriteRequest<EmptyBody>,
 ) -> Result<Json<Unregistered>, Refusal> {
     let gone = shared.store.write(move |tx| {
         let (caller, instance) = identity.authenticate_session(tx)?;
@@ -66,7 +64,7 @@ pub async fn list(
 pub async fn set_profile(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    Write { body, key }: Write<SetProfile>,
+    WriteRequest { body, key }: WriteRequest<SetProfile>,
 ) -> Result<Json<ProfileSet>, Refusal> {
     let set = shared.store.write(move |tx| {
         let (caller, _) = identity.authenticate_session(tx)?;

@@ -14,12 +14,11 @@ use futures_core::Stream;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::broker::Shared;
-use crate::broker::daemon::listener::Transport;
-use crate::broker::http::errors::Refusal;
 use crate::broker::http::identity::Identity;
+use crate::broker::http::request::{Refusal, Transport};
 use crate::broker::http::wake;
 use crate::broker::mailbox;
+use crate::broker::shared::Shared;
 use crate::protocol::InstanceId;
 use crate::protocol::stream::{ByeReason, Event};
 use crate::sys::process::Process;

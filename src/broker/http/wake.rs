@@ -12,10 +12,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::broker::Shared;
 use crate::broker::live::signals::Subscription;
 use crate::broker::mailbox;
 use crate::broker::mailbox::When;
+use crate::broker::shared::Shared;
 use crate::protocol::stream::Event;
 use crate::protocol::wake::{Look, Looks, Reason, Wake};
 use crate::protocol::{ApiError, InstanceId, PeerId};

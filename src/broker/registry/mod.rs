@@ -4,6 +4,7 @@
 
 mod automatic_names;
 mod backlog;
+mod client_process;
 mod client_sessions;
 mod ended;
 mod hooks_seen;
@@ -28,6 +29,7 @@ use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 pub use automatic_names::ensure as ensure_name;
 pub use backlog::{unread, waiting};
+pub use client_process::{client_of_hook, client_of_session, client_of_shell};
 pub use client_sessions::{
     Said, Shown, client_above, forget_ended_clients, has_spoken_since, is_past, peer_of_session,
     shown,

@@ -1,4 +1,4 @@
-//! Sockets that launchd keeps for a job: `launch_activate_socket(3)`, bound by hand.
+//! Sockets that launchd keeps for a job, by `launch_activate_socket(3)`.
 //!
 //! The names are those under `Sockets` in `launchd/claude-peers.plist`.
 
@@ -8,27 +8,26 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
-use crate::broker::daemon::activation::{TCP_NAME, UNIX_NAME};
-
 /// A socket and the name that the job has for it.
 type Named = (&'static str, OwnedFd);
 
 /// `int launch_activate_socket(const char *name, int **fds, size_t *cnt)`, from `<launch.h>`.
-/// On success the array is the caller's to free.
+/// On success the caller must free the array.
 type Activate = unsafe extern "C" fn(*const c_char, *mut *mut c_int, *mut usize) -> c_int;
 
 unsafe extern "C" {
     fn free(memory: *mut c_void);
 }
 
-/// All sockets of this job; none where this process is no job of launchd's. Each can be had once.
+/// Returns the sockets of this job under these names, or none if this process is not a job of launchd. launchd passes
+/// each socket once.
 ///
 /// # Errors
 ///
-/// If launchd has them and does not hand them over.
+/// If launchd has them and does not pass them.
 #[cfg(target_os = "macos")]
-pub fn sockets() -> io::Result<Vec<Named>> {
-    // It is part of libSystem, which every program is linked with.
+pub fn sockets(names: &[&'static str]) -> io::Result<Vec<Named>> {
+    // A part of libSystem, which every program is linked with.
     unsafe extern "C" {
         fn launch_activate_socket(
             name: *const c_char,
@@ -36,18 +35,18 @@ pub fn sockets() -> io::Result<Vec<Named>> {
             cnt: *mut usize,
         ) -> c_int;
     }
-    take_all(launch_activate_socket)
+    take_all(launch_activate_socket, names)
 }
 
-fn take_all(activate: Activate) -> io::Result<Vec<Named>> {
+fn take_all(activate: Activate, names: &[&'static str]) -> io::Result<Vec<Named>> {
     let mut sockets = Vec::new();
-    for name in [UNIX_NAME, TCP_NAME] {
+    for name in names.iter().copied() {
         sockets.extend(take(activate, name)?.into_iter().map(|socket| (name, socket)));
     }
     Ok(sockets)
 }
 
-/// The sockets with one name. There may be several, one for each address that it stands for.
+/// Returns the sockets with one name. There may be several: one per address.
 fn take(activate: Activate, name: &str) -> io::Result<Vec<OwnedFd>> {
     let c_name = CString::new(name)?;
     let mut array = std::ptr::null_mut();
@@ -59,12 +58,12 @@ fn take(activate: Activate, name: &str) -> io::Result<Vec<OwnedFd>> {
         code if code == Errno::SRCH.raw_os_error() || code == Errno::NOENT.raw_os_error() => {
             return Ok(Vec::new());
         }
-        // EALREADY, a second call, is a mistake of ours; anything else one of launchd's.
+        // EALREADY means a second call, which is a bug here; other codes are errors of launchd.
         code => {
             let error = io::Error::from_raw_os_error(code);
             return Err(io::Error::new(
                 error.kind(),
-                format!("launchd does not hand over the socket \"{name}\": {error}"),
+                format!("launchd does not pass the socket \"{name}\": {error}"),
             ));
         }
     }
@@ -78,7 +77,7 @@ fn take(activate: Activate, name: &str) -> io::Result<Vec<OwnedFd>> {
     // SAFETY: allocated for us by `malloc`, and not used again.
     unsafe { free(array.cast()) };
     for socket in &sockets {
-        // launchd leaves them open for whatever we might start.
+        // launchd leaves them open for child processes.
         fcntl_setfd(socket, FdFlags::CLOEXEC)?;
     }
     Ok(sockets)
@@ -86,16 +85,18 @@ fn take(activate: Activate, name: &str) -> io::Result<Vec<OwnedFd>> {
 
 #[cfg(test)]
 mod tests {
-    //! launchd itself answers nowhere but on macOS. What it promises is played here, so that the
-    //! handling of its array is run and not only compiled.
+    //! launchd exists on macOS only. A double of its function makes the handling of its array run
+    //! everywhere.
 
     use std::ffi::CStr;
     use std::os::fd::{AsRawFd as _, IntoRawFd as _};
     use std::os::unix::net::UnixListener;
 
     use super::*;
-    use crate::broker::daemon::activation::Inherited;
+    use crate::broker::daemon::activation::{Inherited, TCP_NAME, UNIX_NAME};
     use crate::protocol::health::Started;
+
+    const NAMES: [&str; 2] = [UNIX_NAME, TCP_NAME];
 
     unsafe extern "C" {
         fn malloc(size: usize) -> *mut c_void;
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_socket_of_a_job_is_taken_and_closed_on_exec() {
-        let sockets = take_all(a_job).unwrap();
+        let sockets = take_all(a_job, &NAMES).unwrap();
         assert_eq!(sockets.len(), 3);
         for (_, socket) in &sockets {
             assert!(socket.as_raw_fd() > 2);
@@ -163,9 +164,9 @@ mod tests {
 
     #[test]
     fn a_process_without_sockets_is_no_error_and_a_second_call_is_one() {
-        assert!(take_all(no_job).unwrap().is_empty());
-        assert!(take_all(no_such_name).unwrap().is_empty());
-        let error = take_all(second_call).unwrap_err().to_string();
+        assert!(take_all(no_job, &NAMES).unwrap().is_empty());
+        assert!(take_all(no_such_name, &NAMES).unwrap().is_empty());
+        let error = take_all(second_call, &NAMES).unwrap_err().to_string();
         assert!(error.contains("\"unix\""), "{error}");
     }
 }

@@ -1,7 +1,7 @@
-//! The broker's sockets: inherited from a service manager, or bound by ourselves.
+//! The broker's sockets: inherited from a service manager, or bound by the broker itself.
 //!
-//! The only place that knows where a listener came from. An inherited socket is told by its name
-//! and its family together, never by its order; what is missing is bound.
+//! This is the only module that knows where a listener came from. An inherited socket is recognised
+//! by its name and its family together, never by its order; the sockets that are missing are bound.
 
 // On Linux only its tests need it.
 #[cfg(any(target_os = "macos", test))]
@@ -23,14 +23,15 @@ use crate::sys::files::same_place;
 pub const UNIX_NAME: &str = "unix";
 pub const TCP_NAME: &str = "tcp";
 
-/// Sockets that a service manager handed over at start.
+/// The sockets that a service manager passed at the start.
 #[derive(Debug, Default)]
 pub struct Inherited {
     pub unix: Vec<UnixListener>,
     pub tcp: Vec<TcpListener>,
-    /// Who handed them over, if anybody did.
+    /// The manager that passed them, if there are any.
     pub manager: Option<Started>,
-    /// What else was handed over, and why it is not served. There is no log yet when it is found.
+    /// Other sockets that were passed, each with the reason why it is not served. They are logged
+    /// later, because there is no log yet when they are found.
     pub foreign: Vec<String>,
 }
 
@@ -40,7 +41,7 @@ impl Inherited {
         self.unix.is_empty() && self.tcp.is_empty()
     }
 
-    /// Whether the Unix socket at `path` is among them.
+    /// Whether one of them is the Unix socket at `path`.
     #[must_use]
     pub fn has_unix(&self, path: &Path) -> bool {
         let is_it = |listener: &UnixListener| {
@@ -50,14 +51,14 @@ impl Inherited {
         self.unix.iter().any(is_it)
     }
 
-    /// Whether a listener on `port` is among them.
+    /// Whether one of them listens on the TCP port `port`.
     #[must_use]
     pub fn has_tcp(&self, port: u16) -> bool {
         let is_it = |listener: &TcpListener| listener.local_addr().is_ok_and(|a| a.port() == port);
         self.tcp.iter().any(is_it)
     }
 
-    /// Takes a socket that `manager` handed over under `name`; one that is not ours is closed.
+    /// Adds a socket that `manager` passed under `name`. A socket that is not ours is closed.
     pub fn adopt(&mut self, manager: Started, name: &str, socket: OwnedFd) {
         match kind(name, &socket) {
             Ok(Kind::Unix) => self.unix.push(UnixListener::from(socket)),
@@ -67,14 +68,14 @@ impl Inherited {
         self.manager = Some(manager);
     }
 
-    /// Adds the sockets that launchd keeps for this process, if it is launchd's job.
+    /// Adds the sockets that launchd keeps for this process, if it is a job of launchd.
     ///
     /// # Errors
     ///
-    /// If launchd has sockets for us and does not hand them over.
+    /// If launchd has sockets for this job and does not pass them.
     #[cfg(target_os = "macos")]
     pub fn with_launchd(mut self) -> io::Result<Self> {
-        for (name, socket) in launchd::sockets()? {
+        for (name, socket) in launchd::sockets(&[UNIX_NAME, TCP_NAME])? {
             self.adopt(Started::Launchd, name, socket);
         }
         Ok(self)
@@ -86,12 +87,12 @@ enum Kind {
     Tcp,
 }
 
-/// What an inherited descriptor is; otherwise, why it is not ours.
+/// Returns which of our sockets an inherited descriptor is, or why it is none of them.
 fn kind(name: &str, socket: &OwnedFd) -> Result<Kind, String> {
     if sockopt::socket_type(socket) != Ok(SocketType::STREAM) {
-        return Err("is no stream socket".to_owned());
+        return Err("is not a stream socket".to_owned());
     }
-    // macOS does not tell. There launchd hands over listeners only.
+    // macOS does not report it. There launchd passes listeners only.
     #[cfg(not(target_vendor = "apple"))]
     if sockopt::socket_acceptconn(socket) != Ok(true) {
         return Err("does not listen".to_owned());
@@ -102,22 +103,22 @@ fn kind(name: &str, socket: &OwnedFd) -> Result<Kind, String> {
         AddressFamily::INET | AddressFamily::INET6 => {
             let address = SocketAddr::try_from(address).map_err(|error| error.to_string())?;
             if !address.ip().is_loopback() {
-                return Err(format!("listens on {address}, which others can reach"));
+                return Err(format!("listens on {address}, which other machines can reach"));
             }
             (Kind::Tcp, TCP_NAME)
         }
         family => return Err(format!("is of address family {}", family.as_raw())),
     };
-    if name == expected || is_no_name(name) {
+    if name == expected || is_placeholder_name(name) {
         Ok(kind)
     } else {
-        Err(format!("has not the name of such a socket, which is \"{expected}\""))
+        Err(format!("is not named \"{expected}\", as this socket must be"))
     }
 }
 
-/// What systemd says where a unit gives no name (sd_listen_fds_with_names(3)): the name of the
-/// socket's unit, or that it is unknown. Then the family alone decides.
-fn is_no_name(name: &str) -> bool {
+/// Whether `name` is what systemd passes for a socket without a name of its own: the name of its
+/// unit, or "unknown" (sd_listen_fds_with_names(3)). Then the family alone decides.
+fn is_placeholder_name(name: &str) -> bool {
     name.is_empty() || name == "unknown" || name.ends_with(".socket")
 }
 
@@ -137,63 +138,67 @@ pub unsafe fn inherit() -> Inherited {
     };
     for (descriptor, name) in descriptors {
         use std::os::fd::FromRawFd as _;
-        // SAFETY: systemd handed this descriptor to this process, and nobody else takes it.
+        // SAFETY: systemd passed this descriptor to this process, and no other code takes it.
         let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
         inherited.adopt(Started::Systemd, &name, socket);
     }
     inherited
 }
 
-/// A Unix socket that we bound and must remove again.
+/// A Unix socket that the broker has bound itself, and removes when it stops.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundSocket {
     path: PathBuf,
     inode: u64,
 }
 
-impl Bound {
-    /// Removes the socket's path, unless somebody else has taken it over.
+impl BoundSocket {
+    /// Removes the socket's path, unless another socket has replaced it there.
     pub fn remove(&self) {
         let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|m| m.ino() == self.inode);
         if ours && let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!("removing {}: {error}", self.path.display());
+            tracing::warn!("the socket {} cannot be removed: {error}", self.path.display());
         }
     }
 }
 
-/// Binds the Unix socket at `path`, replacing what a dead broker left there. It is bound under
-/// another name and moved into place, so that the path never names a dead socket in between.
+/// Binds the Unix socket at `path`, and replaces the socket that a dead broker left there.
 ///
-/// Call it under the broker's lock only.
+/// The socket is bound under another name and then renamed, so that the path never names a dead
+/// socket in between. The caller must hold the broker lock.
 ///
 /// # Errors
 ///
-/// If the directory does not take a socket, or something else lies there: only a socket can be
-/// what a broker left, and the rest is somebody's.
-pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, Bound)> {
+/// If no socket can be made in the directory, or if `path` is something other than a socket, which
+/// a broker cannot have left.
+pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, BoundSocket)> {
     if std::fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "what lies there is no socket"));
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "the existing file is not a socket",
+        ));
     }
-    // The lock is ours, so nobody else uses this name; it is no longer than a socket's own.
+    // The lock is ours, so no other process uses this name. It is short, because the length of a
+    // socket's path is limited.
     let temporary = path.with_file_name(".s");
-    remove_if_there(&temporary)?;
-    // The mode is set before the socket gets its name. The directory is 0700 all the while.
+    remove_if_present(&temporary)?;
+    // The mode is set before the socket gets its name. The directory has mode 0700 anyway.
     let listener = UnixListener::bind(&temporary)?;
     let permissions = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
     std::fs::set_permissions(&temporary, permissions)?;
     let inode = std::fs::symlink_metadata(&temporary)?.ino();
     std::fs::rename(&temporary, path)?;
-    Ok((listener, Bound { path: path.into(), inode }))
+    Ok((listener, BoundSocket { path: path.into(), inode }))
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+fn remove_if_present(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Binds the TCP listener, on loopback only.
+/// Binds the TCP listener, on the loopback address only.
 ///
 /// # Errors
 ///

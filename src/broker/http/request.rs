@@ -1,44 +1,102 @@
-//! Who is calling, and whether the request may be heard at all.
+//! Requests: which are accepted, who calls, what the body is, and how a refusal looks.
 //!
-//! On the Unix socket the kernel has vouched for the user. Over TCP the token must, and a
-//! request that a web page could have made (foreign `Host`, any `Origin`) is refused before the
-//! token is even looked at.
+//! On the Unix socket the kernel reports the caller's user. Over TCP the caller needs the token, and
+//! a request that a web page could have sent (a foreign `Host`, any `Origin`) is refused before the
+//! token is even checked.
 
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
-use crate::broker::Shared;
 use crate::broker::core::idempotency::IdempotencyKey;
-use crate::broker::daemon::listener::Transport;
-use crate::broker::http::clients;
-use crate::broker::http::errors::Refusal;
 use crate::broker::http::identity::Identity;
+use crate::broker::registry;
+use crate::broker::shared::Shared;
 use crate::protocol::{ApiError, Around, ErrorCode, header, route};
 use crate::sys::files::{effective_uid, identity, same_place};
 
-/// The middleware before every route.
+/// The limit for a TCP client to send its body. A slow client would keep its connection from others.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The connection on which a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// The Unix socket, from a process of the owner, with its pid where the kernel reports one.
+    Unix { pid: Option<u32> },
+    /// The Unix socket, from another user, who gets an error and nothing else.
+    ForeignUser { uid: u32 },
+    /// TCP, from any process on the machine.
+    Tcp,
+}
+
+impl Transport {
+    /// Returns the caller's pid as the broker sees it, where the kernel reports one.
+    #[must_use]
+    pub const fn pid(self) -> Option<u32> {
+        match self {
+            Self::Unix { pid } => pid,
+            Self::Tcp | Self::ForeignUser { .. } => None,
+        }
+    }
+}
+
+/// An [`ApiError`] as an HTTP response.
+pub struct Refusal(pub ApiError);
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl Refusal {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self(ApiError::new(code, message))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(self.0)).into_response()
+    }
+}
+
+/// Answers a request for a path without a route.
+pub async fn no_route(uri: Uri) -> Refusal {
+    Refusal::new(ErrorCode::NotFound, format!("there is no route {}", uri.path()))
+}
+
+/// Answers a request with a method that its route does not have.
+pub async fn no_method(method: Method, uri: Uri) -> Response {
+    let error =
+        ApiError::new(ErrorCode::BadRequest, format!("{} does not take {method}", uri.path()));
+    (StatusCode::METHOD_NOT_ALLOWED, Json(error)).into_response()
+}
+
+/// The middleware before every route: checks the request and adds the caller's [`Identity`] to it.
 pub async fn check(
     State(shared): State<Arc<Shared>>,
     Extension(transport): Extension<Transport>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    shared.activity.note();
-    let checked = may_be_heard(&shared, transport, &request);
+    shared.activity.record();
+    let checked = check_request(&shared, transport, &request);
     let mut response = match checked {
         Ok(()) => {
             let around = request.headers().get(header::AROUND).map(HeaderValue::as_bytes);
@@ -46,7 +104,7 @@ pub async fn check(
             let identity = match (request.headers().get(header::SESSION), &around.inside) {
                 (Some(secret), _) => Identity::Session(lossy(secret)),
                 (None, Some(inside)) => {
-                    let inside = clients::of_shell(transport, inside);
+                    let inside = registry::client_of_shell(transport.pid(), inside);
                     Identity::Inside(inside)
                 }
                 (None, None) => Identity::Owner,
@@ -66,10 +124,10 @@ fn lossy(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
-fn may_be_heard(shared: &Shared, transport: Transport, request: &Request) -> Result<(), Refusal> {
+fn check_request(shared: &Shared, transport: Transport, request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
-    if let Transport::Stranger { uid } = transport {
-        return Err(Refusal(stranger(uid)));
+    if let Transport::ForeignUser { uid } = transport {
+        return Err(Refusal(foreign_user_error(uid)));
     }
     if transport == Transport::Tcp {
         check_host(request)?;
@@ -83,23 +141,28 @@ fn may_be_heard(shared: &Shared, transport: Transport, request: &Request) -> Res
     if request.method() == Method::POST {
         check_content_type(headers)?;
     }
-    check_settings(shared, headers)
+    check_protocol(shared, headers)?;
+    check_database_setting(shared, headers)
 }
 
-/// What another user is told. In a container it may well be the same person, whose user id a user
-/// namespace hides, or a process that runs as root there.
-fn stranger(uid: u32) -> ApiError {
+/// Returns the error for a caller with another user id.
+///
+/// That may be the same person all the same: in a container, where a user namespace hides the user
+/// id, or where the caller runs as root.
+fn foreign_user_error(uid: u32) -> ApiError {
     let ours = effective_uid();
     let hidden = std::fs::read_to_string("/proc/sys/kernel/overflowuid")
         .is_ok_and(|overflow| overflow.trim() == uid.to_string());
     let message = if uid == ours {
-        format!("the broker's user namespace shows every other user as {uid}, which is its own")
+        format!(
+            "other users cannot be told apart from the broker's own user: the broker's user namespace shows all of them as {uid}"
+        )
     } else {
-        format!("this broker serves user id {ours} only, and the caller shows as {uid}")
+        format!("this broker accepts only user id {ours}; your user id appears as {uid}")
     };
     let hint = if hidden {
         format!(
-            "{uid} stands for a user whom the broker's user namespace does not know. Map the user into it (podman --userns=keep-id, unshare --map-current-user), or start a broker on the caller's side."
+            "{uid} stands for a user that does not exist in the broker's user namespace. Map your user into it (podman --userns=keep-id, unshare --map-current-user), or start a broker on your side."
         )
     } else {
         format!(
@@ -109,16 +172,21 @@ fn stranger(uid: u32) -> ApiError {
     ApiError::new(ErrorCode::Forbidden, message).hint(hint)
 }
 
-/// Only a name for loopback: a foreign one means that a web page's domain was bent to this port.
-/// A request may name its host in its address too, and more than once; each must be ours.
+/// Rejects any `Host` that is not loopback: protection against DNS rebinding.
+///
+/// A request may carry several `Host` headers, and a host in its request target. All must be
+/// loopback, and there must be one.
 fn check_host(request: &Request) -> Result<(), Refusal> {
-    let in_address = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    let in_target = request.uri().authority().map(|authority| authority.as_str().to_owned());
     let named: Vec<String> =
-        request.headers().get_all(HOST).iter().map(lossy).chain(in_address).collect();
+        request.headers().get_all(HOST).iter().map(lossy).chain(in_target).collect();
     if !named.is_empty() && named.iter().all(|host| is_loopback(host)) {
         return Ok(());
     }
-    Err(Refusal::new(ErrorCode::Forbidden, "the Host header does not name this machine"))
+    Err(Refusal::new(
+        ErrorCode::Forbidden,
+        "the Host header does not name this machine's loopback address",
+    ))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -152,8 +220,8 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"))
 }
 
-/// A client with other settings would put its mail where nobody looks for it.
-fn check_settings(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Refuses a client whose protocol is newer than the broker's.
+fn check_protocol(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     let number = |value: &HeaderValue| lossy(value).trim().parse::<u32>().ok();
     if let Some(theirs) = headers.get(header::PROTOCOL).and_then(number)
         && theirs > shared.protocol
@@ -166,6 +234,12 @@ fn check_settings(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
             .hint("Restart the broker: `claude-peers kill-broker`."),
         ));
     }
+    Ok(())
+}
+
+/// Refuses a client whose settings name another database. Its messages would be stored where the
+/// sessions that it means do not look.
+fn check_database_setting(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     if let Some(theirs) = headers.get(header::DATABASE) {
         use std::os::unix::ffi::OsStrExt as _;
         let ours = shared.config.database_path();
@@ -179,23 +253,25 @@ fn check_settings(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
                     ErrorCode::SettingsDiffer,
                     format!("this client's database is {}, the running broker's is {}", lossy(theirs), ours.display()),
                 )
-                .hint("Set CLAUDE_PEERS_DB alike for both (the configuration file serves both), or stop the broker by `claude-peers kill-broker`; another CLAUDE_PEERS_PORT names a broker of its own."),
+                .hint("Use the same CLAUDE_PEERS_DB for both (best in the configuration file), or stop the running broker with `claude-peers kill-broker`. To run a second broker, set another CLAUDE_PEERS_PORT."),
             ));
         }
     }
     Ok(())
 }
 
-/// How long a TCP client may take for its body: one that dawdles keeps a place from others.
-const BODY_LIMIT: Duration = Duration::from_secs(10);
+/// An empty JSON object, the body of a route without parameters.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmptyBody {}
 
-/// The body of a write: its JSON, and the key that makes a retry safe.
-pub struct Write<T> {
+/// The body of a write request, and its idempotency key.
+pub struct WriteRequest<T> {
     pub body: T,
     pub key: Option<IdempotencyKey>,
 }
 
-impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Write<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for WriteRequest<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &Arc<Shared>) -> Result<Self, Refusal> {
@@ -209,9 +285,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Write<T> {
         }
         let over_tcp = request.extensions().get() == Some(&Transport::Tcp);
         let body = Bytes::from_request(request, state);
-        let read = if over_tcp { timeout(BODY_LIMIT, body).await } else { Ok(body.await) };
+        let read = if over_tcp { timeout(BODY_TIMEOUT, body).await } else { Ok(body.await) };
         let read = read.map_err(|_| {
-            let late = format!("the body did not come within {} s", BODY_LIMIT.as_secs());
+            let late = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
             Refusal::new(ErrorCode::BadRequest, late)
         })?;
         let bytes = read.map_err(|error| match error.status().as_u16() {
@@ -221,7 +297,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Write<T> {
         let body = serde_json::from_slice(&bytes).map_err(|error| {
             Refusal::new(
                 ErrorCode::BadRequest,
-                format!("the body is not what this route takes: {error}"),
+                format!("the body is not valid for this route: {error}"),
             )
         })?;
         let key = key.map(|key| IdempotencyKey::new(&key, &[path.as_bytes(), &bytes]));
@@ -229,7 +305,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Write<T> {
     }
 }
 
-/// The query of a read.
+/// The query parameters of a request.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequestParts<Arc<Shared>> for Query<T> {

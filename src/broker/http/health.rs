@@ -1,18 +1,18 @@
-//! Health and shutdown.
+//! Health, shutdown, and the order to begin with an empty database.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use crate::broker::daemon::listener::Transport;
-use crate::broker::http::caller::Write;
-use crate::broker::http::errors::Refusal;
-use crate::broker::{Shared, registry};
+use crate::broker::http::request::{EmptyBody, Refusal, Transport, WriteRequest};
+use crate::broker::registry;
+use crate::broker::shared::Shared;
 use crate::config::Config;
 use crate::protocol::health::{Afresh, Detail, Health, Setting, Stopping};
 use crate::sys::process::Process;
 
+/// Describes the broker. Over TCP, where no token is needed for this route, only that it is up.
 pub async fn health(
     State(shared): State<Arc<Shared>>,
     Extension(transport): Extension<Transport>,
@@ -28,7 +28,7 @@ pub async fn health(
             process: Some(Process::own()),
             started: shared.started,
             started_at: shared.started_at,
-            uptime_seconds: shared.since.elapsed().as_secs(),
+            uptime_seconds: shared.running_since.elapsed().as_secs(),
             peers,
             backlog,
             socket: shared.config.paths.socket.display().to_string(),
@@ -43,14 +43,15 @@ pub async fn health(
             token_file: shared.config.paths.token.display().to_string(),
             config_file: settings.paths.config_file.display().to_string(),
             settings_problem: shared.settings_problem.borrow().clone(),
-            settings: in_force(&shared.config, &settings),
+            settings: effective_settings(&shared.config, &settings),
         });
     }
     Ok(Json(health))
 }
 
-/// What a running broker cannot change is as it was at its start.
-fn in_force(at_start: &Config, now: &Config) -> Vec<Setting> {
+/// Returns the settings in effect: those that a running broker cannot change as they were at its start,
+/// the others as they are now.
+fn effective_settings(at_start: &Config, now: &Config) -> Vec<Setting> {
     let of = |config: &Config, fixed: bool| -> Vec<Setting> {
         let all = config.in_force.iter().filter(|setting| setting.of_broker);
         all.filter(|setting| setting.is_fixed() == fixed)
@@ -64,20 +65,19 @@ fn in_force(at_start: &Config, now: &Config) -> Vec<Setting> {
     [of(at_start, true), of(now, false)].concat()
 }
 
-/// Nothing to say, but JSON all the same.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Nothing {}
-
-pub async fn shutdown(State(shared): State<Arc<Shared>>, _: Write<Nothing>) -> Json<Stopping> {
+/// Stops the broker. It answers before it stops.
+pub async fn shutdown(
+    State(shared): State<Arc<Shared>>,
+    _: WriteRequest<EmptyBody>,
+) -> Json<Stopping> {
     shared.stop.cancel();
     Json(Stopping { pid: std::process::id() })
 }
 
-/// For a person who has removed the database under us in order to begin afresh.
-pub async fn begin_afresh(
+/// Serves a person who has removed the database file in order to begin with an empty one.
+pub async fn start_fresh_database(
     State(shared): State<Arc<Shared>>,
-    _: Write<Nothing>,
+    _: WriteRequest<EmptyBody>,
 ) -> Result<Json<Afresh>, Refusal> {
     let saved = shared.store.begin_afresh().await?;
     Ok(Json(Afresh { saved_in: saved.map(|path| path.display().to_string()) }))

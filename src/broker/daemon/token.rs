@@ -1,0 +1,41 @@
+//! The file with the secret that requests over TCP must carry.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::protocol::ids::{is_secret, random_secret};
+use crate::sys::files;
+
+/// Returns the token in the file at `path`.
+///
+/// A new one is written if there is none, if other users could have read it, or if what the file
+/// holds is not a token.
+///
+/// # Errors
+///
+/// If the file cannot be read for another reason, or cannot be written.
+pub fn read_or_create(path: &Path) -> io::Result<String> {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(found) if found.mode() & 0o077 == 0 && found.uid() == files::effective_uid() => {
+            match std::fs::read_to_string(path) {
+                Ok(text) if is_secret(text.trim()) => return Ok(text.trim().to_owned()),
+                Err(error) if !is_permanent(&error) => return Err(error),
+                _ => tracing::warn!("{shown} did not hold a valid token; a new one was written"),
+            }
+        }
+        Ok(_) => tracing::warn!("other users could read {shown}; a new token was written"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let token = random_secret();
+    files::write_private(path, &format!("{token}\n"))?;
+    Ok(token)
+}
+
+/// Whether another attempt to read the file would fail in the same way.
+fn is_permanent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied)
+}
