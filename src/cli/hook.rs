@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if arguments.wait {
         let notice = match arguments.event {
             EventName::Stop | EventName::StopFailure => {
-                hook::wait(std::io::stdin(), config, &runtime)
+                hook::wait_for_wake(std::io::stdin(), config, &runtime)
             }
             _ => None,
         };

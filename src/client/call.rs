@@ -16,6 +16,7 @@ use crate::client::{autostart, elsewhere};
 use crate::config::Config;
 use crate::endpoint::socket::holder;
 use crate::protocol::{ApiError, ErrorCode};
+use crate::sys::backoff::Backoff;
 
 /// How long one attempt may take. A healthy broker answers within milliseconds.
 pub(super) const ATTEMPT: Duration = Duration::from_secs(7);
@@ -100,7 +101,9 @@ impl Calls {
         request: impl Fn() -> Request,
     ) -> Result<T> {
         let mut deadline = time.deadline();
+        // The first repetition follows at once.
         let mut pause = Duration::ZERO;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         loop {
             let mut error = match self.answer(time.attempt(), request()).await {
                 Ok(answer) => return Ok(answer),
@@ -177,7 +180,7 @@ impl Calls {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
+            pause = backoff.pause();
         }
     }
 }

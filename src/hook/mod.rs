@@ -27,7 +27,7 @@ use crate::protocol::{Around, Timestamp};
 use crate::sys::git;
 use input::Input;
 
-pub use rewake::wait;
+pub use rewake::wait_for_wake;
 
 /// Which part of the broker's time for its answer it also has to note that our output is out;
 /// without that, mail is offered once more.

@@ -1,8 +1,9 @@
-//! `claude-peers hook Stop --wait`, and the same after a turn that failed: waits beside an idle session, and wakes it when mail comes.
+//! The waiting hook, `claude-peers hook Stop --wait` or `StopFailure --wait`: waits beside an idle
+//! session, and wakes it when messages come.
 //!
-//! Claude Code runs it at the end of each turn as an asynchronous hook ("asyncRewake") and goes
-//! on. When it ends with exit code 2 the session begins a turn, whose own hook shows the mail.
-//! The notice itself carries nothing of a peer.
+//! Claude Code runs it at the end of each turn as an asynchronous hook ("asyncRewake") and does not
+//! wait for it. When it exits with code 2, the session begins a turn, whose own hook shows the
+//! messages. The notice itself contains no text of a peer.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -15,35 +16,36 @@ use crate::client::{Client, ClientError};
 use crate::config::{Config, Entrypoint};
 use crate::hook::input::Input;
 use crate::protocol::wake::{AwaitWake, Looks, Wake};
+use crate::sys::backoff::Backoff;
 use crate::sys::process::{Process, ended};
 
-/// Pauses between attempts to reach a broker that is not there. Its sessions start it, or the
-/// service manager; a hook never does.
+/// Pauses between attempts to reach a broker that is not running. Sessions or the service manager
+/// start it; a hook never does.
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How many refusals in a row end the wait: the session has no server of ours (any more).
-const REFUSALS: u32 = 6;
+/// Refusals in a row that end the wait: the session has no server of ours, or none any more.
+const MAX_REFUSALS: u32 = 6;
 
-/// How long the broker may take to hear that the session is woken.
-const GIVEN: Duration = Duration::from_secs(1);
+/// Timeout for a report to the broker.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Seconds until it wants to look again whether a client that was at work is idle.
-const LOOK_AGAIN: u64 = 3;
+/// Seconds between two idle checks of a client that was at work.
+const IDLE_CHECK_SECONDS: u64 = 3;
 
-/// A wait that lasted so long had begun well: what goes wrong from then on is counted anew.
-const LASTED: Duration = Duration::from_secs(5);
+/// A wait that lasted longer than this had reached the broker. Failures after it are counted anew.
+const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
-/// Waits until the session is to be woken, and gives the notice for its model. `None` if it ends
-/// first, or somebody else does it.
-pub fn wait(input: impl Read, config: Config, runtime: &Runtime) -> Option<String> {
-    // Without a person a session ends with its answer or its input, and the client does not end
-    // while a hook waits. One that lasts is woken through its inbox.
+/// Waits until the session is to be woken, and returns the notice for its model. Returns `None` if
+/// the session ends first, or another receiver wakes it.
+pub fn wait_for_wake(input: impl Read, config: Config, runtime: &Runtime) -> Option<String> {
+    // A session without a person ends with its answer or its input, and the client does not exit
+    // while a hook waits. If such a session lasts, it is woken through its inbox socket.
     if config.claude.entrypoint != Entrypoint::Person || !config.wake.value {
         return None;
     }
     let input = Input::read(input).filter(|input| !input.is_subagent())?;
-    // Without it nobody would say when the session is over.
+    // The end of the client process is the only sign that the session is over.
     let client = client_process::of_hook(config.claude.pid)?;
     let request = AwaitWake { session: input.session_id, client: Some(client.clone()) };
     runtime.block_on(async {
@@ -64,15 +66,16 @@ async fn await_wake(config: Config, process: &Process, request: &AwaitWake) -> O
             Ok(Wake::Look(look)) => {
                 let idle = session_file::is_idle(&client.config().claude.directory, process).await;
                 if let Some(idle) = idle {
-                    let _ = tokio::time::timeout(GIVEN, client.looked(&look, idle)).await;
+                    let _ = tokio::time::timeout(REPORT_TIMEOUT, client.looked(&look, idle)).await;
                 }
-                // What it could not read it may read the next time: it is being written, say.
-                looks.look_in = Some(LOOK_AGAIN);
+                // A state that could not be read is read at the next check: the file may be in the
+                // middle of being written.
+                looks.look_in = Some(IDLE_CHECK_SECONDS);
                 continue;
             }
             Ok(Wake::Mail(reason)) => {
-                // A broker that does not hear it has somebody wake the session once more.
-                let _ = tokio::time::timeout(GIVEN, client.wake_given(&reason)).await;
+                // If the report fails, the session is woken once more.
+                let _ = tokio::time::timeout(REPORT_TIMEOUT, client.wake_given(&reason)).await;
                 return Some(notice(reason.waiting));
             }
             Ok(Wake::Replaced | Wake::Unknown) => return None,
@@ -82,24 +85,30 @@ async fn await_wake(config: Config, process: &Process, request: &AwaitWake) -> O
     }
 }
 
-/// What went wrong since a wait last began well.
-#[derive(Debug, Default)]
+/// The failures since a wait last lasted [`HEALTHY_AFTER`].
+#[derive(Debug)]
 struct Failures {
-    all: u32,
+    backoff: Backoff,
     refusals: u32,
 }
 
+impl Default for Failures {
+    fn default() -> Self {
+        Self { backoff: Backoff::new(FIRST_PAUSE, LAST_PAUSE), refusals: 0 }
+    }
+}
+
 impl Failures {
-    /// How long to pause after another; `None` if there is nothing to wait for any more.
+    /// Counts one more failure of a wait that took `lasted`. Returns how long to pause, or `None` if
+    /// there is nothing left to wait for.
     fn pause(&mut self, refused: bool, lasted: Duration) -> Option<Duration> {
-        if lasted > LASTED {
+        if lasted > HEALTHY_AFTER {
             *self = Self::default();
         }
-        // Where it is refused, its server may be about to come back, with the broker perhaps.
+        // After a refusal the session's server may be about to return, perhaps with the broker.
         self.refusals = if refused { self.refusals + 1 } else { 0 };
-        let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(self.all)).min(LAST_PAUSE);
-        self.all = self.all.saturating_add(1);
-        (self.refusals < REFUSALS).then_some(pause)
+        let pause = self.backoff.pause();
+        (self.refusals < MAX_REFUSALS).then_some(pause)
     }
 }
 
@@ -119,7 +128,7 @@ mod tests {
     fn refusals_in_a_row_end_the_wait_and_those_of_many_restarts_do_not() {
         let (soon, week) = (Duration::from_millis(5), Duration::from_secs(604_800));
         let mut failures = Failures::default();
-        let pauses: Vec<_> = (0..REFUSALS).map(|_| failures.pause(true, soon)).collect();
+        let pauses: Vec<_> = (0..MAX_REFUSALS).map(|_| failures.pause(true, soon)).collect();
         assert_eq!(pauses[..2], [Some(FIRST_PAUSE), Some(FIRST_PAUSE * 2)]);
         assert_eq!(pauses.last(), Some(&None));
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows of peers, messages or the broker.
 
+pub mod backoff;
 pub mod files;
 pub mod git;
 pub mod listening;
