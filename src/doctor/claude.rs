@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::doctor::finding::Finding;
 use crate::doctor::shell;
-use crate::mcp::TOOLS;
+use crate::mcp::ToolName;
 use crate::setup::Surroundings;
 use crate::setup::clients::permission;
 use crate::setup::clients::permission::Permission;
@@ -90,7 +90,7 @@ fn our_server(list: &str) -> Option<ListedServer<'_>> {
 fn asks(server: ListedServer<'_>) -> Option<Finding> {
     let surroundings = Surroundings::load(&|name| std::env::var_os(name)).ok()?;
     let here = std::env::current_dir().ok()?;
-    match permission::of_server(&surroundings, &here, server.name, &TOOLS) {
+    match permission::of_server(&surroundings, &here, server.name, &ToolName::ALL.map(ToolName::as_str)) {
         Permission::Given => None,
         Permission::Missing { rule } => Some(
             Finding::warning(CHECK, "it asks before each call of our tools")

@@ -1,9 +1,10 @@
 //! The MCP stdio server: one per session, a thin client of the broker.
 //!
 //! It answers `initialize` and `tools/list` by itself, so a client never waits for the broker.
-//! It must never panic, never end on a bad line, and never outlive its client: a server that
-//! dies stays dead for the session, and one that stays is a ghost.
+//! It must never panic, never exit on a bad line, and never outlive its client: a client does not
+//! restart a server that died, and a server that stays behind is shown as a peer.
 
+mod error_text;
 mod instructions;
 mod server;
 mod session;
@@ -20,48 +21,49 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, ConfigError};
 use crate::sys::process::Parent;
 use crate::sys::signals;
-pub use tools::NAMES as TOOLS;
-use transport::Watched;
+pub use tools::ToolName;
+use transport::{SentCallbacks, Stdio};
 
-/// How long answers under way may take once the client is gone or told us to go. Claude Code
+/// How long answers under way may take once the client has gone or has told us to stop. Claude Code
 /// sends SIGTERM 100 ms after SIGINT.
-const LEAVE: Duration = Duration::from_millis(80);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(80);
 
 /// Serves one session on standard input and output until its client goes.
 ///
-/// A configuration that cannot be read is told to the model by the tools: a server that refused
-/// to start would leave the person without a word.
+/// If the configuration cannot be read, the tools report it to the model. A server that refused to
+/// start would leave the person without an explanation.
 pub async fn run(config: Result<Config, ConfigError>) {
-    let leave = CancellationToken::new();
+    let stop = CancellationToken::new();
     let parent = Parent::now();
-    let server = server::Server::new(config);
-    let transport = Watched::stdio(server.sent_hooks(), leave.clone());
+    let callbacks = SentCallbacks::default();
+    let server = server::Server::new(config, callbacks.clone());
+    let transport = Stdio::open(callbacks, stop.clone());
     let serve = async {
-        // An end before the handshake is an ordinary end.
-        if let Ok(running) = server.serve_with_ct(transport, leave.clone()).await {
-            // How it ended makes no difference to us.
+        // An error means that the client went before the handshake, which is nothing to report.
+        if let Ok(running) = server.serve_with_ct(transport, stop.clone()).await {
+            // For whatever reason it ended, there is nothing left to do.
             let _ = running.waiting().await;
         }
     };
-    let told_to_leave = async {
+    let stopped = async {
         tokio::select! {
             () = terminated() => {}
             () = parent.gone() => {}
-            () = leave.cancelled() => {}
+            () = stop.cancelled() => {}
         }
-        leave.cancel();
-        tokio::time::sleep(LEAVE).await;
+        stop.cancel();
+        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     };
     tokio::select! {
         () = serve => {}
-        () = told_to_leave => {}
+        () = stopped => {}
     }
 }
 
-/// Returns when we are told to go: by the client, or by a terminal that closes, unless the client
-/// was started to outlive it (`nohup`).
+/// Returns when a signal tells us to stop: from the client, or because the terminal closed, unless
+/// the client was started to outlive its terminal (`nohup`).
 async fn terminated() {
-    let heard = |kind| async move {
+    let received = |kind| async move {
         match signal(kind) {
             Ok(mut signal) => {
                 signal.recv().await;
@@ -69,11 +71,11 @@ async fn terminated() {
             Err(_) => std::future::pending().await,
         }
     };
-    // Where the system does not tell, a hangup is one.
+    // Where that is not known, a hangup is a reason to stop.
     let outlives_terminal = signals::hangup_is_ignored().unwrap_or(false);
     tokio::select! {
-        () = heard(SignalKind::interrupt()) => {}
-        () = heard(SignalKind::terminate()) => {}
-        () = heard(SignalKind::hangup()), if !outlives_terminal => {}
+        () = received(SignalKind::interrupt()) => {}
+        () = received(SignalKind::terminate()) => {}
+        () = received(SignalKind::hangup()), if !outlives_terminal => {}
     }
 }

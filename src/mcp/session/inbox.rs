@@ -39,12 +39,12 @@ fn notice(waiting: u64, now: Timestamp) -> String {
 
 /// The inbox of the session that this server belongs to.
 #[derive(Debug, Clone)]
-pub struct Inbox {
+pub struct InboxSocket {
     socket: PathBuf,
     token: Option<Secret>,
 }
 
-impl Inbox {
+impl InboxSocket {
     /// The inbox, where it can and may be used to wake the session.
     pub fn of_session(config: &Config, version: &str, one_shot: bool) -> Option<Self> {
         let environment = &config.claude;
@@ -129,7 +129,7 @@ mod tests {
         let listener = std::thread::Builder::new().name("nobody".to_owned()).spawn(bind).unwrap();
         let listener = listener.join().unwrap();
         std::fs::set_permissions(&socket, open).unwrap();
-        let inbox = Inbox { socket, token: Some(Secret("of the session".to_owned())) };
+        let inbox = InboxSocket { socket, token: Some(Secret("of the session".to_owned())) };
         let error = inbox.write("a notice").await.unwrap_err().to_string();
         assert!(error.contains("65534"), "{error}");
         let mut heard = String::new();

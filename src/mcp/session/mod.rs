@@ -1,81 +1,111 @@
-//! Which session this server belongs to: what it tells the broker of its client.
+//! The session that this server belongs to.
+//!
+//! Its client of the broker is made at the first use, from what the MCP client said in
+//! `initialize`. From then on the session keeps its event stream open and is live.
 
 pub mod channel;
 pub mod inbox;
 pub mod one_shot;
 pub mod push;
+pub mod registration;
 pub mod stream;
 
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rmcp::model::InitializeRequestParams;
+use rmcp::RoleServer;
+use rmcp::service::Peer;
+use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::time::Instant;
 
-use crate::claude_code::client_process;
-use crate::claude_code::session_file;
-use crate::config::Config;
-use crate::mcp::session::inbox::Inbox;
-use crate::mcp::session::one_shot::is_one_shot;
-use crate::protocol::peers::{CLAUDE_CODE, Register};
-use crate::protocol::{Around, InstanceId, ids::random_secret};
-use crate::sys::git;
+use crate::client::Client;
+use crate::config::{Config, ConfigError};
+use crate::mcp::error_text::error_text;
+use crate::mcp::session::push::{Pusher, ShownMessages};
+use crate::mcp::session::registration::registration;
+use crate::mcp::session::stream::{StreamOutputs, StreamState};
+use crate::mcp::summary;
+use crate::protocol::MessageId;
 
-/// This server's registration: an instance of its own, for the session of its client; what goes
-/// with it; and the session's inbox, if that can wake it.
-pub async fn registration(
-    config: &Config,
-    client: &InitializeRequestParams,
-) -> (Register, Around, Option<Inbox>) {
-    let is_claude = client.client_info.name == CLAUDE_CODE;
-    // Another agent that was started inside a session inherits its variables and must not
-    // become that session.
-    let session = config.claude.session.clone().filter(|_| is_claude);
-    let cwd = working_directory(config, is_claude);
-    let client_process = client_process::of_server(session.as_deref(), is_claude);
-    let entrypoint = config.claude.entrypoint;
-    let one_shot = is_claude && is_one_shot(entrypoint, client_process.as_ref());
-    let directory = std::fs::canonicalize(&cwd).ok();
-    let repository = git::repository(&cwd).await.ok();
-    let inbox = if is_claude {
-        Inbox::of_session(config, &client.client_info.version, one_shot)
-    } else {
-        None
-    };
-    let title = match client_process.as_ref().filter(|_| is_claude) {
-        Some(client) => session_file::own_name_in_time(&config.claude.directory, client).await,
-        None => None,
-    };
-    let worktree = repository.as_ref().map(|repository| text(&repository.top));
-    let around = Around { title, worktree, inside: None };
-    let registration = Register {
-        wakes: inbox.is_some(),
-        instance: InstanceId::generate(),
-        secret: random_secret(),
-        channel: channel::detect(config.channel, is_claude, entrypoint, client_process.as_ref()),
-        session,
-        client: client_process,
-        client_name: short(&client.client_info.name),
-        client_version: short(&client.client_info.version),
-        directory: directory.as_deref().map(text),
-        repo: repository.map(|repository| text(&repository.common_dir)),
-        cwd: text(&cwd),
-        name: config.name.clone(),
-        one_shot,
-        version: crate::VERSION.to_owned(),
-        probe: false,
-    };
-    (registration, around, inbox)
+/// How long the first listing waits for the session's own stream.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// One session, for as long as its server runs.
+pub struct Session {
+    config: Result<Config, ConfigError>,
+    client: OnceCell<Client>,
+    shown: ShownMessages,
+    /// From when on pushes may be written; `None` before `notifications/initialized`.
+    pushes_from: watch::Sender<Option<Instant>>,
+    stream: watch::Sender<StreamState>,
 }
 
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
+impl Session {
+    pub fn new(config: Result<Config, ConfigError>) -> Self {
+        Self {
+            config,
+            client: OnceCell::new(),
+            shown: ShownMessages::default(),
+            pushes_from: watch::Sender::new(None),
+            stream: watch::Sender::default(),
+        }
+    }
 
-fn short(text: &str) -> String {
-    text.chars().take(100).collect()
-}
+    /// Allows pushes from `at` on.
+    pub fn allow_pushes_from(&self, at: Instant) {
+        self.pushes_from.send_replace(Some(at));
+    }
 
-/// Where the session works. Claude Code names its project; others start us in it.
-fn working_directory(config: &Config, is_claude: bool) -> PathBuf {
-    let project = config.claude.project.clone().filter(|path| is_claude && path.is_dir());
-    project.or_else(|| std::env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("/"))
+    /// Keeps these messages, which a tool's result shows, from being pushed as well.
+    pub fn note_shown(&self, ids: &[MessageId]) {
+        self.shown.add(ids);
+    }
+
+    /// Returns this session's client of the broker.
+    ///
+    /// The first call makes it and opens the event stream.
+    ///
+    /// # Errors
+    ///
+    /// A text for the model, if the configuration cannot be used.
+    pub async fn client(&self, peer: &Peer<RoleServer>) -> Result<&Client, String> {
+        self.client.get_or_try_init(|| self.connect(peer)).await
+    }
+
+    /// Returns the client if it has been made.
+    pub fn known_client(&self) -> Option<&Client> {
+        self.client.get()
+    }
+
+    /// Waits a moment for the stream of a session that has just begun, because it is live from
+    /// then on, for itself as for others.
+    pub async fn wait_until_listed(&self) {
+        let mut stream = self.stream.subscribe();
+        let settled = stream.wait_for(|state| *state != StreamState::Opening);
+        // After a timeout the answer describes things as they are.
+        let _ = tokio::time::timeout(ARRIVAL_TIMEOUT, settled).await;
+    }
+
+    async fn connect(&self, peer: &Peer<RoleServer>) -> Result<Client, String> {
+        let config = self.config.as_ref().map_err(|error| {
+            format!("claude-peers is not configured right: {error}. {}", error.hint())
+        })?;
+        let info = peer.peer_info().ok_or("The client has not introduced itself.")?;
+        let registration = registration(config, &info).await;
+        let request = registration.request;
+        let (cwd, one_shot, process) =
+            (request.cwd.clone(), request.one_shot, request.client.clone());
+        let client = Client::new(config.clone())
+            .map_err(|error| error_text(&error))?
+            .with_session(request)
+            .around(&registration.around);
+        let (written, receipts) = mpsc::unbounded_channel();
+        let pusher =
+            Pusher::new(peer.clone(), self.pushes_from.subscribe(), written, self.shown.clone());
+        let outputs =
+            StreamOutputs { state: self.stream.clone(), inbox: registration.inbox, process };
+        tokio::spawn(push::receipt_loop(client.clone(), receipts));
+        tokio::spawn(summary::describe_session(client.clone(), cwd, one_shot));
+        tokio::spawn(stream::keep_open(client.clone(), outputs, pusher));
+        Ok(client)
+    }
 }

@@ -1,9 +1,10 @@
-//! Pushing into the session: `notifications/claude/channel`, one pump, in order.
+//! Pushes messages into the session as `notifications/claude/channel`, in order.
 //!
-//! A push that was written is an offer and no more. No id is written twice by one instance,
-//! however often the broker offers it.
+//! A push that was written is an offer, and not evidence that the model had it. One instance
+//! writes no id twice, however often the broker offers it.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,21 +16,22 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::mcp::session::stream::Standing;
 use crate::protocol::mailbox::{Delivery, Written};
 use crate::protocol::{MessageId, PeerId};
+use crate::sys::backoff::Backoff;
 use crate::text;
 
 const METHOD: &str = "notifications/claude/channel";
 
-/// How many reports go to the broker in one call at most.
-const REPORT: usize = 256;
+/// Most receipts in one call to the broker.
+const MAX_RECEIPTS: usize = 256;
 
-/// How soon after a report the next one may follow: what is pushed in between goes in one call.
-/// Nobody waits for it: ids are kept here, and the broker pushes on within its window.
-const GATHER: Duration = Duration::from_millis(5);
+/// Shortest time between two calls with receipts, so that pushes that come together are reported
+/// together. Nothing waits for a receipt: the ids are kept here, and the broker pushes on within
+/// its push window.
+const RECEIPT_DEBOUNCE: Duration = Duration::from_millis(5);
 
-/// Pauses between attempts to report.
+/// Pauses between attempts to report receipts.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -38,11 +40,11 @@ const MAX_SUMMARY: usize = 500;
 const MAX_PATH: usize = 1_000;
 const MAX_NAME: usize = 120;
 
-/// What tools have shown in this session, so that it is not pushed behind that.
+/// The messages that tools have shown in this session, which are not pushed after that.
 #[derive(Clone, Default)]
-pub struct Shown(Arc<Mutex<HashSet<MessageId>>>);
+pub struct ShownMessages(Arc<Mutex<HashSet<MessageId>>>);
 
-impl Shown {
+impl ShownMessages {
     pub fn add(&self, ids: &[MessageId]) {
         self.lock().extend(ids.iter().cloned());
     }
@@ -56,60 +58,152 @@ impl Shown {
     }
 }
 
-/// A message, and the peer that it was handed to.
-#[derive(Debug)]
-pub struct Handed {
-    pub to: PeerId,
-    pub delivery: Delivery,
+/// A message, and the peer to which the broker handed it.
+struct PushForPeer {
+    to: PeerId,
+    delivery: Delivery,
 }
 
-/// Pushes what comes, once `open_at` says when the client listens; ends with the session. What was
-/// handed to a peer that the session is no more, by its link's `standing`, is left to that one.
-pub async fn pump(
-    peer: Peer<RoleServer>,
-    mut deliveries: mpsc::UnboundedReceiver<Handed>,
-    standing: watch::Receiver<Standing>,
-    mut open_at: watch::Receiver<Option<Instant>>,
+/// A notification that is being written. Returns whether it was.
+type Writing = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// The pushes of one session, from the event stream to the client.
+///
+/// Pushes wait until the client listens, and for each other. They are written while the stream's
+/// loop waits for something else, see [`Pusher::during`].
+pub struct Pusher {
+    client: Peer<RoleServer>,
+    queue: VecDeque<PushForPeer>,
+    writing: Option<(MessageId, Writing)>,
+    /// From when on the client listens; `None` as long as that is not known.
+    opens_at: watch::Receiver<Option<Instant>>,
+    /// The peer of the open stream.
+    me: Option<PeerId>,
+    pushed: HashSet<MessageId>,
+    shown: ShownMessages,
     written: mpsc::UnboundedSender<MessageId>,
-    shown: Shown,
-) {
-    let opening = match open_at.wait_for(Option::is_some).await {
-        Ok(at) => *at,
-        Err(_) => return,
-    };
-    if let Some(at) = opening {
-        tokio::time::sleep_until(at).await;
+    /// Whether the client is gone. What was not written is offered to the next server.
+    closed: bool,
+}
+
+impl Pusher {
+    /// Pushes to `client` from `opens_at` on, except what is `shown`, and sends the id of each push
+    /// to `written`.
+    pub fn new(
+        client: Peer<RoleServer>,
+        opens_at: watch::Receiver<Option<Instant>>,
+        written: mpsc::UnboundedSender<MessageId>,
+        shown: ShownMessages,
+    ) -> Self {
+        Self {
+            client,
+            queue: VecDeque::new(),
+            writing: None,
+            opens_at,
+            me: None,
+            pushed: HashSet::new(),
+            shown,
+            written,
+            closed: false,
+        }
     }
-    let mut pushed: HashSet<MessageId> = HashSet::new();
-    while let Some(Handed { to, delivery }) = deliveries.recv().await {
-        if matches!(&*standing.borrow(), Standing::Open(me) if *me != to) {
-            continue;
+
+    /// Notes which peer the open stream belongs to, or that no stream is open.
+    ///
+    /// Messages for another peer are dropped while a stream is open: the session has become another
+    /// one, and the broker offers them to their own peer again.
+    pub fn set_peer(&mut self, me: Option<PeerId>) {
+        self.me = me;
+    }
+
+    /// Adds a message that came over the stream. One that comes before the stream says which peer it
+    /// belongs to is ignored.
+    pub fn push(&mut self, delivery: Delivery) {
+        if let Some(to) = self.me.clone().filter(|_| !self.closed) {
+            self.queue.push_back(PushForPeer { to, delivery });
         }
-        if !pushed.contains(&delivery.id) && !shown.contains(&delivery.id) {
-            let notification = CustomNotification::new(METHOD, Some(params(&delivery)));
-            let sent =
-                peer.send_notification(ServerNotification::CustomNotification(notification)).await;
-            if sent.is_err() {
-                // The client is gone; what was not written is offered to the next server.
-                return;
+    }
+
+    /// Writes pushes while `work` is not done.
+    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            let is_busy = self.writing.is_some() || !self.queue.is_empty();
+            tokio::select! {
+                biased;
+                () = self.advance(), if is_busy => {}
+                done = &mut work => return done,
             }
-            pushed.insert(delivery.id.clone());
         }
-        if written.send(delivery.id).is_err() {
+    }
+
+    /// Writes the next push. Cancelling it loses nothing: a write that has begun is kept.
+    async fn advance(&mut self) {
+        if self.writing.is_none() {
+            self.wait_until_open().await;
+            self.begin_next();
+        }
+        let Some((_, writing)) = &mut self.writing else { return };
+        let succeeded = writing.await;
+        let Some((id, _)) = self.writing.take() else { return };
+        if succeeded {
+            self.pushed.insert(id.clone());
+            self.report(id);
+        } else {
+            self.close();
+        }
+    }
+
+    async fn wait_until_open(&mut self) {
+        let opens_at = self.opens_at.wait_for(Option::is_some).await.map(|at| *at);
+        let Ok(opens_at) = opens_at else { return self.close() };
+        if let Some(at) = opens_at.filter(|at| *at > Instant::now()) {
+            tokio::time::sleep_until(at).await;
+        }
+    }
+
+    /// Begins to write the first push of the queue that is still to be written.
+    fn begin_next(&mut self) {
+        while let Some(PushForPeer { to, delivery }) = self.queue.pop_front() {
+            if self.me.as_ref().is_some_and(|me| *me != to) {
+                continue;
+            }
+            if self.pushed.contains(&delivery.id) || self.shown.contains(&delivery.id) {
+                self.report(delivery.id);
+                continue;
+            }
+            let notification = CustomNotification::new(METHOD, Some(params(&delivery)));
+            let client = self.client.clone();
+            let writing = Box::pin(async move {
+                let notification = ServerNotification::CustomNotification(notification);
+                client.send_notification(notification).await.is_ok()
+            });
+            self.writing = Some((delivery.id, writing));
             return;
         }
     }
+
+    fn report(&mut self, id: MessageId) {
+        if self.written.send(id).is_err() {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.queue.clear();
+    }
 }
 
-/// Reports what was written, as many in one call as there are, until the broker has heard it:
-/// it pushes no more than a window beyond what was reported.
-pub async fn report(client: Client, mut written: mpsc::UnboundedReceiver<MessageId>) {
+/// Reports pushes as written, as many in one call as there are, until the broker has taken them:
+/// it pushes no more than its push window beyond the receipts that it has.
+pub async fn receipt_loop(client: Client, mut written: mpsc::UnboundedReceiver<MessageId>) {
     let mut ids = Vec::new();
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
     let mut next = Instant::now();
-    while !ids.is_empty() || written.recv_many(&mut ids, REPORT).await > 0 {
+    while !ids.is_empty() || written.recv_many(&mut ids, MAX_RECEIPTS).await > 0 {
         tokio::time::sleep_until(next).await;
-        while ids.len() < REPORT
+        while ids.len() < MAX_RECEIPTS
             && let Ok(id) = written.try_recv()
         {
             ids.push(id);
@@ -117,19 +211,19 @@ pub async fn report(client: Client, mut written: mpsc::UnboundedReceiver<Message
         match client.written(&Written { ids: ids.clone() }).await {
             Ok(_) => {
                 ids.clear();
-                pause = FIRST_PAUSE;
-                next = Instant::now() + GATHER;
+                backoff.reset();
+                next = Instant::now() + RECEIPT_DEBOUNCE;
             }
             Err(error) => {
                 tracing::warn!("pushes could not be reported: {error}");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LAST_PAUSE);
+                tokio::time::sleep(backoff.pause()).await;
             }
         }
     }
 }
 
-/// Content and attributes. A value that is no single-line string would cost the whole message.
+/// Returns the notification's content and attributes. Claude Code drops the whole message if an
+/// attribute is not a single-line string.
 fn params(delivery: &Delivery) -> Value {
     let mut meta = Map::new();
     let mut set = |name: &str, value: String| {

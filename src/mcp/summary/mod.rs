@@ -12,6 +12,8 @@ use std::time::Duration;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 
+use crate::client::{Client as Broker, ClientError};
+use crate::protocol::peers::SetProfile;
 use crate::sys::git;
 use crate::sys::subprocess::in_background;
 
@@ -144,6 +146,48 @@ fn after_colon(excerpt: &str) -> String {
     format!(": {excerpt}")
 }
 
+/// Sets an automatic summary, once per session, if it has none and the settings allow it.
+pub async fn describe_session(client: Broker, cwd: String, one_shot: bool) {
+    let config = client.config();
+    let Some(key) =
+        config.openai_api_key.clone().filter(|_| config.auto_summary.enabled && !one_shot)
+    else {
+        return;
+    };
+    let Some(mut registered) = client.registered() else { return };
+    let undescribed = match registered.wait_for(Option::is_some).await {
+        Ok(answer) => answer.as_ref().is_some_and(|answer| answer.undescribed),
+        Err(_) => return,
+    };
+    if !undescribed {
+        return;
+    }
+    let settings = Settings {
+        api_key: key.0,
+        base_url: config.auto_summary.base_url.clone(),
+        model: config.auto_summary.model.clone(),
+    };
+    // An empty summary is set first, so that a failing endpoint is asked once per session and not
+    // again.
+    if let Err(error) = set_automatic(&client, String::new()).await {
+        return tracing::warn!("no summary: {error}");
+    }
+    let facts = facts(Path::new(&cwd)).await;
+    match request_summary(&settings, &facts).await {
+        Ok(text) => {
+            if let Err(error) = set_automatic(&client, text).await {
+                tracing::warn!("no summary: {error}");
+            }
+        }
+        Err(error) => tracing::warn!("no summary: {error}"),
+    }
+}
+
+async fn set_automatic(client: &Broker, summary: String) -> Result<(), ClientError> {
+    let profile = SetProfile { summary: Some(summary), name: None, automatic: true };
+    client.set_profile(&profile).await.map(drop)
+}
+
 /// What may be told about the session in `cwd`. Takes two seconds at worst.
 pub async fn facts(cwd: &Path) -> Facts {
     let (repository, branch, recent_files) =
@@ -168,11 +212,11 @@ fn without_home(directory: &Path, home: Option<&Path>) -> String {
 ///
 /// # Errors
 /// Every way in which there is none within [`LIMIT`].
-pub async fn describe(settings: &Settings, facts: &Facts) -> Result<String, SummaryError> {
-    describe_within(settings, facts, LIMIT).await
+pub async fn request_summary(settings: &Settings, facts: &Facts) -> Result<String, SummaryError> {
+    request_within(settings, facts, LIMIT).await
 }
 
-async fn describe_within(
+async fn request_within(
     settings: &Settings,
     facts: &Facts,
     limit: Duration,

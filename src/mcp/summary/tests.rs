@@ -60,12 +60,12 @@ fn completion(content: &Value) -> String {
     json!({ "choices": [{ "message": { "role": "assistant", "content": content } }] }).to_string()
 }
 
-/// What `describe` makes of a server that answers with this. No error may ever hold the key.
+/// What `request_summary` makes of a server that answers with this. No error may ever hold the key.
 async fn describe_from(status: u16, body: impl Into<String>) -> Result<String, String> {
     let body = body.into();
     let status = StatusCode::from_u16(status).unwrap();
     let (address, _) = server(move || (status, body.clone()).into_response()).await;
-    let result = describe_within(&settings(&address), &some_facts(), PATIENCE).await;
+    let result = request_within(&settings(&address), &some_facts(), PATIENCE).await;
     result.map_err(|error| {
         let (text, debug) = (error.to_string(), format!("{error:?}"));
         assert!(!text.contains(KEY) && !debug.contains(KEY), "{text} {debug}");
@@ -92,7 +92,7 @@ async fn a_good_answer_is_cleaned_and_the_request_holds_names_alone() {
 
     let answer = completion(&json!("\"Mends\nthe\tparser.\u{1b}\u{7}\" "));
     let (address, log) = server(move || answer.clone().into_response()).await;
-    let described = describe(&settings(&address), &facts).await.unwrap();
+    let described = request_summary(&settings(&address), &facts).await.unwrap();
     assert_eq!(described, "Mends the parser.");
 
     let asked = log.lock().unwrap();
@@ -123,7 +123,7 @@ async fn a_local_model_needs_no_key_and_keeps_its_query() {
         base_url: format!("{address}/v1/?version=2"),
         model: "llama".to_owned(),
     };
-    assert_eq!(describe(&settings, &some_facts()).await.unwrap(), "Fine.");
+    assert_eq!(request_summary(&settings, &some_facts()).await.unwrap(), "Fine.");
     let asked = log.lock().unwrap();
     let head = &asked[0].0;
     assert_eq!(head.uri, "/v1/chat/completions?version=2");
@@ -200,7 +200,7 @@ async fn a_server_that_never_answers_costs_the_limit_and_no_more() {
         });
         let start = Instant::now();
         let limit = Duration::from_millis(400);
-        let result = describe_within(&settings(&address), &some_facts(), limit).await;
+        let result = request_within(&settings(&address), &some_facts(), limit).await;
         assert!(matches!(result, Err(SummaryError::Timeout(_))), "{result:?}");
         assert!((limit..limit * 5).contains(&start.elapsed()));
         stalling.abort();
@@ -217,7 +217,7 @@ async fn a_redirect_is_not_followed() {
         let target = format!("{elsewhere}/v1/chat/completions");
         let redirect = move || (status, [(header::LOCATION, target.clone())]).into_response();
         let (address, _) = server(redirect).await;
-        let result = describe_within(&settings(&address), &some_facts(), PATIENCE).await;
+        let result = request_within(&settings(&address), &some_facts(), PATIENCE).await;
         let refused =
             matches!(&result, Err(SummaryError::Status { status: s, .. }) if *s == status);
         assert!(refused, "{result:?}");
@@ -231,14 +231,14 @@ async fn an_endpoint_that_is_not_there_is_named() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let refused = settings(&format!("http://{address}"));
-    let error = describe_within(&refused, &some_facts(), PATIENCE).await.unwrap_err();
+    let error = request_within(&refused, &some_facts(), PATIENCE).await.unwrap_err();
     let expected = format!("cannot reach {address} for a summary: Connection refused");
     assert!(error.to_string().starts_with(&expected), "{error}");
 
     // Plain HTTP where TLS was expected: the provider is there, the handshake is not.
     let (address, log) = server(|| "hello".into_response()).await;
     let tls = settings(&address.replace("http:", "https:"));
-    let error = describe_within(&tls, &some_facts(), PATIENCE).await.unwrap_err();
+    let error = request_within(&tls, &some_facts(), PATIENCE).await.unwrap_err();
     assert!(matches!(error, SummaryError::Connect { .. } | SummaryError::Client(_)), "{error}");
     assert!(log.lock().unwrap().is_empty());
 }
@@ -247,12 +247,12 @@ async fn an_endpoint_that_is_not_there_is_named() {
 async fn settings_that_cannot_work_are_said_to_be_so() {
     for base_url in ["", "api.openai.com/v1", "file:///etc/passwd", "http://u:p@localhost/v1"] {
         let settings = Settings { base_url: base_url.to_owned(), ..Settings::new(KEY) };
-        let result = describe(&settings, &some_facts()).await;
+        let result = request_summary(&settings, &some_facts()).await;
         assert!(matches!(result, Err(SummaryError::BaseUrl(_))), "{base_url}");
     }
     let (address, _) = server(|| "".into_response()).await;
     let broken = Settings { api_key: "sk-\n-secret".to_owned(), ..settings(&address) };
-    let error = describe(&broken, &some_facts()).await.unwrap_err();
+    let error = request_summary(&broken, &some_facts()).await.unwrap_err();
     assert!(matches!(error, SummaryError::Key), "{error}");
 }
 

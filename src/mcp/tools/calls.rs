@@ -1,79 +1,121 @@
-//! The tools' bodies: each asks the broker, and puts its answer into words.
+//! The bodies of the tools: each reads its arguments, calls the broker, and returns the answer as
+//! text.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use rmcp::RoleServer;
-use rmcp::model::{CallToolRequestParams, RequestId};
+use rmcp::model::{JsonObject, RequestId};
 use rmcp::service::RequestContext;
-use tokio::sync::{MutexGuard, oneshot};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 use tokio::time::Instant;
 
 use crate::client::{Client, ClientError};
-use crate::mcp::server::Server;
-use crate::mcp::tools;
-use crate::mcp::tools::arguments::{
-    CheckMessagesArguments, ListPeersArguments, SendMessageArguments, SetSummaryArguments, read,
+use crate::mcp::error_text::{
+    MAX_SENTENCE, error_text, invalid_arguments, no_repository, not_sent,
 };
+use crate::mcp::session::Session;
 use crate::mcp::tools::results;
 use crate::mcp::tools::results::Output;
 use crate::mcp::tools::waiting;
 use crate::mcp::tools::waiting::with_progress;
+use crate::mcp::tools::{
+    CheckMessagesArguments, ListPeersArguments, SendMessageArguments, SetSummaryArguments, ToolName,
+};
+use crate::mcp::transport::SentCallbacks;
 use crate::protocol::MessageId;
 use crate::protocol::mailbox::{Confirm, Take};
 use crate::protocol::messages::{SendMessage, Sent};
-use crate::protocol::peers::{ListPeers, Scope, SetProfile};
+use crate::protocol::peers::{CLAUDE_CODE, ListPeers, Scope, SetProfile};
 use crate::protocol::scope::SendToScope;
-use crate::sys::git;
-use crate::sys::git::NoRepository;
 use crate::text;
 
 /// How long a second `check_messages` waits for the confirmation of the first.
-const CONFIRM: Duration = Duration::from_secs(1);
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes of message text in one result: below what clients show without cutting.
+/// Most bytes of message text in one result: less than what clients cut.
 const RESULT_BYTES: u64 = 40_000;
 
 type Context = RequestContext<RoleServer>;
 
-impl Server {
+/// The tools of one session.
+pub struct Tools {
+    pub session: Session,
+    callbacks: SentCallbacks,
+    /// Sends of one session go one by one, so that they keep their order. Holds when a send last
+    /// found that the broker cannot be reached.
+    sending: Mutex<Option<Instant>>,
+    /// Results whose messages are not confirmed yet. Each ends with its confirmation.
+    unconfirmed: Mutex<Vec<oneshot::Receiver<()>>>,
+}
+
+impl Tools {
+    /// The tools of `session`; `callbacks` run when their results were written.
+    pub fn new(session: Session, callbacks: SentCallbacks) -> Self {
+        Self { session, callbacks, sending: Mutex::new(None), unconfirmed: Mutex::new(Vec::new()) }
+    }
+
+    /// Calls a tool.
+    ///
+    /// # Errors
+    ///
+    /// A text for the model: what went wrong, and what to do.
     pub async fn call(
         &self,
-        request: CallToolRequestParams,
+        tool: ToolName,
+        arguments: Option<JsonObject>,
         context: &Context,
     ) -> Result<Output, String> {
-        let name = request.name.as_ref();
-        match name {
-            tools::LIST_PEERS => {
-                let arguments = read::<ListPeersArguments>(name, request.arguments)?;
-                let client = self.client(&context.peer).await?;
-                self.arrived().await;
+        match tool {
+            ToolName::ListPeers => {
+                let arguments = read::<ListPeersArguments>(tool, arguments)?;
+                let client = self.session.client(&context.peer).await?;
+                self.session.wait_until_listed().await;
                 list_peers(client, arguments).await
             }
-            tools::SEND_MESSAGE => {
-                let arguments = read::<SendMessageArguments>(name, request.arguments)?;
-                // Its turn first: the session's first call takes longer to know its client, and who
-                // was called after it must not overtake it meanwhile.
-                let turn = self.turn().await;
-                let client = self.client(&context.peer).await?;
-                self.send_message(client, turn, arguments, context).await
+            ToolName::SendMessage => {
+                let arguments = read::<SendMessageArguments>(tool, arguments)?;
+                // The order is settled first: the session's first call has to make the client, and
+                // later calls must not overtake it meanwhile.
+                let order = self.send_order().await;
+                let client = self.session.client(&context.peer).await?;
+                self.send_message(client, order, arguments, context).await
             }
-            tools::SET_SUMMARY => {
-                let arguments = read::<SetSummaryArguments>(name, request.arguments)?;
-                set_summary(self.client(&context.peer).await?, arguments).await
+            ToolName::SetSummary => {
+                let arguments = read::<SetSummaryArguments>(tool, arguments)?;
+                set_summary(self.session.client(&context.peer).await?, arguments).await
             }
-            _ => {
-                let arguments = read::<CheckMessagesArguments>(name, request.arguments)?;
+            ToolName::CheckMessages => {
+                let arguments = read::<CheckMessagesArguments>(tool, arguments)?;
                 let limit = waiting::limit(arguments.wait_seconds, context);
-                self.check_messages(self.client(&context.peer).await?, limit, context).await
+                let client = self.session.client(&context.peer).await?;
+                self.check_messages(client, limit, context).await
             }
         }
+    }
+
+    /// Reports to the broker when the result of this call was written.
+    ///
+    /// Claude Code runs its own hook after a result. If none follows, the broker knows that hooks
+    /// do not reach this session any more. An error has no such hook, and no other client has any.
+    pub fn report_result_when_sent(&self, context: &Context) {
+        let is_claude = context.peer.peer_info().is_some_and(|i| i.client_info.name == CLAUDE_CODE);
+        let client = self.session.known_client().filter(|_| is_claude).cloned();
+        let Some(client) = client else { return };
+        self.callbacks.on_sent(context.id.clone(), move || {
+            tokio::spawn(async move {
+                if let Err(error) = client.tool_answered().await {
+                    tracing::debug!("a tool's answer could not be reported: {error}");
+                }
+            });
+        });
     }
 
     async fn send_message(
         &self,
         client: &Client,
-        turn: Turn<'_>,
+        order: SendOrder<'_>,
         arguments: SendMessageArguments,
         context: &Context,
     ) -> Result<Output, String> {
@@ -86,7 +128,7 @@ impl Server {
                     "reply_to and wait_seconds are for one peer, and a scope is many. Leave them out, or name the peer.",
                 ));
             }
-            return send_to_scope(client, turn, scope, arguments.message).await;
+            return send_to_scope(client, order, scope, arguments.message).await;
         }
         let request = SendMessage {
             to: arguments.to_id,
@@ -95,21 +137,23 @@ impl Server {
             from_session: None,
             wait: !limit.is_zero(),
         };
-        let sent = turn.take(client.send(&request)).await?;
+        let sent = order.send(client.send(&request)).await?;
         if limit.is_zero() {
             return Ok(results::send_message(&sent));
         }
         self.wait_for_answer(client, &sent, limit, context).await
     }
 
-    /// Sends of one session go one by one. Nobody waits for answers here.
-    async fn turn(&self) -> Turn<'_> {
+    /// Waits until all earlier sends of this session are done. Waiting for replies is not part of a
+    /// send.
+    async fn send_order(&self) -> SendOrder<'_> {
         let called = Instant::now();
-        // The lock is fair: whoever was called first sends first.
-        Turn { called, unreachable: self.sending.lock().await }
+        // The lock is fair: calls send in the order in which they came.
+        SendOrder { called, unreachable: self.sending.lock().await }
     }
 
-    /// The message is sent, whatever becomes of the wait.
+    /// Waits for the reply to a message that was sent. If that fails, the message is sent all the
+    /// same.
     async fn wait_for_answer(
         &self,
         client: &Client,
@@ -122,11 +166,13 @@ impl Server {
         match with_progress(context, limit, &what, client.answer_to(&sent.id, limit)).await {
             Ok(answered) => {
                 if let Some(answer) = &answered.answer {
-                    self.show(client, vec![answer.id.clone()], context.id.clone()).await;
+                    let ids = vec![answer.id.clone()];
+                    let confirmed = self.confirm_when_written(client, ids, context.id.clone());
+                    self.unconfirmed.lock().await.extend(confirmed);
                 }
                 Ok(results::answered(sent, &answered, limit))
             }
-            Err(error) => Ok(results::wait_failed(sent, &told(&error))),
+            Err(error) => Ok(results::wait_failed(sent, &error_text(&error))),
         }
     }
 
@@ -137,35 +183,30 @@ impl Server {
         context: &Context,
     ) -> Result<Output, String> {
         let request = Take { max_bytes: RESULT_BYTES };
-        // A second question must not show again what the first is just about to confirm.
-        let mut shown = self.shown.lock().await;
-        for confirmed in shown.drain(..) {
-            // An answer that never went out confirms nothing: it is then shown again.
-            let _ = tokio::time::timeout(CONFIRM, confirmed).await;
+        // A second call must not show again what the first is just about to confirm.
+        let mut unconfirmed = self.unconfirmed.lock().await;
+        for confirmed in unconfirmed.drain(..) {
+            // A result that was never written confirms nothing: its messages are shown again.
+            let _ = tokio::time::timeout(CONFIRM_TIMEOUT, confirmed).await;
         }
         let taken = if limit.is_zero() {
             client.take(&request).await
         } else {
-            // Others may ask meanwhile.
-            drop(shown);
+            // Other calls may proceed meanwhile.
+            drop(unconfirmed);
             let wait = client.take_within(&request, limit);
             let taken = with_progress(context, limit, "Waiting for messages", wait).await;
-            shown = self.shown.lock().await;
+            unconfirmed = self.unconfirmed.lock().await;
             taken
         };
-        let taken = taken.map_err(|error| told(&error))?;
+        let taken = taken.map_err(|error| error_text(&error))?;
         let ids: Vec<MessageId> = taken.messages.iter().map(|message| message.id.clone()).collect();
-        shown.extend(self.confirm_when_written(client, ids, context.id.clone()));
+        unconfirmed.extend(self.confirm_when_written(client, ids, context.id.clone()));
         Ok(results::check_messages(&taken, limit))
     }
 
-    /// As [`Server::confirm_when_written`], so that the next `check_messages` knows of it.
-    async fn show(&self, client: &Client, ids: Vec<MessageId>, request: RequestId) {
-        let confirmed = self.confirm_when_written(client, ids, request);
-        self.shown.lock().await.extend(confirmed);
-    }
-
-    /// What a result shows is read only once the result was written.
+    /// Confirms messages when the result that shows them was written: that is evidence that the
+    /// model had them. The receiver ends with the confirmation.
     fn confirm_when_written(
         &self,
         client: &Client,
@@ -175,14 +216,14 @@ impl Server {
         if ids.is_empty() {
             return None;
         }
-        self.seen.add(&ids);
+        self.session.note_shown(&ids);
         let (done, confirmed) = oneshot::channel::<()>();
         let client = client.clone();
-        self.hooks.on_sent(request, move || {
+        self.callbacks.on_sent(request, move || {
             tokio::spawn(async move {
                 if let Err(error) = client.confirm(&Confirm { ids }).await {
                     // They are offered again, marked as a repeat.
-                    tracing::warn!("what was shown could not be confirmed: {error}");
+                    tracing::warn!("shown messages could not be confirmed: {error}");
                 }
                 drop(done);
             });
@@ -196,25 +237,25 @@ async fn list_peers(client: &Client, arguments: ListPeersArguments) -> Result<Ou
     match client.peers(&request).await {
         Ok(list) => Ok(results::list_peers(&list, arguments.scope, notes(client))),
         Err(error) => {
-            Err(no_repository(client, arguments.scope).await.unwrap_or_else(|| told(&error)))
+            Err(no_repository(client, arguments.scope).await.unwrap_or_else(|| error_text(&error)))
         }
     }
 }
 
-/// A session's turn to send.
-struct Turn<'a> {
+/// The place of one send among those of its session.
+struct SendOrder<'a> {
     called: Instant,
-    /// When the broker was found out of reach.
+    /// When an earlier send found that the broker cannot be reached.
     unreachable: MutexGuard<'a, Option<Instant>>,
 }
 
-impl Turn<'_> {
-    async fn take<T>(
+impl SendOrder<'_> {
+    async fn send<T>(
         mut self,
         send: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, String> {
         if self.unreachable.is_some_and(|at| at > self.called) {
-            // Each in the queue would wait out the same limit, one after the other.
+            // Each queued send would wait for the same timeout, one after the other.
             return Err(not_sent(
                 "An earlier message of this session found the broker out of reach. Try again; `claude-peers status` tells more.",
             ));
@@ -223,37 +264,21 @@ impl Turn<'_> {
             if error.code().is_none() {
                 *self.unreachable = Some(Instant::now());
             }
-            told(&error)
+            error_text(&error)
         })
     }
 }
 
 async fn send_to_scope(
     client: &Client,
-    turn: Turn<'_>,
+    order: SendOrder<'_>,
     scope: Scope,
     text: String,
 ) -> Result<Output, String> {
     let request = SendToScope { scope, text, directory: None, repo: None, from_session: None };
-    match turn.take(client.send_to_scope(&request)).await {
+    match order.send(client.send_to_scope(&request)).await {
         Ok(sent) => Ok(results::sent_to_scope(&sent, scope)),
         Err(words) => Err(no_repository(client, scope).await.unwrap_or(words)),
-    }
-}
-
-/// Why this session is in no repository though there is one; the broker does not know of it.
-async fn no_repository(client: &Client, scope: Scope) -> Option<String> {
-    if scope != Scope::Repo {
-        return None;
-    }
-    let project = client.config().claude.project.clone().filter(|path| path.is_dir());
-    let place = project.or_else(|| std::env::current_dir().ok())?;
-    match git::repository(&place).await {
-        Err(NoRepository::Nowhere) | Ok(_) => None,
-        Err(why) => {
-            let words = format!("{why}. {}", why.hint().unwrap_or_default());
-            Some(text::line(&words, MAX_WORDS))
-        }
     }
 }
 
@@ -263,38 +288,99 @@ async fn set_summary(client: &Client, arguments: SetSummaryArguments) -> Result<
         name: arguments.name.filter(|name| !name.trim().is_empty()),
         automatic: false,
     };
-    let set = client.set_profile(&request).await.map_err(|e| told(&e))?;
+    let set = client.set_profile(&request).await.map_err(|e| error_text(&e))?;
     Ok(results::set_summary(&set))
 }
 
-fn not_sent(why: &str) -> String {
-    format!("Nothing was sent. {}", text::line(why, MAX_WORDS))
-}
-
-/// What the broker said about the session's registration.
+/// Returns the broker's notes about the session's registration.
 fn notes(client: &Client) -> Vec<String> {
     let answer = client.registered().and_then(|registered| registered.borrow().clone());
     let notes = answer.map(|answer| answer.notes).unwrap_or_default();
-    notes.iter().map(|note| text::line(note, MAX_WORDS)).collect()
+    notes.iter().map(|note| text::line(note, MAX_SENTENCE)).collect()
 }
 
-/// The longest sentence of an error, in characters.
-const MAX_WORDS: usize = 1_000;
+/// Reads a tool's arguments.
+///
+/// # Errors
+///
+/// A text for the model that names the argument that is missing, unknown or of the wrong type.
+fn read<T: DeserializeOwned>(tool: ToolName, arguments: Option<JsonObject>) -> Result<T, String> {
+    let arguments = Value::Object(arguments.unwrap_or_default());
+    T::deserialize(&arguments).map_err(|error| {
+        let which = invalid_argument::<T>(&arguments);
+        let which = which.map(|name| format!("`{name}`: ")).unwrap_or_default();
+        invalid_arguments(tool, &format!("{which}{error}"))
+    })
+}
 
-/// An error in words for the model: what happened, what to do, and whom an ambiguous word fits.
-pub fn told(error: &ClientError) -> String {
-    // The broker's words may echo what was asked, and that may echo a peer.
-    let mut words = text::line(&format!("{error}."), MAX_WORDS);
-    if let Some(hint) = error.hint() {
-        words.push(' ');
-        words.push_str(&text::line(&hint, MAX_WORDS));
+/// Returns the name of the argument whose value is wrong. The error itself names an argument only if
+/// it is missing or unknown.
+fn invalid_argument<T: DeserializeOwned>(arguments: &Value) -> Option<&str> {
+    let is_named =
+        |error: &str| error.starts_with("missing field") || error.starts_with("unknown field");
+    let is_wrong = |(name, value): &(&String, &Value)| {
+        let alone = JsonObject::from_iter([((*name).clone(), (*value).clone())]);
+        T::deserialize(&Value::Object(alone)).is_err_and(|error| !is_named(&error.to_string()))
+    };
+    arguments.as_object()?.iter().find(is_wrong).map(|(name, _)| name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(json: &Value) -> Option<JsonObject> {
+        json.as_object().cloned()
     }
-    if let ClientError::Refused(refused) = error {
-        for candidate in &refused.candidates {
-            let name = candidate.name.as_deref().map(|n| text::line(n, 120)).unwrap_or_default();
-            let cwd = text::line(&candidate.cwd, 500);
-            let _ = write!(words, "\n- {} {name}, in {cwd}", candidate.id);
+
+    #[test]
+    fn wrong_arguments_are_told_by_name() {
+        let error = read::<SendMessageArguments>(
+            ToolName::SendMessage,
+            object(&serde_json::json!({ "to_id": "x" })),
+        )
+        .unwrap_err();
+        assert!(error.contains("message") && error.contains("send_message"), "{error}");
+        let error = read::<ListPeersArguments>(
+            ToolName::ListPeers,
+            object(&serde_json::json!({ "scope": "galaxy" })),
+        )
+        .unwrap_err();
+        assert!(error.contains("galaxy") && error.contains("machine"), "{error}");
+        assert!(error.contains("`scope`"), "{error}");
+        let error = read::<SendMessageArguments>(
+            ToolName::SendMessage,
+            object(&serde_json::json!({ "to_id": "x", "message": 5 })),
+        )
+        .unwrap_err();
+        assert!(error.contains("`message`") && error.contains("string"), "{error}");
+        let error = read::<CheckMessagesArguments>(
+            ToolName::CheckMessages,
+            object(&serde_json::json!({ "x": 1 })),
+        )
+        .unwrap_err();
+        assert!(error.contains('x'), "{error}");
+        assert!(read::<ListPeersArguments>(ToolName::ListPeers, None).is_ok());
+        for (word, scope) in [
+            (serde_json::json!(null), Scope::Machine),
+            (serde_json::json!(""), Scope::Machine),
+            (serde_json::json!(" Repo "), Scope::Repo),
+            (serde_json::json!("scope:directory"), Scope::Directory),
+        ] {
+            let arguments = object(&serde_json::json!({ "scope": word }));
+            let read = read::<ListPeersArguments>(ToolName::ListPeers, arguments).unwrap();
+            assert_eq!(read.scope, scope, "{word}");
         }
     }
-    words
+
+    #[test]
+    fn a_number_that_is_none_is_told_by_name() {
+        for wrong in [serde_json::json!("soon"), serde_json::json!(-1), serde_json::json!(true)] {
+            let arguments = object(&serde_json::json!({ "wait_seconds": wrong }));
+            let error =
+                read::<CheckMessagesArguments>(ToolName::CheckMessages, arguments).unwrap_err();
+            assert!(error.contains("`wait_seconds`"), "{error}");
+            assert!(error.contains("a number of seconds from 0 on"), "{error}");
+        }
+    }
 }

@@ -1,96 +1,199 @@
-//! The four tools, as `tools/list` shows them.
+//! The four tools: their names, and what `tools/list` shows of them.
 
-pub mod arguments;
 pub mod calls;
-mod plain_schema;
 pub mod results;
+mod schema;
 pub mod waiting;
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use rmcp::model::{JsonObject, MetaObject, Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use serde::{Deserialize, Deserializer};
 
-use crate::mcp::tools::arguments::{
-    CheckMessagesArguments, ListPeersArguments, SendMessageArguments, SetSummaryArguments,
-};
 use crate::mcp::tools::results::{
     CheckMessagesResult, ListPeersResult, SendMessageResult, SetSummaryResult,
 };
+use crate::protocol::js_json;
+use crate::protocol::peers::Scope;
+use crate::protocol::scope::PREFIX;
 
-pub const LIST_PEERS: &str = "list_peers";
-pub const SEND_MESSAGE: &str = "send_message";
-pub const SET_SUMMARY: &str = "set_summary";
-pub const CHECK_MESSAGES: &str = "check_messages";
-
-/// The names of all of them.
-pub const NAMES: [&str; 4] = [LIST_PEERS, SEND_MESSAGE, SET_SUMMARY, CHECK_MESSAGES];
-
-/// Characters of a result that Claude Code may show whole; a message of the largest size fits.
-const MAX_RESULT_CHARS: u64 = 200_000;
-
-/// All tools, in the order in which they are shown.
-#[must_use]
-pub fn all() -> Vec<Tool> {
-    vec![
-        tool::<ListPeersArguments, ListPeersResult>(
-            LIST_PEERS,
-            "List the other sessions on this machine: id, name, directory, what each works on, and how a message reaches it. Begins with who you are. Reachability: channel_proven, pushes have arrived there; channel_presumed, it is pushed to, but whether that is shown is not known; hooks, its hooks show mail with its next step; tools, it sees mail when it calls a tool; away, mail waits for it; ended, it cannot come back.",
-            hints(true),
-        ),
-        tool::<SendMessageArguments, SendMessageResult>(
-            SEND_MESSAGE,
-            "Send a message to another session. It is stored before this returns, and waits if the session is away. To scope:repo, scope:directory or scope:machine it goes to all live sessions there, at most 50: only for what concerns them all. The result says how far it got; that a message was offered does not mean that it was read. With wait_seconds it waits for the peer's answer and returns it; use it when you cannot go on without the answer.",
-            hints(false),
-        ),
-        tool::<SetSummaryArguments, SetSummaryResult>(
-            SET_SUMMARY,
-            "Tell the other sessions in one or two sentences what this session works on, and give it a name if you like.",
-            hints(true),
-        ),
-        tool::<CheckMessagesArguments, CheckMessagesResult>(
-            CHECK_MESSAGES,
-            "Show the messages from other sessions that this session has not read yet, and which of its own messages are still unread. With wait_seconds it waits for the next message if there is none. A subagent must hand the messages on to its main session word for word.",
-            hints(false),
-        ),
-    ]
+/// One of our tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToolName {
+    ListPeers,
+    SendMessage,
+    SetSummary,
+    CheckMessages,
 }
 
+impl ToolName {
+    /// All tools, in the order in which they are listed.
+    pub const ALL: [Self; 4] =
+        [Self::ListPeers, Self::SendMessage, Self::SetSummary, Self::CheckMessages];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ListPeers => "list_peers",
+            Self::SendMessage => "send_message",
+            Self::SetSummary => "set_summary",
+            Self::CheckMessages => "check_messages",
+        }
+    }
+
+    fn definition(self) -> Tool {
+        match self {
+            Self::ListPeers => tool::<ListPeersArguments, ListPeersResult>(
+                self,
+                "List the other sessions on this machine: id, name, directory, what each works on, and how a message reaches it. Begins with who you are. Reachability: channel_proven, pushes have arrived there; channel_presumed, it is pushed to, but whether that is shown is not known; hooks, its hooks show mail with its next step; tools, it sees mail when it calls a tool; away, mail waits for it; ended, it cannot come back.",
+                annotations(true),
+            ),
+            Self::SendMessage => tool::<SendMessageArguments, SendMessageResult>(
+                self,
+                "Send a message to another session. It is stored before this returns, and waits if the session is away. To scope:repo, scope:directory or scope:machine it goes to all live sessions there, at most 50: only for what concerns them all. The result says how far it got; that a message was offered does not mean that it was read. With wait_seconds it waits for the peer's answer and returns it; use it when you cannot go on without the answer.",
+                annotations(false),
+            ),
+            Self::SetSummary => tool::<SetSummaryArguments, SetSummaryResult>(
+                self,
+                "Tell the other sessions in one or two sentences what this session works on, and give it a name if you like.",
+                annotations(true),
+            ),
+            Self::CheckMessages => tool::<CheckMessagesArguments, CheckMessagesResult>(
+                self,
+                "Show the messages from other sessions that this session has not read yet, and which of its own messages are still unread. With wait_seconds it waits for the next message if there is none. A subagent must hand the messages on to its main session word for word.",
+                annotations(false),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for ToolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for ToolName {
+    /// There is no tool of that name.
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|tool| tool.as_str() == name).ok_or(())
+    }
+}
+
+/// Returns the definitions of all tools, in the order in which they are listed.
+#[must_use]
+pub fn definitions() -> Vec<Tool> {
+    ToolName::ALL.map(ToolName::definition).to_vec()
+}
+
+// The doc comments of the arguments are what the model reads in the schema.
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListPeersArguments {
+    /// Which sessions: all on this machine, those in the same directory, or those in the same git
+    /// repository, its worktrees and subdirectories included. Left out: machine.
+    #[serde(default, deserialize_with = "scope")]
+    pub scope: Scope,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendMessageArguments {
+    /// The peer to write to: its id, its name, or an unambiguous prefix of either. To reach all
+    /// live sessions at once: scope:repo, scope:directory or scope:machine.
+    pub to_id: String,
+    /// The text. The peer sees nothing else of this conversation.
+    pub message: String,
+    /// The message_id of the message that this one answers.
+    #[serde(default)]
+    pub reply_to: Option<String>,
+    /// Wait up to so many seconds for the peer's answer and return it: at most 110, fewer in some
+    /// clients. Left out: return at once; an answer then arrives like any message.
+    #[serde(default, deserialize_with = "js_json::seconds")]
+    pub wait_seconds: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetSummaryArguments {
+    /// One or two sentences: what this session works on. At most 500 characters.
+    pub summary: String,
+    /// A short name for this session, so that others can write to it by name: letters of any
+    /// script, digits, '.', '_' and '-'. Left out, the name stays as it is.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckMessagesArguments {
+    /// If nothing is there, wait up to so many seconds for the next message: at most 110, fewer in
+    /// some clients. Left out: return at once.
+    #[serde(default, deserialize_with = "js_json::seconds")]
+    pub wait_seconds: Option<u64>,
+}
+
+/// Reads a scope's word in upper or lower case, with or without the prefix; an empty one is the
+/// default.
+fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> {
+    let given = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    let word = given.trim().to_lowercase();
+    let word = word.strip_prefix(PREFIX).map_or(word.as_str(), str::trim);
+    if word.is_empty() {
+        return Ok(Scope::default());
+    }
+    Scope::ALL.into_iter().find(|scope| scope.as_str() == word).ok_or_else(|| {
+        serde::de::Error::custom(format!(
+            "there is no scope {given:?}, only machine, directory and repo"
+        ))
+    })
+}
+
+/// Characters of a result that Claude Code may show whole. A message of the largest size fits.
+const MAX_RESULT_CHARS: u64 = 200_000;
+
 fn tool<A: JsonSchema, R: JsonSchema>(
-    name: &'static str,
+    name: ToolName,
     description: &'static str,
-    hints: ToolAnnotations,
+    annotations: ToolAnnotations,
 ) -> Tool {
-    let mut tool = Tool::new(name, description, schema::<A>())
+    let mut tool = Tool::new(name.as_str(), description, schema::<A>())
         .with_raw_output_schema(schema::<R>())
-        .with_annotations(hints);
+        .with_annotations(annotations);
     let mut meta = MetaObject::default();
     meta.0.insert("anthropic/maxResultSizeChars".to_owned(), MAX_RESULT_CHARS.into());
     tool.meta = Some(meta);
     tool
 }
 
-/// A type's schema in the few words of JSON Schema that every client knows: see [`plain`].
+/// Returns a type's schema in the few keywords of JSON Schema that every client knows.
 fn schema<T: JsonSchema>() -> Arc<JsonObject> {
     let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
     let schema = settings.into_generator().into_root_schema_for::<T>();
-    let mut object = plain_schema::schema(schema.as_object().cloned().unwrap_or_default());
+    let mut object = schema::simplify(schema.as_object().cloned().unwrap_or_default());
     object.entry("properties").or_insert_with(|| serde_json::json!({}));
     Arc::new(object)
 }
 
-/// What a client may believe of a tool.
+/// Returns the annotations of a tool.
 ///
-/// The specification (2025-11-25, `ToolAnnotations`) calls a tool read-only that "does not modify
-/// its environment", and leaves open what that is. We take it for what a session works on: files,
-/// processes, services. None of our tools changes any of that. A message is a note in our own
-/// mailbox; what its reader makes of it happens in the reader's session and under its permissions,
-/// and that a message counts as read, or what a session says of itself, is our own bookkeeping.
+/// The specification (MCP 2025-11-25, `ToolAnnotations`) calls a tool read-only if it "does not
+/// modify its environment", and does not define the environment. We take it to be what a session
+/// works on: files, processes, services. None of our tools changes any of that. A message is a note
+/// in our own mailbox; what its reader makes of it happens in the reader's session and under its
+/// permissions. Which messages count as read, and how a session describes itself, is our own
+/// bookkeeping.
 ///
-/// It matters because a client that plans calls no other tool: Claude Code's plan mode refuses
-/// them whatever its rules say. A session that plans must be able to read its mail and to ask.
-fn hints(idempotent: bool) -> ToolAnnotations {
+/// It matters in plan mode: Claude Code then refuses all tools that are not read-only, whatever its
+/// rules say. A session that plans must be able to read its messages and to ask.
+fn annotations(idempotent: bool) -> ToolAnnotations {
     ToolAnnotations::new()
         .read_only(true)
         .destructive(false)
@@ -105,9 +208,9 @@ mod tests {
     use super::*;
     use crate::text;
 
-    /// Walks a schema to its last corner; `at` says where one is.
+    /// Checks a schema and all schemas in it; `at` is the path to it.
     fn check(schema: &Value, at: &str) {
-        const WORDS: [&str; 8] = [
+        const KEYWORDS: [&str; 8] = [
             "type",
             "description",
             "properties",
@@ -119,8 +222,8 @@ mod tests {
         ];
         const TYPES: [&str; 6] = ["object", "array", "string", "integer", "number", "boolean"];
         let object = schema.as_object().unwrap_or_else(|| panic!("{at} is no schema: {schema}"));
-        for word in object.keys() {
-            assert!(WORDS.contains(&word.as_str()), "{at}: {word}");
+        for keyword in object.keys() {
+            assert!(KEYWORDS.contains(&keyword.as_str()), "{at}: {keyword}");
         }
         let kind = schema["type"].as_str().unwrap_or_else(|| panic!("{at} has no single type"));
         assert!(TYPES.contains(&kind), "{at}: {kind}");
@@ -145,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_tools_are_what_every_client_can_take() {
-        for tool in all() {
+        for tool in definitions() {
             let description = tool.description.as_deref().unwrap();
             assert!((1..=2_048).contains(&text::units(description)), "{}", tool.name);
             check(&Value::Object((*tool.input_schema).clone()), &tool.name);
@@ -158,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_choice_is_an_enum_and_what_may_be_left_out_is_not_required() {
-        let input = |index: usize| Value::Object((*all()[index].input_schema).clone());
+        let input = |index: usize| Value::Object((*definitions()[index].input_schema).clone());
         let scope = &input(0)["properties"]["scope"];
         assert_eq!(scope["type"], "string");
         assert_eq!(scope["enum"], serde_json::json!(["machine", "directory", "repo"]));

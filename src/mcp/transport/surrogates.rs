@@ -1,8 +1,8 @@
-//! Half characters in what the client writes.
+//! Repairs half characters (unpaired surrogates) in the client's JSON.
 //!
-//! JavaScript's strings may be cut in the middle of a character, and it writes such a half as an
-//! escape (`\ud83d`) that is no text. A line with one would not be read, so its call would never
-//! be answered: each half becomes U+FFFD, which is as long, and all else passes as it is.
+//! JavaScript can cut a string in the middle of a character, and writes such a half as an escape
+//! (`\ud83d`) that is not valid text. A line with one could not be parsed, so its call would never
+//! be answered. Each half is replaced by U+FFFD, which is as long; all other bytes pass unchanged.
 
 use std::io;
 use std::pin::Pin;
@@ -13,25 +13,25 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// The length of `\ud83d`.
 const ESCAPE: usize = 6;
 
-/// Bytes that are read at once.
+/// Bytes per read.
 const CHUNK: usize = 8 * 1024;
 
-/// A reader without half characters.
-pub struct Mended<R> {
+/// A reader that replaces half characters in what `inner` reads.
+pub struct SurrogateRepair<R> {
     inner: R,
     held: Vec<u8>,
-    /// So many of these may go on; what follows is an escape that is not here whole.
+    /// The number of held bytes that may be passed on. An incomplete escape follows them.
     decided: usize,
     ended: bool,
 }
 
-impl<R> Mended<R> {
+impl<R> SurrogateRepair<R> {
     pub fn new(inner: R) -> Self {
         Self { inner, held: Vec::new(), decided: 0, ended: false }
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Mended<R> {
+impl<R: AsyncRead + Unpin> AsyncRead for SurrogateRepair<R> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -51,13 +51,14 @@ impl<R: AsyncRead + Unpin> AsyncRead for Mended<R> {
             ready!(Pin::new(&mut this.inner).poll_read(context, &mut read))?;
             this.held.extend_from_slice(read.filled());
             this.ended = read.filled().is_empty();
-            this.decided = if this.ended { this.held.len() } else { mend(&mut this.held) };
+            this.decided = if this.ended { this.held.len() } else { repair(&mut this.held) };
         }
     }
 }
 
-/// Mends what begins outside an escape; says how much of it is decided. A line's end always is.
-fn mend(bytes: &mut [u8]) -> usize {
+/// Repairs bytes that begin outside an escape, and returns how many of them are decided. The end of
+/// a line always is.
+fn repair(bytes: &mut [u8]) -> usize {
     let mut at = 0;
     while let Some(next) = bytes[at..].iter().position(|&byte| byte == b'\\') {
         at += next;
@@ -84,9 +85,9 @@ fn replace(bytes: &mut [u8]) -> usize {
 enum Unit {
     /// `\u` and four digits.
     Code(u16),
-    /// Anything else, an escape of another kind included.
+    /// Anything else, including other kinds of escape.
     Other,
-    /// What comes next may make it the first.
+    /// The beginning of what may become a [`Unit::Code`].
     Cut,
 }
 
@@ -128,7 +129,7 @@ mod tests {
         (r"\u+123\ud83", r"\u+123\ud83"),
     ];
 
-    /// Gives its bytes in pieces of one size.
+    /// Reads its bytes in pieces of one size.
     struct Pieces<'a>(&'a [u8], usize);
 
     impl AsyncRead for Pieces<'_> {
@@ -149,7 +150,7 @@ mod tests {
         for (given, wanted) in CASES {
             for size in 1..=given.len() {
                 let mut read = String::new();
-                let mut reader = Mended::new(Pieces(given.as_bytes(), size));
+                let mut reader = SurrogateRepair::new(Pieces(given.as_bytes(), size));
                 reader.read_to_string(&mut read).await.unwrap();
                 assert_eq!(read, wanted, "{given:?} in pieces of {size}");
             }
@@ -160,7 +161,7 @@ mod tests {
     fn nothing_is_held_over_a_lines_end() {
         for (given, _) in CASES {
             let mut line = format!("{given}\n").into_bytes();
-            assert_eq!(mend(&mut line), line.len(), "{given:?}");
+            assert_eq!(repair(&mut line), line.len(), "{given:?}");
         }
     }
 }

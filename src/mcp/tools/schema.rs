@@ -1,16 +1,18 @@
-//! Schemas in plain words. What derives them knows all of JSON Schema, and clients do not: they
-//! warn of a `format` that is Rust's, refuse a list of types, and drop or refuse `oneOf`, `const`
-//! and references. So a choice becomes an `enum`, what may be null may be left out, and a number
-//! is a number. Results are written accordingly: they have no nulls.
+//! Makes derived JSON schemas plain enough for every client.
+//!
+//! The derive macro uses all of JSON Schema, and clients do not know all of it: they warn about a
+//! `format` that is Rust's, refuse a list of types, and drop or refuse `oneOf`, `const` and
+//! references. So a choice becomes an `enum`, a value that may be null becomes one that may be left
+//! out, and a number is a number. Results are written accordingly: they contain no nulls.
 
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
-/// Words that say nothing a model or a client needs.
+/// Keywords that neither a model nor a client needs.
 const SUPERFLUOUS: [&str; 4] = ["$schema", "title", "format", "default"];
 
-/// The same schema, plainer.
-pub fn schema(schema: JsonObject) -> JsonObject {
+/// Returns the same schema in plain keywords.
+pub fn simplify(schema: JsonObject) -> JsonObject {
     let mut object = without_choice(schema);
     for word in SUPERFLUOUS {
         object.shift_remove(word);
@@ -20,7 +22,7 @@ pub fn schema(schema: JsonObject) -> JsonObject {
         object.insert("type".to_owned(), one.unwrap_or_else(|| json!("string")));
     }
     if let Some(Value::String(words)) = object.get_mut("description") {
-        // The source's line breaks are not the sentence's.
+        // Line breaks of a doc comment have no meaning.
         *words = words.split_whitespace().collect::<Vec<_>>().join(" ");
     }
     if let Some(Value::Object(properties)) = object.get_mut("properties") {
@@ -36,11 +38,11 @@ pub fn schema(schema: JsonObject) -> JsonObject {
 
 fn replace(value: &mut Value) {
     if let Value::Object(object) = value {
-        *object = schema(std::mem::take(object));
+        *object = simplify(std::mem::take(object));
     }
 }
 
-/// Of several forms the one that is not null; several constants are an enumeration.
+/// Replaces several forms by the one that is not null, and several constants by an `enum`.
 fn without_choice(mut object: JsonObject) -> JsonObject {
     let forms = ["oneOf", "anyOf"].iter().find_map(|word| object.shift_remove(*word));
     let Some(Value::Array(mut forms)) = forms else {
@@ -54,7 +56,7 @@ fn without_choice(mut object: JsonObject) -> JsonObject {
         object.insert("enum".to_owned(), Value::Array(constants));
     } else if let Some(Value::Object(form)) = forms.into_iter().next() {
         for (word, value) in without_choice(form) {
-            // What was said of this very member is better than what is said of its type.
+            // The description of this member is better than that of its type.
             object.entry(word).or_insert(value);
         }
     }

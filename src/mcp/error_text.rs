@@ -1,0 +1,61 @@
+//! Errors as texts for a model: what happened, and what to do.
+
+use std::fmt::{Display, Write as _};
+
+use crate::client::{Client, ClientError};
+use crate::protocol::peers::Scope;
+use crate::sys::git;
+use crate::sys::git::NoRepository;
+use crate::text;
+
+/// Longest sentence of an error, in characters.
+pub const MAX_SENTENCE: usize = 1_000;
+
+/// Returns the text of a broker call's error, with the candidates of an ambiguous name.
+///
+/// Everything passes through [`crate::text`], because an error may echo what was asked, and that may
+/// echo a peer.
+pub fn error_text(error: &ClientError) -> String {
+    let mut words = text::line(&format!("{error}."), MAX_SENTENCE);
+    if let Some(hint) = error.hint() {
+        words.push(' ');
+        words.push_str(&text::line(&hint, MAX_SENTENCE));
+    }
+    if let ClientError::Refused(refused) = error {
+        for candidate in &refused.candidates {
+            let name = candidate.name.as_deref().map(|n| text::line(n, 120)).unwrap_or_default();
+            let cwd = text::line(&candidate.cwd, 500);
+            let _ = write!(words, "\n- {} {name}, in {cwd}", candidate.id);
+        }
+    }
+    words
+}
+
+/// Returns the text for a message that was not sent.
+pub fn not_sent(why: &str) -> String {
+    format!("Nothing was sent. {}", text::line(why, MAX_SENTENCE))
+}
+
+/// Returns the text for arguments that a tool cannot use.
+pub fn invalid_arguments(tool: impl Display, what: &str) -> String {
+    let what = text::line(what, 300);
+    format!(
+        "The arguments of {tool} are not right: {what}. Correct them and call again; nothing was done."
+    )
+}
+
+/// Returns why this session is in no repository although there is one. The broker does not know.
+pub async fn no_repository(client: &Client, scope: Scope) -> Option<String> {
+    if scope != Scope::Repo {
+        return None;
+    }
+    let project = client.config().claude.project.clone().filter(|path| path.is_dir());
+    let place = project.or_else(|| std::env::current_dir().ok())?;
+    match git::repository(&place).await {
+        Err(NoRepository::Nowhere) | Ok(_) => None,
+        Err(why) => {
+            let words = format!("{why}. {}", why.hint().unwrap_or_default());
+            Some(text::line(&words, MAX_SENTENCE))
+        }
+    }
+}
