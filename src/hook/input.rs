@@ -8,18 +8,18 @@ use crate::protocol::MessageId;
 use crate::protocol::hook::Event;
 use crate::protocol::js_json::{Words, measure_or_zero, or_nothing};
 
-/// In milliseconds: some thirty years.
-const LONGEST: u64 = 1_000_000_000_000;
+/// Longest tool duration, in milliseconds: some thirty years.
+const MAX_DURATION: u64 = 1_000_000_000_000;
 
-/// The parts that concern us; the rest, tool results of any size included, is skipped.
+/// The fields that concern us. All others are skipped, including tool results of any size.
 #[derive(Debug, Deserialize)]
 pub struct Input {
-    /// The session that the client shows now.
+    /// The session that the client process shows now.
     pub session_id: String,
-    /// The turn.
+    /// The turn; empty where the client does not name its turns.
     #[serde(default, deserialize_with = "or_nothing")]
     pub prompt_id: String,
-    /// For a session's start: what began it.
+    /// At the start of a session: what started it (`startup`, `resume`, `clear`, …).
     #[serde(default, deserialize_with = "or_nothing")]
     pub source: String,
     /// Where the session works now.
@@ -34,47 +34,48 @@ pub struct Input {
     /// What a notification is about.
     #[serde(default, deserialize_with = "or_nothing")]
     notification_type: String,
-    /// How long the tool ran.
+    /// The duration of the tool call.
     #[serde(default, deserialize_with = "or_nothing")]
     duration_ms: Milliseconds,
-    /// There where a subagent is at work.
+    /// Present at events of a subagent.
     #[serde(default)]
     agent_id: Option<String>,
 }
 
-/// JSON knows no integers, and what is no time counts as none.
+/// A duration. JSON has no integers, and a value that is not a duration counts as zero.
 #[derive(Debug, Default, Deserialize)]
 struct Milliseconds(#[serde(deserialize_with = "measure_or_zero")] u64);
 
 impl Input {
-    /// How long the tool ran, in milliseconds.
-    pub fn lasted(&self) -> u64 {
-        self.duration_ms.0.min(LONGEST)
+    /// Returns the duration of the tool call, in milliseconds.
+    pub fn tool_duration(&self) -> u64 {
+        self.duration_ms.0.min(MAX_DURATION)
     }
 
-    /// One JSON object; what follows it, or that nothing does, is not waited for.
+    /// Reads one JSON object. It does not wait for the end of the input.
     pub fn read(input: impl Read) -> Option<Self> {
         let buffered = std::io::BufReader::new(input);
         serde_json::Deserializer::from_reader(buffered).into_iter::<Self>().next()?.ok()
     }
 
-    /// Whether the event is one of a subagent's, and not of the main conversation.
+    /// Whether the event belongs to a subagent, and not to the main conversation.
     pub fn is_subagent(&self) -> bool {
         self.agent_id.as_deref().is_some_and(|id| !id.is_empty())
     }
 
-    /// Whether it says nothing of where the session stands: a dialog is open, say.
-    pub fn is_beside_the_point(&self, event: Event) -> bool {
+    /// Whether the event says nothing about the session's state, such as a notification that a dialog
+    /// is open.
+    pub fn is_irrelevant(&self, event: Event) -> bool {
         event == Event::Notification && self.notification_type != "idle_prompt"
     }
 
-    /// Where the session works now; empty where the client does not say.
+    /// Returns the directory in which the session works now; empty if the client does not say.
     pub fn cwd(&self) -> &str {
         self.cwd.as_ref().map_or("", |Words(cwd)| cwd)
     }
 
-    /// What tells this event from others of the turn; empty where nothing does.
-    pub fn occasion(&self, event: Event) -> String {
+    /// Returns what tells this event from others of the turn; empty if nothing does.
+    pub fn event_key(&self, event: Event) -> String {
         match event {
             Event::PostToolUse => self.tool_use_id.clone(),
             Event::Stop => format!("stop {}", self.stop_hook_active),
@@ -86,11 +87,11 @@ impl Input {
         }
     }
 
-    /// The pushes of ours that stand in the prompt.
+    /// Returns the ids of our pushes in the prompt.
     ///
-    /// Only the client writes such a tag unescaped; that the broker pushed the message to this
-    /// very session is for the broker to know.
-    pub fn pushes(&self) -> Vec<MessageId> {
+    /// Only the client writes such a tag unescaped. Whether the message was pushed to this very
+    /// session is checked by the broker.
+    pub fn pushes_in_prompt(&self) -> Vec<MessageId> {
         const NAME: &str = " message_id=\"";
         let prompt = self.prompt.as_ref().map_or("", |Words(prompt)| prompt);
         let tags = prompt.split("<channel ").skip(1);
@@ -117,36 +118,44 @@ mod tests {
             "<channel source=\"claude-peers\" from_id=\"a1\" message_id=\"m1\">\nhi\n</channel>\n\
              <channel source=\"x\" message_id=\"m2\">y</channel>",
         );
-        assert_eq!(two.pushes(), [MessageId::from_text("m1"), MessageId::from_text("m2")]);
+        assert_eq!(
+            two.pushes_in_prompt(),
+            [MessageId::from_text("m1"), MessageId::from_text("m2")]
+        );
         for none in [
             "",
             "message_id=\"m1\"",
             "<channel message_id=\"m1\"",
             "<channel a=\"b\"> message_id=\"m1\"",
         ] {
-            assert!(read(none).pushes().is_empty(), "{none}");
+            assert!(read(none).pushes_in_prompt().is_empty(), "{none}");
         }
     }
 
     #[test]
     fn half_a_character_and_null_are_no_reason_to_say_nothing() {
         let halved = r#"{"session_id": "s", "prompt": "\ud83d <channel a=\"b\" message_id=\"m1\">", "x": "\ude00"}"#;
-        assert_eq!(Input::read(halved.as_bytes()).unwrap().pushes(), [MessageId::from_text("m1")]);
+        assert_eq!(
+            Input::read(halved.as_bytes()).unwrap().pushes_in_prompt(),
+            [MessageId::from_text("m1")]
+        );
         let nulls = r#"{"session_id": "s", "prompt": null, "prompt_id": null, "source": null, "cwd": null, "agent_id": null,
             "notification_type": null, "stop_hook_active": null, "tool_use_id": null, "duration_ms": null}"#;
         let input = Input::read(nulls.as_bytes()).unwrap();
-        assert!(input.pushes().is_empty() && !input.is_subagent() && !input.stop_hook_active);
+        assert!(
+            input.pushes_in_prompt().is_empty() && !input.is_subagent() && !input.stop_hook_active
+        );
     }
 
     #[test]
     fn what_we_can_do_without_may_have_any_form() {
         for (written, lasted) in
-            [("12", 12), ("11.5", 12), ("\"12\"", 12), ("-1", 0), ("{}", 0), ("1e99", LONGEST)]
+            [("12", 12), ("11.5", 12), ("\"12\"", 12), ("-1", 0), ("{}", 0), ("1e99", MAX_DURATION)]
         {
             let text = format!(
                 r#"{{"session_id": "s", "duration_ms": {written}, "stop_hook_active": "x", "tool_use_id": 5}}"#
             );
-            assert_eq!(Input::read(text.as_bytes()).unwrap().lasted(), lasted, "{written}");
+            assert_eq!(Input::read(text.as_bytes()).unwrap().tool_duration(), lasted, "{written}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! `claude-peers hook EVENT`: what Claude Code runs at its own events, once for each.
 //!
-//! It tells the broker which session the client shows, and adds unread mail to what the model
-//! reads next. A hook holds its session up, so this one fails open: no broker, a slow one, or an
-//! input that it does not understand mean no output and exit code 0. It never starts a broker.
+//! It reports to the broker which session the client shows, and adds unread messages to what the
+//! model reads next. Claude Code waits for a hook, so this one fails open: without a broker, with a
+//! slow one, or with an input that it cannot read, it prints nothing and exits with code 0. It never
+//! starts a broker.
 
 mod input;
 mod output;
@@ -10,6 +11,7 @@ mod rewake;
 
 use std::io::{self, Read, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -29,56 +31,55 @@ use input::Input;
 
 pub use rewake::wait_for_wake;
 
-/// Which part of the broker's time for its answer it also has to note that our output is out;
-/// without that, mail is offered once more.
-const NOTE_PART: f32 = 0.4;
+/// The time for the receipt, as a share of the time that the broker has for its answer. Without a
+/// receipt, the messages are offered once more.
+const RECEIPT_SHARE_OF_LIMIT: f32 = 0.4;
 
-/// Longer context is put into a file by the client, which the model may not open. It counts UTF-16
-/// code units.
-const MOST: usize = 10_000;
+/// Longest context that Claude Code shows, in UTF-16 code units. A longer one it writes to a file,
+/// which the model may not open.
+const MAX_CONTEXT_UNITS: usize = 10_000;
 
-/// What stands around the messages has its room in the difference.
-const ROOM: usize = 9_400;
+/// What the broker may fill with messages. The rest is for the text around them, see
+/// [`output::FRAME_UNITS`].
+const MAIL_UNITS: usize = MAX_CONTEXT_UNITS - output::FRAME_UNITS;
 
-/// Set once there is something to say, so that it is said whole.
-static SPEAKS: AtomicBool = AtomicBool::new(false);
-
-/// Handles one event. There is nothing to report: whatever goes wrong, the session goes on.
+/// Handles one event. Nothing is reported: whatever goes wrong, the session goes on.
 pub fn run(event: Event, input: impl Read, config: Config, runtime: Runtime) {
-    end_in_time(config.hook_wait);
+    let limit = TimeLimit::start(config.hook_wait);
     let Some(input) = Input::read(input) else { return };
-    // A subagent fires hooks as well, and what it reads ends with it.
-    if input.is_subagent() || input.is_beside_the_point(event) {
+    // Subagents run hooks as well, and what a subagent reads ends with it.
+    if input.is_subagent() || input.is_irrelevant(event) {
         return;
     }
     let request = request(event, &input, &config);
     let around = around(&request, &config);
     if let Ok(client) = Client::new(config) {
-        speak(event, request, &client.without_start().around(&around), &runtime);
+        handle(request, &client.without_start().around(&around), &runtime, &limit);
     }
-    // Its threads may still wait for something; the process does not.
+    // Tasks of the runtime may still wait for something; the process does not wait for them.
     runtime.shutdown_background();
 }
 
-fn speak(event: Event, request: HookEvent, client: &Client, runtime: &Runtime) {
+/// Reports the event and prints what the broker answers.
+fn handle(request: HookEvent, client: &Client, runtime: &Runtime, limit: &TimeLimit) {
     let wait = client.config().hook_wait;
     let mail = match runtime.block_on(client.hook(&request, wait)) {
         Ok(mail) => mail,
         Err(ClientError::Broken(_) | ClientError::Silent) => {
-            return leave_word(request, client.config());
+            return append_to_spool(request, client.config());
         }
         Err(_) => return,
     };
-    // Last, because mail must not wait for a file system.
-    let place = mail.moved.then(|| request.clone());
-    show(event, request, mail, client, runtime);
-    if let Some(request) = place {
-        let _ = runtime.block_on(async { timeout(wait, tell_place(request, client)).await });
+    // Last, because messages must not wait for a file system.
+    let moved = mail.moved.then(|| request.clone());
+    show(request, mail, client, runtime, limit);
+    if let Some(request) = moved {
+        let _ = runtime.block_on(async { timeout(wait, report_directory(request, client)).await });
     }
 }
 
-/// Where the session works now.
-async fn tell_place(request: HookEvent, client: &Client) {
+/// Reports where the session works now.
+async fn report_directory(request: HookEvent, client: &Client) {
     let HookEvent { session, client: process, cwd, .. } = request;
     let path = Path::new(&cwd);
     let Ok(directory) = tokio::fs::canonicalize(path).await else { return };
@@ -92,60 +93,65 @@ async fn tell_place(request: HookEvent, client: &Client) {
         client: process,
         cwd,
     };
-    // What is not heard now is asked for again at the next event.
+    // If this fails, the broker asks again at the next event.
     let _ = client.hook_moved(&moved, client.config().hook_wait).await;
 }
 
-fn show(event: Event, request: HookEvent, mail: HookMail, client: &Client, runtime: &Runtime) {
+/// Prints messages, and reports them as written.
+fn show(request: HookEvent, mail: HookMail, client: &Client, runtime: &Runtime, limit: &TimeLimit) {
     let server = client.config().claude.server;
-    let Some((text, ids)) = output::context(event, mail, MOST, server) else { return };
-    SPEAKS.store(true, Ordering::Release);
+    let output = output::context(request.event, mail, MAX_CONTEXT_UNITS, server);
+    let Some((text, ids)) = output else { return };
+    limit.lift();
     let mut out = io::stdout();
-    // Should nobody read it, there is no evidence either, and the mail is offered again.
+    // If nothing reads the output, no evidence follows either, and the messages are offered again.
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         return;
     }
     if !ids.is_empty() {
         let written = HookWritten { session: request.session, turn: request.turn, ids };
-        let wait = client.config().hook_wait.mul_f32(NOTE_PART);
+        let wait = client.config().hook_wait.mul_f32(RECEIPT_SHARE_OF_LIMIT);
         let _ = runtime.block_on(client.hook_written(&written, wait));
     }
 }
 
-/// Nobody heard it. The session's server is about to start a broker, which should know.
-fn leave_word(request: HookEvent, config: &Config) {
+/// Leaves the event in the hook spool, because no broker runs. The session's server is about to
+/// start one, which should know the event.
+fn append_to_spool(request: HookEvent, config: &Config) {
     if let (Event::SessionStart, Some(client)) = (request.event, request.client) {
         let (session, source) = (request.session, request.source);
         let word = Word { client, session, source, said_at: Timestamp::now() };
-        // Where nothing can be written no broker can run either.
+        // Where nothing can be written, no broker can run either.
         let _ = hook_spool::leave(&config.paths, &word);
     }
 }
 
+/// Returns what the broker is asked at this event.
 fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
     let room = match event {
-        // A prompt follows, and its own hook shows the mail together with it; or nothing that is
-        // printed is read.
+        // Either a prompt follows, whose own hook shows the messages together with it, or Claude
+        // Code ignores the output.
         Event::SessionStart | Event::StopFailure | Event::Notification | Event::SessionEnd => 0,
-        // The turn goes on because a hook said so: once is enough.
+        // The turn already goes on because a hook said so: once is enough.
         Event::Stop if input.stop_hook_active => 0,
-        Event::UserPromptSubmit | Event::PostToolUse | Event::Stop => ROOM,
+        Event::UserPromptSubmit | Event::PostToolUse | Event::Stop => MAIL_UNITS,
     };
+    let is_prompt = event == Event::UserPromptSubmit;
     HookEvent {
         event,
         session: input.session_id.clone(),
         client: client_process::of_hook(config.claude.pid),
         turn: input.prompt_id.clone(),
-        occasion: input.occasion(event),
-        lasted: input.lasted(),
-        seen: if event == Event::UserPromptSubmit { input.pushes() } else { Vec::new() },
+        occasion: input.event_key(event),
+        lasted: input.tool_duration(),
+        seen: if is_prompt { input.pushes_in_prompt() } else { Vec::new() },
         room,
         source: if event == Event::SessionStart { input.source.clone() } else { String::new() },
         cwd: input.cwd().to_owned(),
     }
 }
 
-/// The session may have been named, or named anew, since its last event.
+/// Returns the session's title, which may have changed since its last event.
 fn around(request: &HookEvent, config: &Config) -> Around {
     let title = request
         .client
@@ -154,16 +160,32 @@ fn around(request: &HookEvent, config: &Config) -> Around {
     Around { title, ..Around::default() }
 }
 
-/// Ends the process without a word when its time is over, whatever it waits for: a client may hold
-/// our input open, and a file system may hang.
-fn end_in_time(wait: Duration) {
-    let limit = wait + wait.mul_f32(NOTE_PART);
-    let spawned = std::thread::Builder::new().name("limit".to_owned()).spawn(move || {
-        std::thread::sleep(limit);
-        if !SPEAKS.load(Ordering::Acquire) {
-            std::process::exit(0);
-        }
-    });
-    // Without the thread the limits of the single steps must do.
-    drop(spawned);
+/// The time limit of the whole process, whatever it waits for: the client may keep our input open,
+/// and a file system may hang.
+struct TimeLimit {
+    is_lifted: Arc<AtomicBool>,
+}
+
+impl TimeLimit {
+    /// Starts the limit: the process exits with code 0 when `wait` and the time for the receipt are
+    /// over.
+    fn start(wait: Duration) -> Self {
+        let limit = wait + wait.mul_f32(RECEIPT_SHARE_OF_LIMIT);
+        let is_lifted = Arc::new(AtomicBool::new(false));
+        let lifted = Arc::clone(&is_lifted);
+        let spawned = std::thread::Builder::new().name("limit".to_owned()).spawn(move || {
+            std::thread::sleep(limit);
+            if !lifted.load(Ordering::Acquire) {
+                std::process::exit(0);
+            }
+        });
+        // Without the thread, the limits of the single steps must do.
+        drop(spawned);
+        Self { is_lifted }
+    }
+
+    /// Lets the process go on after the limit, so that output that has begun is written whole.
+    fn lift(&self) {
+        self.is_lifted.store(true, Ordering::Release);
+    }
 }

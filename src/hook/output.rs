@@ -1,4 +1,5 @@
-//! What the model reads of it: facts, not orders.
+//! The output of a hook: messages for the model, as facts and not as orders, and a notice for the
+//! person if the session's server is gone.
 
 use std::fmt::Write as _;
 
@@ -9,17 +10,23 @@ use crate::protocol::{MessageId, Timestamp};
 use crate::text;
 use crate::text::message;
 
-/// The hook's output and the messages in it, or nothing where there is nothing to say. It is kept
-/// below `most` UTF-16 code units, whatever the broker thought would fit: what its reader puts
-/// aside must not count as shown. `server` is how the session's client names our MCP server.
+/// Bound for the text around the messages, in UTF-16 code units.
+pub const FRAME_UNITS: usize = 600;
+
+/// Returns the hook's output and the ids of the messages in it, or `None` if there is nothing to
+/// print.
+///
+/// The context has at most `max_units` UTF-16 code units, even if the broker counted otherwise:
+/// messages that the client cuts off must not count as shown. `server` is the name of our MCP server
+/// in the session's client.
 pub fn context(
     event: Event,
     mut mail: HookMail,
-    most: usize,
+    max_units: usize,
     server: &str,
 ) -> Option<(String, Vec<MessageId>)> {
     let mut words = words(&mail);
-    while text::units(&words) > most && mail.messages.pop().is_some() {
+    while text::units(&words) > max_units && mail.messages.pop().is_some() {
         mail.remaining += 1;
         words = self::words(&mail);
     }
@@ -29,11 +36,11 @@ pub fn context(
         output.insert("hookSpecificOutput".to_owned(), context);
     }
     if mail.server_gone {
-        let told = format!(
+        let notice = format!(
             "claude-peers: the MCP server of this session has ended or never came. Messages are \
              still shown, but none can be sent: /mcp reconnect {server}"
         );
-        output.insert("systemMessage".to_owned(), told.into());
+        output.insert("systemMessage".to_owned(), notice.into());
     }
     if output.is_empty() {
         return None;
@@ -42,6 +49,7 @@ pub fn context(
     Some((Value::Object(output).to_string(), ids))
 }
 
+/// Returns the text for the model.
 fn words(mail: &HookMail) -> String {
     let now = Timestamp::now();
     let mut out = String::new();
@@ -99,6 +107,19 @@ mod tests {
             reply_to: None,
             repeat: false,
             already_pushed: false,
+        }
+    }
+
+    #[test]
+    fn the_text_around_the_messages_stays_within_its_bound() {
+        let now = Timestamp::now();
+        for count in [1, 2, 200] {
+            let messages =
+                (0..count).map(|n| delivery(&format!("m{n}"), "🦀".to_owned())).collect();
+            let mail = HookMail { messages, remaining: 1_000, ..HookMail::default() };
+            let counted: usize = mail.messages.iter().map(|m| message::rendered_len(m, now)).sum();
+            let units = text::units(&words(&mail));
+            assert!(units <= counted + FRAME_UNITS, "{units} for {counted}");
         }
     }
 

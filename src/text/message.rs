@@ -19,6 +19,18 @@ pub fn message(message: &Delivery, now: Timestamp) -> String {
     format!("{}\n{}", heading(message, now), text::quoted(&message.text))
 }
 
+/// Between two messages.
+pub const SEPARATOR: &str = "\n\n";
+
+/// By how much a heading may grow until it is shown, because its times are counted from then.
+const MAX_GROWTH: usize = 38;
+
+/// Returns the most that a message takes where it is shown soon after `now`, with its separator, in
+/// UTF-16 code units.
+pub fn rendered_len(delivery: &Delivery, now: Timestamp) -> usize {
+    text::units(SEPARATOR) + text::units(&message(delivery, now)) + MAX_GROWTH
+}
+
 fn heading(message: &Delivery, now: Timestamp) -> String {
     if message.from_id.is_broker() {
         let ago = message.sent_at.age(now);

@@ -16,12 +16,7 @@ use crate::protocol::hook::{COMPACT, Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::{InstanceId, MessageId, PeerId};
 use crate::sys::process::Process;
-use crate::text;
 use crate::text::message;
-
-/// What stands between two messages, and what a heading may gain until the hook writes it: its
-/// times are counted from then.
-const BETWEEN: usize = 40;
 
 /// A hook speaks. Nobody's hook, or one of a session that has no peer yet, shows nothing.
 ///
@@ -276,8 +271,7 @@ fn show(
     for seq in &waiting {
         let mut delivery = lease::delivery(tx, *seq)?;
         (delivery.already_pushed, delivery.repeat) = earlier(tx, *seq)?;
-        let length = text::units(&message::message(&delivery, tx.now));
-        used = used.saturating_add(length).saturating_add(BETWEEN);
+        used = used.saturating_add(message::rendered_len(&delivery, tx.now));
         if used > request.room {
             break;
         }
