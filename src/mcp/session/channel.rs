@@ -1,8 +1,8 @@
 //! Whether a push can reach this session's model.
 //!
-//! There is no acknowledgement: a push into a session without the channel vanishes in silence.
-//! So the question is only whether it can be ruled out; that it works is shown by evidence, in
-//! the broker.
+//! Claude Code does not acknowledge a push, and silently drops it if the session does not use the
+//! channel. So at the start only one thing can be known: that the channel is absent. The broker
+//! learns from evidence that it works.
 
 use crate::claude_code::client_process;
 use crate::config::{ChannelSetting, Entrypoint};
@@ -10,10 +10,10 @@ use crate::protocol::peers::Channel;
 use crate::sys::process;
 use crate::sys::process::Process;
 
-/// The options of Claude Code that load a channel.
+/// Claude Code's options that load a channel.
 const OPTIONS: [&str; 2] = ["--dangerously-load-development-channels", "--channels"];
 
-/// What to believe at start.
+/// Returns the state of the channel at the start of an instance.
 pub fn detect(
     setting: ChannelSetting,
     is_claude: bool,
@@ -25,7 +25,7 @@ pub fn detect(
         ChannelSetting::Off => return Channel::Absent,
         ChannelSetting::Auto => {}
     }
-    // Other clients have no channel, and without a terminal the option is ignored in silence.
+    // Other clients have no channel, and without a terminal Claude Code ignores the option.
     if !is_claude || entrypoint != Entrypoint::Person {
         return Channel::Absent;
     }
@@ -36,12 +36,12 @@ pub fn detect(
     }
 }
 
-/// Only Claude Code's own command line says something; a wrapper's does not.
+/// Whether the process is Claude Code itself. The command line of a wrapper says nothing.
 fn is_claude_binary(client: &Process) -> bool {
     client_process::is_claude(client.pid)
 }
 
-/// Whether any channel is loaded. Ours may be configured under any name, so the names say nothing.
+/// Whether any channel is loaded. Ours may be configured under any name, so names are not compared.
 fn loads_channel(argv: &[String]) -> bool {
     argv.iter().skip(1).any(|word| {
         OPTIONS.iter().any(|option| {
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(detect(ChannelSetting::Auto, false, PERSON, None), Channel::Absent);
         assert_eq!(detect(ChannelSetting::Auto, true, PRINT, None), Channel::Absent);
         assert_eq!(detect(ChannelSetting::Auto, true, PERSON, None), Channel::Presumed);
-        // A test's own process is not Claude Code, so its command line rules nothing out.
+        // The process of a test is not Claude Code, so its command line rules nothing out.
         let me = Process::find(std::process::id());
         assert_eq!(detect(ChannelSetting::Auto, true, PERSON, me.as_ref()), Channel::Presumed);
     }

@@ -1,10 +1,10 @@
-//! Waking the session through its own inbox socket.
+//! Wakes the session through Claude Code's inbox socket.
 //!
-//! Claude Code gives its children the address of the session's inbox, where a line begins a turn.
-//! The line is documented for scripts and hooks only, so this is the one place that knows it, and
-//! it is used with versions of the client that are known to understand it. What is written has
-//! nothing of a peer: were it a peer's text, a session's own rules for foreign messages would be
-//! evaded. Count and time stand in it because the client drops a line that it has had before.
+//! Claude Code tells its child processes the path of this socket, on which a line of text begins a
+//! turn. The line is documented for scripts and hooks only, so only this file knows its form, and it
+//! is only used with versions of Claude Code that are known to understand it. The notice contains no
+//! text of a peer, because that would evade the session's own rules for foreign messages. It contains
+//! count and time because Claude Code drops a line that equals an earlier one.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,14 +19,13 @@ use crate::protocol::Timestamp;
 use crate::sys::trust::check_listener;
 use crate::sys::version;
 
-/// The first version of Claude Code with an inbox, and the first of which nothing is known.
-const SINCE: [u64; 3] = [2, 1, 224];
-const UNTIL: [u64; 3] = [3, 0, 0];
+/// The first version of Claude Code with an inbox socket, and the first one that may differ.
+const MIN_VERSION: [u64; 3] = [2, 1, 224];
+const MAX_VERSION_EXCLUSIVE: [u64; 3] = [3, 0, 0];
 
-/// How long writing may take.
-const LIMIT: Duration = Duration::from_secs(2);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the session is told.
+/// Returns the text that begins the turn.
 fn notice(waiting: u64, now: Timestamp) -> String {
     let what = match waiting {
         1 => "1 message from another session waits".to_owned(),
@@ -37,7 +36,7 @@ fn notice(waiting: u64, now: Timestamp) -> String {
     )
 }
 
-/// The inbox of the session that this server belongs to.
+/// The inbox socket of the session that this server belongs to.
 #[derive(Debug, Clone)]
 pub struct InboxSocket {
     socket: PathBuf,
@@ -45,24 +44,23 @@ pub struct InboxSocket {
 }
 
 impl InboxSocket {
-    /// The inbox, where it can and may be used to wake the session.
+    /// Returns the inbox socket if it can and may be used to wake the session.
     pub fn of_session(config: &Config, version: &str, one_shot: bool) -> Option<Self> {
         let environment = &config.claude;
         let socket = environment.inbox.clone().filter(|_| config.wake.value)?;
-        let known =
-            version::parse(version).is_some_and(|version| (SINCE..UNTIL).contains(&version));
-        // One that ends with its answer is left to do so.
-        if !known || one_shot {
+        // A one-shot session is left to end with its answer.
+        if !is_known_version(version) || one_shot {
             return None;
         }
         Some(Self { socket, token: environment.inbox_token.clone() })
     }
 
-    /// Begins a turn. What goes wrong is told to nobody but the log: the mail waits all the same.
+    /// Begins a turn. A failure is only logged: the messages go on waiting.
     pub async fn wake(&self, waiting: u64) {
-        let written = tokio::time::timeout(LIMIT, self.write(&notice(waiting, Timestamp::now())))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let written =
+            tokio::time::timeout(WRITE_TIMEOUT, self.write(&notice(waiting, Timestamp::now())))
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match written {
             Ok(()) => tracing::info!(event = "wake", waiting, "the session is woken"),
             Err(error) => tracing::warn!("the session's inbox cannot be written: {error}"),
@@ -79,11 +77,16 @@ impl InboxSocket {
             .to_string();
         lines.push('\n');
         let mut inbox = UnixStream::connect(&self.socket).await?;
-        // The token is for the session alone.
+        // No other program may read the token.
         check_listener(&inbox, &self.socket).map_err(io::Error::other)?;
         inbox.write_all(lines.as_bytes()).await?;
         inbox.shutdown().await
     }
+}
+
+fn is_known_version(version: &str) -> bool {
+    version::parse(version)
+        .is_some_and(|version| (MIN_VERSION..MAX_VERSION_EXCLUSIVE).contains(&version))
 }
 
 #[cfg(test)]
@@ -92,20 +95,18 @@ mod tests {
 
     #[test]
     fn versions_are_compared_by_number() {
-        let known =
-            |text| version::parse(text).is_some_and(|version| (SINCE..UNTIL).contains(&version));
         for good in ["2.1.224", "2.1.330", "2.2.0", "2.10.1-beta.2"] {
-            assert!(known(good), "{good}");
+            assert!(is_known_version(good), "{good}");
         }
         for bad in ["", "2", "2.1", "2.1.223", "2.1.x", "1.9.999", "3.0.0", "nonsense"] {
-            assert!(!known(bad), "{bad}");
+            assert!(!is_known_version(bad), "{bad}");
         }
     }
 
-    /// On Linux a thread has its own credentials.
+    /// On Linux each thread has its own credentials, so one thread can act as another user.
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn another_users_listener_is_not_told_the_inboxs_token() {
+    async fn the_token_is_not_written_to_a_socket_of_another_user() {
         use std::io::Read as _;
         use std::os::unix::fs::PermissionsExt as _;
         use std::os::unix::net::UnixListener;
@@ -132,8 +133,8 @@ mod tests {
         let inbox = InboxSocket { socket, token: Some(Secret("of the session".to_owned())) };
         let error = inbox.write("a notice").await.unwrap_err().to_string();
         assert!(error.contains("65534"), "{error}");
-        let mut heard = String::new();
-        listener.accept().unwrap().0.read_to_string(&mut heard).unwrap();
-        assert_eq!(heard, "");
+        let mut received = String::new();
+        listener.accept().unwrap().0.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "");
     }
 }

@@ -1,7 +1,7 @@
-//! Whether a session lasts, or ends with its answer as `claude -p` does.
+//! Whether a session is one-shot: ends with its answer, as `claude -p` does.
 //!
-//! The client says only that nobody sits before it (`sdk-cli`, `sdk-ts`, `sdk-py`). A program or an
-//! editor that gives it prompts one by one says so on its command line, and such a session is idle
+//! The client's entrypoint only says that no person uses it (`sdk-cli`, `sdk-ts`, `sdk-py`). If a
+//! program or an editor sends prompts one by one, the command line says so, and the session is idle
 //! between them like any other.
 
 use crate::config::Entrypoint;
@@ -18,7 +18,7 @@ fn ends_with_its_answer(entrypoint: Entrypoint, argv: Option<&[String]>) -> bool
     match (entrypoint, argv) {
         (Entrypoint::Person, _) => false,
         (_, Some(argv)) => !takes_prompts(argv),
-        // The command line cannot be read. An SDK gives prompts one by one.
+        // The command line cannot be read. An SDK sends prompts one by one.
         (entrypoint, None) => entrypoint == Entrypoint::Print,
     }
 }
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_takes_prompts_one_by_one_lasts_whoever_started_it() {
+    fn a_session_that_takes_prompts_one_by_one_lasts() {
         let of = |entrypoint, line: &str| {
             let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
             ends_with_its_answer(entrypoint, Some(&argv))
