@@ -148,7 +148,7 @@ pub async fn ask(client: Client) -> Result<Health, ClientError> {
 
 /// The running broker knows why a client had to start it; else the files tell.
 fn not_used(config: &Config, held_by: Option<&Holder>) -> Option<NotUsed> {
-    let now = service::outlook(config).err();
+    let now = service::manager(config).availability().err();
     let (reason, hint) = match held_by {
         Some(Holder { started: Started::Systemd | Started::Launchd, .. }) => return None,
         Some(Holder { fallback_reason: Some(reason), .. }) => {

@@ -21,8 +21,7 @@ use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Holder};
 use crate::endpoint::socket;
 use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
-use crate::service;
-use crate::service::NoService;
+use crate::service::{Unavailable, manager};
 use crate::sys::files::{LockFile, private_directory};
 use crate::sys::listening::Listening;
 use crate::sys::self_exe::own_file;
@@ -74,7 +73,7 @@ pub(super) fn is_served(config: &Config) -> Result<bool, StartError> {
 
 /// The service, or else a broker of our own, which is told why.
 fn start(config: &Config, tell: Option<&Tell>) -> Result<(), StartError> {
-    match service::start_for_client(config) {
+    match manager(config).start_on_demand() {
         Ok(()) => Ok(()),
         Err(why) => spawn(config, &why, tell),
     }
@@ -85,18 +84,18 @@ fn start(config: &Config, tell: Option<&Tell>) -> Result<(), StartError> {
 pub async fn unstick(config: &Config) -> Result<(), StartError> {
     let config = config.anew();
     off_thread(move || {
-        if service::outlook(&config).is_err() || a_broker_stays(&config) {
+        if manager(&config).availability().is_err() || a_broker_stays(&config) {
             return Ok(());
         }
         let _lock = spawn_lock(&config)?;
         // Others waited as we did, and one of them was first. Nobody may be kept waiting here.
-        if holder(&config).is_some() || service::outlook(&config).is_err() {
+        if holder(&config).is_some() || manager(&config).availability().is_err() {
             return Ok(());
         }
-        match service::crashing(&config) {
+        match manager(&config).crash_loop() {
             None => Ok(()),
             Some(why) => {
-                service::give_up(&config, &why);
+                manager(&config).disable(&why);
                 spawn(&config, &why, None)
             }
         }
@@ -196,7 +195,7 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
     Ok(())
 }
 
-fn spawn(config: &Config, why: &NoService, tell: Option<&Tell>) -> Result<(), StartError> {
+fn spawn(config: &Config, why: &Unavailable, tell: Option<&Tell>) -> Result<(), StartError> {
     let logs = config.paths.logs();
     private_directory(logs).map_err(file("the log's directory", logs))?;
     let log_path = &config.paths.log;

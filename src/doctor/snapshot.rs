@@ -10,8 +10,9 @@ use crate::endpoint::broker_lock::{Holder, database_lock, holder_of};
 use crate::endpoint::socket;
 use crate::endpoint::socket::holder;
 use crate::protocol::health::{Detail, Started};
+use crate::service::ManagerError;
 use crate::service::systemd;
-use crate::service::systemd::{ManagerError, Unit};
+use crate::service::systemd::Unit;
 use crate::sys::files::same_place;
 use crate::sys::listening::{Listening, listening};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
-use crate::service::Step;
+use crate::service::manager::Step;
 
 /// How long it may take to leave. If it takes longer, the service takes over from it all the same.
 const LEAVE: Duration = Duration::from_secs(5);

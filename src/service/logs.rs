@@ -4,8 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::service::error::ServiceError;
+use crate::service::manager::Logs;
 use crate::service::systemd::UNITS;
-use crate::service::{Logs, ServiceError};
 use crate::sys::files::effective_uid;
 
 /// By which names our programs log: the broker and the MCP servers, in or outside of any unit.

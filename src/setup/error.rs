@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
-use crate::setup::edit::syntax::Problem;
+use crate::setup::edit::problem::Problem;
 
 /// Nothing was changed, or what was changed was put back, unless the text says otherwise.
 #[derive(Debug, thiserror::Error)]

@@ -13,22 +13,19 @@ mod host;
 mod plan;
 mod undo;
 
-use crate::setup::clients::codex;
-use crate::setup::clients::cursor;
-use crate::setup::clients::gemini;
-use crate::setup::clients::opencode;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use clients::claude::Claude;
 use clients::servers::Servers;
+use clients::{codex, cursor, gemini, opencode};
 use edit::file::ConfigFile;
 use undo::Store;
 
 pub use error::SetupError;
 pub use host::Surroundings;
-pub use plan::{Plan, Shown};
+pub use plan::{Options, Plan, Shown};
 
 /// An MCP client that can be set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,15 +36,6 @@ pub enum Client {
     Opencode,
     Gemini,
     Cursor,
-}
-
-/// Which parts are wanted of Claude Code's set-up.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    pub hooks: bool,
-    pub permission: bool,
-    /// That commands in its sandbox may reach the broker.
-    pub sandbox: bool,
 }
 
 /// How a client stands.

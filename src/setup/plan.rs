@@ -10,10 +10,19 @@ use crate::setup::clients::servers::Servers;
 use crate::setup::edit::change::{Change, Deed, taking_back};
 use crate::setup::edit::diff;
 use crate::setup::edit::file::ConfigFile;
-use crate::setup::edit::ownership;
+use crate::setup::edit::removal;
 use crate::setup::edit::syntax::Syntax;
 use crate::setup::error::SetupError;
 use crate::setup::undo::{Record, Store};
+
+/// Which parts of Claude Code's set-up are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub hooks: bool,
+    pub permission: bool,
+    /// That commands in its sandbox may reach the broker.
+    pub sandbox: bool,
+}
 
 /// What would be done.
 #[derive(Debug, Clone)]
@@ -160,7 +169,7 @@ impl Plan {
         let path = file.path.display().to_string();
         let changes = match record.file(&file.path) {
             Some(known) => taking_back(&known.deeds, &value),
-            None => ownership::taken_out(&value, servers.container),
+            None => removal::removals(&value, servers.container),
         };
         if changes.is_empty() {
             self.mark_stale(&file.path);

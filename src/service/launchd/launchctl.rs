@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::service::error::ManagerError;
 use crate::service::launchd::plist::SessionType;
-use crate::service::systemd::ManagerError;
 use crate::sys::files::effective_uid;
 use crate::sys::subprocess;
 use crate::sys::subprocess::Said;

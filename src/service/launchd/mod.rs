@@ -4,7 +4,7 @@
 //! All of it compiles and is tested on every system; only launchctl itself is macOS's.
 
 mod launchctl;
-pub mod on_demand;
+mod on_demand;
 pub mod plist;
 
 use std::path::{Path, PathBuf};
@@ -13,10 +13,9 @@ use std::process::Command;
 use crate::config::Config;
 use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
-use crate::service::logs;
-use crate::service::{
-    COMES_BACK, Logs, Manager, ServiceError, State, Status, Step, UnitStatus, fallback,
-};
+use crate::service::error::{ServiceError, Unavailable};
+use crate::service::manager::{COMES_BACK, Logs, Manager, State, Status, Step, UnitStatus};
+use crate::service::{fallback, logs};
 use crate::sys::files::{LockFile, private_directory};
 use crate::sys::self_exe::lasting_path;
 use launchctl::{Job, Launchctl};
@@ -281,6 +280,22 @@ impl Manager for Launchd<'_> {
 
     fn logs(&self, wanted: &Logs) -> Result<Command, ServiceError> {
         logs::command(wanted, &self.config.paths.log, false)
+    }
+
+    fn availability(&self) -> Result<(), Unavailable> {
+        self.check_availability()
+    }
+
+    fn start_on_demand(&self) -> Result<(), Unavailable> {
+        self.load_on_demand()
+    }
+
+    fn crash_loop(&self) -> Option<Unavailable> {
+        self.failed_start()
+    }
+
+    fn disable(&self, _: &Unavailable) {
+        self.unload();
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 
 use tempfile::TempDir;
 
-use crate::service::NoService;
+use crate::service::Unavailable;
 use crate::service::launchd::*;
 
 /// Knows a graphical session, a background one, and any number of jobs in each; its exit codes are
@@ -217,21 +217,21 @@ fn start_stop_and_restart_go_by_what_is_loaded() {
 fn a_client_loads_an_agent_that_is_installed_for_its_settings() {
     let mac = Mac::new();
     let launchd = mac.launchd();
-    assert!(matches!(launchd.start_for_client(), Err(NoService::NotInstalled)));
+    assert!(matches!(launchd.start_on_demand(), Err(Unavailable::NotInstalled)));
     launchd.install().unwrap();
     launchd.stop().unwrap();
     mac.orders();
-    assert!(matches!(launchd.start_for_client(), Err(NoService::Deaf)), "nobody listens here");
+    assert!(matches!(launchd.start_on_demand(), Err(Unavailable::Deaf)), "nobody listens here");
     let _listener = UnixListener::bind(&mac.config.paths.socket).unwrap();
-    launchd.start_for_client().unwrap();
+    launchd.start_on_demand().unwrap();
     assert_eq!(mac.orders(), ["enable", "bootstrap", "bootout", "enable", "bootstrap"]);
 
     let text = std::fs::read_to_string(mac.property_list()).unwrap();
     std::fs::write(mac.property_list(), text.replace("broker.sock", "old.sock")).unwrap();
-    assert!(matches!(launchd.start_for_client(), Err(NoService::OtherSettings("socket"))));
+    assert!(matches!(launchd.start_on_demand(), Err(Unavailable::OtherSettings("socket"))));
     std::fs::write(mac.property_list(), text).unwrap();
     std::fs::remove_file(mac.path("session")).unwrap();
-    assert!(matches!(launchd.start_for_client(), Err(NoService::NoManager)));
+    assert!(matches!(launchd.start_on_demand(), Err(Unavailable::NoManager)));
     assert_eq!(mac.orders(), [""; 0]);
 }
 
@@ -239,16 +239,16 @@ fn a_client_loads_an_agent_that_is_installed_for_its_settings() {
 fn an_agent_whose_program_fails_gives_way() {
     let mac = Mac::new();
     let launchd = mac.launchd();
-    assert!(launchd.crashing().is_none(), "it is not installed");
+    assert!(launchd.crash_loop().is_none(), "it is not installed");
     launchd.install().unwrap();
-    assert!(launchd.crashing().is_none(), "it was never started");
+    assert!(launchd.crash_loop().is_none(), "it was never started");
     let job = |text: &str| std::fs::write(mac.path("jobs/claude-peers"), text).unwrap();
     job("x = {\n\tstate = running\n\tpid = 7\n\tlast exit code = 1\n}\n");
-    assert!(launchd.crashing().is_none(), "it runs again");
+    assert!(launchd.crash_loop().is_none(), "it runs again");
     job("x = {\n\tstate = spawn scheduled\n\tlast exit code = 1\n}\n");
-    assert!(matches!(launchd.crashing(), Some(NoService::Failed { .. })));
+    assert!(matches!(launchd.crash_loop(), Some(Unavailable::Failed { .. })));
     assert!(launchd.status().unwrap().problems[0].contains("exit code 1"));
-    launchd.give_up();
+    launchd.disable(&Unavailable::Deaf);
     assert_eq!(launchd.status().unwrap().state, State::Stopped);
 }
 

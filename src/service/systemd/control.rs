@@ -5,88 +5,22 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::config::Config;
-use crate::endpoint::socket::holder;
-use crate::protocol::health::Started;
-use crate::service::fallback;
+use crate::service::error::{ManagerError, ServiceError, Unavailable};
 use crate::service::logs;
+use crate::service::manager::{COMES_BACK, Logs, Manager, State, Status, Step};
 use crate::service::systemd::install::Undo;
+use crate::service::systemd::listen::Systemd;
 use crate::service::systemd::state::{Units, problems, unit_status};
-use crate::service::systemd::units::{Found, Places};
+use crate::service::systemd::units::Found;
 use crate::service::systemd::{
-    ManagerError, SERVICE, SOCKET, TCP_SOCKET, manager_runs, on_demand, settings, systemctl,
+    SERVICE, SOCKET, TCP_SOCKET, manager_runs, on_demand, settings, systemctl,
 };
-use crate::service::{COMES_BACK, Logs, Manager, ServiceError, State, Status, Step};
 
 /// What an order does not do, one line each. How to forbid a package's units is in the orders' help.
 const PACKAGE_COMES_BACK: &str =
     "The next session starts them again; to forbid that, see: claude-peers service stop --help";
 const PACKAGE_STAYS: &str = "The package's units stay, and sessions start them; to remove them: sudo apt remove claude-peers";
 const OTHERS_STAY: &str = "The units that another program brought stay, and sessions start them; that program removes them";
-
-/// systemd's user manager, for the units of these settings.
-pub struct Systemd<'a> {
-    pub(super) config: &'a Config,
-    pub(super) places: Places,
-}
-
-impl<'a> Systemd<'a> {
-    #[must_use]
-    pub fn new(config: &'a Config) -> Self {
-        Self { config, places: Places::new(config) }
-    }
-
-    /// Whether the broker that runs, or ran last, writes to a file: a client started it. Where
-    /// none runs, that is so if there is no service.
-    fn logs_to_file(&self) -> bool {
-        let by_client = match holder(self.config) {
-            Some(holder) => holder.started == Started::Fallback,
-            None => !matches!(self.places.find(SOCKET), Found::File(_)),
-        };
-        by_client && self.config.paths.log.exists()
-    }
-
-    /// Makes the sockets listen. The port may be somebody else's; that is said and no failure.
-    pub(super) fn listen(&self, steps: &mut Vec<Step>) -> Result<(), ServiceError> {
-        on_demand::forget(self.config);
-        let mut before = Units::load()?;
-        if before.all().iter().any(|unit| unit.need_reload) {
-            systemctl(&["daemon-reload"])?;
-            before = Units::load()?;
-        }
-        let failed: Vec<&str> = before
-            .all()
-            .iter()
-            .filter(|unit| unit.has_failed())
-            .map(|unit| unit.id.as_str())
-            .collect();
-        if !failed.is_empty() {
-            let mut arguments = vec!["reset-failed"];
-            arguments.extend(&failed);
-            systemctl(&arguments)?;
-        }
-        if before.socket.is_active() {
-            steps.push(Step::note(format!("{SOCKET} listens.")));
-        } else {
-            systemctl(&["start", SOCKET])?;
-            steps.push(Step::done(format!("Started {SOCKET}: it listens.")));
-        }
-        fallback::end(self.config, steps);
-        if before.tcp.is_active() {
-            steps.push(Step::note(format!("{TCP_SOCKET} listens.")));
-        } else if before.tcp.is_masked() {
-            steps.push(Step::note(format!("{TCP_SOCKET} is masked: there is no port.")));
-        } else if systemctl(&["start", TCP_SOCKET]).is_ok() {
-            steps.push(Step::done(format!("Started {TCP_SOCKET}: it listens.")));
-        } else {
-            steps.push(Step::note(format!(
-                "{TCP_SOCKET} cannot listen: the port is somebody else's. Sessions do not need \
-                 it; `claude-peers doctor` says who has it."
-            )));
-        }
-        Ok(())
-    }
-}
 
 /// Whether only journalctl can show what is wanted.
 fn asks_journal(wanted: &Logs) -> bool {
@@ -312,6 +246,22 @@ impl Manager for Systemd<'_> {
                  claude-peers-mcp` shows what the sessions' servers say"
             )
         })
+    }
+
+    fn availability(&self) -> Result<(), Unavailable> {
+        on_demand::availability(self.config)
+    }
+
+    fn start_on_demand(&self) -> Result<(), Unavailable> {
+        on_demand::start(self.config)
+    }
+
+    fn crash_loop(&self) -> Option<Unavailable> {
+        on_demand::crash_loop(self.config)
+    }
+
+    fn disable(&self, why: &Unavailable) {
+        on_demand::disable(self.config, why);
     }
 }
 

@@ -6,10 +6,11 @@ use service_manager::{ServiceManager as _, SystemdServiceManager};
 
 use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
-use crate::service::systemd::control::Systemd;
+use crate::service::error::ServiceError;
+use crate::service::manager::Step;
+use crate::service::systemd::listen::Systemd;
 use crate::service::systemd::state::Units;
 use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, systemctl, units};
-use crate::service::{ServiceError, Step};
 use crate::sys::self_exe::lasting_path;
 
 /// What `install` did so far, to take it back.

@@ -6,20 +6,21 @@
 
 mod control;
 mod install;
-pub mod on_demand;
+mod listen;
+mod on_demand;
 pub mod settings;
 mod state;
 pub mod units;
 
-use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::config::session_runtime_directory;
+use crate::service::error::ManagerError;
 use crate::sys::subprocess;
-pub use control::Systemd;
+pub use listen::Systemd;
 
 /// The unit that listens on the broker's Unix socket.
 pub const SOCKET: &str = "claude-peers.socket";
@@ -39,39 +40,6 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// How long an order may take: longer than a stop, which the service's `TimeoutStopSec=` bounds.
 const ORDER_LIMIT: Duration = Duration::from_secs(15);
-
-/// Why the manager did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ManagerError {
-    #[error("no systemd runs for this user")]
-    NoManager,
-    #[error("systemctl cannot be run: {0}")]
-    Systemctl(io::Error),
-    #[error("`{command}` did not end within {} s", .limit.as_secs())]
-    TimedOut { command: String, limit: Duration },
-    #[error("`{command}`: {message}")]
-    Failed { command: String, message: String },
-}
-
-impl ManagerError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::NoManager => {
-                "Nothing needs to be done: without one the sessions start the broker themselves."
-                    .to_owned()
-            }
-            Self::Systemctl(_) => "Is systemctl in PATH?".to_owned(),
-            Self::TimedOut { .. } => {
-                "Look at `systemctl --user status`: the manager may be busy or stuck.".to_owned()
-            }
-            Self::Failed { .. } => {
-                "`claude-peers doctor` and `claude-peers service logs` tell more.".to_owned()
-            }
-        }
-    }
-}
 
 /// A unit as the manager knows it, in its own words (`systemctl show`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::config::{Config, ConfigError, session_runtime_directory};
-use crate::service::ServiceError;
+use crate::service::error::ServiceError;
 use crate::service::systemd::environment;
 use crate::sys::files::same_place;
 use crate::sys::shell;

@@ -1,7 +1,8 @@
 //! How our units are, as one state, and what is wrong with them.
 
-use crate::service::systemd::{ManagerError, TCP_SOCKET, UNITS, Unit, show_all};
-use crate::service::{State, UnitStatus};
+use crate::service::error::ManagerError;
+use crate::service::manager::{State, UnitStatus};
+use crate::service::systemd::{TCP_SOCKET, UNITS, Unit, show_all};
 
 /// The units in the order of [`UNITS`].
 pub struct Units {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::setup::Options;
 use crate::setup::clients::claude_command::{Registration, entry};
 use crate::setup::clients::effective_hooks;
 use crate::setup::clients::effective_hooks::{Bringer, Places};
@@ -18,9 +17,11 @@ use crate::setup::edit::file::ConfigFile;
 use crate::setup::edit::json;
 use crate::setup::edit::ownership;
 use crate::setup::edit::ownership::PLUGIN;
+use crate::setup::edit::removal;
 use crate::setup::edit::syntax::Syntax;
 use crate::setup::error::SetupError;
 use crate::setup::host::Surroundings;
+use crate::setup::plan::Options;
 use crate::setup::plan::Plan;
 use crate::setup::undo::{Record, Store};
 use crate::sys::{subprocess, version};
@@ -84,7 +85,7 @@ impl<'a> Claude<'a> {
         let (settings_value, state_value) = (Self::read(&settings)?, Self::read(&state)?);
         plan.caveat = unread(&settings);
         let servers = self.servers();
-        let in_settings = !ownership::taken_out(&settings_value, servers.container).is_empty();
+        let in_settings = !removal::removals(&settings_value, servers.container).is_empty();
         plan.present = servers.ours(&state_value).is_some() || in_settings;
         if has_plugin(&settings_value) {
             plan.notes.push(format!("The plugin {PLUGIN} brings server and hooks already."));
@@ -190,7 +191,7 @@ impl<'a> Claude<'a> {
         let mut events = hooks.into_iter().flat_map(|events| events.keys());
         self.servers().ours(state).is_some()
             || permission(settings, ownership::SERVER).is_none()
-            || events.any(|event| !ownership::hooks_taken_out(settings, event).is_empty())
+            || events.any(|event| !removal::hook_removals(settings, event).is_empty())
     }
 
     /// What makes each event have our group once, as it is now.
@@ -198,7 +199,7 @@ impl<'a> Claude<'a> {
         let mut changes = Vec::new();
         for (event, group) in hooks::groups(&hooks::quoted(&self.surroundings.program), version) {
             let groups = path(&["hooks", event]);
-            let others = ownership::hooks_taken_out(value, event);
+            let others = removal::hook_removals(value, event);
             let is_there = at(value, &groups)
                 .and_then(Value::as_array)
                 .is_some_and(|list| list.contains(&group));

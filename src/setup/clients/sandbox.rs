@@ -5,9 +5,7 @@
 use serde_json::Value;
 
 use crate::setup::edit::change::{Change, at, path};
-
-/// `sandbox.network.allowUnixSockets`: the paths of sockets that commands may connect to.
-const SOCKETS: [&str; 3] = ["sandbox", "network", "allowUnixSockets"];
+use crate::setup::edit::ownership::SANDBOX_SOCKETS;
 
 /// The change that lets commands in the sandbox reach the broker; `None` where there is no sandbox
 /// or it lets them already.
@@ -16,7 +14,7 @@ pub fn opened(settings: &Value, socket: &str) -> Option<Change> {
     if !is(&["sandbox", "enabled"]) || is(&["sandbox", "network", "allowAllUnixSockets"]) {
         return None;
     }
-    let sockets = path(&SOCKETS);
+    let sockets = path(&SANDBOX_SOCKETS);
     let listed = at(settings, &sockets).and_then(Value::as_array);
     let socket = Value::String(socket.to_owned());
     let is_listed = listed.is_some_and(|listed| listed.contains(&socket));
@@ -33,24 +31,11 @@ pub fn note() -> Option<String> {
     })
 }
 
-/// The changes' place, for taking them back.
-pub fn sockets() -> crate::setup::edit::change::Path {
-    path(&SOCKETS)
-}
-
-/// The path of a socket of ours, under whatever directory.
-pub fn is_our_socket(text: &str) -> bool {
-    let mut parts = text.rsplit('/');
-    let (name, directory) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let is_in_ours =
-        directory == "claude-peers" || (directory == "run" && parts.next() == Some("claude-peers"));
-    let stem = name.strip_suffix(".sock");
-    is_in_ours && stem.is_some_and(|stem| stem.starts_with("broker"))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    use crate::setup::edit::ownership::is_our_socket;
 
     use super::*;
 

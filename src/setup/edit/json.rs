@@ -12,7 +12,7 @@ use jsonc_parser::errors::ParseError;
 use serde_json::Value;
 
 use crate::setup::edit::change::{Change, place};
-use crate::setup::edit::syntax::Problem;
+use crate::setup::edit::problem::Problem;
 
 const STRICT: ParseOptions = ParseOptions {
     allow_comments: true,

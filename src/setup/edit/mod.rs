@@ -5,5 +5,7 @@ pub mod diff;
 pub mod file;
 pub mod json;
 pub mod ownership;
+pub mod problem;
+pub mod removal;
 pub mod syntax;
 pub mod toml;

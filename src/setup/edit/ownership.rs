@@ -1,12 +1,8 @@
-//! What is recognisably ours in another program's configuration, whoever wrote it there.
+//! Tells what is ours in another program's configuration, even where a person wrote it.
 
 use std::path::Path;
 
 use serde_json::Value;
-
-use crate::setup::clients::sandbox;
-use crate::setup::clients::sandbox::is_our_socket;
-use crate::setup::edit::change::{Change, Path as Place, at, path};
 
 /// The name under which the server is registered.
 pub const SERVER: &str = "claude-peers";
@@ -14,7 +10,11 @@ pub const SERVER: &str = "claude-peers";
 /// How a permission rule of Claude Code names the server that the plugin brings.
 pub const PLUGIN_SERVER: &str = "plugin_peers_claude-peers";
 
-/// A server entry, a permission rule, a group of hooks, or our program's path.
+/// `sandbox.network.allowUnixSockets`: the paths of sockets that commands may connect to.
+pub const SANDBOX_SOCKETS: [&str; 3] = ["sandbox", "network", "allowUnixSockets"];
+
+/// Returns whether a value is ours: a server entry, a permission rule, a group of hooks,
+/// the path of our program or of the broker's socket.
 pub fn is_ours(value: &Value) -> bool {
     match value {
         Value::String(text) => is_rule(text) || is_program(text) || is_our_socket(text),
@@ -23,7 +23,7 @@ pub fn is_ours(value: &Value) -> bool {
     }
 }
 
-fn is_rule(text: &str) -> bool {
+pub fn is_rule(text: &str) -> bool {
     text.strip_prefix("mcp__").is_some_and(|name| name == SERVER || name == PLUGIN_SERVER)
 }
 
@@ -102,79 +102,14 @@ fn one_word(text: &str) -> Option<&str> {
     (!text.contains(special)).then_some(text)
 }
 
-/// The changes that take all that is recognisably ours out of the servers in `container`, the
-/// permissions and the hooks.
-pub fn taken_out(value: &Value, container: &str) -> Vec<Change> {
-    let mut out = Vec::new();
-    let servers = value.get(container).and_then(Value::as_object);
-    for (name, server) in servers.into_iter().flatten() {
-        if is_server(server) {
-            out.push(Change::Remove { path: path(&[container, name]) });
-        }
-    }
-    let rules = path(&["permissions", "allow"]);
-    out.extend(taken_from(value, &rules, |rule| rule.as_str().is_some_and(is_rule)));
-    let ours = |socket: &Value| socket.as_str().is_some_and(is_our_socket);
-    out.extend(taken_from(value, &sandbox::sockets(), ours));
-    let events = value.get("hooks").and_then(Value::as_object);
-    for event in events.into_iter().flat_map(|events| events.keys()) {
-        out.extend(hooks_taken_out(value, event));
-    }
-    prune(value, out)
-}
-
-/// The changes that take our hooks of one event out, from the last to the first.
-pub fn hooks_taken_out(value: &Value, event: &str) -> Vec<Change> {
-    let groups = path(&["hooks", event]);
-    let mut out = Vec::new();
-    for (index, group) in elements(value, &groups).iter().enumerate().rev() {
-        if is_group(group) {
-            out.push(Change::Take { path: groups.clone(), index });
-        } else {
-            let hooks = path(&["hooks", event, &index.to_string(), "hooks"]);
-            out.extend(taken_from(value, &hooks, is_hook));
-        }
-    }
-    out
-}
-
-fn taken_from(value: &Value, place: &Place, ours: impl Fn(&Value) -> bool) -> Vec<Change> {
-    let found = elements(value, place).iter().enumerate().rev();
-    found
-        .filter(|(_, element)| ours(element))
-        .map(|(index, _)| Change::Take { path: place.clone(), index })
-        .collect()
-}
-
-fn elements<'a>(value: &'a Value, place: &Place) -> &'a [Value] {
-    at(value, place).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-/// Adds the removal of what the changes leave empty.
-fn prune(value: &Value, mut changes: Vec<Change>) -> Vec<Change> {
-    let mut after = value.clone();
-    let mut places: Vec<Place> = Vec::new();
-    for change in &changes {
-        // What cannot be done here cannot be done to the file either, and is told there.
-        let _ = change.apply(&mut after);
-        let place = match change {
-            Change::Take { path, .. } => path.clone(),
-            Change::Remove { path } => path[..path.len().saturating_sub(1)].to_vec(),
-            _ => continue,
-        };
-        places.extend((1..=place.len()).rev().map(|depth| place[..depth].to_vec()));
-    }
-    for place in places {
-        let empty = at(&after, &place).is_some_and(|value| {
-            value.as_array().is_some_and(Vec::is_empty)
-                || value.as_object().is_some_and(serde_json::Map::is_empty)
-        });
-        let change = Change::Remove { path: place };
-        if empty && change.apply(&mut after).is_ok() {
-            changes.push(change);
-        }
-    }
-    changes
+/// Returns whether a path is that of a broker's socket, in any directory.
+pub fn is_our_socket(text: &str) -> bool {
+    let mut parts = text.rsplit('/');
+    let (name, directory) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let is_in_ours =
+        directory == "claude-peers" || (directory == "run" && parts.next() == Some("claude-peers"));
+    let stem = name.strip_suffix(".sock");
+    is_in_ours && stem.is_some_and(|stem| stem.starts_with("broker"))
 }
 
 #[cfg(test)]
@@ -206,27 +141,5 @@ mod tests {
             &json!({ "command": "bun", "args": ["/x/claude-peers-mcp/server.ts"] })
         ));
         assert!(!is_server(&json!(null)));
-    }
-
-    #[test]
-    fn nothing_of_ours_is_left_and_nothing_else_is_gone() {
-        let theirs = json!({ "type": "command", "command": "notify" });
-        let ours = json!({ "type": "command", "command": "/a/claude-peers hook Stop" });
-        let mut value = json!({
-            "mcpServers": { "claude-peers": { "command": "/a/claude-peers", "args": ["mcp"] } },
-            "permissions": { "allow": ["Bash", "mcp__claude-peers", "mcp__claude-peers-other"] },
-            "hooks": {
-                "Stop": [{ "hooks": [ours, theirs] }, { "hooks": [ours] }],
-                "SessionEnd": [{ "hooks": [ours] }],
-            },
-        });
-        for change in taken_out(&value, "mcpServers") {
-            change.apply(&mut value).unwrap();
-        }
-        let left = json!({
-            "permissions": { "allow": ["Bash", "mcp__claude-peers-other"] },
-            "hooks": { "Stop": [{ "hooks": [theirs] }] },
-        });
-        assert_eq!(value, left);
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
 use crate::setup::edit::change::{Change, place};
-use crate::setup::edit::syntax::Problem;
+use crate::setup::edit::problem::Problem;
 
 /// What the text means.
 pub fn parse(text: &str) -> Result<Value, Problem> {

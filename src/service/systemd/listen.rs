@@ -1,0 +1,75 @@
+//! The units of these settings, and how they are made to listen.
+
+use crate::config::Config;
+use crate::endpoint::socket::holder;
+use crate::protocol::health::Started;
+use crate::service::error::ServiceError;
+use crate::service::fallback;
+use crate::service::manager::Step;
+use crate::service::systemd::state::Units;
+use crate::service::systemd::units::{Found, Places};
+use crate::service::systemd::{SOCKET, TCP_SOCKET, on_demand, systemctl};
+
+/// systemd's user manager, for the units of these settings.
+pub struct Systemd<'a> {
+    pub config: &'a Config,
+    pub places: Places,
+}
+
+impl<'a> Systemd<'a> {
+    #[must_use]
+    pub fn new(config: &'a Config) -> Self {
+        Self { config, places: Places::new(config) }
+    }
+
+    /// Whether the broker that runs, or ran last, writes to a file: a client started it. Where
+    /// none runs, that is so if there is no service.
+    pub fn logs_to_file(&self) -> bool {
+        let by_client = match holder(self.config) {
+            Some(holder) => holder.started == Started::Fallback,
+            None => !matches!(self.places.find(SOCKET), Found::File(_)),
+        };
+        by_client && self.config.paths.log.exists()
+    }
+
+    /// Makes the sockets listen. The port may be somebody else's; that is said and no failure.
+    pub fn listen(&self, steps: &mut Vec<Step>) -> Result<(), ServiceError> {
+        on_demand::forget(self.config);
+        let mut before = Units::load()?;
+        if before.all().iter().any(|unit| unit.need_reload) {
+            systemctl(&["daemon-reload"])?;
+            before = Units::load()?;
+        }
+        let failed: Vec<&str> = before
+            .all()
+            .iter()
+            .filter(|unit| unit.has_failed())
+            .map(|unit| unit.id.as_str())
+            .collect();
+        if !failed.is_empty() {
+            let mut arguments = vec!["reset-failed"];
+            arguments.extend(&failed);
+            systemctl(&arguments)?;
+        }
+        if before.socket.is_active() {
+            steps.push(Step::note(format!("{SOCKET} listens.")));
+        } else {
+            systemctl(&["start", SOCKET])?;
+            steps.push(Step::done(format!("Started {SOCKET}: it listens.")));
+        }
+        fallback::end(self.config, steps);
+        if before.tcp.is_active() {
+            steps.push(Step::note(format!("{TCP_SOCKET} listens.")));
+        } else if before.tcp.is_masked() {
+            steps.push(Step::note(format!("{TCP_SOCKET} is masked: there is no port.")));
+        } else if systemctl(&["start", TCP_SOCKET]).is_ok() {
+            steps.push(Step::done(format!("Started {TCP_SOCKET}: it listens.")));
+        } else {
+            steps.push(Step::note(format!(
+                "{TCP_SOCKET} cannot listen: the port is somebody else's. Sessions do not need \
+                 it; `claude-peers doctor` says who has it."
+            )));
+        }
+        Ok(())
+    }
+}
