@@ -13,6 +13,7 @@ mod error;
 pub mod http;
 mod live;
 pub mod mailbox;
+pub mod process;
 mod registry;
 mod run;
 mod shared;

@@ -3,7 +3,6 @@
 mod broker;
 mod common;
 mod completions;
-mod database_state;
 mod demo;
 mod doctor;
 pub mod error;

@@ -10,9 +10,8 @@ use serde_json::json;
 use crate::cli::common::{NOT_RUNNING, config_ignoring_file, runtime};
 use crate::cli::error::Failure;
 use crate::cli::output::{Out, aside};
-use crate::client::Client;
+use crate::client::{Client, control};
 use crate::config::Config;
-use crate::endpoint::socket::holder;
 use crate::service::launchd::Launchd;
 use crate::service::{Logs, Manager, ServiceError, State, Status, Step, UnitStatus, manager};
 
@@ -110,7 +109,7 @@ pub fn run(arguments: Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
         Command::Install(format) => (manager.install()?, format),
         Command::Uninstall(format) => (manager.uninstall()?, format),
         Command::Start(format) => (manager.start()?, format),
-        Command::Stop(format) => (stop(&*manager, &config)?, format),
+        Command::Stop(format) => (stop(&config)?, format),
         Command::Restart(format) => (manager.restart()?, format),
     };
     if format.json {
@@ -124,23 +123,9 @@ pub fn run(arguments: Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Stops the service, and says whom that concerns.
-fn stop(manager: &dyn Manager, config: &Config) -> Result<Vec<Step>, Failure> {
-    let sessions = if holder(config).is_some() { live_sessions(config)? } else { 0 };
-    let mut steps = manager.stop()?;
-    if sessions > 0 {
-        steps.push(Step::note(format!(
-            "{sessions} sessions are running now, so that will be at once."
-        )));
-    }
-    Ok(steps)
-}
-
-/// How many sessions the running broker serves; none if it does not say.
-fn live_sessions(config: &Config) -> Result<u64, Failure> {
-    let client = Client::new(config.clone())?.without_start();
-    let answer = runtime()?.block_on(async { super::status::ask(client).await });
-    Ok(answer.ok().and_then(|health| health.detail).map_or(0, |detail| detail.peers))
+fn stop(config: &Config) -> Result<Vec<Step>, Failure> {
+    let client = Client::new(config.clone())?;
+    Ok(runtime()?.block_on(control::stop_service(client))?)
 }
 
 /// Becomes the program that shows the log; comes back only if that cannot be.

@@ -7,7 +7,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -18,6 +17,8 @@ use crate::client::busy::{Tell, busy, refuse_if_busy};
 use crate::client::error::StartError;
 use crate::config::{Config, FALLBACK_REASON};
 use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Holder};
+use crate::endpoint::ready::READY;
+use crate::endpoint::release::wait_until_released;
 use crate::endpoint::socket;
 use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
@@ -44,9 +45,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// A log larger than this is begun anew.
 const MAX_LOG: u64 = 1024 * 1024;
-
-/// The line by which a broker says on its standard output that it serves.
-pub const READY: &str = "ready";
 
 /// Makes sure that a broker listens. Who is told waits for one that is busy.
 pub async fn ensure(config: &Config, tell: Option<Tell>) -> Result<(), StartError> {
@@ -185,14 +183,10 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
     if !running.ask_to_stop() {
         return Err(cannot(&format!("is {}", running.described()), ELSEWHERE_HINT));
     }
-    let since = Instant::now();
-    while holder(config).is_some_and(|now| now.is_same(running)) {
-        if since.elapsed() > STOP {
-            return Err(cannot("does not stop", "End it by `claude-peers kill-broker`."));
-        }
-        std::thread::sleep(PAUSE);
+    if wait_until_released(config, running, STOP) {
+        return Ok(());
     }
-    Ok(())
+    Err(cannot("does not stop", "End it by `claude-peers kill-broker`."))
 }
 
 fn spawn(config: &Config, why: &Unavailable, tell: Option<&Tell>) -> Result<(), StartError> {
@@ -302,20 +296,4 @@ fn last_words(said: &[u8], log: &Path, from: u64) -> StartError {
                 .to_owned(),
         ),
     }
-}
-
-/// Frees the pipe on our standard output, once we have said that we are ready: whoever started
-/// us reads until it closes.
-///
-/// # Errors
-///
-/// If standard output cannot be replaced.
-pub fn say_ready() -> io::Result<()> {
-    use std::io::Write as _;
-    let mut output = io::stdout().lock();
-    // The one who waited may have given up; that is no reason not to serve.
-    let _ = writeln!(output, "{READY}").and_then(|()| output.flush());
-    let null = OpenOptions::new().write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdout(null.as_fd())?;
-    Ok(())
 }

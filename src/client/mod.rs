@@ -7,11 +7,14 @@
 mod autostart;
 mod busy;
 mod call;
+pub mod control;
+pub mod database_state;
 mod elsewhere;
 mod error;
 mod hooks;
 mod http;
 mod own_profile;
+pub mod status;
 mod stream;
 mod waiting;
 
@@ -42,7 +45,6 @@ use error::Result;
 use http::{Http, Request};
 use own_profile::OwnProfile;
 
-pub use autostart::say_ready;
 pub use error::{ClientError, StartError};
 pub use stream::EventStream;
 

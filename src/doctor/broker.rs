@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use crate::client::status::ANSWER_TIMEOUT;
 use crate::client::{Client, ClientError};
 use crate::doctor::finding::Finding;
 use crate::doctor::shell;
@@ -14,9 +14,6 @@ use crate::protocol::health::{Detail, Started};
 
 const CHECK: &str = "broker";
 
-/// How long a healthy broker may take to answer.
-const LIMIT: Duration = Duration::from_secs(3);
-
 /// This build.
 pub fn this_program() -> Finding {
     let path = std::env::current_exe().map_or_else(|_| "?".to_owned(), |p| p.display().to_string());
@@ -25,7 +22,7 @@ pub fn this_program() -> Finding {
 
 /// Asks the broker, whatever its version and settings. Starts none.
 pub async fn query(client: &Client, snapshot: &Snapshot) -> BrokerState {
-    match tokio::time::timeout(LIMIT, client.look()).await {
+    match tokio::time::timeout(ANSWER_TIMEOUT, client.look()).await {
         Ok(Ok(health)) => match health.detail {
             Some(detail) => {
                 BrokerState::Answers { protocol: health.protocol, detail: Box::new(detail) }
@@ -33,7 +30,7 @@ pub async fn query(client: &Client, snapshot: &Snapshot) -> BrokerState {
             None => BrokerState::Silent("it tells nothing of itself".to_owned()),
         },
         Err(_) | Ok(Err(ClientError::Silent)) => {
-            BrokerState::Silent(format!("no answer within {} s", LIMIT.as_secs()))
+            BrokerState::Silent(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
         }
         Ok(Err(ClientError::Broken(_))) if snapshot.broker_before.is_none() => {
             BrokerState::NotRunning

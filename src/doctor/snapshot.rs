@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use crate::client::status::Observed;
 use crate::config::{Config, session_runtime_directory};
 use crate::endpoint::broker_lock::{Holder, database_lock, holder_of};
-use crate::endpoint::socket;
 use crate::endpoint::socket::holder;
 use crate::protocol::health::{Detail, Started};
 use crate::service::ManagerError;
@@ -77,11 +77,10 @@ impl Snapshot {
     pub fn take(config: &Config) -> Self {
         // Before the socket is tried, which may start or fail a unit.
         let units = units(&config.anew());
-        let config = socket::settled(config);
+        let Observed { config, broker: broker_before } = Observed::take(config);
         // A link that leads nowhere is looked at itself.
         let named = config.database_path();
         let database = named.canonicalize().unwrap_or_else(|_| named.to_owned());
-        let broker_before = holder(&config);
         let is_it = |other: &Holder| broker_before.as_ref().is_some_and(|b| b.pid == other.pid);
         Self {
             socket_state: socket_state(&config.paths.socket),

@@ -2,5 +2,7 @@
 
 pub mod broker_lock;
 pub mod hook_spool;
+pub mod ready;
+pub mod release;
 pub mod socket;
 pub mod typescript;

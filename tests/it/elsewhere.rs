@@ -75,7 +75,7 @@ fn harms_nobody(sandbox: &Sandbox, bystander: &mut Bystander, place: &str) {
 
     let (code, error) = sandbox.fails(["kill-broker"]);
     assert_eq!(code, 1);
-    assert!(error.contains(place) && error.contains("not signalled"), "{error}");
+    assert!(error.contains(place) && error.contains("does not signal"), "{error}");
     bystander.is_unharmed();
 
     let status = sandbox.run(["status"]);

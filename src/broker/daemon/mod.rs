@@ -2,6 +2,7 @@
 //! manager is told.
 
 pub mod activation;
+pub mod detach;
 pub mod lifecycle;
 pub mod listener;
 pub mod notify;

@@ -104,7 +104,7 @@ fn kill_broker_says_nothing_of_a_database_that_is_not_there() {
     remove(&sandbox.database(), &["", "-wal", "-shm"]);
     let (code, error) = sandbox.fails(["kill-broker"]);
     assert_eq!(code, 1);
-    assert!(error.contains("peers and mail are lost"), "{error}");
+    assert!(error.contains("peers and messages are lost"), "{error}");
     assert!(error.contains(&sandbox.database().display().to_string()), "{error}");
 }
 
