@@ -37,8 +37,8 @@ pub fn context(
     }
     if mail.server_gone {
         let notice = format!(
-            "claude-peers: the MCP server of this session has ended or never came. Messages are \
-             still shown, but none can be sent: /mcp reconnect {server}"
+            "claude-peers: the MCP server of this session has stopped or did not start. You still \
+             receive messages but cannot send any. To restart it, run /mcp reconnect {server}"
         );
         output.insert("systemMessage".to_owned(), notice.into());
     }
@@ -71,7 +71,7 @@ fn words(mail: &HookMail) -> String {
     }
     if !mail.messages.is_empty() {
         out.push_str(
-            "\n\nAn answer goes by send_message with to_id = from_id and reply_to = message_id.",
+            "\n\nTo answer, call send_message with to_id = from_id and reply_to = message_id.",
         );
     }
     if mail.remaining > 0 {
@@ -80,9 +80,9 @@ fn words(mail: &HookMail) -> String {
         }
         let more = if mail.messages.is_empty() { "" } else { " more" };
         let _ = match mail.remaining {
-            1 => write!(out, "1{more} message of a peer waits: check_messages shows it."),
+            1 => write!(out, "1{more} message from a peer waits: check_messages shows it."),
             count => {
-                write!(out, "{count}{more} messages of peers wait: check_messages shows them.")
+                write!(out, "{count}{more} messages from peers wait: check_messages shows them.")
             }
         };
     }

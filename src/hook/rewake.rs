@@ -112,12 +112,15 @@ impl Failures {
     }
 }
 
+/// Returns the text with which the session is woken.
 fn notice(waiting: u64) -> String {
     let what = match waiting {
-        1 => "1 message of another session waits".to_owned(),
-        count => format!("{count} messages of other sessions wait"),
+        1 => "1 message from another session waits".to_owned(),
+        count => format!("{count} messages from other sessions wait"),
     };
-    format!("claude-peers: {what}. If it does not stand beside this, check_messages shows it.")
+    format!(
+        "claude-peers: {what}. If the message text is not shown next to this notice, call check_messages."
+    )
 }
 
 #[cfg(test)]

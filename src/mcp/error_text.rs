@@ -40,7 +40,7 @@ pub fn not_sent(why: &str) -> String {
 pub fn invalid_arguments(tool: impl Display, what: &str) -> String {
     let what = text::line(what, 300);
     format!(
-        "The arguments of {tool} are not right: {what}. Correct them and call again; nothing was done."
+        "Invalid arguments for {tool}: {what}. Nothing was done; correct the call and try again."
     )
 }
 

@@ -133,7 +133,7 @@ impl ServerHandler for Server {
         let Some(name) = params.get("name").and_then(Value::as_str) else {
             return Err(ErrorData::invalid_params("the call names no tool", None));
         };
-        let what = "an object with a member for each argument is needed";
+        let what = "they must be an object with a member for each argument";
         Ok(CustomResult::new(json!({
             "content": [{ "type": "text", "text": invalid_arguments(tool(name)?, what) }],
             "isError": true,

@@ -17,8 +17,7 @@ pub(super) fn visible(text: &str) -> String {
 
 fn spell_out(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    // Soft hyphen and grapheme joiner say nothing at all; pages that people copy from have many.
-    let mut chars = text.chars().filter(|c| !matches!(c, '\u{AD}' | '\u{34F}')).peekable();
+    let mut chars = text.chars().filter(|c| !is_ignorable(*c)).peekable();
     while let Some(c) = chars.next() {
         match c {
             '\n' | '\t' => out.push(c),
@@ -115,6 +114,12 @@ pub(super) fn is_open(c: char) -> bool {
 /// Invisible, but part of ordinary writing: joiners and variation selectors.
 pub(super) fn is_soft(c: char) -> bool {
     is_joiner(c) || matches!(c, '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}')
+}
+
+/// Soft hyphen and grapheme joiner. They have no meaning here, and pages that people copy from have
+/// many of them.
+pub(super) fn is_ignorable(c: char) -> bool {
+    matches!(c, '\u{AD}' | '\u{34F}')
 }
 
 /// Bidi controls, and all else that Unicode ignores by default or gives no shape.

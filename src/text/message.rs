@@ -35,7 +35,7 @@ fn heading(message: &Delivery, now: Timestamp) -> String {
     if message.from_id.is_broker() {
         let ago = message.sent_at.age(now);
         return format!(
-            "message_id {}, a notice of claude-peers itself (from_id {}; nobody reads answers), {ago} ago",
+            "message_id {}, a notice of claude-peers itself (from_id {}; do not answer it), {ago} ago",
             message.id, message.from_id
         );
     }

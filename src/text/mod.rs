@@ -15,7 +15,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
-use chars::{is_soft, visible};
+use chars::{is_hidden, is_ignorable, is_soft, visible};
 use tags::defuse;
 
 /// More blank lines than this in a row push our own words out of sight.
@@ -70,9 +70,24 @@ pub fn terminal_line(text: &str, max_chars: usize) -> String {
     cut(&one_line(text), max_chars)
 }
 
+/// One line without the characters that [`line`] makes visible: hidden ones are removed, and control
+/// characters become spaces.
+///
+/// For text that should not have any, such as a model's summary.
+#[must_use]
+pub fn stripped_line(text: &str) -> String {
+    let kept = text.chars().filter(|c| !is_hidden(*c) && !is_ignorable(*c));
+    let plain: String = kept.map(|c| if c.is_control() { ' ' } else { c }).collect();
+    single_spaces(&plain)
+}
+
 fn one_line(text: &str) -> String {
+    single_spaces(&visible(text))
+}
+
+fn single_spaces(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
-    for word in visible(text).split_whitespace() {
+    for word in text.split_whitespace() {
         if !line.is_empty() {
             line.push(' ');
         }
@@ -81,7 +96,9 @@ fn one_line(text: &str) -> String {
     line
 }
 
-fn cut(line: &str, max_chars: usize) -> String {
+/// Cuts a line to at most `max_chars` characters, the `…` included.
+#[must_use]
+pub fn cut(line: &str, max_chars: usize) -> String {
     if line.chars().nth(max_chars).is_none() {
         return line.to_owned();
     }
@@ -120,7 +137,7 @@ pub fn escaped_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut units = [0u16; 2];
     for c in json.chars() {
-        if chars::is_hidden(c) || (c.is_control() && c != '\n') {
+        if is_hidden(c) || (c.is_control() && c != '\n') {
             for unit in c.encode_utf16(&mut units) {
                 // Writing to a string cannot fail.
                 let _ = write!(out, "\\u{unit:04x}");

@@ -90,9 +90,7 @@ fn a_notice_reaches_its_session_by_every_way_and_passes_for_nobodys() {
     let message = &result["structuredContent"]["messages"][0];
     assert_eq!((&message["from_id"], &message["notice"]), (&json!("broker"), &json!(true)));
     let text = result["content"][0]["text"].as_str().unwrap();
-    assert!(
-        text.contains("a notice of claude-peers itself (from_id broker; nobody reads answers)")
-    );
+    assert!(text.contains("a notice of claude-peers itself (from_id broker; do not answer it)"));
     assert!(text.contains(&format!("\n| Never offered (expired): {}.", ids[1])), "{text}");
     let inbox = sandbox.ok(["inbox"]);
     assert!(inbox.contains("  a notice of claude-peers, "), "{inbox}");

@@ -184,7 +184,7 @@ fn a_long_backlog_is_shown_in_part_in_order_and_the_rest_is_named_once_a_turn() 
 
     let long = backend.send("frontend", &"y\n".repeat(20_000));
     let told = context(&sandbox, "PostToolUse", "frontend", "t2", json!({}));
-    assert!(told.starts_with("1 message of a peer waits: check_messages"), "{told}");
+    assert!(told.starts_with("1 message from a peer waits: check_messages"), "{told}");
     assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t2", json!({})), "");
     assert!(!context(&sandbox, "PostToolUse", "frontend", "t3", json!({})).is_empty());
     assert_eq!(sandbox.message(&long)["state"], "queued", "naming it is no offer");
@@ -203,7 +203,7 @@ fn the_room_of_a_hook_is_counted_as_the_client_counts() {
     // a file, and the turn would go on from a preview.
     let long = backend.send("frontend", &"🦀".repeat(6_000));
     let told = context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({}));
-    assert!(told.starts_with("1 message of a peer waits: check_messages"), "{}", units(&told));
+    assert!(told.starts_with("1 message from a peer waits: check_messages"), "{}", units(&told));
     context(&sandbox, "PostToolUse", "frontend", "t1", json!({}));
     assert_eq!(sandbox.message(&long)["state"], "queued");
 

@@ -112,7 +112,7 @@ fn a_scope_that_is_wrong_or_empty_or_asked_too_much_of_sends_nothing_and_says_so
         let mut arguments = json!({ "to_id": "scope:machine", "message": "x" });
         arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let words = refused(&mut alone, arguments);
-        assert!(words.contains("a scope is many"), "{words}");
+        assert!(words.contains("work with one peer, not with a scope"), "{words}");
     }
     for wrong in [&["send", "--scope", "galaxy", "x"][..], &["send", "--scope", "repo"]] {
         assert_eq!(sandbox.fails(wrong).0, 2);

@@ -20,9 +20,13 @@ fn a_sender_is_told_how_the_recipient_is_reached_and_what_lies_before_it() {
     let away = RawPeer::register(&sandbox, "away");
     let words = |line: &str| line.split_once("): ").unwrap().1.trim_end().to_owned();
     for (to, mcp, cli) in [
-        ("tools", "is live and gets it when it next calls a tool", "live; it sees mail when it"),
+        (
+            "tools",
+            "is live and gets it when it next calls a claude-peers tool",
+            "live; it sees mail when it",
+        ),
         ("pushed", "whether its client shows pushes is not known", "whether it is shown is not"),
-        ("away", "is away since 20", "away since 20"),
+        ("away", "has been away since 20", "away since 20"),
     ] {
         let sent = sender.call("send_message", json!({ "to_id": to, "message": "one" }));
         let (text, said) =

@@ -198,5 +198,5 @@ fn an_old_client_is_woken() {
     assert_eq!(old.says("Stop", &input), "");
     sandbox.ok(["send", &id, "wake up"]);
     let said = old.says("Stop --wait", &input);
-    assert!(said.contains("1 message of another session waits"), "{said}");
+    assert!(said.contains("1 message from another session waits"), "{said}");
 }

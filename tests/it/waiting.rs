@@ -258,7 +258,7 @@ fn a_wait_that_makes_no_sense_is_refused_in_words() {
         let refused = asker.try_call("send_message", arguments);
         assert_eq!(refused["isError"], true);
         let words = refused["content"][0]["text"].as_str().unwrap();
-        assert!(words.contains("`wait_seconds`") && words.contains("nothing was done"), "{words}");
+        assert!(words.contains("`wait_seconds`") && words.contains("Nothing was done"), "{words}");
     }
     let taken = Request::post("/v1/mailbox/take?wait_seconds=x", &json!({})).unix(&sandbox);
     assert_eq!(taken.refusal(), (400, "bad_request".to_owned()));

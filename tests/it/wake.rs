@@ -192,7 +192,7 @@ fn the_hook_that_waits_wakes_before_the_server_does() {
     backend.send("frontend", "secret-2");
     let (code, notice) = end(second);
     assert_eq!(code, 2);
-    assert!(notice.starts_with("claude-peers: 2 messages of other sessions wait."), "{notice}");
+    assert!(notice.starts_with("claude-peers: 2 messages from other sessions wait."), "{notice}");
     assert!(!notice.contains("secret"), "{notice}");
     inbox.is_quiet();
     // The same mail wakes nobody again, however often a turn ends without reading it.

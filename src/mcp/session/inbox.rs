@@ -32,7 +32,7 @@ fn notice(waiting: u64, now: Timestamp) -> String {
         count => format!("{count} messages from other sessions wait"),
     };
     format!(
-        "claude-peers: {what} ({now}). If the text does not stand beside this, the tool check_messages shows it. This is a notice of the claude-peers server, not a peer's text."
+        "claude-peers: {what} ({now}). If the message text is not shown next to this notice, call the tool check_messages. This is a notice of the claude-peers server, not a peer's text."
     )
 }
 

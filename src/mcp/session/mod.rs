@@ -87,9 +87,9 @@ impl Session {
 
     async fn connect(&self, peer: &Peer<RoleServer>) -> Result<Client, String> {
         let config = self.config.as_ref().map_err(|error| {
-            format!("claude-peers is not configured right: {error}. {}", error.hint())
+            format!("claude-peers is not configured correctly: {error}. {}", error.hint())
         })?;
-        let info = peer.peer_info().ok_or("The client has not introduced itself.")?;
+        let info = peer.peer_info().ok_or("The client has not sent its name yet.")?;
         let registration = registration(config, &info).await;
         let request = registration.request;
         let (cwd, one_shot, process) =

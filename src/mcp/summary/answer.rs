@@ -1,17 +1,24 @@
-//! From what a model wrote to one clean line, or a reason why it is no summary. Called by the
-//! summary alone, for the model's words and for an API's error. The text goes on to other sessions
-//! and to terminals, so no control character and no second line may get through.
+//! Turns a model's answer into a summary of one line, or says why it is not one.
+//!
+//! The text goes on to other sessions and to terminals, so no control character and no second line
+//! may get through.
+
+use crate::text;
 
 const MAX_CHARS: usize = 300;
 const MAX_RAW_BYTES: usize = 20 * 1024;
 
-/// The answer as a summary of one line and at most 300 characters.
-pub(super) fn clean(raw: &str) -> Result<String, &'static str> {
+/// Returns the answer as a summary of one line and at most 300 characters.
+///
+/// # Errors
+///
+/// Why the answer is not a summary.
+pub(super) fn summary_from_answer(raw: &str) -> Result<String, &'static str> {
     if raw.len() > MAX_RAW_BYTES {
         return Err("it is far too long");
     }
     let text = without_thoughts(raw.trim());
-    let text = one_line(without_fence(text));
+    let text = text::stripped_line(without_fence(text));
     let text = without_wrapping(&text);
     if text.is_empty() {
         return Err("it is empty");
@@ -28,57 +35,22 @@ pub(super) fn clean(raw: &str) -> Result<String, &'static str> {
     Ok(shorten(text))
 }
 
-/// One line, single spaces, nothing that steers a terminal or reverses text.
-pub(super) fn one_line(text: &str) -> String {
-    let visible: String = text
-        .chars()
-        .filter(|c| !is_invisible(*c))
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    visible.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// At most so many characters, the last an ellipsis if something is missing.
-pub(super) fn cut(text: &str, max_chars: usize) -> String {
-    if text.chars().nth(max_chars).is_none() {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(max_chars.saturating_sub(1)).collect();
-    kept + "…"
-}
-
-/// Some servers repeat a rejected key; `OpenAI` does so with asterisks in its middle.
+/// Returns an error message on one line and without the key. Some servers repeat a rejected key;
+/// `OpenAI` does so with asterisks in its middle.
 pub(super) fn hide_key(message: &str, key: &str) -> String {
     const HIDDEN: &str = "[hidden]";
     let whole = if key.is_empty() { message.to_owned() } else { message.replace(key, HIDDEN) };
-    // A short key's beginning is in half of all words.
+    // The beginning of a short key is part of many words.
     let beginning = key.get(..6).filter(|_| key.len() >= 12);
     let part = |word: &str| {
         word.contains("**") || beginning.is_some_and(|beginning| word.contains(beginning))
     };
-    let line = one_line(&whole);
+    let line = text::stripped_line(&whole);
     let words = line.split(' ').map(|word| if part(word) { HIDDEN } else { word });
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Directions, marks and tags. The joiners stay: scripts and emoji need them.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'
-            | '\u{200e}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}'
-    )
-}
-
-/// Local reasoning models think aloud before they answer.
+/// Removes the thoughts that local reasoning models write before their answer.
 fn without_thoughts(text: &str) -> &str {
     let thoughts = text.strip_prefix("<think>");
     let end = thoughts.and_then(|thoughts| thoughts.split_once("</think>"));
@@ -91,13 +63,14 @@ fn without_fence(text: &str) -> &str {
     };
     let inner = inner.trim_end().trim_end_matches('`');
     match inner.split_once('\n') {
-        // The rest of a fence's first line names a language.
+        // The first line of a fence may name a language.
         Some((language, rest)) if !language.trim().contains(' ') => rest,
         _ => inner,
     }
 }
 
-/// Takes off a label and what encloses the whole, however often a model has wrapped it.
+/// Removes a label and quotation marks or Markdown around the whole text, however often it is
+/// wrapped.
 fn without_wrapping(text: &str) -> &str {
     const PAIRS: [(&str, &str); 11] = [
         ("**", "**"),
@@ -117,7 +90,7 @@ fn without_wrapping(text: &str) -> &str {
         let before = text;
         for (open, close) in PAIRS {
             let inner = text.strip_prefix(open).and_then(|t| t.strip_suffix(close));
-            // `"a" and "b"` begins and ends with a quote, but is not enclosed by them.
+            // `"a" and "b"` begins and ends with quotation marks, but they do not enclose it.
             if let Some(inner) = inner.filter(|inner| !inner.contains(close)) {
                 text = inner.trim();
             }
@@ -132,7 +105,7 @@ fn without_wrapping(text: &str) -> &str {
 }
 
 fn looks_like_json(text: &str) -> bool {
-    // "[WIP] Mends the parser" is a sentence.
+    // "[WIP] Fixes the parser" is a sentence.
     text.starts_with('{')
         || ["[{", "[\"", "[]"].iter().any(|start| text.starts_with(start))
         || serde_json::from_str::<serde_json::Value>(text).is_ok()
@@ -144,15 +117,15 @@ fn looks_like_markup(text: &str) -> bool {
         || ["<!doctype", "<html", "<body", "<script"].iter().any(|tag| lower.contains(tag))
 }
 
-/// Cuts after a sentence if that leaves most of it, else after a word, else anywhere.
+/// Cuts after a sentence if that leaves at least half of it, else after a word, else anywhere.
 fn shorten(text: &str) -> String {
     if text.chars().count() <= MAX_CHARS {
         return text.to_owned();
     }
-    // Two fewer: a space and the ellipsis.
+    // Room for a space and the ellipsis.
     let end = text.char_indices().nth(MAX_CHARS - 2).map_or(text.len(), |(at, _)| at);
     let (head, rest) = text.split_at(end);
-    // The separator may be the very character behind the cut.
+    // The separator may be the first character behind the cut.
     let next = rest.chars().next().map_or(0, char::len_utf8);
     let reach = &text[..end + next];
     let sentence = [". ", "! ", "? "].iter().filter_map(|mark| reach.rfind(mark)).max();
@@ -170,26 +143,26 @@ mod tests {
 
     #[test]
     fn wrapping_comes_off_and_the_answer_is_one_line() {
-        for (raw, clean_text) in [
-            ("Mends the parser.", "Mends the parser."),
-            ("  Mends\n\n the\tparser. \r\n", "Mends the parser."),
-            ("\"Mends the parser.\"", "Mends the parser."),
-            ("“Mends the parser.”", "Mends the parser."),
-            ("```\nMends the parser.\n```", "Mends the parser."),
-            ("```text\nMends the parser.\n```\n", "Mends the parser."),
-            ("```Mends the parser.```", "Mends the parser."),
-            ("**\"Mends the parser.\"**", "Mends the parser."),
-            ("Summary: 'Mends the parser.'", "Mends the parser."),
-            ("**Summary:** Mends the parser.", "Mends the parser."),
-            ("<think>Hm.\nSo.</think>\n\nMends it.", "Mends it."),
+        for (raw, expected) in [
+            ("Fixes the parser.", "Fixes the parser."),
+            ("  Fixes\n\n the\tparser. \r\n", "Fixes the parser."),
+            ("\"Fixes the parser.\"", "Fixes the parser."),
+            ("“Fixes the parser.”", "Fixes the parser."),
+            ("```\nFixes the parser.\n```", "Fixes the parser."),
+            ("```text\nFixes the parser.\n```\n", "Fixes the parser."),
+            ("```Fixes the parser.```", "Fixes the parser."),
+            ("**\"Fixes the parser.\"**", "Fixes the parser."),
+            ("Summary: 'Fixes the parser.'", "Fixes the parser."),
+            ("**Summary:** Fixes the parser.", "Fixes the parser."),
+            ("<think>Hm.\nSo.</think>\n\nFixes it.", "Fixes it."),
             ("\"a\" and \"b\"", "\"a\" and \"b\""),
-            ("Mends\0 the \u{1b}[31mparser\u{9b}.", "Mends the [31mparser ."),
-            ("Mends\u{2028}the \u{202e}parser\u{200b}.\u{e0041}", "Mends the parser."),
-            ("[WIP] Mends the parser.", "[WIP] Mends the parser."),
+            ("Fixes\0 the \u{1b}[31mparser\u{9b}.", "Fixes the [31mparser ."),
+            ("Fixes\u{2028}the \u{202e}parser\u{200b}.\u{e0041}", "Fixes the parser."),
+            ("[WIP] Fixes the parser.", "[WIP] Fixes the parser."),
             ("It's the parser's turn", "It's the parser's turn"),
             ("Übersetzt die Doku 日本語", "Übersetzt die Doku 日本語"),
         ] {
-            assert_eq!(clean(raw).as_deref(), Ok(clean_text), "{raw:?}");
+            assert_eq!(summary_from_answer(raw).as_deref(), Ok(expected), "{raw:?}");
         }
     }
 
@@ -213,25 +186,25 @@ mod tests {
             "Error <!DOCTYPE html>",
             "\0\0",
         ] {
-            assert!(clean(raw).is_err(), "{raw:?}");
+            assert!(summary_from_answer(raw).is_err(), "{raw:?}");
         }
-        assert!(clean(&"word ".repeat(5000)).is_err());
+        assert!(summary_from_answer(&"word ".repeat(5000)).is_err());
     }
 
     #[test]
     fn a_long_answer_is_cut_where_it_reads_best() {
         let exact = "x".repeat(300);
-        assert_eq!(clean(&exact).unwrap(), exact);
+        assert_eq!(summary_from_answer(&exact).unwrap(), exact);
 
-        let sentence = "Mends the parser of the tool. ".repeat(12);
-        let cut = clean(&sentence).unwrap();
+        let sentence = "Fixes the parser of the tool. ".repeat(12);
+        let cut = summary_from_answer(&sentence).unwrap();
         assert!(cut.ends_with("tool. …"), "{cut}");
 
-        let words = clean(&"parser ".repeat(90)).unwrap();
+        let words = summary_from_answer(&"parser ".repeat(90)).unwrap();
         assert!(words.ends_with("parser…"), "{words}");
 
         for text in ["語".repeat(400), "é".repeat(301), "x".repeat(9999), "a. ".repeat(200)] {
-            let cut = clean(&text).unwrap();
+            let cut = summary_from_answer(&text).unwrap();
             let length = cut.chars().count();
             assert!((290..=300).contains(&length), "{length}");
             assert!(cut.ends_with('…'));
@@ -243,7 +216,7 @@ mod tests {
         for length in 280..320 {
             for unit in ["ab, ", "ä. ", "word! "] {
                 let text: String = unit.chars().cycle().take(length).collect();
-                let cut = clean(&text).unwrap();
+                let cut = summary_from_answer(&text).unwrap();
                 assert!(cut.chars().count() <= MAX_CHARS, "{cut}");
             }
         }

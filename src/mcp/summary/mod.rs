@@ -16,6 +16,7 @@ use crate::client::{Client as Broker, ClientError};
 use crate::protocol::peers::SetProfile;
 use crate::sys::git;
 use crate::sys::subprocess::in_background;
+use crate::text;
 
 mod answer;
 #[cfg(test)]
@@ -260,7 +261,7 @@ async fn exchange(settings: &Settings, facts: &Facts) -> Result<String, SummaryE
         return Err(SummaryError::NotAChat { host });
     };
     let content = choice.message.content.unwrap_or_default();
-    answer::clean(&content).map_err(SummaryError::Nonsense)
+    answer::summary_from_answer(&content).map_err(SummaryError::Nonsense)
 }
 
 /// The only client that leaves the machine. Its certificates are the system's own, read from
@@ -300,10 +301,10 @@ fn question(model: &str, facts: &Facts) -> serde_json::Value {
     let files = facts.recent_files.iter().take(MAX_FILES);
     // As JSON, because a name can hold a newline and so look like the next line of a prompt.
     let facts = serde_json::json!({
-        "directory": answer::cut(&facts.directory, MAX_DIRECTORY_CHARS),
-        "repository": facts.repository.as_deref().map(|name| answer::cut(name, MAX_NAME_CHARS)),
-        "branch": facts.branch.as_deref().map(|name| answer::cut(name, MAX_NAME_CHARS)),
-        "recently_changed_files": files.map(|name| answer::cut(name, MAX_NAME_CHARS)).collect::<Vec<_>>(),
+        "directory": text::cut(&facts.directory, MAX_DIRECTORY_CHARS),
+        "repository": facts.repository.as_deref().map(|name| text::cut(name, MAX_NAME_CHARS)),
+        "branch": facts.branch.as_deref().map(|name| text::cut(name, MAX_NAME_CHARS)),
+        "recently_changed_files": files.map(|name| text::cut(name, MAX_NAME_CHARS)).collect::<Vec<_>>(),
     });
     serde_json::json!({
         "model": model,
@@ -362,7 +363,7 @@ fn excerpt(body: &[u8], key: &str) -> String {
     if message.trim_start().starts_with('<') {
         return String::new();
     }
-    answer::cut(&answer::hide_key(&message, key), MAX_EXCERPT_CHARS)
+    text::cut(&answer::hide_key(&message, key), MAX_EXCERPT_CHARS)
 }
 
 fn host(url: &Url) -> String {

@@ -125,7 +125,7 @@ impl Tools {
             let scope = scope.map_err(|error| not_sent(&format!("{error}.")))?;
             if reply_to.is_some() || !limit.is_zero() {
                 return Err(not_sent(
-                    "reply_to and wait_seconds are for one peer, and a scope is many. Leave them out, or name the peer.",
+                    "reply_to and wait_seconds work with one peer, not with a scope. Leave them out, or name one peer.",
                 ));
             }
             return send_to_scope(client, order, scope, arguments.message).await;
@@ -162,7 +162,7 @@ impl Tools {
         context: &Context,
     ) -> Result<Output, String> {
         let name = sent.to.name.as_deref().unwrap_or(sent.to.id.as_str());
-        let what = format!("Waiting for {}'s answer", text::line(name, 120));
+        let what = format!("Waiting for the answer of {}", text::line(name, 120));
         match with_progress(context, limit, &what, client.answer_to(&sent.id, limit)).await {
             Ok(answered) => {
                 if let Some(answer) = &answered.answer {
@@ -257,7 +257,7 @@ impl SendOrder<'_> {
         if self.unreachable.is_some_and(|at| at > self.called) {
             // Each queued send would wait for the same timeout, one after the other.
             return Err(not_sent(
-                "An earlier message of this session found the broker out of reach. Try again; `claude-peers status` tells more.",
+                "The broker could not be reached for an earlier message of this session. Try again; `claude-peers status` shows more.",
             ));
         }
         send.await.map_err(|error| {

@@ -49,17 +49,17 @@ impl ToolName {
         match self {
             Self::ListPeers => tool::<ListPeersArguments, ListPeersResult>(
                 self,
-                "List the other sessions on this machine: id, name, directory, what each works on, and how a message reaches it. Begins with who you are. Reachability: channel_proven, pushes have arrived there; channel_presumed, it is pushed to, but whether that is shown is not known; hooks, its hooks show mail with its next step; tools, it sees mail when it calls a tool; away, mail waits for it; ended, it cannot come back.",
+                "List the other sessions on this machine: id, name, directory, what each works on, and how a message reaches it. Begins with who you are. Reachability: channel_proven: pushes have arrived there; channel_presumed: messages are pushed, but it is not known whether they are shown; hooks: its hooks show messages at its next step; tools: it sees messages when it calls a claude-peers tool; inbox: a person at the command line; away: messages wait for it; ended: it cannot come back.",
                 annotations(true),
             ),
             Self::SendMessage => tool::<SendMessageArguments, SendMessageResult>(
                 self,
-                "Send a message to another session. It is stored before this returns, and waits if the session is away. To scope:repo, scope:directory or scope:machine it goes to all live sessions there, at most 50: only for what concerns them all. The result says how far it got; that a message was offered does not mean that it was read. With wait_seconds it waits for the peer's answer and returns it; use it when you cannot go on without the answer.",
+                "Send a message to another session. It is stored before this returns, and waits if the session is away. With scope:repo, scope:directory or scope:machine it goes to all live sessions there, at most 50: only for what concerns them all. The result says how far the message got; that it was offered does not mean that it was read. With wait_seconds it waits for the peer's answer and returns it; use that when you cannot go on without the answer.",
                 annotations(false),
             ),
             Self::SetSummary => tool::<SetSummaryArguments, SetSummaryResult>(
                 self,
-                "Tell the other sessions in one or two sentences what this session works on, and give it a name if you like.",
+                "Tell the other sessions in one or two sentences what this session works on, and optionally give it a name.",
                 annotations(true),
             ),
             Self::CheckMessages => tool::<CheckMessagesArguments, CheckMessagesResult>(
@@ -98,7 +98,7 @@ pub fn definitions() -> Vec<Tool> {
 #[serde(deny_unknown_fields)]
 pub struct ListPeersArguments {
     /// Which sessions: all on this machine, those in the same directory, or those in the same git
-    /// repository, its worktrees and subdirectories included. Left out: machine.
+    /// repository, including its worktrees and subdirectories. Default: machine.
     #[serde(default, deserialize_with = "scope")]
     pub scope: Scope,
 }
@@ -114,8 +114,8 @@ pub struct SendMessageArguments {
     /// The message_id of the message that this one answers.
     #[serde(default)]
     pub reply_to: Option<String>,
-    /// Wait up to so many seconds for the peer's answer and return it: at most 110, fewer in some
-    /// clients. Left out: return at once; an answer then arrives like any message.
+    /// Seconds to wait for the peer's answer, which is then returned: at most 110, fewer in some
+    /// clients. Default: return at once; an answer then arrives like any message.
     #[serde(default, deserialize_with = "js_json::seconds")]
     pub wait_seconds: Option<u64>,
 }
@@ -126,7 +126,7 @@ pub struct SetSummaryArguments {
     /// One or two sentences: what this session works on. At most 500 characters.
     pub summary: String,
     /// A short name for this session, so that others can write to it by name: letters of any
-    /// script, digits, '.', '_' and '-'. Left out, the name stays as it is.
+    /// script, digits, '.', '_' and '-'. Default: the name stays as it is.
     #[serde(default)]
     pub name: Option<String>,
 }
@@ -134,8 +134,8 @@ pub struct SetSummaryArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckMessagesArguments {
-    /// If nothing is there, wait up to so many seconds for the next message: at most 110, fewer in
-    /// some clients. Left out: return at once.
+    /// Seconds to wait for the next message if there is none yet: at most 110, fewer in some
+    /// clients. Default: return at once.
     #[serde(default, deserialize_with = "js_json::seconds")]
     pub wait_seconds: Option<u64>,
 }
@@ -150,9 +150,7 @@ fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> 
         return Ok(Scope::default());
     }
     Scope::ALL.into_iter().find(|scope| scope.as_str() == word).ok_or_else(|| {
-        serde::de::Error::custom(format!(
-            "there is no scope {given:?}, only machine, directory and repo"
-        ))
+        serde::de::Error::custom(format!("expected machine, directory or repo, not {given:?}"))
     })
 }
 

@@ -1,8 +1,8 @@
-//! The tools' results: text, and the same as structured content.
+//! The tools' results, as text and as structured content.
 //!
-//! Claude Code shows its model the structured content alone and drops the text (measured with
-//! 2.1.330), other clients show the text. So each form says everything, in words where words
-//! matter. Everything that another peer wrote passes through [`crate::text`] on its way in.
+//! Claude Code shows its model the structured content only (measured with 2.1.330), other clients
+//! show the text. So each form says everything, in sentences where their words matter. Everything
+//! that another peer wrote passes through [`crate::text`] on its way in.
 
 mod sent;
 mod unread;
@@ -30,22 +30,21 @@ pub struct Output {
 
 impl Output {
     fn new(text: String, structured: &impl Serialize) -> Self {
-        // Our own plain structs always serialise; the text says the same.
+        // Our own plain structs always serialise, and the text says the same.
         let mut structured = serde_json::to_value(structured).unwrap_or_default();
-        leave_out_nulls(&mut structured);
+        remove_nulls(&mut structured);
         Self { text, structured }
     }
 }
 
-/// What there is not is not mentioned. The schemas say it so, because not every client knows a
-/// type that may be null.
-fn leave_out_nulls(value: &mut serde_json::Value) {
+/// Removes members that are null, as the schemas say: not every client knows a type that may be null.
+fn remove_nulls(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(object) => {
             object.retain(|_, member| !member.is_null());
-            object.values_mut().for_each(leave_out_nulls);
+            object.values_mut().for_each(remove_nulls);
         }
-        serde_json::Value::Array(array) => array.iter_mut().for_each(leave_out_nulls),
+        serde_json::Value::Array(array) => array.iter_mut().for_each(remove_nulls),
         _ => {}
     }
 }
@@ -57,14 +56,14 @@ pub struct PeerView {
     name: Option<String>,
     live: bool,
     /// channel_proven, channel_presumed, hooks, tools, inbox, away or ended
-    reachability: Reach,
+    reachability: ReachabilityView,
     /// live or away since, RFC 3339
     since: String,
     cwd: String,
     summary: String,
-    /// it ends with its answer (claude -p)
+    /// a session that ends with its answer (claude -p)
     one_shot: bool,
-    /// its program, where that is not Claude Code
+    /// its client, if that is not Claude Code
     client: Option<String>,
     /// messages that wait for it
     unread: u64,
@@ -73,7 +72,7 @@ pub struct PeerView {
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Reach {
+enum ReachabilityView {
     ChannelProven,
     ChannelPresumed,
     Hooks,
@@ -90,13 +89,13 @@ impl PeerView {
             name: peer.name.as_deref().map(|name| text::line(name, MAX_NAME)),
             live: peer.live,
             reachability: match peer.reach {
-                Reachability::ChannelProven => Reach::ChannelProven,
-                Reachability::ChannelPresumed => Reach::ChannelPresumed,
-                Reachability::Hooks => Reach::Hooks,
-                Reachability::Tools => Reach::Tools,
-                Reachability::Inbox => Reach::Inbox,
-                Reachability::Ended => Reach::Ended,
-                Reachability::Away | Reachability::Unknown => Reach::Away,
+                Reachability::ChannelProven => ReachabilityView::ChannelProven,
+                Reachability::ChannelPresumed => ReachabilityView::ChannelPresumed,
+                Reachability::Hooks => ReachabilityView::Hooks,
+                Reachability::Tools => ReachabilityView::Tools,
+                Reachability::Inbox => ReachabilityView::Inbox,
+                Reachability::Ended => ReachabilityView::Ended,
+                Reachability::Away | Reachability::Unknown => ReachabilityView::Away,
             },
             since: peer.since.to_string(),
             cwd: text::line(&peer.cwd, MAX_PATH),
@@ -109,7 +108,8 @@ impl PeerView {
         }
     }
 
-    fn called(&self) -> String {
+    /// Returns name and id, as a sentence names the peer.
+    fn display_name(&self) -> String {
         match &self.name {
             Some(name) => format!("{name} ({})", self.id),
             None => self.id.clone(),
@@ -117,19 +117,23 @@ impl PeerView {
     }
 }
 
-fn reach_words(view: &PeerView) -> String {
+fn describe_reachability(view: &PeerView) -> String {
     match view.reachability {
-        Reach::ChannelProven => "live, gets pushes".to_owned(),
-        Reach::ChannelPresumed => "live, pushed to (not known whether it is shown)".to_owned(),
-        Reach::Hooks => "live, its hooks show mail with its next step".to_owned(),
-        Reach::Tools => "live, sees mail when it calls a tool".to_owned(),
-        Reach::Inbox => "a person at the command line".to_owned(),
-        Reach::Away => format!("away since {}", view.since),
-        Reach::Ended => "its program has ended".to_owned(),
+        ReachabilityView::ChannelProven => "live, gets pushes".to_owned(),
+        ReachabilityView::ChannelPresumed => {
+            "live, pushed to (not known whether it is shown)".to_owned()
+        }
+        ReachabilityView::Hooks => "live, its hooks show messages at its next step".to_owned(),
+        ReachabilityView::Tools => {
+            "live, sees messages when it calls a claude-peers tool".to_owned()
+        }
+        ReachabilityView::Inbox => "a person at the command line".to_owned(),
+        ReachabilityView::Away => format!("away since {}", view.since),
+        ReachabilityView::Ended => "ended, cannot come back".to_owned(),
     }
 }
 
-fn backlog_words(peer: &Peer, now: Timestamp) -> String {
+fn describe_backlog(peer: &Peer, now: Timestamp) -> String {
     match (peer.unread, peer.oldest_unread) {
         (0, _) => String::new(),
         (count, Some(oldest)) => format!(", {count} unread, the oldest {} old", oldest.age(now)),
@@ -137,8 +141,8 @@ fn backlog_words(peer: &Peer, now: Timestamp) -> String {
     }
 }
 
-/// What stands at the end of every result while mail waits.
-fn mail_words(waiting: u64) -> Option<String> {
+/// Returns the last line of every result while messages wait.
+fn waiting_notice(waiting: u64) -> Option<String> {
     match waiting {
         0 => None,
         1 => Some("1 message waits for you: call check_messages.".to_owned()),
@@ -146,15 +150,16 @@ fn mail_words(waiting: u64) -> Option<String> {
     }
 }
 
-fn mail_line(waiting: u64) -> String {
-    mail_words(waiting).map(|words| format!("\n\n{words}")).unwrap_or_default()
+/// Returns the same as a paragraph of its own.
+fn waiting_paragraph(waiting: u64) -> String {
+    waiting_notice(waiting).map(|words| format!("\n\n{words}")).unwrap_or_default()
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ListPeersResult {
     me: Option<PeerView>,
     peers: Vec<PeerView>,
-    /// peers that are not here now, with mail that waits or a name by which they return
+    /// peers that are away, with messages that wait for them or a name under which they return
     away: u64,
     notes: Vec<String>,
     /// messages that wait for me
@@ -167,7 +172,7 @@ pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
     let mut out = String::new();
     let me = list.me.as_ref().map(PeerView::new);
     if let Some(me) = &me {
-        let _ = writeln!(out, "You are {}, in {}.", me.called(), me.cwd);
+        let _ = writeln!(out, "You are {}, in {}.", me.display_name(), me.cwd);
         if me.summary.is_empty() {
             out.push_str("You have no summary yet: set_summary tells others what you work on.\n");
         }
@@ -186,10 +191,10 @@ pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
         let _ = write!(
             out,
             "- {}, in {}: {}{}",
-            view.called(),
+            view.display_name(),
             view.cwd,
-            reach_words(view),
-            backlog_words(peer, now)
+            describe_reachability(view),
+            describe_backlog(peer, now)
         );
         if view.one_shot {
             out.push_str(", a one-shot session that ends with its answer");
@@ -203,18 +208,18 @@ pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
         out.push('\n');
     }
     if list.away > 0 {
-        let _ = writeln!(out, "{}", away_words(list));
+        let _ = writeln!(out, "{}", describe_away(list));
     }
     let mut out = out.trim_end().to_owned();
-    out.push_str(&mail_line(list.waiting));
-    let mail = mail_words(list.waiting);
+    out.push_str(&waiting_paragraph(list.waiting));
+    let mail = waiting_notice(list.waiting);
     Output::new(
         out,
         &ListPeersResult { me, peers, away: list.away, notes, waiting: list.waiting, mail },
     )
 }
 
-fn away_words(list: &PeerList) -> String {
+fn describe_away(list: &PeerList) -> String {
     let waits = match list.away_unread {
         None => String::new(),
         Some(0) => ", nothing waits for them".to_owned(),
@@ -229,7 +234,7 @@ pub struct SetSummaryResult {
     id: String,
     name: Option<String>,
     summary: String,
-    /// what to know of the name
+    /// what happened to the name
     notes: Vec<String>,
     /// messages that wait for me
     waiting: u64,
@@ -239,18 +244,18 @@ pub struct SetSummaryResult {
 pub fn set_summary(set: &ProfileSet) -> Output {
     let view = PeerView::new(&set.peer);
     let notes: Vec<String> = set.notes.iter().map(|note| text::line(note, MAX_SUMMARY)).collect();
-    let mut out = format!("Others now see {}: \"{}\"", view.called(), view.summary);
+    let mut out = format!("Other sessions now see {}: \"{}\"", view.display_name(), view.summary);
     for note in &notes {
         let _ = write!(out, "\nNote: {note}");
     }
-    out.push_str(&mail_line(set.waiting));
+    out.push_str(&waiting_paragraph(set.waiting));
     let result = SetSummaryResult {
         id: view.id,
         name: view.name,
         summary: view.summary,
         notes,
         waiting: set.waiting,
-        mail: mail_words(set.waiting),
+        mail: waiting_notice(set.waiting),
     };
     Output::new(out, &result)
 }

@@ -1,4 +1,4 @@
-//! `send_message`: what became of it, and the answer if it was waited for.
+//! The result of `send_message`: how far the message got, and the answer if the call waited for it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::mcp::tools::results::unread::MessageView;
-use crate::mcp::tools::results::{Output, PeerView, Reach, backlog_words, mail_line, mail_words};
+use crate::mcp::tools::results::{
+    Output, PeerView, ReachabilityView, describe_backlog, waiting_notice, waiting_paragraph,
+};
 use crate::protocol::Timestamp;
 use crate::protocol::mailbox::Answered;
 use crate::protocol::messages::{MessageState, Sent, Via};
@@ -19,7 +21,7 @@ use crate::text::message::ABOUT;
 
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct SendMessageResult {
-    /// the message; to a scope each recipient has its own
+    /// the message id; for a scope each recipient has its own
     id: Option<String>,
     /// queued: stored. offered: handed to the recipient's session. Neither means that it was read.
     state: Option<String>,
@@ -27,7 +29,7 @@ pub struct SendMessageResult {
     standing: String,
     to: Option<PeerView>,
     answer: Option<AnswerView>,
-    /// to a scope: what became of it for each
+    /// for a scope: how far the message got for each recipient
     recipients: Option<Vec<RecipientView>>,
     /// messages that wait for me
     waiting: u64,
@@ -38,8 +40,8 @@ pub struct SendMessageResult {
 struct RecipientView {
     id: String,
     name: Option<String>,
-    reachability: Reach,
-    /// left out: it was refused for this one, and standing says why
+    reachability: ReachabilityView,
+    /// missing if the message was refused for this recipient; standing says why
     message_id: Option<String>,
     state: Option<String>,
     standing: String,
@@ -52,21 +54,22 @@ struct AnswerView {
     message: MessageView,
 }
 
-/// Where a message stands.
-struct Standing {
+/// How far a message got.
+struct MessageStateView {
     sent: Sent,
-    /// When and by which way it got there.
+    /// When it reached that state, and by which way.
     since: Timestamp,
     via: Option<Via>,
 }
 
-impl Standing {
+impl MessageStateView {
     fn of(sent: &Sent) -> Self {
         Self { sent: sent.clone(), since: sent.sent_at, via: None }
     }
 
-    fn words(&self, to: &PeerView) -> String {
-        let called = to.called();
+    /// Returns sentences for the model.
+    fn describe(&self, to: &PeerView) -> String {
+        let called = to.display_name();
         let now = Timestamp::now();
         let via = self.via.map(|via| format!(" by {via}")).unwrap_or_default();
         let ago = self.since.age(now);
@@ -75,52 +78,55 @@ impl Standing {
                 format!("{called} waits for it in a call and gets it at once.")
             }
             (MessageState::Read, _) => format!("{called} has read it{via}, {ago} ago."),
-            (MessageState::Expired, _) => format!("Its time ran out before {called} had it."),
+            (MessageState::Expired, _) => format!("It expired before {called} had it."),
             (MessageState::Unconfirmed, _) => {
-                format!("Its time ran out; whether {called} has read it is not known.")
+                format!("It expired; whether {called} has read it is not known.")
             }
             (MessageState::Offered, _) if self.via.is_some_and(|via| via != Via::Channel) => {
-                format!("{called} was shown it{via}, {ago} ago; that it was read is not known yet.")
+                format!(
+                    "{called} was shown it{via}, {ago} ago; whether it was read is not known yet."
+                )
             }
-            (MessageState::Offered, Reach::ChannelProven) => {
+            (MessageState::Offered, ReachabilityView::ChannelProven) => {
                 format!("Pushed to {called}, where pushes have arrived before.")
             }
-            (_, Reach::Hooks) => {
-                format!("{called} is live; its hooks show the message with its next step.")
+            (_, ReachabilityView::Hooks) => {
+                format!("{called} is live; its hooks show the message at its next step.")
             }
             (MessageState::Offered, _) => {
                 format!("Pushed to {called}; whether its client shows pushes is not known.")
             }
-            (_, Reach::Away) => {
-                format!("{called} is away since {}; the message waits for it.", to.since)
+            (_, ReachabilityView::Away) => {
+                format!("{called} has been away since {}; the message waits for it.", to.since)
             }
-            (_, Reach::Ended) => {
+            (_, ReachabilityView::Ended) => {
                 format!(
-                    "{called} has ended: its program is gone. The message waits for whoever starts it there next."
+                    "{called} has ended. The message will be delivered when its client is next started in that directory."
                 )
             }
-            (_, Reach::Tools) => {
-                format!("{called} is live and gets it when it next calls a tool of claude-peers.")
+            (_, ReachabilityView::Tools) => {
+                format!("{called} is live and gets it when it next calls a claude-peers tool.")
             }
-            (_, Reach::Inbox) => {
-                "It waits for the person, who reads by `claude-peers inbox`.".to_owned()
+            (_, ReachabilityView::Inbox) => {
+                "The user will see it with `claude-peers inbox`.".to_owned()
             }
             (_, _) => format!("It waits behind earlier messages to {called}."),
         };
-        let backlog = backlog_words(&self.sent.to, now);
+        let backlog = describe_backlog(&self.sent.to, now);
         match backlog.trim_start_matches(", ") {
             "" => standing,
             backlog => format!("{standing} It has {backlog}."),
         }
     }
 
-    /// The result; `more` is what else there is to say, `answer` what came.
+    /// Returns the result, with `more` sentences about the state, and the `answer` that came with its
+    /// text as `shown`.
     fn output(&self, more: &str, answer: Option<AnswerView>, shown: &str) -> Output {
         let to = PeerView::new(&self.sent.to);
-        let standing = format!("{}{more}", self.words(&to));
+        let standing = format!("{}{more}", self.describe(&to));
         let mut out = format!("Message {} is {}. {standing}", self.sent.id, self.sent.state);
         out.push_str(shown);
-        out.push_str(&mail_line(self.sent.waiting));
+        out.push_str(&waiting_paragraph(self.sent.waiting));
         let result = SendMessageResult {
             id: Some(self.sent.id.to_string()),
             state: Some(self.sent.state.to_string()),
@@ -129,17 +135,17 @@ impl Standing {
             answer,
             recipients: None,
             waiting: self.sent.waiting,
-            mail: mail_words(self.sent.waiting),
+            mail: waiting_notice(self.sent.waiting),
         };
         Output::new(out, &result)
     }
 }
 
 pub fn send_message(sent: &Sent) -> Output {
-    Standing::of(sent).output("", None, "")
+    MessageStateView::of(sent).output("", None, "")
 }
 
-/// It was waited for the answer.
+/// Returns the result of a call that waited for the answer.
 pub fn answered(sent: &Sent, answered: &Answered, limit: Duration) -> Output {
     let sent = Sent {
         state: answered.state,
@@ -148,7 +154,7 @@ pub fn answered(sent: &Sent, answered: &Answered, limit: Duration) -> Output {
         waiting: answered.waiting,
         ..sent.clone()
     };
-    let standing = Standing { sent, since: answered.since, via: answered.via };
+    let standing = MessageStateView { sent, since: answered.since, via: answered.via };
     let Some(answer) = &answered.answer else {
         let more = format!(
             " No answer came within {} s. One that comes later arrives like any message; check_messages shows it.",
@@ -162,13 +168,13 @@ pub fn answered(sent: &Sent, answered: &Answered, limit: Duration) -> Output {
     standing.output("", Some(view), &shown)
 }
 
-/// It was sent, and then it could not be waited for the answer.
+/// Returns the result of a call that sent the message, and failed while it waited for the answer.
 pub fn wait_failed(sent: &Sent, why: &str) -> Output {
     let more = format!(
-        " It is sent, but the wait for the answer failed: {} Do not send it again; check_messages shows an answer that comes.",
+        " It was sent, but waiting for the answer failed: {} Do not send it again; check_messages shows an answer that comes.",
         text::line(why, 1_000)
     );
-    Standing::of(sent).output(&more, None, "")
+    MessageStateView::of(sent).output(&more, None, "")
 }
 
 pub fn sent_to_scope(sent: &SentToScope, scope: Scope) -> Output {
@@ -183,12 +189,12 @@ pub fn sent_to_scope(sent: &SentToScope, scope: Scope) -> Output {
             _ => write!(out, "\n- {}", one.standing),
         };
     }
-    out.push_str(&mail_line(sent.waiting));
+    out.push_str(&waiting_paragraph(sent.waiting));
     let result = SendMessageResult {
         standing,
         recipients: Some(recipients),
         waiting: sent.waiting,
-        mail: mail_words(sent.waiting),
+        mail: waiting_notice(sent.waiting),
         ..SendMessageResult::default()
     };
     Output::new(out, &result)
@@ -207,11 +213,11 @@ fn recipient(outcome: &Outcome) -> RecipientView {
                 waiting: 0,
                 from: None,
             };
-            Standing::of(&sent).words(&to)
+            MessageStateView::of(&sent).describe(&to)
         }
         (_, _, refusal) => {
             let why = refusal.as_ref().map_or("refused", |refusal| refusal.message.as_str());
-            format!("Not sent to {}: {}.", to.called(), text::line(why, 500))
+            format!("Not sent to {}: {}.", to.display_name(), text::line(why, 500))
         }
     };
     RecipientView {

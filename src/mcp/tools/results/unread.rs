@@ -1,4 +1,4 @@
-//! `check_messages`: what is unread, and which of the caller's own messages are.
+//! The result of `check_messages`: unread messages, and which of the session's own messages are unread.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub struct MessageView {
     from_name: Option<String>,
     from_cwd: String,
     from_summary: String,
-    /// of claude-peers itself; nobody reads answers
+    /// true: sent by claude-peers itself; do not answer it
     notice: bool,
     sent_at: String,
     reply_to: Option<String>,
@@ -51,7 +51,7 @@ struct OwnUnreadView {
     to_name: Option<String>,
     sent_at: String,
     state: String,
-    /// when it was last handed to the recipient's session, and by which way: channel, hook, tool
+    /// when and by which way (channel, hook, tool) it was last handed to the recipient's session
     offered_at: Option<String>,
     offered_via: Option<String>,
 }
@@ -74,7 +74,7 @@ impl MessageView {
     }
 }
 
-/// `waited` is how long it was waited for news, at most.
+/// Returns the result of a call that waited up to `waited` for messages.
 pub fn check_messages(taken: &Taken, waited: Duration) -> Output {
     let now = Timestamp::now();
     let messages: Vec<MessageView> = taken.messages.iter().map(MessageView::new).collect();
