@@ -20,8 +20,7 @@ use crate::broker::error::RunError;
 use crate::broker::live::LiveState;
 use crate::broker::mailbox;
 use crate::broker::shared::{Activity, LoadConfig, Shared};
-use crate::broker::store;
-use crate::broker::store::Doing;
+use crate::broker::store::{DatabaseStatus, OpenedStore, OpeningProgress};
 use crate::config::Config;
 use crate::endpoint::broker_lock::Holder;
 use crate::protocol::health::Started;
@@ -101,7 +100,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         token::read_or_create(&paths.token).map_err(file_error("the token file", &paths.token))?;
 
     let live = LiveState::default();
-    let database = store::Report::default();
+    let database = DatabaseStatus::default();
     let changes = Arc::new(Notify::new());
     let state = || {
         let limits = config.limits.clone();
@@ -110,10 +109,10 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let stop = CancellationToken::new();
     // Cancelled when the database thread ends, so that the broker never runs on without it.
     let ended = stop.child_token();
-    let doing = Doing::default();
-    let progress = StartupProgress::watch(&lock, &me, &doing, &config);
-    let (store, opened) = takeover.open_store(state, &database, &ended, &doing).await?;
-    drop(progress);
+    let progress = OpeningProgress::default();
+    let reports = StartupProgress::watch(&lock, &me, &progress, &config);
+    let (store, opened) = takeover.open_store(state, &database, &ended, &progress).await?;
+    drop(reports);
     let took_over = takeover.has_replaced_broker();
     report_opened(&opened, &database, &config);
 
@@ -196,10 +195,10 @@ fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunE
 }
 
 /// Logs what opening the database has changed, and keeps it for `status`.
-fn report_opened(opened: &store::Opened, report: &store::Report, config: &Config) {
+fn report_opened(opened: &OpenedStore, status: &DatabaseStatus, config: &Config) {
     let database = config.database_path().display();
     if let Some(moved) = &opened.moved_to {
-        report.set_moved_to(moved);
+        status.set_moved_to(moved);
         tracing::error!(
             event = "database_damaged",
             "the database {database} was damaged; it was moved to {} and a new one is in use",
@@ -209,7 +208,7 @@ fn report_opened(opened: &store::Opened, report: &store::Report, config: &Config
     if let Some(copy) = &opened.legacy_copy {
         let copy = copy.display();
         let origin = "was written by another program (the TypeScript claude-peers, or a fork)";
-        let note = if opened.taken_in_part {
+        let note = if opened.imported_in_part {
             format!(
                 "the database {database} {origin}, and not all of it can be read; the readable part is in the history now, and a copy of the whole database is in {copy}"
             )
@@ -219,8 +218,8 @@ fn report_opened(opened: &store::Opened, report: &store::Report, config: &Config
             )
         };
         tracing::warn!(event = "database_taken_over", "{note}");
-        if opened.taken_in_part {
-            report.set_note(&note);
+        if opened.imported_in_part {
+            status.set_note(&note);
         }
     }
 }

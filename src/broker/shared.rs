@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::core::MailStore;
 use crate::broker::live::LiveState;
-use crate::broker::store;
+use crate::broker::store::DatabaseStatus;
 use crate::config::{Config, ConfigError};
 use crate::protocol::Timestamp;
 use crate::protocol::health::{Started, Tcp};
@@ -21,7 +21,7 @@ pub type LoadConfig = fn() -> Result<Config, ConfigError>;
 pub struct Shared {
     pub store: MailStore,
     pub live: LiveState,
-    pub database: store::Report,
+    pub database: DatabaseStatus,
     /// The configuration at the start. Socket, port and database are those of this one.
     pub config: Config,
     /// The configuration that was read last, for all settings that may change while the broker runs.

@@ -1,8 +1,8 @@
-//! SQLite's errors in words for people, who have not written the statement that failed.
+//! SQLite's errors as texts for people, who have not written the statement that failed.
 
 use rusqlite::{Error, ErrorCode as Code, ffi};
 
-/// What went wrong, without a word of SQL.
+/// Describes the error without SQL.
 #[must_use]
 pub fn plain(error: &Error) -> String {
     const TABLES: &str = "its tables are not those that this version knows";
@@ -14,7 +14,7 @@ pub fn plain(error: &Error) -> String {
             | Code::TypeMismatch
             | Code::SchemaChanged => TABLES.to_owned(),
             _ if is_without_shared_memory(error) => {
-                "its file system has no memory that processes share".to_owned()
+                "its file system does not support shared memory".to_owned()
             }
             _ => said.clone().unwrap_or_else(|| failure.to_string()),
         },
@@ -28,8 +28,9 @@ pub fn plain(error: &Error) -> String {
     }
 }
 
-/// Whether a file system cannot give what many users of a database in WAL mode need (FUSE, 9p and
-/// virtiofs, some of them). One that has the database for itself needs it not.
+/// Whether the file system does not support the shared memory that several users of a database in
+/// WAL mode need. Some of FUSE, 9p and virtiofs do not. A single user with an exclusive lock works
+/// there as well.
 #[must_use]
 pub fn is_without_shared_memory(error: &Error) -> bool {
     const KINDS: [i32; 4] = [
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_statement_stands_in_what_a_person_is_told() {
+    fn a_text_for_people_contains_no_statement() {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch("CREATE TABLE t (x INTEGER NOT NULL CHECK (x IN (1, 2)) UNIQUE) STRICT")
             .unwrap();

@@ -17,7 +17,7 @@ use crate::config::Limits;
 use crate::protocol::{PeerId, Timestamp};
 
 pub type MailStore = Store<MemoryState>;
-pub type Tx<'a> = crate::broker::store::Tx<'a, MemoryState>;
+pub type Tx<'a> = crate::broker::store::Context<'a, MemoryState>;
 
 /// Handles messages whose time to live has ended, in the transaction that ended them.
 pub type OnEnded = fn(&mut Tx<'_>, &[EndedMessage]) -> Result<(), Fault>;

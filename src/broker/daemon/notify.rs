@@ -84,7 +84,7 @@ pub fn start(shared: &Arc<Shared>, sent: String) {
 
 /// Returns the status line, which `systemctl status` shows.
 pub async fn status(shared: &Shared) -> String {
-    let mut parts = vec![match shared.store.read(|tx| registry::live_and_backlog(tx)).await {
+    let mut parts = vec![match shared.store.inspect(|tx| registry::live_and_backlog(tx)).await {
         Ok((1, unread)) => format!("serving 1 peer, {unread} unread"),
         Ok((peers, unread)) => format!("serving {peers} peers, {unread} unread"),
         Err(error) => format!("serving, but {}", error.message),
@@ -135,7 +135,7 @@ async fn keep_watchdog(shared: Arc<Shared>, limit: Duration) {
     loop {
         ticks.tick().await;
         // An error means that the thread has ended: the broker stops by itself.
-        if shared.store.read(|_| Ok(())).await.is_err() {
+        if shared.store.inspect(|_| Ok(())).await.is_err() {
             return;
         }
         send_without_timeout(&[NotifyState::Watchdog]).await;

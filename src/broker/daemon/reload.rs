@@ -47,7 +47,7 @@ async fn apply(shared: &Arc<Shared>, new: Config) -> Option<String> {
     let unapplied = needs_restart(&shared.config, &new);
     let limits = new.limits.clone();
     // Nothing is written, but the limits belong to the state that the database thread guards.
-    let set = shared.store.read(move |tx| {
+    let set = shared.store.inspect(move |tx| {
         tx.state.set_limits(limits);
         Ok(())
     });

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::broker::daemon::notify;
 use crate::broker::daemon::takeover::describe_owner;
-use crate::broker::store::Doing;
+use crate::broker::store::OpeningProgress;
 use crate::config::Config;
 use crate::endpoint::broker_lock::{Holder, database_lock, holder_of};
 use crate::sys::files::{LockFile, describe_held};
@@ -33,16 +33,21 @@ pub struct StartupProgress {
 
 impl StartupProgress {
     /// Starts the thread that reports. `lock` is the lock of the endpoint, and `me` its description.
-    pub fn watch(lock: &Arc<Mutex<LockFile>>, me: &Holder, doing: &Doing, config: &Config) -> Self {
+    pub fn watch(
+        lock: &Arc<Mutex<LockFile>>,
+        me: &Holder,
+        progress: &OpeningProgress,
+        config: &Config,
+    ) -> Self {
         let of_database = database_lock(&config.database_file());
         let locks = Locks { of_socket: Arc::clone(lock), of_database };
         let (end, ended) = channel::<()>();
-        let (reported, owner, doing) = (locks.clone(), me.clone(), doing.clone());
+        let (reported, owner, progress) = (locks.clone(), me.clone(), progress.clone());
         let database = config.database_path().to_owned();
         let watch = move || {
             let mut pause = REPORT_AFTER;
             while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                report(&reported, &owner, &doing.words(&database), pause == REPORT_AFTER);
+                report(&reported, &owner, &progress.describe(&database), pause == REPORT_AFTER);
                 pause = REPORT_INTERVAL;
             }
             pause == REPORT_INTERVAL

@@ -17,8 +17,9 @@ use crate::broker::core::{MailStore, MemoryState};
 use crate::broker::daemon::listener::Server;
 use crate::broker::daemon::notify;
 use crate::broker::error::RunError;
-use crate::broker::store;
-use crate::broker::store::{Doing, OpenError, Report, Store, Wanted};
+use crate::broker::store::{
+    DatabaseStatus, OpenError, OpenedStore, OpeningProgress, Store, StoreOptions,
+};
 use crate::config::Config;
 use crate::endpoint::broker_lock::{Holder, Whereabouts, database_lock, holder_of};
 use crate::endpoint::socket;
@@ -166,24 +167,24 @@ impl<'a> Takeover<'a> {
     pub async fn open_store(
         &mut self,
         state: impl Fn() -> MemoryState,
-        report: &Report,
+        status: &DatabaseStatus,
         ended: &CancellationToken,
-        doing: &Doing,
-    ) -> Result<(MailStore, store::Opened), RunError> {
+        progress: &OpeningProgress,
+    ) -> Result<(MailStore, OpenedStore), RunError> {
         let config = self.config;
         let lock = database_lock(&config.database_file());
         let since = Instant::now();
         let mut asked = None;
         loop {
-            let wanted = Wanted {
+            let options = StoreOptions {
                 path: config.database_path(),
                 legacy_port: config.port.value,
-                starting: &describe_owner(self.me),
-                holder: &self.listening_owner(),
-                refuge: &config.paths.refuge(),
-                report: report.clone(),
+                starting_owner: &describe_owner(self.me),
+                owner: &self.listening_owner(),
+                rescue_file: &config.paths.refuge(),
+                status: status.clone(),
             };
-            let opened = Store::open(wanted, state(), ended.clone(), doing);
+            let opened = Store::open(options, state(), ended.clone(), progress);
             let error = match opened {
                 Ok(opened) => return Ok(opened),
                 Err(error @ OpenError::InUse { .. }) => error,

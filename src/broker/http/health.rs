@@ -19,8 +19,8 @@ pub async fn health(
 ) -> Result<Json<Health>, Refusal> {
     let mut health = Health { status: "ok".to_owned(), protocol: shared.protocol, detail: None };
     if transport != Transport::Tcp {
-        let (peers, backlog) = shared.store.read(|tx| registry::live_and_backlog(tx)).await?;
-        let hooks_spoke_at = shared.store.read(|tx| registry::hooks_spoke_at(tx)).await?;
+        let (peers, backlog) = shared.store.inspect(|tx| registry::live_and_backlog(tx)).await?;
+        let hooks_spoke_at = shared.store.inspect(|tx| registry::hooks_spoke_at(tx)).await?;
         let settings = Arc::clone(&shared.settings.borrow());
         health.detail = Some(Detail {
             version: crate::VERSION.to_owned(),
@@ -79,6 +79,6 @@ pub async fn start_fresh_database(
     State(shared): State<Arc<Shared>>,
     _: WriteRequest<EmptyBody>,
 ) -> Result<Json<Afresh>, Refusal> {
-    let saved = shared.store.begin_afresh().await?;
+    let saved = shared.store.start_fresh_database().await?;
     Ok(Json(Afresh { saved_in: saved.map(|path| path.display().to_string()) }))
 }

@@ -71,7 +71,7 @@ pub async fn written(
     WriteRequest { body, .. }: WriteRequest<HookWritten>,
 ) -> Result<Json<Noted>, Refusal> {
     only_owner(&identity)?;
-    let noted = shared.store.note(move |tx| mailbox::hook_written(tx, &body));
+    let noted = shared.store.write_unsynced(move |tx| mailbox::hook_written(tx, &body));
     Ok(Json(noted.await?))
 }
 
@@ -133,7 +133,7 @@ pub async fn tool_answered(
     Extension(identity): Extension<Identity>,
     _: WriteRequest<EmptyBody>,
 ) -> Result<Json<Noted>, Refusal> {
-    let (caller, _) = shared.store.read(move |tx| identity.authenticate_session(tx)).await?;
+    let (caller, _) = shared.store.inspect(move |tx| identity.authenticate_session(tx)).await?;
     shared.live.client_processes.tool_answered(&caller.peer);
     Ok(Json(Noted { noted: 1 }))
 }
@@ -158,7 +158,7 @@ pub async fn looked(
     Extension(identity): Extension<Identity>,
     WriteRequest { body, .. }: WriteRequest<Looked>,
 ) -> Result<Json<Noted>, Refusal> {
-    let noted = shared.store.read(move |tx| {
+    let noted = shared.store.inspect(move |tx| {
         only_itself(tx, &identity, &body.peer)?;
         mailbox::looked(tx, &body);
         Ok(Noted { noted: 1 })

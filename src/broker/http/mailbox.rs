@@ -41,7 +41,7 @@ async fn take_news(
     key: Option<IdempotencyKey>,
 ) -> Result<Taken, ApiError> {
     let identity = identity.clone();
-    let caller = shared.store.read(move |tx| identity.authenticate(tx)).await?;
+    let caller = shared.store.inspect(move |tx| identity.authenticate(tx)).await?;
     let waiter = shared.live.waiters.add_for_mail(&caller.peer);
     let waiting = Waiting::new(shared, Call::new(caller, key, waiter));
     let look = |call: Call| {
@@ -62,7 +62,7 @@ pub async fn answer(
     Query(wait): Query<Wait>,
     WriteRequest { body, key }: WriteRequest<TakeAnswer>,
 ) -> Result<Json<Answered>, Refusal> {
-    let find = shared.store.read(move |tx| {
+    let find = shared.store.inspect(move |tx| {
         let caller = identity.authenticate(tx)?;
         let question = mailbox::question(tx, &caller, &body.id)?;
         Ok((caller, question))
@@ -101,7 +101,7 @@ pub async fn written(
     Extension(identity): Extension<Identity>,
     WriteRequest { body, .. }: WriteRequest<Written>,
 ) -> Result<Json<Noted>, Refusal> {
-    let noted = shared.store.note(move |tx| {
+    let noted = shared.store.write_unsynced(move |tx| {
         let (caller, instance) = identity.authenticate_session(tx)?;
         mailbox::written(tx, &caller, &instance, &body)
     });

@@ -97,7 +97,7 @@ pub async fn list(
     Extension(identity): Extension<Identity>,
     Query(query): Query<ListMessages>,
 ) -> Result<Json<MessageList>, Refusal> {
-    let list = shared.store.read(move |tx| {
+    let list = shared.store.inspect(move |tx| {
         let caller = identity.authenticate(tx)?;
         mailbox::list_messages(tx, &caller, &query)
     });

@@ -54,7 +54,7 @@ pub async fn list(
     Extension(identity): Extension<Identity>,
     Query(query): Query<ListPeers>,
 ) -> Result<Json<PeerList>, Refusal> {
-    let list = shared.store.read(move |tx| {
+    let list = shared.store.inspect(move |tx| {
         let caller = identity.authenticate(tx)?;
         registry::list(tx, &caller, &query)
     });

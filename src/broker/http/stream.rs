@@ -28,7 +28,7 @@ pub async fn open(
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
 ) -> Result<Response, Refusal> {
-    let (_, instance) = shared.store.read(move |tx| identity.authenticate_session(tx)).await?;
+    let (_, instance) = shared.store.inspect(move |tx| identity.authenticate_session(tx)).await?;
     let (sender, events) = mpsc::unbounded_channel();
     // Made before the stream is opened, so that whatever fails from here on closes it again.
     let presence = Guard {

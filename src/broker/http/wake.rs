@@ -177,7 +177,7 @@ async fn until_time(
     loop {
         let asked = peer.clone();
         let when = if is_mine() {
-            shared.store.read(move |tx| mailbox::wake_when(tx, &asked)).await?
+            shared.store.inspect(move |tx| mailbox::wake_when(tx, &asked)).await?
         } else {
             When::OnceItRings
         };

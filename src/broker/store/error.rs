@@ -1,21 +1,29 @@
-//! Why the database cannot be used, for people: what, and what to do about it.
+//! Why the database cannot be used, for people: what is wrong, and what to do about it.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode as Sqlite;
 
 use crate::protocol::{ApiError, ErrorCode};
 use crate::sys::files;
 use crate::sys::files::{NewFile, beside};
 use crate::sys::sqlite_error::plain;
 
-/// Why work on the database came to nothing.
+/// The hint where a damaged database was replaced by a new one.
+pub(super) const DAMAGED: &str =
+    "The database was damaged; it was moved aside and a new one is in use. Try again.";
+
+const PERMISSIONS: &str = "Check the permissions and the free space of its directory.";
+
+/// Why a job failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The request is at fault; it is told so.
+    /// The request was refused.
     #[error(transparent)]
     Refused(#[from] ApiError),
-    /// The database is at fault.
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] rusqlite::Error),
 }
@@ -29,9 +37,16 @@ impl Fault {
     }
 }
 
-/// `database` is where it lies, if the disk is to be asked why.
+/// Whether SQLite reports that the file is damaged, or is not a database.
+#[must_use]
+pub fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase))
+}
+
+/// Returns the answer to a request that the database could not serve.
+///
+/// `database` is the path of the database, if the cause is to be looked for on the disk.
 pub(super) fn storage_error(error: &rusqlite::Error, database: Option<&Path>) -> ApiError {
-    use rusqlite::ErrorCode as Sqlite;
     let obstacle = database.and_then(|database| obstacle(error, database));
     let hint = match error.sqlite_error_code() {
         _ if obstacle.is_some() => obstacle.as_ref().map(files::hint).unwrap_or_default(),
@@ -40,21 +55,17 @@ pub(super) fn storage_error(error: &rusqlite::Error, database: Option<&Path>) ->
             "The database cannot be written: check its permissions and its file system, and try again.".to_owned()
         }
         Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => DAMAGED.to_owned(),
-        _ => "Try again; `claude-peers status` names the database.".to_owned(),
+        _ => "Try again; `claude-peers status` shows the path of the database.".to_owned(),
     };
     let reason = obstacle.map(|error| format!(" ({error})")).unwrap_or_default();
     let what = format!("the database could not be used: {}{reason}", plain(error));
     ApiError::new(ErrorCode::Storage, what).hint(hint)
 }
 
-/// What to do where a damaged database gave way to a new one.
-pub(super) const DAMAGED: &str =
-    "The database is damaged: it was moved aside and a new one serves. Try again.";
-
-/// Why the system keeps us from writing beside `database`, found out by writing there: SQLite keeps
-/// the reason to itself.
+/// Returns the system's reason why a write to `database` fails.
+///
+/// SQLite does not pass the reason on, so it is found by writing a file beside the database.
 fn obstacle(error: &rusqlite::Error, database: &Path) -> Option<io::Error> {
-    use rusqlite::ErrorCode as Sqlite;
     let code = error.sqlite_error_code()?;
     let is_of_the_disk = matches!(
         code,
@@ -67,7 +78,7 @@ fn obstacle(error: &rusqlite::Error, database: &Path) -> Option<io::Error> {
     if is_of_the_disk { write_beside(database).err() } else { None }
 }
 
-/// Writes where the next page would go, in a file that vanishes at once.
+/// Writes at the offset of the database's next page, into a file that vanishes at once.
 fn write_beside(database: &Path) -> io::Result<()> {
     let length = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let end = length(database).max(length(&beside(database, "-wal")));
@@ -81,17 +92,17 @@ fn write_beside(database: &Path) -> io::Result<()> {
 pub enum OpenError {
     #[error("the directory {0} of the database does not exist")]
     NoDirectory(PathBuf),
-    #[error("the database {path} is in use by another broker{holder}")]
-    InUse { path: PathBuf, holder: String },
+    #[error("the database {path} is in use by another broker{owner}")]
+    InUse { path: PathBuf, owner: String },
     #[error(
         "the database {path} was written by a newer claude-peers (schema {found}, this one knows {known})"
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error(
-        "the database {path} belongs to the TypeScript claude-peers, whose broker still runs{holder}"
+        "the database {path} belongs to the TypeScript claude-peers, whose broker is still running{owner}"
     )]
-    LegacyRuns { path: PathBuf, holder: String },
-    #[error("the database {path} holds tables of another program")]
+    LegacyRuns { path: PathBuf, owner: String },
+    #[error("{path} is a database of another program")]
     Foreign { path: PathBuf },
     #[error("the database {path} belongs to user id {owner}")]
     Owner { path: PathBuf, owner: u32 },
@@ -102,22 +113,22 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What to do about it.
+    /// Returns what to do about it, for a person.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
             Self::NoDirectory(path) => {
-                format!("Make {}, or name another place by CLAUDE_PEERS_DB.", path.display())
+                format!("Create {}, or set CLAUDE_PEERS_DB to another path.", path.display())
             }
             Self::InUse { .. } => {
-                "Stop that broker (`claude-peers kill-broker` with its settings, where it runs), or name another database by CLAUDE_PEERS_DB.".to_owned()
+                "Stop that broker (`claude-peers kill-broker` with its settings, where it runs), or set CLAUDE_PEERS_DB to another path.".to_owned()
             }
             Self::Newer { .. } => "Upgrade claude-peers; nothing was changed.".to_owned(),
             Self::LegacyRuns { .. } => {
                 "Stop it first (`bun cli.ts kill-broker` in its directory, and end its sessions); nothing was changed.".to_owned()
             }
             Self::Foreign { .. } | Self::Owner { .. } => {
-                "Name another database by CLAUDE_PEERS_DB; nothing was changed.".to_owned()
+                "Set CLAUDE_PEERS_DB to another path; nothing was changed.".to_owned()
             }
             Self::Sqlite { path, error } => {
                 obstacle(error, path).map_or_else(|| PERMISSIONS.to_owned(), |error| files::hint(&error))
@@ -126,5 +137,3 @@ impl OpenError {
         }
     }
 }
-
-const PERMISSIONS: &str = "Check the permissions and the free space of its directory.";

@@ -1,8 +1,8 @@
-//! Where the open database lies, and whether it still does.
+//! The files of the open database, and whether they are still in place.
 //!
-//! A file that was removed, moved or replaced can be written all the same by whoever has it open,
-//! and what is written there is gone with him. So it is looked before a commit, and once more before
-//! it is acknowledged: a few system calls without a wait.
+//! A process can go on writing to a file that was removed, moved or replaced, and what it writes
+//! there is gone when it ends. So the files are checked before each commit, and once more before the
+//! commit is acknowledged. A check is a few system calls that do not wait for the disk.
 
 use std::cell::Cell;
 use std::fs::Metadata;
@@ -13,75 +13,79 @@ use std::path::{Path, PathBuf};
 use crate::protocol::Timestamp;
 use crate::sys::files::{beside, real_path};
 
-/// What SQLite keeps beside a database that is open.
-const LOG: &str = "-wal";
-const SIDE_FILES: [&str; 2] = [LOG, "-shm"];
+/// The suffix of the write-ahead log.
+const WAL: &str = "-wal";
 
-/// One file, whatever its name.
+/// The suffixes of the files that SQLite keeps beside an open database.
+const SIDE_FILES: [&str; 2] = [WAL, "-shm"];
+
+/// The identity of a file, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
+struct FileId {
     device: u64,
     inode: u64,
 }
 
-impl Identity {
+impl FileId {
     fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Of what lies at `path`, if anything does.
+    /// Returns the identity of the file at `path`, if there is one.
     fn at(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
     }
 }
 
-/// When a file was last written, and how long it is.
-type Written = (u64, i64, i64);
+/// A file's length and the time of its last change.
+type Version = (u64, i64, i64);
 
 fn length(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-fn written(metadata: &Metadata) -> Written {
+fn version(metadata: &Metadata) -> Version {
     (metadata.len(), metadata.mtime(), metadata.mtime_nsec())
 }
 
-/// What lies where the open database should.
+/// What is at the path of the open database.
 #[derive(Debug)]
-pub enum Found {
-    /// The database, as it was left.
-    Same,
-    /// The database's file, in which somebody else has written.
-    Written,
-    /// The database, but not the files that SQLite keeps beside it.
-    WithoutLog,
-    /// The database, and a log that is shorter than it was: somebody folded it in, or cut it.
-    LogCut,
-    Nothing,
-    /// Nothing, and there is no directory for it.
-    NoDirectory,
+pub enum LocationState {
+    /// The database, unchanged.
+    Unchanged,
+    /// The database's file, to which another program has written.
+    ModifiedByOther,
+    /// The database, without the files that SQLite keeps beside it.
+    LogMissing,
+    /// The database, with a log that is shorter than before: another program has checkpointed or
+    /// cut it.
+    LogTruncated,
+    /// No file.
+    Missing,
+    /// No file, and no directory for one.
+    DirectoryMissing,
     /// Another file.
-    Other,
-    /// It cannot be seen.
+    Replaced,
+    /// It is not known: the system refuses to say.
     Unknown(io::Error),
 }
 
-/// The files of the open database.
+/// Where the files of the open database are, and what they were when they were last seen.
 #[derive(Debug)]
-pub struct Place {
-    /// The path of the settings; perhaps a link.
+pub struct Location {
+    /// The path in the settings, which may be a link.
     named: PathBuf,
-    /// The file that it meant when it was opened.
+    /// The file to which it led when the database was opened.
     real: PathBuf,
-    database: Identity,
-    side_files: [Option<Identity>; 2],
-    written: Written,
-    /// The log's length when it was last seen. It grows until somebody folds all of it in.
+    database: FileId,
+    side_files: [Option<FileId>; 2],
+    version: Version,
+    /// The log's length when it was last seen. It grows until the whole log is checkpointed.
     log: Cell<u64>,
 }
 
-impl Place {
-    /// Notes the files of a database that was opened just now, under its lock.
+impl Location {
+    /// Records the files of a database that was opened just now, under its lock.
     ///
     /// # Errors
     ///
@@ -91,50 +95,59 @@ impl Place {
         Ok(Self {
             named: named.to_owned(),
             real: real.to_owned(),
-            database: Identity::of(&metadata),
-            side_files: SIDE_FILES.map(|suffix| Identity::at(&beside(real, suffix))),
-            written: written(&metadata),
-            log: Cell::new(length(&beside(real, LOG))),
+            database: FileId::of(&metadata),
+            side_files: SIDE_FILES.map(|suffix| FileId::at(&beside(real, suffix))),
+            version: version(&metadata),
+            log: Cell::new(length(&beside(real, WAL))),
         })
     }
 
-    /// The file that was opened.
+    /// Returns the path of the file that was opened.
     #[must_use]
     pub fn real(&self) -> &Path {
         &self.real
     }
 
-    /// The path of the settings.
+    /// Returns the path in the settings.
     #[must_use]
     pub fn named(&self) -> &Path {
         &self.named
     }
 
+    /// Checks what is at the database's path now.
     #[must_use]
-    pub fn look(&self) -> Found {
+    pub fn check(&self) -> LocationState {
         let metadata = match std::fs::metadata(&self.named) {
             Ok(metadata) => metadata,
             Err(error) if is_absence(&error) => {
-                return if self.has_directory() { Found::Nothing } else { Found::NoDirectory };
+                return if self.has_directory() {
+                    LocationState::Missing
+                } else {
+                    LocationState::DirectoryMissing
+                };
             }
-            Err(error) => return Found::Unknown(error),
+            Err(error) => return LocationState::Unknown(error),
         };
-        if Identity::of(&metadata) != self.database {
-            return Found::Other;
+        if FileId::of(&metadata) != self.database {
+            return LocationState::Replaced;
         }
-        let is_there = |(suffix, known): (&str, &Option<Identity>)| {
-            // What there was not at first (a file of shared memory, say) need not be there.
-            known.is_none() || Identity::at(&beside(&self.real, suffix)) == *known
+        let is_in_place = |(suffix, known): (&str, &Option<FileId>)| {
+            // A file that was not there at first (shared memory, say) need not be there.
+            known.is_none() || FileId::at(&beside(&self.real, suffix)) == *known
         };
-        if !SIDE_FILES.into_iter().zip(&self.side_files).all(is_there) {
-            return Found::WithoutLog;
+        if !SIDE_FILES.into_iter().zip(&self.side_files).all(is_in_place) {
+            return LocationState::LogMissing;
         }
-        let log = length(&beside(&self.real, LOG));
+        let log = length(&beside(&self.real, WAL));
         if log < self.log.get() {
-            return Found::LogCut;
+            return LocationState::LogTruncated;
         }
         self.log.set(log);
-        if written(&metadata) == self.written { Found::Same } else { Found::Written }
+        if version(&metadata) == self.version {
+            LocationState::Unchanged
+        } else {
+            LocationState::ModifiedByOther
+        }
     }
 
     fn has_directory(&self) -> bool {
@@ -142,26 +155,27 @@ impl Place {
         target.parent().is_some_and(Path::is_dir)
     }
 
-    /// What has been written until now is known.
-    pub fn note_written(&mut self) {
+    /// Accepts the files as they are now, after a write of our own or a check of their content.
+    pub fn accept_changes(&mut self) {
         if let Ok(metadata) = std::fs::metadata(&self.named)
-            && Identity::of(&metadata) == self.database
+            && FileId::of(&metadata) == self.database
         {
-            self.written = written(&metadata);
+            self.version = version(&metadata);
         }
-        self.log.set(length(&beside(&self.real, LOG)));
+        self.log.set(length(&beside(&self.real, WAL)));
     }
 
-    /// Whether the file that was opened still has the name that it had then, whatever the
-    /// settings' path leads to now.
+    /// Whether the file that was opened still has the name that it had then, wherever the path in
+    /// the settings leads now.
     #[must_use]
     pub fn keeps_its_name(&self) -> bool {
-        Identity::at(&self.real) == Some(self.database)
+        FileId::at(&self.real) == Some(self.database)
     }
 
-    /// Makes sure that nothing lies beside `database` that SQLite would take for the log of what
-    /// lies there: what is left of the open database is removed (whoever has it open keeps it), and
-    /// anything else is moved aside.
+    /// Clears the paths beside `database`, where SQLite would take a file for its log.
+    ///
+    /// Files of the open database are removed, which leaves them to the process that has them open.
+    /// Any other log is moved aside.
     ///
     /// # Errors
     ///
@@ -169,13 +183,13 @@ impl Place {
     pub fn clear_side_files(&self, database: &Path) -> io::Result<()> {
         for (suffix, known) in SIDE_FILES.into_iter().zip(&self.side_files) {
             let path = beside(database, suffix);
-            match Identity::at(&path) {
+            match FileId::at(&path) {
                 None => {}
                 found if found == *known => std::fs::remove_file(&path)?,
-                Some(_) if suffix == LOG => {
-                    std::fs::rename(&path, beside(&aside(database, "replaced"), suffix))?;
+                Some(_) if suffix == WAL => {
+                    std::fs::rename(&path, beside(&aside_path(database, "replaced"), suffix))?;
                 }
-                // It holds nothing.
+                // A file of shared memory holds no data.
                 Some(_) => std::fs::remove_file(&path)?,
             }
         }
@@ -183,14 +197,32 @@ impl Place {
     }
 }
 
-/// Nothing is there, as far as can be seen.
+/// Whether the error means that there is no file.
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// A name beside the database for one that gave way to another, and when.
+/// Returns a path beside the database, named after the reason and the time, for a database that is
+/// replaced by another.
 #[must_use]
-pub fn aside(database: &Path, why: &str) -> PathBuf {
+pub fn aside_path(database: &Path, reason: &str) -> PathBuf {
     let stamp = Timestamp::now().to_string().replace(':', "-");
-    beside(database, &format!(".{why}-{stamp}"))
+    beside(database, &format!(".{reason}-{stamp}"))
+}
+
+/// Moves a damaged database and its side files aside together, and returns where. Nothing is
+/// deleted.
+///
+/// # Errors
+///
+/// If a file cannot be moved. The first one is the database itself, so a failure leaves all of them.
+pub fn move_damaged_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = aside_path(path, "damaged");
+    for suffix in ["", "-wal", "-shm"] {
+        match std::fs::rename(beside(path, suffix), beside(&aside, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
 }

@@ -132,7 +132,7 @@ fn damage_at_run_time_moves_the_database_aside_and_sessions_come_back() {
         };
         if !first.status.success() {
             let error = String::from_utf8_lossy(&first.stderr).into_owned();
-            assert!(error.contains("The database is damaged: it was moved aside"), "{error}");
+            assert!(error.contains("The database was damaged; it was moved aside"), "{error}");
         }
         if by_reading {
             // Nobody writes, and what the error said is true all the same.

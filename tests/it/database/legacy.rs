@@ -159,7 +159,7 @@ fn while_its_own_broker_has_the_old_database_open_nothing_is_touched() {
     let bytes = |suffix| std::fs::read(beside(&database, suffix)).unwrap();
     let before = (bytes(""), bytes("-wal"));
     let error = why_not(&sandbox);
-    assert!(error.contains("TypeScript claude-peers, whose broker still runs"), "{error}");
+    assert!(error.contains("TypeScript claude-peers, whose broker is still running"), "{error}");
     let holder = format!("(process {} has it open)", std::process::id());
     assert!(error.contains(&holder), "{error}");
     assert!(error.contains("nothing was changed"), "{error}");

@@ -137,7 +137,7 @@ fn a_file_system_without_shared_memory_takes_the_database_all_the_same() {
     backend.send("frontend", "by a file system of its own kind");
     assert_eq!(frontend.push()["content"], "by a file system of its own kind");
     let log = std::fs::read_to_string(sandbox.path().join("broker.log")).unwrap();
-    assert!(log.contains("no memory that processes share"), "{log}");
+    assert!(log.contains("does not support shared memory"), "{log}");
     let pid = broker.id().to_string();
     let there = ["-t", &pid, "-m", PROGRAM, "doctor", "--no-claude"];
     let doctor = sandbox.command_of("nsenter", there).output().unwrap();

@@ -73,13 +73,13 @@ fn a_removed_database_is_said_by_status_doctor_and_log() {
     remove(&sandbox.database(), &[""]);
     let status = sandbox.ok(["status"]);
     assert!(status.contains("WARNING: the database"), "{status}");
-    assert!(status.contains("the broker still has all that it held"), "{status}");
+    assert!(status.contains("the broker still has its contents"), "{status}");
     // The message that doctor sends brings it back.
     doctor(&sandbox);
     says(&sandbox, "database");
     let status = sandbox.json(["status"]);
     let note = status["health"]["database_note"].as_str().unwrap();
-    assert!(note.contains("was removed or moved away while the broker ran"), "{note}");
+    assert!(note.contains("was removed or moved away while the broker was running"), "{note}");
     assert!(note.contains(&sandbox.database().display().to_string()), "{note}");
 }
 
@@ -91,8 +91,8 @@ fn kill_broker_says_nothing_of_a_database_that_is_not_there() {
     remove(&sandbox.database(), &["", "-wal", "-shm"]);
     let said = sandbox.ok(["kill-broker"]);
     assert!(!said.contains("Nothing is lost"), "{said}");
-    assert!(said.contains("an empty one takes its place"), "{said}");
-    let (_, saved) = said.split_once("what the broker had is in ").unwrap();
+    assert!(said.contains("a new, empty one is in use"), "{said}");
+    let (_, saved) = said.split_once("the old contents are saved in ").unwrap();
     let saved = PathBuf::from(saved.lines().next().unwrap().trim_end_matches('.'));
     assert_eq!(texts(&saved), ["before"]);
     assert_eq!(texts(&sandbox.database()), Vec::<String>::new());
@@ -142,11 +142,11 @@ fn another_database_in_its_place_serves_and_what_the_broker_had_is_saved() {
     std::fs::rename(&backup, &database).unwrap();
     let (code, error) = sandbox.fails(["send", "backend", "lost on the way"]);
     assert_eq!(code, 1);
-    assert!(error.contains("was replaced while the broker ran"), "{error}");
+    assert!(error.contains("was replaced while the broker was running"), "{error}");
     says(&sandbox, "database");
     let status = sandbox.json(["status"]);
     let note = status["health"]["database_note"].as_str().unwrap();
-    let (_, saved) = note.split_once("what the broker had is in ").unwrap();
+    let (_, saved) = note.split_once("the old contents are saved in ").unwrap();
     let saved = PathBuf::from(saved);
     // The session makes itself known by itself.
     until("the session is there again", || {
@@ -172,7 +172,7 @@ fn a_database_that_is_copied_over_is_noticed_before_anything_more_is_accepted() 
     let answer = a.try_send(&sandbox, &b.id, "after");
     assert_eq!(answer.status, 503);
     let said = answer.json().to_string();
-    assert!(said.contains("somebody else wrote in the database"), "{said}");
+    assert!(said.contains("another program changed the database"), "{said}");
     let status = sandbox.ok(["status"]);
     assert!(status.contains("WARNING: it was damaged"), "{status}");
     let (a, b) = talking(&sandbox);
@@ -195,7 +195,10 @@ fn what_was_emptied_in_place_costs_nothing_that_is_accepted_afterwards() {
         assert_eq!(answer.status, expected, "{suffix:?}");
         if expected == 503 {
             let said = answer.json().to_string();
-            assert!(said.contains("the log was cut off beside the database"), "{said}");
+            assert!(
+                said.contains("another program truncated the write-ahead log of the database"),
+                "{said}"
+            );
             let (a, b) = talking(&sandbox);
             a.send(&sandbox, &b.id, "after");
         }
@@ -246,7 +249,7 @@ fn a_removed_log_is_folded_in_and_nothing_is_lost() {
         let (a, b) = talking(&sandbox);
         remove(&sandbox.database(), gone);
         a.send(&sandbox, &b.id, "after");
-        says(&sandbox, "log beside the database");
+        says(&sandbox, "the write-ahead log of");
         sandbox.kill9_broker().unwrap();
         until("the broker is gone", || sandbox.holder().is_none());
         assert_eq!(texts(&sandbox.database()), ["before", "after"], "{gone:?}");

@@ -143,7 +143,7 @@ fn a_database_of_another_program_is_left_as_it_is() {
     std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o644)).unwrap();
     let before = std::fs::read(&database).unwrap();
     let error = why_not(&sandbox);
-    assert!(error.contains("tables of another program"), "{error}");
+    assert!(error.contains("database of another program"), "{error}");
     assert!(error.contains("CLAUDE_PEERS_DB"), "{error}");
     assert_eq!(std::fs::read(&database).unwrap(), before);
     assert_eq!(suffixes(&database), Vec::<String>::new());

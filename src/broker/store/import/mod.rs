@@ -1,9 +1,10 @@
-//! Peers and messages of a database that another version or a fork left, read as history.
+//! Imports peers and messages of a legacy database into the history of a new one.
 //!
-//! Nothing is asked of its form but that the columns which matter can be told by their names: it is
-//! read as it lies there, row by row, whatever is in it, and written to a database of ours. So its
-//! triggers, views, keys and types have no say. Whether a message was ever seen is not known: those
-//! programs mark it delivered before anybody has it.
+//! The legacy database may be of any version or fork. It is only required that the columns that matter
+//! can be recognised by their names. Its rows are read one by one, whatever is in them, and written
+//! to a database of ours, so that its triggers, views, keys and types have no effect. Whether a
+//! message was ever seen is not known: those programs mark a message as delivered before it is
+//! shown.
 
 mod value;
 
@@ -12,12 +13,12 @@ use std::collections::HashMap;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use crate::broker::store::tables::columns;
+use crate::broker::store::schema::columns;
 use crate::config::MAX_MESSAGE_BYTES;
 use crate::protocol::{MessageId, PeerId, Timestamp};
 use value::{limited, moment, text};
 
-/// What a column is for, and how it may be called.
+/// The names that a column for one purpose may have.
 type Names = &'static [&'static str];
 
 const ID: Names = &["id", "peer_id"];
@@ -32,33 +33,35 @@ const SENT: Names = &["sent_at", "created_at", "timestamp"];
 const DELIVERED: Names = &["delivered", "is_delivered"];
 const STATE: Names = &["delivery_state", "state", "status", "delivery_status"];
 
-/// The words of a state in which nobody had been handed the message.
+/// The states in which a message had not been delivered.
 const WAITING: Names =
     &["pending", "queued", "undelivered", "new", "unread", "sending", "failed", "expired", "0"];
 
-/// What our own table of messages has.
+/// Columns of our own table of messages.
 const OUR_MESSAGES: [&str; 5] = ["seq", "sender", "recipient", "sent_at", "state"];
 
-/// What of a database can be read.
+/// The parts of a database that can be read.
 #[derive(Debug)]
-pub struct History {
+pub struct Import {
     peers: Option<String>,
     messages: Option<String>,
-    /// It is, beyond doubt, of our family.
+    /// The database is, beyond doubt, of this program or a related one.
     is_certain: bool,
-    /// Its messages have states of ours, which say what they mean.
+    /// Its messages have the states of this program.
     has_our_states: bool,
 }
 
-/// How reading went.
+/// How much of a database could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum Imported {
     Whole,
-    /// Something of it could not be read.
-    Part,
+    /// A part of it could not be read.
+    InPart,
 }
 
-impl History {
+impl Import {
+    /// Finds the parts of a database that can be read.
+    ///
     /// # Errors
     ///
     /// If the list of its tables cannot be read.
@@ -90,49 +93,49 @@ impl History {
         })
     }
 
-    /// Whether the database is of our family, and no other program's.
+    /// Whether the database was written by this program or a related one.
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.is_certain
     }
 
-    /// Writes what can be read into `target`, a new database of ours.
+    /// Writes the rows that can be read into `target`, a new database of ours.
     ///
     /// # Errors
     ///
-    /// If `target` cannot be written. What cannot be read is left out.
-    pub fn copy(&self, source: &Connection, target: &Connection) -> rusqlite::Result<Taken> {
-        let mut people = People::of(target)?;
+    /// If `target` cannot be written. Rows that cannot be read are left out.
+    pub fn copy(&self, source: &Connection, target: &Connection) -> rusqlite::Result<Imported> {
+        let mut imported_peers = ImportedPeers::of(target)?;
         let peers = self.peers.as_ref().map(|select| {
             each(source, select, &mut |row| {
                 let [id, cwd, summary] = [0, 1, 2].map(|column| text(row, column));
-                let seen = moment(row, 3).unwrap_or(people.now);
+                let seen = moment(row, 3).unwrap_or(imported_peers.now);
                 let (cwd, summary) = (cwd.unwrap_or_default(), summary.unwrap_or_default());
-                people.add(target, id, limited(&cwd, 4_096), limited(&summary, 4_096), seen)
+                imported_peers.add(target, id, limited(&cwd, 4_096), limited(&summary, 4_096), seen)
             })
         });
         let messages = self.messages.as_ref().map(|select| {
             each(source, select, &mut |row| {
-                let sent_at = moment(row, 3).unwrap_or(people.now);
-                let from = people.party(target, text(row, 0), sent_at)?;
-                let to = people.party(target, text(row, 1), sent_at)?;
-                let words = text(row, 2).unwrap_or_default();
+                let sent_at = moment(row, 3).unwrap_or(imported_peers.now);
+                let from = imported_peers.party(target, text(row, 0), sent_at)?;
+                let to = imported_peers.party(target, text(row, 1), sent_at)?;
+                let body = text(row, 2).unwrap_or_default();
                 let state = match text(row, 5).as_deref() {
                     Some("read") if self.has_our_states => "read",
                     _ if is_waiting(row) => "expired",
                     _ => "unconfirmed",
                 };
-                let words = limited(&words, MAX_MESSAGE_BYTES as usize);
-                add_message(target, &from, &to, words, sent_at, state)
+                let body = limited(&body, MAX_MESSAGE_BYTES as usize);
+                add_message(target, &from, &to, body, sent_at, state)
             })
         });
-        let mut taken = Taken::Whole;
+        let mut imported = Imported::Whole;
         for read in [peers, messages] {
-            if read.transpose()? != Some(Taken::Whole) {
-                taken = Taken::Part;
+            if read.transpose()? != Some(Imported::Whole) {
+                imported = Imported::InPart;
             }
         }
-        Ok(taken)
+        Ok(imported)
     }
 }
 
@@ -151,7 +154,7 @@ impl Columns {
         self.name(names).is_some()
     }
 
-    /// The statement that gives these columns; one that is not there is NULL.
+    /// Returns the statement that selects these columns, with NULL for those that do not exist.
     fn select(&self, table: &str, wanted: &[Names], order: &str) -> String {
         let columns: Vec<String> = wanted
             .iter()
@@ -165,7 +168,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// In the order in which they came, as far as the table knows it.
+/// Returns the clause that orders the messages by their arrival, as far as the table has that.
 fn order(connection: &Connection, messages: &Columns) -> rusqlite::Result<String> {
     let without_rowid: Option<bool> = connection
         .query_row(
@@ -181,19 +184,19 @@ fn order(connection: &Connection, messages: &Columns) -> rusqlite::Result<String
     })
 }
 
-/// Does something with each row that can be read.
+/// Calls `work` with each row that can be read.
 ///
 /// # Errors
 ///
-/// What `work` says. That no more can be read is none.
+/// An error of `work`. A row that cannot be read is not an error: it ends the loop.
 fn each(
     source: &Connection,
     select: &str,
     work: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<()>,
-) -> rusqlite::Result<Taken> {
+) -> rusqlite::Result<Imported> {
     let unread = |error: rusqlite::Error| {
-        tracing::warn!(event = "storage", "an older database cannot be read whole: {error}");
-        Ok(Taken::Part)
+        tracing::warn!(event = "storage", "a part of the legacy database cannot be read: {error}");
+        Ok(Imported::InPart)
     };
     let mut statement = match source.prepare(select) {
         Ok(statement) => statement,
@@ -206,19 +209,19 @@ fn each(
     loop {
         match rows.next() {
             Ok(Some(row)) => work(row)?,
-            Ok(None) => return Ok(Taken::Whole),
+            Ok(None) => return Ok(Imported::Whole),
             Err(error) => return unread(error),
         }
     }
 }
 
-/// Whether a message had been handed to nobody. Column 4 is a flag, 5 a word.
+/// Whether a message had not been delivered. Column 4 is a flag, column 5 a word.
 fn is_waiting(row: &Row<'_>) -> bool {
     match row.get_ref(4) {
         Ok(ValueRef::Integer(flag)) => return flag == 0,
         Ok(ValueRef::Real(flag)) => return flag == 0.0,
         Ok(ValueRef::Text(_) | ValueRef::Blob(_)) => {
-            // As SQLite casts it: what is no number is 0.
+            // SQLite casts text that is not a number to 0.
             let flag = text(row, 4).unwrap_or_default();
             return matches!(flag.trim().parse::<f64>(), Err(_) | Ok(0.0));
         }
@@ -230,13 +233,15 @@ fn is_waiting(row: &Row<'_>) -> bool {
     false
 }
 
-/// Many may have one time (the same second, or none that can be read), and of many ids of one time
-/// two may be alike.
+/// Inserts a message under a new id.
+///
+/// Many messages may have the same time (the same second, or none that can be read), and two random
+/// ids for one time may be equal. So the insertion is repeated until the id is free.
 fn add_message(
     target: &Connection,
     from: &str,
     to: &str,
-    words: &str,
+    body: &str,
     sent_at: Timestamp,
     state: &str,
 ) -> rusqlite::Result<()> {
@@ -246,24 +251,24 @@ fn add_message(
     )?;
     loop {
         let id = MessageId::generate(sent_at);
-        if insert.execute((id.as_str(), from, to, words, sent_at.millis(), state))? > 0 {
+        if insert.execute((id.as_str(), from, to, body, sent_at.millis(), state))? > 0 {
             return Ok(());
         }
     }
 }
 
-/// The peers of the new database, by what the old one calls them.
-struct People {
+/// The peers of the new database, by their ids in the legacy one.
+struct ImportedPeers {
     known: HashMap<String, String>,
     now: Timestamp,
 }
 
-impl People {
+impl ImportedPeers {
     fn of(target: &Connection) -> rusqlite::Result<Self> {
         let cli: String =
             target.query_row("SELECT id FROM peers WHERE kind = 'cli'", [], |row| row.get(0))?;
         let mut known = HashMap::from([("cli".to_owned(), cli.clone()), (cli.clone(), cli)]);
-        // Our own name for whom a notice is from is no peer's.
+        // Here this id is that of the sender of notices.
         known.insert(PeerId::broker().to_string(), PeerId::generate().to_string());
         Ok(Self { known, now: Timestamp::now() })
     }
@@ -287,8 +292,8 @@ impl People {
         Ok(())
     }
 
-    /// The peer that an old message names. The rows of dead ones were deleted, so it may have to be
-    /// made up from its id.
+    /// Returns the peer that a legacy message names. The rows of ended peers were deleted, so a peer
+    /// may have to be inserted from its id alone.
     fn party(
         &mut self,
         target: &Connection,

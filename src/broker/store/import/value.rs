@@ -1,11 +1,11 @@
-//! Values of columns whose type is anybody's guess.
+//! Values of columns whose type is not known.
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
 use crate::protocol::Timestamp;
 
-/// As text, whatever it is; `None` for NULL.
+/// Returns the value as text, whatever its type is; `None` for NULL.
 pub fn text(row: &Row<'_>, column: usize) -> Option<String> {
     match row.get_ref(column).ok()? {
         ValueRef::Null => None,
@@ -17,13 +17,15 @@ pub fn text(row: &Row<'_>, column: usize) -> Option<String> {
     }
 }
 
-/// At most so many bytes of it. The whole is in the copy that is kept.
+/// Returns at most `bytes` bytes of the text, cut between characters. The copy of the legacy
+/// database has the whole.
 pub fn limited(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or(0)]
 }
 
-/// As a moment: a number since the epoch, in any unit, or a text as ISO 8601 or SQLite have it.
+/// Returns the value as a time: a number since the epoch in any unit, or a text in the form of
+/// ISO 8601 or of SQLite.
 pub fn moment(row: &Row<'_>, column: usize) -> Option<Timestamp> {
     match row.get_ref(column).ok()? {
         ValueRef::Null => None,
@@ -34,10 +36,11 @@ pub fn moment(row: &Row<'_>, column: usize) -> Option<Timestamp> {
     }
 }
 
-/// The end of the year 9999, in milliseconds: what lies behind it is no date.
+/// The end of the year 9999, in Unix milliseconds. A later value is not a date.
 const LAST: f64 = 253_402_300_799_999.0;
 
-/// Seconds, milli-, micro- or nanoseconds: of this century in each case.
+/// Reads a number of seconds, milliseconds, microseconds or nanoseconds, whichever gives a date in
+/// this century.
 fn of_number(number: f64) -> Option<Timestamp> {
     let millis = match number.abs() {
         ..1e11 => number * 1e3,
@@ -61,7 +64,7 @@ fn of_text(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(millis - ahead))
 }
 
-/// The text without its time zone, and how far that is ahead of UTC, in milliseconds.
+/// Splits off the time zone. Returns the local time, and how far it is ahead of UTC in milliseconds.
 fn split_offset(text: &str) -> Option<(&str, i64)> {
     if let Some(local) = text.strip_suffix(['Z', 'z']) {
         return Some((local, 0));

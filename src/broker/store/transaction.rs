@@ -1,0 +1,182 @@
+//! One transaction: its jobs, each in a savepoint of its own, and one commit for all of them.
+
+use rusqlite::{Connection, ErrorCode as Sqlite, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use crate::broker::store::error::{Fault, is_damage, storage_error};
+use crate::protocol::{ApiError, ErrorCode, Timestamp};
+
+/// The in-memory state beside the database, which must keep step with its transactions.
+pub trait TransactionHooks: Send + 'static {
+    /// Whether something may be due by the clock. If so, [`TransactionHooks::begin`] runs before the
+    /// next request, even before one that only reads.
+    fn is_due(&self) -> bool;
+    /// Does what is due by the clock, before the first request of a transaction.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails. The transaction is then rolled back.
+    fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// Whether even an unsynced write may now decide something that must survive power loss.
+    fn must_sync(&self) -> bool;
+    /// Begins a request.
+    fn savepoint(&mut self);
+    /// Undoes the request since the last savepoint.
+    fn rollback(&mut self);
+    /// Applies everything since the last commit: the transaction is durable.
+    fn commit(&mut self);
+    /// Drops everything since the last commit: the transaction is lost.
+    fn abort(&mut self);
+    /// Starts anew, because another database is in use.
+    fn reset(&mut self);
+}
+
+/// What a request works on.
+pub struct Context<'a, S> {
+    /// The connection, inside the request's transaction if it writes.
+    pub db: &'a Connection,
+    pub state: &'a mut S,
+    pub now: Timestamp,
+}
+
+/// A request that waits for its transaction.
+pub(super) trait Job<S>: Send {
+    /// Does the work and keeps its result. An error means that the work must be undone, and carries
+    /// the database's error if there was one.
+    fn run(&mut self, context: &mut Context<'_, S>) -> Result<(), Option<rusqlite::Error>>;
+    /// Answers the caller: after the commit, or with the error `lost` because there was none.
+    fn finish(self: Box<Self>, lost: Option<&ApiError>);
+}
+
+struct Work<T, F> {
+    function: Option<F>,
+    result: Option<Result<T, ApiError>>,
+    answer: oneshot::Sender<Result<T, ApiError>>,
+}
+
+/// The answer of a job, once it is finished.
+pub(super) type Answer<T> = oneshot::Receiver<Result<T, ApiError>>;
+
+/// Makes a job of `work`.
+pub(super) fn job<S, T, F>(work: F) -> (Box<dyn Job<S>>, Answer<T>)
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
+{
+    let (answer, receiver) = oneshot::channel();
+    (Box::new(Work { function: Some(work), result: None, answer }), receiver)
+}
+
+impl<S, T, F> Job<S> for Work<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
+{
+    fn run(&mut self, context: &mut Context<'_, S>) -> Result<(), Option<rusqlite::Error>> {
+        let Some(work) = self.function.take() else { return Ok(()) };
+        match work(context) {
+            Ok(value) => {
+                self.result = Some(Ok(value));
+                Ok(())
+            }
+            Err(Fault::Refused(error)) => {
+                self.result = Some(Err(error));
+                Err(None)
+            }
+            Err(Fault::Database(error)) => {
+                self.result = Some(Err(storage_error(&error, None)));
+                Err(Some(error))
+            }
+        }
+    }
+
+    fn finish(self: Box<Self>, lost: Option<&ApiError>) {
+        let result = match (self.result, lost) {
+            // The error of the whole transaction explains more than that of the statement.
+            (Some(Err(error)), Some(lost)) if error.code == ErrorCode::Storage => Err(lost.clone()),
+            // A refusal holds whatever became of the transaction.
+            (Some(Err(error)), _) => Err(error),
+            (_, Some(lost)) => Err(lost.clone()),
+            (Some(result), None) => result,
+            (None, None) => Err(ApiError::stopping()),
+        };
+        // An error means that the caller has gone. Its work is done anyway.
+        let _ = self.answer.send(result);
+    }
+}
+
+/// Begins a transaction that may write.
+pub(super) fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+/// Runs each job in a savepoint of its own, and commits.
+pub(super) fn run_jobs<S: TransactionHooks>(
+    mut transaction: Transaction<'_>,
+    state: &mut S,
+    jobs: &mut [Box<dyn Job<S>>],
+) -> rusqlite::Result<()> {
+    if let [job] = jobs
+        && !state.is_due()
+    {
+        return run_single(transaction, state, job.as_mut());
+    }
+    state.begin(&transaction)?;
+    let now = Timestamp::now();
+    for job in jobs {
+        let savepoint = transaction.savepoint()?;
+        state.savepoint();
+        match job.run(&mut Context { db: &savepoint, state, now }) {
+            Ok(()) => savepoint.commit()?,
+            Err(error) => {
+                state.rollback();
+                let undone = savepoint.finish();
+                check_neighbours(error)?;
+                undone?;
+            }
+        }
+    }
+    transaction.commit()
+}
+
+/// Runs a job that has the transaction for itself, while nothing is due: what is due must not be
+/// undone together with a request that is refused. The job needs no savepoint, for which SQLite
+/// would keep a copy of every page that the job changes.
+fn run_single<S: TransactionHooks>(
+    transaction: Transaction<'_>,
+    state: &mut S,
+    job: &mut dyn Job<S>,
+) -> rusqlite::Result<()> {
+    state.savepoint();
+    match job.run(&mut Context { db: &transaction, state, now: Timestamp::now() }) {
+        Ok(()) => transaction.commit(),
+        Err(error) => {
+            state.rollback();
+            let undone = transaction.rollback();
+            check_neighbours(error)?;
+            undone
+        }
+    }
+}
+
+/// Returns the error of one job if it concerns the other jobs of the transaction as well.
+fn check_neighbours(error: Option<rusqlite::Error>) -> rusqlite::Result<()> {
+    match error.filter(|e| is_damage(e) || may_roll_back(e)) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Whether SQLite may have rolled back the whole transaction at this error.
+fn may_roll_back(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            Sqlite::DiskFull
+                | Sqlite::SystemIoFailure
+                | Sqlite::OutOfMemory
+                | Sqlite::ReadOnly
+                | Sqlite::OperationInterrupted
+        )
+    )
+}
