@@ -249,7 +249,7 @@ fn a_removed_log_is_folded_in_and_nothing_is_lost() {
         let (a, b) = talking(&sandbox);
         remove(&sandbox.database(), gone);
         a.send(&sandbox, &b.id, "after");
-        says(&sandbox, "the write-ahead log of");
+        says(&sandbox, "write-ahead log of");
         sandbox.kill9_broker().unwrap();
         until("the broker is gone", || sandbox.holder().is_none());
         assert_eq!(texts(&sandbox.database()), ["before", "after"], "{gone:?}");
