@@ -1,9 +1,11 @@
-//! Making sure that a broker listens: by the service where there is one, else by ourselves.
+//! Starts a broker when none listens: by the service where there is one, else as a process of our
+//! own.
 //!
-//! Connect; else take the spawn lock, connect *again*, start the service's socket or spawn a
-//! broker, wait until it listens, release. However many clients find no broker at once, one
-//! starts it and the others find it listening. A broker of ours is nobody's child: it leaves the terminal's session and process group, gets a
-//! cleared environment, and writes its log to a file.
+//! A client connects; if that fails it takes the spawn lock, connects *again*, starts the service's
+//! socket or spawns a broker, waits until it listens, and releases the lock. However many clients
+//! find no broker at once, one starts it and the others find it listening. A spawned broker leaves the terminal's
+//! session and process group, has no parent of ours, gets a cleared environment, and writes its log
+//! to a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -29,24 +31,25 @@ use crate::sys::self_exe::own_file;
 use crate::sys::subprocess::{Heard, hear, in_background};
 use crate::sys::trust::check_way;
 
-/// How long the start of a broker may take, or the wait for another client that starts it.
+/// The limit of a broker's start, and of the wait for another client that starts it.
 const START: Duration = Duration::from_secs(12);
 
-/// How often it is looked what a broker does that does not serve yet.
+/// The interval of looks at what a broker does that does not serve yet.
 pub(super) const LISTEN: Duration = Duration::from_secs(1);
 
-/// How long a broker may take to stop when it is replaced.
+/// The time that a broker may take to stop when it is replaced.
 const STOP: Duration = Duration::from_secs(8);
 
-/// For how long a broker holds its lock that does not end as soon as it is started.
+/// A broker that holds its lock for longer than this is not in a crash loop.
 const STAYS: Duration = Duration::from_millis(400);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A log larger than this is begun anew.
+/// A log larger than this, in bytes, is truncated.
 const MAX_LOG: u64 = 1024 * 1024;
 
-/// Makes sure that a broker listens. Who is told waits for one that is busy.
+/// Makes sure that a broker listens. With `tell`, waits without a limit for one that is still
+/// opening its database.
 pub async fn ensure(config: &Config, tell: Option<Tell>) -> Result<(), StartError> {
     if is_served(config)? {
         return Ok(());
@@ -60,7 +63,7 @@ pub async fn ensure(config: &Config, tell: Option<Tell>) -> Result<(), StartErro
     .await
 }
 
-/// Whether somebody listens. Where that cannot be found out nothing may be started.
+/// Returns whether a broker listens. An error means that nothing may be started.
 pub(super) fn is_served(config: &Config) -> Result<bool, StartError> {
     match socket::answers(config) {
         (Listening::Yes, _) => Ok(true),
@@ -69,7 +72,7 @@ pub(super) fn is_served(config: &Config) -> Result<bool, StartError> {
     }
 }
 
-/// The service, or else a broker of our own, which is told why.
+/// Starts the service, or else a broker of our own, which is told why.
 fn start(config: &Config, tell: Option<&Tell>) -> Result<(), StartError> {
     match manager(config).start_on_demand() {
         Ok(()) => Ok(()),
@@ -77,8 +80,10 @@ fn start(config: &Config, tell: Option<&Tell>) -> Result<(), StartError> {
     }
 }
 
-/// For a call that got no answer: a service whose program ends as soon as it is started keeps its
-/// clients waiting. Then its sockets are closed, and a broker of our own serves.
+/// Replaces a service that is in a crash loop, for a call that got no answer.
+///
+/// Such a service keeps its socket open, so its clients would wait. Its sockets are closed and a
+/// broker of our own serves.
 pub async fn unstick(config: &Config) -> Result<(), StartError> {
     let config = config.anew();
     off_thread(move || {
@@ -86,7 +91,7 @@ pub async fn unstick(config: &Config) -> Result<(), StartError> {
             return Ok(());
         }
         let _lock = spawn_lock(&config)?;
-        // Others waited as we did, and one of them was first. Nobody may be kept waiting here.
+        // Another client may have done it while this one waited for the lock.
         if holder(&config).is_some() || manager(&config).availability().is_err() {
             return Ok(());
         }
@@ -101,7 +106,7 @@ pub async fn unstick(config: &Config) -> Result<(), StartError> {
     .await
 }
 
-/// Whether one process holds the broker's lock for some time: it is slow, not gone.
+/// Returns whether one process holds the broker's lock for some time: it is slow, not crashing.
 fn a_broker_stays(config: &Config) -> bool {
     let pid = || holder(config).map(|holder| holder.pid);
     let Some(first) = pid() else { return false };
@@ -115,7 +120,7 @@ fn a_broker_stays(config: &Config) -> bool {
     true
 }
 
-/// Replaces a fallback broker that is older than this client. What it has is in the database.
+/// Replaces a fallback broker that is older than this client. All it knows is in the database.
 pub async fn replace(config: &Config) -> Result<(), StartError> {
     let config = config.anew();
     off_thread(move || {
@@ -157,7 +162,7 @@ fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartError
     move |error| StartError::File { what, path, error }
 }
 
-/// Ends a broker that we may end: one that a client started.
+/// Stops a broker if it may be stopped: if a client started it.
 fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
     let cannot = |reason: &str, hint: &str| StartError::CannotReplace {
         version: running.version.clone(),
@@ -211,7 +216,7 @@ fn spawn(config: &Config, why: &Unavailable, tell: Option<&Tell>) -> Result<(), 
     let Some(output) = child.stdout.take() else {
         return Err(StartError::Failed("it has no output to be heard".to_owned(), None));
     };
-    // The one that we started starts the broker and ends at once.
+    // The child daemonises: it starts the broker and exits.
     child.wait().map_err(file("the broker's program", &program))?;
     match hear_ready(config, output, tell)? {
         Heard::Enough => Ok(()),
@@ -220,8 +225,8 @@ fn spawn(config: &Config, why: &Unavailable, tell: Option<&Tell>) -> Result<(), 
     }
 }
 
-/// Waits until the broker says that it serves. One that is busy first is waited for as long as it
-/// takes, if somebody is told.
+/// Waits until the broker reports that it serves. With `tell`, a broker that is still opening its
+/// database has no limit.
 fn hear_ready(
     config: &Config,
     mut output: ChildStdout,
@@ -254,12 +259,12 @@ fn open_log(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// What a broker needs of the environment. Claude Code gives its servers keys and tokens of its
-/// own, and a broker outlives the session that started it.
+/// Returns whether a broker gets an environment variable. Claude Code gives its servers keys and
+/// tokens, and a broker outlives the session that started it.
 fn is_passed_on(name: &str) -> bool {
     const EXACT: [&str; 9] =
         ["HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "TZ", "RUST_LOG", "RUST_BACKTRACE"];
-    /// These are about one session.
+    /// These concern one session.
     const SESSION: [&str; 2] = ["CLAUDE_PEERS_NAME", "CLAUDE_PEERS_CHANNEL"];
     EXACT.contains(&name)
         || ((name.starts_with("XDG_")
@@ -268,8 +273,7 @@ fn is_passed_on(name: &str) -> bool {
             && !SESSION.contains(&name))
 }
 
-/// What a broker that died said last: its error, and its hint if it gave one. One that had no time
-/// to tell us may have told its log.
+/// Returns the last error of a broker that died, and its hint: from its output, else from its log.
 fn last_words(said: &[u8], log: &Path, from: u64) -> StartError {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(log)?;

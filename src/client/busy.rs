@@ -1,5 +1,5 @@
-//! A broker that does something before it can serve, such as taking an earlier database over: its
-//! lock file says what, and its callers wait or are told.
+//! A broker that is still opening its database, for example importing an earlier one. Its lock file
+//! says what it does; callers wait for it, or report it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use crate::client::error::StartError;
 use crate::config::Config;
 use crate::endpoint::socket::holder;
 
-/// For whoever waits for a busy broker however long it takes: is told what that does, once.
+/// Reports what a broker does before it can serve, each description once.
 #[derive(Debug, Clone)]
 pub struct Tell {
     how: fn(&str),
@@ -29,14 +29,16 @@ impl Tell {
     }
 }
 
-/// What the broker does before it can serve, if that takes long.
+/// Returns what the broker does before it can serve, if that takes long.
 pub fn busy(config: &Config) -> Option<String> {
     holder(config).and_then(|holder| holder.busy)
 }
 
+/// Refuses a start while a broker is still opening its database.
+///
 /// # Errors
 ///
-/// [`StartError::Busy`], if a broker is: another one must not be started.
+/// [`StartError::Busy`] in that case.
 pub fn refuse_if_busy(config: &Config) -> Result<(), StartError> {
     match busy(config) {
         Some(what) => Err(StartError::Busy { what, listens: false }),

@@ -1,4 +1,4 @@
-//! One call, until there is an answer or its time is over.
+//! One call: repeated until there is an answer or its time limit is reached.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,31 +18,32 @@ use crate::endpoint::socket::holder;
 use crate::protocol::{ApiError, ErrorCode};
 use crate::sys::backoff::Backoff;
 
-/// How long one attempt may take. A healthy broker answers within milliseconds.
+/// The limit of one attempt. A healthy broker answers within milliseconds.
 pub(super) const ATTEMPT: Duration = Duration::from_secs(7);
 
-/// After how long it is looked whether there is a broker at all that could answer.
+/// The time after which an unanswered attempt checks whether a broker exists at all.
 const NOBODY: Duration = Duration::from_secs(3);
 
-/// How long a call may take in all, a start of the broker included.
+/// The limit of a whole call, a start of the broker included.
 const CALL: Duration = Duration::from_secs(16);
 
-/// How long a broker that cannot be reached, and is not here, may take to end.
+/// The time that a broker that holds the database but cannot be reached may take to exit.
 const LETS_GO: Duration = Duration::from_secs(1);
 
-/// Pauses between attempts. Short to the end: a broker that is killed again and again must be met.
+/// Backoff between attempts. It stays short, so that a broker that is killed again and again is
+/// reached between two kills.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(80);
 
-/// How long a call may take.
+/// The time limit of a call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Time {
-    /// Until when the broker may let it wait.
+    /// The time until which the broker may hold the call (a long poll).
     pub waits_until: Instant,
 }
 
 impl Time {
-    /// The broker answers at once.
+    /// The limit of a call that the broker answers at once.
     pub fn short() -> Self {
         Self { waits_until: Instant::now() }
     }
@@ -70,7 +71,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// One attempt. Where somebody listens but no broker runs to answer, it ends early.
+    /// Makes one attempt. If a process listens but no broker runs, it ends early.
     async fn answer<T: DeserializeOwned>(&self, limit: Duration, request: Request) -> Result<T> {
         let (mut attempt, early) = (std::pin::pin!(attempt(request)), limit.min(NOBODY));
         if let Ok(answer) = timeout(early, &mut attempt).await {
@@ -82,7 +83,7 @@ impl Calls {
         timeout(limit.saturating_sub(early), attempt).await.unwrap_or(Err(ClientError::Silent))
     }
 
-    /// What the broker does before it can serve, if it cannot answer for that reason.
+    /// Returns what the broker does before it can serve, if that is why it did not answer.
     fn is_kept_by(&self, error: &ClientError) -> Option<StartError> {
         let listens = match error {
             ClientError::Silent => true,
@@ -92,9 +93,11 @@ impl Calls {
         busy(&self.config).map(|what| StartError::Busy { what, listens })
     }
 
-    /// Calls until there is an answer: a broker that is missing is started, one that goes away
-    /// or keeps silent is called again. The deadline bounds all of it, unless the caller is
-    /// patient and the broker busy.
+    /// Calls until there is an answer.
+    ///
+    /// A missing broker is started; one that goes away or does not answer is called again. The
+    /// deadline bounds all of this, unless the client waits for a broker that is still opening its
+    /// database.
     pub async fn call<T: DeserializeOwned>(
         &self,
         mut time: Time,
@@ -109,7 +112,7 @@ impl Calls {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let mended = match &error {
+            let remedy = match &error {
                 ClientError::Silent if self.start => {
                     timeout_at(deadline.into(), autostart::unstick(&self.config)).await
                 }
@@ -122,7 +125,7 @@ impl Calls {
                 {
                     timeout_at(deadline.into(), autostart::replace(&self.config)).await
                 }
-                // One that ends just now lets the database go last of all.
+                // A broker that is exiting releases the database last.
                 ClientError::OutOfReach(_) if self.start => {
                     deadline = deadline.min(Instant::now() + LETS_GO);
                     Ok(Ok(()))
@@ -137,8 +140,8 @@ impl Calls {
                 ClientError::Broken(_) if self.start => {
                     let ensured = autostart::ensure(&self.config, self.tell.clone());
                     if self.tell.is_some() {
-                        // It has limits of its own. A broker that was busy has taken its time, and
-                        // the call has all of its own yet.
+                        // The start has limits of its own. Time spent on a broker that was opening
+                        // its database does not count against the call.
                         let since = Instant::now();
                         let ensured = ensured.await;
                         if since.elapsed() > autostart::LISTEN {
@@ -159,9 +162,9 @@ impl Calls {
                 }
                 _ => return Err(error),
             };
-            match mended {
+            match remedy {
                 Ok(Ok(())) => {}
-                // Killed or told to stop as it came up: the next one may live.
+                // The broker was killed or stopped while it started: the next one may live.
                 Ok(Err(not_yet @ (StartError::Ended(_) | StartError::Busy { .. }))) => {
                     error = not_yet.into();
                 }
@@ -195,7 +198,7 @@ pub(super) async fn attempt<T: DeserializeOwned>(request: Request) -> Result<T> 
     serde_json::from_slice(&bytes).map_err(|error| ClientError::Nonsense(error.to_string()))
 }
 
-/// The whole body of an answer. The broker is ours, so nothing bounds it.
+/// Reads the whole body of an answer. It has no size limit, because the broker is trusted.
 pub(super) async fn read_all(response: Response<Incoming>) -> Result<Bytes> {
     let body = Body::new(response.into_body());
     axum::body::to_bytes(body, usize::MAX).await.map_err(|error| failed(&error))

@@ -1,8 +1,8 @@
-//! Brokers that are not ours to start.
+//! Brokers that must not be started from here.
 //!
-//! A container has the host's socket and a home of its own. A broker that it started there would
-//! open another database at the host's socket: the host's sessions would be refused, and mail
-//! would be in two places. Who served at the socket last is in its lock file.
+//! A container can have the host's socket and a home of its own. A broker started in it would open
+//! another database at the host's socket: the host's sessions would be refused, and messages would
+//! lie in two places. The socket's lock file says which broker served it last.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,12 +11,14 @@ use crate::config::Config;
 use crate::endpoint::broker_lock::{Holder, database_lock};
 use crate::sys::process::Standing;
 
-/// How long a call waits for a broker that only others can start: their sessions do so at once.
+/// How long a call waits for a broker that only the host can start. A session there starts it
+/// at once.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Whether the broker of this socket is one of outside: the socket was named, who served there
-/// last counts in another pid namespace or is of a host of another name, and what it had open is
-/// not the database of these settings.
+/// Returns whether the broker of this socket runs outside this container.
+///
+/// That is so if the socket was named, the last broker there belongs to another pid namespace or
+/// another host name, and its database is not the one of these settings.
 pub fn is_outside(config: &Config) -> bool {
     if !config.paths.socket_is_named {
         return false;
@@ -33,7 +35,7 @@ pub fn is_outside(config: &Config) -> bool {
     !is_of_here && !had_ours()
 }
 
-/// Who holds a lock, or held it last.
+/// Returns the owner of a lock, or its last owner.
 fn last_holder(lock: &Path) -> Option<Holder> {
     serde_json::from_str(&std::fs::read_to_string(lock).ok()?).ok()
 }

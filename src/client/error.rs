@@ -1,4 +1,4 @@
-//! Why a call came to nothing, and what to do about it.
+//! Why a call failed or no broker could be started, and what to do about it.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::sys::trust::Untrusted;
 /// The result of a call.
 pub type Result<T> = std::result::Result<T, ClientError>;
 
-/// The database is in use by a broker to which no way leads from here.
+/// The database is in use by a broker that cannot be reached from here.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the database {} is in use by another broker ({holder})", database.display())]
 pub struct OutOfReach {
@@ -22,21 +22,21 @@ pub struct OutOfReach {
     pub holder: String,
 }
 
-/// Why a call came to nothing.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The broker refused.
     #[error(transparent)]
     Refused(#[from] ApiError),
-    /// Nobody listens, and the caller did not want a broker started.
+    /// No broker listens, and the caller did not ask to start one.
     #[error("no broker is running")]
     NotRunning,
-    /// Nobody listens, and whoever did counts in another pid namespace.
-    #[error("the broker at {} runs outside of this container, and has ended", .0.display())]
+    /// No broker listens, and the last one ran outside this container.
+    #[error("the broker at {} ran outside this container and has ended", .0.display())]
     Outside(PathBuf),
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Somebody else listens, or could.
+    /// Another user listens on the socket, or could.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     #[error(transparent)]
@@ -45,7 +45,7 @@ pub enum ClientError {
     Silent,
     #[error("the broker cannot be reached: {0}")]
     Broken(String),
-    #[error("the broker gave an answer that makes no sense: {0}")]
+    #[error("unexpected response from the broker: {0}")]
     Nonsense(String),
 }
 
@@ -55,13 +55,13 @@ impl ClientError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Refused(error) => error.hint.clone(),
-            Self::NotRunning => Some("Any session, or `claude-peers peers`, starts it.".to_owned()),
-            Self::Outside(_) => Some("Any session outside, or `claude-peers peers` there, starts it; one that is started here would not have its mail. Unset CLAUDE_PEERS_SOCKET for a broker of this container.".to_owned()),
+            Self::NotRunning => Some("Any session starts it; so does `claude-peers peers`.".to_owned()),
+            Self::Outside(_) => Some("Start it from outside the container: by any session, or `claude-peers peers`. A broker started in here would not have its messages. For a broker of this container, unset CLAUDE_PEERS_SOCKET.".to_owned()),
             Self::Start(error) => error.hint(),
             Self::Untrusted(error) => Some(error.hint()),
             Self::OutOfReach(_) => Some(ELSEWHERE_HINT.to_owned()),
-            Self::Silent => Some("`claude-peers kill-broker` ends it; the next call starts a new one, and no message is lost. Whether this call was carried out is not known: check before you repeat it.".to_owned()),
-            Self::Broken(_) | Self::Nonsense(_) => Some("Try again; `claude-peers status` tells more.".to_owned()),
+            Self::Silent => Some("Stop it with `claude-peers kill-broker`; the next call starts a new one, and no message is lost. It is not known whether this call was carried out: check before you repeat it.".to_owned()),
+            Self::Broken(_) | Self::Nonsense(_) => Some("Try again. `claude-peers status` says more.".to_owned()),
         }
     }
 
@@ -75,21 +75,21 @@ impl ClientError {
     }
 }
 
-/// Why there is no broker.
+/// Why no broker could be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("the broker did not start: {0}")]
     Failed(String, Option<String>),
-    /// It gave no reason: somebody or something ended it. Another start may well succeed.
+    /// It gave no reason, so something else ended it. Another start may succeed.
     #[error("the broker ended while it was starting: {0}")]
     Ended(String),
     #[error("the broker did not start within {} s", .0.as_secs())]
     TooSlow(Duration),
-    /// It is not stuck: it does something first that takes long.
-    #[error("the broker does not serve yet: it is {what}")]
+    /// It is not stuck: it is still opening its database.
+    #[error("the broker is not ready yet: it is {what}")]
     Busy {
         what: String,
-        /// Whether somebody listens already, so that a call that was made waits for it.
+        /// Whether its socket is open already, so that a call waits in it.
         listens: bool,
     },
     #[error("another client has been starting the broker for {} s", .0.as_secs())]
@@ -102,8 +102,8 @@ pub enum StartError {
     NoThread(io::Error),
     #[error("the running broker {version} is older than this client and {reason}")]
     CannotReplace { version: String, reason: String, hint: String },
-    /// A sandbox, say, or no descriptors left: no reason to start or to stop anything.
-    #[error("it cannot be found out whether a broker listens at {socket}: {error}")]
+    /// For example a sandbox, or no descriptors left. Nothing may be started or stopped then.
+    #[error("cannot find out whether a broker listens at {socket}: {error}")]
     CannotLook { socket: PathBuf, error: Errno },
 }
 
@@ -114,15 +114,15 @@ impl StartError {
         match self {
             Self::Failed(_, hint) => hint.clone(),
             Self::Busy { listens: false, .. } => Some(
-                "Nothing was done. It is ready as soon as that is: try again in a while; `claude-peers status` tells."
+                "Nothing was done. Try again in a while; `claude-peers status` shows when the broker is ready."
                     .to_owned(),
             ),
             Self::Busy { listens: true, .. } => Some(
-                "It is ready as soon as that is; `claude-peers status` tells. This call waits in its socket, and whether it will be carried out is not known: check before you repeat it."
+                "`claude-peers status` shows when the broker is ready. This call waits in its socket, and it is not known whether it will be carried out: check before you repeat it."
                     .to_owned(),
             ),
             Self::Ended(_) | Self::TooSlow(_) | Self::Locked(_) => {
-                Some("Run `claude-peers broker` in a terminal to see what it does.".to_owned())
+                Some("Run `claude-peers broker` in a terminal to see what happens.".to_owned())
             }
             Self::File { error, .. } | Self::NoThread(error) => Some(files::hint(error)),
             Self::Untrusted(error) => Some(error.hint()),

@@ -1,4 +1,4 @@
-//! The calls of hooks and wakes. Most have one attempt: nobody may be held up by them.
+//! The calls of hooks and wakes. Most make one attempt, because a hook must not delay its session.
 
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use crate::protocol::wake::{AwaitWake, Look, Looked, Looks, Reason, Wake, WakeGi
 use crate::protocol::{ErrorCode, route};
 
 impl Client {
-    /// One attempt, and short: a hook must not hold its session. A broker that is older than the
-    /// hook is asked once more, in its own words.
+    /// Reports a hook event and returns the mail to show. Makes one attempt.
+    ///
+    /// A broker that is older than the hook is asked once more, without the fields that it does
+    /// not know.
     ///
     /// # Errors
     ///
@@ -35,7 +37,7 @@ impl Client {
         timeout(limit, attempts).await.unwrap_or(Err(ClientError::Silent))
     }
 
-    /// One attempt, as for the hook's event itself.
+    /// Reports that a hook's output was written. Makes one attempt.
     ///
     /// # Errors
     ///
@@ -45,7 +47,7 @@ impl Client {
         timeout(limit, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
     }
 
-    /// One attempt, as for the hook's event itself.
+    /// Reports that the session's directory changed. Makes one attempt.
     ///
     /// # Errors
     ///
@@ -55,7 +57,7 @@ impl Client {
         timeout(limit, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
     }
 
-    /// Returns when the session is to be woken, which may be in days. One attempt.
+    /// Waits until the session is to be woken, which may take days. Makes one attempt.
     ///
     /// # Errors
     ///
@@ -65,13 +67,13 @@ impl Client {
         attempt(call.json(request)).await
     }
 
-    /// Says whether the client was idle where a turn seemed to be under way.
+    /// Reports whether the client was idle although a turn seemed to run.
     pub async fn looked(&self, look: &Look, idle: bool) -> Result<Noted> {
         let looked = Looked { peer: look.peer.clone(), turn: look.turn, idle };
         self.post(route::WAKE_LOOKED, &looked).await
     }
 
-    /// Says that a tool's answer is out. One attempt: it is a hint and no more.
+    /// Reports that a tool's answer was written. Makes one attempt, because it is only a hint.
     ///
     /// # Errors
     ///
@@ -81,7 +83,7 @@ impl Client {
         attempt(request.json(&serde_json::json!({}))).await
     }
 
-    /// Says that a session was woken.
+    /// Reports that a session was woken.
     pub async fn wake_given(&self, reason: &Reason) -> Result<Noted> {
         let given = WakeGiven { peer: reason.peer.clone(), upto: reason.upto };
         self.post(route::WAKE_GIVEN, &given).await

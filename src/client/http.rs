@@ -1,5 +1,7 @@
-//! HTTP/1.1 over the broker's socket. Each connection is made here, so that not a byte is sent
-//! before it is known who listens (see [`crate::sys::trust`]).
+//! HTTP/1.1 over the broker's socket.
+//!
+//! Each connection is made here, so that no byte is sent before the listener's user is verified
+//! (see [`crate::sys::trust`]).
 
 use std::error::Error;
 use std::io;
@@ -22,7 +24,7 @@ use crate::config::Config;
 use crate::endpoint::socket;
 use crate::sys::trust::{Untrusted, check_listener, check_way};
 
-/// Connections to the broker, kept for the next call.
+/// A pool of connections to the broker.
 #[derive(Debug, Clone)]
 pub struct Http {
     calls: legacy::Client<Connector, Body>,
@@ -49,7 +51,7 @@ impl Http {
     }
 }
 
-/// A request in the making. What is wrong with it is said when it is sent.
+/// A request builder. An invalid part is reported when the request is sent.
 #[derive(Debug)]
 pub struct Request {
     calls: legacy::Client<Connector, Body>,
@@ -95,7 +97,7 @@ impl Request {
         self
     }
 
-    /// Sends it and returns the answer's head; its body is still to be read.
+    /// Sends the request and returns the head of the answer. The body is not read yet.
     pub async fn send(self) -> Result<Response<Incoming>, ClientError> {
         if let Some(flaw) = self.flaw {
             return Err(ClientError::Broken(flaw));
@@ -110,7 +112,8 @@ impl Request {
     }
 }
 
-/// The cause that matters is the last of the chain, or that nobody to trust listens.
+/// Converts an error of the HTTP client: an untrusted or unreachable socket, else the innermost
+/// cause.
 pub fn failed(error: &(dyn Error + 'static)) -> ClientError {
     let mut cause = error;
     loop {
@@ -137,7 +140,7 @@ pub enum ConnectError {
     OutOfReach(OutOfReach),
 }
 
-/// Makes a connection to the broker of these settings, wherever it serves just then.
+/// Connects to the broker of these settings, at the socket where it serves now.
 #[derive(Debug, Clone)]
 struct Connector {
     config: Arc<Config>,
@@ -158,7 +161,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// A connection to a listener that is us, on a way that only we can change.
+/// Connects to a listener of our own user, by a path that only our user can change.
 async fn connect(config: &Config) -> Result<UnixStream, ConnectError> {
     let mut nobody = io::Error::from(io::ErrorKind::NotFound);
     let sockets = socket::route(config).map_err(|holder| {
@@ -179,7 +182,7 @@ async fn connect(config: &Config) -> Result<UnixStream, ConnectError> {
     Err(nobody.into())
 }
 
-/// The system says that nobody listens there, and nothing else.
+/// Returns whether the system says that no process listens there.
 fn is_nobody(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }

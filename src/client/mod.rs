@@ -1,8 +1,8 @@
-//! The thin client of the broker: one call per route, over the Unix socket and nothing else.
+//! The thin client of the broker: one method per route, over the Unix socket and nothing else.
 //!
-//! A broker that is not there is started; one that goes away in the middle of a call is called
-//! again, which is safe because every write carries an idempotency key. Whatever happens, a call
-//! ends within its time limit and says what to do.
+//! A missing broker is started. If the broker goes away during a call, the call is repeated, which
+//! is safe because every write carries an idempotency key. Each call ends within its time limit,
+//! and its error says what to do.
 
 mod autostart;
 mod busy;
@@ -48,7 +48,7 @@ use own_profile::OwnProfile;
 pub use error::{ClientError, StartError};
 pub use stream::EventStream;
 
-/// The session that a client acts as. A broker that does not know it is told.
+/// The session that a client acts for. It is registered with each broker that does not know it.
 #[derive(Debug)]
 struct Session {
     registration: Register,
@@ -63,12 +63,12 @@ struct Session {
 pub struct Client {
     calls: Calls,
     session: Option<Arc<Session>>,
-    /// What each call says of the session around it.
+    /// What each call tells about the session in whose shell it was made.
     around: Option<HeaderValue>,
 }
 
 impl Client {
-    /// A client that starts a broker if none runs.
+    /// Returns a client that starts a broker if none runs.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Client {
         Ok(Self { calls, session: None, around: None })
     }
 
-    /// The same, acting as this session: it registers as soon as a call needs it.
+    /// Makes the client act for a session, which is registered as soon as a call needs it.
     #[must_use]
     pub fn with_session(self, registration: Register) -> Self {
         let session = Session {
@@ -93,21 +93,23 @@ impl Client {
         Self { session: Some(Arc::new(session)), ..self }
     }
 
-    /// The same, knowing this of the session around it.
+    /// Makes each call tell about the session in whose shell it was made.
     #[must_use]
     pub fn around(self, around: &Around) -> Self {
         let value = around.to_header().and_then(|json| HeaderValue::from_bytes(&json).ok());
         Self { around: value, ..self }
     }
 
-    /// Follows the broker's answer to the session's registration.
+    /// Returns a watch on the broker's answer to the session's registration.
     #[must_use]
     pub fn registered(&self) -> Option<watch::Receiver<Option<Registered>>> {
         self.session.as_ref().map(|session| session.registered.subscribe())
     }
 
-    /// The broker says whose the session's stream is. If that is another than the one that it
-    /// registered as, what was said of that one does not concern this one.
+    /// Records the peer that the session's event stream belongs to.
+    ///
+    /// If it is not the peer that the session registered as (the client process shows another
+    /// session now), name and summary of the former peer are forgotten.
     pub fn note_peer(&self, peer: Peer) {
         let Some(session) = &self.session else { return };
         session.registered.send_if_modified(|known| {
@@ -121,15 +123,17 @@ impl Client {
         });
     }
 
-    /// The same, but it never starts a broker.
+    /// Makes the client start no broker.
     #[must_use]
     pub fn without_start(mut self) -> Self {
         self.calls.start = false;
         self
     }
 
-    /// The same, but a broker that does something first that takes long (it takes an earlier
-    /// database over, say) is waited for until it serves; `tell` is told what that is. Others hear it as an error once their call's time is over.
+    /// Makes the client wait without a limit for a broker that is still opening its database.
+    ///
+    /// `tell` receives what the broker is doing, for example importing an earlier database. Without
+    /// this, a call fails with [`StartError::Busy`] after its time limit.
     #[must_use]
     pub fn patient(mut self, tell: fn(&str)) -> Self {
         self.calls.tell = Some(Tell::new(tell));
@@ -141,20 +145,23 @@ impl Client {
         &self.calls.config
     }
 
+    /// Returns the broker's health.
+    ///
     /// # Errors
     ///
-    /// If the broker refuses or cannot be reached; so for all calls below.
+    /// If the broker refuses or cannot be reached. The same holds for all calls below.
     pub async fn health(&self) -> Result<Health> {
         self.get(route::HEALTH, &()).await
     }
 
-    /// Whatever broker listens, older or with other settings. Starts and replaces nothing.
+    /// Returns the health of any broker that listens, even one that is older or has other
+    /// settings. Starts and replaces nothing.
     pub async fn look(&self) -> Result<Health> {
         let request = self.calls.http.request(Method::GET, route::HEALTH);
         timeout(ATTEMPT, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
     }
 
-    /// Makes the session known now, and not only when a call needs it.
+    /// Registers the session now instead of at the first call that needs it.
     pub async fn introduce(&self) -> Result<Option<Registered>> {
         self.register(Time::short()).await?;
         Ok(self.session.as_ref().and_then(|session| session.registered.borrow().clone()))
@@ -206,17 +213,17 @@ impl Client {
         self.post(route::SHUTDOWN, &serde_json::json!({})).await
     }
 
-    /// Has a broker whose database was removed begin an empty one. Starts none.
+    /// Makes a broker whose database was removed continue with an empty one. Starts no broker.
     pub async fn begin_afresh(&self) -> Result<Afresh> {
         self.post(route::AFRESH, &serde_json::json!({})).await
     }
 
-    /// Opens the session's event stream: from then on it is live.
+    /// Opens the session's event stream. The session is live while the stream is open.
     pub async fn stream(&self) -> Result<EventStream> {
         let time = Time::short();
         match self.open_stream().await {
             Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {}
-            // What can be called again starts or replaces the broker as needed.
+            // A call that may be repeated starts or replaces the broker as needed.
             Err(error)
                 if matches!(error, ClientError::Broken(_) | ClientError::Silent)
                     || error.code() == Some(ErrorCode::BrokerTooOld) =>
@@ -244,7 +251,7 @@ impl Client {
         Err(refusal(&read_all(response).await?))
     }
 
-    /// Tells the broker who the session is. One at a time: who comes second finds it done.
+    /// Registers the session. Concurrent calls register it once.
     async fn register(&self, time: Time) -> Result<()> {
         let Some(session) = &self.session else { return Ok(()) };
         let before = *session.registrations.borrow();
@@ -256,7 +263,7 @@ impl Client {
         let mut answer: Registered = self.calls.call(time, request).await?;
         self.set_again(session, &mut answer).await;
         session.registered.send_modify(|known| match known {
-            // A later broker has nothing new to say of a session that it has known before.
+            // A broker that knew the session already adds nothing to the first answer's notes.
             Some(known) if answer.notes.is_empty() => {
                 known.peer = answer.peer;
                 known.undescribed = answer.undescribed;
@@ -309,7 +316,7 @@ impl Client {
         .await
     }
 
-    /// Calls; a broker that does not know the session is told who it is, once.
+    /// Makes a call, and once again after a registration if the broker does not know the session.
     async fn call_known<T: DeserializeOwned>(
         &self,
         time: Time,
@@ -332,7 +339,7 @@ impl Client {
             .http
             .request(method.clone(), path)
             .header(header::PROTOCOL, HeaderValue::from(PROTOCOL));
-        // Whoever names the socket, in a container say, means that broker, whatever it has open.
+        // A named socket (in a container, for example) means that broker, whatever its database.
         if !self.calls.config.paths.socket_is_named {
             let database = self.calls.config.database_path().as_os_str().as_bytes();
             request = request.header(header::DATABASE, database);

@@ -1,4 +1,4 @@
-//! The event stream, as a session reads it.
+//! The event stream of a session, as its server reads it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::protocol::stream::Event;
 
 type Events = Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>;
 
-/// An open stream. Dropping it makes the session away.
+/// An open stream. Dropping the stream makes the session away.
 pub struct EventStream {
     events: Events,
 }
@@ -26,11 +26,11 @@ impl EventStream {
         Self { events: Box::pin(SseStream::from_bytes_stream(bytes)) }
     }
 
-    /// The next event; `None` once the broker is gone.
+    /// Returns the next event; `None` once the broker is gone.
     ///
     /// # Errors
     ///
-    /// If the stream breaks or carries what is no event.
+    /// If the stream breaks, or carries something that is not an event.
     pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
         loop {
             let Some(event) = poll_fn(|context| self.events.as_mut().poll_next(context)).await

@@ -1,4 +1,4 @@
-//! Calls that wait in the broker until there is something, or their time is over.
+//! Long polls: calls that the broker holds until there is something to return, or their time is over.
 
 use std::time::{Duration, Instant};
 
@@ -14,24 +14,24 @@ use crate::protocol::mailbox::{Answered, MAX_WAIT, Take, TakeAnswer, Taken, Wait
 use crate::protocol::{MessageId, header, route};
 
 impl Client {
-    /// Takes what is unread; if that is nothing new, waits for it up to `limit`.
+    /// Takes the unread messages; if there are none, waits for one up to `limit`.
     ///
     /// # Errors
     ///
-    /// If the broker refuses or cannot be reached; so for all calls below.
+    /// If the broker refuses or cannot be reached. The same holds for all calls below.
     pub async fn take_within(&self, request: &Take, limit: Duration) -> Result<Taken> {
         let is_empty = |taken: &Taken| taken.messages.is_empty();
         self.post_waiting(route::TAKE, request, limit, is_empty).await
     }
 
-    /// Takes the answer to a message of ours, once it comes, up to `limit`.
+    /// Waits up to `limit` for the answer to a message of ours, and takes it.
     pub async fn answer_to(&self, id: &MessageId, limit: Duration) -> Result<Answered> {
         let request = TakeAnswer { id: id.clone() };
         let is_empty = |answered: &Answered| answered.answer.is_none();
         self.post_waiting(route::ANSWER, &request, limit, is_empty).await
     }
 
-    /// The broker bounds one call, so there may be several.
+    /// Repeats a long poll until `limit`, because the broker bounds each call.
     async fn post_waiting<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         path: &str,
