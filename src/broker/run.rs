@@ -23,10 +23,11 @@ use crate::broker::shared::{Activity, LoadConfig, Shared};
 use crate::broker::store::{DatabaseStatus, OpenedStore, OpeningProgress};
 use crate::config::Config;
 use crate::endpoint::broker_lock::Holder;
+use crate::protocol::PROTOCOL;
 use crate::protocol::health::Started;
-use crate::protocol::{PROTOCOL, Timestamp};
+use crate::sys::clock;
 use crate::sys::files;
-use crate::sys::process::Process;
+use crate::sys::process;
 use crate::sys::trust;
 
 /// How long requests may take to finish at shutdown, and how long tasks may.
@@ -88,7 +89,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         port: Some(config.port.value),
         starting: true,
         fallback_reason: config.fallback_reason.clone(),
-        process: Some(Process::own()),
+        process: Some(process::own()),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         busy: None,
         lock: paths.broker_lock.clone(),
@@ -126,7 +127,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         token,
         protocol,
         started,
-        started_at: Timestamp::now(),
+        started_at: clock::now(),
         running_since: Instant::now(),
         socket_inherited,
         tcp: watch::Sender::new(listeners.state),

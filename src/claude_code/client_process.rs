@@ -3,9 +3,9 @@
 //! Newer clients tell it by variables. Where they do not (an old client, a wrapper that clears the
 //! environment), the nearest process of Claude Code's name is it.
 
-use crate::sys::process::{
-    Process, ancestors, command_name, environment_value, is_init, parent_pid,
-};
+use crate::protocol::ProcessId;
+use crate::sys::process;
+use crate::sys::process::{ancestors, command_name, environment_value, is_init, parent_pid};
 
 /// The name that Claude Code runs under.
 const NAME: &str = "claude";
@@ -23,7 +23,7 @@ pub fn is_claude(pid: u32) -> bool {
 /// does not carry it: a wrapper (a shell, a package runner) is seen through. Without an id it is
 /// the nearest that goes by Claude Code's name, and where there is none, our parent.
 #[must_use]
-pub fn of_server(session: Option<&str>, of_claude: bool) -> Option<Process> {
+pub fn client_of_server(session: Option<&str>, of_claude: bool) -> Option<ProcessId> {
     let parent = parent_pid();
     let mut above = ancestors(std::process::id()).into_iter().filter(|pid| !is_init(*pid));
     let lacks_it = |pid: &u32| match environment_value(*pid, "CLAUDE_CODE_SESSION_ID") {
@@ -38,17 +38,17 @@ pub fn of_server(session: Option<&str>, of_claude: bool) -> Option<Process> {
     let pid = pid.unwrap_or(parent);
     // Our parent is init where the client is gone, and nobody where it is of another pid namespace:
     // then the broker may see it. In a container the client may itself be the first process.
-    if pid == 0 || is_init(pid) { None } else { Process::find(pid) }
+    if pid == 0 || is_init(pid) { None } else { process::of_pid(pid) }
 }
 
 /// The client that runs this hook. `told` is `CLAUDE_PID`, which clients set from 2.1.213 on.
 #[must_use]
-pub fn of_hook(told: Option<u32>) -> Option<Process> {
+pub fn client_of_hook(told: Option<u32>) -> Option<ProcessId> {
     // Each look costs a program here, and the variable is as good.
     if cfg!(not(target_os = "linux")) && told.is_some() {
-        return told.and_then(Process::find);
+        return told.and_then(process::of_pid);
     }
-    client_of(&ancestors(std::process::id()), told, is_claude).and_then(Process::find)
+    client_of(&ancestors(std::process::id()), told, is_claude).and_then(process::of_pid)
 }
 
 /// An older client inside a session inherits the variable of the newer one around it: between us

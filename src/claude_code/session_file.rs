@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::protocol::ProcessId;
 use crate::sys::process;
-use crate::sys::process::Process;
 use crate::sys::subprocess::in_background;
 
 /// It has some hundred bytes.
@@ -45,7 +45,7 @@ struct SessionFile {
 
 impl SessionFile {
     /// Whether it is about this client and not an earlier process of that number.
-    fn is_of(&self, client: &Process) -> bool {
+    fn is_of(&self, client: &ProcessId) -> bool {
         let counts = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let another_start = self
             .start
@@ -58,7 +58,7 @@ impl SessionFile {
 /// Returns the name that the person gave the session of this client, by `--name` or `/rename`;
 /// `None` for one that the client made up itself, and where nothing is known.
 #[must_use]
-pub fn own_name(config_directory: &Path, client: &Process) -> Option<String> {
+pub fn session_title(config_directory: &Path, client: &ProcessId) -> Option<String> {
     let file = config_directory.join("sessions").join(format!("{}.json", client.pid));
     let in_file = read(&file).filter(|file| file.is_of(client));
     let named = match in_file {
@@ -74,20 +74,20 @@ pub fn own_name(config_directory: &Path, client: &Process) -> Option<String> {
 }
 
 /// The same, for who must not wait for a file system that hangs.
-pub async fn own_name_in_time(config_directory: &Path, client: &Process) -> Option<String> {
+pub async fn session_title_async(config_directory: &Path, client: &ProcessId) -> Option<String> {
     let (directory, client) = (config_directory.to_owned(), client.clone());
-    let read = in_background("own name", move || own_name(&directory, &client));
+    let read = in_background("own name", move || session_title(&directory, &client));
     tokio::time::timeout(PATIENCE, read).await.ok()?.ok()?
 }
 
 /// Whether this client says that it waits for its person; `None` where it does not say.
-pub async fn is_idle(config_directory: &Path, client: &Process) -> Option<bool> {
+pub async fn is_idle(config_directory: &Path, client: &ProcessId) -> Option<bool> {
     let (directory, client) = (config_directory.to_owned(), client.clone());
     let read = in_background("idle", move || idle(&directory, &client));
     tokio::time::timeout(PATIENCE, read).await.ok()?.ok()?
 }
 
-fn idle(config_directory: &Path, client: &Process) -> Option<bool> {
+fn idle(config_directory: &Path, client: &ProcessId) -> Option<bool> {
     let file = config_directory.join("sessions").join(format!("{}.json", client.pid));
     match read(&file).filter(|file| file.is_of(client))?.status.as_str()? {
         "idle" => Some(true),
@@ -132,7 +132,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("sessions")).unwrap();
         // A process that has no such command line.
-        let client = Process::own();
+        let client = process::own();
         let file = directory.path().join("sessions").join(format!("{}.json", client.pid));
         let pid = client.pid;
         for (text, name) in [
@@ -153,16 +153,16 @@ mod tests {
             ("nonsense".to_owned(), None),
         ] {
             std::fs::write(&file, &text).unwrap();
-            assert_eq!(own_name(directory.path(), &client).as_deref(), name, "{text}");
+            assert_eq!(session_title(directory.path(), &client).as_deref(), name, "{text}");
         }
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(own_name(directory.path(), &client), None);
+        assert_eq!(session_title(directory.path(), &client), None);
     }
 
     #[test]
     fn what_the_client_says_of_its_work_is_believed_and_what_is_odd_is_not() {
         let directory = tempfile::tempdir().unwrap();
-        let client = Process { pid: 7, start: "123".to_owned(), ..Process::own() };
+        let client = ProcessId { pid: 7, start: "123".to_owned(), ..process::own() };
         let file = directory.path().join("sessions/7.json");
         assert_eq!(idle(directory.path(), &client), None, "there is none");
         std::fs::create_dir_all(&file).unwrap();

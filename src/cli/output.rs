@@ -10,6 +10,7 @@ use crate::protocol::Timestamp;
 use crate::text;
 
 use crate::cli::error::Failure;
+use crate::sys::clock;
 
 /// Buffered standard output.
 pub struct Out {
@@ -90,5 +91,5 @@ pub fn cell(text: &str, max_chars: usize) -> String {
 
 /// "12s", "5m", "3h", "2d" since a moment.
 pub fn ago(then: Timestamp) -> String {
-    then.age(Timestamp::now())
+    then.age(clock::now())
 }

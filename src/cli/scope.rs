@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use crate::cli::error::Failure;
-use crate::protocol::peers::Scope;
+use crate::protocol::scope::Scope;
 use crate::sys::git;
 use crate::sys::git::NoRepository;
 

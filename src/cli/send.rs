@@ -15,9 +15,9 @@ use crate::cli::{message, shell_session};
 use crate::client::Client;
 use crate::protocol::MessageId;
 use crate::protocol::mailbox::{Answered, Confirm};
-use crate::protocol::messages::{MessageState, SendMessage, Sent};
-use crate::protocol::peers::{Peer, Reachability, Scope};
-use crate::protocol::scope::{Outcome, SendToScope};
+use crate::protocol::messages::{MessageState, Outcome, SendMessage, SendToScope, Sent};
+use crate::protocol::peers::{Peer, Reachability};
+use crate::protocol::scope::Scope;
 use crate::text;
 
 #[derive(Debug, Args)]

@@ -5,9 +5,8 @@ use crate::claude_code::client_process;
 use crate::cli::output::aside;
 use crate::config::Config;
 use crate::protocol::messages::Party;
-use crate::protocol::{Around, Inside};
+use crate::protocol::{Around, Inside, ProcessId};
 use crate::sys::process;
-use crate::sys::process::Process;
 
 /// More processes than any shell of an agent has above it.
 const MOST: usize = 32;
@@ -26,12 +25,12 @@ pub fn around(config: &Config) -> Around {
 /// The processes above this one up to the session's client: that is the nearest that does not
 /// carry the session's own id in its environment, or goes by Claude Code's name. Where neither can
 /// be told it is all of them.
-fn above(variable: &str, id: &str) -> Vec<Process> {
+fn above(variable: &str, id: &str) -> Vec<ProcessId> {
     let mut found = Vec::new();
     for pid in process::ancestors(std::process::id()).into_iter().take(MOST) {
         let is_client = process::environment_value(pid, variable)
             .is_some_and(|value| value.as_deref().and_then(|value| value.to_str()) != Some(id));
-        found.extend(Process::find(pid));
+        found.extend(process::of_pid(pid));
         if is_client || client_process::is_claude(pid) {
             break;
         }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::endpoint::broker_lock::{Holder, database_lock};
-use crate::sys::process::Standing;
+use crate::sys::process;
+use crate::sys::process::ProcessStatus;
 
 /// How long a call waits for a broker that only the host can start. A session there starts it
 /// at once.
@@ -26,7 +27,7 @@ pub fn is_outside(config: &Config) -> bool {
     let Some(last) = last_holder(&config.paths.broker_lock) else { return false };
     let Some(process) = &last.process else { return false };
     let here = rustix::system::uname();
-    let is_of_here = process.standing() != Standing::OtherNamespace
+    let is_of_here = process::status(process) != ProcessStatus::OtherNamespace
         && (last.host.is_empty() || last.host == here.nodename().to_string_lossy());
     let database = config.database_path();
     let real = database.canonicalize().unwrap_or_else(|_| database.to_owned());

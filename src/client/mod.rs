@@ -29,15 +29,16 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::protocol::health::{Afresh, Health, Stopping};
-use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
-use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
+use crate::protocol::messages::{
+    ListMessages, MessageList, SendMessage, SendToScope, Sent, SentToScope,
+};
 use crate::protocol::peers::{
     ListPeers, Peer, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
-use crate::protocol::scope::{SendToScope, SentToScope};
 use crate::protocol::{Around, ErrorCode, PROTOCOL, header, route};
 use crate::sys::files::identity;
+use crate::sys::random;
 
 use busy::Tell;
 use call::{ATTEMPT, Calls, Time, attempt, read_all, refusal};
@@ -277,7 +278,7 @@ impl Client {
     /// Sets name and summary again on a broker that does not know them.
     async fn set_again(&self, session: &Session, answer: &mut Registered) {
         for profile in session.own.to_repeat(answer) {
-            let key = random_secret();
+            let key = random::new_secret();
             let request = || {
                 self.request(&Method::POST, route::PROFILE)
                     .header(header::IDEMPOTENCY_KEY, &key)
@@ -309,7 +310,7 @@ impl Client {
         path: &str,
         body: &B,
     ) -> Result<T> {
-        let key = random_secret();
+        let key = random::new_secret();
         self.call_known(Time::short(), || {
             self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, &*key).json(body)
         })

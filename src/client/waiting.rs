@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use crate::client::Client;
 use crate::client::call::Time;
 use crate::client::error::Result;
-use crate::protocol::ids::random_secret;
 use crate::protocol::mailbox::{Answered, MAX_WAIT, Take, TakeAnswer, Taken, Wait};
 use crate::protocol::{MessageId, header, route};
+use crate::sys::random;
 
 impl Client {
     /// Takes the unread messages; if there are none, waits for one up to `limit`.
@@ -43,7 +43,7 @@ impl Client {
         loop {
             let left = over.saturating_duration_since(Instant::now());
             let waits_until = Instant::now() + left.min(Duration::from_secs(MAX_WAIT));
-            let key = random_secret();
+            let key = random::new_secret();
             let answer = self
                 .call_known(Time { waits_until }, || {
                     let left = waits_until.saturating_duration_since(Instant::now());

@@ -7,10 +7,11 @@ use crate::client::status::ANSWER_TIMEOUT;
 use crate::client::{Client, ClientError};
 use crate::doctor::finding::Finding;
 use crate::doctor::shell;
-use crate::doctor::snapshot::{BrokerState, Snapshot, SocketState};
+use crate::doctor::snapshot::{BrokerState, Snapshot, SocketState, runs_here};
 use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Whereabouts};
 use crate::protocol::PROTOCOL;
 use crate::protocol::health::{Detail, Started};
+use crate::sys::clock;
 
 const CHECK: &str = "broker";
 
@@ -105,7 +106,7 @@ fn version(snapshot: &Snapshot, protocol: u32, detail: &Detail) -> Finding {
         "version {}, protocol {protocol}, process {}, runs for {}; {how}",
         detail.version,
         detail.pid,
-        detail.started_at.age(crate::protocol::Timestamp::now())
+        detail.started_at.age(clock::now())
     );
     // The service manager must read what an upgrade may have changed beside the program.
     let fix = if snapshot.is_service() {
@@ -127,7 +128,7 @@ fn version(snapshot: &Snapshot, protocol: u32, detail: &Detail) -> Finding {
             .detail(format!("this program is {}", crate::VERSION))
             .fix(fix);
     }
-    if !detail.runs_here() {
+    if !runs_here(detail) {
         return Finding::ok(CHECK, running).detail("it runs in another container, or elsewhere");
     }
     match program_of(detail.pid) {

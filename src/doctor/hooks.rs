@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::doctor::claude::setup_command;
 use crate::doctor::finding::Finding;
 use crate::doctor::snapshot::{BrokerState, Snapshot};
-use crate::protocol::Timestamp;
 use crate::setup::clients::effective_hooks;
 use crate::setup::clients::effective_hooks::{Hooks, Obstacle, Places};
 use crate::setup::clients::hooks;
+use crate::sys::clock;
 
 const CHECK: &str = "hooks";
 
@@ -54,7 +54,7 @@ fn in_force(snapshot: &Snapshot, place: &Path) -> Finding {
     };
     match detail.hooks_spoke_at {
         Some(at) => {
-            let age = at.age(Timestamp::now());
+            let age = at.age(clock::now());
             Finding::ok(CHECK, format!("ours are in force ({place}); one spoke about {age} ago"))
         }
         None if detail.peers == 0 => {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::doctor::finding::Finding;
-use crate::doctor::snapshot::Snapshot;
+use crate::doctor::snapshot::{Snapshot, runs_here};
 use crate::doctor::units;
 use crate::protocol::health::Detail;
 use crate::protocol::route;
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 pub async fn check(snapshot: &Snapshot) -> Vec<Finding> {
     let Some(detail) = snapshot.detail() else { return Vec::new() };
-    if !detail.runs_here() {
+    if !runs_here(detail) {
         // Its ports and process numbers need not be ours.
         return vec![Finding::ok(CHECK, "not looked at: the broker runs in another container")];
     }

@@ -9,8 +9,9 @@ use crate::doctor::snapshot::{Snapshot, SocketState};
 use crate::protocol::mailbox::{Confirm, Take};
 use crate::protocol::messages::SendMessage;
 use crate::protocol::peers::{Channel, Register};
-use crate::protocol::{ErrorCode, InstanceId, PROTOCOL, ids};
+use crate::protocol::{ErrorCode, PROTOCOL};
 use crate::service::systemd::SERVICE;
+use crate::sys::random;
 
 const CHECK: &str = "round trip";
 
@@ -110,8 +111,8 @@ fn is_service_down(snapshot: &Snapshot, error: &ClientError) -> bool {
 /// A peer that nobody sees.
 fn probe() -> Register {
     Register {
-        instance: InstanceId::generate(),
-        secret: ids::random_secret(),
+        instance: random::instance_id(),
+        secret: random::new_secret(),
         session: None,
         client: None,
         client_name: String::new(),
@@ -135,7 +136,7 @@ async fn send_and_read(client: &Client) -> Result<RoundTrip, ClientError> {
         return Ok(RoundTrip::Lost("the peer was not registered".to_owned()));
     };
     let text =
-        format!("claude-peers {}, protocol {PROTOCOL}: {}", crate::VERSION, ids::random_secret());
+        format!("claude-peers {}, protocol {PROTOCOL}: {}", crate::VERSION, random::new_secret());
     let since = Instant::now();
     let request = SendMessage {
         to: me.peer.id.to_string(),

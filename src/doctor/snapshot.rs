@@ -15,6 +15,8 @@ use crate::service::systemd;
 use crate::service::systemd::Unit;
 use crate::sys::files::same_place;
 use crate::sys::listening::{Listening, listening};
+use crate::sys::process;
+use crate::sys::process::ProcessStatus;
 
 const RESTART_SERVICE: &str = "systemctl --user restart claude-peers.service";
 
@@ -175,4 +177,11 @@ fn socket_state(path: &std::path::Path) -> SocketState {
 
 fn is_socket_or_link(metadata: &std::fs::Metadata) -> bool {
     metadata.file_type().is_socket() || metadata.is_symlink()
+}
+
+/// Whether the broker's pid means the broker here too. It does not where the broker runs in another
+/// container.
+pub fn runs_here(detail: &Detail) -> bool {
+    let process = detail.process.as_ref();
+    process.is_none_or(|process| process::status(process) == ProcessStatus::Alive)
 }

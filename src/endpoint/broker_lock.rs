@@ -13,9 +13,11 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::ProcessId;
 use crate::protocol::health::Started;
 use crate::sys::files::{beside, lock_holder};
-use crate::sys::process::{Process, Standing};
+use crate::sys::process;
+use crate::sys::process::ProcessStatus;
 
 /// What a broker writes into its lock files. It is true as long as the lock is held.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,7 +45,7 @@ pub struct Holder {
     pub fallback_reason: Option<String>,
     /// The process, by all that makes it one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub process: Option<Process>,
+    pub process: Option<ProcessId>,
     /// The name of its machine or container.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host: String,
@@ -129,13 +131,13 @@ impl Holder {
     /// Where it runs, as far as it is proven.
     #[must_use]
     pub fn whereabouts(&self) -> Whereabouts {
-        match self.process.as_ref().map(Process::standing) {
-            Some(Standing::Alive) => Whereabouts::Here,
-            Some(Standing::OtherNamespace) => Whereabouts::OtherContainer,
-            Some(Standing::OtherBoot) => Whereabouts::OtherMachine,
+        match self.process.as_ref().map(process::status) {
+            Some(ProcessStatus::Alive) => Whereabouts::Here,
+            Some(ProcessStatus::OtherNamespace) => Whereabouts::OtherContainer,
+            Some(ProcessStatus::OtherBoot) => Whereabouts::OtherMachine,
             // One of before the lock said so: it is who has the lock file open.
             None if has_open(self.pid, &self.lock) => Whereabouts::Here,
-            Some(Standing::Gone | Standing::Unknown) | None => Whereabouts::Unknown,
+            Some(ProcessStatus::Gone | ProcessStatus::Unknown) | None => Whereabouts::Unknown,
         }
     }
 

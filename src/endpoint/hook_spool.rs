@@ -12,9 +12,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Paths;
-use crate::protocol::Timestamp;
+use crate::protocol::{ProcessId, Timestamp};
 use crate::sys::files::{beside, private_directory};
-use crate::sys::process::Process;
 
 /// Should no broker ever come, the file ends here, in bytes: some hundred words.
 const ROOM: u64 = 64 * 1024;
@@ -22,7 +21,7 @@ const ROOM: u64 = 64 * 1024;
 /// A hook's word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
-    pub client: Process,
+    pub client: ProcessId,
     /// The session that the client shows.
     pub session: String,
     /// What began it, in the client's word.
@@ -75,6 +74,7 @@ pub fn take(paths: &Paths) -> io::Result<Vec<Word>> {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::sys::{clock, process};
 
     fn paths(home: &tempfile::TempDir) -> Paths {
         let variable = |name: &str| (name == "HOME").then(|| home.path().into());
@@ -87,7 +87,7 @@ mod tests {
         let paths = paths(&home);
         assert_eq!(take(&paths).unwrap(), []);
         let word = |session: &str| Word {
-            client: Process::find(std::process::id()).unwrap(),
+            client: process::of_pid(std::process::id()).unwrap(),
             session: session.to_owned(),
             source: String::new(),
             said_at: Timestamp::from_millis(1_700_000_000_000),
@@ -110,13 +110,9 @@ mod tests {
         let paths = paths(&home);
         private_directory(paths.runtime()).unwrap();
         fs::write(file(&paths), "x".repeat(70_000)).unwrap();
-        let client = Process::find(std::process::id()).unwrap();
-        let word = Word {
-            client,
-            session: "one".into(),
-            source: String::new(),
-            said_at: Timestamp::now(),
-        };
+        let client = process::of_pid(std::process::id()).unwrap();
+        let word =
+            Word { client, session: "one".into(), source: String::new(), said_at: clock::now() };
         assert_eq!(leave(&paths, &word).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

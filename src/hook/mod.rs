@@ -24,8 +24,9 @@ use crate::client::{Client, ClientError};
 use crate::config::Config;
 use crate::endpoint::hook_spool;
 use crate::endpoint::hook_spool::Word;
+use crate::protocol::Around;
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
-use crate::protocol::{Around, Timestamp};
+use crate::sys::clock;
 use crate::sys::git;
 use input::Input;
 
@@ -120,7 +121,7 @@ fn show(request: HookEvent, mail: HookMail, client: &Client, runtime: &Runtime, 
 fn append_to_spool(request: HookEvent, config: &Config) {
     if let (Event::SessionStart, Some(client)) = (request.event, request.client) {
         let (session, source) = (request.session, request.source);
-        let word = Word { client, session, source, said_at: Timestamp::now() };
+        let word = Word { client, session, source, said_at: clock::now() };
         // Where nothing can be written, no broker can run either.
         let _ = hook_spool::leave(&config.paths, &word);
     }
@@ -140,7 +141,7 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
     HookEvent {
         event,
         session: input.session_id.clone(),
-        client: client_process::of_hook(config.claude.pid),
+        client: client_process::client_of_hook(config.claude.pid),
         turn: input.prompt_id.clone(),
         occasion: input.event_key(event),
         lasted: input.tool_duration(),
@@ -156,7 +157,7 @@ fn around(request: &HookEvent, config: &Config) -> Around {
     let title = request
         .client
         .as_ref()
-        .and_then(|client| session_file::own_name(&config.claude.directory, client));
+        .and_then(|client| session_file::session_title(&config.claude.directory, client));
     Around { title, ..Around::default() }
 }
 

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::protocol::MessageId;
 use crate::protocol::hook::{Event, HookMail};
-use crate::protocol::{MessageId, Timestamp};
+use crate::sys::clock;
 use crate::text;
 use crate::text::message;
 
@@ -51,7 +52,7 @@ pub fn context(
 
 /// Returns the text for the model.
 fn words(mail: &HookMail) -> String {
-    let now = Timestamp::now();
+    let now = clock::now();
     let mut out = String::new();
     match mail.messages.len() {
         0 => {}
@@ -102,7 +103,7 @@ mod tests {
             from_name: None,
             from_summary: String::new(),
             from_cwd: String::new(),
-            sent_at: Timestamp::now(),
+            sent_at: clock::now(),
             text,
             reply_to: None,
             repeat: false,
@@ -112,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_text_around_the_messages_stays_within_its_bound() {
-        let now = Timestamp::now();
+        let now = clock::now();
         for count in [1, 2, 200] {
             let messages =
                 (0..count).map(|n| delivery(&format!("m{n}"), "🦀".to_owned())).collect();

@@ -15,9 +15,10 @@ use crate::claude_code::session_file;
 use crate::client::{Client, ClientError};
 use crate::config::{Config, Entrypoint};
 use crate::hook::input::Input;
+use crate::protocol::ProcessId;
 use crate::protocol::wake::{AwaitWake, Looks, Wake};
 use crate::sys::backoff::Backoff;
-use crate::sys::process::{Process, ended};
+use crate::sys::process;
 
 /// Pauses between attempts to reach a broker that is not running. Sessions or the service manager
 /// start it; a hook never does.
@@ -46,17 +47,17 @@ pub fn wait_for_wake(input: impl Read, config: Config, runtime: &Runtime) -> Opt
     }
     let input = Input::read(input).filter(|input| !input.is_subagent())?;
     // The end of the client process is the only sign that the session is over.
-    let client = client_process::of_hook(config.claude.pid)?;
+    let client = client_process::client_of_hook(config.claude.pid)?;
     let request = AwaitWake { session: input.session_id, client: Some(client.clone()) };
     runtime.block_on(async {
         tokio::select! {
-            () = ended(&client) => None,
+            () = process::exited(&client) => None,
             notice = await_wake(config, &client, &request) => notice,
         }
     })
 }
 
-async fn await_wake(config: Config, process: &Process, request: &AwaitWake) -> Option<String> {
+async fn await_wake(config: Config, process: &ProcessId, request: &AwaitWake) -> Option<String> {
     let client = Client::new(config).ok()?.without_start();
     let mut failures = Failures::default();
     let mut looks = Looks { look_in: Some(0) };

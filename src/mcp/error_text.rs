@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use crate::client::{Client, ClientError};
-use crate::protocol::peers::Scope;
+use crate::protocol::scope::Scope;
 use crate::sys::git;
 use crate::sys::git::NoRepository;
 use crate::text;

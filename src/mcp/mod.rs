@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError};
-use crate::sys::process::Parent;
+use crate::sys::process::ParentProcess;
 use crate::sys::signals;
 pub use tools::ToolName;
 use transport::{SentCallbacks, Stdio};
@@ -34,7 +34,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(80);
 /// start would leave the person without an explanation.
 pub async fn run(config: Result<Config, ConfigError>) {
     let stop = CancellationToken::new();
-    let parent = Parent::now();
+    let parent = ParentProcess::now();
     let callbacks = SentCallbacks::default();
     let server = server::Server::new(config, callbacks.clone());
     let transport = Stdio::open(callbacks, stop.clone());
@@ -48,7 +48,7 @@ pub async fn run(config: Result<Config, ConfigError>) {
     let stopped = async {
         tokio::select! {
             () = terminated() => {}
-            () = parent.gone() => {}
+            () = parent.exited() => {}
             () = stop.cancelled() => {}
         }
         stop.cancel();

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::process::Process;
+use crate::protocol::ProcessId;
 
 /// The value of the header [`super::header::AROUND`], as JSON. What is absent is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub struct Inside {
     pub session: Option<String>,
     /// The processes above the command line, nearest first.
     #[serde(default)]
-    pub above: Vec<Process>,
+    pub above: Vec<ProcessId>,
 }
 
 impl Around {

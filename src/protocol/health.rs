@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::Timestamp;
-use crate::sys::process::{Process, Standing};
+use crate::protocol::{ProcessId, Timestamp};
 
 /// How the broker came to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -43,7 +42,7 @@ pub struct Detail {
     pub pid: u32,
     /// The process, by all that makes it one; an older broker does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub process: Option<Process>,
+    pub process: Option<ProcessId>,
     pub started: Started,
     pub started_at: Timestamp,
     pub uptime_seconds: u64,
@@ -89,13 +88,6 @@ pub struct Detail {
 }
 
 impl Detail {
-    /// Whether its process number means the broker here too: it does not where the broker runs in
-    /// another container, say.
-    #[must_use]
-    pub fn runs_here(&self) -> bool {
-        self.process.as_ref().is_none_or(|process| process.standing() == Standing::Alive)
-    }
-
     /// Where the broker keeps its token: a service need not have the directories of a shell.
     #[must_use]
     pub fn token_file(&self, otherwise: &Path) -> PathBuf {

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::MessageId;
 use crate::protocol::mailbox::Delivery;
-use crate::sys::process::Process;
+use crate::protocol::{MessageId, ProcessId};
 
 /// A hook event of Claude Code that concerns us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +57,7 @@ pub struct HookEvent {
     pub session: String,
     /// The client's process.
     #[serde(default)]
-    pub client: Option<Process>,
+    pub client: Option<ProcessId>,
     /// The turn's id, where the client tells it.
     #[serde(default)]
     pub turn: String,
@@ -118,7 +117,7 @@ pub struct HookMoved {
     /// As in the [`HookEvent`] that was answered.
     pub session: String,
     #[serde(default)]
-    pub client: Option<Process>,
+    pub client: Option<ProcessId>,
     /// An absolute path.
     pub cwd: String,
     /// The canonical form of `cwd`: the scope `directory`.

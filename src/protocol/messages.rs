@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::peers::Peer;
-use crate::protocol::{MessageId, PeerId, Timestamp};
+use crate::protocol::scope::Scope;
+use crate::protocol::{ApiError, MessageId, PeerId, Timestamp};
 
 /// Where a message stands. `queued → offered → read`; after its time-to-live a message that was
 /// never offered is `expired`, one that was offered without evidence is `unconfirmed`.
@@ -119,6 +120,52 @@ pub struct Sent {
     /// Whose message it is: for a command line, that it speaks as a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Party>,
+}
+
+/// `POST /v1/messages/scope`: the same text to all live sessions of a scope but the sender.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendToScope {
+    pub scope: Scope,
+    pub text: String,
+    /// For a caller that is no session: the directory that `scope` refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// For a caller that is no session: the repository that `scope` refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// The Claude Code session that a command line was called from, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_session: Option<String>,
+}
+
+/// The answer to [`SendToScope`]: for each recipient, the message is stored or was refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SentToScope {
+    pub outcomes: Vec<Outcome>,
+    /// Messages that wait for the sender.
+    pub waiting: u64,
+    /// Whose message it is: for a command line, that it speaks as a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Party>,
+}
+
+/// What became of the message to one recipient.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The recipient, with its reachability and backlog.
+    pub to: Peer,
+    /// The message, if it is stored.
+    #[serde(default)]
+    pub id: Option<MessageId>,
+    #[serde(default)]
+    pub state: Option<MessageState>,
+    /// A call of the recipient's waits for this message and is given it at once.
+    #[serde(default)]
+    pub awaited: bool,
+    /// Why not, otherwise.
+    #[serde(default)]
+    pub refusal: Option<ApiError>,
 }
 
 /// One end of a message.

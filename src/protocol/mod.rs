@@ -14,6 +14,7 @@ pub mod mailbox;
 pub mod messages;
 pub mod names;
 pub mod peers;
+pub mod process_id;
 pub mod scope;
 pub mod stream;
 pub mod time;
@@ -22,6 +23,7 @@ pub mod wake;
 pub use around::{Around, Inside};
 pub use error::{ApiError, ErrorCode};
 pub use ids::{InstanceId, MessageId, PeerId};
+pub use process_id::ProcessId;
 pub use time::Timestamp;
 
 /// The protocol that this build speaks. It grows when a client needs something that an older

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{InstanceId, PeerId, Timestamp};
-use crate::sys::process::Process;
+use crate::protocol::scope::Scope;
+use crate::protocol::{InstanceId, PeerId, ProcessId, Timestamp};
 
 /// The name by which Claude Code introduces itself to its MCP servers.
 pub const CLAUDE_CODE: &str = "claude-code";
@@ -35,7 +35,7 @@ pub struct Register {
     pub session: Option<String>,
     /// The process whose session this is.
     #[serde(default)]
-    pub client: Option<Process>,
+    pub client: Option<ProcessId>,
     /// The name that the MCP client gave itself, such as `claude-code`.
     #[serde(default)]
     pub client_name: String,
@@ -170,21 +170,6 @@ pub struct Peer {
     /// When the oldest of these was sent.
     #[serde(default)]
     pub oldest_unread: Option<Timestamp>,
-}
-
-/// Which peers a listing is about.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// All on this machine.
-    #[default]
-    Machine,
-    /// The same directory.
-    Directory,
-    /// The same git repository, worktrees and subdirectories included.
-    Repo,
 }
 
 /// `GET /v1/peers`: query parameters.

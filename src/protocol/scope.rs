@@ -1,18 +1,27 @@
-//! Reaching many: a message to all live sessions of a scope.
+//! Scopes: a set of peers, and the word by which a message is addressed to all of them.
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::messages::{MessageState, Party};
-use crate::protocol::peers::{Peer, Scope};
-use crate::protocol::{ApiError, MessageId};
-
-/// How the word for a whole scope begins, where a peer could be named.
+/// What a recipient begins with that means a whole scope and not one peer.
 pub const PREFIX: &str = "scope:";
+
+/// A set of peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All on this machine.
+    #[default]
+    Machine,
+    /// Those in the same directory.
+    Directory,
+    /// Those in the same git repository, its worktrees and subdirectories included.
+    Repo,
+}
 
 impl Scope {
     pub const ALL: [Self; 3] = [Self::Machine, Self::Directory, Self::Repo];
 
-    /// Its word, on the wire and for people.
+    /// Returns its word, on the wire and for people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -22,7 +31,7 @@ impl Scope {
         }
     }
 
-    /// Where its peers are, in words.
+    /// Returns where its peers are, as the end of a sentence.
     #[must_use]
     pub const fn place(self) -> &'static str {
         match self {
@@ -32,11 +41,12 @@ impl Scope {
         }
     }
 
-    /// The scope that `scope:repo` and the like mean; `None` for what names one peer.
+    /// Returns the scope that a recipient such as `scope:repo` means; `None` for the name or id of
+    /// one peer.
     ///
     /// # Errors
     ///
-    /// What the right words are, if there is no such scope.
+    /// Names the scopes that there are, if the recipient begins with [`PREFIX`] and means none.
     pub fn of_recipient(word: &str) -> Option<Result<Self, String>> {
         let word = word.trim().to_lowercase();
         let named = word.strip_prefix(PREFIX)?.trim_start();
@@ -47,52 +57,6 @@ impl Scope {
             format!("there is no scope {named:?}, only {first}, {second} and {last}")
         }))
     }
-}
-
-/// `POST /v1/messages/scope`: the same text to all live sessions of a scope but the sender.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SendToScope {
-    pub scope: Scope,
-    pub text: String,
-    /// For a caller that is no session: the directory that `scope` refers to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directory: Option<String>,
-    /// For a caller that is no session: the repository that `scope` refers to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repo: Option<String>,
-    /// The Claude Code session that a command line was called from, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from_session: Option<String>,
-}
-
-/// The answer to [`SendToScope`]: for each recipient, the message is stored or was refused.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SentToScope {
-    pub outcomes: Vec<Outcome>,
-    /// Messages that wait for the sender.
-    pub waiting: u64,
-    /// Whose message it is: for a command line, that it speaks as a session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Party>,
-}
-
-/// What became of the message to one recipient.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Outcome {
-    /// The recipient, with its reachability and backlog.
-    pub to: Peer,
-    /// The message, if it is stored.
-    #[serde(default)]
-    pub id: Option<MessageId>,
-    #[serde(default)]
-    pub state: Option<MessageState>,
-    /// A call of the recipient's waits for this message and is given it at once.
-    #[serde(default)]
-    pub awaited: bool,
-    /// Why not, otherwise.
-    #[serde(default)]
-    pub refusal: Option<ApiError>,
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A moment in wall-clock time: Unix milliseconds inside, RFC 3339 on the wire.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -20,13 +20,6 @@ impl Timestamp {
     #[must_use]
     pub const fn millis(self) -> i64 {
         self.0
-    }
-
-    /// The wall clock, now.
-    #[must_use]
-    pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self(since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// This moment, moved by a duration into the future.

@@ -3,8 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::PeerId;
-use crate::sys::process::Process;
+use crate::protocol::{PeerId, ProcessId};
 
 /// `POST /v1/wake`: answered when mail waits that the session is to be woken for; until then the
 /// request stays open.
@@ -17,7 +16,7 @@ pub struct AwaitWake {
     pub session: String,
     /// The client's process.
     #[serde(default)]
-    pub client: Option<Process>,
+    pub client: Option<ProcessId>,
 }
 
 /// Why a session is to be woken. Whoever does it says so by [`WakeGiven`]; if nobody does, somebody

@@ -3,10 +3,12 @@
 //! Nothing here knows of peers, messages or the broker.
 
 pub mod backoff;
+pub mod clock;
 pub mod files;
 pub mod git;
 pub mod listening;
 pub mod process;
+pub mod random;
 pub mod self_exe;
 pub mod shell;
 pub mod signals;

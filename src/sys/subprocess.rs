@@ -190,7 +190,8 @@ pub fn end_group(first: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::process::Process;
+
+    use crate::sys::process;
 
     fn shell(script: &str, limit: Duration) -> Option<Said> {
         run(Command::new("sh").args(["-c", script]), limit).unwrap()
@@ -223,7 +224,7 @@ mod tests {
             limit *= 2;
         };
         let since = Instant::now();
-        while Process::find(pid).is_some() {
+        while process::of_pid(pid).is_some() {
             assert!(since.elapsed() < Duration::from_secs(30), "it runs on");
             std::thread::sleep(Duration::from_millis(5));
         }

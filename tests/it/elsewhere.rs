@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command};
 
 use claude_peers::endpoint::broker_lock::database_lock;
+use claude_peers::protocol::ProcessId;
 use claude_peers::sys::files::{LockFile, private_directory};
-use claude_peers::sys::process::Process;
+use claude_peers::sys::process;
 use serde_json::{Value, json};
 
 use crate::support::{Sandbox, SessionOptions};
@@ -19,8 +20,8 @@ impl Bystander {
         Self(Command::new("sleep").arg("600").spawn().unwrap())
     }
 
-    fn process(&self) -> Process {
-        Process::find(self.0.id()).unwrap()
+    fn process(&self) -> ProcessId {
+        process::of_pid(self.0.id()).unwrap()
     }
 
     #[track_caller]
@@ -37,7 +38,7 @@ impl Drop for Bystander {
 }
 
 /// What a lock file says of a holder that has the number of `process`.
-fn described(sandbox: &Sandbox, process: Option<&Process>, pid: u32) -> String {
+fn described(sandbox: &Sandbox, process: Option<&ProcessId>, pid: u32) -> String {
     let mut says = json!({
         "pid": pid,
         "started": "fallback",
@@ -93,7 +94,7 @@ fn harms_nobody(sandbox: &Sandbox, bystander: &mut Bystander, place: &str) {
 
 /// A lock is held that says of a bystander what `told` makes of it.
 #[track_caller]
-fn is_harmless(told: impl FnOnce(Process) -> Option<Process>, place: &str) {
+fn is_harmless(told: impl FnOnce(ProcessId) -> Option<ProcessId>, place: &str) {
     let (sandbox, mut bystander) = (Sandbox::new(), Bystander::new());
     let says = described(&sandbox, told(bystander.process()).as_ref(), bystander.0.id());
     let _lock = hold(&sandbox.config().paths.broker_lock, &says);
@@ -102,19 +103,19 @@ fn is_harmless(told: impl FnOnce(Process) -> Option<Process>, place: &str) {
 
 #[test]
 fn a_lock_held_in_another_container_ends_no_process_here() {
-    let contained = |it| Some(Process { namespace: "4026530001".to_owned(), ..it });
+    let contained = |it| Some(ProcessId { namespace: "4026530001".to_owned(), ..it });
     is_harmless(contained, "of another container");
 }
 
 #[test]
 fn a_lock_held_on_another_machine_ends_no_process_here() {
     let boot = "f3b0c442-98fc-1c14-9afb-f4c8996fb924".to_owned();
-    is_harmless(|it| Some(Process { boot, ..it }), "of another machine");
+    is_harmless(|it| Some(ProcessId { boot, ..it }), "of another machine");
 }
 
 #[test]
 fn a_number_that_another_process_has_by_now_ends_nobody() {
-    is_harmless(|it| Some(Process { start: "1".to_owned(), ..it }), "is not found here");
+    is_harmless(|it| Some(ProcessId { start: "1".to_owned(), ..it }), "is not found here");
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn a_lock_that_gives_a_bare_number_ends_nobody() {
 #[test]
 fn a_database_held_in_another_container_ends_no_process_here() {
     let (sandbox, mut bystander) = (Sandbox::new(), Bystander::new());
-    let contained = Process { namespace: "4026530001".to_owned(), ..bystander.process() };
+    let contained = ProcessId { namespace: "4026530001".to_owned(), ..bystander.process() };
     let says = described(&sandbox, Some(&contained), contained.pid);
     let _lock = hold(&database_lock(&sandbox.database()), &says);
     let (code, error) = sandbox.fails(["peers"]);
@@ -161,7 +162,7 @@ fn a_broker_in_a_container_is_asked_through_its_socket_and_never_signalled() {
     }
     let holder = sandbox.holder().unwrap();
     let process = holder.process.clone().unwrap();
-    assert_ne!(process.namespace, Process::own().namespace);
+    assert_ne!(process.namespace, process::own().namespace);
     sandbox.ok(["peers"]);
     assert!(holder.described().contains("of another container"), "{}", holder.described());
     assert!(!holder.ask_to_stop() && !holder.kill(), "it is not signalled");

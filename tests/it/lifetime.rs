@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use claude_peers::sys::process::Process;
+use claude_peers::sys::process;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -238,7 +238,7 @@ fn a_server_whose_client_reads_no_answers_ends_all_the_same() {
 
 /// Whether a process that is not our child is gone, or dead and waits for its parent to see it.
 fn is_gone(pid: u32) -> bool {
-    Process::find(pid).is_none()
+    process::of_pid(pid).is_none()
 }
 
 #[test]

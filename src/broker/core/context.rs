@@ -15,6 +15,7 @@ use crate::broker::live::turns::Turns;
 use crate::broker::store::{Fault, Store, TransactionHooks};
 use crate::config::Limits;
 use crate::protocol::{PeerId, Timestamp};
+use crate::sys::clock;
 
 pub type MailStore = Store<MemoryState>;
 pub type Tx<'a> = crate::broker::store::Context<'a, MemoryState>;
@@ -53,7 +54,7 @@ impl MemoryState {
         Self {
             rates: RateLimits::new(limits.messages_per_minute, limits.burst),
             effects: Effects::default(),
-            started_at: Timestamp::now(),
+            started_at: clock::now(),
             expiry: Expiry::default(),
             replaced: None,
             live,
@@ -83,7 +84,7 @@ impl TransactionHooks for MemoryState {
         let ended = self.expiry.sweep(connection)?;
         self.changed = !ended.is_empty();
         let on_ended = self.on_ended;
-        let mut tx = Tx { db: connection, state: self, now: Timestamp::now() };
+        let mut tx = Tx { db: connection, state: self, now: clock::now() };
         on_ended(&mut tx, &ended).map_err(|fault| match fault {
             Fault::Database(error) => error,
             // A notice asks for nothing that could be refused.

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::protocol::messages::MessageState;
 use crate::protocol::{MessageId, PeerId, Timestamp};
+use crate::sys::clock;
 use crate::sys::process::boot_id;
 
 /// The shortest time between two sweeps.
@@ -53,7 +54,7 @@ impl Expiry {
 
     /// Whether a sweep now may end messages.
     pub fn has_expired(&self) -> bool {
-        self.is_due() && self.next.is_none_or(|next| next <= Timestamp::now().millis())
+        self.is_due() && self.next.is_none_or(|next| next <= clock::now().millis())
     }
 
     /// Ends what is due and returns the ended messages. Cheap when nothing is due.
@@ -61,7 +62,7 @@ impl Expiry {
         if !self.is_due() {
             return Ok(Vec::new());
         }
-        let now = Timestamp::now();
+        let now = clock::now();
         self.follow(db, now.millis() - boot_millis())?;
         let next = match self.next {
             Some(next) => next,
@@ -210,7 +211,7 @@ mod tests {
     #[test]
     fn what_was_offered_becomes_unconfirmed_and_what_was_not_expires() {
         let db = database();
-        let now = Timestamp::now().millis();
+        let now = clock::now().millis();
         add(&db, "old-queued", "queued", now - 1);
         add(&db, "old-offered", "offered", now - 1);
         add(&db, "young", "queued", now + 60_000);
@@ -229,7 +230,7 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_expires_nothing() {
         let db = database();
-        let now = Timestamp::now().millis();
+        let now = clock::now().millis();
         let year = 365 * 24 * 60 * 60 * 1_000;
         // An earlier broker of this boot saw the clock a year ago, as it was before it was set.
         db.execute(

@@ -74,10 +74,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::sys::random;
 
     #[test]
     fn a_burst_then_the_rate_and_each_pair_for_itself() {
-        let (a, b, c) = (PeerId::generate(), PeerId::generate(), PeerId::generate());
+        let (a, b, c) = (random::peer_id(), random::peer_id(), random::peer_id());
         let start = Instant::now();
         let mut rates = RateLimits::new(60, 3);
         for _ in 0..3 {
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn another_rate_holds_from_now_on_and_gives_nothing_back() {
-        let (a, b) = (PeerId::generate(), PeerId::generate());
+        let (a, b) = (random::peer_id(), random::peer_id());
         let start = Instant::now();
         let mut rates = RateLimits::new(60, 5);
         for _ in 0..3 {
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn zero_is_no_limit() {
-        let (a, b) = (PeerId::generate(), PeerId::generate());
+        let (a, b) = (random::peer_id(), random::peer_id());
         let mut rates = RateLimits::new(0, 1);
         assert!((0..10_000).all(|_| rates.spend(&a, &b, Instant::now()).is_ok()));
     }

@@ -4,8 +4,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::protocol::ids::{is_secret, random_secret};
+use crate::protocol::ids::is_secret;
 use crate::sys::files;
+use crate::sys::random;
 
 /// Returns the token in the file at `path`.
 ///
@@ -30,7 +31,7 @@ pub fn read_or_create(path: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let token = random_secret();
+    let token = random::new_secret();
     files::write_private(path, &format!("{token}\n"))?;
     Ok(token)
 }

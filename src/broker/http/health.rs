@@ -10,7 +10,7 @@ use crate::broker::registry;
 use crate::broker::shared::Shared;
 use crate::config::Config;
 use crate::protocol::health::{Afresh, Detail, Health, Setting, Stopping};
-use crate::sys::process::Process;
+use crate::sys::process;
 
 /// Describes the broker. Over TCP, where no token is needed for this route, only that it is up.
 pub async fn health(
@@ -25,7 +25,7 @@ pub async fn health(
         health.detail = Some(Detail {
             version: crate::VERSION.to_owned(),
             pid: std::process::id(),
-            process: Some(Process::own()),
+            process: Some(process::own()),
             started: shared.started,
             started_at: shared.started_at,
             uptime_seconds: shared.running_since.elapsed().as_secs(),

@@ -15,9 +15,8 @@ use crate::broker::{mailbox, registry};
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::wake::{AwaitWake, Looked, Looks, Wake, WakeGiven};
-use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
+use crate::protocol::{ApiError, Around, ErrorCode, PeerId, ProcessId};
 use crate::sys::process;
-use crate::sys::process::Process;
 
 /// A hook is called once and never again, so no key is needed. It has no session's secret: it acts
 /// for the owner, whose sessions they all are.
@@ -44,7 +43,7 @@ pub async fn hook(
 }
 
 /// A hook that does not know its client may have one above it that a server knows.
-fn or_above(tx: &Tx<'_>, transport: Transport, named: Option<Process>) -> Option<Process> {
+fn or_above(tx: &Tx<'_>, transport: Transport, named: Option<ProcessId>) -> Option<ProcessId> {
     named.or_else(|| registry::client_above(tx, transport.pid()?))
 }
 
@@ -114,7 +113,7 @@ fn watch(shared: &Arc<Shared>) {
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
             tokio::select! {
-                () = process::ended(&client) => {}
+                () = process::exited(&client) => {}
                 () = shared.stop.cancelled() => return,
             }
             for peer in shared.live.client_processes.end(&client) {

@@ -11,8 +11,9 @@ use crate::broker::http::long_poll;
 use crate::broker::http::request::{Query, Refusal, WriteRequest};
 use crate::broker::mailbox;
 use crate::broker::shared::Shared;
-use crate::protocol::messages::{ListMessages, MessageList, SendMessage, Sent};
-use crate::protocol::scope::{SendToScope, SentToScope};
+use crate::protocol::messages::{
+    ListMessages, MessageList, SendMessage, SendToScope, Sent, SentToScope,
+};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 pub async fn send(

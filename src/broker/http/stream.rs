@@ -19,9 +19,9 @@ use crate::broker::http::request::{Refusal, Transport};
 use crate::broker::http::wake;
 use crate::broker::mailbox;
 use crate::broker::shared::Shared;
-use crate::protocol::InstanceId;
 use crate::protocol::stream::{ByeReason, Event};
-use crate::sys::process::Process;
+use crate::protocol::{InstanceId, ProcessId};
+use crate::sys::process;
 
 pub async fn open(
     State(shared): State<Arc<Shared>>,
@@ -36,7 +36,7 @@ pub async fn open(
         shared: Arc::clone(&shared),
         instance: instance.clone(),
         process: match transport {
-            Transport::Unix { pid } => pid.and_then(Process::find),
+            Transport::Unix { pid } => pid.and_then(process::of_pid),
             _ => None,
         },
         open: CancellationToken::new(),
@@ -72,7 +72,7 @@ struct Guard {
     instance: InstanceId,
     generation: u64,
     /// The session's server.
-    process: Option<Process>,
+    process: Option<ProcessId>,
     /// Cancelled when it ends.
     open: CancellationToken,
 }

@@ -11,8 +11,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::protocol::PeerId;
-use crate::sys::process::{Process, Standing};
+use crate::protocol::{PeerId, ProcessId};
+use crate::sys::process;
+use crate::sys::process::ProcessStatus;
 
 /// How long a server that still runs may take to reopen its stream.
 const RECONNECT_GRACE: Duration = Duration::from_secs(3);
@@ -33,12 +34,12 @@ pub struct ClientProcesses(Arc<Mutex<Inner>>);
 struct Inner {
     by_peer: HashMap<PeerId, ClientEntry>,
     /// New clients, whose exit is to be watched.
-    new: Vec<Process>,
+    new: Vec<ProcessId>,
 }
 
 #[derive(Debug)]
 struct ClientEntry {
-    client: Process,
+    client: ProcessId,
     since: Instant,
     server: Server,
     /// Whether the person was told that the server is gone.
@@ -55,7 +56,7 @@ enum Server {
     /// Its stream is open.
     Here,
     /// Its last stream was closed at this time. Its process, if that is known.
-    Left { at: Instant, process: Option<Process> },
+    Left { at: Instant, process: Option<ProcessId> },
 }
 
 impl Server {
@@ -64,7 +65,9 @@ impl Server {
             Self::Here => false,
             Self::Unseen => since.elapsed() > FIRST_CONNECT_GRACE,
             Self::Left { at, process } => {
-                process.as_ref().is_some_and(|process| process.standing() == Standing::Gone)
+                process
+                    .as_ref()
+                    .is_some_and(|process| process::status(process) == ProcessStatus::Gone)
                     || at.elapsed() > RECONNECT_GRACE
             }
         }
@@ -74,7 +77,7 @@ impl Server {
 impl ClientProcesses {
     /// Records that a hook of this client spoke for `peer`. `is_served` says whether the peer has an
     /// open stream.
-    pub fn record_hook(&self, peer: &PeerId, client: &Process, is_served: bool) {
+    pub fn record_hook(&self, peer: &PeerId, client: &ProcessId, is_served: bool) {
         let mut inner = self.lock();
         if let Some(entry) = inner.by_peer.get_mut(peer).filter(|w| w.client == *client) {
             entry.answered_at = None;
@@ -83,7 +86,7 @@ impl ClientProcesses {
         let known = inner.by_peer.values().any(|entry| entry.client == *client);
         // The client shows another session now.
         inner.by_peer.retain(|_, entry| entry.client != *client);
-        if !known && client.is_alive() {
+        if !known && process::is_alive(client) {
             inner.new.push(client.clone());
         }
         let server = if is_served { Server::Here } else { Server::Unseen };
@@ -94,12 +97,12 @@ impl ClientProcesses {
 
     /// Returns the clients that are new since the last call, so that their exit can be watched.
     #[must_use]
-    pub fn new_clients(&self) -> Vec<Process> {
+    pub fn new_clients(&self) -> Vec<ProcessId> {
         std::mem::take(&mut self.lock().new)
     }
 
     /// Removes a client that shows no session any more, and returns the peers that it showed.
-    pub fn end(&self, client: &Process) -> Vec<PeerId> {
+    pub fn end(&self, client: &ProcessId) -> Vec<PeerId> {
         let mut inner = self.lock();
         let ended = inner.by_peer.extract_if(|_, entry| entry.client == *client);
         ended.map(|(peer, _)| peer).collect()
@@ -113,12 +116,12 @@ impl ClientProcesses {
     }
 
     /// Records that the last stream of this peer was closed.
-    pub fn server_disconnected(&self, peer: &PeerId, process: Option<Process>) {
+    pub fn server_disconnected(&self, peer: &PeerId, process: Option<ProcessId>) {
         let mut inner = self.lock();
         let Some(entry) = inner.by_peer.get_mut(peer) else { return };
         entry.server = Server::Left { at: Instant::now(), process };
         // Its exit could not be noticed.
-        if !entry.client.is_alive() {
+        if !process::is_alive(&entry.client) {
             inner.by_peer.remove(peer);
         }
     }
@@ -170,7 +173,7 @@ impl ClientEntry {
     }
 
     fn is_open(&self) -> bool {
-        !self.hooks_are_off() && self.client.is_alive()
+        !self.hooks_are_off() && process::is_alive(&self.client)
     }
 }
 
@@ -185,9 +188,9 @@ mod tests {
     #[test]
     fn a_process_that_cannot_be_seen_is_not_live_by_its_hooks() {
         let clients = ClientProcesses::default();
-        let (one, mine) = (peer("a1"), Process::own());
-        let foreign = Process { namespace: "4026539999".to_owned(), ..mine.clone() };
-        let ended = Process { start: "0".to_owned(), ..mine.clone() };
+        let (one, mine) = (peer("a1"), process::own());
+        let foreign = ProcessId { namespace: "4026539999".to_owned(), ..mine.clone() };
+        let ended = ProcessId { start: "0".to_owned(), ..mine.clone() };
         for client in [foreign, ended] {
             clients.record_hook(&one, &client, true);
             assert!(!clients.has_open_client(&one) && clients.new_clients().is_empty(), "{client}");
@@ -210,7 +213,7 @@ mod tests {
     #[test]
     fn a_client_shows_one_session_at_a_time() {
         let clients = ClientProcesses::default();
-        let (one, two, client) = (peer("a1"), peer("b2"), Process::own());
+        let (one, two, client) = (peer("a1"), peer("b2"), process::own());
         clients.record_hook(&one, &client, true);
         clients.record_hook(&two, &client, false);
         assert!(!clients.has_open_client(&one) && clients.has_open_client(&two));
@@ -219,13 +222,13 @@ mod tests {
     #[test]
     fn a_person_is_told_once_of_each_server_that_is_gone_and_not_of_one_that_reconnects() {
         let clients = ClientProcesses::default();
-        let (one, mine) = (peer("a1"), Process::own());
+        let (one, mine) = (peer("a1"), process::own());
         clients.record_hook(&one, &mine, true);
         assert!(!clients.take_server_gone_notice(&one), "its stream is open");
         // It runs, and only its stream was closed.
         clients.server_disconnected(&one, Some(mine.clone()));
         assert!(!clients.take_server_gone_notice(&one));
-        let dead = Process { start: "0".to_owned(), ..mine };
+        let dead = ProcessId { start: "0".to_owned(), ..mine };
         clients.server_disconnected(&one, Some(dead.clone()));
         assert!(clients.take_server_gone_notice(&one) && !clients.take_server_gone_notice(&one));
         clients.server_connected(&one);

@@ -211,6 +211,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::random;
 
     fn question(id: &str, seq: i64, to: &PeerId) -> Question {
         Question::new(MessageId::from_text(id), seq, to.clone())
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_reply_belongs_to_the_waiter_whose_question_it_names() {
-        let (me, peer, other) = (PeerId::generate(), PeerId::generate(), PeerId::generate());
+        let (me, peer, other) = (random::peer_id(), random::peer_id(), random::peer_id());
         let waiters = Waiters::default();
         let first = waiters.add_for_reply(&me, question("m1", 1, &peer));
         assert!(waiters.is_reserved(&me, &mail(&peer, Some("m1"), 5)));
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_reply_that_names_no_question_belongs_to_the_only_waiter() {
-        let (me, peer, other) = (PeerId::generate(), PeerId::generate(), PeerId::generate());
+        let (me, peer, other) = (random::peer_id(), random::peer_id(), random::peer_id());
         let waiters = Waiters::default();
         let asked = question("m1", 1, &peer);
         waiters.add_for_reply(&me, asked.clone());
@@ -278,7 +279,7 @@ mod tests {
 
     #[test]
     fn an_expected_waiter_reserves_until_it_comes_or_is_not_expected_any_more() {
-        let (me, peer) = (PeerId::generate(), PeerId::generate());
+        let (me, peer) = (random::peer_id(), random::peer_id());
         let waiters = Waiters::default();
         waiters.expect_waiter(&me, question("m1", 1, &peer));
         assert!(waiters.is_awaited_reply(&me, &mail(&peer, Some("m1"), 2)));
@@ -293,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_waiter_for_any_message_reserves_all_of_them_and_awaits_no_reply() {
-        let (me, peer) = (PeerId::generate(), PeerId::generate());
+        let (me, peer) = (random::peer_id(), random::peer_id());
         let waiters = Waiters::default();
         waiters.add_for_mail(&me);
         let some = mail(&peer, None, 1);

@@ -9,9 +9,8 @@ use crate::broker::registry;
 use crate::broker::registry::{Said, Shown};
 use crate::broker::store::Fault;
 use crate::endpoint::hook_spool::Word;
-use crate::protocol::{InstanceId, PeerId};
+use crate::protocol::{InstanceId, PeerId, ProcessId};
 use crate::sys::process;
-use crate::sys::process::Process;
 
 /// The peer whose session a window shows. Its servers are that one's receivers from now on.
 ///
@@ -43,7 +42,7 @@ pub fn follow_window(tx: &mut Tx<'_>, said: &Said<'_>) -> Result<Option<PeerId>,
 pub fn hear(tx: &mut Tx<'_>, words: &[Word]) -> Result<(), Fault> {
     for Word { client, session, source, said_at } in words {
         // A hook of a container named it by the number that it has there.
-        let client = &process::seen(client).unwrap_or_else(|| client.clone());
+        let client = &process::translate(client).unwrap_or_else(|| client.clone());
         if registry::still_runs(&client.to_string())
             && !registry::has_spoken_since(tx, client, *said_at)?
         {
@@ -61,7 +60,7 @@ pub fn hear(tx: &mut Tx<'_>, words: &[Word]) -> Result<(), Fault> {
 pub fn peer_to_wake(
     tx: &mut Tx<'_>,
     session: &str,
-    client: Option<&Process>,
+    client: Option<&ProcessId>,
 ) -> Result<Option<PeerId>, Fault> {
     let Some(client) = client else { return registry::peer_of_session(tx, session, None) };
     if registry::is_past(tx, session, client)? {

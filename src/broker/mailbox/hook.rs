@@ -14,8 +14,7 @@ use crate::broker::registry::Said;
 use crate::broker::store::Fault;
 use crate::protocol::hook::{COMPACT, Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
-use crate::protocol::{InstanceId, MessageId, PeerId};
-use crate::sys::process::Process;
+use crate::protocol::{InstanceId, MessageId, PeerId, ProcessId};
 use crate::text::message;
 
 /// A hook speaks. Nobody's hook, or one of a session that has no peer yet, shows nothing.
@@ -99,7 +98,7 @@ pub fn hook_written(tx: &mut Tx<'_>, request: &HookWritten) -> Result<Noted, Fau
 pub fn note_window(
     tx: &mut Tx<'_>,
     peer: &PeerId,
-    client: &Process,
+    client: &ProcessId,
     event: Event,
 ) -> Result<(), Fault> {
     let live = tx.state.live.clone();

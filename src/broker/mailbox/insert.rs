@@ -9,6 +9,7 @@ use crate::broker::registry::Sender;
 use crate::broker::store::Fault;
 use crate::protocol::messages::MessageState;
 use crate::protocol::{MessageId, PeerId};
+use crate::sys::random;
 
 /// What is to be stored. All checks were made.
 pub struct Letter<'a> {
@@ -74,7 +75,7 @@ pub fn post(tx: &mut Tx<'_>, letter: &Letter<'_>, to: &PeerId) -> Result<Posted,
 /// An id that no message has.
 fn new_id(tx: &Tx<'_>) -> Result<MessageId, Fault> {
     loop {
-        let id = MessageId::generate(tx.now);
+        let id = random::message_id(tx.now);
         let taken: bool = tx
             .db
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM messages WHERE id = ?1)")?

@@ -96,10 +96,11 @@ fn words(to: &str, messages: &[&EndedMessage]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::random;
 
     #[test]
     fn a_notice_names_some_and_counts_all() {
-        let peer = PeerId::generate();
+        let peer = random::peer_id();
         let ended = |state, number: usize| EndedMessage {
             id: MessageId::from_text(format!("m{number}")),
             sender: peer.clone(),

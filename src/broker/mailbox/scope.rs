@@ -8,8 +8,8 @@ use crate::broker::mailbox::insert::{Letter, post};
 use crate::broker::mailbox::send::{check_limits, check_text};
 use crate::broker::registry;
 use crate::broker::store::Fault;
+use crate::protocol::messages::{Outcome, SendToScope, SentToScope};
 use crate::protocol::peers::{ListPeers, Peer};
-use crate::protocol::scope::{Outcome, SendToScope, SentToScope};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 /// Accepts a message for a whole scope.

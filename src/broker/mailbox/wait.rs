@@ -18,7 +18,8 @@ use crate::broker::mailbox::{history, push, wake};
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::{Answered, Delivery, Take, Taken};
-use crate::protocol::{ApiError, ErrorCode, InstanceId, MessageId, PeerId};
+use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId};
+use crate::sys::random;
 
 /// A call that waits, as it is made and known.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ impl Call {
     pub fn new(caller: Caller, key: Option<IdempotencyKey>, waiter: u64) -> Self {
         let receiver = match &caller.instance {
             Some(instance) => instance.to_string(),
-            None => format!("{WAIT}{}", InstanceId::generate()),
+            None => format!("{WAIT}{}", random::instance_id()),
         };
         Self { caller, key, waiter, receiver }
     }

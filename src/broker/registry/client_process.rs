@@ -8,9 +8,9 @@
 //! `caller` is always the pid of the calling process as the broker sees it, where the kernel reports
 //! one.
 
-use crate::protocol::{ApiError, ErrorCode, Inside};
+use crate::protocol::{ApiError, ErrorCode, Inside, ProcessId};
 use crate::sys::process;
-use crate::sys::process::{Named, Process};
+use crate::sys::process::Translation;
 
 /// Returns the client of a session that registers.
 ///
@@ -22,15 +22,15 @@ use crate::sys::process::{Named, Process};
 /// [`ErrorCode::Forbidden`] if it is not.
 pub fn client_of_session(
     caller: Option<u32>,
-    named: Option<Process>,
+    named: Option<ProcessId>,
     session: Option<&str>,
-) -> Result<Option<Process>, ApiError> {
+) -> Result<Option<ProcessId>, ApiError> {
     let Some(caller) = caller else { return Ok(named) };
     let Some(named) = named else { return Ok(nearest_client(caller, session)) };
-    match process::above(caller, &named) {
-        Named::Above(client) => Ok(Some(client)),
-        Named::Unknown => Ok(translate(caller, named)),
-        Named::NotAbove => Err(ApiError::new(
+    match process::ancestor_named(caller, &named) {
+        Translation::Above(client) => Ok(Some(client)),
+        Translation::Unknown => Ok(translate(caller, named)),
+        Translation::NotAbove => Err(ApiError::new(
             ErrorCode::Forbidden,
             format!(
                 "process {caller} claims the session of process {} but is not a descendant of it",
@@ -46,21 +46,21 @@ pub fn client_of_session(
 /// owner.
 pub fn client_of_hook(
     caller: Option<u32>,
-    named: Option<Process>,
+    named: Option<ProcessId>,
     session: &str,
-) -> Option<Process> {
+) -> Option<ProcessId> {
     // Other systems have no pid namespaces, and the look-up takes too long there for a hook.
     if cfg!(not(target_os = "linux")) {
         return named;
     }
     let Some(caller) = caller else { return named };
     let Some(named) = named else { return nearest_client(caller, Some(session)) };
-    match process::above(caller, &named) {
-        Named::Above(client) => Some(client),
-        Named::NotAbove if process::counts_as_we_do(caller) => {
-            Some(process::seen(&named).unwrap_or(named))
+    match process::ancestor_named(caller, &named) {
+        Translation::Above(client) => Some(client),
+        Translation::NotAbove if process::shares_our_namespace(caller) => {
+            Some(process::translate(&named).unwrap_or(named))
         }
-        Named::NotAbove | Named::Unknown => translate(caller, named),
+        Translation::NotAbove | Translation::Unknown => translate(caller, named),
     }
 }
 
@@ -77,9 +77,9 @@ pub fn client_of_shell(caller: Option<u32>, inside: &Inside) -> Inside {
 
 /// Translates a process that is not an ancestor of the caller: to the process as the broker sees it,
 /// else to its foreign pid with the namespace of that pid. `None` if the result would be ambiguous.
-fn translate(caller: u32, named: Process) -> Option<Process> {
+fn translate(caller: u32, named: ProcessId) -> Option<ProcessId> {
     let named = process::in_namespace_of(caller, named)?;
-    match process::seen(&named) {
+    match process::translate(&named) {
         Some(seen) => Some(seen),
         None => Some(named).filter(|named| !named.start.is_empty()),
     }
@@ -88,12 +88,12 @@ fn translate(caller: u32, named: Process) -> Option<Process> {
 /// Returns the Claude Code process above a caller that cannot name it, because the caller has no
 /// `/proc` or is alone in its namespace. That is the nearest ancestor without this session's id in
 /// its environment, if it runs as `claude`.
-fn nearest_client(caller: u32, session: Option<&str>) -> Option<Process> {
+fn nearest_client(caller: u32, session: Option<&str>) -> Option<ProcessId> {
     let session = session?;
     let has_session = |pid: &u32| {
         let value = process::environment_value(*pid, "CLAUDE_CODE_SESSION_ID").flatten();
         value.as_deref().and_then(|value| value.to_str()) == Some(session)
     };
     let client = process::ancestors(caller).into_iter().find(|pid| !has_session(pid))?;
-    Process::find(client).filter(|client| client.runs_as("claude"))
+    process::of_pid(client).filter(|client| process::runs_as(client, "claude"))
 }

@@ -15,8 +15,9 @@ use crate::broker::registry::identity::{
 };
 use crate::broker::store::Fault;
 use crate::claude_code::client_process;
-use crate::protocol::{InstanceId, PeerId, Timestamp};
-use crate::sys::process::{Process, ancestors};
+use crate::protocol::{InstanceId, PeerId, ProcessId, Timestamp};
+use crate::sys::process;
+use crate::sys::process::ancestors;
 
 /// The client's word for the beginning of a session that goes on.
 const RESUME: &str = "resume";
@@ -25,7 +26,7 @@ const RESUME: &str = "resume";
 pub struct Said<'a> {
     /// The session that the client shows.
     pub session: &'a str,
-    pub client: &'a Process,
+    pub client: &'a ProcessId,
     /// What began the session, in the client's word; empty if this is not its beginning.
     pub source: &'a str,
     pub at: Timestamp,
@@ -92,7 +93,7 @@ pub fn shown(tx: &Tx<'_>, said: &Said<'_>) -> Result<Shown, Fault> {
 pub fn peer_of_session(
     tx: &Tx<'_>,
     session: &str,
-    client: Option<&Process>,
+    client: Option<&ProcessId>,
 ) -> Result<Option<PeerId>, Fault> {
     let known = peer_of_key(tx, &session_key(session))?;
     let (Some(known), Some(client)) = (known.clone(), client) else { return Ok(known) };
@@ -111,7 +112,7 @@ pub fn peer_of_session(
 /// # Errors
 ///
 /// If the database fails.
-pub fn is_past(tx: &Tx<'_>, session: &str, client: &Process) -> Result<bool, Fault> {
+pub fn is_past(tx: &Tx<'_>, session: &str, client: &ProcessId) -> Result<bool, Fault> {
     let shows = session_of(tx, client)?;
     let known = peer_of_key(tx, &session_key(session))?.is_some();
     Ok(known && shows.is_some_and(|shows| shows != session))
@@ -143,8 +144,8 @@ pub fn speak_for(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
 /// The client of a hook that does not know it: the nearest process above the hook that the servers
 /// of one live session, which were told as little, named as theirs. `hook` is the hook's pid.
 #[must_use]
-pub fn client_above(tx: &Tx<'_>, hook: u32) -> Option<Process> {
-    let above: Vec<Process> = ancestors(hook).into_iter().filter_map(Process::find).collect();
+pub fn client_above(tx: &Tx<'_>, hook: u32) -> Option<ProcessId> {
+    let above: Vec<ProcessId> = ancestors(hook).into_iter().filter_map(process::of_pid).collect();
     above.into_iter().find(|process| {
         let client = process.to_string();
         let inner = tx.state.live.presence.lock();
@@ -208,7 +209,7 @@ fn is_free(tx: &Tx<'_>, known: &PeerId, said: &Said<'_>) -> Result<bool, Fault> 
     Ok(!is_live_or_arriving(tx, known) && (!here || said.source == RESUME))
 }
 
-fn window(tx: &Tx<'_>, client: &Process) -> Result<Window, Fault> {
+fn window(tx: &Tx<'_>, client: &ProcessId) -> Result<Window, Fault> {
     let text = client.to_string();
     let mut peers = live_in_window(tx, &text);
     if peers.is_empty() && find_guesses(tx, client)? {
@@ -219,7 +220,7 @@ fn window(tx: &Tx<'_>, client: &Process) -> Result<Window, Fault> {
 
 /// A server that was told nothing may have taken a wrapper for its client. If it descends from
 /// this client, and no other Claude Code is between them, it is this window's.
-fn find_guesses(tx: &Tx<'_>, client: &Process) -> Result<bool, Fault> {
+fn find_guesses(tx: &Tx<'_>, client: &ProcessId) -> Result<bool, Fault> {
     let guesses: Vec<(InstanceId, PeerId, u32)> = {
         let inner = tx.state.live.presence.lock();
         let of = |(instance, stream): (&InstanceId, &Stream)| {
@@ -227,7 +228,7 @@ fn find_guesses(tx: &Tx<'_>, client: &Process) -> Result<bool, Fault> {
         };
         inner.unverified().filter_map(of).collect()
     };
-    if guesses.is_empty() || !client.is_alive() {
+    if guesses.is_empty() || !process::is_alive(client) {
         return Ok(false);
     }
     let mut found = false;
@@ -244,7 +245,12 @@ fn find_guesses(tx: &Tx<'_>, client: &Process) -> Result<bool, Fault> {
 }
 
 /// The server of `instance` is in this client's window.
-fn place(tx: &Tx<'_>, instance: &InstanceId, peer: &PeerId, client: &Process) -> Result<(), Fault> {
+fn place(
+    tx: &Tx<'_>,
+    instance: &InstanceId,
+    peer: &PeerId,
+    client: &ProcessId,
+) -> Result<(), Fault> {
     let text = client.to_string();
     tx.db
         .prepare_cached("UPDATE receivers SET client_process = ?2 WHERE instance = ?1")?
@@ -265,7 +271,7 @@ fn place(tx: &Tx<'_>, instance: &InstanceId, peer: &PeerId, client: &Process) ->
 fn of_two_windows(
     tx: &Tx<'_>,
     known: PeerId,
-    client: &Process,
+    client: &ProcessId,
     window: &Window,
 ) -> Result<Shown, Fault> {
     let holder: Option<String> = tx
@@ -290,7 +296,7 @@ fn is_live_or_arriving(tx: &Tx<'_>, peer: &PeerId) -> bool {
 
 /// Whether a process in its text form runs here, and goes by Claude Code's name.
 fn is_claude(process: &str) -> bool {
-    Process::parse(process).is_some_and(|process| process.runs_as("claude"))
+    process.parse().is_ok_and(|process| process::runs_as(&process, "claude"))
 }
 
 fn peer_of_key(tx: &Tx<'_>, key: &str) -> Result<Option<PeerId>, Fault> {
@@ -316,7 +322,7 @@ fn make_session(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
 /// # Errors
 ///
 /// If the database fails.
-pub fn session_of(tx: &Tx<'_>, client: &Process) -> Result<Option<String>, Fault> {
+pub fn session_of(tx: &Tx<'_>, client: &ProcessId) -> Result<Option<String>, Fault> {
     Ok(tx
         .db
         .prepare_cached("SELECT session FROM clients WHERE process = ?1")?
@@ -329,7 +335,11 @@ pub fn session_of(tx: &Tx<'_>, client: &Process) -> Result<Option<String>, Fault
 /// # Errors
 ///
 /// If the database fails.
-pub fn has_spoken_since(tx: &Tx<'_>, client: &Process, said_at: Timestamp) -> Result<bool, Fault> {
+pub fn has_spoken_since(
+    tx: &Tx<'_>,
+    client: &ProcessId,
+    said_at: Timestamp,
+) -> Result<bool, Fault> {
     let since = params![client.to_string(), said_at.millis()];
     Ok(tx
         .db

@@ -11,8 +11,10 @@ use crate::broker::registry::client_sessions::session_of;
 use crate::broker::registry::{channel_word, names, peer, probe, succession};
 use crate::broker::store::Fault;
 use crate::protocol::peers::{CLAUDE_CODE, Channel, Profile, Register, Registered};
-use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
-use crate::sys::process::{Process, Standing};
+use crate::protocol::{ApiError, Around, ErrorCode, PeerId, ProcessId};
+use crate::sys::process;
+use crate::sys::process::ProcessStatus;
+use crate::sys::random;
 
 /// The key of a Claude Code session.
 pub fn session_key(session: &str) -> String {
@@ -169,7 +171,7 @@ fn find(tx: &Tx<'_>, request: &Register) -> Result<Found, Fault> {
     }
 }
 
-fn find_session(tx: &Tx<'_>, session: &str, client: Option<&Process>) -> Result<Found, Fault> {
+fn find_session(tx: &Tx<'_>, session: &str, client: Option<&ProcessId>) -> Result<Found, Fault> {
     let key = session_key(session);
     let known: Option<(String, Option<String>)> = tx
         .db
@@ -191,7 +193,7 @@ fn find_session(tx: &Tx<'_>, session: &str, client: Option<&Process>) -> Result<
     }
     // After /clear a reconnected server may be given a session id that nobody knows yet. The
     // window is the same, and so is the peer, if its last server is gone.
-    if let Some(client) = client.filter(|client| client.runs_as("claude"))
+    if let Some(client) = client.filter(|client| process::runs_as(client, "claude"))
         && let Some(id) = last_of_process(tx, client)?
         && !tx.state.live.presence.lock().is_live_or_arriving(&id)
     {
@@ -203,7 +205,7 @@ fn find_session(tx: &Tx<'_>, session: &str, client: Option<&Process>) -> Result<
 
 /// A client that has no session ids may host several sessions in one process, so each takes the
 /// first identity of its process and directory that nobody uses.
-fn find_process(tx: &Tx<'_>, client: &Process, request: &Register) -> Result<Found, Fault> {
+fn find_process(tx: &Tx<'_>, client: &ProcessId, request: &Register) -> Result<Found, Fault> {
     let cwd = &request.cwd;
     let mut number = 0u32;
     loop {
@@ -232,8 +234,8 @@ fn find_process(tx: &Tx<'_>, client: &Process, request: &Register) -> Result<Fou
 /// Whether a process in its text form runs; unknown counts as running. A process of another boot
 /// of this machine has ended with it.
 pub fn still_runs(process: &str) -> bool {
-    let standing = Process::parse(process).map(|process| process.standing());
-    !matches!(standing, Some(Standing::Gone | Standing::OtherBoot))
+    let status = process.parse().map(|process| process::status(&process));
+    !matches!(status, Ok(ProcessStatus::Gone | ProcessStatus::OtherBoot))
 }
 
 /// Whether a peer is here or may ever be again. A session can be resumed at any time; another
@@ -255,7 +257,7 @@ pub fn may_return(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
 }
 
 /// The session that a client process held last.
-pub fn last_of_process(tx: &Tx<'_>, client: &Process) -> Result<Option<PeerId>, Fault> {
+pub fn last_of_process(tx: &Tx<'_>, client: &ProcessId) -> Result<Option<PeerId>, Fault> {
     let id: Option<String> = tx
         .db
         .prepare_cached(
@@ -271,7 +273,7 @@ pub fn last_of_process(tx: &Tx<'_>, client: &Process) -> Result<Option<PeerId>, 
 /// A new peer, under an id that nobody has.
 pub(super) fn create_peer(tx: &Tx<'_>, kind: &str) -> Result<PeerId, Fault> {
     let id = loop {
-        let id = PeerId::generate();
+        let id = random::peer_id();
         let taken: bool = tx
             .db
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM peers WHERE id = ?1 OR name = ?1)")?

@@ -10,7 +10,8 @@ use crate::broker::registry::identity::still_runs;
 use crate::broker::registry::place_names::Place;
 use crate::broker::registry::{client_sessions, ended, succession};
 use crate::broker::store::Fault;
-use crate::protocol::peers::{Channel, ListPeers, Peer, PeerKind, PeerList, Reachability, Scope};
+use crate::protocol::peers::{Channel, ListPeers, Peer, PeerKind, PeerList, Reachability};
+use crate::protocol::scope::Scope;
 use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp};
 
 /// How long an ended session without mail keeps its automatic name.

@@ -7,8 +7,7 @@ use crate::broker::live::presence::{ServerOrigin, StreamOptions};
 use crate::broker::registry::{channel_from, names};
 use crate::broker::store::Fault;
 use crate::protocol::peers::CLAUDE_CODE;
-use crate::protocol::{Around, InstanceId, PeerId};
-use crate::sys::process::Process;
+use crate::protocol::{Around, InstanceId, PeerId, ProcessId};
 
 /// How young a peer must be, in milliseconds, to count as made by mistake: a client that continues
 /// a session gives its server another id, and its hook, which knows better, may speak a moment
@@ -57,7 +56,7 @@ pub fn opening(tx: &Tx<'_>, instance: &InstanceId) -> Result<StreamOptions, Faul
 /// If the database fails.
 pub fn hand_over(
     tx: &Tx<'_>,
-    client: &Process,
+    client: &ProcessId,
     from: &PeerId,
     to: &PeerId,
 ) -> Result<Vec<InstanceId>, Fault> {

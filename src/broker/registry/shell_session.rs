@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::broker::live::presence::Presence;
 use crate::broker::registry::identity::{of_session, still_runs};
 use crate::broker::store::Fault;
-use crate::protocol::{Inside, PeerId};
-use crate::sys::process::Process;
+use crate::protocol::{Inside, PeerId, ProcessId};
+use crate::sys::process;
 
 /// The peer of the session around a command line; `None` if that has none here, or has ended, or
 /// it cannot be told which it is.
@@ -51,15 +51,15 @@ pub fn peer_around(
 
 /// Whether a client process is known to show the session of this one peer and no other: Claude Code
 /// does, and other clients do as far as anybody can tell.
-fn shows_one(db: &Connection, process: &Process, id: &PeerId) -> Result<bool, Fault> {
+fn shows_one(db: &Connection, process: &ProcessId, id: &PeerId) -> Result<bool, Fault> {
     let kind: String = db
         .prepare_cached("SELECT kind FROM peers WHERE id = ?1")?
         .query_row([id.as_str()], |row| row.get(0))?;
-    Ok(kind == "client" || process.runs_as("claude"))
+    Ok(kind == "client" || process::runs_as(process, "claude"))
 }
 
 /// The peers that a client process held last.
-fn held_by(db: &Connection, process: &Process) -> Result<Vec<PeerId>, Fault> {
+fn held_by(db: &Connection, process: &ProcessId) -> Result<Vec<PeerId>, Fault> {
     Ok(db
         .prepare_cached(
             "SELECT id FROM peers WHERE client_process = ?1 AND kind IN ('session', 'client')",
@@ -69,7 +69,7 @@ fn held_by(db: &Connection, process: &Process) -> Result<Vec<PeerId>, Fault> {
 }
 
 /// The peer of the session that a client's hooks said it shows.
-fn shown_by(db: &Connection, process: &Process) -> Result<Option<PeerId>, Fault> {
+fn shown_by(db: &Connection, process: &ProcessId) -> Result<Option<PeerId>, Fault> {
     let session: Option<String> = db
         .prepare_cached("SELECT session FROM clients WHERE process = ?1")?
         .query_row([process.to_string()], |row| row.get(0))

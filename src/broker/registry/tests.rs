@@ -14,8 +14,7 @@ use crate::broker::store::Fault;
 use crate::config::Limits;
 use crate::protocol::peers::{ListPeers, PeerList, Register, Registered};
 use crate::protocol::stream::Event;
-use crate::protocol::{Around, InstanceId, Timestamp};
-use crate::sys::process::Process;
+use crate::protocol::{Around, InstanceId, ProcessId, Timestamp};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -62,7 +61,7 @@ impl House {
 
     fn begin_with(&mut self, session: &str, directory: &str, around: &Around) -> Registered {
         let instance = format!("{session} at {}", self.now.millis());
-        let client = Process {
+        let client = ProcessId {
             pid: 1,
             start: session.to_owned(),
             boot: "of another machine".to_owned(),

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::protocol::Timestamp;
+use crate::sys::clock;
 use crate::sys::files::{beside, real_path};
 
 /// The suffix of the write-ahead log.
@@ -206,7 +206,7 @@ fn is_absence(error: &io::Error) -> bool {
 /// replaced by another.
 #[must_use]
 pub fn aside_path(database: &Path, reason: &str) -> PathBuf {
-    let stamp = Timestamp::now().to_string().replace(':', "-");
+    let stamp = clock::now().to_string().replace(':', "-");
     beside(database, &format!(".{reason}-{stamp}"))
 }
 

@@ -41,7 +41,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::broker_lock::{database_lock, holder_of};
-use crate::protocol::{ApiError, Timestamp};
+use crate::protocol::ApiError;
+use crate::sys::clock;
 use crate::sys::files::{LockFile, real_path};
 use database::Database;
 use error::is_damage;
@@ -168,7 +169,7 @@ impl<S: TransactionHooks> Store<S> {
     {
         let (sender, answer) = oneshot::channel();
         self.enqueue(WriterCommand::Inspect(Box::new(move |db, state| {
-            let result = work(&mut Context { db, state, now: Timestamp::now() });
+            let result = work(&mut Context { db, state, now: clock::now() });
             let damaged = matches!(&result, Err(Fault::Database(e)) if is_damage(e));
             // An error means that the caller has gone.
             let _ = sender.send(result.map_err(Fault::into_api));

@@ -7,7 +7,8 @@ use rusqlite::{
     Connection, Error, ErrorCode as Sqlite, OpenFlags, Transaction, TransactionBehavior,
 };
 
-use crate::protocol::{PeerId, Timestamp};
+use crate::sys::clock;
+use crate::sys::random;
 
 /// `PRAGMA user_version` of a database that this build reads and writes.
 #[allow(clippy::cast_possible_wrap)] // a handful
@@ -98,7 +99,7 @@ fn finish_migration(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         "INSERT INTO peers (id, kind, name, name_source, created_at, seen_at)
          SELECT ?1, 'cli', 'cli', 'reserved', ?2, ?2
          WHERE NOT EXISTS (SELECT 1 FROM peers WHERE kind = 'cli')",
-        (PeerId::generate().as_str(), Timestamp::now().millis()),
+        (random::peer_id().as_str(), clock::now().millis()),
     )?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.execute(

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use crate::broker::store::error::{Fault, is_damage, storage_error};
 use crate::protocol::{ApiError, ErrorCode, Timestamp};
+use crate::sys::clock;
 
 /// The in-memory state beside the database, which must keep step with its transactions.
 pub trait TransactionHooks: Send + 'static {
@@ -122,7 +123,7 @@ pub(super) fn run_jobs<S: TransactionHooks>(
         return run_single(transaction, state, job.as_mut());
     }
     state.begin(&transaction)?;
-    let now = Timestamp::now();
+    let now = clock::now();
     for job in jobs {
         let savepoint = transaction.savepoint()?;
         state.savepoint();
@@ -148,7 +149,7 @@ fn run_single<S: TransactionHooks>(
     job: &mut dyn Job<S>,
 ) -> rusqlite::Result<()> {
     state.savepoint();
-    match job.run(&mut Context { db: &transaction, state, now: Timestamp::now() }) {
+    match job.run(&mut Context { db: &transaction, state, now: clock::now() }) {
         Ok(()) => transaction.commit(),
         Err(error) => {
             state.rollback();

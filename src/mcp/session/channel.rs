@@ -6,9 +6,9 @@
 
 use crate::claude_code::client_process;
 use crate::config::{ChannelSetting, Entrypoint};
+use crate::protocol::ProcessId;
 use crate::protocol::peers::Channel;
 use crate::sys::process;
-use crate::sys::process::Process;
 
 /// Claude Code's options that load a channel.
 const OPTIONS: [&str; 2] = ["--dangerously-load-development-channels", "--channels"];
@@ -18,7 +18,7 @@ pub fn detect(
     setting: ChannelSetting,
     is_claude: bool,
     entrypoint: Entrypoint,
-    client: Option<&Process>,
+    client: Option<&ProcessId>,
 ) -> Channel {
     match setting {
         ChannelSetting::On => return Channel::Presumed,
@@ -37,7 +37,7 @@ pub fn detect(
 }
 
 /// Whether the process is Claude Code itself. The command line of a wrapper says nothing.
-fn is_claude_binary(client: &Process) -> bool {
+fn is_claude_binary(client: &ProcessId) -> bool {
     client_process::is_claude(client.pid)
 }
 
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(detect(ChannelSetting::Auto, true, PRINT, None), Channel::Absent);
         assert_eq!(detect(ChannelSetting::Auto, true, PERSON, None), Channel::Presumed);
         // The process of a test is not Claude Code, so its command line rules nothing out.
-        let me = Process::find(std::process::id());
+        let me = process::of_pid(std::process::id());
         assert_eq!(detect(ChannelSetting::Auto, true, PERSON, me.as_ref()), Channel::Presumed);
     }
 }

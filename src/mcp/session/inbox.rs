@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 
 use crate::config::{Config, Secret};
 use crate::protocol::Timestamp;
+use crate::sys::clock;
 use crate::sys::trust::check_listener;
 use crate::sys::version;
 
@@ -58,7 +59,7 @@ impl InboxSocket {
     /// Begins a turn. A failure is only logged: the messages go on waiting.
     pub async fn wake(&self, waiting: u64) {
         let written =
-            tokio::time::timeout(WRITE_TIMEOUT, self.write(&notice(waiting, Timestamp::now())))
+            tokio::time::timeout(WRITE_TIMEOUT, self.write(&notice(waiting, clock::now())))
                 .await
                 .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match written {

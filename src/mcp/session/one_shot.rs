@@ -5,12 +5,12 @@
 //! between them like any other.
 
 use crate::config::Entrypoint;
+use crate::protocol::ProcessId;
 use crate::sys::process;
-use crate::sys::process::Process;
 
 /// Whether the session of this client ends with its answer.
-pub fn is_one_shot(entrypoint: Entrypoint, client: Option<&Process>) -> bool {
-    let argv = client.filter(|client| client.is_alive()).and_then(|c| process::argv(c.pid));
+pub fn is_one_shot(entrypoint: Entrypoint, client: Option<&ProcessId>) -> bool {
+    let argv = client.filter(|client| process::is_alive(client)).and_then(|c| process::argv(c.pid));
     ends_with_its_answer(entrypoint, argv.as_deref())
 }
 

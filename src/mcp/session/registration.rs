@@ -10,9 +10,10 @@ use crate::config::Config;
 use crate::mcp::session::channel;
 use crate::mcp::session::inbox::InboxSocket;
 use crate::mcp::session::one_shot::is_one_shot;
+use crate::protocol::Around;
 use crate::protocol::peers::{CLAUDE_CODE, Register};
-use crate::protocol::{Around, InstanceId, ids::random_secret};
 use crate::sys::git;
+use crate::sys::random;
 
 /// What a server finds out about its session before it first calls the broker.
 pub struct Registration {
@@ -31,7 +32,7 @@ pub async fn registration(config: &Config, client: &InitializeRequestParams) -> 
     // become that session.
     let session = config.claude.session.clone().filter(|_| is_claude);
     let cwd = working_directory(config, is_claude);
-    let client_process = client_process::of_server(session.as_deref(), is_claude);
+    let client_process = client_process::client_of_server(session.as_deref(), is_claude);
     let entrypoint = config.claude.entrypoint;
     let one_shot = is_claude && is_one_shot(entrypoint, client_process.as_ref());
     let directory = std::fs::canonicalize(&cwd).ok();
@@ -42,15 +43,15 @@ pub async fn registration(config: &Config, client: &InitializeRequestParams) -> 
         None
     };
     let title = match client_process.as_ref().filter(|_| is_claude) {
-        Some(client) => session_file::own_name_in_time(&config.claude.directory, client).await,
+        Some(client) => session_file::session_title_async(&config.claude.directory, client).await,
         None => None,
     };
     let worktree = repository.as_ref().map(|repository| text(&repository.top));
     let around = Around { title, worktree, inside: None };
     let request = Register {
         wakes: inbox.is_some(),
-        instance: InstanceId::generate(),
-        secret: random_secret(),
+        instance: random::instance_id(),
+        secret: random::new_secret(),
         channel: channel::detect(config.channel, is_claude, entrypoint, client_process.as_ref()),
         session,
         client: client_process,

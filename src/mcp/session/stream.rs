@@ -11,11 +11,10 @@ use crate::claude_code::session_file;
 use crate::client::{Client, ClientError};
 use crate::mcp::session::inbox::InboxSocket;
 use crate::mcp::session::push::Pusher;
-use crate::protocol::PeerId;
 use crate::protocol::stream::{ByeReason, Event};
 use crate::protocol::wake::Look;
+use crate::protocol::{PeerId, ProcessId};
 use crate::sys::backoff::Backoff;
-use crate::sys::process::Process;
 
 /// Pauses between attempts to reach a broker that cannot be reached. A tool call does not wait for
 /// them.
@@ -53,7 +52,7 @@ pub struct StreamOutputs {
     pub state: watch::Sender<StreamState>,
     pub inbox: Option<InboxSocket>,
     /// The client process.
-    pub process: Option<Process>,
+    pub process: Option<ProcessId>,
 }
 
 /// Keeps the session's event stream open for as long as the session lasts.
@@ -139,7 +138,7 @@ async fn follow_stream(
 }
 
 /// Reports whether the client is idle. Where that is not known the broker goes by hooks.
-async fn check_idle(client: Client, process: Process, look: Look) {
+async fn check_idle(client: Client, process: ProcessId, look: Look) {
     let Some(idle) = session_file::is_idle(&client.config().claude.directory, &process).await
     else {
         return;

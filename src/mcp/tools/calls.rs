@@ -26,9 +26,9 @@ use crate::mcp::tools::{
 use crate::mcp::transport::SentCallbacks;
 use crate::protocol::MessageId;
 use crate::protocol::mailbox::{Confirm, Take};
-use crate::protocol::messages::{SendMessage, Sent};
-use crate::protocol::peers::{CLAUDE_CODE, ListPeers, Scope, SetProfile};
-use crate::protocol::scope::SendToScope;
+use crate::protocol::messages::{SendMessage, SendToScope, Sent};
+use crate::protocol::peers::{CLAUDE_CODE, ListPeers, SetProfile};
+use crate::protocol::scope::Scope;
 use crate::text;
 
 /// How long a second `check_messages` waits for the confirmation of the first.

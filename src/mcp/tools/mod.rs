@@ -10,16 +10,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use rmcp::model::{JsonObject, MetaObject, Tool, ToolAnnotations};
-use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
 use crate::mcp::tools::results::{
     CheckMessagesResult, ListPeersResult, SendMessageResult, SetSummaryResult,
 };
 use crate::protocol::js_json;
-use crate::protocol::peers::Scope;
-use crate::protocol::scope::PREFIX;
+use crate::protocol::scope::{PREFIX, Scope};
 
 /// One of our tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +99,7 @@ pub struct ListPeersArguments {
     /// Which sessions: all on this machine, those in the same directory, or those in the same git
     /// repository, including its worktrees and subdirectories. Default: machine.
     #[serde(default, deserialize_with = "scope")]
+    #[schemars(schema_with = "scope_schema")]
     pub scope: Scope,
 }
 
@@ -138,6 +138,11 @@ pub struct CheckMessagesArguments {
     /// clients. Default: return at once.
     #[serde(default, deserialize_with = "js_json::seconds")]
     pub wait_seconds: Option<u64>,
+}
+
+/// The wire type carries no schema: its doc comments are not written for a model.
+fn scope_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": Scope::ALL.map(Scope::as_str) })
 }
 
 /// Reads a scope's word in upper or lower case, with or without the prefix; an empty one is the

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use rustix::process::{Pid, getppid};
 
-use crate::sys::process::Process;
+use crate::protocol::ProcessId;
+use crate::sys::process::is_alive;
 
 /// How often a process is looked for of which nobody tells us the end.
-const LOOK: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The process that started us.
-pub struct Parent {
+pub struct ParentProcess {
     pid: Option<Pid>,
 }
 
-impl Parent {
+impl ParentProcess {
     /// The parent as it is now, early in `main`.
     #[must_use]
     pub fn now() -> Self {
@@ -26,7 +27,7 @@ impl Parent {
     }
 
     /// Returns once the parent is gone; never, where the system cannot tell.
-    pub async fn gone(&self) {
+    pub async fn exited(&self) {
         let Some(pid) = self.pid.filter(|pid| pid.as_raw_nonzero().get() > 1) else {
             return std::future::pending().await;
         };
@@ -43,19 +44,19 @@ impl Parent {
 }
 
 /// Returns once this very process has ended; never, where the system cannot tell.
-pub async fn ended(process: &Process) {
+pub async fn exited(process: &ProcessId) {
     let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return };
     let watched = watch(pid);
     // It may have ended before the watch began.
-    if !process.is_alive() {
+    if !is_alive(process) {
         return;
     }
     match watched {
         Some(watched) => watched.await,
         None if getppid() == Some(pid) => parent_ended(pid).await,
         None => {
-            while process.is_alive() {
-                tokio::time::sleep(LOOK).await;
+            while is_alive(process) {
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         }
     }
@@ -85,7 +86,7 @@ async fn parent_ended(pid: Pid) {
 
 async fn look_for_parent(pid: Pid) {
     while getppid() == Some(pid) {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

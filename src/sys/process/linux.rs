@@ -37,7 +37,7 @@ pub fn owner(pid: u32) -> Option<u32> {
 
 /// By how much the boot clock of a process, or ours, is set ahead (see time_namespaces(7)), in
 /// the ticks of a start time.
-pub fn time_shift(pid: Option<u32>) -> i64 {
+pub fn boot_time_offset(pid: Option<u32>) -> i64 {
     let process = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
     let offsets = std::fs::read_to_string(format!("/proc/{process}/timens_offsets"));
     let offsets = offsets.unwrap_or_default();
@@ -116,7 +116,7 @@ pub fn environment_value(pid: u32, name: &str) -> Option<Option<std::ffi::OsStri
 
 /// Its numbers, from our namespace down to its own (`NSpid`). A kernel that does not tell them
 /// knows no other namespaces that we could see.
-pub fn numbers(pid: u32) -> Option<Vec<u32>> {
+pub fn pids_by_namespace(pid: u32) -> Option<Vec<u32>> {
     let status = file(pid, "status")?;
     let status = String::from_utf8_lossy(&status);
     match status.lines().find_map(|line| line.strip_prefix("NSpid:")) {

@@ -8,38 +8,19 @@
 mod exit;
 #[cfg(target_os = "linux")]
 mod linux;
+mod namespace;
 #[cfg(not(target_os = "linux"))]
 mod ps;
-mod translate;
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
+use crate::protocol::ProcessId;
 #[cfg(target_os = "linux")]
 use crate::sys::process::linux as system;
 #[cfg(not(target_os = "linux"))]
 use crate::sys::process::ps as system;
 
-/// One process for its whole life, and no other.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Process {
-    pub pid: u32,
-    /// Start time, in the system's own words; empty where it cannot be read.
-    #[serde(default)]
-    pub start: String,
-    /// The boot that the start time counts from; empty where it cannot be read.
-    #[serde(default)]
-    pub boot: String,
-    /// The pid namespace that the number counts in, by its inode (see pid_namespaces(7)); empty
-    /// where it cannot be read, and for the namespace that a machine boots with.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub namespace: String,
-}
-
 /// What can be said of a process from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum ProcessStatus {
     /// It runs.
     Alive,
     /// It has ended: its number is free, or another process has it.
@@ -52,86 +33,62 @@ pub enum Standing {
     Unknown,
 }
 
-/// The text form `PID:START:BOOT`, with `:NAMESPACE` behind it in a container.
-impl fmt::Display for Process {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.pid, self.start, self.boot)?;
-        if self.namespace.is_empty() { Ok(()) } else { write!(f, ":{}", self.namespace) }
+/// Returns the running process with this pid in our own namespace, if there is one.
+#[must_use]
+pub fn of_pid(pid: u32) -> Option<ProcessId> {
+    Some(ProcessId {
+        pid,
+        start: system::start_time(pid)?,
+        boot: boot_id(),
+        namespace: system::namespace(),
+    })
+}
+
+/// Returns this process. Start and namespace are empty where the system does not tell them.
+#[must_use]
+pub fn own() -> ProcessId {
+    let pid = std::process::id();
+    of_pid(pid).unwrap_or_else(|| ProcessId {
+        pid,
+        start: String::new(),
+        boot: boot_id(),
+        namespace: system::namespace(),
+    })
+}
+
+/// Returns what can be said of a process from here.
+#[must_use]
+pub fn status(process: &ProcessId) -> ProcessStatus {
+    let here = boot_id();
+    if process.boot != here && !process.boot.is_empty() && !here.is_empty() {
+        return ProcessStatus::OtherBoot;
+    }
+    if process.namespace != system::namespace() {
+        return ProcessStatus::OtherNamespace;
+    }
+    if process.pid == 0
+        || process.start.is_empty()
+        || process.boot != here
+        || !system::is_readable()
+    {
+        return ProcessStatus::Unknown;
+    }
+    match of_pid(process.pid) {
+        Some(now) if same_start(&process.start, &now.start, now.pid) => ProcessStatus::Alive,
+        _ => ProcessStatus::Gone,
     }
 }
 
-impl Process {
-    /// The running process with this pid in our own namespace, if there is one.
-    #[must_use]
-    pub fn find(pid: u32) -> Option<Self> {
-        Some(Self {
-            pid,
-            start: system::start_time(pid)?,
-            boot: boot_id(),
-            namespace: system::namespace(),
-        })
-    }
+/// Whether this very process is known to run.
+#[must_use]
+pub fn is_alive(process: &ProcessId) -> bool {
+    status(process) == ProcessStatus::Alive
+}
 
-    /// This process. Start and namespace are empty where the system does not tell them.
-    #[must_use]
-    pub fn own() -> Self {
-        let pid = std::process::id();
-        Self::find(pid).unwrap_or_else(|| Self {
-            pid,
-            start: String::new(),
-            boot: boot_id(),
-            namespace: system::namespace(),
-        })
-    }
-
-    /// Reads the text form.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split(':');
-        let pid = parts.next()?.parse().ok()?;
-        // A start time of macOS has colons of its own; a boot and a namespace have none.
-        let rest: Vec<&str> = parts.collect();
-        let (start, boot, namespace) = match rest.as_slice() {
-            [start, boot] => ((*start).to_owned(), *boot, ""),
-            [start, boot, namespace] if !cfg!(target_os = "macos") => {
-                ((*start).to_owned(), *boot, *namespace)
-            }
-            [start @ .., boot] => (start.join(":"), *boot, ""),
-            [] => return None,
-        };
-        Some(Self { pid, start, boot: boot.to_owned(), namespace: namespace.to_owned() })
-    }
-
-    /// What can be said of it from here.
-    #[must_use]
-    pub fn standing(&self) -> Standing {
-        let here = boot_id();
-        if self.boot != here && !self.boot.is_empty() && !here.is_empty() {
-            return Standing::OtherBoot;
-        }
-        if self.namespace != system::namespace() {
-            return Standing::OtherNamespace;
-        }
-        if self.pid == 0 || self.start.is_empty() || self.boot != here || !system::is_readable() {
-            return Standing::Unknown;
-        }
-        match Self::find(self.pid) {
-            Some(now) if same_start(&self.start, &now.start, now.pid) => Standing::Alive,
-            _ => Standing::Gone,
-        }
-    }
-
-    /// Whether this very process is known to run.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        self.standing() == Standing::Alive
-    }
-
-    /// Whether this very process is known to run, under this name.
-    #[must_use]
-    pub fn runs_as(&self, name: &str) -> bool {
-        self.is_alive() && command_name(self.pid).as_deref() == Some(name)
-    }
+/// Whether this very process is known to run, under this name.
+#[must_use]
+pub fn runs_as(process: &ProcessId, name: &str) -> bool {
+    is_alive(process) && command_name(process.pid).as_deref() == Some(name)
 }
 
 /// The pid of our parent.
@@ -191,14 +148,16 @@ fn same_start(said: &str, seen: &str, pid: u32) -> bool {
         return true;
     }
     let (Ok(said), Ok(seen)) = (said.parse::<i64>(), seen.parse::<i64>()) else { return false };
-    let shift = system::time_shift(Some(pid)) - system::time_shift(None);
+    let shift = system::boot_time_offset(Some(pid)) - system::boot_time_offset(None);
     // Both are rounded.
     shift != 0 && (said - seen - shift).abs() <= 1
 }
 
-pub use exit::{Parent, ended};
+pub use exit::{ParentProcess, exited};
+pub use namespace::{
+    Translation, ancestor_named, in_namespace_of, shares_our_namespace, translate,
+};
 pub use system::{argv, boot_id, command_name, environment_value};
-pub use translate::{Named, above, counts_as_we_do, in_namespace_of, seen};
 
 #[cfg(test)]
 mod tests {
@@ -206,24 +165,24 @@ mod tests {
 
     #[test]
     fn a_process_knows_itself_and_its_ancestors() {
-        let me = Process::find(std::process::id()).unwrap();
-        assert!(me.is_alive());
+        let me = of_pid(std::process::id()).unwrap();
+        assert!(is_alive(&me));
         assert_eq!(ancestors(me.pid).first().copied().unwrap_or(1), parent_pid().max(1));
-        assert_eq!(Process::parse(&me.to_string()), Some(me.clone()));
-        let other = Process { start: "0".to_owned(), ..me.clone() };
-        assert_eq!(other.standing(), Standing::Gone);
-        let unsaid = Process { start: String::new(), ..me };
-        assert_eq!(unsaid.standing(), Standing::Unknown);
+        assert_eq!(me.to_string().parse(), Ok(me.clone()));
+        let other = ProcessId { start: "0".to_owned(), ..me.clone() };
+        assert_eq!(status(&other), ProcessStatus::Gone);
+        let unsaid = ProcessId { start: String::new(), ..me };
+        assert_eq!(status(&unsaid), ProcessStatus::Unknown);
     }
 
     #[test]
     fn a_number_of_another_namespace_or_machine_is_nobody_here() {
-        let me = Process::find(std::process::id()).unwrap();
-        let contained = Process { namespace: "4026539999".to_owned(), ..me.clone() };
-        assert_eq!(contained.standing(), Standing::OtherNamespace);
-        assert_eq!(Process::parse(&contained.to_string()), Some(contained));
-        let elsewhere = Process { boot: "of another machine".to_owned(), ..me };
-        assert_eq!(elsewhere.standing(), Standing::OtherBoot);
-        assert!(!elsewhere.is_alive());
+        let me = of_pid(std::process::id()).unwrap();
+        let contained = ProcessId { namespace: "4026539999".to_owned(), ..me.clone() };
+        assert_eq!(status(&contained), ProcessStatus::OtherNamespace);
+        assert_eq!(contained.to_string().parse(), Ok(contained));
+        let elsewhere = ProcessId { boot: "of another machine".to_owned(), ..me };
+        assert_eq!(status(&elsewhere), ProcessStatus::OtherBoot);
+        assert!(!is_alive(&elsewhere));
     }
 }

@@ -31,7 +31,7 @@ pub fn namespace() -> String {
 }
 
 /// Nor those of time.
-pub fn time_shift(_pid: Option<u32>) -> i64 {
+pub fn boot_time_offset(_pid: Option<u32>) -> i64 {
     0
 }
 
@@ -73,7 +73,7 @@ pub fn environment_value(_pid: u32, _name: &str) -> Option<Option<std::ffi::OsSt
 }
 
 /// Its only number.
-pub fn numbers(pid: u32) -> Option<Vec<u32>> {
+pub fn pids_by_namespace(pid: u32) -> Option<Vec<u32>> {
     start_time(pid).map(|_| vec![pid])
 }
 

@@ -15,7 +15,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::broker::store::schema::columns;
 use crate::config::MAX_MESSAGE_BYTES;
-use crate::protocol::{MessageId, PeerId, Timestamp};
+use crate::protocol::{PeerId, Timestamp};
+use crate::sys::clock;
+use crate::sys::random;
 use value::{limited, moment, text};
 
 /// The names that a column for one purpose may have.
@@ -250,7 +252,7 @@ fn add_message(
          VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT (id) DO NOTHING",
     )?;
     loop {
-        let id = MessageId::generate(sent_at);
+        let id = random::message_id(sent_at);
         if insert.execute((id.as_str(), from, to, body, sent_at.millis(), state))? > 0 {
             return Ok(());
         }
@@ -269,8 +271,8 @@ impl ImportedPeers {
             target.query_row("SELECT id FROM peers WHERE kind = 'cli'", [], |row| row.get(0))?;
         let mut known = HashMap::from([("cli".to_owned(), cli.clone()), (cli.clone(), cli)]);
         // Here this id is that of the sender of notices.
-        known.insert(PeerId::broker().to_string(), PeerId::generate().to_string());
-        Ok(Self { known, now: Timestamp::now() })
+        known.insert(PeerId::broker().to_string(), random::peer_id().to_string());
+        Ok(Self { known, now: clock::now() })
     }
 
     fn add(
@@ -300,7 +302,7 @@ impl ImportedPeers {
         id: Option<String>,
         at: Timestamp,
     ) -> rusqlite::Result<String> {
-        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| PeerId::generate().to_string());
+        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| random::peer_id().to_string());
         if !self.known.contains_key(&id) || id == PeerId::broker().as_str() {
             self.add(target, Some(id.clone()), "", "", at)?;
         }

@@ -13,7 +13,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::protocol::Timestamp;
-use crate::protocol::peers::{Peer, PeerKind, PeerList, ProfileSet, Reachability, Scope};
+use crate::protocol::peers::{Peer, PeerKind, PeerList, ProfileSet, Reachability};
+use crate::protocol::scope::Scope;
+use crate::sys::clock;
 use crate::text;
 use crate::text::message::{MAX_NAME, MAX_PATH};
 
@@ -168,7 +170,7 @@ pub struct ListPeersResult {
 }
 
 pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
-    let now = Timestamp::now();
+    let now = clock::now();
     let mut out = String::new();
     let me = list.me.as_ref().map(PeerView::new);
     if let Some(me) = &me {

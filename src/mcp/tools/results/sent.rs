@@ -12,9 +12,9 @@ use crate::mcp::tools::results::{
 };
 use crate::protocol::Timestamp;
 use crate::protocol::mailbox::Answered;
-use crate::protocol::messages::{MessageState, Sent, Via};
-use crate::protocol::peers::Scope;
-use crate::protocol::scope::{Outcome, SentToScope};
+use crate::protocol::messages::{MessageState, Outcome, Sent, SentToScope, Via};
+use crate::protocol::scope::Scope;
+use crate::sys::clock;
 use crate::text;
 use crate::text::message;
 use crate::text::message::ABOUT;
@@ -70,7 +70,7 @@ impl MessageStateView {
     /// Returns sentences for the model.
     fn describe(&self, to: &PeerView) -> String {
         let called = to.display_name();
-        let now = Timestamp::now();
+        let now = clock::now();
         let via = self.via.map(|via| format!(" by {via}")).unwrap_or_default();
         let ago = self.since.age(now);
         let standing = match (self.sent.state, &to.reachability) {
@@ -163,7 +163,7 @@ pub fn answered(sent: &Sent, answered: &Answered, limit: Duration) -> Output {
         return standing.output(&more, None, "");
     };
     let mut shown = format!("\n\nThe answer; its lines begin with \"| \". {ABOUT}");
-    let _ = write!(shown, "\n\n{}", message::message(answer, Timestamp::now()));
+    let _ = write!(shown, "\n\n{}", message::message(answer, clock::now()));
     let view = AnswerView { about: ABOUT, message: MessageView::new(answer) };
     standing.output("", Some(view), &shown)
 }
@@ -207,7 +207,7 @@ fn recipient(outcome: &Outcome) -> RecipientView {
             let sent = Sent {
                 id: id.clone(),
                 state,
-                sent_at: Timestamp::now(),
+                sent_at: clock::now(),
                 to: outcome.to.clone(),
                 awaited: outcome.awaited,
                 waiting: 0,

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::mcp::tools::results::{MAX_SUMMARY, Output};
-use crate::protocol::Timestamp;
 use crate::protocol::mailbox::{Delivery, Taken};
+use crate::sys::clock;
 use crate::text;
 use crate::text::message;
 use crate::text::message::{ABOUT, MAX_NAME, MAX_PATH};
@@ -76,7 +76,7 @@ impl MessageView {
 
 /// Returns the result of a call that waited up to `waited` for messages.
 pub fn check_messages(taken: &Taken, waited: Duration) -> Output {
-    let now = Timestamp::now();
+    let now = clock::now();
     let messages: Vec<MessageView> = taken.messages.iter().map(MessageView::new).collect();
     let about = match messages.len() {
         0 if waited.is_zero() => "No messages wait for you.".to_owned(),

@@ -5,13 +5,15 @@
 //! namespace from ours down to its own. Along one line of descent, as many numbers mean the same
 //! namespace: a child is in its parent's, or in one below it.
 
-use crate::sys::process::{Process, system};
+use crate::protocol::ProcessId;
+use crate::sys::process;
+use crate::sys::process::system;
 
 /// What becomes of a process that a caller names as one above it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named {
+pub enum Translation {
     /// The caller itself or one above it, as seen from here.
-    Above(Process),
+    Above(ProcessId),
     /// All that is above the caller can be read, and it is not among them.
     NotAbove,
     /// The caller, or the namespace that the number counts in, cannot be seen from here.
@@ -20,63 +22,63 @@ pub enum Named {
 
 /// The process that `caller`, a number of ours, means by `named`: one above it.
 #[must_use]
-pub fn above(caller: u32, named: &Process) -> Named {
-    let here = crate::sys::process::boot_id();
+pub fn ancestor_named(caller: u32, named: &ProcessId) -> Translation {
+    let here = process::boot_id();
     if !named.boot.is_empty() && !here.is_empty() && named.boot != here {
-        return Named::Unknown;
+        return Translation::Unknown;
     }
-    let Some(numbers) = system::numbers(caller) else { return Named::Unknown };
+    let Some(numbers) = system::pids_by_namespace(caller) else { return Translation::Unknown };
     let own = system::namespace_of(caller);
     // A caller that hands on what a process of elsewhere says.
     if let Some(own) = &own
         && !named.namespace.is_empty()
         && *own != named.namespace
     {
-        return Named::Unknown;
+        return Translation::Unknown;
     }
     let line = line(caller);
     let depth = numbers.len();
     let is_named = |pid: &u32, same: bool| {
-        system::numbers(*pid).is_some_and(|numbers| {
+        system::pids_by_namespace(*pid).is_some_and(|numbers| {
             (numbers.len() == depth) == same && numbers.last() == Some(&named.pid)
         })
     };
     // One that is told its client's number, and runs in a namespace of its own below it.
     let found = line.iter().find(|pid| is_named(pid, true));
     let found = found.or_else(|| line.iter().find(|pid| is_named(pid, false)));
-    match found.and_then(|pid| Process::find(*pid)).filter(|found| is_meant(found, named)) {
-        Some(process) => Named::Above(process),
-        None => Named::NotAbove,
+    match found.and_then(|pid| process::of_pid(*pid)).filter(|found| is_meant(found, named)) {
+        Some(process) => Translation::Above(process),
+        None => Translation::NotAbove,
     }
 }
 
 /// The first process of our own namespace is above everybody, so its number alone says nothing:
 /// whoever means it knows when it started, and it is of our user, which a machine's init is not.
-fn is_meant(found: &Process, named: &Process) -> bool {
+fn is_meant(found: &ProcessId, named: &ProcessId) -> bool {
     found.pid != 1
         || (!named.start.is_empty()
-            && crate::sys::process::same_start(&named.start, &found.start, found.pid)
+            && process::same_start(&named.start, &found.start, found.pid)
             && system::owner(found.pid) == Some(crate::sys::files::effective_uid()))
 }
 
 /// The running process that is `named` in our own namespace or one below it, as seen from here.
 #[must_use]
-pub fn seen(named: &Process) -> Option<Process> {
-    if named.boot != crate::sys::process::boot_id() {
+pub fn translate(named: &ProcessId) -> Option<ProcessId> {
+    if named.boot != process::boot_id() {
         return None;
     }
     let pid = if named.namespace == system::namespace() { named.pid } else { below(named)? };
-    let found = Process::find(pid)?;
-    crate::sys::process::same_start(&named.start, &found.start, pid).then_some(found)
+    let found = process::of_pid(pid)?;
+    process::same_start(&named.start, &found.start, pid).then_some(found)
 }
 
 /// Our number for the process that is `named` in a namespace below ours.
-fn below(named: &Process) -> Option<u32> {
+fn below(named: &ProcessId) -> Option<u32> {
     if named.namespace.is_empty() {
         return None;
     }
     let is_it = |pid: &u32| {
-        system::numbers(*pid).is_some_and(|n| n.len() > 1 && n.last() == Some(&named.pid))
+        system::pids_by_namespace(*pid).is_some_and(|n| n.len() > 1 && n.last() == Some(&named.pid))
             && system::namespace_of(*pid).as_ref() == Some(&named.namespace)
     };
     system::processes().into_iter().find(is_it)
@@ -85,23 +87,25 @@ fn below(named: &Process) -> Option<u32> {
 /// The same process with the namespace that its number counts in, which is the caller's; `None`
 /// where that is none of ours, and nobody can tell which.
 #[must_use]
-pub fn in_namespace_of(caller: u32, named: Process) -> Option<Process> {
+pub fn in_namespace_of(caller: u32, named: ProcessId) -> Option<ProcessId> {
     if !named.namespace.is_empty() {
         return Some(named);
     }
     match system::namespace_of(caller) {
-        Some(namespace) => Some(Process { namespace, ..named }),
-        None => Some(named).filter(|_| system::numbers(caller).is_none_or(|n| n.len() == 1)),
+        Some(namespace) => Some(ProcessId { namespace, ..named }),
+        None => {
+            Some(named).filter(|_| system::pids_by_namespace(caller).is_none_or(|n| n.len() == 1))
+        }
     }
 }
 
 /// Whether the caller counts in our own namespace.
 #[must_use]
-pub fn counts_as_we_do(caller: u32) -> bool {
-    system::numbers(caller).is_some_and(|numbers| numbers.len() == 1)
+pub fn shares_our_namespace(caller: u32) -> bool {
+    system::pids_by_namespace(caller).is_some_and(|numbers| numbers.len() == 1)
 }
 
 /// A process and all above it, nearest first.
 fn line(pid: u32) -> Vec<u32> {
-    std::iter::once(pid).chain(crate::sys::process::ancestors(pid)).collect()
+    std::iter::once(pid).chain(process::ancestors(pid)).collect()
 }

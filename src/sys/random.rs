@@ -1,0 +1,41 @@
+//! Random bytes of the operating system, and the ids and secrets that are made from them.
+
+use crate::protocol::ids::secret;
+use crate::protocol::{InstanceId, MessageId, PeerId, Timestamp};
+
+/// Returns random bytes of the operating system (getrandom(2)).
+///
+/// Ends the program if the system has none: without them no id is unique and no secret is secret.
+#[must_use]
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        eprintln!("claude-peers: the operating system gives no random numbers: {error}");
+        std::process::abort();
+    }
+    bytes
+}
+
+/// Returns a new secret of 256 bits, as 64 hexadecimal digits.
+#[must_use]
+pub fn new_secret() -> String {
+    secret(bytes())
+}
+
+/// Returns a new peer id.
+#[must_use]
+pub fn peer_id() -> PeerId {
+    PeerId::from_random(bytes())
+}
+
+/// Returns a new id for a message that is accepted at `now`.
+#[must_use]
+pub fn message_id(now: Timestamp) -> MessageId {
+    MessageId::from_random(now, bytes())
+}
+
+/// Returns a new instance id.
+#[must_use]
+pub fn instance_id() -> InstanceId {
+    InstanceId::from_random(bytes())
+}
