@@ -52,7 +52,7 @@ fn one_notice_for_each_recipient_says_which_messages_ended_how() {
     assert!(said.contains(&format!("(unconfirmed): {one}.")), "{said}");
     let said = text(&second);
     assert!(said.contains("a message") && said.contains(&three), "{said}");
-    assert!(sender.take(&sandbox).iter().all(|text| text.contains("ran out")));
+    assert!(sender.take(&sandbox).iter().all(|text| text.contains("has ended")));
 
     // They end without a word, and another broker does not tell again.
     until("the notices have ended", || {
@@ -103,7 +103,7 @@ fn a_notice_reaches_its_session_by_every_way_and_passes_for_nobodys() {
         assert_eq!(words["isError"], true, "{words}");
     }
     let (code, error) = sandbox.fails(["send", "broker", "thanks"]);
-    assert!(code == 1 && error.contains("nobody reads answers to its notices"), "{error}");
+    assert!(code == 1 && error.contains("notices from claude-peers cannot be answered"), "{error}");
     assert!(error.contains("hint: Write to the peer that the notice names."), "{error}");
     drop(gone);
 }

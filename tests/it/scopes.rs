@@ -98,7 +98,7 @@ fn a_scope_that_is_wrong_or_empty_or_asked_too_much_of_sends_nothing_and_says_so
         result["content"][0]["text"].as_str().unwrap().to_owned()
     };
     let words = refused(&mut alone, json!({ "to_id": "scope:machine", "message": "anybody?" }));
-    assert!(words.contains("nobody else is live on this machine"), "{words}");
+    assert!(words.contains("no other peer is live on this machine"), "{words}");
     let words = refused(&mut alone, json!({ "to_id": "scope:repo", "message": "x" }));
     assert!(words.contains("not inside a git repository"), "{words}");
     let _other = session(&sandbox, "other");
@@ -119,7 +119,7 @@ fn a_scope_that_is_wrong_or_empty_or_asked_too_much_of_sends_nothing_and_says_so
     }
     assert_eq!(sandbox.fails(["send", "--scope", "machine", "--wait", "5", "x"]).0, 2);
     let (code, error) = sandbox.fails(["send", "--scope", "directory", "x"]);
-    assert!(code == 1 && error.contains("nobody else is live in this directory"), "{error}");
+    assert!(code == 1 && error.contains("no other peer is live in this directory"), "{error}");
     assert_eq!(sandbox.json(["log"])["messages"], json!([]));
 }
 
@@ -153,7 +153,7 @@ fn more_recipients_than_the_limit_are_refused_before_anything_is_sent() {
     let (code, error) = sandbox.fails(["send", "--scope", "machine", "to all of you"]);
     assert_eq!(code, 1);
     assert!(error.contains("51 peers are live on this machine"), "{error}");
-    assert!(error.contains("may go to 50") && error.contains("nothing was sent"), "{error}");
+    assert!(error.contains("at most 50 peers") && error.contains("nothing was sent"), "{error}");
     assert!(error.contains("CLAUDE_PEERS_MAX_RECIPIENTS"), "{error}");
     assert_eq!(sandbox.json(["log"])["messages"], json!([]));
     drop(all.pop().unwrap().stream);

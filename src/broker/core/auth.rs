@@ -1,8 +1,12 @@
-//! The caller of a request, as the database knows it.
+//! The caller of a request, and the receivers of messages, as the database knows them.
 
-use rusqlite::{Connection, OptionalExtension as _};
+use std::fmt;
+
+use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension as _, ToSql};
 
 use crate::broker::store::Fault;
+use crate::protocol::messages::Via;
 use crate::protocol::{InstanceId, PeerId};
 
 /// A caller that the database knows.
@@ -60,15 +64,97 @@ impl Caller {
             .optional()?)
     }
 
-    /// The name of this way in, for leases and offers.
+    /// Returns the receiver that this caller is, for leases and offers.
     #[must_use]
-    pub fn receiver(&self) -> String {
-        self.instance.as_ref().map_or_else(|| "cli".to_owned(), ToString::to_string)
+    pub fn receiver(&self) -> Receiver {
+        self.instance.clone().map_or(Receiver::Cli, Receiver::Instance)
     }
 
-    /// The database's word for the way by which it is shown what it asks for.
+    /// Returns the way by which this caller is shown what it asks for.
     #[must_use]
-    pub const fn via(&self) -> &'static str {
-        if self.instance.is_some() { "tool" } else { "cli" }
+    pub const fn via(&self) -> Via {
+        if self.instance.is_some() { Via::Tool } else { Via::Cli }
+    }
+}
+
+/// One way into one session, as offers and leases name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receiver {
+    /// One life of a session's server.
+    Instance(InstanceId),
+    /// The hooks of the session with this id.
+    Hook(String),
+    /// One waiting call of a command line, by a random id. All command lines are one peer, so what
+    /// one call took is kept from the others until it has shown it.
+    Waiter(InstanceId),
+    /// A command line that does not wait.
+    Cli,
+}
+
+/// The prefixes and the word of the database, for all receivers but instances.
+const HOOK: &str = "hook:";
+const WAITER: &str = "wait:";
+const CLI: &str = "cli";
+
+impl Receiver {
+    /// Reads the database's text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        if text == CLI {
+            Self::Cli
+        } else if let Some(session) = text.strip_prefix(HOOK) {
+            Self::Hook(session.to_owned())
+        } else if let Some(id) = text.strip_prefix(WAITER) {
+            Self::Waiter(InstanceId::from_text(id))
+        } else {
+            Self::Instance(InstanceId::from_text(text))
+        }
+    }
+}
+
+/// The database's text.
+impl fmt::Display for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instance(id) => write!(f, "{id}"),
+            Self::Hook(session) => write!(f, "{HOOK}{session}"),
+            Self::Waiter(id) => write!(f, "{WAITER}{id}"),
+            Self::Cli => f.write_str(CLI),
+        }
+    }
+}
+
+impl ToSql for Receiver {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Instance(id) => id.as_str().into(),
+            Self::Cli => CLI.into(),
+            Self::Hook(_) | Self::Waiter(_) => self.to_string().into(),
+        })
+    }
+}
+
+impl FromSql for Receiver {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str().map(Self::from_text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_is_read_from_the_text_that_was_written() {
+        let id = InstanceId::from_text("abc123");
+        for (receiver, text) in [
+            (Receiver::Instance(id.clone()), "abc123"),
+            (Receiver::Hook("wait:x".to_owned()), "hook:wait:x"),
+            (Receiver::Waiter(id), "wait:abc123"),
+            (Receiver::Cli, "cli"),
+        ] {
+            assert_eq!(receiver.to_string(), text);
+            assert_eq!(Receiver::from_text(text), receiver);
+        }
     }
 }

@@ -100,22 +100,22 @@ impl TransactionHooks for MemoryState {
 
     fn savepoint(&mut self) {
         self.changed = true;
-        self.effects.mark();
+        self.effects.mark_savepoint();
     }
 
     fn rollback(&mut self) {
-        self.effects.rollback(&self.live);
+        self.drop_effects();
     }
 
     fn commit(&mut self) {
-        self.effects.deliver(&self.live);
+        self.apply_effects();
         if std::mem::take(&mut self.changed) {
             self.changes.notify_one();
         }
     }
 
     fn abort(&mut self) {
-        self.effects.clear(&self.live);
+        self.drop_all_effects();
         // What the sweep did is undone with the rest, so the next one reads the stored clock again.
         self.expiry = Expiry::default();
     }

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::broker::core::Tx;
+use crate::broker::core::{Receiver, Tx};
 use crate::broker::store::Fault;
 use crate::protocol::{ApiError, ErrorCode};
 
@@ -43,7 +43,7 @@ fn fingerprint(parts: &[&[u8]]) -> i64 {
 /// What `work` refuses; [`ErrorCode::KeyReused`] if the key stands for another request.
 pub fn run_once<T, F>(
     tx: &mut Tx<'_>,
-    caller: &str,
+    caller: &Receiver,
     key: Option<&IdempotencyKey>,
     work: F,
 ) -> Result<T, Fault>
@@ -73,7 +73,7 @@ where
 /// [`ErrorCode::KeyReused`] if the key stands for another request.
 pub fn stored_answer<T: DeserializeOwned>(
     tx: &Tx<'_>,
-    caller: &str,
+    caller: &Receiver,
     key: Option<&IdempotencyKey>,
 ) -> Result<Option<T>, Fault> {
     let Some(IdempotencyKey { key, fingerprint }) = key else { return Ok(None) };

@@ -8,6 +8,7 @@ mod expiry;
 pub mod idempotency;
 mod rate_limit;
 
-pub use auth::Caller;
+pub use auth::{Caller, Receiver};
 pub use context::{MailStore, MemoryState, Tx};
+pub use effects::{Effect, TurnChange};
 pub use expiry::EndedMessage;

@@ -67,6 +67,13 @@ impl RateLimits {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         Err(seconds.clamp(1.0, 60.0) as u64)
     }
+
+    /// Returns the token of a message that was not stored after all.
+    pub fn refund(&mut self, from: &PeerId, to: &PeerId) {
+        if let Some(bucket) = self.pairs.get_mut(&(from.clone(), to.clone())) {
+            bucket.tokens = (bucket.tokens + 1.0).min(self.burst);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub fn start(shared: &Arc<Shared>, sent: String) {
 
 /// Returns the status line, which `systemctl status` shows.
 pub async fn status(shared: &Shared) -> String {
-    let mut parts = vec![match shared.store.inspect(|tx| registry::live_and_backlog(tx)).await {
+    let mut parts = vec![match shared.store.inspect(registry::live_and_backlog).await {
         Ok((1, unread)) => format!("serving 1 peer, {unread} unread"),
         Ok((peers, unread)) => format!("serving {peers} peers, {unread} unread"),
         Err(error) => format!("serving, but {}", error.message),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use sd_notify::NotifyState;
 
+use crate::broker::core::Effect;
 use crate::broker::daemon::listener::Server;
 use crate::broker::daemon::notify;
 use crate::broker::shared::Shared;
@@ -46,9 +47,9 @@ async fn apply(shared: &Arc<Shared>, new: Config) -> Option<String> {
     let old = Arc::clone(&shared.settings.borrow());
     let unapplied = needs_restart(&shared.config, &new);
     let limits = new.limits.clone();
-    // Nothing is written, but the limits belong to the state that the database thread guards.
-    let set = shared.store.inspect(move |tx| {
-        tx.state.set_limits(limits);
+    // Nothing is written, but the limits change with a transaction like all of the in-memory state.
+    let set = shared.store.write_unsynced(move |tx| {
+        tx.state.effects.push(Effect::SetLimits(Box::new(limits)));
         Ok(())
     });
     if let Err(error) = set.await {

@@ -19,8 +19,8 @@ pub async fn health(
 ) -> Result<Json<Health>, Refusal> {
     let mut health = Health { status: "ok".to_owned(), protocol: shared.protocol, detail: None };
     if transport != Transport::Tcp {
-        let (peers, backlog) = shared.store.inspect(|tx| registry::live_and_backlog(tx)).await?;
-        let hooks_spoke_at = shared.store.inspect(|tx| registry::hooks_spoke_at(tx)).await?;
+        let (peers, backlog) = shared.store.inspect(registry::live_and_backlog).await?;
+        let hooks_spoke_at = shared.store.inspect(registry::hooks_spoke_at).await?;
         let settings = Arc::clone(&shared.settings.borrow());
         health.detail = Some(Detail {
             version: crate::VERSION.to_owned(),

@@ -91,7 +91,7 @@ pub async fn wake(
     let find = move |tx: &mut Tx<'_>| {
         let peer = mailbox::peer_to_wake(tx, &body.session, body.client.as_ref())?;
         if let (Some(peer), Some(client)) = (&peer, &body.client) {
-            mailbox::note_window(tx, peer, client, Event::Stop)?;
+            mailbox::record_client_process(tx, peer, client, Event::Stop)?;
         }
         Ok(peer)
     };
@@ -117,7 +117,8 @@ fn watch(shared: &Arc<Shared>) {
                 () = shared.stop.cancelled() => return,
             }
             for peer in shared.live.client_processes.end(&client) {
-                let noted = shared.store.write(move |tx| mailbox::close_window(tx, &peer)).await;
+                let noted =
+                    shared.store.write(move |tx| mailbox::client_process_ended(tx, &peer)).await;
                 if let Err(error) = noted {
                     tracing::warn!("a window's end could not be noted: {error}");
                 }
@@ -151,15 +152,15 @@ pub async fn wake_given(
     Ok(Json(noted.await?))
 }
 
-/// The same, where a turn seemed to be under way. Memory and no more.
+/// Records the result of an idle check. Nothing is written to the database.
 pub async fn looked(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     WriteRequest { body, .. }: WriteRequest<Looked>,
 ) -> Result<Json<Noted>, Refusal> {
-    let noted = shared.store.inspect(move |tx| {
+    let noted = shared.store.write_unsynced(move |tx| {
         only_itself(tx, &identity, &body.peer)?;
-        mailbox::looked(tx, &body);
+        mailbox::record_idle_check(tx, &body);
         Ok(Noted { noted: 1 })
     });
     Ok(Json(noted.await?))

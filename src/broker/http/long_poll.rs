@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::broker::mailbox;
-use crate::broker::mailbox::Call;
+use crate::broker::mailbox::WaitingCall;
 use crate::broker::shared::Shared;
 use crate::protocol::mailbox::{MAX_WAIT, Wait};
 use crate::protocol::{ApiError, MessageId, PeerId};
@@ -27,12 +27,12 @@ impl Wait {
 /// A call that waits. What it held is offered to others should it be dropped before its answer.
 pub struct Waiting {
     shared: Arc<Shared>,
-    call: Call,
+    call: WaitingCall,
     settled: bool,
 }
 
 impl Waiting {
-    pub fn new(shared: &Arc<Shared>, call: Call) -> Self {
+    pub fn new(shared: &Arc<Shared>, call: WaitingCall) -> Self {
         Self { shared: Arc::clone(shared), call, settled: false }
     }
 
@@ -41,8 +41,8 @@ impl Waiting {
     pub async fn until<T, L, M>(
         mut self,
         wait: Wait,
-        look: impl Fn(Call) -> L,
-        last: impl FnOnce(Call) -> M,
+        look: impl Fn(WaitingCall) -> L,
+        last: impl FnOnce(WaitingCall) -> M,
     ) -> Result<T, ApiError>
     where
         L: Future<Output = Result<Option<T>, ApiError>>,
@@ -83,7 +83,9 @@ impl Drop for Waiting {
 fn release(shared: &Arc<Shared>, peer: PeerId) {
     let (tasks, shared) = (shared.tasks.clone(), Arc::clone(shared));
     tasks.spawn(async move {
-        if let Err(error) = shared.store.write(move |tx| mailbox::release(tx, &peer)).await {
+        if let Err(error) =
+            shared.store.write(move |tx| mailbox::release_reservations(tx, &peer)).await
+        {
             tracing::warn!("what a call waited for is not offered to others yet: {error}");
         }
     });

@@ -10,7 +10,7 @@ use crate::broker::http::identity::Identity;
 use crate::broker::http::long_poll::Waiting;
 use crate::broker::http::request::{Query, Refusal, WriteRequest};
 use crate::broker::mailbox;
-use crate::broker::mailbox::Call;
+use crate::broker::mailbox::WaitingCall;
 use crate::broker::shared::Shared;
 use crate::protocol::ApiError;
 use crate::protocol::mailbox::{Answered, Confirm, Noted, Take, TakeAnswer, Taken, Wait, Written};
@@ -43,14 +43,14 @@ async fn take_news(
     let identity = identity.clone();
     let caller = shared.store.inspect(move |tx| identity.authenticate(tx)).await?;
     let waiter = shared.live.waiters.add_for_mail(&caller.peer);
-    let waiting = Waiting::new(shared, Call::new(caller, key, waiter));
-    let look = |call: Call| {
+    let waiting = Waiting::new(shared, WaitingCall::new(caller, key, waiter));
+    let look = |call: WaitingCall| {
         let body = body.clone();
-        shared.store.write(move |tx| mailbox::take_news(tx, &call, &body))
+        shared.store.write(move |tx| mailbox::take_if_new(tx, &call, &body))
     };
-    let last = |call: Call| {
+    let last = |call: WaitingCall| {
         let body = body.clone();
-        shared.store.write(move |tx| mailbox::take_anyway(tx, &call, &body))
+        shared.store.write(move |tx| mailbox::take_at_timeout(tx, &call, &body))
     };
     waiting.until(wait, look, last).await
 }
@@ -69,14 +69,14 @@ pub async fn answer(
     });
     let (caller, question) = find.await?;
     let waiter = shared.live.waiters.add_for_reply(&caller.peer, question.clone());
-    let waiting = Waiting::new(&shared, Call::new(caller, key, waiter));
-    let look = |call: Call| {
+    let waiting = Waiting::new(&shared, WaitingCall::new(caller, key, waiter));
+    let look = |call: WaitingCall| {
         let question = question.clone();
         shared.store.write(move |tx| mailbox::take_answer(tx, &call, &question))
     };
-    let last = |call: Call| {
+    let last = |call: WaitingCall| {
         let question = question.clone();
-        shared.store.write(move |tx| mailbox::give_up(tx, &call, &question))
+        shared.store.write(move |tx| mailbox::answer_timeout(tx, &call, &question))
     };
     Ok(Json(waiting.until(wait, look, last).await?))
 }
@@ -103,7 +103,7 @@ pub async fn written(
 ) -> Result<Json<Noted>, Refusal> {
     let noted = shared.store.write_unsynced(move |tx| {
         let (caller, instance) = identity.authenticate_session(tx)?;
-        mailbox::written(tx, &caller, &instance, &body)
+        mailbox::pushes_written(tx, &caller, &instance, &body)
     });
     Ok(Json(noted.await?))
 }

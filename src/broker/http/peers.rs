@@ -28,7 +28,7 @@ pub async fn register(
     let paths = shared.config.paths.clone();
     let registered = shared.store.write(move |tx| {
         match hook_spool::take(&paths) {
-            Ok(words) => mailbox::hear(tx, &words)?,
+            Ok(words) => mailbox::apply_spooled(tx, &words)?,
             Err(error) => tracing::warn!("what hooks said before this broker ran is lost: {error}"),
         }
         registry::register(tx, &body, &around)

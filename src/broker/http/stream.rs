@@ -59,7 +59,7 @@ pub async fn open(
             tokio::select! {
                 () = open.cancelled() => {}
                 () = follower.stop.cancelled() => {}
-                () = wake::follow(&follower, &woken, generation) => {}
+                () = wake::wake_over_stream(&follower, &woken, generation) => {}
             }
         });
     }

@@ -1,52 +1,52 @@
-//! Waking a session whose mail would otherwise lie until its person comes back.
+//! Waking an idle session whose messages would otherwise wait until its person comes back.
 //!
-//! There are two ways to wake one: a hook of its client that waits here ([`await_wake`]), and its
-//! MCP server, which is told over its stream ([`follow`]). The hook is the better one, being
-//! documented; while it waits the server keeps still. When it is time is decided in the
-//! transaction ([`mailbox::wake`]), so one batch of mail is one wake over both.
+//! There are two ways to wake a session: a hook of its client that waits here ([`await_wake`]), and its
+//! MCP server, which is told over its stream ([`wake_over_stream`]). The hook is preferred, because
+//! Claude Code documents it; while one waits, the server is told nothing. The mailbox decides when to
+//! wake, and hands each wake out once.
 //!
-//! Nothing is polled: a bell says that mail came, and a timer runs only while mail waits. Where it
-//! waits for the end of a turn, whoever is to wake is asked now and then to look at the client: an
-//! interrupted turn has an end that no hook tells.
+//! Nothing is polled: a signal says that messages came, and a timer runs only while messages wait. While
+//! they wait for the end of a turn, the hook or server is asked now and then for an idle check, because
+//! no hook reports the end of a turn that was interrupted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::broker::live::signals::Subscription;
 use crate::broker::mailbox;
-use crate::broker::mailbox::When;
+use crate::broker::mailbox::WakeTime;
 use crate::broker::shared::Shared;
 use crate::protocol::stream::Event;
 use crate::protocol::wake::{Look, Looks, Reason, Wake};
 use crate::protocol::{ApiError, InstanceId, PeerId};
 
-/// How long after the database failed it is asked again whether a session is to be woken.
-const AFTER_A_FAILURE: Duration = Duration::from_secs(30);
+/// The pause before the next try after the database failed.
+const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(30);
 
-/// Pauses between two looks at a client that seems to be at work.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
-const LAST_LOOK: Duration = Duration::from_secs(5);
+/// Pauses between two idle checks of a client that seems to be at work: the first, and the longest.
+const FIRST_IDLE_CHECK: Duration = Duration::from_secs(1);
+const LAST_IDLE_CHECK: Duration = Duration::from_secs(5);
 
-/// How long a hook may look at its client before waking is the server's business.
-const A_LOOK: Duration = Duration::from_secs(3);
+/// How long a hook may take for an idle check before the server may wake the session instead.
+const IDLE_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A place among the waiters. It is left when the wait ends, for whatever reason, and the
-/// session's MCP server looks again: waking is its business now.
-struct Place {
+/// The registration of a waiting hook. When the wait ends, for whatever reason, it is removed and the
+/// session's MCP server is notified, because it may wake the session now.
+struct HookRegistration {
     shared: Arc<Shared>,
     client: String,
     peer: PeerId,
     generation: u64,
 }
 
-impl Drop for Place {
+impl Drop for HookRegistration {
     fn drop(&mut self) {
         self.shared.live.hook_waiters.unregister(&self.client, self.generation);
         self.shared.live.signals.notify(&self.peer);
     }
 }
 
-/// Waits until the peer is to be woken by the hook that calls.
+/// Waits until the hook that calls is to wake the peer, or to check whether its client is idle.
 ///
 /// # Errors
 ///
@@ -58,50 +58,51 @@ pub async fn await_wake(
     looks: Looks,
 ) -> Result<Wake, ApiError> {
     let (generation, replaced) = shared.live.hook_waiters.register(client.clone(), peer.clone());
-    let place = Place { shared: Arc::clone(shared), client, peer: peer.clone(), generation };
+    let registration =
+        HookRegistration { shared: Arc::clone(shared), client, peer: peer.clone(), generation };
     let mut signal = shared.live.signals.subscribe(&peer);
-    let look_at =
+    let check_at =
         looks.look_in.map(|seconds| Instant::now() + Duration::from_secs(seconds.min(60)));
     let woken = tokio::select! {
         () = replaced.cancelled() => Ok(Wake::Replaced),
         () = shared.stop.cancelled() => Err(ApiError::stopping()),
-        found = until_time(shared, &peer, &mut signal, || true, |_| look_at) => found.map(Into::into),
+        found = until_time(shared, &peer, &mut signal, || true, |_| check_at) => found.map(Into::into),
     };
-    // Who looks keeps its place until it is back.
+    // A hook that checks its client stays registered until it is back.
     if let Ok(Wake::Look(_)) = woken {
         tokio::spawn(async move {
-            tokio::time::sleep(A_LOOK).await;
-            drop(place);
+            tokio::time::sleep(IDLE_CHECK_TIMEOUT).await;
+            drop(registration);
         });
     }
     woken
 }
 
-/// Tells a session's MCP server when to wake it, as long as its stream is open. A window that
-/// shows another session is another peer's from then on.
-pub async fn follow(shared: &Shared, instance: &InstanceId, generation: u64) {
-    let now = || {
-        let inner = shared.live.presence.lock();
-        let stream = inner.stream(instance).filter(|stream| stream.generation == generation)?;
+/// Tells a session's MCP server when to wake it, as long as its stream is open. A stream that is attached
+/// to another peer is told about that one from then on.
+pub async fn wake_over_stream(shared: &Shared, instance: &InstanceId, generation: u64) {
+    let current = || {
+        let streams = shared.live.presence.lock();
+        let stream = streams.stream(instance).filter(|stream| stream.generation == generation)?;
         Some((stream.peer.clone(), Arc::clone(&stream.reattached)))
     };
-    while let Some((peer, moved)) = now() {
+    while let Some((peer, reattached)) = current() {
         tokio::select! {
-            () = moved.notified() => {}
-            () = follow_peer(shared, instance, generation, &peer) => {}
+            () = reattached.notified() => {}
+            () = wake_peer(shared, instance, generation, &peer) => {}
         }
     }
 }
 
-async fn follow_peer(shared: &Shared, instance: &InstanceId, generation: u64, peer: &PeerId) {
+async fn wake_peer(shared: &Shared, instance: &InstanceId, generation: u64, peer: &PeerId) {
     let mut signal = shared.live.signals.subscribe(peer);
     let is_mine = || !shared.live.hook_waiters.has(peer);
-    let mut pace = Pace::default();
+    let mut pace = IdleCheckPace::default();
     loop {
         match until_time(shared, peer, &mut signal, is_mine, |turn| Some(pace.next(turn))).await {
             Ok(found) => {
-                if let Found::AtWork(look) = &found {
-                    pace.looked(look.turn);
+                if let WakeOutcome::AtWork(look) = &found {
+                    pace.checked(look.turn);
                 }
                 if let Some(stream) = shared.live.presence.lock().stream(instance)
                     && (stream.generation, &stream.peer) == (generation, peer)
@@ -112,7 +113,7 @@ async fn follow_peer(shared: &Shared, instance: &InstanceId, generation: u64, pe
             Err(error) => {
                 tracing::warn!("a session is not woken yet: {error}");
                 tokio::select! {
-                    () = tokio::time::sleep(AFTER_A_FAILURE) => {}
+                    () = tokio::time::sleep(RETRY_AFTER_FAILURE) => {}
                     () = signal.notified() => {}
                 }
             }
@@ -120,82 +121,92 @@ async fn follow_peer(shared: &Shared, instance: &InstanceId, generation: u64, pe
     }
 }
 
-/// What there is to do for whoever is to wake a session.
-enum Found {
+/// What a hook or a server is to do.
+enum WakeOutcome {
     Reason(Reason),
-    /// There would be reason, but for a turn.
+    /// Check whether the turn that seems to be under way has ended.
     AtWork(Look),
 }
 
-impl From<Found> for Wake {
-    fn from(found: Found) -> Self {
+impl From<WakeOutcome> for Wake {
+    fn from(found: WakeOutcome) -> Self {
         match found {
-            Found::Reason(reason) => Self::Mail(reason),
-            Found::AtWork(look) => Self::Look(look),
+            WakeOutcome::Reason(reason) => Self::Mail(reason),
+            WakeOutcome::AtWork(look) => Self::Look(look),
         }
     }
 }
 
-impl From<Found> for Event {
-    fn from(found: Found) -> Self {
+impl From<WakeOutcome> for Event {
+    fn from(found: WakeOutcome) -> Self {
         match found {
-            Found::Reason(reason) => Self::Wake { reason },
-            Found::AtWork(look) => Self::Look { look },
+            WakeOutcome::Reason(reason) => Self::Wake { reason },
+            WakeOutcome::AtWork(look) => Self::Look { look },
         }
     }
 }
 
-/// When to look next at a turn; another turn begins anew.
+/// When the next idle check of a turn is due. Another turn starts over.
 #[derive(Debug, Default)]
-struct Pace {
+struct IdleCheckPace {
     turn: u64,
     at: Option<Instant>,
     pause: Duration,
 }
 
-impl Pace {
+impl IdleCheckPace {
     fn next(&self, turn: u64) -> Instant {
         self.at.filter(|_| self.turn == turn).unwrap_or_else(Instant::now)
     }
 
-    fn looked(&mut self, turn: u64) {
+    fn checked(&mut self, turn: u64) {
         let goes_on = self.turn == turn && self.at.is_some();
-        self.pause = if goes_on { (self.pause * 2).min(LAST_LOOK) } else { FIRST_LOOK };
+        self.pause = if goes_on { (self.pause * 2).min(LAST_IDLE_CHECK) } else { FIRST_IDLE_CHECK };
         (self.turn, self.at) = (turn, Some(Instant::now() + self.pause));
     }
 }
 
-/// Returns when it is time for a wake, which is then for the caller to give, or to look at a turn
-/// if `look_at` says that it can. It looks for mail first, and again whenever the bell has rung.
+/// Returns when it is time for a wake, which the caller is to give, or for an idle check, if `check_at`
+/// says when the caller can make one.
+///
+/// It reads the mailbox at once, and again after each signal.
 async fn until_time(
     shared: &Shared,
     peer: &PeerId,
     signal: &mut Subscription,
     is_mine: impl Fn() -> bool,
-    look_at: impl Fn(u64) -> Option<Instant>,
-) -> Result<Found, ApiError> {
+    check_at: impl Fn(u64) -> Option<Instant>,
+) -> Result<WakeOutcome, ApiError> {
     loop {
         let asked = peer.clone();
         let when = if is_mine() {
-            shared.store.inspect(move |tx| mailbox::wake_when(tx, &asked)).await?
+            shared.store.inspect(move |tx| mailbox::next_wake(tx, &asked)).await?
         } else {
-            When::OnceItRings
+            WakeTime::OnSignal
         };
         match when {
-            When::Now(reason) => return Ok(Found::Reason(reason)),
-            When::OnceItRings => signal.notified().await,
-            When::In(time) => tokio::select! {
+            WakeTime::Now(_) => {
+                let claimed = peer.clone();
+                let claim =
+                    shared.store.write_unsynced(move |tx| mailbox::claim_wake(tx, &claimed));
+                // `None`: another hook or server was told meanwhile, or the session is at work.
+                if let Some(reason) = claim.await? {
+                    return Ok(WakeOutcome::Reason(reason));
+                }
+            }
+            WakeTime::OnSignal => signal.notified().await,
+            WakeTime::In(time) => tokio::select! {
                 () = tokio::time::sleep(time) => {}
                 () = signal.notified() => {}
             },
-            When::AtWork { look, settles_in, left } => {
-                let looks_in = look_at(look.turn)
+            WakeTime::AfterTurn { look, settles_in, left } => {
+                let check_in = check_at(look.turn)
                     .map(|at| at.saturating_duration_since(Instant::now()).max(settles_in));
-                if looks_in.is_some_and(|time| time.is_zero()) {
-                    return Ok(Found::AtWork(look));
+                if check_in.is_some_and(|time| time.is_zero()) {
+                    return Ok(WakeOutcome::AtWork(look));
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(looks_in.unwrap_or(left).min(left)) => {}
+                    () = tokio::time::sleep(check_in.unwrap_or(left).min(left)) => {}
                     () = signal.notified() => {}
                 }
             }

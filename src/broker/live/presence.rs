@@ -15,7 +15,7 @@ use crate::protocol::{InstanceId, PeerId};
 
 /// How many pushes of one stream may be without a receipt. It bounds what a client that reads
 /// nothing can cost the broker.
-pub const PUSH_WINDOW: usize = 64;
+const PUSH_WINDOW: usize = 64;
 
 /// How long after its registration a server without a stream counts as about to open one.
 const ARRIVAL_GRACE: Duration = Duration::from_secs(5);
@@ -43,22 +43,79 @@ pub struct ServerOrigin {
     pub server_pid: Option<u32>,
 }
 
-/// One open stream.
-#[derive(Debug)]
-pub struct Stream {
-    pub peer: PeerId,
+/// What is still to be pushed over a stream.
+#[derive(Debug, Clone)]
+pub struct PushState {
     pub channel: Channel,
-    pub origin: ServerOrigin,
-    /// Notified when the stream is attached to another peer.
-    pub reattached: Arc<Notify>,
-    /// Distinguishes this stream from an earlier one of the same instance.
-    pub generation: u64,
     /// Sequence numbers of the pushes without a receipt.
     pub in_flight: BTreeSet<i64>,
     /// All messages up to this one have been considered for this stream.
     pub cursor: i64,
     /// Whether the database may hold more messages beyond the cursor.
     pub has_more: bool,
+}
+
+/// A change of what is still to be pushed over a stream.
+#[derive(Debug, Clone, Copy)]
+pub enum PushChange {
+    /// The message with this sequence number is pushed.
+    Pushed(i64),
+    /// The receipt for this message has come.
+    Written(i64),
+    /// There was evidence of a push. The stream may have become the one that is pushed to.
+    Proven,
+    /// Messages before the cursor may be pushed now.
+    Rescan,
+    /// Whether the database may hold more messages beyond the cursor.
+    HasMore(bool),
+    /// The stream was attached to another peer: pushes to the former one count no more.
+    Attached,
+}
+
+impl PushState {
+    const fn new(channel: Channel) -> Self {
+        Self { channel, in_flight: BTreeSet::new(), cursor: 0, has_more: true }
+    }
+
+    /// Returns how many more messages may be pushed before a receipt comes.
+    #[must_use]
+    pub fn free_window(&self) -> usize {
+        PUSH_WINDOW.saturating_sub(self.in_flight.len())
+    }
+
+    pub fn apply(&mut self, change: PushChange) {
+        match change {
+            PushChange::Pushed(seq) => {
+                self.in_flight.insert(seq);
+                self.cursor = self.cursor.max(seq);
+            }
+            PushChange::Written(seq) => {
+                self.in_flight.remove(&seq);
+            }
+            PushChange::Proven => {
+                self.channel = Channel::Proven;
+                self.apply(PushChange::Rescan);
+            }
+            PushChange::Rescan => (self.has_more, self.cursor) = (true, 0),
+            PushChange::HasMore(has_more) => self.has_more = has_more,
+            PushChange::Attached => {
+                self.in_flight.clear();
+                self.apply(PushChange::Rescan);
+            }
+        }
+    }
+}
+
+/// One open stream.
+#[derive(Debug)]
+pub struct Stream {
+    pub peer: PeerId,
+    pub origin: ServerOrigin,
+    pub push: PushState,
+    /// Notified when the stream is attached to another peer.
+    pub reattached: Arc<Notify>,
+    /// Distinguishes this stream from an earlier one of the same instance.
+    pub generation: u64,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -124,13 +181,10 @@ impl Presence {
         }
         let stream = Stream {
             peer: options.peer,
-            channel: options.channel,
+            push: PushState::new(options.channel),
             origin: options.origin,
             reattached: Arc::default(),
             generation,
-            in_flight: BTreeSet::new(),
-            cursor: 0,
-            has_more: true,
             events,
         };
         if let Some(old) = inner.open.insert(instance.clone(), stream) {
@@ -180,7 +234,9 @@ impl Streams {
     #[must_use]
     pub fn is_any_waiting_for_window(&self) -> bool {
         // Nothing is ever pushed to a stream without a channel.
-        self.open.values().any(|stream| stream.has_more && stream.channel != Channel::Absent)
+        self.open
+            .values()
+            .any(|stream| stream.push.has_more && stream.push.channel != Channel::Absent)
     }
 
     /// Whether the peer has an open stream.
@@ -201,10 +257,18 @@ impl Streams {
         self.is_live(peer) || self.arriving.get(peer).is_some_and(|at| at.elapsed() < ARRIVAL_GRACE)
     }
 
-    /// Records a registration whose stream is not open yet.
-    pub fn note_arriving(&mut self, peer: &PeerId) {
+    /// Records a registration whose stream is not open yet. Returns when there was one before.
+    pub fn note_arriving(&mut self, peer: &PeerId) -> Option<Instant> {
         self.arriving.retain(|_, at| at.elapsed() < ARRIVAL_GRACE);
-        self.arriving.insert(peer.clone(), Instant::now());
+        self.arriving.insert(peer.clone(), Instant::now())
+    }
+
+    /// Undoes [`Streams::note_arriving`], of which this is the result.
+    pub fn restore_arriving(&mut self, peer: &PeerId, before: Option<Instant>) {
+        match before {
+            Some(at) => self.arriving.insert(peer.clone(), at),
+            None => self.arriving.remove(peer),
+        };
     }
 
     /// Forgets such a registration. Returns whether there was one.
@@ -227,35 +291,30 @@ impl Streams {
         self.open.iter().filter(|(_, stream)| stream.origin.is_unverified)
     }
 
-    /// Attaches a stream to another peer. Pushes of the former peer count no more, and the messages
-    /// of the new one are looked for from the oldest on.
-    pub fn reattach(&mut self, instance: &InstanceId, peer: &PeerId) {
+    /// Attaches a stream to another peer.
+    pub fn set_peer(&mut self, instance: &InstanceId, peer: &PeerId) {
         if let Some(stream) = self.open.get_mut(instance) {
             stream.peer = peer.clone();
-            stream.in_flight.clear();
-            stream.cursor = 0;
-            stream.has_more = true;
-            stream.reattached.notify_one();
         }
+    }
+
+    /// Returns the streams that are attached to a peer.
+    pub fn of_peer<'a>(
+        &'a self,
+        peer: &'a PeerId,
+    ) -> impl Iterator<Item = (&'a InstanceId, &'a Stream)> {
+        self.open.iter().filter(move |(_, stream)| stream.peer == *peer)
     }
 
     /// Returns the channel over which this peer is pushed to; `None` if it is not live.
     #[must_use]
     pub fn channel(&self, peer: &PeerId) -> Option<Channel> {
-        self.push_target(peer)
-            .and_then(|i| self.open.get(i))
-            .map(|s| s.channel)
-            .or_else(|| self.is_live(peer).then_some(Channel::Absent))
-    }
-
-    /// Returns the one instance of a peer that is pushed to: the proven one, else the newest that has
-    /// a channel.
-    #[must_use]
-    pub fn push_target(&self, peer: &PeerId) -> Option<&InstanceId> {
-        self.open
-            .iter()
-            .filter(|(_, s)| s.peer == *peer && s.channel != Channel::Absent)
-            .max_by_key(|(_, s)| (s.channel == Channel::Proven, s.generation))
-            .map(|(instance, _)| instance)
+        self.of_peer(peer).map(|(_, stream)| stream.push.channel).max_by_key(
+            |channel| match channel {
+                Channel::Absent => 0,
+                Channel::Presumed => 1,
+                Channel::Proven => 2,
+            },
+        )
     }
 }

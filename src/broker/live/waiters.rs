@@ -15,22 +15,23 @@ use crate::protocol::{MessageId, PeerId};
 
 /// All waiters. Each clone is the same.
 #[derive(Debug, Clone, Default)]
-pub struct Waiters(Arc<Mutex<Inner>>);
+pub struct Waiters(Arc<Mutex<WaiterList>>);
 
-#[derive(Debug, Default)]
-struct Inner {
+/// The list of all waiters.
+#[derive(Debug, Clone, Default)]
+pub struct WaiterList {
     numbers: u64,
     waiting: Vec<Waiter>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Waiter {
     number: u64,
     owner: PeerId,
     kind: WaiterKind,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum WaiterKind {
     /// Waits for any message.
     Mail,
@@ -58,11 +59,26 @@ impl Question {
 }
 
 /// What decides which waiter a message belongs to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct IncomingMessage {
     pub sender: PeerId,
     pub reply_to: Option<MessageId>,
     pub seq: i64,
+}
+
+/// A change of the waiters that a transaction makes.
+#[derive(Debug)]
+pub enum WaiterChange {
+    /// The reply to a message of `owner` that was just stored is reserved for the call that is about
+    /// to wait for it: the reply may come before that call.
+    Expect { owner: PeerId, question: Question },
+    /// The waiter with this number has its answer, or gives up.
+    End(u64),
+    /// All waiters of this owner end.
+    EndAllOf(PeerId),
+    /// A message to `owner` was stored that names no question while several to its sender wait: it
+    /// is the reply to none of them, also when all but one of them are gone.
+    NoteAmbiguous { owner: PeerId, message: IncomingMessage },
 }
 
 impl Waiters {
@@ -73,17 +89,11 @@ impl Waiters {
 
     /// Adds a waiter for the reply to a message of `owner`, and returns its number.
     pub fn add_for_reply(&self, owner: &PeerId, mut question: Question) -> u64 {
-        let mut inner = self.lock();
-        let known = inner.questions(owner).find(|known| known.id == question.id);
+        let mut list = self.lock();
+        let known = list.questions(owner).find(|known| known.id == question.id);
         question.unnamed_after = known.map_or(question.seq, |known| known.unnamed_after);
-        inner.stop_expecting(&question.id);
-        inner.add(owner, WaiterKind::Reply(question))
-    }
-
-    /// Reserves the reply to a message that was just stored for the call of `owner` that is about to
-    /// wait for it: the reply may come before that call.
-    pub fn expect_waiter(&self, owner: &PeerId, question: Question) {
-        self.lock().add(owner, WaiterKind::Expected(question));
+        list.stop_expecting(&question.id);
+        list.add(owner, WaiterKind::Reply(question))
     }
 
     /// Ends the expectation of a call. Returns false if the call has come.
@@ -93,18 +103,7 @@ impl Waiters {
 
     /// Removes one waiter.
     pub fn remove(&self, number: u64) {
-        self.lock().waiting.retain(|waiter| waiter.number != number);
-    }
-
-    /// Removes all waiters of `owner`.
-    pub fn remove_all_of(&self, owner: &PeerId) {
-        self.lock().waiting.retain(|waiter| waiter.owner != *owner);
-    }
-
-    /// Whether this waiter was not removed yet.
-    #[must_use]
-    pub fn contains(&self, number: u64) -> bool {
-        self.lock().waiting.iter().any(|waiter| waiter.number == number)
+        self.lock().apply(&WaiterChange::End(number));
     }
 
     /// Whether any call waits.
@@ -113,36 +112,77 @@ impl Waiters {
         !self.lock().waiting.is_empty()
     }
 
+    /// Locks the list. A transaction reads it through its context instead, which adds its changes.
+    pub fn lock(&self) -> MutexGuard<'_, WaiterList> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WaiterList {
+    pub fn apply(&mut self, change: &WaiterChange) {
+        match change {
+            WaiterChange::Expect { owner, question } => {
+                self.add(owner, WaiterKind::Expected(question.clone()));
+            }
+            WaiterChange::End(number) => self.waiting.retain(|waiter| waiter.number != *number),
+            WaiterChange::EndAllOf(owner) => self.waiting.retain(|waiter| waiter.owner != *owner),
+            WaiterChange::NoteAmbiguous { owner, message } => self.note_ambiguous(owner, message),
+        }
+    }
+
+    /// Returns a copy that has the waiters of `owner` only.
+    #[must_use]
+    pub fn copy_of(&self, owner: &PeerId) -> Self {
+        Self { numbers: self.numbers, waiting: self.of(owner).cloned().collect() }
+    }
+
+    /// Whether this waiter was not removed yet.
+    #[must_use]
+    pub fn contains(&self, number: u64) -> bool {
+        self.waiting.iter().any(|waiter| waiter.number == number)
+    }
+
     /// Whether any call waits for messages to `owner`.
     #[must_use]
     pub fn has_any_of(&self, owner: &PeerId) -> bool {
-        self.lock().of(owner).next().is_some()
+        self.of(owner).next().is_some()
     }
 
     /// Whether a waiter is about to take this message to `owner`.
     #[must_use]
     pub fn is_reserved(&self, owner: &PeerId, message: &IncomingMessage) -> bool {
-        let inner = self.lock();
-        inner.of(owner).any(|waiter| matches!(waiter.kind, WaiterKind::Mail))
-            || inner.is_awaited(owner, message)
+        self.of(owner).any(|waiter| matches!(waiter.kind, WaiterKind::Mail))
+            || self.is_awaited_reply(owner, message)
     }
 
     /// Whether this message to `owner` is the reply that a waiter waits for.
     #[must_use]
     pub fn is_awaited_reply(&self, owner: &PeerId, message: &IncomingMessage) -> bool {
-        self.lock().is_awaited(owner, message)
+        if let Some(answered) = &message.reply_to {
+            return self.questions(owner).any(|question| question.id == *answered);
+        }
+        self.only_question(owner, &message.sender)
+            .is_some_and(|only| only.unnamed_after < message.seq)
     }
 
-    /// Notes a message to `owner` that was just stored.
-    ///
-    /// If it names no question and `owner` waits on several to its sender, it is the reply to none of
-    /// them, and stays so when all but one of these waiters are gone.
-    pub fn note_ambiguous(&self, owner: &PeerId, message: &IncomingMessage) {
-        let mut inner = self.lock();
-        if message.reply_to.is_some() || inner.only_question(owner, &message.sender).is_some() {
-            return;
-        }
-        for waiter in inner.waiting.iter_mut().filter(|waiter| waiter.owner == *owner) {
+    /// Whether this message to `owner` names no question, and may be the reply to several.
+    #[must_use]
+    pub fn is_ambiguous(&self, owner: &PeerId, message: &IncomingMessage) -> bool {
+        message.reply_to.is_none()
+            && self.questions_to(owner, &message.sender).next().is_some()
+            && self.only_question(owner, &message.sender).is_none()
+    }
+
+    /// Returns the sequence number after which a message that names no question counts as the reply
+    /// to `question`; `None` if `owner` waits on several questions to that peer.
+    #[must_use]
+    pub fn unnamed_replies_after(&self, owner: &PeerId, question: &Question) -> Option<i64> {
+        let only = self.only_question(owner, &question.to)?;
+        (only.id == question.id).then_some(only.unnamed_after)
+    }
+
+    fn note_ambiguous(&mut self, owner: &PeerId, message: &IncomingMessage) {
+        for waiter in self.waiting.iter_mut().filter(|waiter| waiter.owner == *owner) {
             if let WaiterKind::Reply(question) | WaiterKind::Expected(question) = &mut waiter.kind
                 && question.to == message.sender
             {
@@ -151,21 +191,6 @@ impl Waiters {
         }
     }
 
-    /// Returns the sequence number after which a message that names no question counts as the reply
-    /// to `question`; `None` if `owner` waits on several questions to that peer.
-    #[must_use]
-    pub fn unnamed_replies_after(&self, owner: &PeerId, question: &Question) -> Option<i64> {
-        let inner = self.lock();
-        let only = inner.only_question(owner, &question.to)?;
-        (only.id == question.id).then_some(only.unnamed_after)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
     fn add(&mut self, owner: &PeerId, kind: WaiterKind) -> u64 {
         self.numbers += 1;
         self.waiting.push(Waiter { number: self.numbers, owner: owner.clone(), kind });
@@ -174,9 +199,9 @@ impl Inner {
 
     fn stop_expecting(&mut self, question: &MessageId) -> bool {
         let before = self.waiting.len();
-        self.waiting.retain(
-            |waiter| !matches!(&waiter.kind, WaiterKind::Expected(expected) if expected.id == *question),
-        );
+        self.waiting.retain(|waiter| {
+            !matches!(&waiter.kind, WaiterKind::Expected(expected) if expected.id == *question)
+        });
         self.waiting.len() < before
     }
 
@@ -191,17 +216,13 @@ impl Inner {
         })
     }
 
-    fn is_awaited(&self, owner: &PeerId, message: &IncomingMessage) -> bool {
-        if let Some(answered) = &message.reply_to {
-            return self.questions(owner).any(|question| question.id == *answered);
-        }
-        self.only_question(owner, &message.sender)
-            .is_some_and(|only| only.unnamed_after < message.seq)
+    fn questions_to(&self, owner: &PeerId, to: &PeerId) -> impl Iterator<Item = &Question> {
+        self.questions(owner).filter(move |question| question.to == *to)
     }
 
     /// The question of `owner` to `to`, if there is exactly one.
     fn only_question(&self, owner: &PeerId, to: &PeerId) -> Option<&Question> {
-        let mut questions = self.questions(owner).filter(|question| question.to == *to);
+        let mut questions = self.questions_to(owner, to);
         let first = questions.next()?;
         // A call that is retried may wait twice for a moment, which is one question all the same.
         questions.all(|other| other.id == first.id).then_some(first)
@@ -225,23 +246,34 @@ mod tests {
         }
     }
 
+    fn note(waiters: &Waiters, owner: &PeerId, message: IncomingMessage) {
+        let mut list = waiters.lock();
+        if list.is_ambiguous(owner, &message) {
+            list.apply(&WaiterChange::NoteAmbiguous { owner: owner.clone(), message });
+        }
+    }
+
+    fn expect(waiters: &Waiters, owner: &PeerId, question: Question) {
+        waiters.lock().apply(&WaiterChange::Expect { owner: owner.clone(), question });
+    }
+
     #[test]
     fn a_reply_belongs_to_the_waiter_whose_question_it_names() {
         let (me, peer, other) = (random::peer_id(), random::peer_id(), random::peer_id());
         let waiters = Waiters::default();
         let first = waiters.add_for_reply(&me, question("m1", 1, &peer));
-        assert!(waiters.is_reserved(&me, &mail(&peer, Some("m1"), 5)));
-        assert!(waiters.is_reserved(&me, &mail(&other, Some("m1"), 5)), "from any sender");
+        assert!(waiters.lock().is_reserved(&me, &mail(&peer, Some("m1"), 5)));
+        assert!(waiters.lock().is_reserved(&me, &mail(&other, Some("m1"), 5)), "from any sender");
         assert!(
-            !waiters.is_reserved(&me, &mail(&peer, Some("m0"), 5)),
+            !waiters.lock().is_reserved(&me, &mail(&peer, Some("m0"), 5)),
             "it answers something else"
         );
         assert!(
-            !waiters.is_reserved(&other, &mail(&peer, Some("m1"), 5)),
+            !waiters.lock().is_reserved(&other, &mail(&peer, Some("m1"), 5)),
             "another peer's message"
         );
         waiters.remove(first);
-        assert!(!waiters.is_reserved(&me, &mail(&peer, Some("m1"), 5)));
+        assert!(!waiters.lock().is_reserved(&me, &mail(&peer, Some("m1"), 5)));
         assert!(!waiters.is_any());
     }
 
@@ -252,27 +284,30 @@ mod tests {
         let asked = question("m1", 1, &peer);
         waiters.add_for_reply(&me, asked.clone());
         waiters.add_for_reply(&me, question("m3", 3, &other));
-        assert!(waiters.is_awaited_reply(&me, &mail(&peer, None, 5)));
-        assert!(!waiters.is_awaited_reply(&me, &mail(&peer, None, 1)), "written before it");
+        assert!(waiters.lock().is_awaited_reply(&me, &mail(&peer, None, 5)));
+        assert!(!waiters.lock().is_awaited_reply(&me, &mail(&peer, None, 1)), "written before it");
         waiters.add_for_reply(&me, asked.clone());
-        assert!(waiters.is_awaited_reply(&me, &mail(&peer, None, 5)), "the same call once more");
+        assert!(
+            waiters.lock().is_awaited_reply(&me, &mail(&peer, None, 5)),
+            "the same call once more"
+        );
         let second = waiters.add_for_reply(&me, question("m2", 2, &peer));
         assert!(
-            !waiters.is_awaited_reply(&me, &mail(&peer, None, 5)),
+            !waiters.lock().is_awaited_reply(&me, &mail(&peer, None, 5)),
             "it may be the reply to either"
         );
-        assert_eq!(waiters.unnamed_replies_after(&me, &asked), None);
-        waiters.note_ambiguous(&me, &mail(&peer, None, 5));
+        assert_eq!(waiters.lock().unnamed_replies_after(&me, &asked), None);
+        note(&waiters, &me, mail(&peer, None, 5));
         waiters.remove(second);
         assert!(
-            !waiters.is_awaited_reply(&me, &mail(&peer, None, 5)),
+            !waiters.lock().is_awaited_reply(&me, &mail(&peer, None, 5)),
             "it was the reply to neither"
         );
-        assert!(waiters.is_awaited_reply(&me, &mail(&peer, None, 6)));
-        assert_eq!(waiters.unnamed_replies_after(&me, &asked), Some(5));
-        waiters.note_ambiguous(&me, &mail(&peer, None, 6));
+        assert!(waiters.lock().is_awaited_reply(&me, &mail(&peer, None, 6)));
+        assert_eq!(waiters.lock().unnamed_replies_after(&me, &asked), Some(5));
+        note(&waiters, &me, mail(&peer, None, 6));
         assert!(
-            waiters.is_awaited_reply(&me, &mail(&peer, None, 6)),
+            waiters.lock().is_awaited_reply(&me, &mail(&peer, None, 6)),
             "it is the reply to the only one"
         );
     }
@@ -281,13 +316,13 @@ mod tests {
     fn an_expected_waiter_reserves_until_it_comes_or_is_not_expected_any_more() {
         let (me, peer) = (random::peer_id(), random::peer_id());
         let waiters = Waiters::default();
-        waiters.expect_waiter(&me, question("m1", 1, &peer));
-        assert!(waiters.is_awaited_reply(&me, &mail(&peer, Some("m1"), 2)));
+        expect(&waiters, &me, question("m1", 1, &peer));
+        assert!(waiters.lock().is_awaited_reply(&me, &mail(&peer, Some("m1"), 2)));
         let number = waiters.add_for_reply(&me, question("m1", 1, &peer));
         assert!(!waiters.stop_expecting(&MessageId::from_text("m1")), "it came");
         waiters.remove(number);
         assert!(!waiters.is_any());
-        waiters.expect_waiter(&me, question("m2", 2, &peer));
+        expect(&waiters, &me, question("m2", 2, &peer));
         assert!(waiters.stop_expecting(&MessageId::from_text("m2")));
         assert!(!waiters.is_any());
     }
@@ -298,12 +333,16 @@ mod tests {
         let waiters = Waiters::default();
         waiters.add_for_mail(&me);
         let some = mail(&peer, None, 1);
-        assert!(waiters.is_reserved(&me, &some) && !waiters.is_awaited_reply(&me, &some));
-        assert!(waiters.has_any_of(&me) && !waiters.has_any_of(&peer));
-        let other = waiters.add_for_mail(&peer);
-        waiters.remove_all_of(&me);
         assert!(
-            !waiters.is_reserved(&me, &some) && !waiters.has_any_of(&me) && waiters.contains(other)
+            waiters.lock().is_reserved(&me, &some) && !waiters.lock().is_awaited_reply(&me, &some)
+        );
+        assert!(waiters.lock().has_any_of(&me) && !waiters.lock().has_any_of(&peer));
+        let other = waiters.add_for_mail(&peer);
+        waiters.lock().apply(&WaiterChange::EndAllOf(me.clone()));
+        assert!(
+            !waiters.lock().is_reserved(&me, &some)
+                && !waiters.lock().has_any_of(&me)
+                && waiters.lock().contains(other)
         );
     }
 }

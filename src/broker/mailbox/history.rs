@@ -1,4 +1,4 @@
-//! The history: recent messages and where they stand.
+//! The history: all messages with their states.
 
 use rusqlite::{Row, params};
 
@@ -11,22 +11,22 @@ use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId, Timestamp};
 const DEFAULT_LIMIT: u32 = 20;
 const MAX_LIMIT: u32 = 10_000;
 
-/// Bytes of text in one answer: everybody else waits while it is read and written.
+/// Bytes of text in one answer: all other requests wait while it is read.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// What [`message`] reads, and where it is from.
+/// The columns that [`message`] reads, and the tables that they are in.
 const COLUMNS: &str =
     "m.id, m.sender, coalesce(m.sender_name, s.name), m.recipient, r.name, m.text, m.reply_to,
      m.sent_at, m.state, m.offered_at, m.offered_via, m.read_at, m.read_via, m.expires_at
      FROM messages m JOIN peers s ON s.id = m.sender JOIN peers r ON r.id = m.recipient";
 
-/// The newest messages that fit the request, oldest first.
+/// Returns the newest messages that fit the request, oldest first.
 ///
 /// # Errors
 ///
-/// [`ErrorCode::NotFound`] for a message or peer that is not there.
+/// [`ErrorCode::NotFound`] for an unknown message or peer.
 pub fn list_messages(
-    tx: &mut Tx<'_>,
+    tx: &Tx<'_>,
     caller: &Caller,
     request: &ListMessages,
 ) -> Result<MessageList, Fault> {
@@ -64,7 +64,7 @@ pub fn list_messages(
     Ok(MessageList { messages, truncated })
 }
 
-/// One message, which must be there.
+/// Returns a message that is known to exist.
 pub fn by_id(tx: &Tx<'_>, id: &MessageId) -> Result<Message, Fault> {
     let mut statement = tx.db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.id = ?1"))?;
     Ok(statement.query_row([id.as_str()], message)?)

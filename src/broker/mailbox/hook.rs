@@ -1,27 +1,26 @@
-//! Hooks: they tell which session a client shows, they show mail, and they are evidence.
+//! Hooks: they report which session a client shows, they show messages, and they are evidence.
 //!
-//! A hook's output can be thrown away (a time limit, an interruption, another hook's block), and a
-//! hook can be killed before it is out. So it is an offer with a lease; the hook reports what it
-//! has written, and the same turn's next event is the evidence that the model had it. An event of
-//! another turn ends the lease at once.
+//! A hook's output can be discarded (a timeout, an interruption, another hook's block), and a hook can
+//! be killed before it has written it. So what a hook shows is an offer with a lease. The hook
+//! reports what it has written, and the next event of the same turn is the evidence that the model had
+//! it. An event of another turn ends the lease at once.
 
 use rusqlite::{OptionalExtension as _, params};
 
-use crate::broker::core::Tx;
-use crate::broker::mailbox::{client_process, lease, push, wake};
+use crate::broker::core::{Receiver, TurnChange, Tx};
+use crate::broker::mailbox::{lease, push, session_change, wake};
 use crate::broker::registry;
 use crate::broker::registry::Said;
 use crate::broker::store::Fault;
 use crate::protocol::hook::{COMPACT, Event, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
+use crate::protocol::messages::Via;
 use crate::protocol::{InstanceId, MessageId, PeerId, ProcessId};
 use crate::text::message;
 
-/// A hook speaks. Nobody's hook, or one of a session that has no peer yet, shows nothing.
+/// Handles a hook event: takes it as evidence, and returns the messages that the hook shows.
 ///
-/// # Errors
-///
-/// If the database fails.
+/// The hook of a session that has no peer shows nothing.
 pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     registry::note_hook(tx)?;
     if request.event == Event::SessionStart {
@@ -30,50 +29,46 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     let Some(peer) = peer(tx, request)? else { return Ok(HookMail::default()) };
     if let Some(client) = &request.client {
         tx.state.live.hook_waiters.retain_peer(&client.to_string(), &peer);
-        note_window(tx, &peer, client, request.event)?;
+        record_client_process(tx, &peer, client, request.event)?;
     }
-    let receiver = receiver(&request.session);
+    let receiver = Receiver::Hook(request.session.clone());
     for id in &request.seen {
-        note_push_seen(tx, &peer, id)?;
+        record_push_in_prompt(tx, &peer, id)?;
     }
     if request.event.proves_the_turn() {
-        confirm(tx, &peer, &receiver, request)?;
+        confirm_turn(tx, &peer, &receiver, request)?;
     }
     if request.turn.is_empty() && request.event == Event::UserPromptSubmit {
         begin_turn(tx, &peer, &receiver)?;
     }
-    // What a turn that failed was shown has not been answered to: it is as another turn's.
+    // The model did not see what a failed turn was shown: that is treated like another turn's.
     let turn = Some(request.turn.as_str()).filter(|_| request.event != Event::StopFailure);
-    release(tx, &peer, &receiver, turn)?;
+    release_other_turns(tx, &peer, &receiver, turn)?;
     let mut mail = if request.room == 0 || request.event == Event::SessionEnd {
         HookMail::default()
     } else {
         show(tx, &peer, &receiver, request)?
     };
-    note_turn(tx, &peer, request, &mail)?;
-    mail.server_gone = is_of_a_turn(request.event) && has_lost_its_server(tx, &peer);
+    record_turn(tx, &peer, request, &mail)?;
+    mail.server_gone = is_in_turn(request.event) && needs_server_gone_notice(tx, &peer);
     mail.moved =
         request.event != Event::SessionEnd && registry::is_elsewhere(tx, &peer, &request.cwd)?;
     Ok(mail)
 }
 
-/// The peer that the hook speaks for. At its end a session says nothing of what the window shows:
-/// it may be another one already.
+/// Finds the peer that the hook speaks for. The end of a session does not tell which session its client
+/// process shows: it may be another one already.
 fn peer(tx: &mut Tx<'_>, request: &HookEvent) -> Result<Option<PeerId>, Fault> {
     let HookEvent { session, client, source, .. } = request;
     match client {
         Some(client) if request.event != Event::SessionEnd => {
-            client_process::follow_window(tx, &Said { session, client, source, at: tx.now })
+            session_change::follow_session_change(tx, &Said { session, client, source, at: tx.now })
         }
         client => registry::peer_of_session(tx, session, client.as_ref()),
     }
 }
 
-/// A hook's output is out.
-///
-/// # Errors
-///
-/// If the database fails.
+/// Records that a hook has written its output.
 pub fn hook_written(tx: &mut Tx<'_>, request: &HookWritten) -> Result<Noted, Fault> {
     let mut noted = 0;
     for id in &request.ids {
@@ -86,7 +81,7 @@ pub fn hook_written(tx: &mut Tx<'_>, request: &HookWritten) -> Result<Noted, Fau
             )?
             .execute(params![
                 id.as_str(),
-                receiver(&request.session),
+                Receiver::Hook(request.session.clone()),
                 request.turn,
                 tx.now.millis()
             ])?;
@@ -94,8 +89,8 @@ pub fn hook_written(tx: &mut Tx<'_>, request: &HookWritten) -> Result<Noted, Fau
     Ok(Noted { noted: noted as u64 })
 }
 
-/// As long as its client runs, a session whose hooks speak is here.
-pub fn note_window(
+/// Records the client process of a hook: the session is live by hooks as long as it runs.
+pub fn record_client_process(
     tx: &mut Tx<'_>,
     peer: &PeerId,
     client: &ProcessId,
@@ -108,74 +103,65 @@ pub fn note_window(
         return Ok(());
     }
     for peer in live.client_processes.end(client) {
-        close_window(tx, &peer)?;
+        client_process_ended(tx, &peer)?;
     }
     Ok(())
 }
 
-/// A window is closed: without a server its peer is away now.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn close_window(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
+/// Records that a client process has ended: without an open stream its peer is away now.
+pub fn client_process_ended(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     if tx.state.live.presence.lock().is_live(peer) {
         return Ok(());
     }
-    tx.state.turns.forget(peer);
+    tx.state.effects.turn(peer, TurnChange::Forgotten);
     registry::touch(tx, peer)
 }
 
-/// Whether what a hook prints at this event stands before its person in a turn.
-const fn is_of_a_turn(event: Event) -> bool {
+/// Whether the person sees what a hook prints at this event in a turn.
+const fn is_in_turn(event: Event) -> bool {
     matches!(event, Event::UserPromptSubmit | Event::PostToolUse | Event::Stop)
 }
 
-/// Whether its person is to be told, now and not again, that the session's server has ended.
-fn has_lost_its_server(tx: &Tx<'_>, peer: &PeerId) -> bool {
+/// Whether the person is to be told that the session's server has ended. True once for each server.
+fn needs_server_gone_notice(tx: &Tx<'_>, peer: &PeerId) -> bool {
     let live = &tx.state.live;
     !live.presence.lock().is_live_or_arriving(peer)
         && live.client_processes.take_server_gone_notice(peer)
 }
 
-/// A session at work is not woken; one whose turn has ended may be.
-fn note_turn(
+/// Records whether the session is at work, so that it is not woken, or its turn has ended.
+fn record_turn(
     tx: &mut Tx<'_>,
     peer: &PeerId,
     request: &HookEvent,
     mail: &HookMail,
 ) -> Result<(), Fault> {
-    let turns = &mut tx.state.turns;
+    let effects = &mut tx.state.effects;
     match request.event {
-        Event::PostToolUse | Event::Stop => turns.model_answered(peer),
-        Event::StopFailure => turns.model_failed(peer),
+        Event::PostToolUse | Event::Stop => effects.turn(peer, TurnChange::ModelAnswered),
+        Event::StopFailure => effects.turn(peer, TurnChange::ModelFailed),
         _ => {}
     }
     let goes_on = match request.event {
         Event::UserPromptSubmit | Event::PostToolUse => true,
-        // A turn goes on from what was shown at its end.
+        // The turn goes on with what was shown at its end.
         Event::Stop => !mail.messages.is_empty(),
-        // Compaction comes in the middle of a turn, and between two: it changes nothing.
+        // Compaction may come within a turn or between two: it changes nothing.
         Event::SessionStart if request.source == COMPACT => return Ok(()),
         Event::SessionStart | Event::StopFailure | Event::Notification | Event::SessionEnd => false,
     };
     if goes_on {
-        turns.begin_or_continue(peer);
+        effects.turn(peer, TurnChange::Began);
     } else {
-        turns.end(peer);
-        tx.state.effects.notify(peer.clone());
+        effects.turn(peer, TurnChange::Ended);
+        effects.notify(peer);
     }
-    // That nothing stirs is what a notification is about.
-    if request.event == Event::Notification { Ok(()) } else { wake::note_stir(tx, peer) }
+    // A notification says that the session is idle.
+    if request.event == Event::Notification { Ok(()) } else { wake::record_activity(tx, peer) }
 }
 
-/// The name of this way in, for leases and offers.
-fn receiver(session: &str) -> String {
-    format!("{}{session}", lease::HOOK)
-}
-
-/// The prompt held a push of ours: it was read, and the channel that brought it works.
-fn note_push_seen(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Result<(), Fault> {
+/// Records that a prompt held a push: the message was read, and the channel that pushed it works.
+fn record_push_in_prompt(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Result<(), Fault> {
     let instance: Option<String> = tx
         .db
         .prepare_cached(
@@ -187,19 +173,24 @@ fn note_push_seen(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Result<(), 
         .query_row(params![id.as_str(), peer.as_str()], |row| row.get(0))
         .optional()?;
     let Some(instance) = instance else { return Ok(()) };
-    lease::mark_read(tx, peer, id, "channel")?;
+    lease::mark_read(tx, peer, id, Via::Channel)?;
     push::prove_channel(tx, &InstanceId::from_text(instance))
 }
 
-/// What this very turn was shown, and is not yet known to have had.
-fn shown(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<Vec<Shown>, Fault> {
+/// Returns the unread messages that this turn was shown.
+fn shown_in_turn(
+    tx: &Tx<'_>,
+    peer: &PeerId,
+    receiver: &Receiver,
+    turn: &str,
+) -> Result<Vec<ShownMessage>, Fault> {
     let mut statement = tx.db.prepare_cached(
         "SELECT m.seq, m.id, o.written_at, o.occasion FROM messages m JOIN offers o ON o.message = m.seq
          WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered')
            AND o.receiver = ?2 AND o.via = 'hook' AND o.turn = ?3",
     )?;
     let rows = statement.query_map(params![peer.as_str(), receiver, turn], |row| {
-        Ok(Shown {
+        Ok(ShownMessage {
             seq: row.get(0)?,
             id: MessageId::from_text(row.get::<_, String>(1)?),
             written_at: row.get(2)?,
@@ -209,28 +200,33 @@ fn shown(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: &str) -> Result<Vec<S
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-struct Shown {
+struct ShownMessage {
     seq: i64,
     id: MessageId,
-    /// When it was out, in Unix milliseconds.
+    /// When the hook had written it, in Unix milliseconds.
     written_at: Option<i64>,
     occasion: String,
 }
 
-/// The turn went on from what its earlier events showed.
-fn confirm(tx: &Tx<'_>, peer: &PeerId, receiver: &str, request: &HookEvent) -> Result<(), Fault> {
+/// Marks messages as read that earlier events of this turn showed: the turn went on from them.
+fn confirm_turn(
+    tx: &Tx<'_>,
+    peer: &PeerId,
+    receiver: &Receiver,
+    request: &HookEvent,
+) -> Result<(), Fault> {
     let before = tx.now.millis().saturating_sub_unsigned(request.lasted);
-    for message in shown(tx, peer, receiver, &request.turn)? {
+    for message in shown_in_turn(tx, peer, receiver, &request.turn)? {
         let same = !message.occasion.is_empty() && message.occasion == request.occasion;
         if !same && message.written_at.is_some_and(|at| at <= before) {
-            lease::mark_read(tx, peer, &message.id, "hook")?;
+            lease::mark_read(tx, peer, &message.id, Via::Hook)?;
         }
     }
     Ok(())
 }
 
-/// Where the client does not name its turns, a prompt ends the one before it.
-fn begin_turn(tx: &Tx<'_>, peer: &PeerId, receiver: &str) -> Result<(), Fault> {
+/// Ends the previous turn at a prompt, for a client that does not name its turns.
+fn begin_turn(tx: &Tx<'_>, peer: &PeerId, receiver: &Receiver) -> Result<(), Fault> {
     tx.db
         .prepare_cached(
             "UPDATE offers SET turn = NULL
@@ -242,8 +238,13 @@ fn begin_turn(tx: &Tx<'_>, peer: &PeerId, receiver: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What other turns were shown and nothing came of may be offered again.
-fn release(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: Option<&str>) -> Result<(), Fault> {
+/// Ends the leases of what other turns were shown without evidence: it may be offered again.
+fn release_other_turns(
+    tx: &Tx<'_>,
+    peer: &PeerId,
+    receiver: &Receiver,
+    turn: Option<&str>,
+) -> Result<(), Fault> {
     tx.db
         .prepare_cached(
             "UPDATE messages SET lease_until = NULL, lease_by = NULL
@@ -255,26 +256,27 @@ fn release(tx: &Tx<'_>, peer: &PeerId, receiver: &str, turn: Option<&str>) -> Re
     Ok(())
 }
 
+/// Offers the messages that fit into the hook's output.
 fn show(
     tx: &mut Tx<'_>,
     peer: &PeerId,
-    receiver: &str,
+    receiver: &Receiver,
     request: &HookEvent,
 ) -> Result<HookMail, Fault> {
-    let mut waiting = lease::unheld(tx, peer)?;
-    let shown = shown(tx, peer, receiver, &request.turn)?;
+    let mut waiting = lease::unreserved(tx, peer)?;
+    let shown = shown_in_turn(tx, peer, receiver, &request.turn)?;
     let had = |seq: &i64| shown.iter().any(|m| m.seq == *seq && m.written_at.is_some());
     waiting.retain(|seq| !had(seq));
     let mut mail = HookMail::default();
     let mut used = 0usize;
     for seq in &waiting {
-        let mut delivery = lease::delivery(tx, *seq)?;
-        (delivery.already_pushed, delivery.repeat) = earlier(tx, *seq)?;
+        let mut delivery = lease::load_delivery(tx, *seq)?;
+        (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, *seq)?;
         used = used.saturating_add(message::rendered_len(&delivery, tx.now));
         if used > request.room {
             break;
         }
-        lease::record(tx, *seq, receiver, "hook", Some(tx.now.plus(lease::HOOK_LEASE)))?;
+        lease::record_offer(tx, *seq, receiver, Via::Hook, Some(tx.now.plus(lease::HOOK_LEASE)))?;
         tx.db
             .prepare_cached(
                 "UPDATE offers SET turn = ?3, occasion = ?4, written_at = NULL
@@ -284,14 +286,14 @@ fn show(
         mail.messages.push(delivery);
     }
     let left = waiting.len() - mail.messages.len();
-    if left > 0 && is_news(tx, peer, &request.turn)? {
+    if left > 0 && is_first_notice_of_turn(tx, peer, &request.turn)? {
         mail.remaining = left as u64;
     }
     Ok(mail)
 }
 
-/// Whether a channel wrote it before, and whether anything else showed it.
-fn earlier(tx: &Tx<'_>, seq: i64) -> Result<(bool, bool), Fault> {
+/// Returns whether a channel has written the message, and whether another way was offered it.
+fn earlier_offers(tx: &Tx<'_>, seq: i64) -> Result<(bool, bool), Fault> {
     Ok(tx
         .db
         .prepare_cached(
@@ -302,8 +304,8 @@ fn earlier(tx: &Tx<'_>, seq: i64) -> Result<(bool, bool), Fault> {
         .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
-/// Whether the turn has not yet been told that more waits than can be shown.
-fn is_news(tx: &Tx<'_>, peer: &PeerId, turn: &str) -> Result<bool, Fault> {
+/// Whether the turn was not told yet that more messages wait than can be shown.
+fn is_first_notice_of_turn(tx: &Tx<'_>, peer: &PeerId, turn: &str) -> Result<bool, Fault> {
     if turn.is_empty() {
         return Ok(true);
     }

@@ -1,34 +1,28 @@
 //! Offers and leases: the record of which receiver was handed a message, and how long the message
-//! is reserved for it.
+//! is kept from all others.
 
 use std::time::Duration;
 
 use rusqlite::params;
 
-use crate::broker::core::Tx;
+use crate::broker::core::{Receiver, Tx};
 use crate::broker::live::waiters::IncomingMessage;
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::Delivery;
-use crate::protocol::{InstanceId, MessageId, PeerId, Timestamp};
+use crate::protocol::messages::Via;
+use crate::protocol::{MessageId, PeerId, Timestamp};
 
-/// How long a push over a proven channel keeps a message from all other ways.
-pub const CHANNEL_LEASE: Duration = Duration::from_secs(60);
+/// The lease of a push over a proven channel.
+pub const PUSH_LEASE: Duration = Duration::from_secs(60);
 
-/// How long what a tool took is kept from all other ways until the tool's result is out.
+/// The lease of what a tool or a command line took, until its result was sent.
 pub const TAKE_LEASE: Duration = Duration::from_secs(30);
 
-/// How long a message that a hook showed is kept from all other ways until there is evidence.
+/// The lease of what a hook showed, until there is evidence.
 pub const HOOK_LEASE: Duration = Duration::from_secs(60);
 
-/// How the name of a hook as a receiver begins; the session's id follows.
-pub const HOOK: &str = "hook:";
-
-/// How the name of a call of the command line that waited begins, as a receiver. All command lines
-/// are one peer, so what one of them took is kept from the others until it has shown it.
-pub const WAIT: &str = "wait:";
-
-/// Who a mail of `peer` is for, as far as waiters care.
-pub fn mail(tx: &Tx<'_>, seq: i64) -> Result<IncomingMessage, Fault> {
+/// Loads what waiters need to know of a message.
+pub fn load_incoming(tx: &Tx<'_>, seq: i64) -> Result<IncomingMessage, Fault> {
     Ok(tx.db.prepare_cached("SELECT sender, reply_to FROM messages WHERE seq = ?1")?.query_row(
         [seq],
         |row| {
@@ -41,61 +35,64 @@ pub fn mail(tx: &Tx<'_>, seq: i64) -> Result<IncomingMessage, Fault> {
     )?)
 }
 
-/// Whether a waiter is about to take this message of `peer`.
-pub fn is_held(tx: &Tx<'_>, peer: &PeerId, seq: i64) -> Result<bool, Fault> {
-    let waiters = &tx.state.live.waiters;
-    Ok(waiters.has_any_of(peer) && waiters.is_reserved(peer, &mail(tx, seq)?))
+/// Whether a waiter is about to take this message to `peer`.
+pub fn is_reserved(tx: &Tx<'_>, peer: &PeerId, seq: i64) -> Result<bool, Fault> {
+    if !tx.state.with_waiters(peer, |waiters| waiters.has_any_of(peer)) {
+        return Ok(false);
+    }
+    let message = load_incoming(tx, seq)?;
+    Ok(tx.state.with_waiters(peer, |waiters| waiters.is_reserved(peer, &message)))
 }
 
-/// Whether this message of `peer` is the answer that a waiter waits for.
+/// Whether this message to `peer` is the reply that a waiter waits for.
 pub fn is_awaited(tx: &Tx<'_>, peer: &PeerId, seq: i64) -> Result<bool, Fault> {
-    let waiters = &tx.state.live.waiters;
-    Ok(waiters.has_any_of(peer) && waiters.is_awaited_reply(peer, &mail(tx, seq)?))
+    if !tx.state.with_waiters(peer, |waiters| waiters.has_any_of(peer)) {
+        return Ok(false);
+    }
+    let message = load_incoming(tx, seq)?;
+    Ok(tx.state.with_waiters(peer, |waiters| waiters.is_awaited_reply(peer, &message)))
 }
 
-/// Whether a lease still binds: it does as long as its holder lives. A hook's ends by its time, or
-/// by the session's next event; that of a command line that waited, by its time.
-pub fn binds(tx: &Tx<'_>, holder: &str) -> bool {
-    holder.starts_with(HOOK)
-        || holder.starts_with(WAIT)
-        || tx.state.live.presence.lock().stream(&InstanceId::from_text(holder)).is_some()
+/// Whether a lease of this receiver binds, as long as it has not run out.
+///
+/// The lease of an instance binds while its stream is open. That of a hook is also ended by the
+/// session's next event.
+pub fn binds(tx: &Tx<'_>, receiver: &Receiver) -> bool {
+    match receiver {
+        Receiver::Hook(_) | Receiver::Waiter(_) => true,
+        Receiver::Instance(id) => tx.state.live.presence.lock().stream(id).is_some(),
+        Receiver::Cli => false,
+    }
 }
 
-/// The unread messages of a peer that nobody holds, oldest first: neither by a lease, nor because a
-/// waiter is about to take them.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn unheld(tx: &Tx<'_>, peer: &PeerId) -> Result<Vec<i64>, Fault> {
+/// Returns the unread messages to a peer, oldest first, without those under a binding lease and
+/// those that a waiter has reserved.
+pub fn unreserved(tx: &Tx<'_>, peer: &PeerId) -> Result<Vec<i64>, Fault> {
     let mut free = Vec::new();
     for seq in unleased(tx, peer)? {
-        if !is_held(tx, peer, seq)? {
+        if !is_reserved(tx, peer, seq)? {
             free.push(seq);
         }
     }
     Ok(free)
 }
 
-/// The unread messages of a peer that no lease binds, oldest first.
-///
-/// # Errors
-///
-/// If the database fails.
+/// Returns the unread messages to a peer, oldest first, without those under a binding lease.
 pub fn unleased(tx: &Tx<'_>, peer: &PeerId) -> Result<Vec<i64>, Fault> {
     let mut statement = tx.db.prepare_cached(
         "SELECT seq, CASE WHEN lease_until > ?2 THEN lease_by END FROM messages
          WHERE recipient = ?1 AND state IN ('queued', 'offered') ORDER BY seq",
     )?;
-    let rows: Vec<(i64, Option<String>)> = statement
+    let rows: Vec<(i64, Option<Receiver>)> = statement
         .query_map(params![peer.as_str(), tx.now.millis()], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    let free = |holder: &Option<String>| holder.as_deref().is_none_or(|holder| !binds(tx, holder));
-    Ok(rows.into_iter().filter(|(_, holder)| free(holder)).map(|(seq, _)| seq).collect())
+    let is_free = |by: &Option<Receiver>| by.as_ref().is_none_or(|by| !binds(tx, by));
+    Ok(rows.into_iter().filter(|(_, by)| is_free(by)).map(|(seq, _)| seq).collect())
 }
 
-/// Whether a channel of this receiver had it, and whether anybody else did.
-pub fn earlier_offers(tx: &Tx<'_>, seq: i64, receiver: &str) -> Result<(bool, bool), Fault> {
+/// Returns whether a channel of this receiver has written the message, and whether another receiver
+/// or another way was offered it.
+pub fn earlier_offers(tx: &Tx<'_>, seq: i64, receiver: &Receiver) -> Result<(bool, bool), Fault> {
     Ok(tx
         .db
         .prepare_cached(
@@ -107,11 +104,11 @@ pub fn earlier_offers(tx: &Tx<'_>, seq: i64, receiver: &str) -> Result<(bool, bo
 }
 
 /// Records an offer, and the lease that goes with it.
-pub fn record(
+pub fn record_offer(
     tx: &Tx<'_>,
     seq: i64,
-    receiver: &str,
-    via: &str,
+    receiver: &Receiver,
+    via: Via,
     lease: Option<Timestamp>,
 ) -> Result<(), Fault> {
     tx.db
@@ -119,19 +116,26 @@ pub fn record(
             "INSERT INTO offers (message, receiver, via, offered_at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO UPDATE SET offered_at = excluded.offered_at",
         )?
-        .execute(params![seq, receiver, via, tx.now.millis()])?;
+        .execute(params![seq, receiver, via.as_str(), tx.now.millis()])?;
     tx.db
         .prepare_cached(
             "UPDATE messages SET state = 'offered', offered_at = ?2, offered_via = ?3,
                                  lease_until = ?4, lease_by = CASE WHEN ?4 IS NULL THEN NULL ELSE ?5 END
              WHERE seq = ?1 AND state IN ('queued', 'offered')",
         )?
-        .execute(params![seq, tx.now.millis(), via, lease.map(Timestamp::millis), receiver])?;
+        .execute(params![
+            seq,
+            tx.now.millis(),
+            via.as_str(),
+            lease.map(Timestamp::millis),
+            receiver
+        ])?;
     Ok(())
 }
 
-/// What a receiver needs of a message.
-pub fn delivery(tx: &Tx<'_>, seq: i64) -> Result<Delivery, Fault> {
+/// Loads what a receiver is handed of a message. Whether it is a repeat, and whether it was already
+/// pushed, is for the caller to fill in.
+pub fn load_delivery(tx: &Tx<'_>, seq: i64) -> Result<Delivery, Fault> {
     let mut statement = tx.db.prepare_cached(
         "SELECT id, sender, sender_name, sender_summary, sender_cwd, sent_at, text, reply_to
          FROM messages WHERE seq = ?1",
@@ -153,14 +157,16 @@ pub fn delivery(tx: &Tx<'_>, seq: i64) -> Result<Delivery, Fault> {
     Ok(delivery)
 }
 
-/// There is evidence that `peer` had this message. Late evidence counts, too.
-pub fn mark_read(tx: &Tx<'_>, peer: &PeerId, id: &MessageId, via: &str) -> Result<bool, Fault> {
+/// Marks a message to `peer` as read, because there is evidence. Late evidence counts too.
+///
+/// Returns whether the message was not read before.
+pub fn mark_read(tx: &Tx<'_>, peer: &PeerId, id: &MessageId, via: Via) -> Result<bool, Fault> {
     let changed = tx
         .db
         .prepare_cached(
             "UPDATE messages SET state = 'read', read_at = ?3, read_via = ?4, lease_until = NULL, lease_by = NULL
              WHERE id = ?1 AND recipient = ?2 AND state <> 'read'",
         )?
-        .execute(params![id.as_str(), peer.as_str(), tx.now.millis(), via])?;
+        .execute(params![id.as_str(), peer.as_str(), tx.now.millis(), via.as_str()])?;
     Ok(changed > 0)
 }

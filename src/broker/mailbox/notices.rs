@@ -1,9 +1,7 @@
-//! Notices: what the broker itself tells a sender, in its mailbox: that messages of its ended
-//! without evidence of having been read.
+//! Notices: messages from the broker to a sender, about messages of its that ended without evidence.
 //!
-//! A notice is a message from the broker, so it is offered like any other and takes part in all
-//! that is promised. But nobody can answer it, it counts against no limit, keeps no name for a
-//! session that has ended, and ends itself without a word.
+//! A notice is offered like any other message. But it cannot be answered, counts against no limit, does
+//! not keep the name of an ended session, and causes no notice when it ends itself.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,24 +9,20 @@ use std::fmt::Write as _;
 use rusqlite::OptionalExtension as _;
 
 use crate::broker::core::{EndedMessage, Tx};
-use crate::broker::mailbox::insert::{Letter, post};
+use crate::broker::mailbox::send::{NewMessage, insert};
 use crate::broker::registry;
 use crate::broker::registry::Sender;
 use crate::broker::store::Fault;
 use crate::protocol::messages::MessageState;
 use crate::protocol::{MessageId, PeerId};
 
-/// How the broker is called as a sender. No session can have this name, because of the space.
+/// The broker's name as a sender. No session can have it, because of the space.
 const NAME: &str = "claude-peers broker";
 
-/// How many messages one notice names at most, of each kind.
-const NAMED: usize = 20;
+/// How many messages of each kind one notice names at most.
+const MAX_NAMED: usize = 20;
 
-/// Tells the senders of messages that just ended: one notice for each sender and recipient.
-///
-/// # Errors
-///
-/// If the database fails.
+/// Stores notices about messages that just ended: one for each sender and recipient.
 pub fn insert_notices(tx: &mut Tx<'_>, ended: &[EndedMessage]) -> Result<(), Fault> {
     let mut pairs: BTreeMap<(&PeerId, &PeerId), Vec<&EndedMessage>> = BTreeMap::new();
     for one in ended {
@@ -40,22 +34,22 @@ pub fn insert_notices(tx: &mut Tx<'_>, ended: &[EndedMessage]) -> Result<(), Fau
         if !registry::may_return(tx, sender)? {
             continue;
         }
-        let text = words(&called(tx, recipient)?, &messages);
-        let letter = Letter {
+        let text = notice_text(&display_name(tx, recipient)?, &messages);
+        let message = NewMessage {
             from: &broker,
             sender: &me,
             addressed_name: None,
             text: &text,
             reply_to: None,
-            number: None,
+            probe_number: None,
         };
-        let posted = post(tx, &letter, sender)?;
-        tracing::info!(event = "notice", mail = %posted.id, peer = %sender, "messages ended unread");
+        let inserted = insert(tx, &message, sender)?;
+        tracing::info!(event = "notice", mail = %inserted.id, peer = %sender, "messages ended unread");
     }
     Ok(())
 }
 
-fn called(tx: &Tx<'_>, peer: &PeerId) -> Result<String, Fault> {
+fn display_name(tx: &Tx<'_>, peer: &PeerId) -> Result<String, Fault> {
     let name: Option<Option<String>> = tx
         .db
         .prepare_cached("SELECT name FROM peers WHERE id = ?1")?
@@ -67,13 +61,13 @@ fn called(tx: &Tx<'_>, peer: &PeerId) -> Result<String, Fault> {
     })
 }
 
-fn words(to: &str, messages: &[&EndedMessage]) -> String {
+fn notice_text(to: &str, messages: &[&EndedMessage]) -> String {
     let of = |state: MessageState| -> Vec<&MessageId> {
         messages.iter().filter(|one| one.state == state).map(|one| &one.id).collect()
     };
     let mut text = match messages.len() {
-        1 => format!("The time of a message that you sent to {to} ran out."),
-        count => format!("The time of {count} messages that you sent to {to} ran out."),
+        1 => format!("The time to live of a message that you sent to {to} has ended."),
+        count => format!("The time to live of {count} messages that you sent to {to} has ended."),
     };
     for (ids, what) in [
         (of(MessageState::Expired), "Never offered (expired)"),
@@ -82,10 +76,10 @@ fn words(to: &str, messages: &[&EndedMessage]) -> String {
         if ids.is_empty() {
             continue;
         }
-        let named: Vec<&str> = ids.iter().take(NAMED).map(|id| id.as_str()).collect();
+        let named: Vec<&str> = ids.iter().take(MAX_NAMED).map(|id| id.as_str()).collect();
         let _ = write!(text, "\n{what}: {}", named.join(", "));
-        if ids.len() > NAMED {
-            let _ = write!(text, " and {} more", ids.len() - NAMED);
+        if ids.len() > MAX_NAMED {
+            let _ = write!(text, " and {} more", ids.len() - MAX_NAMED);
         }
         text.push('.');
     }
@@ -109,11 +103,15 @@ mod tests {
         };
         let mut all: Vec<EndedMessage> = (0..25).map(|n| ended(MessageState::Expired, n)).collect();
         all.push(ended(MessageState::Unconfirmed, 99));
-        let text = words("frontend", &all.iter().collect::<Vec<_>>());
-        assert!(text.starts_with("The time of 26 messages that you sent to frontend ran out."));
+        let text = notice_text("frontend", &all.iter().collect::<Vec<_>>());
+        assert!(
+            text.starts_with(
+                "The time to live of 26 messages that you sent to frontend has ended."
+            )
+        );
         assert!(text.contains("(expired): m0, m1,") && text.contains("m19 and 5 more."), "{text}");
         assert!(text.contains("(unconfirmed): m99.") && !text.contains("m20"), "{text}");
-        let text = words("frontend", &[&all[0]]);
-        assert!(text.starts_with("The time of a message") && !text.contains("unconfirmed"));
+        let text = notice_text("frontend", &[&all[0]]);
+        assert!(text.starts_with("The time to live of a message") && !text.contains("unconfirmed"));
     }
 }

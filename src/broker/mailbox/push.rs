@@ -1,187 +1,194 @@
-//! Pushing: which stream gets which message, in order, and never more than its window.
+//! Pushing: which stream is sent which message, in order, and never more than its push window.
 //!
-//! An offer is recorded in the transaction that decides it, before anything leaves the broker.
-//! So a receiver that dies with a message in its hands leaves a trace, and the next one is told
-//! that it is a repeat. What a receiver has not reported as written is sent again when the same
-//! instance comes back; it knows by itself what it has written, so its client sees each id once.
+//! An offer is recorded in the transaction that decides it, before anything leaves the broker. So a
+//! server that dies before it has written a push leaves a trace, and the next receiver is told that
+//! the message is a repeat. A push without a receipt is sent again when the same instance reconnects.
+//! The instance knows what it has written, so its client sees each id once.
 
 use rusqlite::params;
-use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
-use crate::broker::core::Tx;
-use crate::broker::live::presence::PUSH_WINDOW;
-use crate::broker::mailbox::lease;
-use crate::broker::mailbox::lease::{CHANNEL_LEASE, binds, delivery, record};
+use crate::broker::core::{Effect, Receiver, TurnChange, Tx};
+use crate::broker::live::presence::{PushChange, PushState};
+use crate::broker::mailbox::lease::{PUSH_LEASE, binds, is_reserved, load_delivery, record_offer};
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::Delivery;
-use crate::protocol::messages::MessageState;
+use crate::protocol::messages::Via;
 use crate::protocol::peers::Channel;
 use crate::protocol::stream::Event;
-use crate::protocol::{InstanceId, PeerId};
+use crate::protocol::{InstanceId, PeerId, Timestamp};
 
-/// The stream of `instance` opens: it is live, and what waits is pushed. Says whether the
-/// instance can wake its session.
+/// Opens the stream of `instance`, and pushes the messages that wait for its peer.
 ///
-/// # Errors
-///
-/// If the database fails; the stream is then not open.
+/// Returns whether the instance can wake its session.
 pub fn open_stream(
     tx: &mut Tx<'_>,
     instance: &InstanceId,
     generation: u64,
-    server: Option<u32>,
+    server_pid: Option<u32>,
     events: mpsc::UnboundedSender<Event>,
 ) -> Result<bool, Fault> {
     let wakes: bool = tx
         .db
         .prepare_cached("SELECT wakes FROM receivers WHERE instance = ?1")?
         .query_row([instance.as_str()], |row| row.get(0))?;
-    // Looked up here: a hook may have made it another peer's since it was asked for.
-    let mut opening = registry::opening(tx, instance)?;
-    opening.origin.server_pid = server;
-    let id = opening.peer.clone();
+    // Read here and not before: a hook may have attached it to another peer since.
+    let mut options = registry::opening(tx, instance)?;
+    options.origin.server_pid = server_pid;
+    let id = options.peer.clone();
     registry::touch(tx, &id)?;
     registry::ensure_name(tx, &id)?;
-    tx.state.live.presence.open(instance, generation, opening, events);
-    tx.state.live.client_processes.server_connected(&id);
+    tx.state.live.presence.open(instance, generation, options, events);
+    let opened = Effect::Opened { instance: instance.clone(), generation, peer: id.clone() };
+    tx.state.effects.push(opened);
     let peer = Box::new(registry::peer(tx, &id)?);
-    if let Some(stream) = tx.state.live.presence.lock().stream(instance) {
-        stream.send(Event::Ready { peer });
-    }
+    tx.state.effects.push(Effect::Ready { instance: instance.clone(), peer });
     push_waiting(tx, &id)?;
     Ok(wakes)
 }
 
-/// A stream ended: its peer may be away now, or another of its receivers takes over.
-///
-/// # Errors
-///
-/// If the database fails.
+/// Records that a stream has ended: its peer may be away now, or another of its servers is pushed to.
 pub fn close_stream(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     registry::touch(tx, peer)?;
     if !tx.state.live.client_processes.has_open_client(peer) {
-        tx.state.turns.forget(peer);
+        tx.state.effects.turn(peer, TurnChange::Forgotten);
     }
-    tx.state.waking.remove(peer);
-    // What the closed one had may be another's now.
-    look_again(tx, peer)
+    tx.state.effects.push(Effect::WakeDone(peer.clone()));
+    // Messages that were leased to the closed stream may be pushed over another.
+    rescan(tx, peer)
 }
 
-/// Offers what waits for a peer from its oldest message on: some of it may be its channel's now
-/// that was not before.
-pub fn look_again(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
-    {
-        let mut inner = tx.state.live.presence.lock();
-        let instance = inner.push_target(peer).cloned();
-        if let Some(stream) = instance.as_ref().and_then(|i| inner.stream_mut(i)) {
-            stream.has_more = true;
-            stream.cursor = 0;
-        }
+/// Looks through all unread messages of a peer, because some of them may be pushed now that could
+/// not be before.
+pub fn rescan(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
+    if let Some(target) = push_target(tx, peer) {
+        target.change(tx, PushChange::Rescan);
     }
     push_waiting(tx, peer)
 }
 
-/// The stream that a peer is pushed to, and how it stands.
-struct Target {
+/// The stream over which a peer is pushed to.
+#[derive(Debug)]
+pub struct PushTarget {
     instance: InstanceId,
     generation: u64,
-    channel: Channel,
-    cursor: i64,
-    /// On their way: decided or pushed, and not yet written.
-    under_way: BTreeSet<i64>,
-    behind: bool,
+    state: PushState,
 }
 
-impl Target {
-    fn room(&self) -> usize {
-        PUSH_WINDOW.saturating_sub(self.under_way.len())
+impl PushTarget {
+    #[must_use]
+    pub fn receiver(&self) -> Receiver {
+        Receiver::Instance(self.instance.clone())
+    }
+
+    /// Returns until when a push over this stream is leased: not at all if its channel is not proven.
+    #[must_use]
+    pub fn lease(&self, now: Timestamp) -> Option<Timestamp> {
+        (self.state.channel == Channel::Proven).then(|| now.plus(PUSH_LEASE))
+    }
+
+    fn change(&self, tx: &mut Tx<'_>, change: PushChange) {
+        let (instance, generation) = (self.instance.clone(), self.generation);
+        tx.state.effects.push(Effect::PushState { instance, generation, change });
+    }
+
+    /// Sends a message whose offer is recorded, once the transaction is durable.
+    pub fn send(&self, tx: &mut Tx<'_>, seq: i64, delivery: Delivery) {
+        tx.state.effects.push(Effect::Push {
+            instance: self.instance.clone(),
+            generation: self.generation,
+            seq,
+            delivery: Box::new(delivery),
+        });
     }
 }
 
-fn target(tx: &Tx<'_>, peer: &PeerId) -> Option<Target> {
-    let inner = tx.state.live.presence.lock();
-    let instance = inner.push_target(peer)?.clone();
-    let stream = inner.stream(&instance)?;
-    let mut under_way = stream.in_flight.clone();
-    let mut cursor = stream.cursor;
-    for seq in tx.state.effects.pending(&instance, stream.generation) {
-        under_way.insert(seq);
-        cursor = cursor.max(seq);
-    }
-    Some(Target {
+/// Finds the one stream of a peer that is pushed to: the proven one, else the newest that has a
+/// channel.
+fn push_target(tx: &Tx<'_>, peer: &PeerId) -> Option<PushTarget> {
+    let streams = tx.state.live.presence.lock();
+    let targets = streams.of_peer(peer).map(|(instance, stream)| PushTarget {
+        instance: instance.clone(),
         generation: stream.generation,
-        channel: stream.channel,
-        cursor,
-        under_way,
-        behind: stream.has_more,
-        instance,
-    })
+        state: tx.state.push_state(instance, stream),
+    });
+    targets
+        .filter(|target| target.state.channel != Channel::Absent)
+        .max_by_key(|target| (target.state.channel == Channel::Proven, target.generation))
 }
 
-/// A message was just stored that no waiter takes: pushes it if its recipient's stream has room, behind all that is
-/// older.
-pub fn push_new(tx: &mut Tx<'_>, peer: &PeerId, seq: i64) -> Result<MessageState, Fault> {
-    let Some(target) = target(tx, peer) else { return Ok(MessageState::Queued) };
-    if target.behind {
-        push_waiting(tx, peer)?;
-        let state: String = tx
-            .db
-            .prepare_cached("SELECT state FROM messages WHERE seq = ?1")?
-            .query_row([seq], |row| row.get(0))?;
-        return Ok(MessageState::from_word(&state));
-    }
-    if target.room() == 0 {
-        if let Some(stream) = tx.state.live.presence.lock().stream_mut(&target.instance) {
-            stream.has_more = true;
-        }
-        return Ok(MessageState::Queued);
-    }
-    let delivery = delivery(tx, seq)?;
-    push(tx, &target, seq, delivery)?;
-    Ok(MessageState::Offered)
+/// How a new message is pushed.
+#[derive(Debug)]
+pub enum NewPush {
+    /// At once, over this stream.
+    Now(PushTarget),
+    /// After older messages, as far as the push window allows.
+    InOrder,
+    /// Not now.
+    No,
 }
 
-/// Pushes what waits for a peer, as much as its stream's window takes.
+/// Decides how a message to `peer` that is about to be stored is pushed.
+pub fn plan_push(tx: &mut Tx<'_>, peer: &PeerId) -> NewPush {
+    let Some(target) = push_target(tx, peer) else { return NewPush::No };
+    if target.state.has_more {
+        return NewPush::InOrder;
+    }
+    if target.state.free_window() == 0 {
+        target.change(tx, PushChange::HasMore(true));
+        return NewPush::No;
+    }
+    NewPush::Now(target)
+}
+
+/// Pushes the messages that wait for a peer, as many as its push window allows.
 pub fn push_waiting(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
-    let Some(target) = target(tx, peer).filter(|t| t.behind && t.room() > 0) else { return Ok(()) };
-    let rows = waiting_rows(tx, peer, &target)?;
-    let behind = rows.len() > target.room();
-    for seq in rows.into_iter().take(target.room()) {
-        let delivery = delivery(tx, seq)?;
-        push(tx, &target, seq, delivery)?;
+    let Some(target) = push_target(tx, peer) else { return Ok(()) };
+    let room = target.state.free_window();
+    if !target.state.has_more || room == 0 {
+        return Ok(());
     }
-    if let Some(stream) = tx.state.live.presence.lock().stream_mut(&target.instance) {
-        stream.has_more = behind;
+    let mut waiting = waiting_messages(tx, peer, &target)?;
+    let has_more = waiting.len() > room;
+    waiting.truncate(room);
+    for seq in waiting {
+        let mut delivery = load_delivery(tx, seq)?;
+        delivery.repeat = was_offered_elsewhere(tx, seq, &target.instance)?;
+        record_offer(tx, seq, &target.receiver(), Via::Channel, target.lease(tx.now))?;
+        target.send(tx, seq, delivery);
     }
+    target.change(tx, PushChange::HasMore(has_more));
     Ok(())
 }
 
-/// There was evidence of a push of `instance`: its channel works.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn prove_channel(tx: &Tx<'_>, instance: &InstanceId) -> Result<(), Fault> {
+/// Records that there was evidence of a push of `instance`: its channel works.
+pub fn prove_channel(tx: &mut Tx<'_>, instance: &InstanceId) -> Result<(), Fault> {
     tx.db
         .prepare_cached("UPDATE receivers SET channel = 'proven' WHERE instance = ?1")?
         .execute([instance.as_str()])?;
-    if let Some(stream) = tx.state.live.presence.lock().stream_mut(instance) {
-        stream.channel = Channel::Proven;
-        // It may have become the one that is pushed to: what waits is its business now.
-        stream.has_more = true;
-        stream.cursor = 0;
-    }
+    change_stream(tx, instance, PushChange::Proven);
     Ok(())
 }
 
-/// One more than there is room for, so that the caller knows whether more wait.
-fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>, Fault> {
+/// Records the receipt of a push: there is room for another one.
+pub fn record_written(tx: &mut Tx<'_>, instance: &InstanceId, seq: i64) {
+    change_stream(tx, instance, PushChange::Written(seq));
+}
+
+fn change_stream(tx: &mut Tx<'_>, instance: &InstanceId, change: PushChange) {
+    let generation = tx.state.live.presence.lock().stream(instance).map(|s| s.generation);
+    if let Some(generation) = generation {
+        let instance = instance.clone();
+        tx.state.effects.push(Effect::PushState { instance, generation, change });
+    }
+}
+
+/// Returns the messages that may be pushed to `target`, oldest first: one more than the push window
+/// has room for, so that the caller knows whether more wait.
+fn waiting_messages(tx: &Tx<'_>, peer: &PeerId, target: &PushTarget) -> Result<Vec<i64>, Fault> {
     let mut statement = tx.db.prepare_cached(
-        "SELECT m.seq, CASE WHEN m.lease_until > ?4 THEN m.lease_by END, m.offered_via,
-                (SELECT group_concat(o.receiver) FROM offers o
-                 WHERE o.message = m.seq AND o.receiver <> ?3 AND o.via = 'channel')
+        "SELECT m.seq, CASE WHEN m.lease_until > ?4 THEN m.lease_by END, m.offered_via
          FROM messages m
          WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered') AND m.seq > ?2
            AND NOT EXISTS (SELECT 1 FROM offers o WHERE o.message = m.seq AND o.receiver = ?3
@@ -190,53 +197,65 @@ fn waiting_rows(tx: &Tx<'_>, peer: &PeerId, target: &Target) -> Result<Vec<i64>,
     )?;
     let mut rows = statement.query(params![
         peer.as_str(),
-        target.cursor,
+        target.state.cursor,
         target.instance.as_str(),
         tx.now.millis()
     ])?;
     let mut found = Vec::new();
-    while found.len() <= target.room()
+    while found.len() <= target.state.free_window()
         && let Some(row) = rows.next()?
     {
         let seq: i64 = row.get(0)?;
-        if target.under_way.contains(&seq) {
+        if target.state.in_flight.contains(&seq) {
             continue;
         }
-        let (lease_by, via): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
-        // Its own lease is an earlier push that did not get out, or a tool's result that will.
-        let held = lease_by.is_some_and(|holder| {
-            let own = holder == target.instance.as_str();
-            if own { via.as_deref() == Some("tool") } else { binds(tx, &holder) }
+        let (leased_by, via): (Option<Receiver>, Option<String>) = (row.get(1)?, row.get(2)?);
+        let is_leased = leased_by.is_some_and(|by| match &by {
+            // Its own lease is that of a push that did not get out, or of a tool's result that will.
+            Receiver::Instance(id) if *id == target.instance => {
+                via.as_deref() == Some(Via::Tool.as_str())
+            }
+            _ => binds(tx, &by),
         });
-        let pushed_by: Option<String> = row.get(3)?;
-        let pushed =
-            pushed_by.iter().flat_map(|all| all.split(',')).any(|i| is_as_good(tx, i, target));
-        if !held && !pushed && !lease::is_held(tx, peer, seq)? {
+        if !is_leased
+            && !was_pushed_in_same_conversation(tx, seq, target)?
+            && !is_reserved(tx, peer, seq)?
+        {
             found.push(seq);
         }
     }
     Ok(found)
 }
 
-/// Whether `instance` still serves the session, and its channel is no less certain: two servers of
-/// one session are one window, and what one of them pushed is not pushed again by the other.
-fn is_as_good(tx: &Tx<'_>, instance: &str, target: &Target) -> bool {
-    let inner = tx.state.live.presence.lock();
-    inner.stream(&InstanceId::from_text(instance)).is_some_and(|stream| {
-        stream.channel == Channel::Proven
-            || stream.channel == Channel::Presumed && target.channel != Channel::Proven
-    })
+/// Whether another server of the session has pushed the message over a channel that is no less
+/// certain, and is still connected: two servers of one session share its conversation.
+fn was_pushed_in_same_conversation(
+    tx: &Tx<'_>,
+    seq: i64,
+    target: &PushTarget,
+) -> Result<bool, Fault> {
+    let mut statement = tx.db.prepare_cached(
+        "SELECT receiver FROM offers WHERE message = ?1 AND receiver <> ?2 AND via = 'channel'",
+    )?;
+    let mut rows = statement.query(params![seq, target.instance.as_str()])?;
+    while let Some(row) = rows.next()? {
+        let instance = InstanceId::from_text(row.get::<_, String>(0)?);
+        let streams = tx.state.live.presence.lock();
+        let shares = streams.stream(&instance).is_some_and(|stream| {
+            match tx.state.push_state(&instance, stream).channel {
+                Channel::Proven => true,
+                Channel::Presumed => target.state.channel != Channel::Proven,
+                Channel::Absent => false,
+            }
+        });
+        if shares {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-fn push(tx: &mut Tx<'_>, target: &Target, seq: i64, mut delivery: Delivery) -> Result<(), Fault> {
-    delivery.repeat = was_offered_elsewhere(tx, seq, &target.instance)?;
-    let lease = (target.channel == Channel::Proven).then(|| tx.now.plus(CHANNEL_LEASE));
-    record(tx, seq, target.instance.as_str(), "channel", lease)?;
-    tx.state.effects.push(target.instance.clone(), target.generation, seq, delivery);
-    Ok(())
-}
-
-/// Whether another receiver, or another way, had it before.
+/// Whether another receiver, or another way, was offered the message before.
 fn was_offered_elsewhere(tx: &Tx<'_>, seq: i64, instance: &InstanceId) -> Result<bool, Fault> {
     Ok(tx
         .db

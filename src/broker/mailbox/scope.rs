@@ -1,11 +1,10 @@
-//! Reaching many: one message each for all live sessions of a scope but the sender.
+//! Sending to a scope: one message for each live session of the scope except the sender.
 //!
-//! All of it is one transaction, and too many recipients are refused before anything is stored.
-//! One whose mailbox is full, or who was written to too fast, keeps nobody else from it.
+//! All of them are sent in one transaction, and too many recipients are refused before anything is
+//! stored. A recipient that exceeds a limit does not keep the others from the message.
 
 use crate::broker::core::{Caller, Tx};
-use crate::broker::mailbox::insert::{Letter, post};
-use crate::broker::mailbox::send::{check_limits, check_text};
+use crate::broker::mailbox::send::{NewMessage, check_limits, check_text, insert};
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::messages::{Outcome, SendToScope, SentToScope};
@@ -24,7 +23,7 @@ pub fn send_to_scope(
 ) -> Result<SentToScope, Fault> {
     check_text(tx, &request.text)?;
     if caller.probe {
-        let error = ApiError::new(ErrorCode::Forbidden, "a probe writes to itself only");
+        let error = ApiError::new(ErrorCode::Forbidden, "a probe may send to itself only");
         return Err(error.into());
     }
     let place = ListPeers {
@@ -36,25 +35,26 @@ pub fn send_to_scope(
     let recipients = registry::list(tx, caller, &place)?.peers;
     check_number(tx, &recipients, request)?;
     let sender = registry::sender(tx, caller, request.from_session.as_deref())?;
-    let letter = Letter {
+    let message = NewMessage {
         from: &caller.peer,
         sender: &sender,
         addressed_name: None,
         text: &request.text,
         reply_to: None,
-        number: None,
+        probe_number: None,
     };
-    let outcomes = recipients.iter().map(|to| send_to(tx, &letter, &to.id));
+    let outcomes = recipients.iter().map(|to| send_to(tx, &message, &to.id));
     let outcomes = outcomes.collect::<Result<_, Fault>>()?;
     let waiting = registry::waiting(tx, &caller.peer)?;
     Ok(SentToScope { outcomes, waiting, from: Some(registry::party(tx, &caller.peer)?) })
 }
 
-fn send_to(tx: &mut Tx<'_>, letter: &Letter<'_>, to: &PeerId) -> Result<Outcome, Fault> {
+fn send_to(tx: &mut Tx<'_>, message: &NewMessage<'_>, to: &PeerId) -> Result<Outcome, Fault> {
     let unread = registry::unread(tx, to)?;
-    let posted = check_limits(tx, letter.from, to, unread).and_then(|()| post(tx, letter, to));
-    let (sent, refusal) = match posted {
-        Ok(posted) => (Some(posted), None),
+    let inserted =
+        check_limits(tx, message.from, to, unread).and_then(|()| insert(tx, message, to));
+    let (sent, refusal) = match inserted {
+        Ok(inserted) => (Some(inserted), None),
         Err(Fault::Refused(refusal)) => (None, Some(refusal)),
         Err(fault) => return Err(fault),
     };
@@ -69,14 +69,14 @@ fn check_number(tx: &Tx<'_>, recipients: &[Peer], request: &SendToScope) -> Resu
     if count == 0 {
         return Err(ApiError::new(
             ErrorCode::NotFound,
-            format!("nobody else is live {place}; nothing was sent"),
+            format!("no other peer is live {place}; nothing was sent"),
         )
-        .hint("Mail for a peer that is away waits if you write to it by its id or name."));
+        .hint("A message to a peer that is away waits for it: send it to the peer's id or name."));
     }
     if limit > 0 && count > limit as usize {
         return Err(ApiError::new(
             ErrorCode::TooLarge,
-            format!("{count} peers are live {place}, and one message may go to {limit}; nothing was sent"),
+            format!("{count} peers are live {place}; a message may be sent to at most {limit} peers, so nothing was sent"),
         )
         .hint("Choose a narrower scope, write to some of them by id, or raise the limit max_recipients (CLAUDE_PEERS_MAX_RECIPIENTS)."));
     }

@@ -1,19 +1,21 @@
-//! Sending: the message is stored and its pushes are decided in one transaction.
+//! Sending: a message is checked, stored, and pushed, in one transaction.
 
 use std::time::Instant;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use crate::broker::core::{Caller, Tx};
-use crate::broker::live::waiters::Question;
-use crate::broker::mailbox::insert::{Letter, Posted, post};
-use crate::broker::mailbox::{lease, push};
+use crate::broker::core::{Caller, Effect, Tx};
+use crate::broker::live::waiters::{IncomingMessage, Question, WaiterChange};
+use crate::broker::mailbox::lease::mark_read;
+use crate::broker::mailbox::push::{NewPush, plan_push, prove_channel, push_waiting};
 use crate::broker::registry;
-use crate::broker::registry::{Resolved, waiting};
+use crate::broker::registry::{Resolved, Sender};
 use crate::broker::store::Fault;
-use crate::protocol::messages::{SendMessage, Sent};
+use crate::protocol::mailbox::Delivery;
+use crate::protocol::messages::{MessageState, SendMessage, Sent, Via};
 use crate::protocol::peers::PeerKind;
-use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId};
+use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId, Timestamp};
+use crate::sys::random;
 
 /// Accepts a message from `caller`.
 ///
@@ -24,58 +26,29 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
     check_text(tx, &request.text)?;
     let found = registry::resolve(tx, &request.to)?;
     let to = found.id().clone();
-    if caller.probe && to != caller.peer {
-        let error = ApiError::new(ErrorCode::Forbidden, "a probe writes to itself only");
-        return Err(error.into());
-    }
-    if to == caller.peer && !caller.probe {
-        let error = ApiError::new(
-            ErrorCode::BadRequest,
-            "that is yourself: a message goes to another peer",
-        );
-        return Err(error.into());
-    }
-    if to.is_broker() {
-        let error = ApiError::new(
-            ErrorCode::BadRequest,
-            "the broker is no peer: nobody reads answers to its notices",
-        );
-        return Err(error.hint("Write to the peer that the notice names.").into());
-    }
-    if found.kind() == PeerKind::History && !caller.probe {
-        let error = ApiError::new(
-            ErrorCode::NotFound,
-            format!("{to} is known from an older database only and cannot receive"),
-        );
-        return Err(error.into());
-    }
-    if found.has_ended() {
-        check_ended(tx, &found)?;
-    }
+    check_recipient(tx, caller, &found)?;
     if let Some(id) = &request.reply_to {
         check_reply(tx, caller, id)?;
     }
     check_limits(tx, &caller.peer, &to, found.unread())?;
 
     let sender = registry::sender(tx, caller, request.from_session.as_deref())?;
-    // Without a number it gets the next.
-    let number = if caller.probe { Some(registry::next_probe_number(tx)?) } else { None };
+    let probe_number = if caller.probe { Some(registry::next_probe_number(tx)?) } else { None };
     if let Some(original) = &request.reply_to {
-        note_reply(tx, caller, original)?;
+        record_reply(tx, caller, original)?;
     }
-    let letter = Letter {
+    let message = NewMessage {
         from: &caller.peer,
         sender: &sender,
         addressed_name: found.name_while_away.as_deref(),
         text: &request.text,
         reply_to: request.reply_to.as_ref(),
-        number,
+        probe_number,
     };
-    let Posted { id, seq, state, awaited } = post(tx, &letter, &to)?;
+    let Inserted { id, seq, state, awaited } = insert(tx, &message, &to)?;
     if request.wait {
-        let question = Question::new(id.clone(), seq, to);
-        tx.state.live.waiters.expect_waiter(&caller.peer, question);
-        tx.state.effects.expect_waiter(id.clone());
+        let (owner, question) = (caller.peer.clone(), Question::new(id.clone(), seq, to));
+        tx.state.effects.push(Effect::Waiters(WaiterChange::Expect { owner, question }));
     }
     Ok(Sent {
         id,
@@ -83,13 +56,185 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         sent_at: tx.now,
         to: found.now(tx)?,
         awaited,
-        waiting: waiting(tx, &caller.peer)?,
+        waiting: registry::waiting(tx, &caller.peer)?,
         from: Some(registry::party(tx, &caller.peer)?),
     })
 }
 
-/// Nobody comes back as a peer whose program has ended. Its next start there would take its mail
-/// over; but where others of the program are live, none of them has.
+/// A message that has passed all checks and is to be stored.
+pub struct NewMessage<'a> {
+    pub from: &'a PeerId,
+    /// How the sender is shown.
+    pub sender: &'a Sender,
+    /// The name that it was addressed to while that name's owner is away.
+    pub addressed_name: Option<&'a str>,
+    pub text: &'a str,
+    pub reply_to: Option<&'a MessageId>,
+    /// The sequence number of a probe's message; any other message gets the next one.
+    pub probe_number: Option<i64>,
+}
+
+/// What became of a new message.
+pub struct Inserted {
+    pub id: MessageId,
+    pub seq: i64,
+    pub state: MessageState,
+    /// Whether a waiting call of the recipient has reserved it.
+    pub awaited: bool,
+}
+
+/// Stores a message to `to`, and pushes it if the recipient has a stream with room for it.
+pub fn insert(tx: &mut Tx<'_>, message: &NewMessage<'_>, to: &PeerId) -> Result<Inserted, Fault> {
+    let mut incoming = IncomingMessage {
+        sender: message.from.clone(),
+        reply_to: message.reply_to.cloned(),
+        // Its number is not known yet, but greater than those of all questions.
+        seq: message.probe_number.unwrap_or(i64::MAX),
+    };
+    let (awaited, ambiguous) = tx.state.with_waiters(to, |waiters| {
+        (waiters.is_reserved(to, &incoming), waiters.is_ambiguous(to, &incoming))
+    });
+    let push = if awaited { NewPush::No } else { plan_push(tx, to) };
+    let expires_at = tx.now.plus(tx.state.limits.time_to_live);
+    let (id, seq) = insert_row(tx, message, to, expires_at, &push)?;
+    tx.state.expiry.note_expiry(expires_at);
+    if ambiguous {
+        incoming.seq = seq;
+        let change = WaiterChange::NoteAmbiguous { owner: to.clone(), message: incoming };
+        tx.state.effects.push(Effect::Waiters(change));
+    }
+    let state = match push {
+        NewPush::No => MessageState::Queued,
+        NewPush::Now(target) => {
+            tx.db
+                .prepare_cached(
+                    "INSERT INTO offers (message, receiver, via, offered_at) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![
+                    seq,
+                    target.receiver(),
+                    Via::Channel.as_str(),
+                    tx.now.millis()
+                ])?;
+            let delivery = delivery(message, &id, tx.now);
+            target.send(tx, seq, delivery);
+            MessageState::Offered
+        }
+        NewPush::InOrder => {
+            push_waiting(tx, to)?;
+            state_of(tx, seq)?
+        }
+    };
+    tx.state.effects.notify(to);
+    Ok(Inserted { id, seq, state, awaited })
+}
+
+/// Inserts the row of a message, as offered if it is pushed at once. Returns its id and its sequence
+/// number.
+fn insert_row(
+    tx: &Tx<'_>,
+    message: &NewMessage<'_>,
+    to: &PeerId,
+    expires_at: Timestamp,
+    push: &NewPush,
+) -> Result<(MessageId, i64), Fault> {
+    let target = match push {
+        NewPush::Now(target) => Some(target),
+        NewPush::InOrder | NewPush::No => None,
+    };
+    let state = if target.is_some() { MessageState::Offered } else { MessageState::Queued };
+    let lease = target.and_then(|target| Some((target.lease(tx.now)?, target.receiver())));
+    let (lease_until, lease_by) = lease.unzip();
+    let mut statement = tx.db.prepare_cached(
+        "INSERT INTO messages (id, sender, recipient, sender_name, sender_summary, sender_cwd,
+                               addressed_name, text, reply_to, sent_at, expires_at, seq,
+                               state, offered_at, offered_via, lease_until, lease_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+         ON CONFLICT (id) DO NOTHING",
+    )?;
+    loop {
+        let id = random::message_id(tx.now);
+        let inserted = statement.execute(params![
+            id.as_str(),
+            message.from.as_str(),
+            to.as_str(),
+            message.sender.name,
+            message.sender.summary,
+            message.sender.cwd,
+            message.addressed_name,
+            message.text,
+            message.reply_to.map(MessageId::as_str),
+            tx.now.millis(),
+            expires_at.millis(),
+            message.probe_number,
+            state.as_str(),
+            target.map(|_| tx.now.millis()),
+            target.map(|_| Via::Channel.as_str()),
+            lease_until.map(Timestamp::millis),
+            lease_by,
+        ])?;
+        // Nothing is inserted if another message has the id.
+        if inserted > 0 {
+            return Ok((id, tx.db.last_insert_rowid()));
+        }
+    }
+}
+
+fn delivery(message: &NewMessage<'_>, id: &MessageId, now: Timestamp) -> Delivery {
+    Delivery {
+        id: id.clone(),
+        from_id: message.from.clone(),
+        from_name: message.sender.name.clone(),
+        from_summary: message.sender.summary.clone(),
+        from_cwd: message.sender.cwd.clone(),
+        sent_at: now,
+        text: message.text.to_owned(),
+        reply_to: message.reply_to.cloned(),
+        repeat: false,
+        already_pushed: false,
+    }
+}
+
+fn state_of(tx: &Tx<'_>, seq: i64) -> Result<MessageState, Fault> {
+    let state: String = tx
+        .db
+        .prepare_cached("SELECT state FROM messages WHERE seq = ?1")?
+        .query_row([seq], |row| row.get(0))?;
+    Ok(MessageState::from_word(&state))
+}
+
+fn check_recipient(tx: &Tx<'_>, caller: &Caller, found: &Resolved) -> Result<(), Fault> {
+    let to = found.id();
+    let error = if caller.probe {
+        if *to == caller.peer {
+            return Ok(());
+        }
+        ApiError::new(ErrorCode::Forbidden, "a probe may send to itself only")
+    } else if *to == caller.peer {
+        ApiError::new(ErrorCode::BadRequest, "that is yourself: a message goes to another peer")
+    } else if to.is_broker() {
+        ApiError::new(
+            ErrorCode::BadRequest,
+            "notices from claude-peers cannot be answered: the broker is not a peer",
+        )
+        .hint("Write to the peer that the notice names.")
+    } else if found.kind() == PeerKind::History {
+        ApiError::new(
+            ErrorCode::NotFound,
+            format!(
+                "{to} exists only in the history of an older database and cannot receive messages"
+            ),
+        )
+    } else if found.has_ended() {
+        return check_ended(tx, found);
+    } else {
+        return Ok(());
+    };
+    Err(error.into())
+}
+
+/// Refuses a message to a peer that cannot return if sessions of the same program are live in its
+/// place: none of them has taken its mailbox over. Where none is live, the next one will.
 fn check_ended(tx: &Tx<'_>, found: &Resolved) -> Result<(), Fault> {
     let live = registry::live_beside(tx, found.id())?;
     if live.is_empty() {
@@ -103,11 +248,12 @@ fn check_ended(tx: &Tx<'_>, found: &Resolved) -> Result<(), Fault> {
             found.id()
         ),
     )
-    .hint("Who is live there, of the same program, stands here: write to one of those.");
+    .hint("These sessions of the same program are live in its directory: write to one of them.");
     error.candidates = live;
     Err(error.into())
 }
 
+/// Refuses a text that is empty or too long.
 pub fn check_text(tx: &Tx<'_>, text: &str) -> Result<(), ApiError> {
     if text.trim().is_empty() {
         return Err(
@@ -144,7 +290,8 @@ fn check_reply(tx: &Tx<'_>, caller: &Caller, id: &MessageId) -> Result<(), Fault
     .into())
 }
 
-/// Whether one more message to `to`, which has not read `unread`, is within the limits.
+/// Refuses a message to `to`, which has `unread` unread messages, if it exceeds a limit, and counts it
+/// against the rate limit otherwise.
 pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) -> Result<(), Fault> {
     let max = u64::from(tx.state.limits.max_unread);
     if max > 0 && unread >= max {
@@ -155,8 +302,8 @@ pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) ->
         .hint("Wait until it reads them, or raise the limit max_unread (CLAUDE_PEERS_MAX_UNREAD).")
         .into());
     }
-    // The last check: a message that is refused for another reason costs no allowance.
-    tx.state.rates.spend(from, to, Instant::now()).map_err(|seconds| {
+    // The last check: a message that is refused for another reason does not count.
+    tx.state.rates.spend(from, to, Instant::now()).map_err(|seconds| -> Fault {
         ApiError::new(
             ErrorCode::RateLimited,
             format!(
@@ -168,13 +315,15 @@ pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) ->
             "Nothing was sent. Say more in one message, wait {seconds} s, or raise the limit messages_per_minute (CLAUDE_PEERS_MESSAGES_PER_MINUTE)."
         ))
         .into()
-    })
+    })?;
+    tx.state.effects.push(Effect::Spent { from: from.clone(), to: to.clone() });
+    Ok(())
 }
 
-/// A peer answered: it has read what it answers. If only a push of this very instance can have
-/// shown it, its channel is proven.
-fn note_reply(tx: &mut Tx<'_>, caller: &Caller, original: &MessageId) -> Result<(), Fault> {
-    let changed = lease::mark_read(tx, &caller.peer, original, "reply")?;
+/// Records that a peer replies to a message: it has read it. If only a push of this very instance can
+/// have shown the message, the channel of the instance is proven.
+fn record_reply(tx: &mut Tx<'_>, caller: &Caller, original: &MessageId) -> Result<(), Fault> {
+    let changed = mark_read(tx, &caller.peer, original, Via::Reply)?;
     let Some(instance) = caller.instance.as_ref().filter(|_| changed) else { return Ok(()) };
     let (pushed, other): (bool, bool) = tx
         .db
@@ -187,7 +336,7 @@ fn note_reply(tx: &mut Tx<'_>, caller: &Caller, original: &MessageId) -> Result<
             Ok((row.get(0)?, row.get(1)?))
         })?;
     if pushed && !other {
-        push::prove_channel(tx, instance)?;
+        prove_channel(tx, instance)?;
     }
     Ok(())
 }

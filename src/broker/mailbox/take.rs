@@ -1,10 +1,10 @@
-//! Receiving by asking: take, confirm, and the receipt of pushes.
+//! Taking on request, confirmation of what was taken, and the receipt of pushes.
 
 use rusqlite::{OptionalExtension as _, params};
 
-use crate::broker::core::{Caller, Tx};
+use crate::broker::core::{Caller, Receiver, Tx};
 use crate::broker::mailbox::lease::{
-    TAKE_LEASE, WAIT, delivery, earlier_offers, is_awaited, mark_read, record,
+    TAKE_LEASE, earlier_offers, is_awaited, load_delivery, mark_read, record_offer,
 };
 use crate::broker::mailbox::{push, wake};
 use crate::broker::registry;
@@ -16,44 +16,19 @@ use crate::protocol::{InstanceId, MessageId, PeerId, Timestamp};
 /// How many of the caller's own unread messages are named.
 const OWN_UNREAD: usize = 10;
 
-/// Offers the caller all that is unread, oldest first.
+/// Offers the caller all unread messages, oldest first.
 ///
-/// An explicit question wins over any lease: what a channel pushed is given again, marked. Only
-/// what another call waits for, or took after it waited, is left to that one.
-///
-/// # Errors
-///
-/// If the database fails.
+/// An explicit request overrides the lease of a push or a hook: what a channel pushed is given
+/// again, marked as such. Only what another waiting call waits for, or took, is left to that call.
 pub fn take(
     tx: &mut Tx<'_>,
     caller: &Caller,
-    receiver: &str,
+    receiver: &Receiver,
     request: &Take,
 ) -> Result<Taken, Fault> {
-    wake::note_stir(tx, &caller.peer)?;
+    wake::record_activity(tx, &caller.peer)?;
     let via = caller.via();
-    let mut unread: Vec<(i64, i64)> = tx
-        .db
-        .prepare_cached(
-            "SELECT seq, length(CAST(text AS BLOB)) FROM messages
-             WHERE recipient = ?1 AND state IN ('queued', 'offered')
-               AND (lease_until IS NULL OR lease_until <= ?2
-                    OR lease_by NOT LIKE ?3 || '%' OR lease_by = ?4)
-             ORDER BY seq",
-        )?
-        .query_map(params![caller.peer.as_str(), tx.now.millis(), WAIT, receiver], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    if tx.state.live.waiters.has_any_of(&caller.peer) {
-        let mut free = Vec::new();
-        for (seq, size) in unread {
-            if !is_awaited(tx, &caller.peer, seq)? {
-                free.push((seq, size));
-            }
-        }
-        unread = free;
-    }
+    let unread = takeable(tx, &caller.peer, receiver)?;
     let budget = i64::try_from(request.max_bytes).ok().filter(|b| *b > 0).unwrap_or(i64::MAX);
     let mut used = 0i64;
     let mut messages = Vec::new();
@@ -62,15 +37,34 @@ pub fn take(
         if used > budget && !messages.is_empty() {
             break;
         }
-        let mut delivery = delivery(tx, *seq)?;
+        let mut delivery = load_delivery(tx, *seq)?;
         (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, *seq, receiver)?;
-        record(tx, *seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
+        record_offer(tx, *seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
         messages.push(delivery);
     }
     let (own_unread, own_unread_total) = own_unread(tx, &caller.peer)?;
     let remaining = (unread.len() - messages.len()) as u64;
     let owner = Some(registry::party(tx, &caller.peer)?);
     Ok(Taken { messages, remaining, own_unread, own_unread_total, owner })
+}
+
+/// Returns the unread messages that `receiver` may take, oldest first, each with its size in bytes.
+fn takeable(tx: &Tx<'_>, peer: &PeerId, receiver: &Receiver) -> Result<Vec<(i64, i64)>, Fault> {
+    let mut statement = tx.db.prepare_cached(
+        "SELECT seq, length(CAST(text AS BLOB)), CASE WHEN lease_until > ?2 THEN lease_by END
+         FROM messages WHERE recipient = ?1 AND state IN ('queued', 'offered') ORDER BY seq",
+    )?;
+    let mut rows = statement.query(params![peer.as_str(), tx.now.millis()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (seq, leased_by): (i64, Option<Receiver>) = (row.get(0)?, row.get(2)?);
+        let is_of_another_call =
+            leased_by.is_some_and(|by| matches!(by, Receiver::Waiter(_)) && by != *receiver);
+        if !is_of_another_call && !is_awaited(tx, peer, seq)? {
+            found.push((seq, row.get(1)?));
+        }
+    }
+    Ok(found)
 }
 
 fn own_unread(tx: &Tx<'_>, peer: &PeerId) -> Result<(Vec<OwnUnread>, u64), Fault> {
@@ -99,11 +93,8 @@ fn own_unread(tx: &Tx<'_>, peer: &PeerId) -> Result<(Vec<OwnUnread>, u64), Fault
     Ok((newest, total))
 }
 
-/// These stood in a result that went out to the model, or on the person's terminal: read.
-///
-/// # Errors
-///
-/// If the database fails.
+/// Marks messages as read that stood in a result that was sent to the model, or on the person's
+/// terminal.
 pub fn confirm(tx: &mut Tx<'_>, caller: &Caller, request: &Confirm) -> Result<Noted, Fault> {
     let via = caller.via();
     let mut noted = 0;
@@ -113,13 +104,10 @@ pub fn confirm(tx: &mut Tx<'_>, caller: &Caller, request: &Confirm) -> Result<No
     Ok(Noted { noted })
 }
 
-/// A receiver has written these pushes to its client. That is an offer, never a read; it makes
-/// room in its window for the next.
+/// Records the receipt of pushes: a server has written them to its client.
 ///
-/// # Errors
-///
-/// If the database fails.
-pub fn written(
+/// That is an offer and never evidence. It makes room in the push window for the next messages.
+pub fn pushes_written(
     tx: &mut Tx<'_>,
     caller: &Caller,
     instance: &InstanceId,
@@ -140,9 +128,7 @@ pub fn written(
                  WHERE message = ?1 AND receiver = ?2 AND via = 'channel' AND written_at IS NULL",
             )?
             .execute(params![seq, instance.as_str(), tx.now.millis()])?;
-        if let Some(stream) = tx.state.live.presence.lock().stream_mut(instance) {
-            stream.in_flight.remove(&seq);
-        }
+        push::record_written(tx, instance, seq);
     }
     push::push_waiting(tx, &caller.peer)?;
     Ok(Noted { noted: noted as u64 })

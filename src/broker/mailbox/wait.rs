@@ -1,17 +1,17 @@
-//! Waiting: what a call that waits looks for each time the bell rings, and how it ends.
+//! Waiting calls: what they look for each time they are notified, and how they end.
 //!
-//! In the very transaction in which a waiter takes something, or gives up, its hold ends and what
-//! it held besides is offered the ordinary way. So nothing is held by nobody.
+//! The transaction in which a waiter takes something, or gives up, also ends its reservations and
+//! offers the messages that it did not take the ordinary way. So no reservation is without a waiter.
 
 use rusqlite::{OptionalExtension as _, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::broker::core::idempotency::{IdempotencyKey, run_once, stored_answer};
-use crate::broker::core::{Caller, Tx};
-use crate::broker::live::waiters::Question;
+use crate::broker::core::{Caller, Effect, Receiver, Tx};
+use crate::broker::live::waiters::{Question, WaiterChange};
 use crate::broker::mailbox::lease::{
-    TAKE_LEASE, WAIT, delivery, earlier_offers, is_awaited, mail, record, unleased,
+    TAKE_LEASE, earlier_offers, is_awaited, load_delivery, load_incoming, record_offer, unleased,
 };
 use crate::broker::mailbox::take::take;
 use crate::broker::mailbox::{history, push, wake};
@@ -21,74 +21,74 @@ use crate::protocol::mailbox::{Answered, Delivery, Take, Taken};
 use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId};
 use crate::sys::random;
 
-/// A call that waits, as it is made and known.
+/// A waiting call.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct WaitingCall {
     pub caller: Caller,
     key: Option<IdempotencyKey>,
     /// Its number among the waiters.
     pub waiter: u64,
-    /// The name of this way in, for leases and offers.
-    receiver: String,
+    /// The receiver that it takes messages as.
+    receiver: Receiver,
 }
 
-impl Call {
+impl WaitingCall {
     #[must_use]
     pub fn new(caller: Caller, key: Option<IdempotencyKey>, waiter: u64) -> Self {
         let receiver = match &caller.instance {
-            Some(instance) => instance.to_string(),
-            None => format!("{WAIT}{}", random::instance_id()),
+            Some(instance) => Receiver::Instance(instance.clone()),
+            None => Receiver::Waiter(random::instance_id()),
         };
         Self { caller, key, waiter, receiver }
     }
 
-    /// Whether nobody waits any more: the window has gone on to another session.
-    fn is_over(&self, tx: &Tx<'_>) -> bool {
-        !tx.state.live.waiters.contains(self.waiter)
+    /// Whether the waiter was ended meanwhile: its client process shows another session now.
+    fn has_ended(&self, tx: &Tx<'_>) -> bool {
+        !tx.state.with_waiters(&self.caller.peer, |waiters| waiters.contains(self.waiter))
     }
 
     fn stored<T: DeserializeOwned>(&self, tx: &Tx<'_>) -> Result<Option<T>, Fault> {
         stored_answer(tx, &self.caller.receiver(), self.key.as_ref())
     }
 
-    /// Answers, and ends the waiter with the same stroke.
-    fn conclude<T, F>(&self, tx: &mut Tx<'_>, work: F) -> Result<T, Fault>
+    /// Answers the call, and ends the waiter in the same transaction.
+    fn finish<T, F>(&self, tx: &mut Tx<'_>, work: F) -> Result<T, Fault>
     where
         T: Serialize + DeserializeOwned,
         F: FnOnce(&mut Tx<'_>) -> Result<T, Fault>,
     {
         let answer = run_once(tx, &self.caller.receiver(), self.key.as_ref(), work)?;
-        tx.state.live.waiters.remove(self.waiter);
-        release(tx, &self.caller.peer)?;
+        tx.state.effects.push(Effect::Waiters(WaiterChange::End(self.waiter)));
+        release_reservations(tx, &self.caller.peer)?;
         Ok(answer)
     }
 }
 
-/// Takes what is unread if any of it is news: no lease binds it, and it is no other waiter's answer.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn take_news(tx: &mut Tx<'_>, call: &Call, request: &Take) -> Result<Option<Taken>, Fault> {
-    if call.is_over(tx) {
+/// Takes all unread messages if one of them is new: no lease binds it, and no other waiter awaits it.
+pub fn take_if_new(
+    tx: &mut Tx<'_>,
+    call: &WaitingCall,
+    request: &Take,
+) -> Result<Option<Taken>, Fault> {
+    if call.has_ended(tx) {
         return Ok(Some(Taken::default()));
     }
-    if call.stored::<Taken>(tx)?.is_some() || has_news(tx, &call.caller.peer)? {
-        return take_anyway(tx, call, request).map(Some);
+    if call.stored::<Taken>(tx)?.is_some() || has_new(tx, &call.caller.peer)? {
+        return take_at_timeout(tx, call, request).map(Some);
     }
     Ok(None)
 }
 
-/// The time is over: takes what is unread, news or not.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn take_anyway(tx: &mut Tx<'_>, call: &Call, request: &Take) -> Result<Taken, Fault> {
-    call.conclude(tx, |tx| take(tx, &call.caller, &call.receiver, request))
+/// Takes all unread messages, new or not, because the time of the call is over.
+pub fn take_at_timeout(
+    tx: &mut Tx<'_>,
+    call: &WaitingCall,
+    request: &Take,
+) -> Result<Taken, Fault> {
+    call.finish(tx, |tx| take(tx, &call.caller, &call.receiver, request))
 }
 
-fn has_news(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
+fn has_new(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
     for seq in unleased(tx, peer)? {
         if !is_awaited(tx, peer, seq)? {
             return Ok(true);
@@ -97,7 +97,7 @@ fn has_news(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
     Ok(false)
 }
 
-/// A message of the caller's own, to wait for its answer.
+/// Returns a message of the caller's own, to wait for the reply to it.
 ///
 /// # Errors
 ///
@@ -110,49 +110,45 @@ pub fn question(tx: &Tx<'_>, caller: &Caller, id: &MessageId) -> Result<Question
         .optional()?;
     let Some((seq, to)) = found else {
         return Err(ApiError::new(ErrorCode::NotFound, format!("you sent no message {id}"))
-            .hint("An answer can be waited for to a message of one's own only.")
+            .hint("You can wait only for an answer to a message that you sent.")
             .into());
     };
     Ok(Question::new(id.clone(), seq, PeerId::from_text(to)))
 }
 
-/// Takes the answer to `question` if it has come.
-///
-/// # Errors
-///
-/// If the database fails.
+/// Takes the reply to `question` if it has come.
 pub fn take_answer(
     tx: &mut Tx<'_>,
-    call: &Call,
+    call: &WaitingCall,
     question: &Question,
 ) -> Result<Option<Answered>, Fault> {
-    if call.is_over(tx) {
-        return give_up(tx, call, question).map(Some);
+    if call.has_ended(tx) {
+        return answer_timeout(tx, call, question).map(Some);
     }
     let found = find_answer(tx, &call.caller.peer, question)?;
     if found.is_none() && call.stored::<Answered>(tx)?.is_none() {
         return Ok(None);
     }
-    conclude(tx, call, question, found).map(Some)
+    finish(tx, call, question, found).map(Some)
 }
 
-/// No answer came in time: says how the question stands.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn give_up(tx: &mut Tx<'_>, call: &Call, question: &Question) -> Result<Answered, Fault> {
-    conclude(tx, call, question, None)
-}
-
-fn conclude(
+/// Answers a call whose reply did not come in time with the state of the question.
+pub fn answer_timeout(
     tx: &mut Tx<'_>,
-    call: &Call,
+    call: &WaitingCall,
+    question: &Question,
+) -> Result<Answered, Fault> {
+    finish(tx, call, question, None)
+}
+
+fn finish(
+    tx: &mut Tx<'_>,
+    call: &WaitingCall,
     question: &Question,
     answer: Option<i64>,
 ) -> Result<Answered, Fault> {
-    call.conclude(tx, |tx| {
-        wake::note_stir(tx, &call.caller.peer)?;
+    call.finish(tx, |tx| {
+        wake::record_activity(tx, &call.caller.peer)?;
         let answer = answer.map(|seq| offer_answer(tx, call, seq)).transpose()?;
         let asked = history::by_id(tx, &question.id)?;
         let (since, via) = asked.standing();
@@ -167,8 +163,9 @@ fn conclude(
     })
 }
 
-/// One that names the question, whoever has seen it since; else the next of its recipient that
-/// names none, if nobody has it and this is the only question to that peer.
+/// Finds the reply to a question: the first message that names it, whether or not it was offered
+/// since; else the first unnamed one of the question's recipient, if no lease binds it and `me` waits
+/// on no other question to that peer.
 fn find_answer(tx: &Tx<'_>, me: &PeerId, question: &Question) -> Result<Option<i64>, Fault> {
     let named: Option<i64> = tx
         .db
@@ -181,35 +178,32 @@ fn find_answer(tx: &Tx<'_>, me: &PeerId, question: &Question) -> Result<Option<i
     if named.is_some() {
         return Ok(named);
     }
-    let Some(behind) = tx.state.live.waiters.unnamed_replies_after(me, question) else {
+    let after = tx.state.with_waiters(me, |waiters| waiters.unnamed_replies_after(me, question));
+    let Some(after) = after else {
         return Ok(None);
     };
     for seq in unleased(tx, me)? {
-        let mail = mail(tx, seq)?;
-        if seq > behind && mail.sender == question.to && mail.reply_to.is_none() {
+        let message = load_incoming(tx, seq)?;
+        if seq > after && message.sender == question.to && message.reply_to.is_none() {
             return Ok(Some(seq));
         }
     }
     Ok(None)
 }
 
-fn offer_answer(tx: &Tx<'_>, call: &Call, seq: i64) -> Result<Delivery, Fault> {
-    let receiver = call.receiver.as_str();
+fn offer_answer(tx: &Tx<'_>, call: &WaitingCall, seq: i64) -> Result<Delivery, Fault> {
+    let receiver = &call.receiver;
     let via = call.caller.via();
-    let mut delivery = delivery(tx, seq)?;
+    let mut delivery = load_delivery(tx, seq)?;
     (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, seq, receiver)?;
-    record(tx, seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
+    record_offer(tx, seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
     Ok(delivery)
 }
 
-/// A waiter of `peer` is gone: what it held and did not take is offered the ordinary way.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn release(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
-    push::look_again(tx, peer)?;
-    // Others who wait may find that it is theirs now.
-    tx.state.effects.notify(peer.clone());
+/// Offers messages the ordinary way that a waiter of `peer` had reserved and did not take.
+pub fn release_reservations(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
+    push::rescan(tx, peer)?;
+    // Other waiters may find that a message is theirs now.
+    tx.state.effects.notify(peer);
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::broker::core::Tx;
+use crate::broker::core::{Effect, Tx};
 use crate::broker::registry::client_sessions::session_of;
 use crate::broker::registry::{channel_word, names, peer, probe, succession};
 use crate::broker::store::Fault;
@@ -103,7 +103,8 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
     let around =
         Around { title: around.title.clone().filter(|_| known.is_none()), ..around.clone() };
     names::settle(tx, &id, wanted, &around, &mut notes)?;
-    tx.state.live.presence.lock().note_arriving(&id);
+    let before = tx.state.live.presence.lock().note_arriving(&id);
+    tx.state.effects.push(Effect::Arriving { peer: id.clone(), before });
     let profile = profile(tx, &id)?;
     let undescribed = profile.summary.is_none();
     let profile = Some(profile).filter(|profile| *profile != Profile::default());

@@ -156,8 +156,8 @@ impl<S: TransactionHooks> Store<S> {
         answer.await.unwrap_or_else(|_| Err(ApiError::stopping()))
     }
 
-    /// Runs `work` outside of a transaction, between two commits. It must not write to the database;
-    /// it may change the in-memory state.
+    /// Runs `work` outside of a transaction, between two commits. It changes neither the database nor
+    /// the in-memory state.
     ///
     /// # Errors
     ///
@@ -165,11 +165,11 @@ impl<S: TransactionHooks> Store<S> {
     pub async fn inspect<T, F>(&self, work: F) -> Result<T, ApiError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
+        F: FnOnce(&Context<'_, S>) -> Result<T, Fault> + Send + 'static,
     {
         let (sender, answer) = oneshot::channel();
         self.enqueue(WriterCommand::Inspect(Box::new(move |db, state| {
-            let result = work(&mut Context { db, state, now: clock::now() });
+            let result = work(&Context { db, state, now: clock::now() });
             let damaged = matches!(&result, Err(Fault::Database(e)) if is_damage(e));
             // An error means that the caller has gone.
             let _ = sender.send(result.map_err(Fault::into_api));

@@ -111,7 +111,7 @@ fn a_database_of_the_typescript_claude_peers_becomes_history() {
     assert!(sandbox.ok(["log", "--peer", "ab12cd34"]).contains("hello"));
     let (code, error) = sandbox.fails(["send", "ab12cd34", "are you there?"]);
     assert_eq!(code, 1);
-    assert!(error.contains("older database only"), "{error}");
+    assert!(error.contains("only in the history of an older database"), "{error}");
     assert_eq!(sandbox.json(["peers", "--all"])["peers"], json!([]));
     // New ones talk.
     let mut backend = sandbox.session("backend");
