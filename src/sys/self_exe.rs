@@ -1,16 +1,18 @@
-//! The path of this program for a unit that outlives its upgrades.
+//! The path of our own executable.
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-/// This program's own file. After an upgrade the file has a new inode, and Linux calls ours
-/// deleted.
+/// Returns the path of this program's file.
+///
+/// After an upgrade the path has a new file, and Linux marks the running one as ` (deleted)`; the
+/// mark is removed.
 ///
 /// # Errors
 ///
-/// If the system does not tell.
+/// If the system does not report the path.
 pub fn own_file() -> io::Result<PathBuf> {
     let path = std::env::current_exe()?;
     let text = path.to_string_lossy();
@@ -20,13 +22,14 @@ pub fn own_file() -> io::Result<PathBuf> {
     })
 }
 
-/// The path by which this program will be found after its next upgrade, too: as it was called,
-/// because that may be a link that an upgrade turns (`/usr/local/bin`, Homebrew's `bin`), unless
-/// that is something else by now.
+/// Returns a path that will lead to this program after its next upgrade, too.
+///
+/// That is the path by which the program was called, because it may be a link that an upgrade
+/// redirects (`/usr/local/bin`, Homebrew's `bin`), unless it leads to another file by now.
 ///
 /// # Errors
 ///
-/// If the program's own file cannot be told.
+/// If the system does not report the program's path.
 pub fn lasting_path() -> io::Result<PathBuf> {
     let own = own_file()?;
     let called = std::env::args_os().next().unwrap_or_default();
@@ -35,7 +38,7 @@ pub fn lasting_path() -> io::Result<PathBuf> {
     Ok(unversioned(found.unwrap_or(own)))
 }
 
-/// The absolute path behind `argv[0]`, found as the shell found it.
+/// Returns the absolute path of `argv[0]`, found as the shell found it.
 fn as_called(called: &OsStr, search: &OsStr) -> Option<PathBuf> {
     let called = Path::new(called);
     let found = if called.components().count() > 1 || called.is_absolute() {
@@ -52,8 +55,8 @@ fn as_called(called: &OsStr, search: &OsStr) -> Option<PathBuf> {
     Some(found.parent()?.canonicalize().ok()?.join(found.file_name()?))
 }
 
-/// Homebrew keeps each version in `Cellar/NAME/VERSION` and removes it with the next upgrade;
-/// `opt/NAME` is a link to the newest.
+/// Replaces Homebrew's versioned path (`Cellar/NAME/VERSION`, removed by the next upgrade) with
+/// `opt/NAME`, the link to the newest version.
 fn unversioned(path: PathBuf) -> PathBuf {
     let parts: Vec<&OsStr> = path.iter().collect();
     let Some(at) = parts.iter().position(|part| *part == "Cellar") else { return path };

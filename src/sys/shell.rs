@@ -1,8 +1,8 @@
-//! Words for a person's shell: what is printed to be run means what it says.
+//! Quoting for commands that are printed for a person to run.
 
 use std::path::Path;
 
-/// A word that means itself in any shell.
+/// Quotes a word for any POSIX shell, if it needs it.
 #[must_use]
 pub fn quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(&b);
@@ -12,7 +12,7 @@ pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A path that means itself in any shell.
+/// Quotes a path for any POSIX shell, if it needs it.
 #[must_use]
 pub fn path(path: &Path) -> String {
     quoted(&path.to_string_lossy())

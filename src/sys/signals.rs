@@ -1,18 +1,18 @@
-//! What this process inherited of signals, set right before anything else runs.
+//! Inherited signal dispositions, corrected before anything else runs.
 //!
-//! Whoever starts us may ignore or block signals for reasons of its own, and a program that is
-//! run inherits both. What a program of ours cannot work with is reset. That SIGHUP or SIGINT is
-//! ignored is left alone: so `nohup` and a shell's `&` say that we are to live on.
+//! A parent may ignore or block signals for its own reasons, and a program inherits both. Those that
+//! this program cannot work with are reset. An ignored SIGHUP or SIGINT stays ignored: that is how
+//! `nohup` and a shell's `&` tell a program to keep running.
 
 use std::io;
 
-/// Unblocks all signals, and undoes what would keep us from ending or from waiting.
+/// Unblocks all signals, and resets SIGCHLD and SIGTERM.
 ///
-/// With SIGCHLD ignored nobody can wait for a program (`wait(2)` says ECHILD), so no broker could
-/// be started and no `git` heard. A process that ignores or blocks SIGTERM outlives its client and
-/// its service manager's patience.
+/// With SIGCHLD ignored a process cannot wait for its children (`wait(2)` fails with ECHILD), so no
+/// broker could be started and `git` could not be run. A process that ignores or blocks SIGTERM
+/// would outlive its client, and could not be stopped by its service manager.
 ///
-/// Call it before any thread is started: a thread inherits the mask of the one that starts it.
+/// Must be called before any thread is started, because a thread inherits its creator's mask.
 pub fn reset_inherited() {
     // SAFETY: `set` is written by `sigemptyset` before it is read, and no handler is installed:
     // the two signals get their default action.
@@ -26,7 +26,7 @@ pub fn reset_inherited() {
     }
 }
 
-/// Has a write beyond a limit on the size of files fail (EFBIG) instead of ending the process.
+/// Makes a write beyond the limit on the size of files fail (EFBIG) instead of killing the process.
 pub fn ignore_file_size_limit() {
     // SAFETY: no handler is installed.
     unsafe {
@@ -34,11 +34,11 @@ pub fn ignore_file_size_limit() {
     }
 }
 
-/// Whether SIGHUP is ignored, as `nohup(1)` has it: the end of a terminal is not to be ours.
+/// Returns whether SIGHUP is ignored, as `nohup(1)` sets it: the process should outlive its terminal.
 ///
 /// # Errors
 ///
-/// If the system does not tell.
+/// If the system call fails.
 pub fn hangup_is_ignored() -> io::Result<bool> {
     // SAFETY: the call only reads, into a structure of the right type.
     unsafe {

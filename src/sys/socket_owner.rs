@@ -1,4 +1,4 @@
-//! Who listens where, as the kernel tells. Only Linux does; elsewhere nothing is known.
+//! Which processes listen on a socket, from `/proc`. On systems without it nothing is known.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,12 +7,12 @@ use std::path::Path;
 use crate::sys::files::{effective_uid, same_place};
 use crate::sys::process::command_name;
 
-/// Who holds a listening socket, as far as it can be read.
+/// The owner of a listening socket, as far as it can be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owner {
-    /// The processes that have it open; none of another user can be seen.
+    /// The processes that have it open. Those of other users cannot be seen.
     pub processes: Vec<u32>,
-    /// Whose socket it is.
+    /// The user who owns the socket.
     pub user: Option<u32>,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for Owner {
         };
         match (self.processes.as_slice(), self.user) {
             ([], Some(user)) => write!(f, "a process of user {}", user_name(user)),
-            ([], None) => f.write_str("somebody"),
+            ([], None) => f.write_str("an unknown process"),
             (processes, _) => {
                 f.write_str(&processes.iter().map(name).collect::<Vec<_>>().join(" and "))
             }
@@ -37,7 +37,9 @@ impl fmt::Display for Owner {
     }
 }
 
-/// "bob (1001)", or the number alone.
+/// Returns a user's name and number, such as "bob (1001)", or the number alone.
+///
+/// Reads `/etc/passwd` only, so users of a directory service (LDAP) have no name here.
 pub fn user_name(user: u32) -> String {
     let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let found = accounts.lines().find_map(|line| {
@@ -48,18 +50,19 @@ pub fn user_name(user: u32) -> String {
     found.map_or_else(|| user.to_string(), |name| format!("{name} ({user})"))
 }
 
-/// Who listens at a Unix socket's path.
+/// Returns the owner of the socket that listens at a Unix socket's path.
 #[must_use]
 pub fn unix(path: &Path) -> Option<Owner> {
     owner(&inodes_at(path), None)
 }
 
-/// Whether somebody of ours listens at a Unix socket's path, found out without a connection, which
-/// would start the service behind it.
+/// Returns whether a process of our user listens at a Unix socket's path.
+///
+/// Makes no connection, which would start a socket-activated service.
 #[must_use]
 pub fn is_there(path: &Path) -> bool {
     let is_ours = std::fs::metadata(path).is_ok_and(|there| there.uid() == effective_uid());
-    // Elsewhere than on Linux the path must do: a broker removes its own when it ends.
+    // Without /proc the path must do: a broker removes its socket when it exits.
     is_ours && (!cfg!(target_os = "linux") || !inodes_at(path).is_empty())
 }
 
@@ -68,7 +71,7 @@ fn inodes_at(path: &Path) -> Vec<u64> {
     unix_inodes(&table, path)
 }
 
-/// Who listens on a TCP port of loopback, or of all addresses.
+/// Returns the owner of the socket that listens on a TCP port of loopback or of all addresses.
 pub fn tcp(port: u16) -> Option<Owner> {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
     let mut found = tcp_inodes(&read("/proc/net/tcp"), port);
@@ -82,8 +85,10 @@ fn owner(inodes: &[u64], user: Option<u32>) -> Option<Owner> {
     if inodes.is_empty() { None } else { Some(Owner { processes: holders(inodes), user }) }
 }
 
-/// `/proc/net/unix`: Num RefCount Protocol Flags Type St Inode Path. The path is as whoever bound
-/// it wrote it, so it may be another name of the place.
+/// Returns the inodes of the sockets that listen at `path`, from the text of `/proc/net/unix`.
+///
+/// Its columns are Num RefCount Protocol Flags Type St Inode Path. The path stands there as it was
+/// passed to bind(2), so it may be another name of the same place.
 fn unix_inodes(table: &str, path: &Path) -> Vec<u64> {
     /// `SO_ACCEPTCON`, as unix(7) calls the flag of a listening socket.
     const LISTENS: u64 = 0x10000;
@@ -98,11 +103,12 @@ fn unix_inodes(table: &str, path: &Path) -> Vec<u64> {
     table.lines().skip(1).filter_map(inode).collect()
 }
 
-/// `/proc/net/tcp`, proc_net_tcp(5): inode and user of each socket that listens on the port.
+/// Returns inode and user of each socket that listens on the port, from the text of
+/// `/proc/net/tcp` (proc_net_tcp(5)).
 fn tcp_inodes(table: &str, port: u16) -> Vec<(u64, u32)> {
     /// `TCP_LISTEN` of the kernel's tcp_states.h.
     const LISTEN: &str = "0A";
-    /// 127.0.0.1 and any, in IPv4, IPv6 and the one within the other, in the kernel's words.
+    /// 127.0.0.1 and the wildcard, as IPv4, IPv6 and IPv4-mapped IPv6, in the kernel's notation.
     const ADDRESSES: [&str; 5] = [
         "0100007F",
         "00000000",
@@ -121,7 +127,7 @@ fn tcp_inodes(table: &str, port: u16) -> Vec<(u64, u32)> {
     table.lines().skip(1).filter_map(socket).collect()
 }
 
-/// The processes that have one of these sockets open.
+/// Returns the processes that have one of these sockets open.
 fn holders(inodes: &[u64]) -> Vec<u32> {
     let wanted: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     let holds = |pid: u32| {

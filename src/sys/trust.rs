@@ -1,8 +1,8 @@
-//! Whom we may speak to: the user who listens at a socket, and who could put another in its place.
+//! Peer checks: which user listens at a socket, and which users could replace that socket.
 //!
 //! A client sends its session's secret and people's messages. So before the first byte of each
-//! connection the kernel must say that the listener is the same user, and nobody else may be able
-//! to change the way that leads to it.
+//! connection the kernel must report that the listener is our own user, and no other user may be
+//! able to change the path that leads to the socket.
 
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -13,21 +13,21 @@ use tokio::net::UnixStream;
 use crate::sys::files::{effective_uid, real_path, walk};
 use crate::sys::socket_owner::user_name;
 
-/// The bit by which entries of a directory are their owners' alone, as in `/tmp`.
+/// The sticky bit: only the owner of a directory's entry may remove it, as in `/tmp`.
 const STICKY: u32 = 0o1000;
 
-/// What to do where others could be in the way.
+/// What to do if other users could interfere.
 const ANOTHER_PLACE: &str =
-    "Name a directory of your own by XDG_RUNTIME_DIR, or another socket by CLAUDE_PEERS_SOCKET.";
+    "Choose a directory of your own with XDG_RUNTIME_DIR, or another socket with CLAUDE_PEERS_SOCKET.";
 
-/// Why nothing is sent.
+/// Why a socket is not trusted, so that nothing is sent.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Untrusted {
     #[error(
         "{} is served by {listener}, and you are {you}: nothing was sent", path.display()
     )]
     Listener { path: PathBuf, listener: String, you: String },
-    #[error("the user who serves {} cannot be told: {reason}; nothing was sent", path.display())]
+    #[error("cannot find out which user serves {}: {reason}; nothing was sent", path.display())]
     Unknown { path: PathBuf, reason: String },
     #[error("{}, on the way to {}, {problem}: nothing was sent", entry.display(), path.display())]
     Way { path: PathBuf, entry: PathBuf, problem: String, hint: String },
@@ -39,8 +39,8 @@ impl Untrusted {
     pub fn hint(&self) -> String {
         match self {
             Self::Listener { path, .. } => format!(
-                "Nobody but you should be able to listen there: look who made {}, and move it away, \
-                 or name another place by CLAUDE_PEERS_SOCKET.",
+                "Only you should be able to listen there. Find out who made {}, and move it away, \
+                 or choose another socket with CLAUDE_PEERS_SOCKET.",
                 path.display()
             ),
             Self::Unknown { .. } => "In a container, map your own user into it.".to_owned(),
@@ -49,14 +49,15 @@ impl Untrusted {
     }
 }
 
-/// Checks that the listener of a connection is our own user, as the kernel tells.
+/// Checks that the listener of a connection is our own user.
 ///
-/// The kernel tells who called `listen`, so a socket that the user's service manager listens on is
-/// the user's as well. Only launchd is root, and listens for its users' agents.
+/// The kernel reports the user who called listen(2), so the user's service manager counts as the
+/// user. On macOS root is accepted, too, because launchd runs as root and listens for its users'
+/// agents.
 ///
 /// # Errors
 ///
-/// If it is another user, root included, or nobody can tell.
+/// If it is another user, root included, or if that cannot be found out.
 pub fn check_listener(stream: &UnixStream, path: &Path) -> Result<(), Untrusted> {
     let unknown = |reason: String| Untrusted::Unknown { path: path.to_owned(), reason };
     let listener = stream.peer_cred().map_err(|error| unknown(error.to_string()))?.uid();
@@ -73,26 +74,27 @@ pub fn check_listener(stream: &UnixStream, path: &Path) -> Result<(), Untrusted>
     }
     if namespace::may_be_anybody(ours) {
         return Err(unknown(
-            "this user namespace shows many users under the number that we have".to_owned(),
+            "in this user namespace several users have our user id".to_owned(),
         ));
     }
     Ok(())
 }
 
-/// Whether a caller of this user id is our own user.
+/// Returns whether a user id is that of our own user.
 #[must_use]
 pub fn is_ours(user: u32) -> bool {
     user == effective_uid() && !namespace::may_be_anybody(user)
 }
 
-/// Checks that nobody but us (and root) can put something else where `path` leads. From `home` up
-/// nothing is looked at: whoever can write there can do all that we can.
+/// Checks that only our user and root can change what `path` leads to.
 ///
-/// A directory of ours that bears our name and lets others in is closed to them.
+/// `home` and the directories above it are not checked: a user who can write there can already do
+/// everything that we can. A directory of ours named `claude-peers` that is open to others is
+/// closed (mode 0700).
 ///
 /// # Errors
 ///
-/// If another user can.
+/// If another user can change it.
 pub fn check_way(path: &Path, home: &Path) -> Result<(), Untrusted> {
     let home = real_path(home);
     let untrusted = |entry: &Path, problem: String, hint: String| Untrusted::Way {
@@ -123,14 +125,14 @@ pub fn check_way(path: &Path, home: &Path) -> Result<(), Untrusted> {
             return Err(untrusted(
                 directory,
                 format!("lets others write (mode {mode:04o})"),
-                format!("Close it to them: chmod go-w {}", directory.display()),
+                format!("Remove that permission: chmod go-w {}", directory.display()),
             ));
         }
-        // What others could put there they may have put there.
+        // Another user may have made the entry while the directory was open.
         if was_open && !is_trusted(entry.uid()) {
             return Err(untrusted(
                 directory,
-                format!("lets others write, and user {} did", user_name(entry.uid())),
+                format!("lets others write, and user {} has made an entry", user_name(entry.uid())),
                 ANOTHER_PLACE.to_owned(),
             ));
         }
@@ -139,34 +141,38 @@ pub fn check_way(path: &Path, home: &Path) -> Result<(), Untrusted> {
     .map(drop)
 }
 
-/// Ourselves, or root, who can do all; root as a user namespace shows it, too.
+/// Returns whether an owner is our own user or root, also root as a user namespace shows it.
 fn is_trusted(owner: u32) -> bool {
     owner == effective_uid() || owner == 0 || namespace::is_unmapped(owner)
 }
 
-/// Closes a directory of ours that bears our name; false if it is none.
+/// Closes a directory of ours named `claude-peers` to others. Returns false for any other.
 fn close(directory: &Path, is: &Metadata) -> bool {
     let ours = is.uid() == effective_uid()
         && directory.components().any(|part| part.as_os_str() == "claude-peers");
     ours && std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).is_ok()
 }
 
-/// Whether anybody but its owner may make and remove entries of a directory. Members of a group in
-/// which nobody else is are no others: many systems give each user one, and let it write.
+/// Returns whether users other than its owner may create and remove entries of a directory.
+///
+/// A group whose only member is the owner does not count: many systems give each user such a group
+/// and let it write.
 #[must_use]
 pub fn lets_others_write(directory: &Metadata) -> bool {
     let mode = directory.mode();
     mode & 0o002 != 0 || mode & 0o020 != 0 && !is_private_group(directory.gid(), directory.uid())
 }
 
-/// Whether `owner` alone is in the group, as far as the system's files tell.
+/// Returns whether `owner` is the only member of a group, by `/etc/passwd` and `/etc/group`.
 fn is_private_group(group: u32, owner: u32) -> bool {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
     is_alone_in(group, owner, &read("/etc/passwd"), &read("/etc/group"))
 }
 
-/// The same, for the texts of passwd(5) and group(5). A user who stands in neither (of a directory
-/// service) has a group alone where the numbers are the same, as is the custom.
+/// Returns whether `owner` is the only member of a group, by the texts of passwd(5) and group(5).
+///
+/// A user who is in neither (of a directory service) counts as alone in a group of the same number,
+/// as is the custom.
 fn is_alone_in(group: u32, owner: u32, accounts: &str, groups: &str) -> bool {
     let mut name = None;
     for fields in accounts.lines().map(|line| line.split(':').collect::<Vec<_>>()) {
@@ -190,17 +196,17 @@ fn is_alone_in(group: u32, owner: u32, accounts: &str, groups: &str) -> bool {
     known || group == owner
 }
 
-/// User namespaces: numbers that stand for nobody in particular.
+/// User namespaces, in which one user id can stand for several users.
 #[cfg(target_os = "linux")]
 mod namespace {
-    /// Whether this number is that of all users who have none here (user_namespaces(7)). What a
-    /// container shows of its host's root is one of them.
+    /// Returns whether this is the overflow id, which stands for all users without a mapping here
+    /// (user_namespaces(7)), such as the host's root in a container.
     pub fn is_unmapped(user: u32) -> bool {
         user == overflow() && !maps_all(&uid_map())
     }
 
-    /// Whether other users may bear our own number: that of all who have none here, because we have
-    /// none either.
+    /// Returns whether our own id is the overflow id because our user has no mapping here, so that
+    /// other users can have the same id.
     pub fn may_be_anybody(ours: u32) -> bool {
         ours == overflow() && !maps(&uid_map(), ours)
     }
@@ -214,12 +220,12 @@ mod namespace {
         std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default()
     }
 
-    /// Whether every user has a number: so it is outside of all namespaces.
+    /// Returns whether every user is mapped, as outside of all user namespaces.
     pub(crate) fn maps_all(map: &str) -> bool {
         map.split_whitespace().eq(["0", "0", "4294967295"])
     }
 
-    /// Whether somebody has this number.
+    /// Returns whether a map contains this id.
     pub(crate) fn maps(map: &str, user: u32) -> bool {
         map.lines().any(|line| {
             let mut numbers = line.split_whitespace().map_while(|word| word.parse::<u64>().ok());
@@ -230,7 +236,7 @@ mod namespace {
     }
 }
 
-/// Elsewhere there are none.
+/// Only Linux has user namespaces.
 #[cfg(not(target_os = "linux"))]
 mod namespace {
     pub fn is_unmapped(_user: u32) -> bool {

@@ -1,7 +1,6 @@
-//! Versions of other programs, compared by number.
+//! Version numbers of other programs.
 
-/// `major.minor.patch` at the beginning of what a program says of itself; what may follow is not
-/// looked at.
+/// Parses `major.minor.patch` at the beginning of a program's version text, and ignores the rest.
 #[must_use]
 pub fn parse(version: &str) -> Option<[u64; 3]> {
     let mut numbers = version.trim().splitn(3, '.');

@@ -1,7 +1,7 @@
-//! Private files and directories, and locks that live as long as their holder.
+//! Private files and directories, and lock files.
 //!
-//! Everything of ours lies in directories of mode 0700 and files of mode 0600, and what is there
-//! already is checked for its owner before it is trusted.
+//! Everything of ours lies in directories of mode 0700 and files of mode 0600. The owner of
+//! existing ones is checked before they are trusted.
 
 mod hints;
 mod new_file;
@@ -18,19 +18,21 @@ pub use hints::{NO_THREADS, hint, socket_hint};
 pub use new_file::NewFile;
 pub use real::{identity, real_path, same_place, walk};
 
-/// The user whose files these are.
+/// Returns the effective user id, which owns the files that this process makes.
 #[must_use]
 pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Makes `directory` (and what is missing above it) for its owner alone.
+/// Makes `directory`, and missing ones above it, with mode 0700.
+///
+/// The mode of an existing directory named `claude-peers` (or below one) is corrected. Any other is
+/// left as it is, because its purpose is unknown.
 ///
 /// # Errors
 ///
-/// If it cannot be made, is no directory, belongs to somebody else, or is not ours by name and
-/// lets others in. The mode of one that bears our name is mended; any other was put there for a
-/// purpose that we do not know.
+/// If it cannot be made, is no directory, belongs to another user, or is open to others and not
+/// ours by name.
 pub fn private_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let metadata = std::fs::metadata(directory)?;
@@ -48,7 +50,7 @@ pub fn private_directory(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file of mode 0600 in one step: a reader sees the old text or the new one.
+/// Writes a file of mode 0600 atomically: a reader sees the old text or the new one.
 ///
 /// # Errors
 ///
@@ -60,7 +62,7 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     new.replace(path)
 }
 
-/// Makes the name of a new file durable, which it is once its directory is.
+/// Makes the name of a new file durable, by syncing its directory.
 ///
 /// # Errors
 ///
@@ -74,7 +76,7 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// An exclusive lock on a file. Dropping it, or dying, lets it go.
+/// An exclusive lock on a file. Dropping it, or the end of the process, releases it.
 #[derive(Debug)]
 pub struct LockFile {
     file: File,
@@ -82,7 +84,7 @@ pub struct LockFile {
 }
 
 impl LockFile {
-    /// Not through a link: what is written would be another file's.
+    /// Opens the file, but not through a symbolic link, which could lead to any file.
     fn open(path: &Path) -> io::Result<File> {
         let file = OpenOptions::new()
             .read(true)
@@ -96,7 +98,7 @@ impl LockFile {
         Ok(file)
     }
 
-    /// Takes the lock, or `None` if somebody else has it.
+    /// Takes the lock; `None` if another process has it.
     ///
     /// # Errors
     ///
@@ -106,7 +108,7 @@ impl LockFile {
             let file = Self::open(path)?;
             match file.try_lock() {
                 Ok(()) if is_still(&file, path)? => {
-                    // What an earlier holder said of itself is not true of us.
+                    // The description is that of an earlier owner.
                     file.set_len(0)?;
                     return Ok(Some(Self { file, path: path.into() }));
                 }
@@ -118,7 +120,7 @@ impl LockFile {
         }
     }
 
-    /// Waits for the lock as long as it takes. Call it off the async threads.
+    /// Waits for the lock without a limit. Blocks: not for async threads.
     ///
     /// # Errors
     ///
@@ -134,7 +136,7 @@ impl LockFile {
         }
     }
 
-    /// What the last holder said of itself, until [`LockFile::describe`] says otherwise.
+    /// Returns what the last owner wrote into the file.
     ///
     /// # Errors
     ///
@@ -143,7 +145,7 @@ impl LockFile {
         std::fs::read_to_string(&self.path)
     }
 
-    /// Says in the file who holds it.
+    /// Writes a description of the owner into the file.
     ///
     /// # Errors
     ///
@@ -158,15 +160,15 @@ impl LockFile {
         &self.path
     }
 
-    /// Whether it still lies there, as far as can be seen: whoever takes the lock of another file of
-    /// that name would not meet us.
+    /// Returns whether the file is still at its path, as far as can be seen. If another file is there,
+    /// a process that locks that one would not notice this lock.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
         is_still(&self.file, &self.path).unwrap_or(true)
     }
 }
 
-/// A link at the path is an error, and a pipe is not waited for.
+/// Open flags: a symbolic link is an error, and opening a pipe does not block.
 const NO_LINK: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
 fn refuse_others(file: &File) -> io::Result<()> {
@@ -180,7 +182,7 @@ fn belongs_to(owner: u32) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, format!("it belongs to user id {owner}"))
 }
 
-/// Says in a lock file who holds it, for its holder, who has it open elsewhere.
+/// Writes a description into a lock file that this process holds elsewhere.
 ///
 /// # Errors
 ///
@@ -189,8 +191,8 @@ pub fn describe_held(path: &Path, text: &str) -> io::Result<()> {
     write_over(&mut OpenOptions::new().write(true).open(path)?, text)
 }
 
-/// Writes over the old text at once, with blanks where that was longer: a reader sees the one or
-/// the other and never none.
+/// Overwrites the old text in one write, padded with blanks to its length: a reader sees the old or
+/// the new text and never an empty file.
 fn write_over(file: &mut File, text: &str) -> io::Result<()> {
     let before = usize::try_from(file.metadata()?.len()).unwrap_or(0);
     file.write_all(format!("{text:before$}").as_bytes())
@@ -205,19 +207,19 @@ fn is_still(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// What the holder of a lock says of itself; `None` if nobody holds it.
+/// Returns what the owner of a lock wrote into it; `None` if the lock is free.
 ///
 /// # Errors
 ///
 /// If the file is there but cannot be read.
 pub fn lock_holder(path: &Path) -> io::Result<Option<String>> {
     let mut file = match OpenOptions::new().read(true).custom_flags(NO_LINK).open(path) {
-        // What another user wrote there proves nothing.
+        // A file of another user proves nothing.
         Ok(file) => refuse_others(&file).map(|()| file)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    // Shared, so that two who ask at once do not take each other for the holder.
+    // Shared, so that two processes that ask at once do not take each other for the owner.
     match file.try_lock_shared() {
         Ok(()) => Ok(None),
         Err(TryLockError::WouldBlock) => {
@@ -229,7 +231,7 @@ pub fn lock_holder(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// `~/.x` with `suffix` behind its file name: `a.db` and `-lock` give `a.db-lock`.
+/// Returns the path with `suffix` appended to its file name: `a.db` and `-lock` give `a.db-lock`.
 #[must_use]
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

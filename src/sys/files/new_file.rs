@@ -1,8 +1,8 @@
-//! A file that has its name only once it is whole.
+//! Atomic writes: a file that gets its name only once its content is complete.
 //!
-//! Where the system can, it has none at all until then: nothing is left of one whose writer was
-//! killed. To take the place of another it gets a second name for the time of one system call, and
-//! what a kill just then leaves behind is cleared away by the next writer.
+//! On Linux it has no name at all until then (`O_TMPFILE`), so nothing is left if the writer is
+//! killed. To replace another file it gets a second name for the time of one system call; if the
+//! writer is killed at that moment, the next writer removes that name.
 
 use std::fs::File;
 use std::io;
@@ -10,10 +10,10 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// How the names begin that files have until then.
+/// The prefix of temporary names.
 const PREFIX: &str = ".claude-peers-";
 
-/// A new file of mode 0600, to be written.
+/// A new file of mode 0600 without its final name.
 pub struct NewFile(Kind);
 
 enum Kind {
@@ -23,9 +23,11 @@ enum Kind {
 }
 
 impl NewFile {
+    /// Makes a file in `directory`.
+    ///
     /// # Errors
     ///
-    /// If no file can be made in `directory`.
+    /// If no file can be made there.
     pub fn within(directory: &Path) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         if let Some(file) = unnamed::within(directory) {
@@ -34,7 +36,7 @@ impl NewFile {
         Self::named_within(directory)
     }
 
-    /// One that has a name of its own until it gets its place, for whoever writes by name.
+    /// Makes a file with a temporary name, for a writer that needs a path.
     ///
     /// # Errors
     ///
@@ -43,7 +45,7 @@ impl NewFile {
         tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory).map(Kind::Named).map(Self)
     }
 
-    /// Its name until then, if it has one.
+    /// Returns the temporary path, if the file has one.
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {
             #[cfg(target_os = "linux")]
@@ -60,11 +62,11 @@ impl NewFile {
         }
     }
 
-    /// Gives it a name that nothing has.
+    /// Gives the file its final name, which must not exist yet.
     ///
     /// # Errors
     ///
-    /// If something has it, or it cannot be given.
+    /// If the name exists, or cannot be given.
     pub fn create(self, path: &Path) -> io::Result<()> {
         match self.0 {
             #[cfg(target_os = "linux")]
@@ -73,11 +75,11 @@ impl NewFile {
         }
     }
 
-    /// Gives it a name, whatever has had it.
+    /// Gives the file its final name, replacing any file of that name.
     ///
     /// # Errors
     ///
-    /// If it cannot be given.
+    /// If the name cannot be given.
     pub fn replace(self, path: &Path) -> io::Result<()> {
         match self.0 {
             #[cfg(target_os = "linux")]
@@ -97,8 +99,8 @@ mod unnamed {
     use super::{File, Path, io};
     use crate::sys::files::beside;
 
-    /// `None` where the file system has no files without names, or `/proc`, which gives them one,
-    /// is not there.
+    /// Returns `None` where the file system has no `O_TMPFILE`, or `/proc`, by which the file gets
+    /// its name, is not mounted.
     pub fn within(directory: &Path) -> Option<File> {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = File::from(open(directory, flags, Mode::RUSR | Mode::WUSR).ok()?);

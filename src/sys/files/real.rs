@@ -1,4 +1,5 @@
-//! A path as the system follows it: one place has one real path, whatever names lead to it.
+//! Real paths: a path as the system resolves it, so that one file has one path whatever names lead to
+//! it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -7,12 +8,13 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-/// How many links are followed: as many as Linux follows.
+/// The number of symbolic links that are followed: as many as Linux follows.
 const MAX_LINKS: usize = 40;
 
-/// Returns the place that a path means: links followed, also one whose target is not there yet,
-/// `.`, `..` and double slashes taken out. What is missing or cannot be looked at is taken as it
-/// is written.
+/// Returns the real path: symbolic links resolved, and `.`, `..` and double slashes removed.
+///
+/// Unlike `canonicalize` it also resolves a link whose target does not exist yet. A part that is
+/// missing or cannot be read is taken as it is written.
 #[must_use]
 pub fn real_path(path: &Path) -> PathBuf {
     match walk(path, |_, _| Ok::<(), Infallible>(())) {
@@ -21,7 +23,7 @@ pub fn real_path(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether two paths mean one place.
+/// Returns whether two paths lead to the same place.
 #[must_use]
 pub fn same_place(one: &Path, other: &Path) -> bool {
     one == other || real_path(one) == real_path(other)
@@ -35,12 +37,12 @@ pub fn identity(path: &Path) -> Option<String> {
     Some(format!("{}:{}", file.dev(), file.ino()))
 }
 
-/// Follows a path and shows each entry on the way (a directory, a link, at last the file itself)
-/// to `visit`, together with the real path of the directory that it lies in. Returns the real path.
+/// Resolves a path and passes each entry on the way (a directory, a link, at last the file itself)
+/// to `visit`, together with the real path of its directory. Returns the real path.
 ///
 /// # Errors
 ///
-/// Whatever `visit` says; the rest of the way is then not looked at.
+/// The first error of `visit`, which ends the walk.
 pub fn walk<E>(
     path: &Path,
     mut visit: impl FnMut(&Path, &Metadata) -> Result<(), E>,
