@@ -1,10 +1,10 @@
-//! Who holds the broker's lock: read by clients that must not call it to find out.
+//! The broker lock: which process is the broker, read without calling it.
 //!
 //! A service manager would start its service for any connection, so `status` looks here first.
 //!
-//! The lock may lie in a directory that several machines or containers share. So its file says
-//! which process holds it with all that makes a process one (see [`crate::sys::process`]), and only a
-//! process that is proven to be that one is ever signalled.
+//! The lock may lie in a directory that several machines or containers share. So its file records
+//! the owner's process identity, and only a process that is proven to be the owner is ever
+//! signalled.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use crate::sys::files::{beside, lock_holder};
 use crate::sys::process;
 use crate::sys::process::ProcessStatus;
 
-/// What a broker writes into its lock files. It is true as long as the lock is held.
+/// What a broker writes into its lock files. Valid as long as the lock is held.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Holder {
-    /// 0 if the holder has not said it yet.
+    /// 0 if the owner has not written it yet.
     #[serde(default)]
     pub pid: u32,
     #[serde(default)]
@@ -31,33 +31,34 @@ pub struct Holder {
     pub version: String,
     #[serde(default)]
     pub protocol: u32,
-    /// Where it serves.
+    /// The socket where it serves.
     #[serde(default)]
     pub socket: PathBuf,
-    /// The port that its settings name, and with it the broker; unknown of an older one.
+    /// The port of its settings, which tells brokers of one user apart. An older broker does not
+    /// write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// It is on its way and does not listen yet.
+    /// It is starting and does not listen yet.
     #[serde(default)]
     pub starting: bool,
-    /// Why a client had to start it.
+    /// Why a client started it instead of the service manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_reason: Option<String>,
-    /// The process, by all that makes it one.
+    /// Its process identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessId>,
-    /// The name of its machine or container.
+    /// The host name of its machine or container.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host: String,
     /// What it does before it can serve, if that takes long: "taking over the database …".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy: Option<String>,
-    /// The lock file that says so.
+    /// The lock file from which this was read.
     #[serde(skip)]
     pub lock: PathBuf,
 }
 
-/// The broker that holds a lock file, if one does.
+/// Returns the broker that holds a lock file, if one does.
 #[must_use]
 pub fn holder_of(lock: &Path) -> Option<Holder> {
     let text = lock_holder(lock).ok().flatten()?;
@@ -75,35 +76,35 @@ pub fn holder_of(lock: &Path) -> Option<Holder> {
         busy: None,
         lock: PathBuf::new(),
     };
-    // Held, but not described: it is only just starting, or of a much later version.
+    // Held, but without a readable record: it has only just started, or is of a later version.
     let holder = serde_json::from_str(&text).unwrap_or_else(|_| unknown());
     Some(Holder { lock: lock.to_owned(), ..holder })
 }
 
-/// The file whose lock makes one database have one broker.
+/// Returns the lock file of a database, which allows one broker per database.
 #[must_use]
 pub fn database_lock(database: &Path) -> PathBuf {
     beside(database, "-lock")
 }
 
-/// What to do about a holder that runs elsewhere, and cannot be reached from here.
-pub const ELSEWHERE_HINT: &str = "A broker in a container or on another machine has it, which \
-    shares this directory. Stop it there (`claude-peers kill-broker`), or give this place a \
-    directory of its own: set CLAUDE_PEERS_DB and XDG_STATE_HOME to paths that are not shared.";
+/// What to do about a broker that runs elsewhere and cannot be reached from here.
+pub const ELSEWHERE_HINT: &str = "A broker in another container or on another machine that \
+    shares this directory holds the lock. Stop it there (`claude-peers kill-broker`), or use \
+    directories that are not shared: set CLAUDE_PEERS_DB and XDG_STATE_HOME.";
 
-/// What to do where it cannot be found out whether somebody listens at `socket`.
+/// Returns what to do if it cannot be found out whether a broker listens at `socket`.
 #[must_use]
 pub fn unknown_hint(error: Errno, socket: &Path) -> String {
     let shown = socket.display();
     match error {
         Errno::PERM | Errno::ACCESS | Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT => format!(
-            "Nothing was started or stopped. If this command runs in a sandbox: Claude Code's takes \
-             {shown} in `sandbox.network.allowUnixSockets` of its settings.json (`claude-peers setup \
-             claude` offers to write it); on Linux that list has no effect, and only \
+            "Nothing was started or stopped. If this command runs in Claude Code's sandbox, add {shown} \
+             to `sandbox.network.allowUnixSockets` in its settings.json (`claude-peers setup \
+             claude` offers to do it); on Linux that list has no effect, and only \
              `sandbox.network.allowAllUnixSockets` or `sandbox.excludedCommands` lets the command \
-             through. Codex's takes `network_access = true` under `[sandbox_workspace_write]` of its \
-             config.toml. The MCP tools run outside both. If it is no sandbox, check the \
-             permissions of {shown} and of the directories above it."
+             through. In Codex's sandbox, set `network_access = true` under \
+             `[sandbox_workspace_write]` in its config.toml. The MCP tools run outside both. Without a \
+             sandbox, check the permissions of {shown} and of the directories above it."
         ),
         Errno::MFILE | Errno::NFILE => {
             "Nothing was started or stopped. No file descriptor is left: \
@@ -114,34 +115,34 @@ pub fn unknown_hint(error: Errno, socket: &Path) -> String {
     }
 }
 
-/// Where the holder of a lock runs, as far as it is proven.
+/// Where the owner of a lock runs, as far as it is proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whereabouts {
-    /// Here, and it is this very process.
+    /// Here: the recorded process runs in this pid namespace.
     Here,
-    /// In a container: its number counts in another pid namespace.
+    /// In a container: its pid belongs to another pid namespace.
     OtherContainer,
-    /// On another machine that shares the directory, or it is left from another boot.
+    /// On another machine that shares the directory, or left from another boot.
     OtherMachine,
-    /// It has not said enough.
+    /// The record is not sufficient.
     Unknown,
 }
 
 impl Holder {
-    /// Where it runs, as far as it is proven.
+    /// Returns where it runs, as far as it is proven.
     #[must_use]
     pub fn whereabouts(&self) -> Whereabouts {
         match self.process.as_ref().map(process::status) {
             Some(ProcessStatus::Alive) => Whereabouts::Here,
             Some(ProcessStatus::OtherNamespace) => Whereabouts::OtherContainer,
             Some(ProcessStatus::OtherBoot) => Whereabouts::OtherMachine,
-            // One of before the lock said so: it is who has the lock file open.
+            // An older broker, whose lock has no identity: it is the process that has the file open.
             None if has_open(self.pid, &self.lock) => Whereabouts::Here,
             Some(ProcessStatus::Gone | ProcessStatus::Unknown) | None => Whereabouts::Unknown,
         }
     }
 
-    /// It in a sentence, for people: `process 12`, or where else it runs.
+    /// Describes it for people: `process 12`, or where else it runs.
     #[must_use]
     pub fn described(&self) -> String {
         let on = if self.host.is_empty() { String::new() } else { format!(" ({})", self.host) };
@@ -152,40 +153,40 @@ impl Holder {
             }
             Whereabouts::OtherMachine => format!("process {} of another machine{on}", self.pid),
             Whereabouts::Unknown if self.pid > 0 => {
-                format!("a process that calls itself {} and is not found here{on}", self.pid)
+                format!("a process with pid {} that is not found here{on}", self.pid)
             }
             Whereabouts::Unknown => format!("an unknown process{on}"),
         }
     }
 
-    /// Whether it is the same process as another holder.
+    /// Returns whether two records are of the same process.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.pid == other.pid && self.process == other.process
     }
 
-    /// Sends SIGTERM; false if it is not proven to be a process of ours here.
+    /// Sends SIGTERM. Returns false if it is not proven to be a process of ours here.
     pub fn ask_to_stop(&self) -> bool {
         self.signal(Signal::TERM)
     }
 
-    /// Sends SIGKILL: for one that does not react. What it had accepted is in the database. False
-    /// if it is not proven to be a process of ours here.
+    /// Sends SIGKILL, if SIGTERM had no effect. What the broker accepted is in the database. Returns
+    /// false if it is not proven to be a process of ours here.
     pub fn kill(&self) -> bool {
         self.signal(Signal::KILL)
     }
 
-    /// Signals the holder and nobody else, should it end meanwhile and its pid be given away.
+    /// Signals the owner. A process that reuses its pid is not hit (TOCTOU).
     fn signal(&self, signal: Signal) -> bool {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return false };
-        // A handle on the process first, then a look whether that one is the holder: if it is, the
-        // handle is the holder's, whatever becomes of the number.
+        // The pidfd is opened before the check: if the check says that the pid is the owner's, so is
+        // the pidfd, even if the pid is reused later.
         #[cfg(target_os = "linux")]
         let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
         if self.whereabouts() != Whereabouts::Here || !self.still_holds() {
             return false;
         }
-        // Errors mean that it is gone already, which is what was wanted.
+        // An error means that the process has ended already.
         #[cfg(target_os = "linux")]
         match process {
             Ok(process) => {
@@ -195,7 +196,7 @@ impl Holder {
             Err(Errno::SRCH) => return true,
             Err(_) => {}
         }
-        // Without handles (macOS, Linux before 5.3, an old container) the look alone must do.
+        // Without pidfds (macOS, Linux before 5.3, an old container) only the check protects.
         let _ = rustix::process::kill_process(pid, signal);
         true
     }
@@ -205,7 +206,7 @@ impl Holder {
     }
 }
 
-/// Whether the process with this number has this very file open. On macOS nobody tells.
+/// Returns whether the process with this pid has this file open; always false on macOS.
 fn has_open(pid: u32, file: &Path) -> bool {
     let Ok(file) = std::fs::metadata(file) else { return false };
     let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };

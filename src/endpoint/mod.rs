@@ -1,4 +1,4 @@
-//! What a client and the broker leave each other as files: where the broker serves, and what hooks spooled while none ran.
+//! What clients and the broker leave each other as files: the broker lock, and the hook spool.
 
 pub mod broker_lock;
 pub mod hook_spool;

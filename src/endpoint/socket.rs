@@ -1,10 +1,9 @@
-//! Which socket this user's broker serves, however the shell came about.
+//! Which socket the user's broker serves, from any kind of shell.
 //!
-//! One user may have two runtime directories: `su` keeps the variable of another user, a snap has
-//! its own, cron runs before the login, a client hands its server few variables, a container has
-//! only the home. The database is one all the same, and its lock says which broker has it open and
-//! where that serves. So whoever finds it held goes there; and nobody is closed out who could be
-//! served.
+//! One user can have several runtime directories: `su` keeps another user's variable, a snap has its
+//! own, cron runs before the login, some clients pass few variables to their servers, a container has
+//! only the home. The database is the same, and its lock says which broker has it open and at which
+//! socket that serves. A client that finds the lock held calls that socket.
 
 use std::path::PathBuf;
 
@@ -13,15 +12,15 @@ use crate::endpoint::broker_lock::{Holder, Whereabouts, database_lock, holder_of
 use crate::sys::files::{beside, same_place};
 use crate::sys::listening::{Listening, listening};
 
-/// Returns the broker that has the database of these settings open, if it is theirs.
+/// Returns the broker that has the database of these settings open, if it is the one they mean.
 #[must_use]
 pub fn of_database(config: &Config, paths: &Paths) -> Option<Holder> {
     let holder = holder_of(&database_lock(&config.database_file()))?;
     fits(&holder, config.port.value, paths).then_some(holder)
 }
 
-/// The broker of these settings, if one runs, wherever it serves: by the
-/// lock on its database, or by the one on its socket.
+/// Returns the broker of these settings, if one runs, wherever it serves: by the lock of its
+/// database, or by the lock of its socket.
 #[must_use]
 pub fn holder(config: &Config) -> Option<Holder> {
     let paths = config.paths.anew();
@@ -33,19 +32,19 @@ pub fn holder(config: &Config) -> Option<Holder> {
     }
 }
 
-/// Whether a broker is the one that these settings mean. A port that differs names another one,
-/// which has this database by mistake.
+/// Returns whether a broker is the one that these settings mean. One with another port has this
+/// database by mistake.
 fn fits(holder: &Holder, port: u16, paths: &Paths) -> bool {
     let is_of_port = match holder.port {
         Some(theirs) => theirs == port,
-        // An older one: the name of its socket tells the port.
+        // An older broker: the name of its socket contains the port.
         None => holder.socket.file_name() == paths.socket.file_name(),
     };
     holder.socket.is_absolute() && (is_of_port || same_place(&holder.socket, &paths.socket))
 }
 
-/// Returns the sockets to call, the best first: where the broker that has the database says that
-/// it serves, and where the settings say. A socket that a person named comes before all.
+/// Returns the sockets to call, the best first: the one where the broker of the database serves,
+/// then the one of the settings. A socket that was set explicitly comes first.
 #[must_use]
 pub fn sockets(config: &Config) -> Vec<PathBuf> {
     let paths = config.paths.anew();
@@ -53,13 +52,12 @@ pub fn sockets(config: &Config) -> Vec<PathBuf> {
     in_order(paths, elsewhere)
 }
 
-/// The same, for a call: an error if another broker has the database that can neither be reached
-/// from here nor is proven to run here. Then no start can help, and a service that listens would
-/// be started in vain.
+/// Returns the sockets to call, like [`sockets`], for a call that may start a broker.
 ///
 /// # Errors
 ///
-/// That broker.
+/// The broker that has the database, if it can neither be reached from here nor is proven to run
+/// here. A start could not help then, and a service would be started in vain.
 pub fn route(config: &Config) -> Result<Vec<PathBuf>, Box<Holder>> {
     let paths = config.paths.anew();
     let holder = of_database(config, &paths);
@@ -83,14 +81,14 @@ fn in_order(paths: Paths, elsewhere: Option<PathBuf>) -> Vec<PathBuf> {
     all
 }
 
-/// Where a broker that has the database serves, if that is another place, to which there is a way.
+/// Returns the socket of the broker that has the database, if it differs and can be reached.
 fn elsewhere(holder: &Holder, paths: &Paths) -> Option<PathBuf> {
-    // The most common case, and the cheapest.
+    // The most common case, and the cheapest to decide.
     if !cfg!(target_os = "linux") && same_place(&holder.socket, &paths.socket) {
         return None;
     }
     let socket = match holder.whereabouts() {
-        // A socket leads to nobody on another machine, whatever lies at its path here.
+        // A Unix socket cannot lead to another machine, whatever is at its path here.
         Whereabouts::OtherMachine => return None,
         Whereabouts::OtherContainer => as_seen_here(holder, paths),
         Whereabouts::Here | Whereabouts::Unknown => None,
@@ -109,15 +107,15 @@ fn is_out_of_reach(holder: &Holder, paths: &Paths) -> bool {
         Whereabouts::OtherMachine => true,
         Whereabouts::OtherContainer | Whereabouts::Unknown => match as_seen_here(holder, paths) {
             Some(socket) => listening(&socket) == Listening::Nobody,
-            // What listens at our own path is not that broker, which has one of that name where
-            // it runs.
+            // A listener at our own path is not that broker, whose socket has the same name in its
+            // container.
             None => is_at_ours || listening(&holder.socket) == Listening::Nobody,
         },
     }
 }
 
-/// The socket of a broker in a container, which may name the home, and all in it, otherwise: the
-/// lock beside it is held by the same process.
+/// Returns the path here of the socket of a broker in a container, where the home may have another
+/// path. The lock beside the socket must be held by the same process.
 fn as_seen_here(holder: &Holder, paths: &Paths) -> Option<PathBuf> {
     let is_its = |socket: &PathBuf| {
         holder_of(&beside(socket, ".lock")).is_some_and(|other| other.process == holder.process)
@@ -125,7 +123,7 @@ fn as_seen_here(holder: &Holder, paths: &Paths) -> Option<PathBuf> {
     std::iter::once(holder.socket.clone()).chain(paths.all_sockets()).find(is_its)
 }
 
-/// Returns the settings with the socket where their broker serves, for who looks at that.
+/// Returns the settings with the socket where their broker serves, for commands that report it.
 #[must_use]
 pub fn settled(config: &Config) -> Config {
     let mut settled = config.anew();
@@ -141,8 +139,8 @@ pub fn settled(config: &Config) -> Config {
     settled
 }
 
-/// Whether anybody listens for clients of these settings, at any of their [`sockets`], and the
-/// socket of which that is said.
+/// Returns whether a broker listens at one of the [`sockets`] of these settings, and which socket
+/// that answer is about.
 #[must_use]
 pub fn answers(config: &Config) -> (Listening, PathBuf) {
     let mut all = (Listening::Nobody, config.paths.socket.clone());

@@ -1,4 +1,4 @@
-//! The broker of the TypeScript claude-peers, which may run beside ours: it has our port and, by
+//! The broker of the TypeScript claude-peers, which may run beside ours: it uses our port and, by
 //! default, our database's path.
 
 use std::io::{Read as _, Write as _};
@@ -9,11 +9,11 @@ use crate::sys::process;
 use crate::sys::socket_owner;
 use crate::sys::socket_owner::Owner;
 
-/// How long it may take over each step of an answer.
+/// The time limit of each step of its answer.
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// Whether it answers on this port. It answers `GET /health` with `{"status":"ok","peers":…}`;
-/// ours also names its protocol.
+/// Returns whether it answers on this port. It answers `GET /health` with
+/// `{"status":"ok","peers":…}`; our broker also names its protocol.
 #[must_use]
 pub fn answers(port: u16) -> bool {
     ask(port).is_ok_and(|answer| {
@@ -34,8 +34,8 @@ fn ask(port: u16) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// Who has this port, if it is that broker. A service manager is not asked: the question would
-/// start our own.
+/// Returns the owner of this port, if it is that broker. A port of the service manager is not called,
+/// because the call would start our own broker.
 #[must_use]
 pub fn broker_at(port: u16) -> Option<Owner> {
     let owner = socket_owner::tcp(port);

@@ -17,8 +17,7 @@ use crate::sys::socket_owner::user_name;
 const STICKY: u32 = 0o1000;
 
 /// What to do if other users could interfere.
-const ANOTHER_PLACE: &str =
-    "Choose a directory of your own with XDG_RUNTIME_DIR, or another socket with CLAUDE_PEERS_SOCKET.";
+const ANOTHER_PLACE: &str = "Choose a directory of your own with XDG_RUNTIME_DIR, or another socket with CLAUDE_PEERS_SOCKET.";
 
 /// Why a socket is not trusted, so that nothing is sent.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -73,9 +72,7 @@ pub fn check_listener(stream: &UnixStream, path: &Path) -> Result<(), Untrusted>
         });
     }
     if namespace::may_be_anybody(ours) {
-        return Err(unknown(
-            "in this user namespace several users have our user id".to_owned(),
-        ));
+        return Err(unknown("in this user namespace several users have our user id".to_owned()));
     }
     Ok(())
 }
