@@ -134,6 +134,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         port_disabled_by,
         changes,
         stop,
+        hook_spool: tokio::sync::Mutex::default(),
         tasks: TaskTracker::new(),
         settings: watch::Sender::new(Arc::new(config.clone())),
         settings_problem: watch::Sender::new(None),

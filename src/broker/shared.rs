@@ -45,6 +45,8 @@ pub struct Shared {
     /// Cancelled when the broker is to stop.
     pub stop: CancellationToken,
     pub activity: Activity,
+    /// Held while the hook spool is drained, which only one call may do at a time.
+    pub hook_spool: tokio::sync::Mutex<()>,
     /// Tasks that outlive their request and must end before the database is closed.
     pub tasks: TaskTracker,
 }

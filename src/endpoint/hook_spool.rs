@@ -1,13 +1,19 @@
-//! What hooks said while no broker ran: left in a file for the broker that is to come.
+//! The hook spool: events that hooks leave in a file while no broker runs, for the next broker.
 //!
-//! A client runs its first hook beside its servers' start, and the first server of all starts the
-//! broker. A hook starts none; but which session a window shows nobody else knows, and without
-//! its word a session that goes on would get a new peer, and its mail would stay with the old one.
+//! A client runs its first hook at the same time as it starts its servers, and the first server of all
+//! starts the broker. Hooks start no broker; but only they know which session a client process
+//! shows. Without that a session that is resumed would get a new peer, and its messages would stay
+//! with the old one.
+//!
+//! The broker drains the spool in three steps: [`drain`] sets the file aside and reads it, the broker
+//! applies the events in a transaction, and [`Drained::delete`] removes the file after the commit.
+//! After a failure or a crash in between, the next call of [`drain`] returns the same events again, so
+//! they must be harmless to apply twice.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,104 +21,156 @@ use crate::config::Paths;
 use crate::protocol::{ProcessId, Timestamp};
 use crate::sys::files::{beside, private_directory};
 
-/// Should no broker ever come, the file ends here, in bytes: some hundred words.
-const ROOM: u64 = 64 * 1024;
+/// Limit of the file's size, in bytes, where no broker ever comes. Some hundred events.
+const MAX_BYTES: u64 = 64 * 1024;
 
-/// A hook's word.
+/// One event in the spool: a client process shows a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Word {
+pub struct SpooledEvent {
     pub client: ProcessId,
-    /// The session that the client shows.
+    /// The session that the client process shows.
     pub session: String,
-    /// What began it, in the client's word.
+    /// What began the session, in the client's word.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
     pub said_at: Timestamp,
 }
 
-fn file(paths: &Paths) -> PathBuf {
+/// Events that were drained, and the file that holds them until they are applied.
+#[derive(Debug)]
+pub struct Drained {
+    file: PathBuf,
+    /// The oldest first.
+    pub events: Vec<SpooledEvent>,
+}
+
+impl Drained {
+    /// Deletes the events, which have been applied.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be removed.
+    pub fn delete(self) -> io::Result<()> {
+        fs::remove_file(self.file)
+    }
+}
+
+fn spool(paths: &Paths) -> PathBuf {
     beside(&paths.socket, ".unheard")
 }
 
-/// Leaves a word for the next broker.
+/// Appends an event for the next broker.
 ///
 /// # Errors
 ///
 /// If the file cannot be written, or is full.
-pub fn leave(paths: &Paths, word: &Word) -> io::Result<()> {
+pub fn append(paths: &Paths, event: &SpooledEvent) -> io::Result<()> {
     private_directory(paths.runtime())?;
-    let path = file(paths);
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    if file.metadata()?.len() > ROOM {
+    let path = spool(paths);
+    let mut file = loop {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        file.lock()?;
+        // A broker may have set the file aside before the lock was taken.
+        if is_at(&file, &path) {
+            break file;
+        }
+    };
+    if file.metadata()?.len() > MAX_BYTES {
         return Err(io::ErrorKind::StorageFull.into());
     }
-    let mut line = serde_json::to_vec(word)?;
+    let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
-    // In one call, so that the words of two hooks do not mix.
     file.write_all(&line)
 }
 
-/// Takes what hooks left, oldest first. A line that makes no sense is passed over.
+/// Sets the spool aside and reads it. Lines that are not events are skipped; `None` if there is no
+/// spool.
+///
+/// Only one drain may be under way. If an earlier one was not finished, its events come again, and
+/// those that were appended since come with the next call.
 ///
 /// # Errors
 ///
-/// If there is a file, and it cannot be read.
-pub fn take(paths: &Paths) -> io::Result<Vec<Word>> {
-    let path = file(paths);
-    // A hook that speaks now begins a new one.
-    let taken = beside(&path, "-taken");
-    match fs::rename(&path, &taken) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        renamed => renamed?,
+/// If there is a spool that cannot be read.
+pub fn drain(paths: &Paths) -> io::Result<Option<Drained>> {
+    let path = spool(paths);
+    let aside = beside(&path, "-taken");
+    if !aside.try_exists()? {
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => {
+                let file = file?;
+                // No hook is about to append to the file once it has its new name.
+                file.lock()?;
+                fs::rename(&path, &aside)?;
+            }
+        }
     }
-    let bytes = fs::read(&taken);
-    fs::remove_file(&taken)?;
-    Ok(bytes?.split(|byte| *byte == b'\n').flat_map(serde_json::from_slice).collect())
+    let events =
+        fs::read(&aside)?.split(|byte| *byte == b'\n').flat_map(serde_json::from_slice).collect();
+    Ok(Some(Drained { file: aside, events }))
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    fs::metadata(path).map(id).ok() == file.metadata().map(id).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::sys::{clock, process};
+    use crate::sys::process;
 
     fn paths(home: &tempfile::TempDir) -> Paths {
         let variable = |name: &str| (name == "HOME").then(|| home.path().into());
         Config::from_environment(&variable).unwrap().paths
     }
 
-    #[test]
-    fn words_are_left_and_taken_once() {
-        let home = tempfile::tempdir().unwrap();
-        let paths = paths(&home);
-        assert_eq!(take(&paths).unwrap(), []);
-        let word = |session: &str| Word {
+    fn event(session: &str) -> SpooledEvent {
+        SpooledEvent {
             client: process::of_pid(std::process::id()).unwrap(),
             session: session.to_owned(),
             source: String::new(),
             said_at: Timestamp::from_millis(1_700_000_000_000),
-        };
-        leave(&paths, &word("one")).unwrap();
-        OpenOptions::new()
-            .append(true)
-            .open(file(&paths))
-            .unwrap()
-            .write_all(b"nonsense\n")
-            .unwrap();
-        leave(&paths, &word("two")).unwrap();
-        assert_eq!(take(&paths).unwrap(), [word("one"), word("two")]);
-        assert_eq!(take(&paths).unwrap(), []);
+        }
     }
 
     #[test]
-    fn what_nobody_takes_has_an_end() {
+    fn events_come_in_order_and_once_when_they_are_deleted() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = paths(&home);
+        assert!(drain(&paths).unwrap().is_none());
+        append(&paths, &event("one")).unwrap();
+        let spool = OpenOptions::new().append(true).open(spool(&paths));
+        spool.unwrap().write_all(b"nonsense\n").unwrap();
+        append(&paths, &event("two")).unwrap();
+        let drained = drain(&paths).unwrap().unwrap();
+        assert_eq!(drained.events, [event("one"), event("two")]);
+        drained.delete().unwrap();
+        assert!(drain(&paths).unwrap().is_none());
+    }
+
+    #[test]
+    fn events_that_were_not_deleted_come_again_before_newer_ones() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = paths(&home);
+        append(&paths, &event("one")).unwrap();
+        drop(drain(&paths).unwrap());
+        append(&paths, &event("two")).unwrap();
+        let drained = drain(&paths).unwrap().unwrap();
+        assert_eq!(drained.events, [event("one")]);
+        drained.delete().unwrap();
+        assert_eq!(drain(&paths).unwrap().unwrap().events, [event("two")]);
+    }
+
+    #[test]
+    fn a_spool_that_no_broker_drains_has_a_limit() {
         let home = tempfile::tempdir().unwrap();
         let paths = paths(&home);
         private_directory(paths.runtime()).unwrap();
-        fs::write(file(&paths), "x".repeat(70_000)).unwrap();
-        let client = process::of_pid(std::process::id()).unwrap();
-        let word =
-            Word { client, session: "one".into(), source: String::new(), said_at: clock::now() };
-        assert_eq!(leave(&paths, &word).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        fs::write(spool(&paths), "x".repeat(70_000)).unwrap();
+        let refused = append(&paths, &event("one")).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -23,7 +23,7 @@ use crate::claude_code::session_file;
 use crate::client::{Client, ClientError};
 use crate::config::Config;
 use crate::endpoint::hook_spool;
-use crate::endpoint::hook_spool::Word;
+use crate::endpoint::hook_spool::SpooledEvent;
 use crate::protocol::Around;
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
 use crate::sys::clock;
@@ -121,9 +121,9 @@ fn show(request: HookEvent, mail: HookMail, client: &Client, runtime: &Runtime, 
 fn append_to_spool(request: HookEvent, config: &Config) {
     if let (Event::SessionStart, Some(client)) = (request.event, request.client) {
         let (session, source) = (request.session, request.source);
-        let word = Word { client, session, source, said_at: clock::now() };
+        let event = SpooledEvent { client, session, source, said_at: clock::now() };
         // Where nothing can be written, no broker can run either.
-        let _ = hook_spool::leave(&config.paths, &word);
+        let _ = hook_spool::append(&config.paths, &event);
     }
 }
 

@@ -20,6 +20,7 @@ mod elsewhere;
 mod expiry;
 mod heirs;
 mod help;
+mod hook_spool;
 mod hooks;
 mod identity;
 #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! Registration, the directory, and what a peer says of itself.
+//! Registration, the list of peers, and the profile of a peer.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::broker::http::request::{EmptyBody, Query, Refusal, Transport, WriteRe
 use crate::broker::shared::Shared;
 use crate::broker::{mailbox, registry};
 use crate::endpoint::hook_spool;
-use crate::protocol::Around;
 use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
+use crate::protocol::{ApiError, Around};
 
-/// Registration needs no idempotency key: the instance is one.
+/// Registers a server. No idempotency key is needed: the instance id is one.
 pub async fn register(
     State(shared): State<Arc<Shared>>,
     Extension(transport): Extension<Transport>,
@@ -25,18 +25,38 @@ pub async fn register(
 ) -> Result<Json<Registered>, Refusal> {
     body.client =
         registry::client_of_session(transport.pid(), body.client, body.session.as_deref())?;
-    let paths = shared.config.paths.clone();
-    let registered = shared.store.write(move |tx| {
-        match hook_spool::take(&paths) {
-            Ok(words) => mailbox::apply_spooled(tx, &words)?,
-            Err(error) => tracing::warn!("what hooks said before this broker ran is lost: {error}"),
-        }
-        registry::register(tx, &body, &around)
-    });
+    apply_hook_spool(&shared).await?;
+    let registered = shared.store.write(move |tx| registry::register(tx, &body, &around));
     Ok(Json(registered.await?))
 }
 
-/// No idempotency key: whoever is gone already cannot call.
+/// Applies what hooks reported while no broker ran: only they know which session a client process
+/// shows, and a registration goes by that.
+///
+/// The events have a transaction of their own, so that a registration that is refused does not undo
+/// them, and are deleted after its commit. A crash in between has them applied once more, which has
+/// no effect.
+async fn apply_hook_spool(shared: &Shared) -> Result<(), ApiError> {
+    let _one_at_a_time = shared.hook_spool.lock().await;
+    loop {
+        let drained = match hook_spool::drain(&shared.config.paths) {
+            Ok(Some(drained)) => drained,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::warn!("the events that hooks left for the broker cannot be read: {error}");
+                return Ok(());
+            }
+        };
+        let events = drained.events.clone();
+        shared.store.write(move |tx| mailbox::apply_spooled(tx, &events)).await?;
+        if let Err(error) = drained.delete() {
+            tracing::warn!("the events that hooks left for the broker cannot be deleted: {error}");
+            return Ok(());
+        }
+    }
+}
+
+/// Unregisters a probe. No idempotency key is needed: a probe that is gone cannot call.
 pub async fn unregister(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,

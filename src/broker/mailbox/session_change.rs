@@ -10,7 +10,7 @@ use crate::broker::mailbox::push;
 use crate::broker::registry;
 use crate::broker::registry::{Said, Shown};
 use crate::broker::store::Fault;
-use crate::endpoint::hook_spool::Word;
+use crate::endpoint::hook_spool::SpooledEvent;
 use crate::protocol::{InstanceId, PeerId, ProcessId};
 use crate::sys::process;
 
@@ -35,12 +35,13 @@ pub fn follow_session_change(tx: &mut Tx<'_>, said: &Said<'_>) -> Result<Option<
 }
 
 /// Applies the events that hooks spooled while no broker ran, unless newer ones are known.
-pub fn apply_spooled(tx: &mut Tx<'_>, words: &[Word]) -> Result<(), Fault> {
-    for Word { client, session, source, said_at } in words {
+/// Events that were applied before have no effect.
+pub fn apply_spooled(tx: &mut Tx<'_>, events: &[SpooledEvent]) -> Result<(), Fault> {
+    for SpooledEvent { client, session, source, said_at } in events {
         // A hook in a container names the process by its pid there.
         let client = &process::translate(client).unwrap_or_else(|| client.clone());
         if registry::still_runs(&client.to_string())
-            && !registry::has_spoken_since(tx, client, *said_at)?
+            && !registry::has_spoken_since(tx, client, session, *said_at)?
         {
             follow_session_change(tx, &Said { session, client, source, at: *said_at })?;
         }

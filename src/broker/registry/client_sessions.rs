@@ -330,23 +330,22 @@ pub fn session_of(tx: &Tx<'_>, client: &ProcessId) -> Result<Option<String>, Fau
         .optional()?)
 }
 
-/// Whether the client's hooks have said something else since.
-///
-/// # Errors
-///
-/// If the database fails.
+/// Whether a client process has a newer hook event than the one at `said_at`, or that one is known
+/// already.
 pub fn has_spoken_since(
     tx: &Tx<'_>,
     client: &ProcessId,
+    session: &str,
     said_at: Timestamp,
 ) -> Result<bool, Fault> {
-    let since = params![client.to_string(), said_at.millis()];
+    let event = params![client.to_string(), said_at.millis(), session];
     Ok(tx
         .db
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM clients WHERE process = ?1 AND said_at > ?2)",
+            "SELECT EXISTS (SELECT 1 FROM clients WHERE process = ?1
+                 AND (said_at > ?2 OR (said_at = ?2 AND session = ?3)))",
         )?
-        .query_row(since, |row| row.get(0))?)
+        .query_row(event, |row| row.get(0))?)
 }
 
 fn remember(tx: &Tx<'_>, said: &Said<'_>) -> Result<(), Fault> {
