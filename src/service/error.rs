@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Why the manager did not do what it was asked.
+/// Why a call of the manager failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ManagerError {
     #[error("no systemd runs for this user")]
@@ -23,7 +23,7 @@ impl ManagerError {
     pub fn hint(&self) -> String {
         match self {
             Self::NoManager => {
-                "Nothing needs to be done: without one the sessions start the broker themselves."
+                "Nothing needs to be done: without a service manager the sessions start the broker themselves."
                     .to_owned()
             }
             Self::Systemctl(_) => "Is systemctl in PATH?".to_owned(),
@@ -31,7 +31,7 @@ impl ManagerError {
                 "Look at `systemctl --user status`: the manager may be busy or stuck.".to_owned()
             }
             Self::Failed { .. } => {
-                "`claude-peers doctor` and `claude-peers service logs` tell more.".to_owned()
+                "`claude-peers doctor` and `claude-peers service logs` say more.".to_owned()
             }
         }
     }
@@ -52,12 +52,12 @@ pub enum Unavailable {
     Failed { unit: &'static str, result: String },
     #[error("{0}")]
     Manager(ManagerError),
-    #[error("the service's socket was started, and nobody listens")]
+    #[error("the service's socket was started, but nothing listens on it")]
     Deaf,
 }
 
 impl Unavailable {
-    /// What to do about it; nothing where all is as it should be.
+    /// Returns what to do about it; `None` where nothing is wrong.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -67,17 +67,17 @@ impl Unavailable {
             Self::Failed { .. } => "`claude-peers service logs` says why, `claude-peers service \
                                     start` tries again"
                 .to_owned(),
-            Self::Manager(_) | Self::Deaf => "`claude-peers doctor` tells more".to_owned(),
+            Self::Manager(_) | Self::Deaf => "`claude-peers doctor` says more".to_owned(),
         })
     }
 }
 
-/// Why an order was not carried out.
+/// Why an order to the service failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error(transparent)]
     Manager(#[from] ManagerError),
-    /// What it is about, and what to do.
+    /// The problem, and what to do about it.
     #[error("{0}")]
     Refused(String, String),
     #[error("{what} {path}: {error}")]

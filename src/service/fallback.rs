@@ -1,4 +1,4 @@
-//! A broker that a session started, in the way of the service.
+//! Stops a fallback broker (one that a session started) to make room for the service.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
 use crate::service::manager::Step;
 
-/// How long it may take to leave. If it takes longer, the service takes over from it all the same.
+/// The time that a fallback broker may take to exit. After that the service takes over from it anyway.
 const LEAVE: Duration = Duration::from_secs(5);
 
-/// It makes way for the service; its clients come back to that.
+/// Stops the fallback broker, if one runs. Its clients reconnect to the service.
 pub fn end(config: &Config, steps: &mut Vec<Step>) {
     let running = holder(config).filter(|running| running.started == Started::Fallback);
     let Some(running) = running else { return };
@@ -22,7 +22,7 @@ pub fn end(config: &Config, steps: &mut Vec<Step>) {
         )));
         return;
     }
-    // A broker that takes longer is replaced all the same.
+    // A broker that takes longer is replaced anyway.
     let _ = wait_until_released(config, &running, LEAVE);
     steps.push(Step::done(format!(
         "The broker that a session had started (process {}) makes way.",

@@ -1,5 +1,4 @@
-//! The program that shows the log: journalctl, or `tail` for the file of a broker that a session
-//! started.
+//! The program that shows the log: journalctl, or `tail` for the log file of a fallback broker.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,14 +8,14 @@ use crate::service::manager::Logs;
 use crate::service::systemd::UNITS;
 use crate::sys::files::effective_uid;
 
-/// By which names our programs log: the broker and the MCP servers, in or outside of any unit.
+/// The syslog identifiers of our programs: the broker and the MCP servers.
 const IDENTIFIERS: [&str; 2] = ["claude-peers", "claude-peers-mcp"];
 
-/// What was asked for, as a command.
+/// Returns the command that shows the wanted part of the log.
 ///
 /// # Errors
 ///
-/// If there is neither journal nor file, or the file cannot show what is asked for.
+/// If there is neither journal nor file, or the file cannot show what is wanted.
 pub fn command(wanted: &Logs, file: &Path, journal: bool) -> Result<Command, ServiceError> {
     if journal {
         return Ok(journalctl(wanted));
@@ -24,7 +23,7 @@ pub fn command(wanted: &Logs, file: &Path, journal: bool) -> Result<Command, Ser
     if !file.exists() {
         return Err(ServiceError::refused(
             format!("there is no log yet: neither a journal of this user nor {}", file.display()),
-            "A broker writes one: `claude-peers peers` starts it.",
+            "A broker writes one; `claude-peers peers` starts the broker.",
         ));
     }
     if wanted.since.is_some() {
@@ -49,8 +48,8 @@ fn journalctl(wanted: &Logs) -> Command {
         command.arg(format!("--since={since}"));
     }
     command.args(&wanted.more);
-    // What the units said, what the manager said of them, and what our programs said elsewhere.
-    // Not `-u UNIT -t NAME`: that would ask for messages of which both is true.
+    // Messages of the units, of the manager about the units, and of our programs outside of units.
+    // Not `-u UNIT -t NAME`, which selects only messages that match both.
     let user = format!("_UID={}", effective_uid());
     let units = UNITS
         .iter()
@@ -69,7 +68,7 @@ fn tail(wanted: &Logs, file: &Path) -> Command {
     let mut command = Command::new("tail");
     command.args(["-n", &wanted.lines.map_or_else(|| "+1".to_owned(), |lines| lines.to_string())]);
     if wanted.follow {
-        // It is begun anew when it has grown too large.
+        // By name: the file is truncated when it grows too large.
         command.arg("-F");
     }
     command.args(&wanted.more).arg("--").arg(file);

@@ -7,17 +7,17 @@ use serde::Serialize;
 
 use crate::service::error::{ServiceError, Unavailable};
 
-/// A service manager: what `claude-peers service` needs of one.
+/// A service manager: systemd's user manager, or launchd.
 pub trait Manager {
     /// Makes the manager listen on the broker's sockets, now and from the next login on. A
     /// failure midway leaves everything as it was.
     ///
     /// # Errors
     ///
-    /// If that cannot be done; so for all orders below.
+    /// If that cannot be done. The same holds for all orders below.
     fn install(&self) -> Result<Vec<Step>, ServiceError>;
 
-    /// Takes back what [`Manager::install`] did. The database stays.
+    /// Reverts [`Manager::install`]. The database stays.
     fn uninstall(&self) -> Result<Vec<Step>, ServiceError>;
 
     /// Makes the manager listen. The broker starts on the first connection.
@@ -26,15 +26,16 @@ pub trait Manager {
     /// Stops the broker and closes its sockets.
     fn stop(&self) -> Result<Vec<Step>, ServiceError>;
 
-    /// Starts the broker anew.
+    /// Restarts the broker.
     fn restart(&self) -> Result<Vec<Step>, ServiceError>;
 
+    /// Returns the state of the service and its problems.
     fn status(&self) -> Result<Status, ServiceError>;
 
-    /// The program that shows the log. It takes the place of ours.
+    /// Returns the command that shows the log; it replaces our own process.
     fn logs(&self, wanted: &Logs) -> Result<Command, ServiceError>;
 
-    /// What one should know of that log, if anything.
+    /// Returns a remark about that log, if there is one.
     fn log_note(&self, _wanted: &Logs) -> Option<String> {
         None
     }
@@ -66,11 +67,11 @@ pub trait Manager {
     fn disable(&self, why: &Unavailable);
 }
 
-/// One thing that an order did, or found as it should be.
+/// One thing that an order did, or found already done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
     pub changed: bool,
-    /// A sentence.
+    /// A sentence that describes it.
     pub what: String,
 }
 
@@ -79,48 +80,48 @@ impl Step {
         Self { changed: true, what: what.into() }
     }
 
-    /// For what was so already, or what one should know.
+    /// Returns a step that changed nothing: something already done, or a remark.
     pub fn note(what: impl Into<String>) -> Self {
         Self { changed: false, what: what.into() }
     }
 }
 
-/// What stopping the service does not do.
+/// The limit of `stop`: sessions start the service again.
 pub const COMES_BACK: &str =
     "The next session starts them again; to take the service away: claude-peers service uninstall";
 
-/// How the service is.
+/// The state of the service.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
     /// `systemd` or `launchd`.
     pub manager: &'static str,
     pub state: State,
-    /// The directory of the units that are in force.
+    /// The directory of the units that are in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
-    /// The units belong to a package of the system.
+    /// Whether the units belong to an installed package.
     pub packaged: bool,
     pub units: Vec<UnitStatus>,
-    /// What is wrong, each with its fix.
+    /// The problems, each with its fix.
     pub problems: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// The broker runs.
+    /// The broker is running.
     Running,
     /// The manager listens, and starts the broker on the first connection.
     Ready,
     /// Installed, but the manager does not listen.
     Stopped,
     Failed,
-    /// Somebody has forbidden it.
+    /// A unit is masked.
     Masked,
     NotInstalled,
 }
 
-/// One unit or job, in its manager's words.
+/// One unit or job, in its manager's terms.
 #[derive(Debug, Clone, Serialize)]
 pub struct UnitStatus {
     pub name: String,
@@ -130,18 +131,18 @@ pub struct UnitStatus {
     pub active: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<u32>,
-    /// What the service says of itself.
+    /// The service's own status text.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub says: String,
 }
 
-/// Which part of the log is wanted.
+/// The wanted part of the log.
 #[derive(Debug, Clone, Default)]
 pub struct Logs {
     pub follow: bool,
     pub lines: Option<u32>,
-    /// In the words of systemd.time(7).
+    /// A time as in systemd.time(7).
     pub since: Option<String>,
-    /// Further arguments of the program that shows it.
+    /// Further arguments for the program that shows the log.
     pub more: Vec<std::ffi::OsString>,
 }

@@ -1,4 +1,4 @@
-//! Orders to launchd, through launchctl(1): which jobs are loaded, and how they are.
+//! Calls of launchctl(1): which jobs are loaded, their state, and orders to launchd.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,20 +10,20 @@ use crate::sys::files::effective_uid;
 use crate::sys::subprocess;
 use crate::sys::subprocess::Said;
 
-/// How long one call may take. A restart waits for requests under way, which is seconds at worst.
+/// The limit of one call. A restart waits for requests in flight, a few seconds at worst.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a job may take to be gone: its `ExitTimeOut`, and a little.
+/// The time that a job may take to end: its `ExitTimeOut` and a little more.
 const GONE: Duration = Duration::from_secs(22);
 
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The jobs of this user: of the graphical session, where agents live, or, on a Mac that nobody
-/// sits at, of the user's background session.
+/// The jobs of this user: those of the graphical session, where agents run, or on a Mac without one
+/// those of the user's background session.
 #[derive(Debug)]
 pub struct Launchctl {
     program: PathBuf,
-    /// Where jobs can be, the best first.
+    /// The domains where jobs can be, the preferred one first.
     domains: [String; 2],
 }
 
@@ -33,7 +33,7 @@ pub struct Job {
     /// `running`, `not running`, `waiting`, …
     pub state: String,
     pub pid: Option<u32>,
-    /// How it ended last, unless well: `1`, `9: Killed`, …
+    /// How its last process failed: `1`, `9: Killed`, …; `None` if it did not.
     pub failure: Option<String>,
 }
 
@@ -50,23 +50,23 @@ impl Launchctl {
         Self { program, domains: [format!("gui/{user}"), format!("user/{user}")] }
     }
 
-    /// Whether this user has a session of either kind. Somebody who came by ssh alone has no
-    /// graphical one.
+    /// Returns whether this user has a session of either kind. A user who is logged in only by ssh
+    /// has no graphical one.
     ///
     /// # Errors
     ///
-    /// If launchctl cannot be run; so for all below.
+    /// If launchctl cannot be run. The same holds for all functions below.
     pub fn has_session(&self) -> Result<bool, ManagerError> {
         Ok(self.session()?.is_some())
     }
 
-    /// Which kind of session an agent would be loaded into.
+    /// Returns the kind of session into which an agent would be loaded.
     pub fn session_type(&self) -> Result<SessionType, ManagerError> {
         let background = self.session()? == Some(&self.domains[1]);
         Ok(if background { SessionType::Background } else { SessionType::Aqua })
     }
 
-    /// The domain of the session that this user has.
+    /// Returns the domain of this user's session.
     fn session(&self) -> Result<Option<&str>, ManagerError> {
         for domain in &self.domains {
             if self.print(domain)?.is_some() {
@@ -76,13 +76,13 @@ impl Launchctl {
         Ok(None)
     }
 
-    /// The job with this label, if it is loaded.
+    /// Returns the job with this label, if it is loaded.
     pub fn job(&self, label: &str) -> Result<Option<Job>, ManagerError> {
         Ok(self.find(label)?.map(|(_, job)| job))
     }
 
-    /// The same, and the domain that it is in: one that was loaded by ssh stays where it is when
-    /// its user logs in at the screen.
+    /// Returns the job with this label and its domain. A job that was loaded over ssh stays in that
+    /// domain when its user logs in at the screen.
     fn find(&self, label: &str) -> Result<Option<(&str, Job)>, ManagerError> {
         for domain in &self.domains {
             if let Some(text) = self.print(&target(domain, label))? {
@@ -92,7 +92,7 @@ impl Launchctl {
         Ok(None)
     }
 
-    /// The job as launchctl names it: where it is, or where it would be.
+    /// Returns the name of the job for launchctl, in the domain where it is or would be loaded.
     fn target(&self, label: &str) -> Result<String, ManagerError> {
         let domain = match self.find(label)? {
             Some((domain, _)) => domain,
@@ -101,10 +101,9 @@ impl Launchctl {
         Ok(target(domain, label))
     }
 
-    /// Loads a property list: from then on launchd listens.
+    /// Loads a property list. Then launchd listens.
     pub fn load(&self, label: &str, property_list: &Path) -> Result<(), ManagerError> {
-        // A `launchctl disable` of long ago would make the next call fail. Whoever loads it wants
-        // it enabled.
+        // An earlier `launchctl disable` would make the next call fail.
         let domain = self.session()?.unwrap_or(&self.domains[0]);
         self.order(&["enable", &target(domain, label)])?;
         self.order(&["bootstrap", domain, &property_list.to_string_lossy()])
@@ -114,7 +113,7 @@ impl Launchctl {
     pub fn unload(&self, label: &str) -> Result<(), ManagerError> {
         let target = self.target(label)?;
         let asked = self.order(&["bootout", &target]);
-        // It may say that the job is still ending, and be right.
+        // The call can fail because the job is still ending.
         let since = Instant::now();
         while self.job(label)?.is_some() {
             if since.elapsed() > GONE {
@@ -129,12 +128,12 @@ impl Launchctl {
         Ok(())
     }
 
-    /// Ends the job's process and starts it anew. Its sockets listen all the while.
+    /// Restarts the job's process. Its sockets stay open.
     pub fn restart(&self, label: &str) -> Result<(), ManagerError> {
         self.order(&["kickstart", "-k", &self.target(label)?])
     }
 
-    /// What launchd knows of a domain or job; `None` if there is none.
+    /// Returns what launchd prints about a domain or job; `None` if there is none.
     fn print(&self, target: &str) -> Result<Option<String>, ManagerError> {
         let said = self.call(&["print", target])?;
         Ok(said.succeeded().then_some(said.output))
@@ -164,8 +163,10 @@ fn described(arguments: &[&str]) -> String {
     format!("launchctl {}", arguments.join(" "))
 }
 
-/// What `launchctl print` says of a job. Its form is no promise, so what is not found is unknown.
-/// The job's own values stand one level deep; those of its sockets, deeper.
+/// Parses the output of `launchctl print` for a job.
+///
+/// Its format is not guaranteed, so a missing value means unknown. The job's own values are indented
+/// by one level, those of its sockets by more.
 fn parse(text: &str) -> Job {
     let mut job = Job::default();
     for line in text.lines() {

@@ -1,7 +1,7 @@
 //! The user's agents under launchd: a property list in `~/Library/LaunchAgents`, loaded by
 //! `launchctl bootstrap`, removed by `bootout`.
 //!
-//! All of it compiles and is tested on every system; only launchctl itself is macOS's.
+//! This code compiles and is tested on every system; only launchctl itself needs macOS.
 
 mod launchctl;
 mod on_demand;
@@ -33,7 +33,7 @@ pub struct Launchd<'a> {
 impl<'a> Launchd<'a> {
     #[must_use]
     pub fn new(config: &'a Config) -> Self {
-        // Without it there would be no configuration.
+        // There is no configuration without HOME.
         let home = std::env::var_os("HOME").unwrap_or_default();
         Self::with(config, Path::new(&home), Launchctl::default())
     }
@@ -44,15 +44,15 @@ impl<'a> Launchd<'a> {
         Self { config, label, file, launchctl }
     }
 
-    /// The property list that `install` writes.
+    /// Returns the property list that `install` writes.
     ///
     /// # Errors
     ///
-    /// If a path cannot stand in one.
+    /// If a path cannot be expressed in a property list.
     pub fn property_list(&self) -> Result<String, ServiceError> {
         let program = lasting_path()
             .map_err(ServiceError::file("this program", Path::new("claude-peers")))?;
-        // Where launchd cannot be asked it is the usual one.
+        // If launchd cannot be asked, the usual session.
         let session = self.launchctl.session_type().unwrap_or(SessionType::Aqua);
         Agent::new(self.config, program, &|name| std::env::var_os(name))
             .and_then(|agent| Agent { session, ..agent }.property_list())
@@ -61,7 +61,7 @@ impl<'a> Launchd<'a> {
             })
     }
 
-    /// What lies in the place of our property list, if anything.
+    /// Returns the content of the file at our property list's path, if there is one.
     fn written(&self) -> Result<Option<String>, ServiceError> {
         match std::fs::read_to_string(&self.file) {
             Ok(text) => Ok(Some(text)),
@@ -78,7 +78,7 @@ impl<'a> Launchd<'a> {
             .map_err(ServiceError::file("the property list", &self.file))
     }
 
-    /// launchd makes neither the directory of a socket nor that of a log.
+    /// Makes the directories of socket and log, which launchd does not.
     fn make_directories(&self) -> Result<(), ServiceError> {
         let paths = &self.config.paths;
         for directory in [paths.runtime(), paths.state(), paths.logs()] {
@@ -92,8 +92,8 @@ impl<'a> Launchd<'a> {
             return Ok(());
         }
         Err(ServiceError::refused(
-            "this user has no graphical session and no other one of launchd's, where agents live",
-            "Log in at the screen or by ssh and do it again. Until then sessions start the broker \
+            "this user has neither a graphical nor a background session of launchd, in which an agent could run",
+            "Log in at the screen or by ssh and run this again. Until then sessions start the broker \
              themselves.",
         ))
     }
@@ -102,15 +102,16 @@ impl<'a> Launchd<'a> {
         if self.written()?.is_none() {
             return Err(ServiceError::refused(
                 "the service is not installed",
-                "Install it by `claude-peers service install`.",
+                "Install it with `claude-peers service install`.",
             ));
         }
         self.require_session()?;
         Ok(self.launchctl.job(&self.label)?)
     }
 
-    /// Loads the agent. No client starts a broker meanwhile, and one that a client started makes
-    /// way before, because launchd does not try again for a port that is taken.
+    /// Loads the agent, under the spawn lock so that no client starts a broker meanwhile.
+    ///
+    /// A fallback broker is stopped first, because launchd does not retry a port that is in use.
     fn load(&self, steps: &mut Vec<Step>) -> Result<(), ServiceError> {
         let lock = &self.config.paths.spawn_lock;
         let _lock = LockFile::take(lock).map_err(ServiceError::file("the lock file", lock))?;
@@ -125,7 +126,7 @@ impl<'a> Launchd<'a> {
         Ok(())
     }
 
-    /// Brings launchd from what is loaded to what is to be.
+    /// Changes launchd from the loaded state to the wanted one.
     fn set_up(
         &self,
         text: &str,
@@ -148,7 +149,7 @@ impl<'a> Launchd<'a> {
                     .is_some_and(|h| h.started == Started::Launchd && h.version != crate::VERSION);
                 if outdated {
                     self.launchctl.restart(&self.label)?;
-                    steps.push(Step::done("Restarted the broker; no message is lost by that."));
+                    steps.push(Step::done("Restarted the broker; no message is lost."));
                 }
             }
             Some(_) => {
@@ -160,8 +161,8 @@ impl<'a> Launchd<'a> {
         Ok(steps)
     }
 
-    /// Takes back what a failed `install` did. What cannot be taken back is left: it is the first
-    /// failure that a person must hear of.
+    /// Reverts what a failed `install` did. A failure in here is ignored: the first failure is the
+    /// one to report.
     fn take_back(&self, former: Option<&str>, was_loaded: bool) {
         let _ = self.launchctl.unload(&self.label);
         let _ = match former {
@@ -246,7 +247,7 @@ impl Manager for Launchd<'_> {
             return self.start();
         }
         self.launchctl.restart(&self.label)?;
-        Ok(vec![Step::done("Restarted the broker; no message is lost by that.")])
+        Ok(vec![Step::done("Restarted the broker; no message is lost.")])
     }
 
     fn status(&self) -> Result<Status, ServiceError> {
@@ -299,7 +300,7 @@ impl Manager for Launchd<'_> {
     }
 }
 
-/// What is wrong with the agent, each with its fix.
+/// Returns the agent's problems, each with its fix.
 fn problems(text: Option<&str>, job: Option<&Job>, config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some(code) = job.and_then(|job| job.failure.as_ref()) {

@@ -1,6 +1,6 @@
-//! Whether a client that finds no broker gets it from launchd.
+//! On-demand start by launchd, for a client that finds no broker.
 //!
-//! The cheap question first: where no agent is installed, launchctl is never called.
+//! The cheap check comes first: if no agent is installed, launchctl is not run.
 
 use crate::service::error::{ManagerError, Unavailable};
 use crate::service::launchd::{Launchd, plist};
@@ -21,7 +21,7 @@ impl Launchd<'_> {
             return Err(Unavailable::NoManager);
         }
         if self.launchctl.job(&self.label).map_err(Unavailable::Manager)?.is_some() {
-            // It is loaded, but somebody removed the socket's file.
+            // It is loaded, but the socket's file was removed.
             self.launchctl.unload(&self.label).map_err(Unavailable::Manager)?;
         }
         self.make_directories().map_err(|error| {
@@ -40,7 +40,7 @@ impl Launchd<'_> {
     }
 
     pub(super) fn unload(&self) {
-        // Whatever the outcome, the fallback takes the path.
+        // The fallback broker takes the path, whatever the outcome.
         let _ = self.launchctl.unload(&self.label);
     }
 }

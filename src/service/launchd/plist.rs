@@ -1,5 +1,4 @@
-//! The agent's property list: the template of this source tree, with everything filled in that
-//! launchd does not expand itself.
+//! The agent's property list: the template of this source tree with its placeholders filled in.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,8 +8,8 @@ use crate::sys::files::same_place;
 
 const TEMPLATE: &str = include_str!("../../../launchd/claude-peers.plist");
 
-/// The variables that say where our files lie. The agent sees none of a shell's, and must find
-/// the same places as the sessions that were started from one.
+/// The variables that determine where our files lie. The agent does not see a shell's variables, but
+/// must use the same paths as the sessions that were started from a shell.
 const PLACES: [&str; 6] = [
     "CLAUDE_PEERS_DB",
     "CLAUDE_PEERS_PORT",
@@ -20,7 +19,7 @@ const PLACES: [&str; 6] = [
     "XDG_STATE_HOME",
 ];
 
-/// What stands in no template.
+/// The value of an empty placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
     pub program: PathBuf,
@@ -31,12 +30,12 @@ pub struct Agent {
     pub environment: Vec<(&'static str, String)>,
 }
 
-/// In which kind of session launchd loads it by itself, from the next login on.
+/// The kind of session in which launchd loads the agent at login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionType {
-    /// At the screen.
+    /// The graphical session.
     Aqua,
-    /// Of a user who comes by ssh alone.
+    /// The background session of a user who is logged in only by ssh.
     Background,
 }
 
@@ -49,13 +48,13 @@ impl SessionType {
     }
 }
 
-/// Why there is no property list.
+/// Why no property list can be made.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} cannot stand in a property list")]
 pub struct Unfit(String);
 
 impl Agent {
-    /// The agent for these settings, in the session at the screen.
+    /// Returns the agent for these settings, in the graphical session.
     ///
     /// # Errors
     ///
@@ -76,11 +75,11 @@ impl Agent {
         })
     }
 
-    /// The property list.
+    /// Returns the text of the property list.
     ///
     /// # Errors
     ///
-    /// If a path holds what XML 1.0 cannot express.
+    /// If a path contains a character that XML 1.0 cannot express.
     pub fn property_list(&self) -> Result<String, Unfit> {
         let mut environment = String::new();
         for (name, value) in &self.environment {
@@ -103,7 +102,7 @@ impl Agent {
             ("LOG", path(&self.log)?),
             ("SESSION", self.session.as_str().to_owned()),
         ];
-        // One pass, so that a value that looks like a placeholder stays a value.
+        // In one pass, so that a value that looks like a placeholder is not replaced.
         let mut parts = TEMPLATE.split('@');
         let mut text = parts.next().unwrap_or_default().to_owned();
         for part in parts {
@@ -116,7 +115,7 @@ impl Agent {
     }
 }
 
-/// The agent's name. A broker on another port is another broker, so it is another agent.
+/// Returns the agent's label. Each port has a broker of its own, and so an agent of its own.
 #[must_use]
 pub fn label(port: u16) -> String {
     match port {
@@ -125,13 +124,14 @@ pub fn label(port: u16) -> String {
     }
 }
 
-/// Whether a file's text is what we wrote, of whatever version.
+/// Returns whether a property list was written by `service install` of any version.
 #[must_use]
 pub fn is_ours(text: &str) -> bool {
     text.contains("The broker of claude-peers as an agent of launchd")
 }
 
-/// Whether the agent with this property list listens on that socket, be it by another name.
+/// Returns whether the agent with this property list listens on that socket, also under another name
+/// of its path.
 #[must_use]
 pub fn serves(text: &str, socket: &Path) -> bool {
     let value = text.split("<key>SockPathName</key>").nth(1).and_then(|rest| {
@@ -151,7 +151,7 @@ fn path(path: &Path) -> Result<String, Unfit> {
     xml(path.to_str().ok_or_else(|| unfit(path))?)
 }
 
-/// Character data of XML 1.0, in which most control characters cannot stand even escaped.
+/// Escapes text as character data of XML 1.0, which cannot express most control characters.
 fn xml(text: &str) -> Result<String, Unfit> {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -159,7 +159,7 @@ fn xml(text: &str) -> Result<String, Unfit> {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
-            // A reader would turn a bare one into a line feed.
+            // A parser would convert a literal one into a line feed.
             '\r' => escaped.push_str("&#13;"),
             '\t' | '\n' => escaped.push(character),
             '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => return Err(unfit(text)),

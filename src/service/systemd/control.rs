@@ -1,6 +1,6 @@
-//! Orders to systemd: install, start, stop, and how the units are.
+//! systemd's user manager as a [`Manager`].
 //!
-//! A package's units are used as they are; nothing of ours is put beside them.
+//! Units of an installed package are used as they are; none of ours are added to them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,18 +16,18 @@ use crate::service::systemd::{
     SERVICE, SOCKET, TCP_SOCKET, manager_runs, on_demand, settings, systemctl,
 };
 
-/// What an order does not do, one line each. How to forbid a package's units is in the orders' help.
+/// The limits of an order, one line each. The help of `stop` says how to disable a package's units.
 const PACKAGE_COMES_BACK: &str =
-    "The next session starts them again; to forbid that, see: claude-peers service stop --help";
+    "The next session starts them again; to prevent that, see: claude-peers service stop --help";
 const PACKAGE_STAYS: &str = "The package's units stay, and sessions start them; to remove them: sudo apt remove claude-peers";
 const OTHERS_STAY: &str = "The units that another program brought stay, and sessions start them; that program removes them";
 
-/// Whether only journalctl can show what is wanted.
+/// Returns whether only journalctl can show what is wanted.
 fn asks_journal(wanted: &Logs) -> bool {
     wanted.since.is_some() || !wanted.more.is_empty()
 }
 
-/// What somebody else wrote under our names is theirs to take away, and goes on serving.
+/// Reports unit files of our names that another program wrote: they stay, and keep working.
 fn left_alone(foreign: &[PathBuf]) -> Step {
     let names: Vec<String> = foreign.iter().map(|path| path.display().to_string()).collect();
     let (was, it) = if names.len() == 1 { ("was", "it stays") } else { ("were", "they stay") };
@@ -37,7 +37,7 @@ fn left_alone(foreign: &[PathBuf]) -> Step {
     ))
 }
 
-/// Whether a directory of units is one of the system's packages, and not of a user's own.
+/// Returns whether a directory of units belongs to the system and not to a user.
 fn is_of_the_system(directory: &Path) -> bool {
     ["/usr", "/lib", "/etc", "/run"].iter().any(|root| directory.starts_with(root))
 }
@@ -51,8 +51,8 @@ fn require_manager() -> Result<(), ServiceError> {
     }
     Err(ServiceError::refused(
         "systemd runs here, but no manager for this user",
-        "Log in as this user (by ssh, at the console, or `machinectl shell`): `su` and `sudo` \
-         start none. For one without a login: `loginctl enable-linger`.",
+        "Log in as this user (by ssh, at the console, or `machinectl shell`): `su` and `sudo` do \
+         not start one. To have one without a login: `loginctl enable-linger`.",
     ))
 }
 
@@ -65,18 +65,18 @@ fn require_installed() -> Result<(), ServiceError> {
     }
     Err(ServiceError::refused(
         "the service is not installed",
-        "Install it by `claude-peers service install`.",
+        "Install it with `claude-peers service install`.",
     ))
 }
 
-/// A mask is somebody's decision, and not ours to undo.
+/// Refuses if a unit is masked: a mask is a person's decision, and is not reverted here.
 fn refuse_masked(units: &Units) -> Result<(), ServiceError> {
     match [&units.socket, &units.service].into_iter().find(|unit| unit.is_masked()) {
         None => Ok(()),
         Some(unit) => Err(ServiceError::refused(
-            format!("{} is masked: somebody has forbidden it", unit.id),
+            format!("{} is masked", unit.id),
             format!(
-                "Allow it by `systemctl --user unmask {}`{}. Until then sessions start the broker \
+                "Unmask it with `systemctl --user unmask {}`{}. Until then sessions start the broker \
                  themselves.",
                 unit.id,
                 match &unit.fragment {
@@ -121,7 +121,7 @@ impl Manager for Systemd<'_> {
             require_manager()?;
         }
         let packaged = self.places.packaged();
-        // Also one whose files somebody has removed: the manager goes on with what it has read.
+        // The manager keeps running units whose files were removed.
         let units = if runs { Some(Units::load()?) } else { None };
         let is_active = units.is_some_and(|units| units.all().iter().any(|unit| unit.is_active()));
         if written.is_empty()
@@ -139,7 +139,7 @@ impl Manager for Systemd<'_> {
             steps.push(Step::done("Stopped the broker and closed its sockets."));
         }
         for link in &links {
-            // Removed by hand, because that also works without a manager.
+            // Removed directly, because that also works without a manager.
             std::fs::remove_file(link).map_err(ServiceError::file("the link", link))?;
             let name = link.file_name().unwrap_or_default().display();
             steps.push(Step::done(format!("Disabled {name}.")));
@@ -152,7 +152,7 @@ impl Manager for Systemd<'_> {
         self.remove_empty_directories();
         if runs {
             systemctl(&["daemon-reload"])?;
-            // An error means that none had failed.
+            // An error means that no unit had failed.
             let _ = systemctl(&["reset-failed", SOCKET, TCP_SOCKET, SERVICE]);
         }
         if !foreign.is_empty() {
@@ -194,7 +194,7 @@ impl Manager for Systemd<'_> {
         let mut steps = Vec::new();
         self.listen(&mut steps)?;
         systemctl(&["restart", SERVICE])?;
-        steps.push(Step::done(format!("Restarted {SERVICE}; no message is lost by that.")));
+        steps.push(Step::done(format!("Restarted {SERVICE}; no message is lost.")));
         Ok(steps)
     }
 
@@ -243,7 +243,7 @@ impl Manager for Systemd<'_> {
         } else {
             format!(
                 "a session started the broker, so this is {file}; `journalctl --user -t \
-                 claude-peers-mcp` shows what the sessions' servers say"
+                 claude-peers-mcp` shows the log of the sessions' MCP servers"
             )
         })
     }

@@ -1,4 +1,10 @@
-//! Puts the units in place, and takes back what was done if that fails midway.
+//! Installs the units, and reverts what was done if that fails midway.
+//!
+//! The crate `service-manager` writes the service's unit. It knows neither socket units, nor user
+//! units that are enabled by a socket, nor status beyond running and stopped, nor masks, nor
+//! `daemon-reload` and `reset-failed`; and for launchd neither `bootstrap`, `bootout` nor sockets. So
+//! those orders go to systemctl and launchctl directly (see [`crate::service::systemd`] and
+//! [`crate::service::launchd`]).
 
 use std::path::{Path, PathBuf};
 
@@ -13,17 +19,17 @@ use crate::service::systemd::state::Units;
 use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, systemctl, units};
 use crate::sys::self_exe::lasting_path;
 
-/// What `install` did so far, to take it back.
+/// What `install` has done so far, for reverting it.
 #[derive(Default)]
 pub struct Undo {
-    /// The files, each with its former text.
+    /// The changed files, each with its former text.
     files: Vec<(PathBuf, Option<String>)>,
     enabled: Vec<&'static str>,
     started: Vec<&'static str>,
 }
 
 impl Systemd<'_> {
-    /// Puts the units in place, enables them and makes them listen.
+    /// Writes the units, enables them and makes them listen.
     pub(super) fn set_up(
         &self,
         before: &Units,
@@ -55,7 +61,7 @@ impl Systemd<'_> {
             }
         }
         if sockets_changed && before.socket.is_active() {
-            // The service goes along with its socket.
+            // Restarting the socket restarts the service.
             systemctl(&["restart", SOCKET])?;
         }
         if !before.socket.is_active() {
@@ -66,12 +72,12 @@ impl Systemd<'_> {
             .is_some_and(|h| h.started == Started::Systemd && h.version != crate::VERSION);
         if before.service.is_active() && !sockets_changed && (changed || outdated) {
             systemctl(&["restart", SERVICE])?;
-            steps.push(Step::done(format!("Restarted {SERVICE}; no message is lost by that.")));
+            steps.push(Step::done(format!("Restarted {SERVICE}; no message is lost.")));
         }
         Ok(steps)
     }
 
-    /// Writes the units that are not there or have another text. True if a socket's changed.
+    /// Writes the units that are missing or have another text. Returns whether a socket unit changed.
     fn write(&self, undo: &mut Undo, steps: &mut Vec<Step>) -> Result<bool, ServiceError> {
         let program = lasting_path()
             .map_err(ServiceError::file("this program", Path::new("claude-peers")))?;
@@ -88,7 +94,7 @@ impl Systemd<'_> {
         for (name, text) in texts {
             let path = directory.join(name);
             let file = |path: &Path| ServiceError::file("the unit", path);
-            // Only the port's gets here: who masked another was told.
+            // Only the TCP socket can be masked here: install refuses if another unit is.
             if matches!(units::found(&path), units::Found::Masked(_)) {
                 steps.push(Step::note(format!("{name} is masked, and stays so.")));
                 continue;
@@ -117,7 +123,7 @@ impl Systemd<'_> {
         Ok(sockets_changed)
     }
 
-    /// Removes our own units where a package has brought its own: ours would hide them.
+    /// Removes our own units if a package has installed its units: ours would hide them.
     fn remove_own(&self, undo: &mut Undo, steps: &mut Vec<Step>) -> Result<bool, ServiceError> {
         for path in self.places.written() {
             let file = |error| ServiceError::file("the unit", &path)(error);
@@ -129,8 +135,8 @@ impl Systemd<'_> {
         Ok(!undo.files.is_empty())
     }
 
-    /// Takes back what a failed `install` did. What cannot be taken back is left: it is the
-    /// first failure that a person must hear of.
+    /// Reverts what a failed `install` did. A failure in here is ignored: the first failure is the
+    /// one to report.
     pub(super) fn take_back(&self, undo: &Undo) {
         for (order, names) in [("stop", &undo.started), ("disable", &undo.enabled)] {
             for name in names {
@@ -151,14 +157,14 @@ impl Systemd<'_> {
 
     pub(super) fn remove_empty_directories(&self) {
         for directory in self.places.own.ancestors().take(2) {
-            // An error means that it is not empty, or not there.
+            // An error means that the directory is not empty, or not there.
             let _ = std::fs::remove_dir(directory);
         }
     }
 }
 
-/// Places the service's text by the service-manager crate, verbatim. Its label must be one word:
-/// of one with dots it would drop the first.
+/// Writes the service's unit with the crate `service-manager`, verbatim. The label must not contain
+/// dots: the crate drops what stands before the first.
 fn place_service(program: &Path, text: String) -> std::io::Result<()> {
     SystemdServiceManager::user().install(service_manager::ServiceInstallCtx {
         label: "claude-peers".parse()?,
@@ -168,7 +174,7 @@ fn place_service(program: &Path, text: String) -> std::io::Result<()> {
         username: None,
         working_directory: None,
         environment: None,
-        // The sockets are what is enabled, and the crate knows none.
+        // The sockets are enabled instead, and the crate does not know sockets.
         autostart: false,
         restart_policy: service_manager::RestartPolicy::Never,
     })

@@ -1,4 +1,4 @@
-//! The units of these settings, and how they are made to listen.
+//! The units of these settings, and how their sockets are started.
 
 use crate::config::Config;
 use crate::endpoint::socket::holder;
@@ -22,8 +22,8 @@ impl<'a> Systemd<'a> {
         Self { config, places: Places::new(config) }
     }
 
-    /// Whether the broker that runs, or ran last, writes to a file: a client started it. Where
-    /// none runs, that is so if there is no service.
+    /// Returns whether the running or last broker writes its log to a file, because a client started
+    /// it. If none runs, that is assumed where there is no service.
     pub fn logs_to_file(&self) -> bool {
         let by_client = match holder(self.config) {
             Some(holder) => holder.started == Started::Fallback,
@@ -32,7 +32,7 @@ impl<'a> Systemd<'a> {
         by_client && self.config.paths.log.exists()
     }
 
-    /// Makes the sockets listen. The port may be somebody else's; that is said and no failure.
+    /// Starts the sockets. A TCP port in use by another program is reported, and is no failure.
     pub fn listen(&self, steps: &mut Vec<Step>) -> Result<(), ServiceError> {
         on_demand::forget(self.config);
         let mut before = Units::load()?;
@@ -66,8 +66,8 @@ impl<'a> Systemd<'a> {
             steps.push(Step::done(format!("Started {TCP_SOCKET}: it listens.")));
         } else {
             steps.push(Step::note(format!(
-                "{TCP_SOCKET} cannot listen: the port is somebody else's. Sessions do not need \
-                 it; `claude-peers doctor` says who has it."
+                "{TCP_SOCKET} cannot listen: another program has the port. Sessions do not need \
+                 the port; `claude-peers doctor` says which program has it."
             )));
         }
         Ok(())

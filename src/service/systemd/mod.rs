@@ -1,8 +1,7 @@
-//! The user's service manager, through `systemctl --user`: what state our units are in, and
-//! orders to it.
+//! systemd's user manager, through `systemctl --user`: the state of our units, and orders to it.
 //!
-//! Every call is time-limited, because a manager that hangs must not hang a session. Calls block:
-//! make them off the async threads.
+//! Every call has a time limit, because a manager that hangs must not hang a session. Calls block:
+//! they are not for async threads.
 
 mod control;
 mod install;
@@ -25,7 +24,7 @@ pub use listen::Systemd;
 /// The unit that listens on the broker's Unix socket.
 pub const SOCKET: &str = "claude-peers.socket";
 
-/// The unit that listens on the TCP port. Another user may hold the port, so it is a unit of its
+/// The unit that listens on the TCP port. Another user may have the port, so it is a unit of its
 /// own, and its failure is no failure of the service.
 pub const TCP_SOCKET: &str = "claude-peers-tcp.socket";
 
@@ -35,13 +34,13 @@ pub const SERVICE: &str = "claude-peers.service";
 /// All of them, the sockets first.
 pub const UNITS: [&str; 3] = [SOCKET, TCP_SOCKET, SERVICE];
 
-/// How long a question may take.
+/// The limit of a query.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// How long an order may take: longer than a stop, which the service's `TimeoutStopSec=` bounds.
+/// The limit of an order: longer than a stop, which the service's `TimeoutStopSec=` bounds.
 const ORDER_LIMIT: Duration = Duration::from_secs(15);
 
-/// A unit as the manager knows it, in its own words (`systemctl show`).
+/// A unit's properties, as `systemctl show` prints them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Unit {
     pub id: String,
@@ -57,15 +56,15 @@ pub struct Unit {
     pub unit_file_state: String,
     /// The unit's file.
     pub fragment: Option<PathBuf>,
-    /// 0 where no process runs.
+    /// 0 if no process runs.
     pub main_pid: u32,
-    /// How often the service was started again by itself.
+    /// The number of automatic restarts.
     pub restarts: u32,
     /// The exit code of the service's last process, or the signal that ended it.
     pub exit_status: i32,
-    /// What the service says of itself.
+    /// The service's own status text (`STATUS=` of sd_notify(3)).
     pub status_text: String,
-    /// The file has changed since the manager read it.
+    /// Whether the file has changed since the manager read it.
     pub need_reload: bool,
 }
 
@@ -80,7 +79,7 @@ impl Unit {
         self.load_state == "masked" || self.unit_file_state.starts_with("masked")
     }
 
-    /// Runs or listens, or is about to.
+    /// Returns whether the unit runs or listens, or is about to.
     #[must_use]
     pub fn is_active(&self) -> bool {
         matches!(self.active_state.as_str(), "active" | "activating" | "reloading")
@@ -91,14 +90,14 @@ impl Unit {
         self.unit_file_state.starts_with("enabled")
     }
 
-    /// It failed, or was stopped while it was failing again and again.
+    /// Returns whether the unit failed, or was stopped in a crash loop.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         let ended_badly = !self.result.is_empty() && self.result != "success";
         self.active_state == "failed" || ended_badly && !self.is_active()
     }
 
-    /// How the service's last process ended, for a sentence in brackets.
+    /// Describes how the service's last process ended, for use in parentheses.
     fn last_words(&self) -> String {
         let said = match self.result.as_str() {
             "" | "success" => "it ends as soon as it is started",
@@ -130,15 +129,15 @@ impl Unit {
     }
 }
 
-/// The properties that [`Unit`] is made of.
+/// The properties that make up a [`Unit`].
 const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,UnitFileState,\
                           FragmentPath,MainPID,StatusText,NeedDaemonReload,NRestarts,\
                           ExecMainStatus";
 
-/// Whether a user manager runs: it has a private socket. A connection to it would tell for sure,
-/// but leaves a complaint in the journal each time.
+/// Returns whether a user manager runs: whether its private socket exists.
 ///
-/// That there is a `systemctl` says nothing: containers have one, too.
+/// A connection would be proof, but causes an error message in the journal each time. The program
+/// `systemctl` is no evidence: containers have it, too.
 #[must_use]
 pub fn manager_runs() -> bool {
     session_runtime_directory().is_some_and(|directory| runs_in(&directory))
@@ -149,7 +148,7 @@ fn runs_in(runtime: &Path) -> bool {
         .is_ok_and(|file| file.file_type().is_socket())
 }
 
-/// How a unit is. One that does not exist is told by its load state and is no error.
+/// Returns a unit's properties. A unit that does not exist is no error: its load state says so.
 ///
 /// # Errors
 ///
@@ -158,7 +157,7 @@ pub fn show(unit: &str) -> Result<Unit, ManagerError> {
     Ok(show_all(&[unit])?.pop().unwrap_or_default())
 }
 
-/// The same for several units at the price of one call, in the order asked for.
+/// Returns the properties of several units with one call, in the given order.
 ///
 /// # Errors
 ///
@@ -177,12 +176,12 @@ fn show_within(limit: Duration, units: &[&str]) -> Result<Vec<Unit>, ManagerErro
 ///
 /// # Errors
 ///
-/// If it cannot be given, or was not carried out; the error carries what systemctl said.
+/// If systemctl cannot be run or fails; the error contains its message.
 pub fn systemctl(arguments: &[&str]) -> Result<(), ManagerError> {
     systemctl_within(ORDER_LIMIT, arguments)
 }
 
-/// The same, for who has less time.
+/// Gives the manager an order, with a time limit.
 ///
 /// # Errors
 ///
@@ -191,12 +190,12 @@ pub fn systemctl_within(limit: Duration, arguments: &[&str]) -> Result<(), Manag
     call(arguments, limit).map(|_| ())
 }
 
-/// The environment of the manager's services, as `systemctl show-environment` prints it.
+/// Returns the environment of the manager's services, as `systemctl show-environment` prints it.
 fn environment() -> Result<String, ManagerError> {
     call(&["show-environment"], LIMIT)
 }
 
-/// Blocks of `Key=Value` lines with an empty line between them, one for each unit.
+/// Parses blocks of `Key=Value` lines, one per unit, separated by empty lines.
 fn parse(text: &str, units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
     let blocks: Vec<Unit> = text
         .split("\n\n")

@@ -1,6 +1,6 @@
-//! Whether a client that finds no broker gets it from the service.
+//! On-demand start by systemd, for a client that finds no broker.
 //!
-//! Cheap questions first: where no unit is installed, systemctl is never called.
+//! Cheap checks come first: if no unit is installed, systemctl is not run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::service::systemd::{
 use crate::sys::files::{same_place, write_private};
 use crate::sys::listening::is_listening;
 
-/// How long the manager may take to answer a client, which has 16 s for its whole call.
+/// The limit of one call of systemctl. The client has 16 s for its whole call.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Longer than `RestartSec=` (200 ms): a service whose restart counter grew within this time is
 /// in a crash loop.
 const CRASH_LOOP: Duration = Duration::from_millis(700);
 
-/// How long it is remembered that the service could not run. Then it is tried once more.
+/// How long a crash loop is remembered. After that the service is tried once more.
 const MEMORY: Duration = Duration::from_secs(10 * 60);
 
-/// Whether the service is there for these settings, as far as files tell.
+/// Checks that the service is there for these settings, as far as files tell.
 ///
 /// # Errors
 ///
@@ -53,10 +53,10 @@ pub fn availability(config: &Config) -> Result<(), Unavailable> {
     }
 }
 
-/// Starts the socket unit. Call it under the spawn lock, where nobody listens.
+/// Starts the socket unit. Requires the spawn lock.
 ///
-/// A unit that has failed is left alone: it would fail again, and the next client would find
-/// nobody as we did. `service start` and `doctor` fix it.
+/// A failed unit is not started: it would fail again, and the next client would find no broker
+/// either. `service start` and `doctor` fix it.
 ///
 /// # Errors
 ///
@@ -74,27 +74,26 @@ pub fn start(config: &Config) -> Result<(), Unavailable> {
             return Err(Unavailable::Failed { unit: name, result: unit.last_words() });
         }
     }
-    // A database that only this environment names is one that the service does not serve.
+    // The service does not serve a database that is set only in this environment.
     if config.database.source == Source::Environment
         && !of_service().is_ok_and(|seen| same_place(seen.database_path(), config.database_path()))
     {
         return Err(Unavailable::OtherSettings("database"));
     }
-    // It listens, but the path is gone: somebody removed the file.
+    // It listens, but the socket's file was removed.
     let order = if socket.is_active() { "restart" } else { "start" };
     systemctl_within(LIMIT, &[order, SOCKET]).map_err(manager)?;
     if !is_listening(&config.paths.socket) {
         return Err(Unavailable::Deaf);
     }
-    // The port may be somebody else's, and this client does not need it.
+    // Another program may have the port, and this client does not need it.
     let _ = systemctl_within(LIMIT, &["start", "--no-block", TCP_SOCKET]);
     Ok(())
 }
 
-/// Why the service does not serve though its socket listens: its program ends as soon as it is
-/// started, again and again. `None` if it is only slow, or not ours.
+/// Returns the failure of a service in a crash loop; `None` if it is only slow, or not ours.
 ///
-/// Takes most of a second, so it is for a client that has waited in vain and found no broker.
+/// Takes 0.7 s, so it is for a client that has waited in vain and found no broker.
 #[must_use]
 pub fn crash_loop(config: &Config) -> Option<Unavailable> {
     availability(config).ok()?;
@@ -102,24 +101,26 @@ pub fn crash_loop(config: &Config) -> Option<Unavailable> {
     let before = look()?;
     std::thread::sleep(CRASH_LOOP);
     let after = look()?;
-    // One that was killed in between, and is back, is none of these.
+    // A service that was killed once, and runs again, is not in a crash loop.
     (after.restarts > before.restarts && holder(config).is_none())
         .then(|| Unavailable::Failed { unit: SERVICE, result: after.last_words() })
 }
 
-/// Closes the sockets of a service that cannot run, so that another broker can have their places,
-/// and remembers that: the manager forgets it at once, and the next client would wait again.
+/// Closes the sockets of a service that cannot run, so that another broker can have their paths.
+///
+/// The reason is noted in a file, because the manager forgets it, and the next client would wait
+/// again.
 pub fn disable(config: &Config, why: &Unavailable) {
-    // Whatever the outcome, the fallback takes the path.
+    // The fallback broker takes the path, whatever the outcome.
     let _ = systemctl_within(LIMIT, &["stop", SOCKET, TCP_SOCKET, SERVICE]);
     if let Unavailable::Failed { result, .. } = why {
         let _ = write_private(&note(config), result);
     }
 }
 
-/// Forgets that the service could not run.
+/// Removes the note about a crash loop.
 pub fn forget(config: &Config) {
-    // An error means that there is nothing to forget.
+    // An error means that there is no note.
     let _ = std::fs::remove_file(note(config));
 }
 
@@ -127,7 +128,7 @@ fn note(config: &Config) -> PathBuf {
     config.paths.runtime().join("service-failed")
 }
 
-/// Why the service was given up a while ago, unless its unit has changed since.
+/// Returns why the service was disabled recently, unless its unit has changed since.
 fn remembered(config: &Config, places: &Places) -> Option<String> {
     let written = std::fs::metadata(note(config)).and_then(|file| file.modified()).ok()?;
     let Found::File(unit) = places.find(SERVICE) else { return None };

@@ -1,5 +1,5 @@
-//! What the service will see of the settings: not a shell's variables, only those of the user
-//! manager and the configuration file.
+//! The settings that the service sees: the user manager's variables and the configuration file, but not
+//! a shell's variables.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -17,17 +17,17 @@ pub fn unit_socket() -> Option<std::path::PathBuf> {
     session_runtime_directory().map(|directory| directory.join("claude-peers/broker.sock"))
 }
 
-/// Whether these settings name the endpoint that the unit serves.
+/// Returns whether these settings name the socket that the unit serves.
 #[must_use]
 pub fn is_unit_socket(config: &Config) -> bool {
     unit_socket().is_some_and(|socket| same_place(&socket, &config.paths.socket))
 }
 
-/// The configuration as a service of the user manager reads it.
+/// Returns the configuration as a service of the user manager reads it.
 ///
 /// # Errors
 ///
-/// If the manager cannot be asked, or the service would refuse its own configuration.
+/// If the manager cannot be asked, or the service would refuse its configuration.
 pub fn of_service() -> Result<Config, ServiceError> {
     let variables = parse(&environment()?);
     Config::from_environment(&|name| variables.get(name).map(OsString::from)).map_err(
@@ -37,11 +37,11 @@ pub fn of_service() -> Result<Config, ServiceError> {
     )
 }
 
-/// Refuses settings with which this user's sessions would not meet the service.
+/// Checks that this user's sessions would reach the service.
 ///
 /// # Errors
 ///
-/// If socket, port or database of the service would be others than those here.
+/// If socket, port or database of the service would differ from those here.
 pub fn check(here: &Config, service: &Config) -> Result<(), ServiceError> {
     let file = service.paths.config_file.display();
     for (who, config) in [("in this shell", here), ("for the service", service)] {
@@ -76,11 +76,11 @@ pub fn check(here: &Config, service: &Config) -> Result<(), ServiceError> {
     Ok(())
 }
 
-/// Refuses to look for units where the manager does not.
+/// Checks that this shell's configuration directory is the manager's, where it looks for units.
 ///
 /// # Errors
 ///
-/// If this shell's configuration lies elsewhere than the manager's.
+/// If it is another one.
 pub fn check_place(here: &Config, service: &Config, order: &str) -> Result<(), ServiceError> {
     let (ours, seen) = (&here.paths.config_file, &service.paths.config_file);
     let base = |file: &Path| file.ancestors().nth(2).unwrap_or(file).to_owned();
@@ -103,7 +103,7 @@ pub fn check_place(here: &Config, service: &Config, order: &str) -> Result<(), S
     ))
 }
 
-/// Settings of this shell that the service goes without; they do no harm.
+/// Returns remarks about settings of this shell that the service does not see. They do no harm.
 #[must_use]
 pub fn unseen(here: &Config, service: &Config) -> Option<String> {
     let differs = here.limits != service.limits || here.idle_exit != service.idle_exit;
@@ -116,7 +116,7 @@ pub fn unseen(here: &Config, service: &Config) -> Option<String> {
     })
 }
 
-/// The lines of `systemctl show-environment`.
+/// Parses the output of `systemctl show-environment`.
 fn parse(text: &str) -> HashMap<String, String> {
     text.lines()
         .filter_map(|line| line.split_once('='))
@@ -124,7 +124,7 @@ fn parse(text: &str) -> HashMap<String, String> {
         .collect()
 }
 
-/// A value as `systemctl show-environment` prints it: plain, or `$'…'` with the escapes of C.
+/// Parses a value as `systemctl show-environment` prints it: plain, or `$'…'` with escapes as in C.
 fn unquoted(value: &str) -> String {
     let Some(inner) = value.strip_prefix("$'").and_then(|rest| rest.strip_suffix('\'')) else {
         return value.trim_matches('"').to_owned();

@@ -1,4 +1,4 @@
-//! How our units are, as one state, and what is wrong with them.
+//! The state of our units as one word, and their problems.
 
 use crate::service::error::ManagerError;
 use crate::service::manager::{State, UnitStatus};
@@ -52,18 +52,18 @@ pub fn unit_status(unit: &Unit) -> UnitStatus {
         },
         active: format!("{} ({detail})", unit.active_state),
         process: (unit.main_pid != 0).then_some(unit.main_pid),
-        // The manager keeps what a service that has ended said last.
+        // The manager keeps the last status text of a service that has ended.
         says: if unit.main_pid == 0 { String::new() } else { unit.status_text.clone() },
     }
 }
 
-/// What is wrong with the units, each with its fix.
+/// Returns the problems of the units, each with its fix.
 pub fn problems(units: &Units) -> Vec<String> {
     let mut problems = Vec::new();
     for unit in units.all() {
         let id = &unit.id;
         if unit.is_masked() && id == TCP_SOCKET {
-            // Whoever wants no port may have none.
+            // A masked TCP socket is a choice, not a problem.
         } else if unit.is_masked() {
             problems.push(format!("{id} is masked. `systemctl --user unmask {id}` allows it."));
         } else if unit.result.ends_with("start-limit-hit") {

@@ -1,4 +1,4 @@
-//! Our unit files: their text, where systemd looks for them, and whose they are.
+//! Our unit files: their text, where systemd looks for them, and who wrote them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, unit_directories};
 use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET};
 
-/// The first line of a unit that we wrote. A file without it is somebody else's and not touched.
+/// The first line of a unit that `service install` wrote. A file without it is never changed.
 const MARK: &str = "# Written by `claude-peers service install`, which also writes it anew.\n";
 
-/// The program as the packaged service names it.
+/// The program's path in the packaged service.
 const PACKAGED_PROGRAM: &str = "ExecStart=/usr/bin/claude-peers ";
 
 const TEXTS: [(&str, &str); 3] = [
@@ -18,15 +18,15 @@ const TEXTS: [(&str, &str); 3] = [
     (SERVICE, include_str!("../../../systemd/claude-peers.service")),
 ];
 
-/// Where the packaged units have their documentation.
+/// The `Documentation=` of the packaged units.
 const MANUAL: &str = "Documentation=man:claude-peers(1)\n";
 
-/// The units' names and texts, for a program at `program`. They name the manual page where one was
-/// installed with the program.
+/// Returns the units' names and texts, for a program at `program`. They refer to the manual page only
+/// if it was installed with the program.
 ///
 /// # Errors
 ///
-/// If a unit cannot name that path.
+/// If the path cannot be written in a unit.
 pub fn texts(program: &Path) -> Result<[(&'static str, String); 3], UnquotableError> {
     let start = format!("ExecStart={} ", quoted(program)?);
     let manual = if has_manual(program) { MANUAL } else { "" };
@@ -36,8 +36,8 @@ pub fn texts(program: &Path) -> Result<[(&'static str, String); 3], UnquotableEr
     }))
 }
 
-/// Whether the manual page lies where `man` looks for that of a program in `PREFIX/bin`, plain or
-/// compressed. `cargo install` brings none.
+/// Returns whether the manual page lies where `man` looks for that of a program in `PREFIX/bin`,
+/// plain or compressed. `cargo install` installs none.
 fn has_manual(program: &Path) -> bool {
     let prefix = program.parent().and_then(Path::parent);
     let section = prefix.map(|prefix| prefix.join("share/man/man1"));
@@ -50,13 +50,13 @@ fn has_manual(program: &Path) -> bool {
     pages.is_some_and(|mut pages| pages.any(|page| page.is_ok_and(|page| is_it(&page.file_name()))))
 }
 
-/// The path has a character that a unit cannot hold.
+/// The path has a character that cannot be written in a unit.
 #[derive(Debug, thiserror::Error)]
 #[error("a unit cannot name the program {}", .0.display())]
 pub struct UnquotableError(PathBuf);
 
-/// A program's path as `ExecStart=` wants it: systemd.service(5), "Command lines". A dollar sign
-/// stands for itself there, because variables are not replaced in the program's own path.
+/// Returns a program's path quoted for `ExecStart=` (systemd.service(5), "Command lines"). A dollar
+/// sign needs no quoting, because variables are not replaced in the program's own path.
 fn quoted(program: &Path) -> Result<String, UnquotableError> {
     let path = program.to_str().filter(|path| !path.chars().any(char::is_control));
     let path = path.ok_or_else(|| UnquotableError(program.to_owned()))?;
@@ -71,17 +71,17 @@ fn quoted(program: &Path) -> Result<String, UnquotableError> {
     Ok(if escaped.chars().all(plain) { escaped } else { format!("\"{escaped}\"") })
 }
 
-/// Where units lie that concern this user.
+/// The directories of units that concern this user.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// The user's own directory, where `service install` writes.
+    /// The user's own directory, into which `service install` writes.
     pub own: PathBuf,
-    /// Those of administrator and packages, the first one in force.
+    /// Those of administrator and packages, in order of precedence.
     pub system: Vec<PathBuf>,
 }
 
 impl Places {
-    /// systemd.unit(5), "User Unit Search Path", as far as anybody puts units of ours there.
+    /// Returns the directories of systemd.unit(5), "User Unit Search Path", where our units can be.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let settings = config.paths.config_file.parent().and_then(Path::parent);
@@ -91,7 +91,7 @@ impl Places {
         }
     }
 
-    /// The file of a unit that is in force.
+    /// Returns the file of a unit that takes precedence.
     #[must_use]
     pub fn find(&self, unit: &str) -> Found {
         std::iter::once(&self.own)
@@ -101,7 +101,7 @@ impl Places {
             .unwrap_or(Found::Nothing)
     }
 
-    /// The directory of units that a package or an administrator brought.
+    /// Returns the directory of units that a package or an administrator installed.
     #[must_use]
     pub fn packaged(&self) -> Option<&Path> {
         let is_there =
@@ -112,20 +112,20 @@ impl Places {
             .find(|directory| is_there(directory, SOCKET) && is_there(directory, SERVICE))
     }
 
-    /// Those of our files that lie in the user's own directory.
+    /// Returns the files in the user's own directory that `service install` wrote.
     #[must_use]
     pub fn written(&self) -> Vec<PathBuf> {
         TEXTS.iter().map(|(unit, _)| self.own.join(unit)).filter(|path| is_ours(path)).collect()
     }
 
-    /// Files in the user's own directory that bear our names and are somebody else's.
+    /// Returns the files in the user's own directory with our names that another program wrote.
     #[must_use]
     pub fn foreign(&self) -> Vec<PathBuf> {
         let file = |path: &PathBuf| matches!(found(path), Found::File(_)) && !is_ours(path);
         TEXTS.iter().map(|(unit, _)| self.own.join(unit)).filter(file).collect()
     }
 
-    /// The links in the user's own directory that enable our sockets, be it for nothing.
+    /// Returns the links in the user's own directory that enable our sockets, also dangling ones.
     #[must_use]
     pub fn links(&self) -> Vec<PathBuf> {
         let directory = self.own.join("sockets.target.wants");
@@ -134,16 +134,16 @@ impl Places {
     }
 }
 
-/// What stands at a unit's place.
+/// What is at a unit's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     Nothing,
     File(PathBuf),
-    /// Somebody has forbidden it: a link to `/dev/null`, or an empty file.
+    /// Masked: a link to `/dev/null`, or an empty file.
     Masked(PathBuf),
 }
 
-/// What stands at this very path.
+/// Returns what is at this path.
 #[must_use]
 pub fn found(path: &Path) -> Found {
     match std::fs::metadata(path) {
@@ -154,25 +154,25 @@ pub fn found(path: &Path) -> Found {
     }
 }
 
-/// Why no broker of the service may have the port: somebody masked its unit. Told by files, so that
-/// it costs nothing.
+/// Returns why the broker must not open the port: its unit is masked. Looks at files only, so it is
+/// cheap.
 #[must_use]
 pub fn forbidden_port(config: &Config) -> Option<String> {
     matches!(Places::new(config).find(TCP_SOCKET), Found::Masked(_))
         .then(|| format!("{TCP_SOCKET} is masked"))
 }
 
-/// Whether we wrote the file at `path`.
+/// Returns whether `service install` wrote the file at `path`.
 #[must_use]
 pub fn is_ours(path: &Path) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.starts_with(MARK))
 }
 
-/// The text of a unit file; `None` if there is no file.
+/// Returns the text of a unit file; `None` if there is no file.
 ///
 /// # Errors
 ///
-/// If it is there and cannot be read.
+/// If the file exists and cannot be read.
 pub fn read(path: &Path) -> io::Result<Option<String>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
