@@ -38,8 +38,8 @@ pub fn context(
     }
     if mail.server_gone {
         let notice = format!(
-            "claude-peers: the MCP server of this session has stopped or did not start. You still \
-             receive messages but cannot send any. To restart it, run /mcp reconnect {server}"
+            "claude-peers: the MCP server of this session is not running. Messages arrive, but none \
+             can be sent. To restart it: /mcp reconnect {server}"
         );
         output.insert("systemMessage".to_owned(), notice.into());
     }
