@@ -12,7 +12,7 @@ use crate::broker::registry;
 use crate::broker::registry::{Resolved, Sender};
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::Delivery;
-use crate::protocol::messages::{MessageState, SendMessage, Sent, Via};
+use crate::protocol::messages::{MessageState, Party, SendMessage, Sent, Via};
 use crate::protocol::peers::PeerKind;
 use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId, Timestamp};
 use crate::sys::random;
@@ -50,6 +50,12 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         let (owner, question) = (caller.peer.clone(), Question::new(id.clone(), seq, to));
         tx.state.effects.push(Effect::Waiters(WaiterChange::Expect { owner, question }));
     }
+    let from = if caller.instance.is_some() {
+        // A session is shown under its own name.
+        Party { id: caller.peer.clone(), name: sender.name }
+    } else {
+        registry::party(tx, &caller.peer)?
+    };
     Ok(Sent {
         id,
         state,
@@ -57,7 +63,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         to: found.now(tx)?,
         awaited,
         waiting: registry::waiting(tx, &caller.peer)?,
-        from: Some(registry::party(tx, &caller.peer)?),
+        from: Some(from),
     })
 }
 
