@@ -20,6 +20,28 @@ pub enum Channel {
     Proven,
 }
 
+impl Channel {
+    /// Returns its word on the wire and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Presumed => "presumed",
+            Self::Proven => "proven",
+        }
+    }
+
+    /// Reads what [`Self::as_str`] writes; any other word is [`Self::Absent`].
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "proven" => Self::Proven,
+            "presumed" => Self::Presumed,
+            _ => Self::Absent,
+        }
+    }
+}
+
 /// `POST /v1/register`: a receiver process makes its session known.
 ///
 /// The same `instance` may register again at any time; it gets the same answer.

@@ -114,7 +114,7 @@ pub fn client_process_ended(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault>
         return Ok(());
     }
     tx.state.effects.turn(peer, TurnChange::Forgotten);
-    registry::touch(tx, peer)
+    registry::set_seen_now(tx, peer)
 }
 
 /// Whether the person sees what a hook prints at this event in a turn.

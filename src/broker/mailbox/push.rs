@@ -37,7 +37,7 @@ pub fn open_stream(
     let mut options = registry::opening(tx, instance)?;
     options.origin.server_pid = server_pid;
     let id = options.peer.clone();
-    registry::touch(tx, &id)?;
+    registry::set_seen_now(tx, &id)?;
     registry::ensure_name(tx, &id)?;
     tx.state.live.presence.open(instance, generation, options, events);
     let opened = Effect::Opened { instance: instance.clone(), generation, peer: id.clone() };
@@ -50,7 +50,7 @@ pub fn open_stream(
 
 /// Records that a stream has ended: its peer may be away now, or another of its servers is pushed to.
 pub fn close_stream(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
-    registry::touch(tx, peer)?;
+    registry::set_seen_now(tx, peer)?;
     if !tx.state.live.client_processes.has_open_client(peer) {
         tx.state.effects.turn(peer, TurnChange::Forgotten);
     }

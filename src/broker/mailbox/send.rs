@@ -242,7 +242,7 @@ fn check_recipient(tx: &Tx<'_>, caller: &Caller, found: &Resolved) -> Result<(),
 /// Refuses a message to a peer that cannot return if sessions of the same program are live in its
 /// place: none of them has taken its mailbox over. Where none is live, the next one will.
 fn check_ended(tx: &Tx<'_>, found: &Resolved) -> Result<(), Fault> {
-    let live = registry::live_beside(tx, found.id())?;
+    let live = registry::live_in_same_place(tx, found.id())?;
     if live.is_empty() {
         return Ok(());
     }

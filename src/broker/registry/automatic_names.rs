@@ -1,7 +1,7 @@
 //! Automatic names: what a place is called, with `-2`, `-3` … where that is taken.
 //!
 //! A directory gets the name again that it had, whoever starts first, and keeps it from other
-//! directories for a while. Within it an automatic name is free once its holder has ended and
+//! directories for a while. Within it an automatic name is free once its owner has ended and
 //! nothing waits for it.
 
 use std::time::Duration;
@@ -9,22 +9,24 @@ use std::time::Duration;
 use rusqlite::params;
 
 use crate::broker::core::Tx;
-use crate::broker::registry::listing;
-use crate::broker::registry::names::{Holder, Source, assign, release, rivals};
+use crate::broker::registry::keys::{is_past_grace, owner_is_gone};
+use crate::broker::registry::name_owners::{
+    NameOwner, NameSource, assign, conflicting_owners, numbered_names, release,
+};
 use crate::broker::registry::place_names::Place;
 use crate::broker::store::Fault;
 use crate::protocol::PeerId;
 use crate::protocol::names;
 
 /// How long a directory that nobody works in keeps its automatic name from other directories.
-const MEMORY: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const REMEMBERED_FOR: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// Gives a peer that has no name an automatic one.
 ///
 /// # Errors
 ///
 /// If the database fails.
-pub fn ensure(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
+pub fn ensure_automatic_name(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     let (place, named) = tx
         .db
         .prepare_cached(&format!(
@@ -43,7 +45,7 @@ pub fn ensure(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
             return Ok(());
         }
     }
-    for name in numbers(&base) {
+    for name in numbered_names(&base) {
         if names::is_valid(&name) && try_automatic(tx, id, &name, &place.directory)? {
             break;
         }
@@ -53,7 +55,8 @@ pub fn ensure(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
 
 /// Takes a name for a place, if nobody has it and it is no other place's.
 fn try_automatic(tx: &Tx<'_>, id: &PeerId, name: &str, directory: &str) -> Result<bool, Fault> {
-    let since = tx.now.millis().saturating_sub_unsigned(MEMORY.as_millis().try_into().unwrap_or(0));
+    let since =
+        tx.now.millis().saturating_sub_unsigned(REMEMBERED_FOR.as_millis().try_into().unwrap_or(0));
     let of_another: bool = tx
         .db
         .prepare_cached(
@@ -61,14 +64,14 @@ fn try_automatic(tx: &Tx<'_>, id: &PeerId, name: &str, directory: &str) -> Resul
                             WHERE name = ?1 AND directory <> ?2 AND used_at > ?3)",
         )?
         .query_row(params![name, directory, since], |row| row.get(0))?;
-    let rivals = rivals(tx, id, name)?;
-    if of_another || !rivals.iter().all(|holder| is_left(tx, holder)) {
+    let rivals = conflicting_owners(tx, id, name)?;
+    if of_another || !rivals.iter().all(|owner| is_left(tx, owner)) {
         return Ok(false);
     }
-    for holder in rivals {
-        release(tx, &holder.id)?;
+    for owner in rivals {
+        release(tx, &owner.id)?;
     }
-    assign(tx, id, name, Source::Automatic)?;
+    assign(tx, id, name, NameSource::Automatic)?;
     tx.db
         .prepare_cached(
             "INSERT INTO remembered_names (name, directory, used_at) VALUES (?1, ?2, ?3)
@@ -102,22 +105,12 @@ fn keep_in_memory(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
 
 /// A name that no person chose, whose owner has ended with nothing in its mailbox. A moment of
 /// grace lets a session reconnect under its old name, unless its client has ended as well.
-fn is_left(tx: &Tx<'_>, holder: &Holder) -> bool {
-    !holder.explicit
-        && holder.unread == 0
-        && (listing::grace_is_over(tx, holder.seen_at) || listing::holder_is_gone(tx, &holder.id))
-        && !tx.state.live.presence.lock().is_live_or_arriving(&holder.id)
-        && !tx.state.live.client_processes.has_open_client(&holder.id)
-}
-
-/// `base`, `base-2`, `base-3` …
-pub(super) fn numbers(base: &str) -> impl Iterator<Item = String> {
-    let with = move |number: u32| {
-        let tail = format!("-{number}");
-        let head: String = base.chars().take(names::MAX - tail.len()).collect();
-        format!("{head}{tail}")
-    };
-    std::iter::once(base.to_owned()).chain((2u32..).map(with))
+fn is_left(tx: &Tx<'_>, owner: &NameOwner) -> bool {
+    !owner.explicit
+        && owner.unread == 0
+        && (is_past_grace(tx, owner.seen_at) || owner_is_gone(tx, &owner.id))
+        && !tx.state.live.presence.lock().is_live_or_arriving(&owner.id)
+        && !tx.state.live.client_processes.has_open_client(&owner.id)
 }
 
 /// Whether `name` is `base`, or `base` with a number.

@@ -10,8 +10,9 @@ use rusqlite::{OptionalExtension as _, params};
 
 use crate::broker::core::Tx;
 use crate::broker::live::presence::Stream;
-use crate::broker::registry::identity::{
-    bind, create_peer, last_of_process, session_key, still_runs,
+use crate::broker::registry::keys::{
+    bind_key, create_peer, is_live_or_arriving, last_of_process, peer_of_key, session_key,
+    session_of, still_runs,
 };
 use crate::broker::store::Fault;
 use crate::claude_code::client_process;
@@ -60,7 +61,7 @@ pub fn shown(tx: &Tx<'_>, said: &Said<'_>) -> Result<Shown, Fault> {
     let key = session_key(said.session);
     let changes = before.as_deref() != Some(said.session);
     let own = window.shown(tx, before.as_deref(), said.source)?;
-    Ok(match (peer_of_key(tx, &key)?, own) {
+    Ok(match (peer_of_key(tx.db, &key)?, own) {
         (Some(known), _) if window.peers.contains(&known) => Shown::Peer(known),
         (Some(known), Some(from)) if changes && from != known && is_free(tx, &known, said)? => {
             Shown::Moves { from, to: known, just_made: before.is_none() }
@@ -69,13 +70,13 @@ pub fn shown(tx: &Tx<'_>, said: &Said<'_>) -> Result<Shown, Fault> {
         // Another conversation, of which nobody has heard.
         (None, Some(from)) if said.source == RESUME && changes && before.is_some() => {
             let to = create_peer(tx, "session")?;
-            bind(tx, &key, &to)?;
+            bind_key(tx, &key, &to)?;
             Shown::Moves { from, to, just_made: false }
         }
         // After /clear the window shows a new session. The peer is the same.
         (None, own) => match own.or(window.last) {
             Some(own) => {
-                bind(tx, &key, &own)?;
+                bind_key(tx, &key, &own)?;
                 make_session(tx, &own)?;
                 Shown::Peer(own)
             }
@@ -95,7 +96,7 @@ pub fn peer_of_session(
     session: &str,
     client: Option<&ProcessId>,
 ) -> Result<Option<PeerId>, Fault> {
-    let known = peer_of_key(tx, &session_key(session))?;
+    let known = peer_of_key(tx.db, &session_key(session))?;
     let (Some(known), Some(client)) = (known.clone(), client) else { return Ok(known) };
     let window = window(tx, client)?;
     if window.peers.contains(&known) {
@@ -114,7 +115,7 @@ pub fn peer_of_session(
 /// If the database fails.
 pub fn is_past(tx: &Tx<'_>, session: &str, client: &ProcessId) -> Result<bool, Fault> {
     let shows = session_of(tx, client)?;
-    let known = peer_of_key(tx, &session_key(session))?.is_some();
+    let known = peer_of_key(tx.db, &session_key(session))?.is_some();
     Ok(known && shows.is_some_and(|shows| shows != session))
 }
 
@@ -178,7 +179,7 @@ impl Window {
         before: Option<&str>,
         source: &str,
     ) -> Result<Option<PeerId>, Fault> {
-        let before = before.map(|before| peer_of_key(tx, &session_key(before))).transpose()?;
+        let before = before.map(|before| peer_of_key(tx.db, &session_key(before))).transpose()?;
         if let Some(before) = before.flatten().filter(|before| self.peers.contains(before)) {
             return Ok(Some(before));
         }
@@ -290,22 +291,9 @@ fn of_two_windows(
     Ok(if elsewhere { Shown::Nobody } else { Shown::Peer(known) })
 }
 
-fn is_live_or_arriving(tx: &Tx<'_>, peer: &PeerId) -> bool {
-    tx.state.live.presence.lock().is_live_or_arriving(peer)
-}
-
 /// Whether a process in its text form runs here, and goes by Claude Code's name.
 fn is_claude(process: &str) -> bool {
     process.parse().is_ok_and(|process| process::runs_as(&process, "claude"))
-}
-
-fn peer_of_key(tx: &Tx<'_>, key: &str) -> Result<Option<PeerId>, Fault> {
-    let known: Option<String> = tx
-        .db
-        .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
-        .query_row([key], |row| row.get(0))
-        .optional()?;
-    Ok(known.map(PeerId::from_text))
 }
 
 /// A server that was told no session is known by its process; now that its session has a name it
@@ -317,21 +305,12 @@ fn make_session(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The session that a client's hooks said it shows, if they spoke.
+/// Whether a client process has a newer hook event than the one at `said_at`, or that one is known
+/// already.
 ///
 /// # Errors
 ///
 /// If the database fails.
-pub fn session_of(tx: &Tx<'_>, client: &ProcessId) -> Result<Option<String>, Fault> {
-    Ok(tx
-        .db
-        .prepare_cached("SELECT session FROM clients WHERE process = ?1")?
-        .query_row([client.to_string()], |row| row.get(0))
-        .optional()?)
-}
-
-/// Whether a client process has a newer hook event than the one at `said_at`, or that one is known
-/// already.
 pub fn has_spoken_since(
     tx: &Tx<'_>,
     client: &ProcessId,

@@ -4,38 +4,22 @@
 //! directory. Peers are never merged: when two claim one identity, the second is a new peer, and
 //! the mail stays with the first.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, params};
 
 use crate::broker::core::{Effect, Tx};
-use crate::broker::registry::client_sessions::session_of;
-use crate::broker::registry::{channel_word, names, peer, probe, succession};
+use crate::broker::registry::keys::{
+    bind_key, create_peer, is_live_or_arriving, known_instance, last_of_process, session_key,
+    session_of, still_runs,
+};
+use crate::broker::registry::listing::peer;
+use crate::broker::registry::{names, probe, succession};
 use crate::broker::store::Fault;
 use crate::protocol::peers::{CLAUDE_CODE, Channel, Profile, Register, Registered};
 use crate::protocol::{ApiError, Around, ErrorCode, PeerId, ProcessId};
 use crate::sys::process;
-use crate::sys::process::ProcessStatus;
-use crate::sys::random;
-
-/// The key of a Claude Code session.
-pub fn session_key(session: &str) -> String {
-    format!("session:{session}")
-}
 
 fn is_session(key: &str) -> bool {
     key.starts_with("session:")
-}
-
-/// The peer of a Claude Code session.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn of_session(db: &Connection, session: &str) -> Result<Option<PeerId>, Fault> {
-    let known: Option<String> = db
-        .prepare_cached("SELECT peer FROM keys WHERE key = ?1")?
-        .query_row([session_key(session)], |row| row.get(0))
-        .optional()?;
-    Ok(known.map(PeerId::from_text))
 }
 
 /// Makes a receiver's session known; the same instance may do so any number of times.
@@ -55,22 +39,22 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
     let id = match known.clone() {
         Some(id) => id,
         None => match find(tx, request)? {
-            Found::Peer(id) => id,
-            Found::Heir { of, key } => {
-                bind(tx, &key, &of)?;
-                succession::begin_anew(tx, &of)?;
+            RegistrationMatch::Peer(id) => id,
+            RegistrationMatch::Heir { of, key } => {
+                bind_key(tx, &key, &of)?;
+                succession::reset_summary(tx, &of)?;
                 notes.push(
                     "An earlier session of your program in this directory has ended; its name and its unread mail are yours."
                         .to_owned(),
                 );
                 of
             }
-            Found::Nobody { key } => {
+            RegistrationMatch::Nobody { key } => {
                 let id = create_peer(tx, if is_session(&key) { "session" } else { "client" })?;
-                bind(tx, &key, &id)?;
+                bind_key(tx, &key, &id)?;
                 id
             }
-            Found::Claimed { by } => {
+            RegistrationMatch::Claimed { by } => {
                 let first = peer(tx, &by)?;
                 notes.push(format!(
                     "Another live client already holds this session as {}; you are a new peer, and earlier mail stays there.",
@@ -93,7 +77,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
             request.instance.as_str(),
             id.as_str(),
             request.secret,
-            channel_word(if request.channel == Channel::Absent { Channel::Absent } else { Channel::Presumed }),
+            (if request.channel == Channel::Absent { Channel::Absent } else { Channel::Presumed }).as_str(),
             request.client.as_ref().map(ToString::to_string),
             tx.now.millis(),
             request.wakes,
@@ -102,7 +86,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
     let wanted = request.name.as_deref().filter(|_| known.is_none());
     let around =
         Around { title: around.title.clone().filter(|_| known.is_none()), ..around.clone() };
-    names::settle(tx, &id, wanted, &around, &mut notes)?;
+    names::assign_at_registration(tx, &id, wanted, &around, &mut notes)?;
     let before = tx.state.live.presence.lock().note_arriving(&id);
     tx.state.effects.push(Effect::Arriving { peer: id.clone(), before });
     let profile = profile(tx, &id)?;
@@ -126,24 +110,7 @@ fn profile(tx: &Tx<'_>, id: &PeerId) -> Result<Profile, Fault> {
         })?)
 }
 
-/// The peer of an instance that has registered before.
-pub(super) fn known_instance(tx: &Tx<'_>, request: &Register) -> Result<Option<PeerId>, Fault> {
-    let known: Option<(String, String)> = tx
-        .db
-        .prepare_cached("SELECT peer, secret FROM receivers WHERE instance = ?1")?
-        .query_row([request.instance.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    match known {
-        Some((_, secret)) if secret != request.secret => {
-            Err(ApiError::new(ErrorCode::Forbidden, "this instance registered with another secret")
-                .into())
-        }
-        Some((peer, _)) => Ok(Some(PeerId::from_text(peer))),
-        None => Ok(None),
-    }
-}
-
-enum Found {
+enum RegistrationMatch {
     /// The same identity as before.
     Peer(PeerId),
     /// That of a client which has ended, to be known by this key as well.
@@ -154,7 +121,7 @@ enum Found {
     Claimed { by: PeerId },
 }
 
-fn find(tx: &Tx<'_>, request: &Register) -> Result<Found, Fault> {
+fn find(tx: &Tx<'_>, request: &Register) -> Result<RegistrationMatch, Fault> {
     match (&request.session, &request.client) {
         (Some(session), client) => {
             // Its hooks know better: a server is told the wrong id where a session is continued.
@@ -168,11 +135,17 @@ fn find(tx: &Tx<'_>, request: &Register) -> Result<Found, Fault> {
             }
             _ => find_process(tx, client, request),
         },
-        (None, None) => Ok(Found::Nobody { key: format!("instance:{}", request.instance) }),
+        (None, None) => {
+            Ok(RegistrationMatch::Nobody { key: format!("instance:{}", request.instance) })
+        }
     }
 }
 
-fn find_session(tx: &Tx<'_>, session: &str, client: Option<&ProcessId>) -> Result<Found, Fault> {
+fn find_session(
+    tx: &Tx<'_>,
+    session: &str,
+    client: Option<&ProcessId>,
+) -> Result<RegistrationMatch, Fault> {
     let key = session_key(session);
     let known: Option<(String, Option<String>)> = tx
         .db
@@ -188,25 +161,32 @@ fn find_session(tx: &Tx<'_>, session: &str, client: Option<&ProcessId>) -> Resul
             (_, None) => true,
         };
         let gone = held_by.as_deref().is_some_and(|holder| !still_runs(holder));
-        let claimed =
-            !same_client && !gone && tx.state.live.presence.lock().is_live_or_arriving(&id);
-        return Ok(if claimed { Found::Claimed { by: id } } else { Found::Peer(id) });
+        let claimed = !same_client && !gone && is_live_or_arriving(tx, &id);
+        return Ok(if claimed {
+            RegistrationMatch::Claimed { by: id }
+        } else {
+            RegistrationMatch::Peer(id)
+        });
     }
     // After /clear a reconnected server may be given a session id that nobody knows yet. The
     // window is the same, and so is the peer, if its last server is gone.
     if let Some(client) = client.filter(|client| process::runs_as(client, "claude"))
         && let Some(id) = last_of_process(tx, client)?
-        && !tx.state.live.presence.lock().is_live_or_arriving(&id)
+        && !is_live_or_arriving(tx, &id)
     {
-        bind(tx, &key, &id)?;
-        return Ok(Found::Peer(id));
+        bind_key(tx, &key, &id)?;
+        return Ok(RegistrationMatch::Peer(id));
     }
-    Ok(Found::Nobody { key })
+    Ok(RegistrationMatch::Nobody { key })
 }
 
 /// A client that has no session ids may host several sessions in one process, so each takes the
 /// first identity of its process and directory that nobody uses.
-fn find_process(tx: &Tx<'_>, client: &ProcessId, request: &Register) -> Result<Found, Fault> {
+fn find_process(
+    tx: &Tx<'_>,
+    client: &ProcessId,
+    request: &Register,
+) -> Result<RegistrationMatch, Fault> {
     let cwd = &request.cwd;
     let mut number = 0u32;
     loop {
@@ -220,83 +200,16 @@ fn find_process(tx: &Tx<'_>, client: &ProcessId, request: &Register) -> Result<F
         match known.map(PeerId::from_text) {
             None => {
                 return Ok(match succession::predecessor(tx, request)? {
-                    Some(of) => Found::Heir { of, key },
-                    None => Found::Nobody { key },
+                    Some(of) => RegistrationMatch::Heir { of, key },
+                    None => RegistrationMatch::Nobody { key },
                 });
             }
-            Some(id) if !tx.state.live.presence.lock().is_live_or_arriving(&id) => {
-                return Ok(Found::Peer(id));
+            Some(id) if !is_live_or_arriving(tx, &id) => {
+                return Ok(RegistrationMatch::Peer(id));
             }
             Some(_) => {}
         }
     }
-}
-
-/// Whether a process in its text form runs; unknown counts as running. A process of another boot
-/// of this machine has ended with it.
-pub fn still_runs(process: &str) -> bool {
-    let status = process.parse().map(|process| process::status(&process));
-    !matches!(status, Ok(ProcessStatus::Gone | ProcessStatus::OtherBoot))
-}
-
-/// Whether a peer is here or may ever be again. A session can be resumed at any time; another
-/// client is known by its process, and ends with it.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn may_return(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
-    let (kind, process): (String, Option<String>) = tx
-        .db
-        .prepare_cached("SELECT kind, client_process FROM peers WHERE id = ?1")?
-        .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(match kind.as_str() {
-        "history" => false,
-        "client" => process.is_none_or(|process| still_runs(&process)),
-        _ => true,
-    })
-}
-
-/// The session that a client process held last.
-pub fn last_of_process(tx: &Tx<'_>, client: &ProcessId) -> Result<Option<PeerId>, Fault> {
-    let id: Option<String> = tx
-        .db
-        .prepare_cached(
-            "SELECT id FROM peers
-             WHERE client_process = ?1 AND (kind = 'session' OR kind = 'client' AND client_name = ?2)
-             ORDER BY seen_at DESC LIMIT 1",
-        )?
-        .query_row([client.to_string().as_str(), CLAUDE_CODE], |row| row.get(0))
-        .optional()?;
-    Ok(id.map(PeerId::from_text))
-}
-
-/// A new peer, under an id that nobody has.
-pub(super) fn create_peer(tx: &Tx<'_>, kind: &str) -> Result<PeerId, Fault> {
-    let id = loop {
-        let id = random::peer_id();
-        let taken: bool = tx
-            .db
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM peers WHERE id = ?1 OR name = ?1)")?
-            .query_row([id.as_str()], |row| row.get(0))?;
-        if !taken {
-            break id;
-        }
-    };
-    tx.db
-        .prepare_cached(
-            "INSERT INTO peers (id, kind, created_at, seen_at) VALUES (?1, ?2, ?3, ?3)",
-        )?
-        .execute(params![id.as_str(), kind, tx.now.millis()])?;
-    Ok(id)
-}
-
-/// Makes `id` known by `key`.
-pub fn bind(tx: &Tx<'_>, key: &str, id: &PeerId) -> Result<(), Fault> {
-    tx.db
-        .prepare_cached("INSERT INTO keys (key, peer, bound_at) VALUES (?1, ?2, ?3)")?
-        .execute(params![key, id.as_str(), tx.now.millis()])?;
-    Ok(())
 }
 
 fn describe(tx: &Tx<'_>, id: &PeerId, request: &Register) -> Result<(), Fault> {

@@ -1,47 +1,14 @@
 //! The directory: a peer as others see it, and who is here.
 
-use std::time::Duration;
-
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::broker::core::{Caller, Tx};
-use crate::broker::registry::backlog::{backlog, waiting};
-use crate::broker::registry::identity::still_runs;
 use crate::broker::registry::place_names::Place;
-use crate::broker::registry::{client_sessions, ended, succession};
+use crate::broker::registry::{client_sessions, ended, keys};
 use crate::broker::store::Fault;
 use crate::protocol::peers::{Channel, ListPeers, Peer, PeerKind, PeerList, Reachability};
 use crate::protocol::scope::Scope;
 use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp};
-
-/// How long an ended session without mail keeps its automatic name.
-const GRACE: Duration = Duration::from_secs(60);
-
-/// Whether a peer last seen at `seen_at` (Unix milliseconds) has had its time to come back.
-///
-/// Who is away because the broker was has its time from the broker's start on.
-pub fn grace_is_over(tx: &Tx<'_>, seen_at: i64) -> bool {
-    let since = Timestamp::from_millis(seen_at).max(tx.state.started_at);
-    tx.now.since(since) > GRACE
-}
-
-/// Whether a peer's client process runs, so that its session may come back at any moment.
-pub fn holder_may_return(tx: &Tx<'_>, id: &PeerId) -> bool {
-    client_process(tx, id).is_some_and(|process| still_runs(&process))
-}
-
-/// Whether a peer's client process is known to have ended.
-pub fn holder_is_gone(tx: &Tx<'_>, id: &PeerId) -> bool {
-    client_process(tx, id).is_some_and(|process| !still_runs(&process))
-}
-
-fn client_process(tx: &Tx<'_>, id: &PeerId) -> Option<String> {
-    let process: rusqlite::Result<Option<String>> = tx
-        .db
-        .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")
-        .and_then(|mut statement| statement.query_row([id.as_str()], |row| row.get(0)));
-    process.ok().flatten()
-}
 
 pub(super) const COLUMNS: &str =
     "id, name, kind, seen_at, summary, cwd, repo, client_name, client_version, one_shot,
@@ -117,9 +84,7 @@ pub(super) fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
     entry.peer.reach = match channel {
         None if by_hooks => Reachability::Hooks,
         None if entry.peer.kind == PeerKind::Cli => Reachability::Inbox,
-        None if entry.peer.kind == PeerKind::Client
-            && succession::has_ended(tx, &entry.peer.id)? =>
-        {
+        None if entry.peer.kind == PeerKind::Client && keys::cannot_return(tx, &entry.peer.id)? => {
             Reachability::Ended
         }
         None => Reachability::Away,
@@ -256,4 +221,38 @@ pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
         .prepare_cached("SELECT coalesce(sum(unread), 0) FROM peers WHERE kind <> 'history'")?
         .query_row(params![], |row| row.get(0))?;
     Ok((live, u64::try_from(backlog).unwrap_or(0)))
+}
+
+/// Messages of peers without evidence of having been read.
+pub fn unread(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
+    let unread: i64 = tx
+        .db
+        .prepare_cached("SELECT unread FROM peers WHERE id = ?1")?
+        .query_row([peer.as_str()], |row| row.get(0))?;
+    Ok(u64::try_from(unread).unwrap_or(0))
+}
+
+/// A peer's backlog, as others see it: unread, and not on its way by a channel that works.
+pub fn backlog(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
+    let leased: i64 = tx
+        .db
+        .prepare_cached(
+            "SELECT count(*) FROM messages
+             WHERE recipient = ?1 AND lease_until > ?2 AND sender <> 'broker'",
+        )?
+        .query_row(params![peer.as_str(), tx.now.millis()], |row| row.get(0))?;
+    Ok(unread(tx, peer)?.saturating_sub(u64::try_from(leased).unwrap_or(0)))
+}
+
+/// The same, and what the broker has to tell it.
+pub fn waiting(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
+    let notices: i64 = tx
+        .db
+        .prepare_cached(
+            "SELECT count(*) FROM messages INDEXED BY messages_notices
+             WHERE recipient = ?1 AND sender = 'broker' AND state IN ('queued', 'offered')
+               AND (lease_until IS NULL OR lease_until <= ?2)",
+        )?
+        .query_row(params![peer.as_str(), tx.now.millis()], |row| row.get(0))?;
+    Ok(backlog(tx, peer)?.saturating_add(u64::try_from(notices).unwrap_or(0)))
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::broker::core::Tx;
-use crate::broker::registry::backlog::backlog;
 use crate::broker::registry::ended;
+use crate::broker::registry::keys::is_past_grace;
 use crate::broker::registry::listing::{
-    COLUMNS, Entry, count_mail, entry, grace_is_over, listed, look_for,
+    COLUMNS, Entry, backlog, count_mail, entry, listed, look_for,
 };
+use crate::broker::registry::profile::COMMAND_LINE_SUFFIX;
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::{Peer, PeerKind, Reachability};
@@ -69,7 +70,7 @@ impl Resolved {
 pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
     let word = names::canonical(word);
     // As senders are shown.
-    let word = word.trim_end_matches(super::BY_COMMAND_LINE).trim_start_matches('@').trim_start();
+    let word = word.trim_end_matches(COMMAND_LINE_SUFFIX).trim_start_matches('@').trim_start();
     if word.is_empty() {
         return Err(ApiError::new(ErrorCode::BadRequest, "no peer is named")
             .hint("Give a peer's id, name, or an unambiguous prefix of either.")
@@ -122,11 +123,11 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
 }
 
 /// How long sessions may take to make themselves known to a new database.
-const RETURN: Duration = Duration::from_secs(60);
+const RETURN_GRACE: Duration = Duration::from_secs(60);
 
 fn who_is_here(tx: &Tx<'_>) -> &'static str {
     match tx.state.replaced {
-        Some(at) if at.elapsed() < RETURN => {
+        Some(at) if at.elapsed() < RETURN_GRACE => {
             "The database was replaced while the broker ran (`claude-peers status` tells more): sessions that run make themselves known again. Try again."
         }
         _ => "list_peers, or `claude-peers peers` on the command line, says who is here.",
@@ -137,7 +138,7 @@ fn who_is_here(tx: &Tx<'_>) -> &'static str {
 fn is_left(tx: &Tx<'_>, entry: &Entry) -> Result<bool, Fault> {
     let is_session = matches!(entry.peer.kind, PeerKind::Session | PeerKind::Client);
     let ended =
-        is_session && !entry.peer.live && !entry.explicit && grace_is_over(tx, entry.seen_at);
+        is_session && !entry.peer.live && !entry.explicit && is_past_grace(tx, entry.seen_at);
     Ok(ended && (entry.unread == 0 || backlog(tx, &entry.peer.id)? == 0))
 }
 

@@ -1,191 +1,44 @@
-//! Peers: who they are, what they are called, and where they stand.
+//! Peers: identity, names, place, and what other peers see of them.
 //!
-//! Like the mailbox this runs on the database's thread, inside a request's transaction.
+//! Like the mailbox, the registry runs inside a request's transaction. `keys` and `name_owners` stand
+//! below the other files.
 
 mod automatic_names;
-mod backlog;
 mod client_process;
 mod client_sessions;
 mod ended;
 mod hooks_seen;
 mod identity;
+mod keys;
 mod listing;
 mod location;
 mod lookup;
+mod name_owners;
 mod names;
 mod place_names;
 mod probe;
+mod profile;
 mod session_servers;
 mod shell_session;
 mod succession;
 
-use rusqlite::params;
-
-use crate::broker::core::{Caller, Tx};
-use crate::broker::store::Fault;
-use crate::protocol::messages::Party;
-use crate::protocol::peers::{Channel, ProfileSet, SetProfile};
-use crate::protocol::{ApiError, ErrorCode, PeerId};
-
-pub use automatic_names::ensure as ensure_name;
-pub use backlog::{unread, waiting};
+pub use automatic_names::ensure_automatic_name as ensure_name;
 pub use client_process::{client_of_hook, client_of_session, client_of_shell};
 pub use client_sessions::{
     Said, Shown, client_above, forget_ended_clients, has_spoken_since, is_past, peer_of_session,
     shown,
 };
 pub use hooks_seen::{hooks_spoke_at, note_hook};
-pub use identity::{may_return, register, still_runs};
-pub use listing::{list, live_and_backlog, peer};
+pub use identity::register;
+pub use keys::{may_return, still_runs};
+pub use listing::{list, live_and_backlog, peer, unread, waiting};
 pub use location::{is_elsewhere, note_place};
 pub use lookup::{Resolved, resolve};
 pub use probe::{next_number as next_probe_number, unregister};
+pub use profile::{Sender, note_title, party, sender, set_profile, set_seen_now};
 pub use session_servers::{absorb, hand_over, opening};
 pub use shell_session::peer_around;
-pub use succession::live_beside;
-
-/// The database's word for a channel.
-#[must_use]
-pub const fn channel_word(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Absent => "absent",
-        Channel::Presumed => "presumed",
-        Channel::Proven => "proven",
-    }
-}
-
-/// The reverse of [`channel_word`].
-#[must_use]
-pub fn channel_from(word: &str) -> Channel {
-    match word {
-        "proven" => Channel::Proven,
-        "presumed" => Channel::Presumed,
-        _ => Channel::Absent,
-    }
-}
-
-/// Notes that a peer's presence begins or ends now.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn touch(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
-    tx.db
-        .prepare_cached("UPDATE peers SET seen_at = ?2 WHERE id = ?1")?
-        .execute(params![peer.as_str(), tx.now.millis()])?;
-    Ok(())
-}
-
-/// How a message's sender is shown to its recipient.
-pub struct Sender {
-    pub name: Option<String>,
-    pub summary: String,
-    pub cwd: String,
-}
-
-/// What stands behind a session's name where its command line speaks for it.
-pub const BY_COMMAND_LINE: &str = " (by its command line)";
-
-/// The sender as it is now. A session's command line says so, and so does one in a session that
-/// nobody knows: `cli (from a session)`.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn sender(tx: &Tx<'_>, caller: &Caller, from_session: Option<&str>) -> Result<Sender, Fault> {
-    let one = |id: &str| {
-        tx.db
-            .prepare_cached("SELECT name, summary, cwd FROM peers WHERE id = ?1")?
-            .query_row([id], |row| {
-                Ok(Sender { name: row.get(0)?, summary: row.get(1)?, cwd: row.get(2)? })
-            })
-    };
-    let me = one(caller.peer.as_str())?;
-    if caller.by_command_line {
-        let name = me.name.unwrap_or_else(|| caller.peer.to_string());
-        return Ok(Sender { name: Some(format!("{name}{BY_COMMAND_LINE}")), ..me });
-    }
-    let Some(session) = from_session.filter(|_| caller.instance.is_none()) else { return Ok(me) };
-    let name = match identity::of_session(tx.db, session)? {
-        Some(id) => one(id.as_str())?.name.unwrap_or_else(|| id.to_string()),
-        None => "a session".to_owned(),
-    };
-    Ok(Sender { name: Some(format!("cli (from {name})")), ..me })
-}
-
-/// A peer, by its id and name alone.
-///
-/// # Errors
-///
-/// If the database fails or has no such peer.
-pub fn party(tx: &Tx<'_>, id: &PeerId) -> Result<Party, Fault> {
-    let name = tx
-        .db
-        .prepare_cached("SELECT name FROM peers WHERE id = ?1")?
-        .query_row([id.as_str()], |row| row.get(0))?;
-    Ok(Party { id: id.clone(), name })
-}
-
-/// A session's client says how its person calls it.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn note_title(tx: &Tx<'_>, session: &str, title: &str) -> Result<(), Fault> {
-    match identity::of_session(tx.db, session)? {
-        Some(id) => names::adopt_title(tx, &id, title, &mut Vec::new()),
-        None => Ok(()),
-    }
-}
-
-/// Sets what a session says of itself. Both parts are set, or none.
-///
-/// # Errors
-///
-/// If the summary is too long, or the name is not valid or taken.
-pub fn set_profile(
-    tx: &mut Tx<'_>,
-    caller: &Caller,
-    request: &SetProfile,
-) -> Result<ProfileSet, Fault> {
-    let mut changed = true;
-    let mut notes = Vec::new();
-    if let Some(summary) = &request.summary {
-        changed = set_summary(tx, caller, summary, request.automatic)?;
-    }
-    if let Some(name) = &request.name {
-        names::choose(tx, &caller.peer, name, &mut notes)?;
-    }
-    let waiting = waiting(tx, &caller.peer)?;
-    Ok(ProfileSet { peer: peer(tx, &caller.peer)?, changed, waiting, notes })
-}
-
-fn set_summary(
-    tx: &Tx<'_>,
-    caller: &Caller,
-    summary: &str,
-    automatic: bool,
-) -> Result<bool, Fault> {
-    let limit = tx.state.limits.max_summary_chars as usize;
-    let length = summary.chars().count();
-    if limit > 0 && length > limit {
-        return Err(ApiError::new(
-            ErrorCode::TooLarge,
-            format!("the summary has {length} characters, {limit} are allowed"),
-        )
-        .hint("One or two sentences are enough; the limit is max_summary_chars (CLAUDE_PEERS_MAX_SUMMARY_CHARS).")
-        .into());
-    }
-    let source = if automatic { "automatic" } else { "session" };
-    let changed = tx
-        .db
-        .prepare_cached(
-            "UPDATE peers SET summary = ?2, summary_source = ?3
-             WHERE id = ?1 AND (?3 = 'session' OR summary_source <> 'session')",
-        )?
-        .execute(params![caller.peer.as_str(), summary.trim(), source])?;
-    Ok(changed > 0)
-}
+pub use succession::live_in_same_place;
 
 #[cfg(test)]
 mod tests;

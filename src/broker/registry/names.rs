@@ -1,113 +1,30 @@
 //! Names: chosen by the person, given in the session's client, set by the session, or taken from
 //! its place.
 //!
-//! A name has at most one live holder. One whose holder has ended passes to whoever asks for it;
-//! the mail stays with the one who ended, and the new holder is told so. By `CLAUDE_PEERS_NAME`
+//! A name has at most one live owner. One whose owner has ended passes to whoever asks for it;
+//! the mail stays with the one who ended, and the new owner is told so. By `CLAUDE_PEERS_NAME`
 //! alone the mail is inherited that was addressed to the name in the meantime.
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, params};
 
 use crate::broker::core::Tx;
-use crate::broker::registry::automatic_names::{ensure, numbers};
-use crate::broker::registry::listing;
+use crate::broker::registry::automatic_names::ensure_automatic_name;
+use crate::broker::registry::keys::owner_may_return;
+use crate::broker::registry::name_owners::{
+    NameOwner, NameSource, assign, conflicting_owners, numbered_names, release,
+};
 use crate::broker::store::Fault;
 use crate::protocol::names;
 use crate::protocol::names::RULE;
 use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
 
 /// How long after its start a broker waits for the sessions that it may have been restarted under.
-const RETURN: Duration = Duration::from_secs(10);
-
-/// Where a name comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    /// `CLAUDE_PEERS_NAME`.
-    Environment,
-    /// The name that the session has in its client.
-    Client,
-    /// `set_summary`.
-    Tool,
-    Automatic,
-}
-
-impl Source {
-    /// The columns `name_source` and `client_named`.
-    const fn columns(self) -> (&'static str, bool) {
-        match self {
-            Self::Environment => ("environment", false),
-            Self::Client => ("tool", true),
-            Self::Tool => ("tool", false),
-            Self::Automatic => ("automatic", false),
-        }
-    }
-}
-
-pub(super) struct Holder {
-    pub id: PeerId,
-    name: String,
-    /// The person chose the name, so the session may be called back by it.
-    pub explicit: bool,
-    pub unread: u64,
-    pub seen_at: i64,
-}
-
-const HOLDER: &str = "id, name, name_source IN ('environment', 'reserved') OR client_named, unread, seen_at FROM peers";
-
-fn read_holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
-    Ok(Holder {
-        id: PeerId::from_text(row.get::<_, String>(0)?),
-        name: row.get(1)?,
-        explicit: row.get(2)?,
-        unread: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0),
-        seen_at: row.get(4)?,
-    })
-}
-
-/// The others that have this name, or one that could be taken for it.
-pub(super) fn rivals(tx: &Tx<'_>, id: &PeerId, name: &str) -> Result<Vec<Holder>, Fault> {
-    // Two names of ASCII alone are never alike, and these are found by the index.
-    let mut statement = tx.db.prepare_cached(&format!(
-        "SELECT {HOLDER} WHERE name IS NOT NULL AND id <> ?1
-         AND (name = ?2 OR ?3 OR length(name) <> length(CAST(name AS BLOB)))"
-    ))?;
-    let rows = statement.query_map(params![id.as_str(), name, !name.is_ascii()], read_holder)?;
-    let alike = |holder: &Holder| holder.name == name || names::look_alike(&holder.name, name);
-    let mut found = Vec::new();
-    for holder in rows {
-        let holder = holder?;
-        if alike(&holder) {
-            found.push(holder);
-        }
-    }
-    Ok(found)
-}
-
-pub(super) fn assign(tx: &Tx<'_>, id: &PeerId, name: &str, source: Source) -> Result<(), Fault> {
-    let (word, by_client) = source.columns();
-    tx.db
-        .prepare_cached(
-            "UPDATE peers SET name = ?2, name_source = ?3, client_named = ?4, former_name = NULL
-             WHERE id = ?1",
-        )?
-        .execute(params![id.as_str(), name, word, by_client])?;
-    Ok(())
-}
-
-/// One that has ended loses its name to another, and is still found by it.
-pub(super) fn release(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
-    tx.db
-        .prepare_cached(
-            "UPDATE peers SET former_name = name, name = NULL, name_source = NULL, client_named = 0
-             WHERE id = ?1",
-        )?
-        .execute([id.as_str()])?;
-    Ok(())
-}
+const RETURN_GRACE: Duration = Duration::from_secs(10);
 
 /// Gives a registering session its name.
-pub fn settle(
+pub fn assign_at_registration(
     tx: &mut Tx<'_>,
     id: &PeerId,
     wanted: Option<&str>,
@@ -122,8 +39,8 @@ pub fn settle(
     if let Some(wanted) = wanted {
         let name = names::canonical(wanted);
         if names::is_valid(&name) {
-            if !take(tx, id, &name, Source::Environment, notes)? {
-                let got = numbered(tx, id, &name, Source::Environment, notes)?;
+            if !take(tx, id, &name, NameSource::Environment, notes)? {
+                let got = numbered(tx, id, &name, NameSource::Environment, notes)?;
                 notes.push(format!(
                     "The name {name} belongs to another live session; you are {got}."
                 ));
@@ -135,7 +52,7 @@ pub fn settle(
     if let Some(title) = &around.title {
         adopt_title(tx, id, title, notes)?;
     }
-    ensure(tx, id)
+    ensure_automatic_name(tx, id)
 }
 
 /// The person named the session in its client. That goes before what the place is called, and
@@ -164,8 +81,8 @@ pub fn adopt_title(
         return Ok(());
     }
     let name = names::from_text(title);
-    if !take(tx, id, &name, Source::Client, notes)? {
-        let got = numbered(tx, id, &name, Source::Client, notes)?;
+    if !take(tx, id, &name, NameSource::Client, notes)? {
+        let got = numbered(tx, id, &name, NameSource::Client, notes)?;
         notes.push(format!("The name {name} belongs to another live session; you are {got}."));
     }
     Ok(())
@@ -177,20 +94,20 @@ fn take(
     tx: &Tx<'_>,
     id: &PeerId,
     name: &str,
-    source: Source,
+    source: NameSource,
     notes: &mut Vec<String>,
 ) -> Result<bool, Fault> {
-    let rivals = rivals(tx, id, name)?;
-    if rivals.iter().any(|holder| keeps_it(tx, holder, source)) {
+    let rivals = conflicting_owners(tx, id, name)?;
+    if rivals.iter().any(|owner| keeps_it(tx, owner, source)) {
         return Ok(false);
     }
-    for holder in rivals {
-        release(tx, &holder.id)?;
+    for owner in rivals {
+        release(tx, &owner.id)?;
         let inherited = match source {
-            Source::Environment if holder.name == name => inherit(tx, &holder.id, id, name)?,
+            NameSource::Environment if owner.name == name => inherit(tx, &owner.id, id, name)?,
             _ => 0,
         };
-        notes.extend(left_behind(tx, &holder, holder.unread.saturating_sub(inherited))?);
+        notes.extend(left_behind(tx, &owner, owner.unread.saturating_sub(inherited))?);
     }
     assign(tx, id, name, source)?;
     Ok(true)
@@ -198,12 +115,12 @@ fn take(
 
 /// Whether a name's owner keeps it from a claim of this kind: it is here, or its person chose the
 /// name and no person claims it now.
-fn keeps_it(tx: &Tx<'_>, holder: &Holder, source: Source) -> bool {
-    is_in_use(tx, holder) || (source == Source::Tool && holder.explicit)
+fn keeps_it(tx: &Tx<'_>, owner: &NameOwner, source: NameSource) -> bool {
+    is_in_use(tx, owner) || (source == NameSource::Tool && owner.explicit)
 }
 
 /// What whoever takes a name over should know of the one who had it.
-fn left_behind(tx: &Tx<'_>, holder: &Holder, unread: u64) -> Result<Option<String>, Fault> {
+fn left_behind(tx: &Tx<'_>, owner: &NameOwner, unread: u64) -> Result<Option<String>, Fault> {
     let waits = match unread {
         0 => return Ok(None),
         1 => "1 message waits".to_owned(),
@@ -212,10 +129,10 @@ fn left_behind(tx: &Tx<'_>, holder: &Holder, unread: u64) -> Result<Option<Strin
     let cwd: String = tx
         .db
         .prepare_cached("SELECT cwd FROM peers WHERE id = ?1")?
-        .query_row([holder.id.as_str()], |row| row.get(0))?;
+        .query_row([owner.id.as_str()], |row| row.get(0))?;
     Ok(Some(format!(
         "The name {} was that of {}, a session in {cwd} that has ended. {waits} there for its return, not for you.",
-        holder.name, holder.id
+        owner.name, owner.id
     )))
 }
 
@@ -236,10 +153,10 @@ fn numbered(
     tx: &Tx<'_>,
     id: &PeerId,
     base: &str,
-    source: Source,
+    source: NameSource,
     notes: &mut Vec<String>,
 ) -> Result<String, Fault> {
-    for name in numbers(base).skip(1) {
+    for name in numbered_names(base).skip(1) {
         if names::is_valid(&name) && take(tx, id, &name, source, notes)? {
             return Ok(name);
         }
@@ -249,14 +166,14 @@ fn numbered(
 }
 
 /// Whether a name's owner is here, or is about to come back to a broker that was restarted.
-fn is_in_use(tx: &Tx<'_>, holder: &Holder) -> bool {
+fn is_in_use(tx: &Tx<'_>, owner: &NameOwner) -> bool {
     let presence = tx.state.live.presence.lock();
     // One that has been here under this broker has left by itself.
-    let returning = holder.seen_at < tx.state.started_at.millis()
-        && tx.now.since(tx.state.started_at) < RETURN
-        && listing::holder_may_return(tx, &holder.id);
-    presence.is_live_or_arriving(&holder.id)
-        || tx.state.live.client_processes.has_open_client(&holder.id)
+    let returning = owner.seen_at < tx.state.started_at.millis()
+        && tx.now.since(tx.state.started_at) < RETURN_GRACE
+        && owner_may_return(tx, &owner.id);
+    presence.is_live_or_arriving(&owner.id)
+        || tx.state.live.client_processes.has_open_client(&owner.id)
         || returning
 }
 
@@ -265,7 +182,12 @@ fn is_in_use(tx: &Tx<'_>, holder: &Holder) -> bool {
 /// # Errors
 ///
 /// If the name is not valid, or another live peer has it.
-pub fn choose(tx: &Tx<'_>, id: &PeerId, name: &str, notes: &mut Vec<String>) -> Result<(), Fault> {
+pub fn assign_chosen(
+    tx: &Tx<'_>,
+    id: &PeerId,
+    name: &str,
+    notes: &mut Vec<String>,
+) -> Result<(), Fault> {
     let wanted = names::canonical(name);
     if !names::is_valid(&wanted) {
         let error = ApiError::new(ErrorCode::BadRequest, format!("{name:?} cannot be a name"));
@@ -277,11 +199,12 @@ pub fn choose(tx: &Tx<'_>, id: &PeerId, name: &str, notes: &mut Vec<String>) -> 
         .query_row([id.as_str()], |row| row.get(0))
         .optional()?
         .flatten();
-    if own.as_deref() == Some(&wanted) || take(tx, id, &wanted, Source::Tool, notes)? {
+    if own.as_deref() == Some(&wanted) || take(tx, id, &wanted, NameSource::Tool, notes)? {
         return Ok(());
     }
-    let rival =
-        rivals(tx, id, &wanted)?.into_iter().find(|holder| keeps_it(tx, holder, Source::Tool));
+    let rival = conflicting_owners(tx, id, &wanted)?
+        .into_iter()
+        .find(|owner| keeps_it(tx, owner, NameSource::Tool));
     let belongs = match rival {
         Some(rival) if rival.name == wanted => {
             format!("the name {wanted} belongs to peer {}", rival.id)

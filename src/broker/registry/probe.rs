@@ -11,14 +11,14 @@ use std::time::Duration;
 use rusqlite::params;
 
 use crate::broker::core::{Caller, Tx};
-use crate::broker::registry::identity::{create_peer, known_instance};
-use crate::broker::registry::peer;
+use crate::broker::registry::keys::{create_peer, known_instance};
+use crate::broker::registry::listing::peer;
 use crate::broker::store::Fault;
 use crate::protocol::peers::{Register, Registered, Unregistered};
 use crate::protocol::{ApiError, ErrorCode, InstanceId};
 
 /// A probe lives for milliseconds. One that is older was killed.
-const LIFE: Duration = Duration::from_secs(60);
+const PROBE_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Makes a probe known; the same instance may do so any number of times.
 pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault> {
@@ -68,7 +68,7 @@ pub fn unregister(
 
 /// Probes whose doctor died before it could end them.
 fn sweep(tx: &Tx<'_>) -> Result<(), Fault> {
-    let before = tx.now.millis() - i64::try_from(LIFE.as_millis()).unwrap_or(i64::MAX);
+    let before = tx.now.millis() - i64::try_from(PROBE_LIFETIME.as_millis()).unwrap_or(i64::MAX);
     let left: Vec<(String, String)> = tx
         .db
         .prepare_cached(

@@ -4,9 +4,9 @@ use rusqlite::{OptionalExtension as _, params};
 
 use crate::broker::core::Tx;
 use crate::broker::live::presence::{ServerOrigin, StreamOptions};
-use crate::broker::registry::{channel_from, names};
+use crate::broker::registry::names;
 use crate::broker::store::Fault;
-use crate::protocol::peers::CLAUDE_CODE;
+use crate::protocol::peers::{CLAUDE_CODE, Channel};
 use crate::protocol::{Around, InstanceId, PeerId, ProcessId};
 
 /// How young a peer must be, in milliseconds, to count as made by mistake: a client that continues
@@ -42,7 +42,7 @@ pub fn opening(tx: &Tx<'_>, instance: &InstanceId) -> Result<StreamOptions, Faul
             let channel: String = row.get(1)?;
             Ok(StreamOptions {
                 peer: PeerId::from_text(row.get::<_, String>(0)?),
-                channel: channel_from(&channel),
+                channel: Channel::from_word(&channel),
                 origin,
             })
         })?)
@@ -130,7 +130,7 @@ pub fn absorb(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> 
         )?
         .execute([from.as_str()])?;
     if let Some(name) = chosen {
-        names::settle(tx, to, Some(&name), &Around::default(), &mut Vec::new())?;
+        names::assign_at_registration(tx, to, Some(&name), &Around::default(), &mut Vec::new())?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::broker::live::presence::Presence;
-use crate::broker::registry::identity::{of_session, still_runs};
+use crate::broker::registry::keys::{peer_of_session_id, still_runs};
 use crate::broker::store::Fault;
 use crate::protocol::{Inside, PeerId, ProcessId};
 use crate::sys::process;
@@ -24,7 +24,8 @@ pub fn peer_around(
     presence: &Presence,
 ) -> Result<Option<PeerId>, Fault> {
     let is_live = |id: &PeerId| presence.lock().is_live_or_arriving(id);
-    let own = inside.session.as_deref().map(|session| of_session(db, session)).transpose()?;
+    let own =
+        inside.session.as_deref().map(|session| peer_of_session_id(db, session)).transpose()?;
     let own = own.flatten();
     for process in &inside.above {
         let mut live = held_by(db, process)?;
@@ -75,7 +76,7 @@ fn shown_by(db: &Connection, process: &ProcessId) -> Result<Option<PeerId>, Faul
         .query_row([process.to_string()], |row| row.get(0))
         .optional()?;
     match session {
-        Some(session) => of_session(db, &session),
+        Some(session) => peer_of_session_id(db, &session),
         None => Ok(None),
     }
 }

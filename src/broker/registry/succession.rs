@@ -8,14 +8,14 @@
 use rusqlite::params;
 
 use crate::broker::core::Tx;
-use crate::broker::registry::identity::{may_return, still_runs};
+use crate::broker::registry::keys::still_runs;
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::Register;
 use crate::protocol::{PeerId, names};
 
 /// One that has ended and has something to leave.
-struct Ended {
+struct Predecessor {
     id: PeerId,
     has_mail: bool,
 }
@@ -27,7 +27,7 @@ struct Ended {
 ///
 /// If the database fails.
 pub fn predecessor(tx: &Tx<'_>, request: &Register) -> Result<Option<PeerId>, Fault> {
-    let ended = ended_like(tx, request)?;
+    let ended = ended_in_same_place(tx, request)?;
     let mut with_mail = ended.iter().filter(|one| one.has_mail);
     let chosen = match (with_mail.next(), with_mail.next()) {
         (Some(only), None) => Some(only),
@@ -39,7 +39,7 @@ pub fn predecessor(tx: &Tx<'_>, request: &Register) -> Result<Option<PeerId>, Fa
 
 /// The peers of this program in this directory whose processes have ended, the last one first. A
 /// name that its person chose is inherited by that name, and not by whoever comes.
-fn ended_like(tx: &Tx<'_>, request: &Register) -> Result<Vec<Ended>, Fault> {
+fn ended_in_same_place(tx: &Tx<'_>, request: &Register) -> Result<Vec<Predecessor>, Fault> {
     if request.client_name.is_empty() {
         return Ok(Vec::new());
     }
@@ -59,7 +59,8 @@ fn ended_like(tx: &Tx<'_>, request: &Register) -> Result<Vec<Ended>, Fault> {
     let inner = tx.state.live.presence.lock();
     let ended = rows.into_iter().filter_map(|(id, process, has_mail)| {
         let id = PeerId::from_text(id);
-        (!inner.is_live_or_arriving(&id) && !still_runs(&process)).then_some(Ended { id, has_mail })
+        (!inner.is_live_or_arriving(&id) && !still_runs(&process))
+            .then_some(Predecessor { id, has_mail })
     });
     Ok(ended.collect())
 }
@@ -69,20 +70,11 @@ fn ended_like(tx: &Tx<'_>, request: &Register) -> Result<Vec<Ended>, Fault> {
 /// # Errors
 ///
 /// If the database fails.
-pub fn begin_anew(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
+pub fn reset_summary(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     tx.db
         .prepare_cached("UPDATE peers SET summary = '', summary_source = 'none' WHERE id = ?1")?
         .execute([id.as_str()])?;
     Ok(())
-}
-
-/// Whether a peer has ended for good, unless an heir comes.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn has_ended(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
-    Ok(!tx.state.live.presence.lock().is_live_or_arriving(id) && !may_return(tx, id)?)
 }
 
 /// Who is live where a client of this program has ended.
@@ -90,7 +82,7 @@ pub fn has_ended(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
 /// # Errors
 ///
 /// If the database fails.
-pub fn live_beside(tx: &Tx<'_>, ended: &PeerId) -> Result<Vec<Candidate>, Fault> {
+pub fn live_in_same_place(tx: &Tx<'_>, ended: &PeerId) -> Result<Vec<Candidate>, Fault> {
     let mut statement = tx.db.prepare_cached(
         "SELECT p.id, p.name, p.cwd FROM peers p JOIN peers e ON e.id = ?1
          WHERE p.id <> e.id AND p.kind IN ('client', 'session') AND p.client_name = e.client_name

@@ -6,15 +6,15 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc};
 
-use crate::broker::core::MemoryState;
+use crate::broker::core::{Caller, MemoryState, Tx};
 use crate::broker::live::LiveState;
 use crate::broker::live::presence::{ServerOrigin, StreamOptions};
 use crate::broker::registry::*;
 use crate::broker::store::Fault;
 use crate::config::Limits;
-use crate::protocol::peers::{ListPeers, PeerList, Register, Registered};
+use crate::protocol::peers::{Channel, ListPeers, PeerList, Register, Registered};
 use crate::protocol::stream::Event;
-use crate::protocol::{Around, InstanceId, ProcessId, Timestamp};
+use crate::protocol::{ApiError, Around, ErrorCode, InstanceId, PeerId, ProcessId, Timestamp};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -96,7 +96,7 @@ impl House {
             )
             .unwrap();
         self.state.live.presence.close(&InstanceId::from_text(instance), 1);
-        touch(&self.tx(), &id).unwrap();
+        set_seen_now(&self.tx(), &id).unwrap();
     }
 
     fn list_all(&mut self) -> PeerList {
@@ -240,7 +240,7 @@ fn mail_keeps_an_automatic_name_and_a_persons_choice_is_never_taken_for_a_place(
     assert_eq!(resolve(&house.tx(), "checkout").unwrap().id(), &person.peer.id, "resumable by it");
     assert_eq!(house.list_all().peers.iter().filter(|peer| !peer.live).count(), 2);
     let other = house.begin("6", "/src/z");
-    let taken = names::choose(&house.tx(), &other.peer.id, "checkout", &mut Vec::new());
+    let taken = names::assign_chosen(&house.tx(), &other.peer.id, "checkout", &mut Vec::new());
     assert!(matches!(taken, Err(Fault::Refused(error)) if error.code == ErrorCode::NameTaken));
     // Another session that its person calls so takes it over.
     assert_eq!(called(&house.begin_with("5", "/src/y", &titled)), "checkout");
@@ -254,7 +254,7 @@ fn a_name_that_ended_sessions_gave_themselves_is_nobodys_and_mail_does_not_go_to
     let mut house = House::new();
     let first = house.begin("1", "/src/a");
     let mut notes = Vec::new();
-    names::choose(&house.tx(), &first.peer.id, "reviewer", &mut notes).unwrap();
+    names::assign_chosen(&house.tx(), &first.peer.id, "reviewer", &mut notes).unwrap();
     house.end(&first);
     house.wait(DAY);
     let error = house.refusal("reviewer");
