@@ -78,7 +78,7 @@ def by_inbox(lab: Lab, check: Report) -> None:
     check.require("a session without hooks starts", terminal.wait("❯"), terminal.screen())
     a = lab.peer_of(terminal)
     for text in TO_INBOX:
-        call = lab.api.on("the tool check_messages shows it", "mcp__%s__check_messages" % SERVER, {})
+        call = lab.api.on("call the tool check_messages", "mcp__%s__check_messages" % SERVER, {})
         turns = len(lab.api.conversations())
         lab.run_peers("send", a["id"], text)
         check.require("its inbox wakes it", wait_until(lambda: len(lab.api.conversations()) > turns, timeout=20), terminal.screen())
