@@ -1,10 +1,15 @@
 //! Installs the units, and reverts what was done if that fails midway.
 //!
-//! The crate `service-manager` writes the service's unit. It knows neither socket units, nor user
-//! units that are enabled by a socket, nor status beyond running and stopped, nor masks, nor
-//! `daemon-reload` and `reset-failed`; and for launchd neither `bootstrap`, `bootout` nor sockets. So
-//! those orders go to systemctl and launchctl directly (see [`crate::service::systemd`] and
-//! [`crate::service::launchd`]).
+//! The crate `service-manager` writes the service's unit: that is what it does well for a service with
+//! a unit text of its own. Everything else goes to systemctl and launchctl directly, because the crate
+//! cannot do it:
+//!
+//! * It knows no socket units, no masks, no `daemon-reload` and no `reset-failed`, and its status is
+//!   only running, stopped or not installed.
+//! * It has no time limits. A manager that hangs would hang the session that starts the broker.
+//! * On macOS it uses `launchctl load` and `remove`, which exit with 0 when they fail and cannot choose
+//!   between the graphical and the background session; the agent needs `bootstrap` and `bootout`.
+//! * Errors carry the manager's text only, without the command, and a failed install is not reverted.
 
 use std::path::{Path, PathBuf};
 
