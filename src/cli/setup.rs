@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::error::Failure;
 use crate::cli::output::Out;
-use crate::setup::{Client, Found, Options, Plan, SetupError, Shown, State, Surroundings};
+use crate::setup::{Client, Found, Host, Options, Plan, SetupError, Shown, State};
 use crate::sys::shell;
 use crate::text;
 
@@ -115,19 +115,19 @@ enum Outcome {
 }
 
 pub fn run(arguments: &Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
-    let surroundings = Surroundings::load(&|name| std::env::var_os(name))?;
+    let host = Host::load(&|name| std::env::var_os(name))?;
     let Some(client) = arguments.client else {
         return if arguments.undo {
-            undo_all(arguments, &surroundings, out)
+            undo_all(arguments, &host, out)
         } else {
-            all(arguments, &surroundings, out)
+            all(arguments, &host, out)
         };
     };
     let client = Client::from(client);
     let plan = if arguments.undo {
-        client.undo(&surroundings)?
+        client.undo(&host)?
     } else {
-        client.plan(&surroundings, arguments.options())?
+        client.plan(&host, arguments.options())?
     };
     let shown = described(client, &plan);
     let outcome = settle(client, plan, arguments, out)?;
@@ -246,12 +246,8 @@ fn with_outcome(mut described: Value, outcome: Outcome) -> Value {
 }
 
 /// Without a client: how all of them stand, and those that are here offered or set up.
-fn all(
-    arguments: &Arguments,
-    surroundings: &Surroundings,
-    out: &mut Out,
-) -> Result<ExitCode, Failure> {
-    let look = |client: Client| client.look(surroundings, arguments.options());
+fn all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, Failure> {
+    let look = |client: Client| client.look(host, arguments.options());
     let found: Vec<Found> = Client::ALL.into_iter().map(look).collect();
     let open = |found: &&Found| matches!(found.state, State::NotSetUp | State::Partly);
     let open: Vec<Client> = found.iter().filter(open).map(|found| found.client).collect();
@@ -268,7 +264,7 @@ fn all(
         out.line(format!("\nTo set up one: {}", words.join(", ")))?;
         return nobody_to_ask("claude-peers setup", out);
     }
-    let plan = |client: Client| (client, client.plan(surroundings, arguments.options()));
+    let plan = |client: Client| (client, client.plan(host, arguments.options()));
     let plans = open.into_iter().filter(|_| act).map(plan).collect();
     let (good, done) = settle_each(plans, arguments, out)?;
     if arguments.json {
@@ -293,12 +289,8 @@ fn none_open(found: &[Found], out: &mut Out) -> Result<(), Failure> {
 }
 
 /// Without a client: takes back what was done to any of them.
-fn undo_all(
-    arguments: &Arguments,
-    surroundings: &Surroundings,
-    out: &mut Out,
-) -> Result<ExitCode, Failure> {
-    let plans = Client::ALL.into_iter().map(|client| (client, client.undo(surroundings)));
+fn undo_all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, Failure> {
+    let plans = Client::ALL.into_iter().map(|client| (client, client.undo(host)));
     let to_do = |plan: &Result<Plan, SetupError>| match plan {
         Ok(plan) => !plan.is_empty() || !plan.notes.is_empty(),
         Err(_) => true,

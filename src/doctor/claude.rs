@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::doctor::finding::Finding;
 use crate::doctor::shell;
 use crate::mcp::ToolName;
-use crate::setup::Surroundings;
+use crate::setup::Host;
 use crate::setup::clients::permission;
 use crate::setup::clients::permission::Permission;
 use crate::sys::subprocess;
@@ -88,9 +88,9 @@ fn our_server(list: &str) -> Option<ListedServer<'_>> {
 
 /// Whether the client asks before it calls our tools, or may not call them at all.
 fn asks(server: ListedServer<'_>) -> Option<Finding> {
-    let surroundings = Surroundings::load(&|name| std::env::var_os(name)).ok()?;
+    let host = Host::load(&|name| std::env::var_os(name)).ok()?;
     let here = std::env::current_dir().ok()?;
-    match permission::of_server(&surroundings, &here, server.name, &ToolName::ALL.map(ToolName::as_str)) {
+    match permission::of_server(&host, &here, server.name, &ToolName::ALL.map(ToolName::as_str)) {
         Permission::Given => None,
         Permission::Missing { rule } => Some(
             Finding::warning(CHECK, "it asks before each call of our tools")

@@ -1,4 +1,4 @@
-//! Why a client is not set up, and what to do about it.
+//! Why setting up a client failed, and what to do about it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::config::ConfigError;
 use crate::setup::edit::problem::Problem;
 
-/// Nothing was changed, or what was changed was put back, unless the text says otherwise.
+/// Why setting up a client failed. Unless its text says otherwise, nothing was changed, or all changes
+/// were reverted.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     #[error(transparent)]
@@ -38,7 +39,7 @@ impl SetupError {
         }
     }
 
-    /// A text that cannot be changed; `by_hand` says what a person could do.
+    /// Returns the error for a file that cannot be changed; `by_hand` says what a person could do.
     pub(super) fn text(path: &Path, problem: &Problem, by_hand: &str) -> Self {
         let path = path.to_owned();
         match problem {

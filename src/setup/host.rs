@@ -1,4 +1,4 @@
-//! Where this program and its clients are, read from the environment once.
+//! The host: where this program, its clients and their configurations are.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,29 +8,28 @@ use crate::setup::error::SetupError;
 use crate::sys::self_exe::lasting_path;
 use crate::sys::subprocess;
 
-/// What setup needs to know of the world.
+/// What setup needs to know about the machine.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct Host {
     pub home: PathBuf,
-    /// This program, by the path under which its next version will be found.
+    /// The path of this program that will also lead to its next version.
     pub program: String,
-    /// Where records and copies lie.
+    /// The directory of undo records and copies.
     pub state: PathBuf,
-    /// The broker's socket; empty where its path cannot stand in a text file.
+    /// The broker's socket; empty if its path is not UTF-8.
     pub socket: String,
     variables: Vec<(&'static str, OsString)>,
 }
 
-/// The variables by which clients are told where their configuration lies.
+/// The variables that tell clients where their configuration lies.
 const VARIABLES: [&str; 3] = ["CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME"];
 
-impl Surroundings {
+impl Host {
     /// Reads the environment.
     ///
     /// # Errors
     ///
-    /// If there is no home, or the path of this program or of a client's configuration cannot
-    /// stand in a text file.
+    /// If there is no home, or the path of this program or of a client's configuration is not UTF-8.
     pub fn load(lookup: Lookup<'_>) -> Result<Self, SetupError> {
         let config = Config::from_environment(lookup)?;
         let program = lasting_path().map_err(|error| {
@@ -40,14 +39,14 @@ impl Surroundings {
             .iter()
             .filter_map(|name| Some((*name, lookup(name).filter(|value| !value.is_empty())?)));
         let found = Self {
-            // Without it there would be no configuration.
+            // There is no configuration without HOME.
             home: lookup("HOME").unwrap_or_default().into(),
             program: in_writing(&program)?,
             state: config.paths.state().to_owned(),
             socket: config.paths.socket.to_str().unwrap_or_default().to_owned(),
             variables: variables.collect(),
         };
-        // The record of what to undo names every file.
+        // The undo record contains the path of every file.
         let named = VARIABLES.iter().filter_map(|variable| found.directory(variable));
         match named.chain([found.home.clone()]).find(|path| path.to_str().is_none()) {
             None => Ok(found),
@@ -59,8 +58,10 @@ impl Surroundings {
         }
     }
 
-    /// A directory that a variable names. Its program takes a relative one from where it is
-    /// started; but one of the XDG specification is then invalid.
+    /// Returns the directory that a variable names.
+    ///
+    /// The client resolves a relative path from its working directory, except in variables of the
+    /// XDG specification, where a relative path is invalid.
     pub fn directory(&self, variable: &str) -> Option<PathBuf> {
         let (_, value) = self.variables.iter().find(|(name, _)| *name == variable)?;
         if variable.starts_with("XDG_") {
@@ -69,7 +70,7 @@ impl Surroundings {
         std::path::absolute(value).ok()
     }
 
-    /// The first of these programs that is there.
+    /// Returns the first of these programs that exists.
     pub fn program_of(&self, names: &[&str], elsewhere: &[PathBuf]) -> Option<PathBuf> {
         let found = names.iter().find_map(|name| subprocess::in_path(name));
         found.or_else(|| elsewhere.iter().find(|path| path.is_file()).cloned())

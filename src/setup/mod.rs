@@ -1,10 +1,10 @@
-//! `claude-peers setup`: our server, and where there are any our hooks, in the configuration of
-//! Claude Code and other MCP clients.
+//! `claude-peers setup`: registers our server, and for Claude Code our hooks, in the configuration of
+//! MCP clients.
 //!
-//! These files belong to their user: they are edited by hand, kept in repositories, linked and
-//! commented. So a [`Plan`] is made and shown first; what cannot be read is not touched; a change
-//! touches the bytes that it must and no others; and a copy and a record are kept by which all of
-//! it can be undone. Each client has a file of its own; nothing here prints.
+//! These files belong to the user: they are edited by hand, kept in repositories, linked and commented.
+//! So a [`Plan`] is made and shown first, a file that cannot be parsed is not changed, a change leaves
+//! all other bytes as they are, and a copy and an undo record are kept. Each client has a file of its
+//! own below `clients`. Nothing here prints.
 
 pub mod clients;
 pub mod edit;
@@ -24,7 +24,7 @@ use edit::file::ConfigFile;
 use undo::Store;
 
 pub use error::SetupError;
-pub use host::Surroundings;
+pub use host::Host;
 pub use plan::{Options, Plan, Shown};
 
 /// An MCP client that can be set up.
@@ -38,29 +38,29 @@ pub enum Client {
     Cursor,
 }
 
-/// How a client stands.
+/// The state of a client's set-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Neither its program nor its configuration is here.
+    /// Neither its program nor its configuration was found.
     NotFound,
     NotSetUp,
-    /// Something of ours is there, and not all as it should be.
+    /// Incomplete: something of ours is there, but not everything as it should be.
     Partly,
     SetUp,
     /// Its configuration cannot be read or written.
     Unusable,
 }
 
-/// What there is of a client.
+/// What was found of a client.
 #[derive(Debug, Clone, Serialize)]
 pub struct Found {
     pub client: Client,
     pub state: State,
-    /// Its program, else the directory of its configuration, for people.
+    /// Its program, else the directory of its configuration, for display.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// Why it is unusable, or has no effect.
+    /// Why its configuration is unusable, or the set-up has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -69,7 +69,7 @@ impl Client {
     pub const ALL: [Self; 5] =
         [Self::Claude, Self::Codex, Self::Opencode, Self::Gemini, Self::Cursor];
 
-    /// As the command line has it.
+    /// Returns its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl Client {
         }
     }
 
-    /// As its maker has it.
+    /// Returns its product name.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -93,51 +93,52 @@ impl Client {
         }
     }
 
-    /// Where it is, if it is here.
+    /// Returns where it is, if it was found.
     #[must_use]
-    pub fn place(self, surroundings: &Surroundings) -> Option<PathBuf> {
+    pub fn place(self, host: &Host) -> Option<PathBuf> {
         let (programs, directory) = match self {
             Self::Claude => {
-                let claude = Claude::new(surroundings);
+                let claude = Claude::new(host);
                 let directory = claude.directory().clone();
                 return claude.program().or_else(|| directory.is_dir().then_some(directory));
             }
-            Self::Codex => (codex::PROGRAMS, codex::directory(surroundings)),
-            Self::Opencode => (opencode::PROGRAMS, opencode::directory(surroundings)),
-            Self::Gemini => (gemini::PROGRAMS, gemini::directory(surroundings)),
-            Self::Cursor => (cursor::PROGRAMS, cursor::directory(surroundings)),
+            Self::Codex => (codex::PROGRAMS, codex::directory(host)),
+            Self::Opencode => (opencode::PROGRAMS, opencode::directory(host)),
+            Self::Gemini => (gemini::PROGRAMS, gemini::directory(host)),
+            Self::Cursor => (cursor::PROGRAMS, cursor::directory(host)),
         };
-        let program = surroundings.program_of(programs, &[]);
+        let program = host.program_of(programs, &[]);
         program.or_else(|| directory.is_dir().then_some(directory))
     }
 
-    /// The files that may have its servers, best first; Claude Code's are its own matter.
-    fn servers(self, surroundings: &Surroundings) -> Vec<Servers> {
+    /// Returns the files that may contain its servers, the best first; none for Claude Code, which is
+    /// handled by [`Claude`].
+    fn servers(self, host: &Host) -> Vec<Servers> {
         match self {
             Self::Claude => Vec::new(),
-            Self::Codex => vec![codex::servers(surroundings)],
-            Self::Opencode => opencode::servers(surroundings),
-            Self::Gemini => vec![gemini::servers(surroundings)],
-            Self::Cursor => vec![cursor::servers(surroundings)],
+            Self::Codex => vec![codex::servers(host)],
+            Self::Opencode => opencode::servers(host),
+            Self::Gemini => vec![gemini::servers(host)],
+            Self::Cursor => vec![cursor::servers(host)],
         }
     }
 
-    fn store(self, surroundings: &Surroundings) -> Store {
-        Store::new(&surroundings.state, self.name())
+    fn store(self, host: &Host) -> Store {
+        Store::new(&host.state, self.name())
     }
 
-    /// What setting it up would do.
+    /// Plans its set-up.
     ///
     /// # Errors
     ///
     /// If its configuration cannot be read or written.
-    pub fn plan(self, surroundings: &Surroundings, options: Options) -> Result<Plan, SetupError> {
-        let store = self.store(surroundings);
+    pub fn plan(self, host: &Host, options: Options) -> Result<Plan, SetupError> {
+        let store = self.store(host);
         if self == Self::Claude {
-            return Claude::new(surroundings).plan(store, options);
+            return Claude::new(host).plan(store, options);
         }
         let mut plan = Plan::new(store, false);
-        if let Some(servers) = self.servers(surroundings).into_iter().next() {
+        if let Some(servers) = self.servers(host).into_iter().next() {
             let file = ConfigFile::read(&servers.file)?;
             let by_hand = servers.by_hand();
             let value = servers
@@ -152,30 +153,30 @@ impl Client {
         Ok(plan)
     }
 
-    /// What undoing its set-up would do.
+    /// Plans how to undo its set-up.
     ///
     /// # Errors
     ///
     /// As [`Client::plan`].
-    pub fn undo(self, surroundings: &Surroundings) -> Result<Plan, SetupError> {
-        let store = self.store(surroundings);
+    pub fn undo(self, host: &Host) -> Result<Plan, SetupError> {
+        let store = self.store(host);
         if self == Self::Claude {
-            return Claude::new(surroundings).undo(store);
+            return Claude::new(host).undo(store);
         }
         let record = store.load()?;
         let mut plan = Plan::new(store, true);
-        for servers in self.servers(surroundings) {
+        for servers in self.servers(host) {
             let file = ConfigFile::read(&servers.file)?;
             plan.take_back(file, &servers, &record)?;
         }
         Ok(plan)
     }
 
-    /// How it stands.
+    /// Returns its state.
     #[must_use]
-    pub fn look(self, surroundings: &Surroundings, options: Options) -> Found {
-        let place = self.place(surroundings);
-        let (state, problem) = match (&place, self.plan(surroundings, options)) {
+    pub fn look(self, host: &Host, options: Options) -> Found {
+        let place = self.place(host);
+        let (state, problem) = match (&place, self.plan(host, options)) {
             (None, _) => (State::NotFound, None),
             (_, Err(error)) => (State::Unusable, Some(error.to_string())),
             (_, Ok(plan)) if plan.is_empty() => (State::SetUp, plan.caveat),

@@ -1,5 +1,4 @@
-//! A plan: what would be done for one client, shown before it is done, and done in an order that
-//! leaves nothing half-done.
+//! A plan: the changes for one client, shown before they are made, and reverted if one of them fails.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +6,7 @@ use serde::Serialize;
 
 use crate::setup::clients::claude_command::Registration;
 use crate::setup::clients::servers::Servers;
-use crate::setup::edit::change::{Change, Deed, taking_back};
+use crate::setup::edit::change::{AppliedChange, Change, taking_back};
 use crate::setup::edit::diff;
 use crate::setup::edit::file::ConfigFile;
 use crate::setup::edit::removal;
@@ -20,24 +19,24 @@ use crate::setup::undo::{Record, Store};
 pub struct Options {
     pub hooks: bool,
     pub permission: bool,
-    /// That commands in its sandbox may reach the broker.
+    /// Whether commands in its sandbox may reach the broker.
     pub sandbox: bool,
 }
 
-/// What would be done.
+/// The changes for one client.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub(super) store: Store,
     pub(super) edits: Vec<Edit>,
     pub(super) registrations: Vec<Registration>,
-    /// What a person should know of it.
+    /// Remarks for the user.
     pub notes: Vec<String>,
-    /// Why it has no effect as yet, though it is done.
+    /// Why the set-up has no effect yet.
     pub caveat: Option<String>,
-    /// Something of ours is there already.
+    /// Whether something of ours is there already.
     pub present: bool,
     undo: bool,
-    /// Records whose files are as they were before.
+    /// Undo records that are obsolete, because their files are as they were before.
     stale: Vec<PathBuf>,
 }
 
@@ -45,17 +44,17 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub struct Edit {
     file: ConfigFile,
-    /// `None`: the file goes.
+    /// `None` if the file is removed.
     after: Option<Vec<u8>>,
-    deeds: Vec<Deed>,
+    applied: Vec<AppliedChange>,
     current: serde_json::Value,
-    /// Directories that are made with it, or go with it.
+    /// Directories that are made or removed with it.
     directories: Vec<PathBuf>,
-    /// It becomes what it was before, byte for byte.
+    /// Whether its original bytes are restored.
     restored: bool,
 }
 
-/// One step, for people and programs.
+/// One step, for display and for `--json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Shown {
@@ -96,13 +95,13 @@ impl Plan {
         }
     }
 
-    /// Nothing is to be done.
+    /// Returns whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty() && self.registrations.is_empty()
     }
 
-    /// All steps in their order.
+    /// Returns all steps in order.
     #[must_use]
     pub fn steps(&self) -> Vec<Shown> {
         let runs = self.registrations.iter().flat_map(Registration::commands);
@@ -111,7 +110,7 @@ impl Plan {
         if self.undo { runs.chain(edits).collect() } else { edits.chain(runs).collect() }
     }
 
-    /// Plans changes of a file; `by_hand` says what a person could do instead.
+    /// Plans changes of a file; `by_hand` says what a person could do if they are impossible.
     pub(super) fn change(
         &mut self,
         file: ConfigFile,
@@ -127,18 +126,18 @@ impl Plan {
         }
         let edited = syntax.edit(text, changes).map_err(problem)?;
         let mut value = current.clone();
-        let mut deeds = Vec::new();
+        let mut applied = Vec::new();
         for change in changes {
-            deeds.extend(change.apply(&mut value).map_err(|shape| problem(shape.into()))?);
+            applied.extend(change.apply(&mut value).map_err(|shape| problem(shape.into()))?);
         }
         file.check_writable()?;
         let after = Some(file.with_text(&edited));
         let directories = file.missing_directories();
-        self.edits.push(Edit { file, after, deeds, current, directories, restored: false });
+        self.edits.push(Edit { file, after, applied, current, directories, restored: false });
         Ok(())
     }
 
-    /// Plans how a file gets rid of what setup put into it.
+    /// Plans the removal of everything that setup added to a file.
     pub(super) fn take_back(
         &mut self,
         file: ConfigFile,
@@ -155,7 +154,7 @@ impl Plan {
                     self.mark_stale(&file.path);
                     return Ok(());
                 }
-                // Without its copy, as if somebody had edited it.
+                // Without its copy it is treated like an edited file.
                 _ => {}
             }
         } else if !record.is_empty() {
@@ -168,7 +167,7 @@ impl Plan {
             .map_err(|problem| SetupError::text(&file.path, &problem, by_hand))?;
         let path = file.path.display().to_string();
         let changes = match record.file(&file.path) {
-            Some(known) => taking_back(&known.deeds, &value),
+            Some(known) => taking_back(&known.applied, &value),
             None => removal::removals(&value, servers.container),
         };
         if changes.is_empty() {
@@ -193,12 +192,12 @@ impl Plan {
         self.change(file, servers.syntax, &changes, by_hand)
     }
 
-    /// What the record says of this file is not so any more.
+    /// Marks the undo record of this file as obsolete.
     pub(super) fn mark_stale(&mut self, path: &Path) {
         self.stale.push(path.to_owned());
     }
 
-    /// Plans its content of before in the place of a file that only setup has changed.
+    /// Plans to restore the original content of a file that only setup has changed.
     fn restore(
         &mut self,
         file: ConfigFile,
@@ -209,7 +208,7 @@ impl Plan {
         self.edits.push(Edit {
             file,
             after: before,
-            deeds: Vec::new(),
+            applied: Vec::new(),
             current: serde_json::Value::Null,
             directories: directories.to_vec(),
             restored: true,
@@ -217,11 +216,11 @@ impl Plan {
         Ok(())
     }
 
-    /// Does it. A failure midway puts back what was done.
+    /// Makes the changes. If one fails, those already made are reverted.
     ///
     /// # Errors
     ///
-    /// If a step cannot be done.
+    /// If a change fails.
     pub fn carry_out(self) -> Result<(), SetupError> {
         let _lock = self.store.lock()?;
         if self.undo { self.undo() } else { self.set_up() }
@@ -233,7 +232,7 @@ impl Plan {
         let mut record = before.clone();
         for edit in &self.edits {
             if let Some(after) = &edit.after {
-                store.note(&mut record, &edit.file, after, &edit.deeds, &edit.current)?;
+                store.note(&mut record, &edit.file, after, &edit.applied, &edit.current)?;
             }
         }
         for registration in &self.registrations {
@@ -248,7 +247,7 @@ impl Plan {
             .and_then(|()| self.registrations.iter().try_for_each(Registration::carry_out));
         if let Err(error) = result {
             let back: Result<(), _> = done.iter().rev().try_for_each(|edit| edit.put_back());
-            // Where even that fails, the record says how it was.
+            // If even that fails, the undo record has the original.
             if back.is_ok() {
                 store.save(&before)?;
                 drop_copies(store, &record, &before);
@@ -288,7 +287,7 @@ impl Plan {
     }
 }
 
-/// Removes the copies that `old` names and `new` does not.
+/// Removes the copies that are in `old` and not in `new`.
 fn drop_copies(store: &Store, old: &Record, new: &Record) {
     let names = |record: &Record| -> Vec<String> {
         let files = record.files.iter().filter_map(|known| known.copy.clone());

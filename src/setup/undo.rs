@@ -1,7 +1,7 @@
-//! What setup did to each file and how the file was before, so that it can be undone.
+//! The undo record: what setup changed in each file, and a copy of the file as it was before.
 //!
-//! One record for each client in the state directory, beside the copies that it names. It is
-//! written before the file is, so that a crash in between loses nothing.
+//! There is one record per client in the state directory, beside the copies. It is written before the
+//! client's file is, so that a crash in between loses nothing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::setup::edit::change::{Deed, taking_back};
+use crate::setup::edit::change::{AppliedChange, taking_back};
 use crate::setup::edit::file::{ConfigFile, digest};
 use crate::setup::error::SetupError;
 use crate::sys::files::{LockFile, private_directory, write_private};
 
-/// What was done for one client.
+/// The undo record of one client.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     #[serde(default)]
     pub files: Vec<FileRecord>,
-    /// Entries that the client's own command made.
+    /// Entries that the client's own command added.
     #[serde(default)]
     pub servers: Vec<ServerRecord>,
 }
@@ -28,20 +28,20 @@ pub struct Record {
 pub struct FileRecord {
     pub path: PathBuf,
     pub target: PathBuf,
-    /// The copy of the file as it was before the first change; none if there was no file.
+    /// The copy of the file as it was before the first change; `None` if there was no file.
     pub copy: Option<String>,
-    /// Directories that were made for it.
+    /// Directories that were made for the file.
     pub directories: Vec<PathBuf>,
     /// The digest of the file as setup left it.
     pub after: String,
-    /// Only setup has changed it since the copy was taken, as far as setup itself saw.
+    /// Whether only setup has changed the file since the copy was made, as far as setup has seen.
     pub exact: bool,
-    pub deeds: Vec<Deed>,
+    pub applied: Vec<AppliedChange>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerRecord {
-    /// The client's file, which it rewrites at any time.
+    /// The client's file, which the client rewrites at any time.
     pub config: PathBuf,
     pub name: String,
     pub entry: Value,
@@ -64,7 +64,7 @@ impl Record {
 }
 
 impl FileRecord {
-    /// Whether the file is as setup left it, and what was before it is known.
+    /// Returns whether the file is as setup left it and its original is known.
     pub fn is_untouched(&self, file: &ConfigFile) -> bool {
         self.exact
             && self.target == file.target
@@ -72,7 +72,7 @@ impl FileRecord {
     }
 }
 
-/// The records and copies of one client.
+/// The undo record and copies of one client, in the state directory.
 #[derive(Debug, Clone)]
 pub struct Store {
     directory: PathBuf,
@@ -84,11 +84,11 @@ impl Store {
         Self { directory: state.join("setup"), client }
     }
 
-    /// Makes the directory, and keeps others out of it.
+    /// Makes the directory, and locks it against another `setup`.
     ///
     /// # Errors
     ///
-    /// If another setup is at work, or there is no place for the record.
+    /// If another `setup` is running, or the record cannot be stored.
     pub fn lock(&self) -> Result<LockFile, SetupError> {
         private_directory(&self.directory).map_err(self.cannot("made"))?;
         LockFile::try_take(&self.directory.join("lock"))
@@ -104,11 +104,13 @@ impl Store {
         self.directory.join(format!("{}.json", self.client))
     }
 
-    /// Where a copy lies.
+    /// Returns the path of a copy.
     pub fn copy_path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
+    /// Reads the record.
+    ///
     /// # Errors
     ///
     /// If there is a record that cannot be read.
@@ -127,6 +129,8 @@ impl Store {
         }
     }
 
+    /// Writes the record.
+    ///
     /// # Errors
     ///
     /// If it cannot be written.
@@ -144,7 +148,9 @@ impl Store {
         text.and_then(|text| write_private(&path, &text)).map_err(SetupError::io("written", &path))
     }
 
-    /// Keeps the file as it is now; gives the copy's name.
+    /// Copies the file as it is now, and returns the copy's name.
+    ///
+    /// Writes the record.
     ///
     /// # Errors
     ///
@@ -152,7 +158,7 @@ impl Store {
     pub fn keep(&self, file: &ConfigFile) -> Result<Option<String>, SetupError> {
         let Some(bytes) = &file.bytes else { return Ok(None) };
         let base = file.path.file_name().unwrap_or_default().to_string_lossy();
-        // Never over another copy: an earlier one may be the only one of its kind.
+        // Never over an earlier copy, which may be the only one of the original.
         let free = (1..).map(|number| format!("{}-{base}.{number}", self.client));
         let name = free.into_iter().find(|name| !self.copy_path(name).exists());
         let name = name.unwrap_or_default();
@@ -161,6 +167,8 @@ impl Store {
         Ok(Some(name))
     }
 
+    /// Reads a copy.
+    ///
     /// # Errors
     ///
     /// If the copy is gone or cannot be read.
@@ -169,42 +177,42 @@ impl Store {
         std::fs::read(&path).map_err(SetupError::io("read", &path))
     }
 
-    /// Whether it is known how the file was: it has its copy, or it was not there.
+    /// Returns whether the original is known: there is a copy, or there was no file.
     pub fn has_copy(&self, known: &FileRecord) -> bool {
         known.copy.as_deref().is_none_or(|name| self.copy_path(name).is_file())
     }
 
-    /// A copy that nobody needs any more. Should it stay, nothing is the worse for it.
+    /// Removes a copy that is no longer needed. A failure does no harm.
     pub fn drop_copy(&self, name: Option<&str>) {
         if let Some(name) = name {
             let _ = std::fs::remove_file(self.copy_path(name));
         }
     }
 
-    /// Notes what is about to become of a file.
+    /// Records a change that is about to be made to a file.
     ///
     /// # Errors
     ///
-    /// If its copy cannot be kept.
+    /// If the file cannot be copied.
     pub fn note(
         &self,
         record: &mut Record,
         file: &ConfigFile,
         after: &[u8],
-        deeds: &[Deed],
+        applied: &[AppliedChange],
         current: &Value,
     ) -> Result<(), SetupError> {
         if let Some(known) = record.files.iter_mut().find(|known| known.path == file.path) {
             let untouched = known.is_untouched(file);
-            if untouched || !taking_back(&known.deeds, current).is_empty() {
+            if untouched || !taking_back(&known.applied, current).is_empty() {
                 known.exact = untouched;
                 known.target.clone_from(&file.target);
                 known.after = digest(after);
-                known.deeds.extend_from_slice(deeds);
+                known.applied.extend_from_slice(applied);
                 return Ok(());
             }
         }
-        // Nothing is left of what an earlier record tells.
+        // The earlier record no longer applies.
         record.files.retain(|known| known.path != file.path);
         record.files.push(FileRecord {
             path: file.path.clone(),
@@ -213,7 +221,7 @@ impl Store {
             directories: file.missing_directories(),
             after: digest(after),
             exact: true,
-            deeds: deeds.to_vec(),
+            applied: applied.to_vec(),
         });
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Claude Code: the server by its own command, or in its file where there is no such command; hooks
-//! and the permission rule in `settings.json`.
+//! Claude Code: the server by `claude mcp`, or in its file if there is no such command; hooks and the
+//! permission rule in `settings.json`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,57 +20,57 @@ use crate::setup::edit::ownership::PLUGIN;
 use crate::setup::edit::removal;
 use crate::setup::edit::syntax::Syntax;
 use crate::setup::error::SetupError;
-use crate::setup::host::Surroundings;
+use crate::setup::host::Host;
 use crate::setup::plan::Options;
 use crate::setup::plan::Plan;
 use crate::setup::undo::{Record, Store};
 use crate::sys::{subprocess, version};
 
-/// `claude --version` starts a whole JavaScript program.
+/// The limit of `claude --version`, which starts a large JavaScript program.
 const VERSION: Duration = Duration::from_secs(10);
 
-/// What this client has where.
+/// The files of Claude Code.
 pub struct Claude<'a> {
-    surroundings: &'a Surroundings,
+    host: &'a Host,
     directory: PathBuf,
 }
 
 impl<'a> Claude<'a> {
-    pub fn new(surroundings: &'a Surroundings) -> Self {
-        let named = surroundings.directory("CLAUDE_CONFIG_DIR");
-        let directory = named.unwrap_or_else(|| surroundings.home.join(".claude"));
-        Self { surroundings, directory }
+    pub fn new(host: &'a Host) -> Self {
+        let named = host.directory("CLAUDE_CONFIG_DIR");
+        let directory = named.unwrap_or_else(|| host.home.join(".claude"));
+        Self { host, directory }
     }
 
-    /// Its program; an installation of its own need not be in PATH.
+    /// Returns its program, which need not be in PATH.
     pub fn program(&self) -> Option<PathBuf> {
-        let own =
-            [self.surroundings.home.join(".local/bin/claude"), self.directory.join("local/claude")];
-        self.surroundings.program_of(&["claude"], &own)
+        let own = [self.host.home.join(".local/bin/claude"), self.directory.join("local/claude")];
+        self.host.program_of(&["claude"], &own)
     }
 
     pub fn directory(&self) -> &PathBuf {
         &self.directory
     }
 
-    /// The person's own settings.
+    /// Returns the user's settings file.
     pub fn settings(&self) -> PathBuf {
         self.directory.join("settings.json")
     }
 
-    /// The file of its state, which has the servers. An old installation has it in the directory.
+    /// Returns its state file, which contains the servers. An old installation has it in the
+    /// configuration directory.
     fn state(&self) -> PathBuf {
         let old = self.directory.join(".config.json");
         if std::fs::metadata(&old).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0) {
             return old;
         }
-        let named = self.surroundings.directory("CLAUDE_CONFIG_DIR");
-        named.unwrap_or_else(|| self.surroundings.home.clone()).join(".claude.json")
+        let named = self.host.directory("CLAUDE_CONFIG_DIR");
+        named.unwrap_or_else(|| self.host.home.clone()).join(".claude.json")
     }
 
-    /// Its servers, as `claude mcp add` writes them.
+    /// Returns its servers, as `claude mcp add` writes them.
     fn servers(&self) -> Servers {
-        Servers::usual(self.state(), &self.surroundings.program)
+        Servers::usual(self.state(), &self.host.program)
     }
 
     fn read(file: &ConfigFile) -> Result<Value, SetupError> {
@@ -97,7 +97,7 @@ impl<'a> Claude<'a> {
             }
             plan.notes.extend(self.obstacle(Bringer::Plugin));
             plan.present = true;
-            // Only a person's own settings can have that, so the plugin cannot bring it.
+            // Only the user's settings can contain the rule, so the plugin cannot.
             let permission = permission(&settings_value, ownership::PLUGIN_SERVER);
             let changes: Vec<Change> =
                 permission.filter(|_| options.permission).into_iter().collect();
@@ -108,9 +108,9 @@ impl<'a> Claude<'a> {
         let wanted = servers.wanted(&state_value);
         plan.notes.extend(wanted.note);
         if wanted.changes.is_empty() {
-            // It is there.
+            // It is there already.
         } else if let Some(program) = self.program() {
-            // Its own command may replace a file that is not to be written.
+            // `claude mcp` may replace a read-only file.
             state.check_writable()?;
             let now = entry(&state_value, &wanted.name);
             let mut value = state_value.clone();
@@ -142,7 +142,7 @@ impl<'a> Claude<'a> {
             changes.extend(permission(&settings_value, &wanted.name));
         }
         if options.hooks {
-            // Its program is started only where there is something to do.
+            // Its program is run only if there is something to do.
             let newest = Some([u64::MAX; 3]);
             if !self.hooks(&settings_value, newest).is_empty() {
                 let version = self.version();
@@ -157,7 +157,7 @@ impl<'a> Claude<'a> {
             plan.notes.extend(self.obstacle(Bringer::Settings));
         }
         if options.sandbox
-            && let Some(change) = sandbox::opened(&settings_value, &self.surroundings.socket)
+            && let Some(change) = sandbox::opened(&settings_value, &self.host.socket)
         {
             changes.push(change);
             plan.notes.extend(sandbox::note());
@@ -166,9 +166,9 @@ impl<'a> Claude<'a> {
         Ok(plan)
     }
 
-    /// What keeps our hooks from running in sessions that are started here.
+    /// Returns what keeps our hooks from running in sessions that are started here.
     fn obstacle(&self, bringer: Bringer) -> Option<String> {
-        let project = std::env::current_dir().unwrap_or_else(|_| self.surroundings.home.clone());
+        let project = std::env::current_dir().unwrap_or_else(|_| self.host.home.clone());
         let found = effective_hooks::obstacle(&Places::of(&self.directory, &project), bringer)?;
         let (key, file) = (found.key, found.file.display());
         let whose = if found.managed { " It is an administrator's." } else { "" };
@@ -178,14 +178,14 @@ impl<'a> Claude<'a> {
         ))
     }
 
-    /// The version that its program says of itself.
+    /// Returns the version that `claude --version` prints.
     fn version(&self) -> Option<[u64; 3]> {
         let program = self.program()?;
         let said = subprocess::program(program.to_str()?, &["--version"], VERSION).ok()?;
         version::parse(&said.output).filter(|_| said.succeeded())
     }
 
-    /// Whether more of ours is set up than the permission rule of the plugin's server.
+    /// Returns whether more of ours is set up than the permission rule of the plugin's server.
     fn is_beside_plugin(&self, settings: &Value, state: &Value) -> bool {
         let hooks = settings.get("hooks").and_then(Value::as_object);
         let mut events = hooks.into_iter().flat_map(|events| events.keys());
@@ -194,10 +194,10 @@ impl<'a> Claude<'a> {
             || events.any(|event| !removal::hook_removals(settings, event).is_empty())
     }
 
-    /// What makes each event have our group once, as it is now.
+    /// Returns the changes that give each event our group of hooks exactly once, in its current form.
     fn hooks(&self, value: &Value, version: Option<[u64; 3]>) -> Vec<Change> {
         let mut changes = Vec::new();
-        for (event, group) in hooks::groups(&hooks::quoted(&self.surroundings.program), version) {
+        for (event, group) in hooks::groups(&hooks::quoted(&self.host.program), version) {
             let groups = path(&["hooks", event]);
             let others = removal::hook_removals(value, event);
             let is_there = at(value, &groups)
@@ -212,7 +212,7 @@ impl<'a> Claude<'a> {
         changes
     }
 
-    /// Plans the way back.
+    /// Plans how to undo the set-up.
     pub fn undo(&self, store: Store) -> Result<Plan, SetupError> {
         let record = store.load()?;
         let mut plan = Plan::new(store, true);
@@ -230,7 +230,7 @@ impl<'a> Claude<'a> {
         Ok(plan)
     }
 
-    /// Plans how its own command takes the server out.
+    /// Plans how `claude mcp` removes the server.
     fn unregister(
         &self,
         plan: &mut Plan,
@@ -263,7 +263,7 @@ impl<'a> Claude<'a> {
     }
 }
 
-/// Claude Code reads plain JSON only, and goes without any of the settings where it finds more.
+/// Checks that a settings file is plain JSON: Claude Code ignores the whole file otherwise.
 fn unread(settings: &ConfigFile) -> Option<String> {
     let text = settings.text();
     let error = serde_json::from_str::<Value>(text).err().filter(|_| !text.trim().is_empty())?;

@@ -1,8 +1,8 @@
 //! Registration by Claude Code's own command, `claude mcp`.
 //!
-//! The file that it changes holds Claude Code's whole state, and running sessions write it at any
-//! time: it is never written here, with one exception. When after an undo it means the same as
-//! before the setup, it becomes the same bytes, too.
+//! That command changes the file with Claude Code's whole state, which running sessions write at any
+//! time. So the file is never written here, with one exception: if its JSON after an undo equals the
+//! original, the original bytes are restored.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,27 +17,27 @@ use crate::setup::undo::{Record, ServerRecord, Store};
 use crate::sys::shell;
 use crate::sys::subprocess;
 
-/// A command of Claude Code starts a whole JavaScript program.
+/// The limit of a command of Claude Code, which starts a large JavaScript program.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// One entry in Claude Code's own file, and what is to become of it.
+/// A planned change of one entry in Claude Code's state file.
 #[derive(Debug, Clone)]
 pub struct Registration {
     pub program: PathBuf,
-    /// The file, as it was when this was planned.
+    /// The file as it was when this was planned.
     pub config: ConfigFile,
     pub name: String,
     pub now: Option<Value>,
     pub wanted: Option<Value>,
 }
 
-/// The entry of this name.
+/// Returns the entry of this name.
 pub fn entry(value: &Value, name: &str) -> Option<Value> {
     value.get(MCP_SERVERS)?.get(name).cloned()
 }
 
 impl Registration {
-    /// The commands, as a person would type them.
+    /// Returns the commands, as a person would type them.
     pub fn commands(&self) -> Vec<Vec<String>> {
         let with_program = |arguments: Vec<String>| {
             let program = self.program.display().to_string();
@@ -68,11 +68,11 @@ impl Registration {
         all
     }
 
-    /// Runs the commands; one that fails midway has the old entry put back.
+    /// Runs the commands. If one fails midway, the old entry is restored.
     ///
     /// # Errors
     ///
-    /// If a command fails, or says that it did what it did not.
+    /// If a command fails, or reports success without effect.
     pub fn carry_out(&self) -> Result<(), SetupError> {
         for arguments in Self::arguments(&self.name, self.now.as_ref(), self.wanted.as_ref()) {
             if let Err(error) = self.run(&arguments) {
@@ -110,7 +110,7 @@ impl Registration {
         Ok(entry(&value, &self.name))
     }
 
-    /// Best effort, after a failure that is about to be told.
+    /// Restores the old entry, best effort, after a failure that is about to be reported.
     fn put_back(&self) {
         let Ok(found) = self.found() else { return };
         if found != self.now {
@@ -135,11 +135,11 @@ impl Registration {
         }
     }
 
-    /// Notes in the record what is about to be registered.
+    /// Adds the entry to the undo record, before it is registered.
     ///
     /// # Errors
     ///
-    /// If the copy of the client's file cannot be kept.
+    /// If the client's file cannot be copied.
     pub fn note(&self, store: &Store, record: &mut Record) -> Result<(), SetupError> {
         let Some(entry) = self.wanted.clone() else { return Ok(()) };
         let same =
@@ -161,7 +161,7 @@ impl Registration {
         Ok(())
     }
 
-    /// Gives the client's file its bytes of before, if it means the same as these.
+    /// Restores the original bytes of the client's file, if its JSON equals theirs.
     pub fn restore_bytes(&self, store: &Store, record: &Record) {
         let copy = record.server(&self.config.path).and_then(|known| known.copy.as_deref());
         let Some(Ok(copy)) = copy.map(|name| store.copy(name)) else { return };
@@ -170,12 +170,12 @@ impl Registration {
         let copied = String::from_utf8_lossy(&copy);
         let copied = meaning(copied.trim_start_matches('\u{feff}'));
         if copied.is_some() && copied == meaning(file.text()) && file.check_writable().is_ok() {
-            // Should it have changed just now, its new content is worth more.
+            // If it has just changed, the new content is kept.
             let _ = file.write(&copy);
         }
     }
 
-    /// Takes it out of the record.
+    /// Removes the entry from the undo record.
     pub fn forget(&self, store: &Store, record: &mut Record) {
         let copy = record.server(&self.config.path).and_then(|known| known.copy.clone());
         record.servers.retain(|known| known.config != self.config.path);
@@ -183,7 +183,7 @@ impl Registration {
     }
 }
 
-/// The command line of an entry that has nothing else.
+/// Returns the command line of an entry that contains nothing else.
 fn plain(entry: &Value) -> Option<Vec<&str>> {
     let object = entry.as_object()?;
     let empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);

@@ -6,12 +6,12 @@ use serde_json::json;
 
 use crate::setup::clients::servers::Servers;
 use crate::setup::edit::syntax::Syntax;
-use crate::setup::host::Surroundings;
+use crate::setup::host::Host;
 
 pub const PROGRAMS: &[&str] = &["codex"];
 
-/// Codex gives a server few of its own variables. Without these it could look for another broker
-/// than the others do.
+/// The variables that Codex must pass on: it passes few to a server, which without these could look for
+/// another broker than other clients do.
 const VARIABLES: [&str; 7] = [
     "XDG_RUNTIME_DIR",
     "XDG_STATE_HOME",
@@ -22,17 +22,17 @@ const VARIABLES: [&str; 7] = [
     "CLAUDE_PEERS_NAME",
 ];
 
-pub fn directory(surroundings: &Surroundings) -> PathBuf {
-    surroundings.directory("CODEX_HOME").unwrap_or_else(|| surroundings.home.join(".codex"))
+pub fn directory(host: &Host) -> PathBuf {
+    host.directory("CODEX_HOME").unwrap_or_else(|| host.home.join(".codex"))
 }
 
-pub fn servers(surroundings: &Surroundings) -> Servers {
+pub fn servers(host: &Host) -> Servers {
     Servers {
-        file: directory(surroundings).join("config.toml"),
+        file: directory(host).join("config.toml"),
         syntax: Syntax::Toml,
         container: "mcp_servers",
         entry: json!({
-            "command": surroundings.program,
+            "command": host.program,
             "args": ["mcp"],
             "env_vars": VARIABLES,
         }),

@@ -1,8 +1,7 @@
-//! Whether Claude Code runs our hooks: where they stand, and what keeps it from running them.
+//! Whether Claude Code runs our hooks: where they are configured, and which setting disables them.
 //!
-//! Its settings are several files, of which the nearer ones win: an administrator's, the
-//! project's own and shared ones, the user's. What a session was started with on its command line
-//! is not known here.
+//! Its settings are several files in order of precedence: the administrator's, the project's local and
+//! shared ones, the user's. Options on a session's command line are not known here.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +9,18 @@ use serde_json::Value;
 
 use crate::setup::edit::ownership;
 
-/// Files of settings, whether they are there or not.
+/// The paths of settings files, which need not exist.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// The administrator's, the later ones over the earlier ones.
+    /// The administrator's files; later ones take precedence.
     managed: Vec<PathBuf>,
-    /// From the nearest to the user's own.
+    /// The others, from the nearest to the user's.
     others: [PathBuf; 3],
 }
 
 impl Places {
-    /// For sessions that are started in `project`. `user` is the directory of the user's settings.
+    /// Returns the files for sessions that are started in `project`. `user` is the directory of the
+    /// user's settings.
     #[must_use]
     pub fn of(user: &Path, project: &Path) -> Self {
         let system = Path::new(if cfg!(target_os = "macos") {
@@ -28,7 +28,7 @@ impl Places {
         } else {
             "/etc/claude-code"
         });
-        // Beside the administrator's own, what an organisation sends is kept in a file.
+        // Settings that an organisation distributes are cached in a file.
         let mut managed = managed_in(system);
         managed.push(user.join("remote-settings.json"));
         Self { managed, others: others(user, project) }
@@ -51,28 +51,28 @@ fn managed_in(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Whether our hooks are run.
+/// Whether our hooks run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hooks {
-    /// None of ours stands anywhere.
+    /// No hook of ours is configured.
     Absent,
-    /// They stand in this file, or the plugin that it switches on brings them.
+    /// They are in this file, or in the plugin that it enables.
     InForce { place: PathBuf },
-    /// They stand there all the same.
+    /// The file that contains them nevertheless.
     Off { place: PathBuf, obstacle: Obstacle },
 }
 
-/// A setting that keeps our hooks from running.
+/// A setting that disables our hooks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
     pub key: &'static str,
-    /// The file that has it.
+    /// The file that contains the setting.
     pub file: PathBuf,
-    /// An administrator's.
+    /// Whether the file is an administrator's.
     pub managed: bool,
 }
 
-/// Who brings our hooks.
+/// The source of our hooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bringer {
     Administrator,
@@ -80,7 +80,7 @@ pub enum Bringer {
     Settings,
 }
 
-/// One file that can be read as Claude Code does.
+/// One settings file that Claude Code can read.
 struct File {
     path: PathBuf,
     value: Value,
@@ -97,7 +97,7 @@ impl File {
     }
 }
 
-/// All files, from the nearest on.
+/// Returns all files, the nearest first.
 struct Files {
     managed: Vec<File>,
     others: Vec<File>,
@@ -133,19 +133,19 @@ impl Files {
     }
 }
 
-/// The nearest file that says anything of it, if that switches it on.
+/// Returns the nearest file that has the setting, if it enables it.
 fn set(files: &[File], key: &str) -> Option<PathBuf> {
     let nearest = files.iter().find_map(|file| Some((file, file.switch(key)?)));
     nearest.filter(|(_, on)| *on).map(|(file, _)| file.path.clone())
 }
 
-/// What would keep hooks of ours from running.
+/// Returns the setting that would disable our hooks.
 #[must_use]
 pub fn obstacle(places: &Places, bringer: Bringer) -> Option<Obstacle> {
     Files::read(places).obstacle(bringer)
 }
 
-/// Whether our hooks are run in sessions that these settings are for.
+/// Returns whether our hooks run in sessions with these settings.
 #[must_use]
 pub fn hooks(places: &Places) -> Hooks {
     let files = Files::read(places);
@@ -157,7 +157,7 @@ pub fn hooks(places: &Places) -> Hooks {
     let found = if let Some(file) = files.managed.iter().find(has_ours) {
         Some((Bringer::Administrator, file))
     } else if let Some((file, _)) = plugin {
-        // It is run where hooks in settings may not be.
+        // Plugin hooks may run where hooks in settings may not.
         Some((Bringer::Plugin, file))
     } else {
         files.others.iter().find(has_ours).map(|file| (Bringer::Settings, file))
@@ -170,7 +170,7 @@ pub fn hooks(places: &Places) -> Hooks {
     }
 }
 
-/// Whether an administrator lets plugins alone bring hooks.
+/// Returns whether an administrator allows only plugins to have hooks.
 fn only_plugins(settings: &Value) -> bool {
     match settings.get("strictPluginOnlyCustomization") {
         Some(Value::Bool(strict)) => *strict,

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use crate::setup::clients::servers::Servers;
-use crate::setup::host::Surroundings;
+use crate::setup::host::Host;
 
 pub const PROGRAMS: &[&str] = &["gemini"];
 
-pub fn directory(surroundings: &Surroundings) -> PathBuf {
-    surroundings.home.join(".gemini")
+pub fn directory(host: &Host) -> PathBuf {
+    host.home.join(".gemini")
 }
 
-pub fn servers(surroundings: &Surroundings) -> Servers {
-    Servers::usual(directory(surroundings).join("settings.json"), &surroundings.program)
+pub fn servers(host: &Host) -> Servers {
+    Servers::usual(directory(host).join("settings.json"), &host.program)
 }

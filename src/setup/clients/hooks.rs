@@ -1,10 +1,10 @@
-//! The hooks of Claude Code that show a session its mail and wake it: the one list of them.
+//! The list of our hooks for Claude Code, which show a session its mail and wake it.
 
 use serde_json::{Value, json};
 
 use crate::setup::edit::ownership;
 
-/// Events at which a session is shown its mail, or tells where it stands.
+/// The events at which a session is shown its mail, or its state is reported.
 const EVENTS: [&str; 7] = [
     "SessionStart",
     "UserPromptSubmit",
@@ -15,23 +15,23 @@ const EVENTS: [&str; 7] = [
     "SessionEnd",
 ];
 
-/// How many of them every version knows.
+/// The number of these events that every version knows.
 pub const COUNT: usize = EVENTS.len() - 1;
 
-/// A turn ended in an error.
+/// The event for a turn that ended in an error.
 const STOP_FAILURE: &str = "StopFailure";
 
-/// The first version of Claude Code with that event. One that does not know an event goes without
-/// the whole file that names it (measured: 2.1.77; from 2.1.101 on only without that hook).
+/// The first version of Claude Code with that event. An older version ignores the whole file that
+/// contains an unknown event (measured with 2.1.77; from 2.1.101 on it ignores only that hook).
 const KNOWS_STOP_FAILURE: [u64; 3] = [2, 1, 78];
 
-/// Seconds after which Claude Code ends a hook. Ours end by themselves long before.
+/// Seconds after which Claude Code kills a hook. Ours exit long before.
 const LIMIT: u32 = 5;
 
-/// Seconds for the hook that waits for mail while the session is idle: a week.
+/// The limit in seconds of the hook that waits for mail while the session is idle: a week.
 const WAIT: u32 = 7 * 24 * 60 * 60;
 
-/// What a hook for a failed turn needs, where this version may not know it.
+/// The remark about the hook for a failed turn, if this version may not know its event.
 #[must_use]
 pub fn lacks_stop_failure(version: Option<[u64; 3]>) -> Option<&'static str> {
     match version {
@@ -41,7 +41,7 @@ pub fn lacks_stop_failure(version: Option<[u64; 3]>) -> Option<&'static str> {
     }
 }
 
-/// The events that every version knows, and at which nothing of ours stands in these settings.
+/// Returns the events known to every version for which these settings have no hook of ours.
 #[must_use]
 pub fn missing(settings: &Value) -> Vec<&'static str> {
     let has = |event: &str| {
@@ -52,14 +52,14 @@ pub fn missing(settings: &Value) -> Vec<&'static str> {
     EVENTS.into_iter().filter(|event| *event != STOP_FAILURE && !has(event)).collect()
 }
 
-/// The groups of hooks for Claude Code's settings, by event, as far as this version of it knows
-/// them. `program` is a command as a shell reads it.
+/// Returns the groups of hooks for Claude Code's settings, by event, for the events that this version
+/// knows. `program` is quoted for a shell.
 #[must_use]
 pub fn groups(program: &str, version: Option<[u64; 3]>) -> Vec<(&'static str, Value)> {
     let group = |event: &'static str| {
         let command = format!("{program} hook {event}");
         let mut hooks = vec![json!({ "type": "command", "command": command, "timeout": LIMIT })];
-        // Where a turn failed nothing waits any more: that is what failed to wake it, perhaps.
+        // No waiting hook after a failed turn: the wake may be what failed.
         if event == "Stop" || event == STOP_FAILURE {
             hooks.push(json!({
                 "type": "command",
@@ -78,7 +78,7 @@ pub fn groups(program: &str, version: Option<[u64; 3]>) -> Vec<(&'static str, Va
     EVENTS.into_iter().filter(known).map(group).collect()
 }
 
-/// A path in double quotes, as a shell reads it.
+/// Returns a path in double quotes for a shell.
 #[must_use]
 pub fn quoted(path: &str) -> String {
     let mut quoted = String::from("\"");

@@ -1,4 +1,4 @@
-//! One file for each client, and what is particular to Claude Code.
+//! The clients: one file each, and what is particular to Claude Code.
 
 pub mod claude;
 pub mod claude_command;

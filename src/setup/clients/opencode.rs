@@ -8,29 +8,29 @@ use crate::setup::clients::servers::Servers;
 use crate::setup::edit::file::ConfigFile;
 use crate::setup::edit::json;
 use crate::setup::edit::syntax::Syntax;
-use crate::setup::host::Surroundings;
+use crate::setup::host::Host;
 
 pub const PROGRAMS: &[&str] = &["opencode"];
 
-/// Where a later one says something else, it wins.
+/// Its configuration files. A later one takes precedence.
 const FILES: [&str; 2] = ["opencode.json", "opencode.jsonc"];
 
-pub fn directory(surroundings: &Surroundings) -> PathBuf {
-    let base = surroundings.directory("XDG_CONFIG_HOME");
-    base.unwrap_or_else(|| surroundings.home.join(".config")).join("opencode")
+pub fn directory(host: &Host) -> PathBuf {
+    let base = host.directory("XDG_CONFIG_HOME");
+    base.unwrap_or_else(|| host.home.join(".config")).join("opencode")
 }
 
-/// One for each file that there may be, best first: the one that has our entry already, else the
-/// one that wins, else the one that is there.
-pub fn servers(surroundings: &Surroundings) -> Vec<Servers> {
-    let directory = directory(surroundings);
+/// Returns one for each possible file, the best first: the one that already has our entry, then the one
+/// with precedence, then an existing one.
+pub fn servers(host: &Host) -> Vec<Servers> {
+    let directory = directory(host);
     let of = |name: &str| Servers {
         file: directory.join(name),
         syntax: Syntax::Json,
         container: "mcp",
         entry: json!({
             "type": "local",
-            "command": [surroundings.program, "mcp"],
+            "command": [host.program, "mcp"],
             "enabled": true,
         }),
     };
@@ -44,7 +44,7 @@ pub fn servers(surroundings: &Surroundings) -> Vec<Servers> {
         Err(_) => 1,
     });
     if all.iter().all(|servers| !servers.file.exists()) {
-        // The name that its documentation gives.
+        // The name in its documentation.
         all.reverse();
     }
     all

@@ -7,40 +7,35 @@ use serde_json::Value;
 use crate::setup::clients::claude::Claude;
 use crate::setup::edit::change::{at, path};
 use crate::setup::edit::file::ConfigFile;
-use crate::setup::host::Surroundings;
+use crate::setup::host::Host;
 
-/// Where an administrator's settings lie.
+/// The directory of an administrator's settings.
 const MANAGED: &str = if cfg!(target_os = "macos") {
     "/Library/Application Support/ClaudeCode/managed-settings.json"
 } else {
     "/etc/claude-code/managed-settings.json"
 };
 
-/// What becomes of a call of our tools.
+/// What Claude Code does with a call of our tools.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permission {
-    /// It goes through.
+    /// It is allowed.
     Given,
-    /// A person is asked each time; where there is none it is refused. The rule would help.
+    /// The user is asked each time; without a user it is refused. The permission rule would allow it.
     Missing { rule: String },
-    /// The same, and only the administrator's settings could allow it.
+    /// The user is asked each time, and only the administrator's settings could allow it.
     Managed { rule: String, file: PathBuf },
-    /// A rule forbids it.
+    /// A rule denies it.
     Denied { rule: String, file: PathBuf },
 }
 
-/// Looks at the settings that hold for sessions in `directory`, for the server that the client
-/// lists as `server` (`plugin:peers:claude-peers` where the plugin brought it).
+/// Evaluates the settings for sessions in `directory`, for the server that the client lists as `server`
+/// (`plugin:peers:claude-peers` for the plugin's).
 #[must_use]
-pub fn of_server(
-    surroundings: &Surroundings,
-    directory: &Path,
-    server: &str,
-    tools: &[&str],
-) -> Permission {
+pub fn of_server(host: &Host, directory: &Path, server: &str, tools: &[&str]) -> Permission {
     let managed = PathBuf::from(MANAGED);
     let own = [
-        Claude::new(surroundings).settings(),
+        Claude::new(host).settings(),
         directory.join(".claude/settings.json"),
         directory.join(".claude/settings.local.json"),
     ];
@@ -53,7 +48,7 @@ pub fn of_server(
     decide(&settings, server, tools, only_managed.then_some(managed))
 }
 
-/// The file's JSON. What is none holds for nothing, as for the client.
+/// Returns the file's JSON. A file that is not JSON counts as empty, as for the client.
 fn plain(file: &Path) -> Option<Value> {
     serde_json::from_str(ConfigFile::read(file).ok()?.text()).ok()
 }
@@ -89,7 +84,7 @@ fn decide(
     }
 }
 
-/// As the client spells a server in the names of its tools.
+/// Returns a server's name as the client writes it in tool names.
 fn in_rules(server: &str) -> String {
     let kept = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     server.chars().map(|c| if kept(c) { c } else { '_' }).collect()
@@ -100,7 +95,7 @@ fn rules<'a>(settings: &'a Value, kind: &str) -> impl Iterator<Item = &'a str> {
     list.into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// Whether a rule is about a tool of the server that `ours` names as a whole.
+/// Returns whether a rule is about one tool of the server that `ours` names.
 fn fits(rule: &str, ours: &str, tool: &str) -> bool {
     match rule.strip_prefix(ours) {
         Some("") => true,

@@ -1,14 +1,14 @@
-//! Claude Code's sandbox for commands: it forbids Unix sockets but those that its settings list.
+//! Claude Code's sandbox for commands, which forbids all Unix sockets except those in its settings.
 //!
-//! The session's server and hooks run outside it; this is for `claude-peers` in its Bash tool.
+//! The session's server and hooks run outside it; this is for `claude-peers` in the Bash tool.
 
 use serde_json::Value;
 
 use crate::setup::edit::change::{Change, at, path};
 use crate::setup::edit::ownership::SANDBOX_SOCKETS;
 
-/// The change that lets commands in the sandbox reach the broker; `None` where there is no sandbox
-/// or it lets them already.
+/// Returns the change that lets commands in the sandbox reach the broker; `None` if there is no sandbox
+/// or they can already.
 pub fn opened(settings: &Value, socket: &str) -> Option<Change> {
     let is = |place: &[&str]| at(settings, &path(place)) == Some(&Value::Bool(true));
     if !is(&["sandbox", "enabled"]) || is(&["sandbox", "network", "allowAllUnixSockets"]) {
@@ -21,12 +21,12 @@ pub fn opened(settings: &Value, socket: &str) -> Option<Change> {
     (!is_listed).then_some(Change::Append { path: sockets, value: socket })
 }
 
-/// What the list does not do on this system.
+/// Returns the remark that the list has no effect on this system, if that is so.
 pub fn note() -> Option<String> {
     cfg!(target_os = "linux").then(|| {
-        "On Linux Claude Code's sandbox does not heed sandbox.network.allowUnixSockets. For \
-         `claude-peers` in its Bash tool, either set sandbox.network.allowAllUnixSockets, or name \
-         claude-peers in sandbox.excludedCommands. The session's tools and hooks need neither."
+        "On Linux Claude Code's sandbox ignores sandbox.network.allowUnixSockets. For \
+         `claude-peers` in its Bash tool, either set sandbox.network.allowAllUnixSockets, or add \
+         claude-peers to sandbox.excludedCommands. The session's tools and hooks need neither."
             .to_owned()
     })
 }

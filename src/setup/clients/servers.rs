@@ -1,4 +1,4 @@
-//! The entry by which a client finds our MCP server, in whichever file and form it has it.
+//! The entry of our MCP server in a client's configuration.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::setup::edit::change::{Change, path};
 use crate::setup::edit::ownership::{SERVER, is_plain_server, is_server};
 use crate::setup::edit::syntax::Syntax;
 
-/// Where a client keeps its servers, and how ours is written there.
+/// Where a client configures its servers, and how our entry is written there.
 #[derive(Debug, Clone)]
 pub struct Servers {
     pub file: PathBuf,
@@ -18,7 +18,7 @@ pub struct Servers {
     pub entry: Value,
 }
 
-/// How an entry of ours came to be what it should be, or why it is left as it is.
+/// The changes for our entry, and a remark.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     pub name: String,
@@ -26,17 +26,17 @@ pub struct Wanted {
     pub note: Option<String>,
 }
 
-/// The key of all servers in Claude Code's own file, and in those of clients that took it over.
+/// The key of all servers in Claude Code's file, and in those of clients with the same format.
 pub const MCP_SERVERS: &str = "mcpServers";
 
 impl Servers {
-    /// As Claude Code keeps them, and clients that took it over.
+    /// Returns the format of Claude Code, which other clients use, too.
     pub fn usual(file: PathBuf, program: &str) -> Self {
         let entry = json!({ "command": program, "args": ["mcp"] });
         Self { file, syntax: Syntax::Json, container: MCP_SERVERS, entry }
     }
 
-    /// Ours if there is one, under whichever name.
+    /// Returns our entry, under any name.
     pub fn ours<'a>(&self, value: &'a Value) -> Option<(&'a str, &'a Value)> {
         let servers = value.get(self.container)?.as_object()?;
         let named = servers.get_key_value(SERVER);
@@ -46,7 +46,7 @@ impl Servers {
             .map(|(name, server)| (name.as_str(), server))
     }
 
-    /// What makes `value` have our entry. What somebody added to it stays.
+    /// Returns the changes that give `value` our entry. Keys that a person added to it stay.
     pub fn wanted(&self, value: &Value) -> Wanted {
         let Some((name, server)) = self.ours(value) else {
             let there = value.get(self.container).and_then(|servers| servers.get(SERVER));
@@ -70,7 +70,7 @@ impl Servers {
         Wanted { name: name.to_owned(), changes: changes.collect(), note: None }
     }
 
-    /// What a person could do by hand.
+    /// Returns what a person could do by hand.
     pub fn by_hand(&self) -> String {
         let entry = match self.syntax {
             Syntax::Json => self.entry.to_string(),

@@ -1,33 +1,33 @@
-//! Changes of a configuration as values: what they make of it, and what takes them back.
+//! Changes of a configuration as a value: how they are applied, and how they are undone.
 //!
-//! The editors of JSON and TOML do the same to a file's text, and their result is only believed
-//! if it means what the change makes of the value here.
+//! The editors of JSON and TOML make the same changes in a file's text. Their result is used only if it
+//! parses to the value that the changes give here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::setup::edit::ownership;
 
-/// Keys of objects and positions in arrays, from the outside in.
+/// A path in a configuration: keys of objects and indices of arrays.
 pub type Path = Vec<String>;
 
 /// One change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// The member at `path` gets this value; objects around it are made.
+    /// Sets the member at `path`; missing objects around it are made.
     Set { path: Path, value: Value },
-    /// The member at `path` goes.
+    /// Removes the member at `path`.
     Remove { path: Path },
-    /// The array at `path`, which is made if it is missing, gets another element.
+    /// Appends an element to the array at `path`, which is made if it is missing.
     Append { path: Path, value: Value },
-    /// The element at `index` of the array at `path` goes.
+    /// Removes the element at `index` of the array at `path`.
     Take { path: Path, index: usize },
 }
 
-/// What a change did, with all that is needed to take it back.
+/// An applied change, with everything that is needed to undo it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "did")]
-pub enum Deed {
+pub enum AppliedChange {
     Set {
         path: Path,
         value: Value,
@@ -46,13 +46,13 @@ pub enum Deed {
         path: Path,
         value: Value,
     },
-    /// An empty object or array was made for what follows.
+    /// An empty object or array was made for the change that follows.
     Made {
         path: Path,
     },
 }
 
-/// The configuration is not of the form that the client itself expects.
+/// The configuration does not have the form that the client expects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not {expected}", place(path))]
 pub struct Shape {
@@ -60,17 +60,17 @@ pub struct Shape {
     expected: &'static str,
 }
 
-/// `hooks.Stop`, for people.
+/// Formats a path for display: `hooks.Stop`.
 pub fn place(path: &[String]) -> String {
     if path.is_empty() { "the whole".to_owned() } else { path.join(".") }
 }
 
-/// A path from its parts.
+/// Returns a path from its parts.
 pub fn path(parts: &[&str]) -> Path {
     parts.iter().map(|part| (*part).to_owned()).collect()
 }
 
-/// What stands at `path`.
+/// Returns the value at `path`.
 pub fn at<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, part| match value {
         Value::Object(object) => object.get(part),
@@ -80,46 +80,46 @@ pub fn at<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
 }
 
 impl Change {
-    /// Does it to `value`; says what was done.
+    /// Applies the change to `value`, and returns what was done.
     ///
     /// # Errors
     ///
-    /// If something else stands where an object or an array is needed.
-    pub fn apply(&self, value: &mut Value) -> Result<Vec<Deed>, Shape> {
-        let mut deeds = Vec::new();
+    /// If there is another type of value where an object or an array is needed.
+    pub fn apply(&self, value: &mut Value) -> Result<Vec<AppliedChange>, Shape> {
+        let mut applied = Vec::new();
         match self {
             Self::Set { path, value: new } => {
-                let (key, object) = parent(value, path, &mut deeds)?;
+                let (key, object) = parent(value, path, &mut applied)?;
                 let before = object.insert(key.clone(), new.clone());
-                deeds.push(Deed::Set { path: path.clone(), value: new.clone(), before });
+                applied.push(AppliedChange::Set { path: path.clone(), value: new.clone(), before });
             }
             Self::Remove { path } if at(value, path).is_none() => {}
             Self::Remove { path } => {
-                let (key, object) = parent(value, path, &mut deeds)?;
-                // The order of the others is the file's.
+                let (key, object) = parent(value, path, &mut applied)?;
+                // The others keep the file's order.
                 if let Some(value) = object.shift_remove(key) {
-                    deeds.push(Deed::Removed { path: path.clone(), value });
+                    applied.push(AppliedChange::Removed { path: path.clone(), value });
                 }
             }
             Self::Append { path, value: new } => {
-                let (key, object) = parent(value, path, &mut deeds)?;
+                let (key, object) = parent(value, path, &mut applied)?;
                 if !object.contains_key(key) {
-                    deeds.push(Deed::Made { path: path.clone() });
+                    applied.push(AppliedChange::Made { path: path.clone() });
                 }
                 let array = object.entry(key.clone()).or_insert_with(|| Value::Array(Vec::new()));
                 array_at(array, path)?.push(new.clone());
-                deeds.push(Deed::Appended { path: path.clone(), value: new.clone() });
+                applied.push(AppliedChange::Appended { path: path.clone(), value: new.clone() });
             }
             Self::Take { path, index } => {
                 let found = at_mut(value, path).ok_or_else(|| no_array(path))?;
                 let array = array_at(found, path)?;
                 if *index < array.len() {
                     let value = array.remove(*index);
-                    deeds.push(Deed::Taken { path: path.clone(), value });
+                    applied.push(AppliedChange::Taken { path: path.clone(), value });
                 }
             }
         }
-        Ok(deeds)
+        Ok(applied)
     }
 }
 
@@ -139,11 +139,11 @@ fn at_mut<'a>(value: &'a mut Value, path: &[String]) -> Option<&'a mut Value> {
     })
 }
 
-/// The last key of `path` and the object that has it; objects that are missing are made.
+/// Returns the last key of `path` and the object that contains it; missing objects are made.
 fn parent<'a, 'p>(
     value: &'a mut Value,
     path: &'p [String],
-    deeds: &mut Vec<Deed>,
+    applied: &mut Vec<AppliedChange>,
 ) -> Result<(&'p String, &'a mut Map<String, Value>), Shape> {
     let wrong =
         |depth: usize| Shape { path: path[..depth].to_vec(), expected: "an object with keys" };
@@ -152,20 +152,21 @@ fn parent<'a, 'p>(
     for (depth, part) in parents.iter().enumerate() {
         let object = here.as_object_mut().ok_or_else(|| wrong(depth))?;
         if !object.contains_key(part) {
-            deeds.push(Deed::Made { path: parents[..=depth].to_vec() });
+            applied.push(AppliedChange::Made { path: parents[..=depth].to_vec() });
         }
         here = object.entry(part.clone()).or_insert_with(|| Value::Object(Map::new()));
     }
     Ok((key, here.as_object_mut().ok_or_else(|| wrong(parents.len()))?))
 }
 
-/// The changes that take `deeds` back from a configuration that may have been edited since: only
-/// what is still as it was left, or is recognisably ours, is touched.
-pub fn taking_back(deeds: &[Deed], current: &Value) -> Vec<Change> {
+/// Returns the changes that undo `applied` in a configuration that may have been edited since.
+///
+/// Only values that are unchanged, or recognisably ours, are touched.
+pub fn taking_back(applied: &[AppliedChange], current: &Value) -> Vec<Change> {
     let mut value = current.clone();
     let mut changes = Vec::new();
-    for deed in deeds.iter().rev() {
-        let Some(change) = deed.taken_back(&value) else { continue };
+    for applied_change in applied.iter().rev() {
+        let Some(change) = applied_change.undone(&value) else { continue };
         if change.apply(&mut value).is_ok() {
             changes.push(change);
         }
@@ -173,8 +174,8 @@ pub fn taking_back(deeds: &[Deed], current: &Value) -> Vec<Change> {
     changes
 }
 
-impl Deed {
-    fn taken_back(&self, value: &Value) -> Option<Change> {
+impl AppliedChange {
+    fn undone(&self, value: &Value) -> Option<Change> {
         match self {
             Self::Set { path, value: ours, before } => {
                 let now = at(value, path)?;
@@ -220,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    fn done(value: &mut Value, changes: &[Change]) -> Vec<Deed> {
+    fn done(value: &mut Value, changes: &[Change]) -> Vec<AppliedChange> {
         changes.iter().flat_map(|change| change.apply(value).unwrap()).collect()
     }
 
@@ -228,7 +229,7 @@ mod tests {
     fn what_was_done_is_taken_back_and_what_others_did_since_stays() {
         let before = json!({ "a": { "list": ["x"] }, "z": 1 });
         let mut value = before.clone();
-        let deeds = done(
+        let applied = done(
             &mut value,
             &[
                 Change::Append { path: path(&["a", "list"]), value: json!("mcp__claude-peers") },
@@ -242,15 +243,15 @@ mod tests {
             json!({ "a": { "list": ["mcp__claude-peers"] }, "z": 2, "b": { "new": ["y"] } })
         );
         let mut back = value.clone();
-        done(&mut back, &taking_back(&deeds, &value));
+        done(&mut back, &taking_back(&applied, &value));
         assert_eq!(back, before);
 
         // Since then somebody has added to it, and chosen a value.
         value["b"]["new"].as_array_mut().unwrap().push(json!("theirs"));
         value["z"] = json!(3);
-        done(&mut value.clone(), &taking_back(&deeds, &value));
+        done(&mut value.clone(), &taking_back(&applied, &value));
         let mut back = value.clone();
-        done(&mut back, &taking_back(&deeds, &value));
+        done(&mut back, &taking_back(&applied, &value));
         assert_eq!(back, json!({ "a": { "list": ["x"] }, "z": 3, "b": { "new": ["theirs"] } }));
     }
 

@@ -1,14 +1,15 @@
-//! What a change of a text looks like, line by line, for a person who decides about it.
+//! A line-by-line diff, shown to a person before a change is made.
 
 use std::fmt::Write as _;
 
-/// Lines shown around a change.
+/// The number of context lines around a change.
 const AROUND: usize = 2;
 
-/// Beyond this many pairs of lines all changed lines are shown as removed and added.
+/// Above this many pairs of lines the diff is not minimal: all changed lines are shown as removed and
+/// added.
 const MAX_PAIRS: usize = 4_000_000;
 
-/// The lines that differ, behind `-` and `+`, with those around them; empty if none do.
+/// Returns the lines that differ, prefixed by `-` and `+`, with context; empty if there are none.
 pub fn lines(before: &str, after: &str) -> String {
     let old: Vec<&str> = before.lines().collect();
     let new: Vec<&str> = after.lines().collect();
@@ -32,7 +33,7 @@ pub fn lines(before: &str, after: &str) -> String {
     out
 }
 
-/// Every line with its sign, by the longest common subsequence.
+/// Returns every line with its sign, by the longest common subsequence.
 fn script<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<(char, &'a str)> {
     let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
     let (old_rest, new_rest) = (&old[head..], &new[head..]);
@@ -52,7 +53,7 @@ fn script<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<(char, &'a str)> {
 }
 
 fn middle<'a>(old: &[&'a str], new: &[&'a str], out: &mut Vec<(char, &'a str)>) {
-    // common[i][j]: how many lines old[i..] and new[j..] have in common.
+    // common[i][j]: the length of the longest common subsequence of old[i..] and new[j..].
     let width = new.len() + 1;
     let mut common = vec![0u32; (old.len() + 1) * width];
     for i in (0..old.len()).rev() {

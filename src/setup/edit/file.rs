@@ -1,7 +1,7 @@
-//! A configuration file of another program: read as it is, replaced in one step, or left alone.
+//! A configuration file of another program: read, replaced atomically, or left alone.
 //!
-//! A link stays a link, and mode, owner, byte order mark and line ends stay as they are. What says
-//! of itself that it is not to be written is not, whoever asks.
+//! A link stays a link; mode, owner, byte order mark and line ends are kept. Read-only files are never
+//! written, not even as root.
 
 use std::fs::{DirBuilder, Metadata, Permissions};
 use std::io::{self, Write as _};
@@ -14,28 +14,28 @@ use sha2::{Digest as _, Sha256};
 use crate::setup::error::SetupError;
 use crate::sys::files::{NewFile, effective_uid};
 
-/// No configuration is larger.
+/// The largest file that is read, in bytes.
 const LIMIT: u64 = 16 * 1024 * 1024;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A file as it was read, or the place where none is.
+/// A file as it was read, or the path of a missing file.
 #[derive(Debug, Clone)]
 pub struct ConfigFile {
-    /// As its program names it.
+    /// The path as its program names it.
     pub path: PathBuf,
-    /// Behind all links.
+    /// The path with all links resolved.
     pub target: PathBuf,
-    /// `None`: there is no file.
+    /// `None` if there is no file.
     pub bytes: Option<Vec<u8>>,
 }
 
 impl ConfigFile {
-    /// Reads it.
+    /// Reads the file.
     ///
     /// # Errors
     ///
-    /// If there is something that is no file, or no text.
+    /// If the path leads to something other than a text file.
     pub fn read(path: &Path) -> Result<Self, SetupError> {
         let refused = |problem: &str, hint: &str| Err(SetupError::file(path, problem, hint));
         let target = match path.canonicalize() {
@@ -68,7 +68,7 @@ impl ConfigFile {
         Ok(Self { path: path.into(), target, bytes: Some(bytes) })
     }
 
-    /// Its text without a byte order mark; that of a missing file is empty.
+    /// Returns its text without a byte order mark; an empty text if there is no file.
     pub fn text(&self) -> &str {
         let text = self.whole();
         text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
@@ -79,15 +79,17 @@ impl ConfigFile {
         std::str::from_utf8(self.bytes.as_deref().unwrap_or_default()).unwrap_or_default()
     }
 
-    /// The bytes of another text in its place.
+    /// Returns the bytes for a new text, with the file's byte order mark.
     pub fn with_text(&self, text: &str) -> Vec<u8> {
         let mark = if self.whole().starts_with(BYTE_ORDER_MARK) { "\u{feff}" } else { "" };
         format!("{mark}{text}").into_bytes()
     }
 
+    /// Checks that the file may be written.
+    ///
     /// # Errors
     ///
-    /// If it is not to be written, or cannot be.
+    /// If it is read-only, or cannot be written.
     pub fn check_writable(&self) -> Result<(), SetupError> {
         let refused = |what: &Path, problem: String| {
             let hint = "Nothing was changed. Change it where it is managed, or make it writable.";
@@ -116,7 +118,7 @@ impl ConfigFile {
         Ok(())
     }
 
-    /// The directories that have to be made for it, from the outside in.
+    /// Returns the directories that have to be made for it, the outermost first.
     pub fn missing_directories(&self) -> Vec<PathBuf> {
         let above = self.target.ancestors().skip(1).take_while(|path| !path.exists());
         let mut missing: Vec<PathBuf> = above.map(Path::to_owned).collect();
@@ -124,11 +126,11 @@ impl ConfigFile {
         missing
     }
 
-    /// Puts `bytes` in its place in one step.
+    /// Replaces the content atomically.
     ///
     /// # Errors
     ///
-    /// If it is not as it was read any more, or cannot be written; it is then untouched.
+    /// If the file has changed since it was read, or cannot be written. It is then untouched.
     pub fn write(&self, bytes: &[u8]) -> Result<(), SetupError> {
         let cannot = SetupError::io("written", &self.path);
         let directory = self.target.parent().unwrap_or(Path::new("/"));
@@ -155,7 +157,7 @@ impl ConfigFile {
         Ok(())
     }
 
-    /// Removes it, and of `made` what is empty then.
+    /// Removes the file, and the directories of `made` that are then empty.
     ///
     /// # Errors
     ///
@@ -164,7 +166,7 @@ impl ConfigFile {
         self.check_unchanged()?;
         std::fs::remove_file(&self.target).map_err(SetupError::io("removed", &self.path))?;
         for directory in made.iter().rev() {
-            // One that others use by now stays.
+            // A directory that is in use by now stays.
             let _ = std::fs::remove_dir(directory);
         }
         sync_directory(self.target.parent().unwrap_or(Path::new("/")));
@@ -180,7 +182,7 @@ impl ConfigFile {
     }
 }
 
-/// Why it is not to be written. The mode says so to root as well.
+/// Returns why a file must not be written. Its mode counts for root, too.
 fn read_only(path: &Path, metadata: &Metadata) -> Option<String> {
     if metadata.mode() & 0o222 == 0 {
         return Some(format!("is read-only (mode {:03o})", metadata.mode() & 0o7777));
@@ -188,18 +190,18 @@ fn read_only(path: &Path, metadata: &Metadata) -> Option<String> {
     access(path, Access::WRITE_OK).err().map(|error| format!("is read-only: {error}"))
 }
 
-/// The nearest directory above `target` that is there.
+/// Returns the nearest existing directory above `target`.
 fn existing_directory(target: &Path) -> &Path {
     let mut above = target.ancestors().skip(1);
     above.find(|directory| directory.exists()).unwrap_or(Path::new("/"))
 }
 
-/// Best effort: where a directory cannot be synced, nothing better can be done.
+/// Syncs a directory, best effort.
 fn sync_directory(directory: &Path) {
     let _ = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
 }
 
-/// What tells one content from another.
+/// Returns the digest of a content.
 pub fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {

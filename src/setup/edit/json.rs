@@ -1,8 +1,8 @@
 //! Changes of JSON text that leave every other byte as it was: comments, order, indentation,
 //! line ends.
 //!
-//! Comments and trailing commas are taken, because most of the clients take them; anything looser
-//! is an error. Nothing is returned that was not read again and found to mean what it should.
+//! Comments and trailing commas are accepted, because most clients accept them; anything else that is not
+//! JSON is an error. The result is parsed again and returned only if it has the expected value.
 
 use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{
@@ -27,7 +27,7 @@ const STRICT: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// What the text means. Without any value it is an empty object, as the clients see it.
+/// Parses the text. A text without a value is an empty object, as for the clients.
 pub fn parse(text: &str) -> Result<Value, Problem> {
     let root = CstRootNode::parse(text, &STRICT).map_err(|error| broken(&error))?;
     let Some(value) = root.value() else { return Ok(Value::Object(serde_json::Map::new())) };
@@ -48,7 +48,7 @@ fn broken(error: &ParseError) -> Problem {
     ))
 }
 
-/// The parser lets a line break in a string pass, and the clients do not.
+/// Refuses a line break in a string, which the parser accepts and the clients do not.
 fn raw_control_character(text: &str, root: &CstRootNode) -> Result<(), Problem> {
     fn look(node: &CstNode) -> Option<String> {
         if let Some(string) = node.as_string_lit() {
@@ -66,7 +66,7 @@ fn raw_control_character(text: &str, root: &CstRootNode) -> Result<(), Problem> 
     }
 }
 
-/// The text with these changes.
+/// Returns the text with these changes.
 pub fn edit(text: &str, changes: &[Change]) -> Result<String, Problem> {
     let mut wanted = parse(text)?;
     for change in changes {
@@ -77,7 +77,7 @@ pub fn edit(text: &str, changes: &[Change]) -> Result<String, Problem> {
         apply(&root, change)?;
     }
     let edited = root.to_string();
-    // Who reads it strictly reads it still.
+    // A text that was strict JSON stays strict JSON.
     let strict = |text: &str| serde_json::from_str::<Value>(text).is_ok();
     let as_strict = strict(&edited) || !strict(text) && !text.trim().is_empty();
     if as_strict && parse(&edited)? == wanted { Ok(edited) } else { Err(Problem::Unsure) }
@@ -115,8 +115,8 @@ fn apply(root: &CstRootNode, change: &Change) -> Result<(), Problem> {
     Ok(())
 }
 
-/// In an array that begins on the line of its bracket, the bracket at its end follows the last
-/// element again.
+/// Puts the closing bracket behind the last element, if the array begins on the line of its opening
+/// bracket.
 fn close_up(array: &CstArray) {
     let children = array.children();
     let elements = array.elements();
@@ -129,7 +129,7 @@ fn close_up(array: &CstArray) {
     }
 }
 
-/// The object that the last key of `path` is in; made where it is missing.
+/// Returns the object that contains the last key of `path`; it is made if missing.
 fn parent<'p>(root: &CstRootNode, path: &'p [String]) -> Result<(&'p str, CstObject), Problem> {
     let shape = || Problem::Shape(format!("{} cannot be changed", place(path)));
     let (key, parents) = path.split_last().ok_or_else(shape)?;
@@ -142,7 +142,7 @@ fn parent<'p>(root: &CstRootNode, path: &'p [String]) -> Result<(&'p str, CstObj
     Ok((key, object))
 }
 
-/// Of a key that stands there twice, programs read one or the other.
+/// Refuses a duplicate key, of which programs read one or the other.
 fn once(object: &CstObject, key: &str, path: &[String]) -> Result<(), Problem> {
     let named = |property: &jsonc_parser::cst::CstObjectProp| {
         property.decoded_name().is_some_and(|name| name == key)
@@ -309,15 +309,15 @@ mod tests {
             ]
             .concat();
             let mut wanted = value.clone();
-            let mut deeds = Vec::new();
+            let mut applied = Vec::new();
             let fits = changes.iter().all(|change| {
-                change.apply(&mut wanted).map(|done| deeds.extend(done)).is_ok()
+                change.apply(&mut wanted).map(|done| applied.extend(done)).is_ok()
             });
             let edited = edit(&text, &changes);
             prop_assert_eq!(edited.is_ok(), fits, "{}: {:?}", text, edited);
             if let Ok(edited) = edited {
                 prop_assert_eq!(parse(&edited).unwrap(), wanted.clone());
-                let back = edit(&edited, &taking_back(&deeds, &wanted));
+                let back = edit(&edited, &taking_back(&applied, &wanted));
                 prop_assert_eq!(back.map(|text| parse(&text).unwrap()), Ok(value), "{}", edited);
             }
         }

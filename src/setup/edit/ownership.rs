@@ -7,7 +7,7 @@ use serde_json::Value;
 /// The name under which the server is registered.
 pub const SERVER: &str = "claude-peers";
 
-/// How a permission rule of Claude Code names the server that the plugin brings.
+/// The plugin's server in a permission rule of Claude Code.
 pub const PLUGIN_SERVER: &str = "plugin_peers_claude-peers";
 
 /// `sandbox.network.allowUnixSockets`: the paths of sockets that commands may connect to.
@@ -31,7 +31,7 @@ fn is_program(word: &str) -> bool {
     Path::new(word).file_name().is_some_and(|name| name == "claude-peers")
 }
 
-/// `command` and `args` as one list; some clients have it all in `command`.
+/// Returns `command` and `args` as one list; some clients have both in `command`.
 fn words(server: &Value) -> Vec<&str> {
     ["command", "args"]
         .iter()
@@ -43,17 +43,17 @@ fn words(server: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// A server entry that runs `claude-peers mcp`, directly or through another program.
+/// Returns whether a server entry runs `claude-peers mcp`, directly or through another program.
 pub fn is_server(server: &Value) -> bool {
     words(server).windows(2).any(|pair| is_program(pair[0]) && pair[1] == "mcp")
 }
 
-/// The same, but not through another program: its command may be kept up to date.
+/// Returns whether a server entry runs `claude-peers mcp` directly, so that its path may be updated.
 pub fn is_plain_server(server: &Value) -> bool {
     matches!(words(server)[..], [program, "mcp"] if is_program(program))
 }
 
-/// A group of hooks that are all ours.
+/// Returns whether all hooks of a group are ours.
 pub fn is_group(group: &Value) -> bool {
     group
         .get("hooks")
@@ -61,7 +61,8 @@ pub fn is_group(group: &Value) -> bool {
         .is_some_and(|hooks| !hooks.is_empty() && hooks.iter().all(is_hook))
 }
 
-/// A hook that runs `claude-peers hook` and nothing else. One that wraps it is its author's.
+/// Returns whether a hook runs `claude-peers hook` and nothing else. A hook that wraps it is its
+/// author's.
 pub fn is_hook(hook: &Value) -> bool {
     let Some(command) = hook.get("command").and_then(Value::as_str) else { return false };
     let Some((program, event)) = command.rsplit_once(" hook ") else { return false };
@@ -70,22 +71,22 @@ pub fn is_hook(hook: &Value) -> bool {
         && one_word(program.trim()).is_some_and(is_program)
 }
 
-/// Whether a hook of ours stands in these settings.
+/// Returns whether these settings contain a hook of ours.
 pub fn has_hook(settings: &Value) -> bool {
     let events = settings.get("hooks").and_then(Value::as_object);
     let groups = events.into_iter().flatten().filter_map(|(_, groups)| groups.as_array()).flatten();
     groups.filter_map(|group| group.get("hooks")?.as_array()).flatten().any(is_hook)
 }
 
-/// The plugin that brings server and hooks.
+/// The plugin that contains server and hooks.
 pub const PLUGIN: &str = "peers@claude-peers";
 
-/// Whether these settings switch the plugin on or off, if they say.
+/// Returns whether these settings enable or disable the plugin; `None` if they do neither.
 pub fn plugin(settings: &Value) -> Option<bool> {
     settings.get("enabledPlugins")?.get(PLUGIN)?.as_bool()
 }
 
-/// What stands in the quotes, or the word itself where a shell reads nothing more into it.
+/// Returns the content of a quoted word, or the word itself if it is one plain word for a shell.
 fn one_word(text: &str) -> Option<&str> {
     for quote in ['"', '\''] {
         if let Some(inner) = text.strip_prefix(quote) {

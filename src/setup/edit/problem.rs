@@ -5,13 +5,13 @@ use crate::setup::edit::change::Shape;
 /// Why a configuration file is not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The client itself could not read it.
+    /// The client could not read it either.
     #[error("{0}")]
     Broken(String),
-    /// It can be read, but something else stands where our entry belongs.
+    /// It can be read, but there is another kind of value where our entry belongs.
     #[error("{0}")]
     Shape(String),
-    /// What came out does not mean what it should.
+    /// The changed text would not have the expected value.
     #[error("it is written in a way that this program cannot change safely")]
     Unsure,
 }

@@ -7,7 +7,7 @@ use crate::setup::edit::ownership::{
     SANDBOX_SOCKETS, is_group, is_hook, is_our_socket, is_rule, is_server,
 };
 
-/// The changes that take all that is recognisably ours out of the servers in `container`, the
+/// Returns the changes that remove everything recognisably ours from the servers in `container`, the
 /// permissions and the hooks.
 pub fn removals(value: &Value, container: &str) -> Vec<Change> {
     let mut out = Vec::new();
@@ -28,7 +28,7 @@ pub fn removals(value: &Value, container: &str) -> Vec<Change> {
     prune(value, out)
 }
 
-/// The changes that take our hooks of one event out, from the last to the first.
+/// Returns the changes that remove our hooks of one event, from the last to the first.
 pub fn hook_removals(value: &Value, event: &str) -> Vec<Change> {
     let groups = path(&["hooks", event]);
     let mut out = Vec::new();
@@ -55,12 +55,12 @@ fn elements<'a>(value: &'a Value, place: &Place) -> &'a [Value] {
     at(value, place).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// Adds the removal of what the changes leave empty.
+/// Adds the removal of objects and arrays that the changes leave empty.
 fn prune(value: &Value, mut changes: Vec<Change>) -> Vec<Change> {
     let mut after = value.clone();
     let mut places: Vec<Place> = Vec::new();
     for change in &changes {
-        // What cannot be done here cannot be done to the file either, and is told there.
+        // A change that fails here fails for the file, too, and is reported there.
         let _ = change.apply(&mut after);
         let place = match change {
             Change::Take { path, .. } => path.clone(),

@@ -1,4 +1,4 @@
-//! A configuration file's text in the syntax that it has.
+//! The syntax of a configuration file.
 
 use serde_json::Value;
 
@@ -6,16 +6,16 @@ use crate::setup::edit::change::Change;
 use crate::setup::edit::problem::Problem;
 use crate::setup::edit::{json, toml};
 
-/// How a client writes its configuration.
+/// The syntax of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Syntax {
-    /// With or without comments.
+    /// JSON, with or without comments.
     Json,
     Toml,
 }
 
 impl Syntax {
-    /// What the text means.
+    /// Parses the text.
     pub fn parse(self, text: &str) -> Result<Value, Problem> {
         match self {
             Self::Json => json::parse(text),
@@ -23,7 +23,7 @@ impl Syntax {
         }
     }
 
-    /// The text with these changes, and otherwise as it was.
+    /// Returns the text with these changes, all other bytes as they were.
     pub fn edit(self, text: &str, changes: &[Change]) -> Result<String, Problem> {
         match self {
             Self::Json => json::edit(text, changes),

@@ -1,8 +1,10 @@
 //! Changes of TOML text that leave every other byte as it was.
 //!
-//! Only what a registration needs: a table of its own at the end, a value in it replaced or added,
-//! the table removed. Where the parser says that a value stands, there it is changed; and nothing
-//! is returned that was not read again and found to mean what it should.
+//! Supports what a registration needs: appending a table, replacing or adding a value in it, removing the
+//! table. Changes are made at the spans that the parser reports, and the result is parsed again and
+//! returned only if it has the expected value.
+//!
+//! Not toml_edit: it rewrites CRLF line ends and adds a final newline.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -13,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 use crate::setup::edit::change::{Change, place};
 use crate::setup::edit::problem::Problem;
 
-/// What the text means.
+/// Parses the text.
 pub fn parse(text: &str) -> Result<Value, Problem> {
     let table: toml::Table = toml::from_str(text).map_err(|error| broken(text, &error))?;
     serde_json::to_value(table).map_err(|error| Problem::Broken(error.to_string()))
@@ -26,7 +28,7 @@ fn broken(text: &str, error: &toml::de::Error) -> Problem {
     Problem::Broken(format!("line {line}: {}", error.message()))
 }
 
-/// The text with these changes.
+/// Returns the text with these changes.
 pub fn edit(text: &str, changes: &[Change]) -> Result<String, Problem> {
     let mut wanted = parse(text)?;
     let mut edited = text.to_owned();
@@ -40,7 +42,7 @@ pub fn edit(text: &str, changes: &[Change]) -> Result<String, Problem> {
     }
 }
 
-/// A table that has only tables needs no header of its own, so an empty one is none at all.
+/// Removes an empty table: a table that contains only tables needs no header of its own.
 fn without_empty(value: &Value) -> Value {
     let mut value = value.clone();
     if let Value::Object(object) = &mut value {
@@ -77,7 +79,7 @@ fn literal(value: &Value) -> Result<String, Problem> {
     Ok(value.to_string())
 }
 
-/// The line end that the text has.
+/// Returns the line end that the text uses.
 fn line_end(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }
@@ -88,7 +90,7 @@ fn replaced(text: &str, range: Range<usize>, new: &str) -> String {
     text
 }
 
-/// A new table stands at the end, where it cannot take other keys in.
+/// Appends a new table at the end, where it cannot capture other keys.
 fn with_table(text: &str, path: &[String], value: &Value) -> Result<String, Problem> {
     let end = line_end(text);
     let mut out = text.to_owned();
@@ -115,7 +117,7 @@ fn key(name: &str) -> String {
     toml::Value::String(name.to_owned()).to_string()
 }
 
-/// A further key stands behind the first one of its table.
+/// Inserts a further key behind the first one of its table.
 fn with_key(
     text: &str,
     document: &DeTable<'_>,
@@ -136,7 +138,7 @@ fn with_key(
     Ok(replaced(text, behind..behind, &format!("{lead}{line}{end}")))
 }
 
-/// A member and where it stands.
+/// A member and its position in the text.
 struct Found<'a> {
     node: &'a DeValue<'a>,
     key: Range<usize>,
@@ -153,7 +155,7 @@ fn find<'a>(document: &'a DeTable<'a>, path: &[String]) -> Option<Found<'a>> {
     }
 }
 
-/// The text without a member, in whichever of its ways it is written.
+/// Returns the text without a member, in any of the forms in which it can be written.
 fn without(text: &str, document: &DeTable<'_>, found: &Found<'_>) -> String {
     let mut headers = Vec::new();
     collect_headers(text, document, &mut headers);
@@ -162,7 +164,7 @@ fn without(text: &str, document: &DeTable<'_>, found: &Found<'_>) -> String {
     lines.sort_by_key(|range| range.start);
     let mut out = text.to_owned();
     for range in lines.into_iter().rev() {
-        // A range may lie in one that is gone already.
+        // A range may lie in another that was removed already.
         if range.end <= out.len() && out.is_char_boundary(range.start) {
             out.replace_range(range, "");
         }
@@ -170,7 +172,7 @@ fn without(text: &str, document: &DeTable<'_>, found: &Found<'_>) -> String {
     out
 }
 
-/// Where `[tables]` begin.
+/// Returns the positions where `[tables]` begin.
 fn collect_headers(text: &str, table: &DeTable<'_>, headers: &mut Vec<usize>) {
     for value in table.values() {
         match value.get_ref() {
@@ -195,7 +197,7 @@ fn collect_headers(text: &str, table: &DeTable<'_>, headers: &mut Vec<usize>) {
     }
 }
 
-/// The lines that a member takes up.
+/// Returns the lines of a member.
 fn collect_lines(text: &str, headers: &[usize], found: &Found<'_>, lines: &mut Vec<Range<usize>>) {
     let DeValue::Table(table) = found.node else {
         return lines.push(line_of(text, found.key.start, found.value.end));
@@ -221,7 +223,7 @@ fn collect_lines(text: &str, headers: &[usize], found: &Found<'_>, lines: &mut V
     }
 }
 
-/// The end of the last value before `next`.
+/// Returns the end of the last value before `next`.
 fn last_value(table: &DeTable<'_>, next: usize, end: &mut usize) {
     for value in table.values() {
         if value.span().start < next {
@@ -242,7 +244,7 @@ fn end_of_line(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |length| at + length + 1)
 }
 
-/// The start of the one blank line before `start`, or `start`.
+/// Returns the start of the blank line before `start`, or `start`.
 fn before_blank(text: &str, start: usize) -> usize {
     let before = &text[..start];
     let line = before.strip_suffix('\n').map(|b| b.strip_suffix('\r').unwrap_or(b));
