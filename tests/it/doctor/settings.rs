@@ -64,7 +64,7 @@ fn a_reload_that_failed_is_told_until_the_broker_starts_anew() {
     // With a file like that nothing else can ask the broker; its log tells when it has looked.
     let log = paths.log;
     until("it has read the file", || {
-        std::fs::read_to_string(&log).unwrap().contains("was not read again")
+        std::fs::read_to_string(&log).unwrap().contains("could not be reloaded")
     });
     std::fs::remove_file(&file).unwrap();
     is_found_and_fixed(&sandbox, "configuration", "warning", &["told to reload", "old settings"]);
