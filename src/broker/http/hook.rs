@@ -1,4 +1,4 @@
-//! A session's hooks: their events, and the one that waits to wake it.
+//! Hooks: their events, and the waiting hook that wakes its session.
 
 use std::sync::Arc;
 
@@ -18,8 +18,10 @@ use crate::protocol::wake::{AwaitWake, Looked, Looks, Wake, WakeGiven};
 use crate::protocol::{ApiError, Around, ErrorCode, PeerId, ProcessId};
 use crate::sys::process;
 
-/// A hook is called once and never again, so no key is needed. It has no session's secret: it acts
-/// for the owner, whose sessions they all are.
+/// Takes a hook event, and answers with the unread messages to show.
+///
+/// A hook calls once and never again, so no idempotency key is needed. It has no session token: it acts
+/// for the owner of all sessions.
 pub async fn hook(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
@@ -30,7 +32,7 @@ pub async fn hook(
     only_owner(&identity)?;
     body.client = registry::client_of_hook(transport.pid(), body.client, &body.session);
     let mail = shared.store.write(move |tx| {
-        body.client = or_above(tx, transport, body.client);
+        body.client = client_or_ancestor(tx, transport, body.client);
         let mail = mailbox::hook(tx, &body)?;
         if let Some(title) = &around.title {
             registry::note_title(tx, &body.session, title)?;
@@ -38,17 +40,22 @@ pub async fn hook(
         Ok(mail)
     });
     let mail = mail.await?;
-    watch(&shared);
+    watch_new_clients(&shared);
     Ok(Json(mail))
 }
 
-/// A hook that does not know its client may have one above it that a server knows.
-fn or_above(tx: &Tx<'_>, transport: Transport, named: Option<ProcessId>) -> Option<ProcessId> {
+/// Returns the client that the hook names, or else an ancestor of the hook that a server named as its
+/// client.
+fn client_or_ancestor(
+    tx: &Tx<'_>,
+    transport: Transport,
+    named: Option<ProcessId>,
+) -> Option<ProcessId> {
     named.or_else(|| registry::client_above(tx, transport.pid()?))
 }
 
-/// Where a session works now, which its hook was asked for.
-pub async fn moved(
+/// Takes the working directory of a session, for which the answer to its last hook event asked.
+pub async fn directory_changed(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
@@ -57,13 +64,13 @@ pub async fn moved(
     only_owner(&identity)?;
     body.client = registry::client_of_hook(transport.pid(), body.client, &body.session);
     let noted = shared.store.write(move |tx| {
-        body.client = or_above(tx, transport, body.client);
+        body.client = client_or_ancestor(tx, transport, body.client);
         registry::note_place(tx, &body)
     });
     Ok(Json(noted.await?))
 }
 
-/// What a hook was given stands in its output.
+/// Takes the receipt of a hook: the messages are in its output.
 pub async fn written(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
@@ -74,8 +81,9 @@ pub async fn written(
     Ok(Json(noted.await?))
 }
 
-/// Stays open until the session is to be woken, or there is no more reason to wait.
-pub async fn wake(
+/// Serves a waiting hook: answers when the session is to be woken, or when there is no reason to wait
+/// any longer.
+pub async fn await_wake(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
@@ -95,20 +103,20 @@ pub async fn wake(
         }
         Ok(peer)
     };
-    let peer = shared.store.write(find).await?.filter(|peer| is_here(&shared, peer));
-    watch(&shared);
+    let peer = shared.store.write(find).await?.filter(|peer| is_live(&shared, peer));
+    watch_new_clients(&shared);
     let Some(peer) = peer else {
         return Err(ApiError::new(ErrorCode::NotFound, "this session has no peer here").into());
     };
     Ok(Json(wake::await_wake(&shared, client, peer, looks).await?))
 }
 
-fn is_here(shared: &Shared, peer: &PeerId) -> bool {
+fn is_live(shared: &Shared, peer: &PeerId) -> bool {
     shared.live.presence.lock().is_live(peer) || shared.live.client_processes.has_open_client(peer)
 }
 
-/// Watches for the end of the clients whose hooks are new.
-fn watch(shared: &Arc<Shared>) {
+/// Starts to watch for the end of the client processes whose hooks are new.
+fn watch_new_clients(shared: &Arc<Shared>) {
     for client in shared.live.client_processes.new_clients() {
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
@@ -120,14 +128,15 @@ fn watch(shared: &Arc<Shared>) {
                 let noted =
                     shared.store.write(move |tx| mailbox::client_process_ended(tx, &peer)).await;
                 if let Err(error) = noted {
-                    tracing::warn!("a window's end could not be noted: {error}");
+                    tracing::warn!("the end of a client process could not be recorded: {error}");
                 }
             }
         });
     }
 }
 
-/// A tool's answer is out, and a hook follows if hooks are in force there. Memory and no more.
+/// Records that a tool has answered. If hooks are active in the session, one follows. Nothing is written
+/// to the database.
 pub async fn tool_answered(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
@@ -138,7 +147,7 @@ pub async fn tool_answered(
     Ok(Json(Noted { noted: 1 }))
 }
 
-/// The owner's hook woke a session, or a session's server its own.
+/// Records that a session was woken, by its hook or by its server.
 pub async fn wake_given(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
@@ -153,7 +162,7 @@ pub async fn wake_given(
 }
 
 /// Records the result of an idle check. Nothing is written to the database.
-pub async fn looked(
+pub async fn idle_checked(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     WriteRequest { body, .. }: WriteRequest<Looked>,
@@ -169,7 +178,7 @@ pub async fn looked(
 fn only_itself(tx: &Tx<'_>, identity: &Identity, peer: &PeerId) -> Result<(), Fault> {
     let caller = identity.authenticate(tx)?;
     if caller.instance.is_some() && caller.peer != *peer {
-        let error = ApiError::new(ErrorCode::Forbidden, "a session wakes itself and no other");
+        let error = ApiError::new(ErrorCode::Forbidden, "a session can only wake itself");
         return Err(error.into());
     }
     Ok(())
@@ -179,7 +188,7 @@ fn only_owner(identity: &Identity) -> Result<(), ApiError> {
     match identity {
         Identity::Owner | Identity::Inside(_) => Ok(()),
         Identity::Session(_) => {
-            Err(ApiError::new(ErrorCode::Forbidden, "a session has no hooks to call"))
+            Err(ApiError::new(ErrorCode::Forbidden, "hooks call as the owner, not as a session"))
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Calls that wait: they look at once, and again whenever the bell rings. No polling: the one timer
-//! is the caller's limit.
+//! Long polls: calls that wait for mail or for a reply.
 //!
-//! A call ends at once when its caller goes away, because its future is then dropped, and when
-//! the broker stops: the caller asks the next one with the time that it has left.
+//! A call looks at once, and again after each signal for its peer. Nothing is polled; the only timer is
+//! the caller's limit. What a call gets, and what is reserved for it meanwhile, the mailbox decides.
+//! Decided here is when a call is over, because only the connection tells: its future is dropped when
+//! the caller goes away. A call also ends when the broker stops; the caller then asks the next broker
+//! with the time that it has left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +17,8 @@ use crate::broker::shared::Shared;
 use crate::protocol::mailbox::{MAX_WAIT, Wait};
 use crate::protocol::{ApiError, MessageId, PeerId};
 
-/// How long the broker expects the call that waits for an answer, after the message was sent.
-const COMING: Duration = Duration::from_secs(5);
+/// How long after a message the call that waits for its reply may come.
+const EXPECTED_WAITER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Wait {
     fn limit(self) -> Duration {
@@ -24,20 +26,21 @@ impl Wait {
     }
 }
 
-/// A call that waits. What it held is offered to others should it be dropped before its answer.
-pub struct Waiting {
+/// A waiting call. If it is dropped before its answer, what was reserved for it is offered in other
+/// ways.
+pub struct LongPoll {
     shared: Arc<Shared>,
     call: WaitingCall,
-    settled: bool,
+    is_answered: bool,
 }
 
-impl Waiting {
+impl LongPoll {
     pub fn new(shared: &Arc<Shared>, call: WaitingCall) -> Self {
-        Self { shared: Arc::clone(shared), call, settled: false }
+        Self { shared: Arc::clone(shared), call, is_answered: false }
     }
 
-    /// Looks until there is something; once the time is over, `last` says what there is then.
-    /// Either ends the waiter in the transaction that answers the call.
+    /// Calls `look` until it finds something, or `last` when the time is over. Either of them ends the
+    /// waiter in the transaction that answers the call.
     pub async fn until<T, L, M>(
         mut self,
         wait: Wait,
@@ -61,42 +64,44 @@ impl Waiting {
                 () = signal.notified() => {}
             }
         };
-        self.settled = true;
+        self.is_answered = true;
         Ok(found)
     }
 }
 
-impl Drop for Waiting {
+impl Drop for LongPoll {
     fn drop(&mut self) {
-        if self.settled {
+        if self.is_answered {
             return;
         }
         self.shared.live.waiters.remove(self.call.waiter);
-        // The next broker knows of no waiter.
+        // A broker that stops need not release anything: the next one knows no waiters.
         if !self.shared.stop.is_cancelled() {
             release(&self.shared, self.call.caller.peer.clone());
         }
     }
 }
 
-/// Offers to others what nobody waits for any more.
+/// Offers in other ways what was reserved for a call that has gone.
 fn release(shared: &Arc<Shared>, peer: PeerId) {
     let (tasks, shared) = (shared.tasks.clone(), Arc::clone(shared));
     tasks.spawn(async move {
         if let Err(error) =
             shared.store.write(move |tx| mailbox::release_reservations(tx, &peer)).await
         {
-            tracing::warn!("what a call waited for is not offered to others yet: {error}");
+            tracing::warn!(
+                "messages that were reserved for a waiting call cannot be offered yet: {error}"
+            );
         }
     });
 }
 
-/// The caller said that it would wait for the answer to its message. If it does not come, the
-/// answer is not kept for it.
+/// Ends the reservation for a caller that announced to wait for the reply to its message, if its call
+/// does not come in time.
 pub fn expect(shared: &Arc<Shared>, peer: PeerId, question: MessageId) {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        tokio::time::sleep(COMING).await;
+        tokio::time::sleep(EXPECTED_WAITER_TIMEOUT).await;
         if shared.live.waiters.stop_expecting(&question) {
             release(&shared, peer);
         }

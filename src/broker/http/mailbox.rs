@@ -1,4 +1,4 @@
-//! The receiver's side of the mailbox.
+//! Taking messages and confirming them: the receiver's side of the mailbox.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 
 use crate::broker::core::idempotency::{IdempotencyKey, run_once};
 use crate::broker::http::identity::Identity;
-use crate::broker::http::long_poll::Waiting;
+use crate::broker::http::long_poll::LongPoll;
 use crate::broker::http::request::{Query, Refusal, WriteRequest};
 use crate::broker::mailbox;
 use crate::broker::mailbox::WaitingCall;
@@ -15,6 +15,7 @@ use crate::broker::shared::Shared;
 use crate::protocol::ApiError;
 use crate::protocol::mailbox::{Answered, Confirm, Noted, Take, TakeAnswer, Taken, Wait, Written};
 
+/// Takes the unread messages. With `wait_seconds`, waits for some if there are none.
 pub async fn take(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
@@ -22,7 +23,7 @@ pub async fn take(
     WriteRequest { body, key }: WriteRequest<Take>,
 ) -> Result<Json<Taken>, Refusal> {
     if wait.wait_seconds > 0 {
-        return Ok(Json(take_news(&shared, &identity, wait, &body, key).await?));
+        return Ok(Json(take_or_wait(&shared, &identity, wait, &body, key).await?));
     }
     let taken = shared.store.write(move |tx| {
         let caller = identity.authenticate(tx)?;
@@ -32,8 +33,8 @@ pub async fn take(
     Ok(Json(taken.await?))
 }
 
-/// Waits until there is mail that nobody has, and takes what there is then.
-async fn take_news(
+/// Waits until there is a message that no other receiver has, and takes the messages then.
+async fn take_or_wait(
     shared: &Arc<Shared>,
     identity: &Identity,
     wait: Wait,
@@ -43,7 +44,7 @@ async fn take_news(
     let identity = identity.clone();
     let caller = shared.store.inspect(move |tx| identity.authenticate(tx)).await?;
     let waiter = shared.live.waiters.add_for_mail(&caller.peer);
-    let waiting = Waiting::new(shared, WaitingCall::new(caller, key, waiter));
+    let waiting = LongPoll::new(shared, WaitingCall::new(caller, key, waiter));
     let look = |call: WaitingCall| {
         let body = body.clone();
         shared.store.write(move |tx| mailbox::take_if_new(tx, &call, &body))
@@ -55,7 +56,7 @@ async fn take_news(
     waiting.until(wait, look, last).await
 }
 
-/// Waits for the answer to a message of the caller's, if it is told how long.
+/// Takes the reply to a message of the caller. With `wait_seconds`, waits for it.
 pub async fn answer(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
@@ -69,7 +70,7 @@ pub async fn answer(
     });
     let (caller, question) = find.await?;
     let waiter = shared.live.waiters.add_for_reply(&caller.peer, question.clone());
-    let waiting = Waiting::new(&shared, WaitingCall::new(caller, key, waiter));
+    let waiting = LongPoll::new(&shared, WaitingCall::new(caller, key, waiter));
     let look = |call: WaitingCall| {
         let question = question.clone();
         shared.store.write(move |tx| mailbox::take_answer(tx, &call, &question))
@@ -81,7 +82,7 @@ pub async fn answer(
     Ok(Json(waiting.until(wait, look, last).await?))
 }
 
-/// Saying twice that something was read changes nothing, so no key is needed.
+/// Confirms messages as read. A repetition has no effect, so no idempotency key is needed.
 pub async fn confirm(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
@@ -94,8 +95,8 @@ pub async fn confirm(
     Ok(Json(noted.await?))
 }
 
-/// Saying twice that something was written changes nothing, so no key is needed. One that is
-/// forgotten is offered again, to a receiver that knows it: so it is a note.
+/// Takes the receipt for pushes. A repetition has no effect, so no idempotency key is needed. After a
+/// lost receipt the push is repeated to a receiver that knows the message, so no fsync is needed.
 pub async fn written(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,

@@ -16,14 +16,18 @@ use crate::protocol::messages::{
 };
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
+/// Sends a message to one peer.
+///
+/// Only here is it known whether the caller is still there: a caller that announced to wait for the
+/// reply may be gone when the message is stored. So its message is stored by a task that outlives the
+/// request and ends the reservation of the reply if no call comes for it.
 pub async fn send(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     WriteRequest { body, key }: WriteRequest<SendMessage>,
 ) -> Result<Json<Sent>, Refusal> {
     let sent = if body.wait {
-        // A caller that goes now takes this function with it, and the message is stored all the
-        // same: the task sees to it that its answer is not kept for nobody.
+        // This function is dropped if the caller goes away now, and the task is not.
         let (tasks, shared) = (shared.tasks.clone(), Arc::clone(&shared));
         let work = tasks.spawn(async move {
             let (peer, sent) = store(&shared, identity, key, body).await?;
@@ -40,13 +44,13 @@ pub async fn send(
             Ok(Json(sent))
         }
         Err(error) => {
-            report(&error);
+            log_limit(&error);
             Err(error.into())
         }
     }
 }
 
-/// Stores the message; gives its sender, too.
+/// Stores the message. Returns its sender as well.
 async fn store(
     shared: &Shared,
     identity: Identity,
@@ -62,6 +66,7 @@ async fn store(
     sent.await
 }
 
+/// Sends a message to each peer in a scope.
 pub async fn send_to_scope(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
@@ -76,7 +81,7 @@ pub async fn send_to_scope(
     let sent = sent.await?;
     for outcome in &sent.outcomes {
         match (&outcome.id, outcome.state, &outcome.refusal) {
-            (_, _, Some(refusal)) => report(refusal),
+            (_, _, Some(refusal)) => log_limit(refusal),
             (Some(id), Some(state), None) => {
                 tracing::debug!(event = "sent", mail = %id, peer = %outcome.to.id, "{state}");
             }
@@ -86,13 +91,14 @@ pub async fn send_to_scope(
     Ok(Json(sent))
 }
 
-/// An operator should know of limits that are met.
-fn report(refusal: &ApiError) {
+/// Logs a refusal by a limit, for the operator.
+fn log_limit(refusal: &ApiError) {
     if matches!(refusal.code, ErrorCode::RateLimited | ErrorCode::MailboxFull) {
         tracing::warn!(event = "limit_reached", "refused: {}", refusal.message);
     }
 }
 
+/// Lists messages of the history.
 pub async fn list(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,

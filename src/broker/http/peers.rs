@@ -69,6 +69,7 @@ pub async fn unregister(
     Ok(Json(gone.await?))
 }
 
+/// Lists the peers.
 pub async fn list(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
@@ -81,6 +82,7 @@ pub async fn list(
     Ok(Json(list.await?))
 }
 
+/// Sets the summary or the name of the calling session.
 pub async fn set_profile(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,

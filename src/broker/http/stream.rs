@@ -23,6 +23,8 @@ use crate::protocol::stream::{ByeReason, Event};
 use crate::protocol::{InstanceId, ProcessId};
 use crate::sys::process;
 
+/// Opens the event stream of the calling session. Only the connection tells how long the session is
+/// live: until the response is dropped.
 pub async fn open(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
@@ -30,8 +32,8 @@ pub async fn open(
 ) -> Result<Response, Refusal> {
     let (_, instance) = shared.store.inspect(move |tx| identity.authenticate_session(tx)).await?;
     let (sender, events) = mpsc::unbounded_channel();
-    // Made before the stream is opened, so that whatever fails from here on closes it again.
-    let presence = Guard {
+    // Created before the stream is opened, so that the stream is closed again if anything fails.
+    let presence = StreamGuard {
         generation: shared.live.presence.next_generation(),
         shared: Arc::clone(&shared),
         instance: instance.clone(),
@@ -45,9 +47,9 @@ pub async fn open(
     let (open, woken) = (presence.open.clone(), instance.clone());
     let server = transport.pid();
     let stop = Box::pin(shared.stop.clone().cancelled_owned());
-    // A client that goes now takes this function with it, and the work below is done all the
-    // same. So events must be dropped before presence, and in a struct they are: either the work
-    // finds nobody at the other end, or the guard finds the stream open.
+    // If the client goes away now, this function is dropped, and the transaction below runs all the
+    // same. So the events must be dropped before the guard, which the order of the fields ensures:
+    // either the transaction finds the channel closed, or the guard finds the stream open.
     let stream = EventStream { events, stop, ended: false, _presence: presence };
     let wakes = shared
         .store
@@ -66,18 +68,18 @@ pub async fn open(
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response())
 }
 
-/// Ends the session's presence when the stream is dropped, for whatever reason.
-struct Guard {
+/// Ends the presence of the session when the stream is dropped, for whatever reason.
+struct StreamGuard {
     shared: Arc<Shared>,
     instance: InstanceId,
     generation: u64,
-    /// The session's server.
+    /// The server of the session.
     process: Option<ProcessId>,
-    /// Cancelled when it ends.
+    /// Cancelled when the stream ends.
     open: CancellationToken,
 }
 
-impl Drop for Guard {
+impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.open.cancel();
         let presence = &self.shared.live.presence;
@@ -89,23 +91,23 @@ impl Drop for Guard {
         self.shared.tasks.spawn(async move {
             let noted = shared.store.write(move |tx| mailbox::close_stream(tx, &peer)).await;
             if let Err(error) = noted {
-                tracing::warn!("a session's end could not be noted: {error}");
+                tracing::warn!("the end of an event stream could not be recorded: {error}");
             }
         });
     }
 }
 
-/// Events as `data:` lines. What is there at once goes out in one piece. The order of the fields
-/// matters: see [`open`].
+/// The body of the response: events as `data:` lines (server-sent events). Events that are ready at the
+/// same time are coalesced into one chunk. The order of the fields matters: see [`open`].
 struct EventStream {
     events: mpsc::UnboundedReceiver<Event>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     ended: bool,
-    _presence: Guard,
+    _presence: StreamGuard,
 }
 
-/// How many bytes are gathered at most before they go out.
-const CHUNK: usize = 256 * 1024;
+/// From this size on, in bytes, no more events are added to a chunk.
+const MAX_CHUNK_BYTES: usize = 256 * 1024;
 
 impl Stream for EventStream {
     type Item = Result<Bytes, Infallible>;
@@ -137,7 +139,7 @@ impl Stream for EventStream {
                         self.ended = true;
                         break;
                     }
-                    if chunk.len() > CHUNK {
+                    if chunk.len() > MAX_CHUNK_BYTES {
                         break;
                     }
                 }
@@ -155,7 +157,7 @@ fn append(chunk: &mut Vec<u8>, event: &Event) {
     match serde_json::to_writer(&mut *chunk, event) {
         Ok(()) => chunk.extend_from_slice(b"\n\n"),
         Err(error) => {
-            tracing::error!("an event cannot be written: {error}");
+            tracing::error!("an event cannot be serialised: {error}");
             chunk.truncate(start);
         }
     }
