@@ -22,5 +22,5 @@ mod store;
 pub use daemon::notify::report_failure;
 pub use error::RunError;
 pub use run::{Options, run};
-pub use shared::{LoadConfig, Shared};
+pub use shared::Shared;
 pub use store::OpenError;

@@ -7,7 +7,7 @@ use crate::broker::daemon::notify::report_failure;
 use crate::broker::error::RunError;
 use crate::broker::run::{Options, run};
 use crate::broker::store::OpenError;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Environment};
 use crate::endpoint::ready::report_ready;
 use crate::endpoint::socket;
 use crate::logging;
@@ -37,18 +37,19 @@ pub enum ProcessError {
 pub fn run_process(
     detached: bool,
     inherited: Inherited,
+    environment: &Environment,
     masked_port: fn(&Config) -> Option<String>,
 ) -> Result<(), ProcessError> {
     // A database that cannot grow is an error like another.
     signals::ignore_file_size_limit();
     // Every file of the broker is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    logging::start(logging::Role::Broker);
+    logging::start(logging::Role::Broker, environment);
     #[cfg(target_os = "macos")]
     let inherited = inherited.with_launchd()?;
     let without_manager = if detached { Started::Fallback } else { Started::Foreground };
     let started = inherited.manager.unwrap_or(without_manager);
-    let config = Config::load().inspect_err(|error| report_failure(error))?;
+    let config = Config::load(environment).inspect_err(|error| report_failure(error))?;
     let settings = config.clone();
     let mut options = Options::new(config, started);
     // A user who masks the unit of the port wants no port, of the service's broker either.

@@ -19,7 +19,7 @@ use crate::broker::daemon::{lifecycle, notify, takeover, token};
 use crate::broker::error::RunError;
 use crate::broker::live::LiveState;
 use crate::broker::mailbox;
-use crate::broker::shared::{Activity, LoadConfig, Shared};
+use crate::broker::shared::{Activity, Shared};
 use crate::broker::store::{DatabaseStatus, OpenedStore, OpeningProgress};
 use crate::config::Config;
 use crate::endpoint::broker_lock::Holder;
@@ -42,7 +42,6 @@ pub struct Options {
     pub port_disabled_by: Option<String>,
     /// Called once the broker answers.
     pub ready: Option<Box<dyn FnOnce() + Send + Sync>>,
-    pub load_config: LoadConfig,
     /// The protocol to speak. Only tests of upgrades set another one than [`PROTOCOL`].
     pub protocol: u32,
 }
@@ -56,7 +55,6 @@ impl Options {
             inherited: Inherited::default(),
             port_disabled_by: None,
             ready: None,
-            load_config: Config::load,
             protocol: PROTOCOL,
         }
     }
@@ -76,8 +74,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
 }
 
 async fn serve(options: Options) -> Result<(), RunError> {
-    let Options { config, started, inherited, port_disabled_by, ready, load_config, protocol } =
-        options;
+    let Options { config, started, inherited, port_disabled_by, ready, protocol } = options;
     let paths = config.paths.clone();
     make_directories(&config)?;
     let me = Holder {
@@ -86,7 +83,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         version: crate::VERSION.to_owned(),
         protocol,
         socket: paths.socket.clone(),
-        port: Some(config.port.value),
+        port: Some(config.port),
         starting: true,
         fallback_reason: config.fallback_reason.clone(),
         process: Some(process::own()),
@@ -138,7 +135,6 @@ async fn serve(options: Options) -> Result<(), RunError> {
         tasks: TaskTracker::new(),
         settings: watch::Sender::new(Arc::new(config.clone())),
         settings_problem: watch::Sender::new(None),
-        load_config,
         config,
     });
     let server = Arc::new(Server::new(&shared));

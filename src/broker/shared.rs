@@ -10,12 +10,9 @@ use tokio_util::task::TaskTracker;
 use crate::broker::core::MailStore;
 use crate::broker::live::LiveState;
 use crate::broker::store::DatabaseStatus;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::protocol::Timestamp;
 use crate::protocol::health::{Started, Tcp};
-
-/// Reads the configuration: once at the start, and again for each reload.
-pub type LoadConfig = fn() -> Result<Config, ConfigError>;
 
 /// The state of the running broker.
 pub struct Shared {
@@ -28,7 +25,6 @@ pub struct Shared {
     pub settings: watch::Sender<Arc<Config>>,
     /// Why the effective settings differ from those that were read last.
     pub settings_problem: watch::Sender<Option<String>>,
-    pub load_config: LoadConfig,
     /// The secret that requests over TCP must carry.
     pub token: String,
     pub protocol: u32,

@@ -9,6 +9,7 @@ use crate::broker::daemon::activation::Inherited;
 use crate::broker::daemon::detach::{detach, leave_terminal};
 use crate::broker::process::{ProcessError, run_process};
 use crate::cli::error::Failure;
+use crate::config::Environment;
 use crate::service::systemd::units::forbidden_port;
 
 #[derive(Debug, Args)]
@@ -21,17 +22,21 @@ pub struct Arguments {
     detached: bool,
 }
 
-pub fn run(arguments: &Arguments, inherited: Inherited) -> Result<ExitCode, Failure> {
+pub fn run(
+    arguments: &Arguments,
+    inherited: Inherited,
+    environment: &Environment,
+) -> Result<ExitCode, Failure> {
     if arguments.detach {
         detach()?;
         return Ok(ExitCode::SUCCESS);
     }
     if !arguments.detached {
-        run_process(false, inherited, forbidden_port)?;
+        run_process(false, inherited, environment, forbidden_port)?;
         return Ok(ExitCode::SUCCESS);
     }
     leave_terminal()?;
-    let result = run_process(true, inherited, forbidden_port).map_err(Failure::from);
+    let result = run_process(true, inherited, environment, forbidden_port).map_err(Failure::from);
     // The client that waits is told why there is no broker: the log may be on a full disk.
     result.inspect_err(|failure| {
         let _ = io::stdout().write_all(failure.text().as_bytes());

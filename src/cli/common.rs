@@ -5,7 +5,7 @@ use std::io::Write as _;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::error::Failure;
-use crate::config::Config;
+use crate::config::{Config, Environment};
 
 /// The exit code of wrong usage, as clap has it.
 pub const WRONG_USAGE: u8 = 2;
@@ -30,8 +30,8 @@ pub fn runtime() -> Result<Runtime, Failure> {
 /// Loads the settings, with a warning where their file cannot be used.
 ///
 /// For commands that must work in spite of a mistake in the file: to stop a broker, for example.
-pub fn config_ignoring_file() -> Result<Config, Failure> {
-    let (config, problem) = Config::load_despite_file()?;
+pub fn config_ignoring_file(environment: &Environment) -> Result<Config, Failure> {
+    let (config, problem) = Config::load_despite_file(environment)?;
     if let Some(problem) = problem {
         Failure::from(problem).warn();
     }

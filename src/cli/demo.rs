@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::error::Failure;
 use crate::cli::output::Out;
+use crate::config::Environment;
 use crate::demo;
 use crate::demo::DemoError;
 
@@ -16,8 +17,12 @@ pub struct Arguments {
     keep: bool,
 }
 
-pub async fn run(arguments: &Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
-    demo::run(arguments.keep, out).await?;
+pub async fn run(
+    arguments: &Arguments,
+    environment: &Environment,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
+    demo::run(arguments.keep, environment, out).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::error::Failure;
 use crate::cli::output::Out;
-use crate::config::{Config, Source, colours};
+use crate::config::{Environment, Source, colours};
 use crate::doctor;
 use crate::doctor::{Finding, Level, Options};
 use crate::text;
@@ -29,13 +29,17 @@ pub struct Arguments {
     no_claude: bool,
 }
 
-pub async fn run(arguments: &Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
+pub async fn run(
+    arguments: &Arguments,
+    environment: &Environment,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
     let options = Options { claude: !arguments.no_claude };
-    let findings = doctor::examine(Config::load_despite_file(), options).await;
+    let findings = doctor::examine(environment, options).await;
     if arguments.json {
         out.json(&findings)?;
     } else {
-        print(&findings, arguments.all, out)?;
+        print(&findings, arguments.all, environment, out)?;
     }
     let worst = findings.iter().map(|finding| finding.level).max();
     Ok(if worst == Some(Level::Failure) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -60,8 +64,13 @@ impl Style {
     }
 }
 
-fn print(findings: &[Finding], all: bool, out: &mut Out) -> Result<(), Failure> {
-    let style = Style { colour: colours(out.is_terminal()) };
+fn print(
+    findings: &[Finding],
+    all: bool,
+    environment: &Environment,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let style = Style { colour: colours(out.is_terminal(), environment) };
     let default = format!("({})", Source::Default);
     let is_quiet = |finding: &&Finding| {
         !all && finding.check == doctor::VALUE && finding.finding.ends_with(&default)

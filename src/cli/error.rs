@@ -14,6 +14,8 @@ pub struct Failure {
     message: String,
     hint: Option<String>,
     details: Vec<String>,
+    /// Lines whose spaces count, as they stand in a file.
+    excerpt: Vec<String>,
     code: u8,
     /// Whoever read our output has enough: no failure at all.
     broken_pipe: bool,
@@ -25,6 +27,7 @@ impl Failure {
             message: message.into(),
             hint: None,
             details: Vec::new(),
+            excerpt: Vec::new(),
             code: 1,
             broken_pipe: false,
         }
@@ -74,6 +77,9 @@ impl Failure {
         for detail in &self.details {
             let _ = writeln!(text, "  {}", text::terminal_line(detail, 500));
         }
+        for line in &self.excerpt {
+            let _ = writeln!(text, "  {}", text::terminal(line));
+        }
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "hint: {}", text::terminal_line(hint, 2_000));
         }
@@ -104,7 +110,8 @@ impl From<ClientError> for Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(error.to_string()).hint(error.hint())
+        let excerpt = error.excerpt().map(Vec::from).unwrap_or_default();
+        Self { excerpt, ..Self::new(error.to_string()).hint(error.hint()) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use crate::cli::common::runtime;
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::hook;
 use crate::protocol::hook::Event;
 
@@ -49,8 +49,8 @@ impl From<EventName> for Event {
 }
 
 /// A hook that fails disturbs its session, so whatever goes wrong is a success without a word.
-pub fn run(arguments: &Arguments) -> ExitCode {
-    let (Ok(config), Ok(runtime)) = (Config::load(), runtime()) else {
+pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
+    let (Ok(config), Ok(runtime)) = (Config::load(environment), runtime()) else {
         return ExitCode::SUCCESS;
     };
     if arguments.wait {

@@ -25,7 +25,7 @@ pub async fn run(
     client: Client,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
-    let port = client.config().port.value;
+    let port = client.config().port;
     let outcome = control::stop_broker(client).await?;
     if arguments.json {
         out.json(&as_json(&outcome, port))?;

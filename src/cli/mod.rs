@@ -29,7 +29,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::broker::daemon::activation::Inherited;
 use crate::client::Client;
 use crate::config;
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use common::{config_ignoring_file, report_progress, runtime};
 use error::Failure;
 use output::Out;
@@ -101,7 +101,8 @@ pub fn main(inherited: Inherited) -> ExitCode {
         }
     };
     let mut out = Out::stdout();
-    match run(cli.command, inherited, &mut out)
+    let environment = Environment::of_this_process();
+    match run(cli.command, inherited, &environment, &mut out)
         .and_then(|code| out.flush().map(|()| code).map_err(Failure::from))
     {
         Ok(code) => code,
@@ -109,29 +110,34 @@ pub fn main(inherited: Inherited) -> ExitCode {
     }
 }
 
-fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode, Failure> {
+fn run(
+    command: Command,
+    inherited: Inherited,
+    environment: &Environment,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
     match command {
         // A server says it to its model, and a hook says nothing: both find out by themselves.
         Command::Mcp | Command::Hook(_) | Command::Completions(_) => {}
-        _ => config::refuse_others_places()?,
+        _ => config::refuse_others_places(environment)?,
     }
     match command {
-        Command::Broker(arguments) => broker::run(&arguments, inherited),
-        Command::Mcp => mcp(),
-        Command::Hook(arguments) => Ok(hook::run(&arguments)),
+        Command::Broker(arguments) => broker::run(&arguments, inherited, environment),
+        Command::Mcp => mcp(environment),
+        Command::Hook(arguments) => Ok(hook::run(&arguments, environment)),
         Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command(), out),
-        Command::Service(arguments) => service::run(arguments, out),
-        Command::Setup(arguments) => setup::run(&arguments, out),
+        Command::Service(arguments) => service::run(arguments, environment, out),
+        Command::Setup(arguments) => setup::run(&arguments, environment, out),
         Command::Doctor(arguments) => {
             let runtime = runtime()?;
-            let code = runtime.block_on(doctor::run(&arguments, out));
+            let code = runtime.block_on(doctor::run(&arguments, environment, out));
             // What hangs must not hold the process.
             runtime.shutdown_background();
             code
         }
-        Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, out)),
+        Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, environment, out)),
         command => {
-            let config = settings(&command)?;
+            let config = settings(&command, environment)?;
             let around = shell_session::around(&config);
             let client = Client::new(config)?.around(&around);
             let client = match command {
@@ -158,18 +164,18 @@ fn run(command: Command, inherited: Inherited, out: &mut Out) -> Result<ExitCode
 }
 
 /// The settings. A mistake in their file must not keep a broker from being stopped or looked at.
-fn settings(command: &Command) -> Result<Config, Failure> {
+fn settings(command: &Command, environment: &Environment) -> Result<Config, Failure> {
     match command {
-        Command::KillBroker(_) | Command::Status(_) => config_ignoring_file(),
-        _ => Ok(Config::load()?),
+        Command::KillBroker(_) | Command::Status(_) => config_ignoring_file(environment),
+        _ => Ok(Config::load(environment)?),
     }
 }
 
 /// Standard output belongs to the protocol, so this never returns to the usual way out: a read
 /// of standard input cannot be cancelled, and must not hold the process.
-fn mcp() -> Result<ExitCode, Failure> {
-    crate::logging::start(crate::logging::Role::Mcp);
-    let config = Config::load();
+fn mcp(environment: &Environment) -> Result<ExitCode, Failure> {
+    crate::logging::start(crate::logging::Role::Mcp, environment);
+    let config = Config::load(environment);
     let runtime = runtime()?;
     runtime.block_on(crate::mcp::run(config));
     // The runtime still lives: dropping it would wait for that read.

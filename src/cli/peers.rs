@@ -31,7 +31,7 @@ pub async fn run(
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
     let scope = arguments.scope.into();
-    let Place { directory, repo } = Place::here(scope).await?;
+    let Place { directory, repo } = Place::here(scope, client.config()).await?;
     let request = ListPeers { scope, all: arguments.all, directory, repo };
     let list = client.peers(&request).await?;
     match &list.me {

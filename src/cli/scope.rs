@@ -3,9 +3,9 @@
 use clap::ValueEnum;
 
 use crate::cli::error::Failure;
+use crate::config::Config;
 use crate::protocol::scope::Scope;
-use crate::sys::git;
-use crate::sys::git::NoRepository;
+use crate::sys::git::{Git, NoRepository};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ScopeArgument {
@@ -33,7 +33,7 @@ pub struct Place {
 
 impl Place {
     /// As far as `scope` needs it.
-    pub async fn here(scope: Scope) -> Result<Self, Failure> {
+    pub async fn here(scope: Scope, config: &Config) -> Result<Self, Failure> {
         let here = || {
             std::env::current_dir().and_then(std::fs::canonicalize).map_err(|error| {
                 Failure::new(format!("the directory that you are in cannot be found: {error}"))
@@ -46,7 +46,7 @@ impl Place {
                 Self { directory: Some(here()?.to_string_lossy().into_owned()), repo: None }
             }
             Scope::Repo => {
-                let repo = match git::repository(&here()?).await {
+                let repo = match Git::new(config.environment.iter()).repository(&here()?).await {
                     Ok(found) => Some(found.common_dir.to_string_lossy().into_owned()),
                     // The broker says so, in the words that it has for sessions.
                     Err(NoRepository::Nowhere) => None,

@@ -104,7 +104,7 @@ async fn to_scope(
     client: &Client,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
-    let Place { directory, repo } = Place::here(scope).await?;
+    let Place { directory, repo } = Place::here(scope, client.config()).await?;
     let from_session = client.config().claude.session.clone();
     let request = SendToScope { scope, text, directory, repo, from_session };
     let sent = client.send_to_scope(&request).await?;

@@ -11,7 +11,7 @@ use crate::cli::common::{NOT_RUNNING, config_ignoring_file, runtime};
 use crate::cli::error::Failure;
 use crate::cli::output::{Out, aside};
 use crate::client::{Client, control};
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::service::launchd::Launchd;
 use crate::service::{Logs, Manager, ServiceError, State, Status, Step, UnitStatus, manager};
 
@@ -90,13 +90,17 @@ struct LogArguments {
     more: Vec<OsString>,
 }
 
-pub fn run(arguments: Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
+pub fn run(
+    arguments: Arguments,
+    environment: &Environment,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
     // A service that is installed or started would not come up with a mistake in the settings.
     let config = match arguments.command {
         Command::Status(_) | Command::Logs(_) | Command::Stop(_) | Command::Uninstall(_) => {
-            config_ignoring_file()?
+            config_ignoring_file(environment)?
         }
-        _ => Config::load()?,
+        _ => Config::load(environment)?,
     };
     let manager = manager(&config);
     let (steps, format) = match arguments.command {

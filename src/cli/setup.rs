@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::error::Failure;
 use crate::cli::output::Out;
+use crate::config::Environment;
 use crate::setup::{Client, Found, Host, Options, Plan, SetupError, Shown, State};
 use crate::sys::shell;
 use crate::text;
@@ -114,8 +115,12 @@ enum Outcome {
     Declined,
 }
 
-pub fn run(arguments: &Arguments, out: &mut Out) -> Result<ExitCode, Failure> {
-    let host = Host::load(&|name| std::env::var_os(name))?;
+pub fn run(
+    arguments: &Arguments,
+    environment: &Environment,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
+    let host = Host::load(environment)?;
     let Some(client) = arguments.client else {
         return if arguments.undo {
             undo_all(arguments, &host, out)

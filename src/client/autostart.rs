@@ -205,7 +205,7 @@ fn spawn(config: &Config, why: &Unavailable, tell: Option<&Tell>) -> Result<(), 
     command
         .args(["broker", "--detach"])
         .env_clear()
-        .envs(std::env::vars_os().filter(|(name, _)| is_passed_on(&name.to_string_lossy())))
+        .envs(config.environment.for_broker())
         .env(FALLBACK_REASON, why.to_string())
         .current_dir("/")
         .process_group(0)
@@ -257,20 +257,6 @@ fn open_log(path: &Path) -> io::Result<File> {
     }
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     Ok(file)
-}
-
-/// Returns whether a broker gets an environment variable. Claude Code gives its servers keys and
-/// tokens, and a broker outlives the session that started it.
-fn is_passed_on(name: &str) -> bool {
-    const EXACT: [&str; 9] =
-        ["HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "TZ", "RUST_LOG", "RUST_BACKTRACE"];
-    /// These concern one session.
-    const SESSION: [&str; 2] = ["CLAUDE_PEERS_NAME", "CLAUDE_PEERS_CHANNEL"];
-    EXACT.contains(&name)
-        || ((name.starts_with("XDG_")
-            || name.starts_with("LC_")
-            || name.starts_with("CLAUDE_PEERS_"))
-            && !SESSION.contains(&name))
 }
 
 /// Returns the last error of a broker that died, and its hint: from its output, else from its log.

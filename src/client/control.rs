@@ -94,9 +94,7 @@ pub async fn stop_broker(client: Client) -> Result<StopOutcome, StopError> {
         return Err(StopError::Unreachable { error, socket: config.paths.socket });
     }
     let Some(running) = running else {
-        return Ok(StopOutcome::NotRunning {
-            typescript: typescript::broker_at(config.port.value),
-        });
+        return Ok(StopOutcome::NotRunning { typescript: typescript::broker_at(config.port) });
     };
     let before = BeforeStop::of(&client).await;
     let sessions = stop(client, &config, &running).await?;
@@ -160,7 +158,7 @@ async fn stop(client: Client, config: &Config, running: &Holder) -> Result<u64, 
     // The service manager must know that the broker was stopped on purpose.
     if running.started == Started::Systemd
         && running.whereabouts() == Whereabouts::Here
-        && stop_unit(running.pid).await
+        && stop_unit(config, running.pid).await
         && is_released(config, running, SIGNAL_TIMEOUT).await
     {
         return Ok(sessions);
@@ -185,10 +183,12 @@ async fn stop(client: Client, config: &Config, running: &Holder) -> Result<u64, 
 /// Stops the unit through systemd. Returns false if this process is not the unit's.
 ///
 /// A broker that another program activated is not the service, which may serve other settings.
-async fn stop_unit(pid: u32) -> bool {
+async fn stop_unit(config: &Config, pid: u32) -> bool {
+    let environment = config.environment.clone();
     let stop = move || {
-        systemd::show(systemd::SERVICE).is_ok_and(|service| service.main_pid == pid)
-            && systemd::systemctl_within(ORDER_TIMEOUT, &["stop", systemd::SERVICE]).is_ok()
+        systemd::show(&environment, systemd::SERVICE).is_ok_and(|service| service.main_pid == pid)
+            && systemd::systemctl_within(&environment, ORDER_TIMEOUT, &["stop", systemd::SERVICE])
+                .is_ok()
     };
     in_background("systemctl", stop).await.unwrap_or(false)
 }

@@ -148,7 +148,7 @@ impl BrokerStatus {
             opening: broker.as_ref().and_then(|broker| broker.busy.clone()),
             socket: config.paths.socket.display().to_string(),
             database: config.database_path().display().to_string(),
-            port: config.port.value,
+            port: config.port,
             service_unused,
             health,
             broker,

@@ -1,17 +1,13 @@
 //! Whether what we print may have colours.
 
-use crate::config::paths::Variable;
+use crate::config::Environment;
 
 /// Whether output may have colours: on a terminal that shows them, and whose user does not want
 /// none. `NO_COLOR` counts unless it is empty (no-color.org).
 #[must_use]
-pub fn colours(is_terminal: bool) -> bool {
-    wanted(is_terminal, &|name| std::env::var_os(name))
-}
-
-fn wanted(is_terminal: bool, variable: Variable<'_>) -> bool {
-    let refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let shown = variable("TERM").is_some_and(|kind| kind != "dumb" && !kind.is_empty());
+pub fn colours(is_terminal: bool, environment: &Environment) -> bool {
+    let refused = environment.get("NO_COLOR").is_some();
+    let shown = environment.get("TERM").is_some_and(|kind| kind != "dumb");
     is_terminal && shown && !refused
 }
 
@@ -31,12 +27,10 @@ mod tests {
             (true, None, None, false),
             (false, Some("xterm"), None, false),
         ] {
-            let variable = |name: &str| match name {
-                "TERM" => term.map(Into::into),
-                "NO_COLOR" => no_color.map(Into::into),
-                _ => None,
-            };
-            assert_eq!(wanted(is_terminal, &variable), expected, "{term:?} {no_color:?}");
+            let set = [("TERM", term), ("NO_COLOR", no_color)];
+            let set = set.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            let environment: Environment = set.collect();
+            assert_eq!(colours(is_terminal, &environment), expected, "{term:?} {no_color:?}");
         }
     }
 }

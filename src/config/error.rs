@@ -1,8 +1,9 @@
 //! Why there is no configuration.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::config::{FileError, Source};
+use crate::config::FileError;
+use crate::config::values::Expected;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +19,8 @@ pub enum ConfigError {
         if *user == 0 { "root".to_owned() } else { format!("user id {user}") }
     )]
     AnothersPlace { name: &'static str, place: PathBuf, owner: u32, user: u32 },
-    #[error("{name} is {value:?}: {problem}")]
-    Value { name: String, value: String, problem: String },
-    #[error("{key} is {value:?} in {}: {problem}", path.display())]
-    InFile { path: PathBuf, key: &'static str, value: String, problem: String },
+    #[error("{name} is {value:?}, but must be {expected}")]
+    Value { name: &'static str, value: String, expected: Expected },
     #[error(transparent)]
     File(#[from] FileError),
     #[error(
@@ -31,7 +30,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// What to do about it.
+    /// Returns what to do about it.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
@@ -48,7 +47,6 @@ impl ConfigError {
                 format!("Run it as that user, or name a place of your own by {name}. Nothing was changed.")
             }
             Self::Value { name, .. } => format!("Correct or unset {name}."),
-            Self::InFile { path, .. } => format!("Correct {}.", path.display()),
             Self::File(error) => error.hint(),
             Self::SocketPathTooLong { .. } => {
                 "Set XDG_RUNTIME_DIR, or CLAUDE_PEERS_SOCKET, to a shorter path.".to_owned()
@@ -56,22 +54,12 @@ impl ConfigError {
         }
     }
 
-    /// The same for a value that may stand in the configuration file, where it has another name.
-    pub(super) fn of(self, source: Source, key: &'static str, file: &Path) -> Self {
+    /// Returns the lines of the configuration file that show the mistake, if there is one.
+    #[must_use]
+    pub fn excerpt(&self) -> Option<[String; 2]> {
         match self {
-            Self::Value { value, problem, .. } if source == Source::File => {
-                Self::InFile { path: file.to_owned(), key, value, problem }
-            }
-            other => other,
+            Self::File(FileError::Invalid { mistake, .. }) => Some(mistake.excerpt()),
+            _ => None,
         }
-    }
-}
-
-/// A value of the environment that makes no sense.
-pub(super) fn bad(name: &str, value: &str, problem: &str) -> ConfigError {
-    ConfigError::Value {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        problem: problem.to_owned(),
     }
 }

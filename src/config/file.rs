@@ -2,68 +2,49 @@
 //! see too, because a service does not see a shell's variables.
 
 use std::io::{self, Read as _};
+use std::ops::Range;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
+
+use crate::config::mistake::Mistake;
+use crate::config::settings::{Kind, SETTINGS, Setting, SettingId};
+use crate::config::values::{Expected, Value, is_absolute};
 
 /// Bytes of the largest file that is read.
 const LIMIT: u64 = 256 * 1024;
 
-/// The file's contents. A key that nobody knows is an error: it is a typing mistake.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct File {
-    pub port: Option<u16>,
-    pub database: Option<PathBuf>,
-    pub channel: Option<String>,
-    pub wake: Option<bool>,
-    pub name: Option<String>,
-    pub idle_exit_seconds: Option<u64>,
-    pub hook_milliseconds: Option<u64>,
-    pub limits: Limits,
-    pub auto_summary: AutoSummary,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    pub messages_per_minute: Option<u32>,
-    pub message_burst: Option<u32>,
-    pub max_unread: Option<u32>,
-    pub max_recipients: Option<u32>,
-    pub max_message_bytes: Option<u32>,
-    pub max_summary_chars: Option<u32>,
-    pub message_ttl_seconds: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AutoSummary {
-    pub enabled: Option<bool>,
-    pub base_url: Option<String>,
-    pub model: Option<String>,
-}
+/// The values that the file sets, in the order of [`SETTINGS`].
+#[derive(Debug, Default)]
+pub(super) struct File(Vec<Option<Value>>);
 
 /// Why the file could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error("the configuration file {path} cannot be read: {error}")]
     Read { path: PathBuf, error: io::Error },
-    #[error("the configuration file {path} is not valid: {error}")]
-    Parse { path: PathBuf, error: Box<toml::de::Error> },
+    #[error("the configuration file {path} is not valid: {mistake}")]
+    Invalid { path: PathBuf, mistake: Box<Mistake> },
 }
 
 impl FileError {
-    /// What to do about it.
+    /// Returns what to do about it.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
             Self::Read { path, .. } => {
                 format!("Make {} readable for you, or move it away.", path.display())
             }
-            Self::Parse { path, .. } => format!("Correct {}, or move it away.", path.display()),
+            Self::Invalid { path, mistake } => {
+                format!("Correct line {} of {}.", mistake.line, path.display())
+            }
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Read { path, .. } | Self::Invalid { path, .. } => path,
         }
     }
 }
@@ -72,8 +53,10 @@ impl File {
     /// Reads the file; one that is not there is empty.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         match text(path) {
-            Ok(text) => toml::from_str(&text)
-                .map_err(|error| FileError::Parse { path: path.into(), error: Box::new(error) }),
+            Ok(text) => parse(&text).map_err(|mistake| FileError::Invalid {
+                path: path.into(),
+                mistake: Box::new(mistake),
+            }),
             Err(error)
                 if matches!(
                     error.kind(),
@@ -85,33 +68,110 @@ impl File {
             Err(error) => Err(FileError::Read { path: path.into(), error }),
         }
     }
-}
 
-impl File {
-    /// What can be used of a file with mistakes: where the broker serves, and from which database.
-    /// For commands that must work whatever stands in it.
+    /// Reads what can be used of a file with mistakes: where the broker serves, and from which
+    /// database. For commands that must work whatever stands in the file.
     pub fn salvage(path: &Path) -> Self {
         let text = text(path).unwrap_or_default();
         let (table, _) = DeTable::parse_recoverable(&text);
-        let value = |key: &str| table.get_ref().get(key).map(toml::Spanned::get_ref);
-        let port = value("port").and_then(|value| match value {
-            DeValue::Integer(number) => u16::from_str_radix(number.as_str(), number.radix()).ok(),
-            _ => None,
-        });
-        let database = value("database").and_then(|value| match value {
-            DeValue::String(text) => Some(PathBuf::from(text.as_ref())),
-            _ => None,
-        });
-        Self {
-            port: port.filter(|port| *port != 0),
-            database: database.filter(|path| path.is_absolute() || path.starts_with("~")),
-            ..Self::default()
+        let mut file = Self::default();
+        for setting in SETTINGS.iter().filter(|setting| setting.is_fixed()) {
+            let value = setting.key.and_then(|key| table.get_ref().get(key));
+            if let Some(value) = value.and_then(|value| read(setting.kind, value.get_ref())) {
+                file.put(setting.id, value);
+            }
         }
+        file
+    }
+
+    /// Takes a setting's value out.
+    pub fn take(&mut self, id: SettingId) -> Option<Value> {
+        self.0.get_mut(id as usize)?.take()
+    }
+
+    fn put(&mut self, id: SettingId, value: Value) {
+        self.0.resize(SETTINGS.len(), None);
+        self.0[id as usize] = Some(value);
     }
 }
 
-/// The file's text. Hooks and sessions wait for it, so it is never a pipe that nobody writes to,
-/// and never without an end.
+fn parse(text: &str) -> Result<File, Mistake> {
+    let table = DeTable::parse(text).map_err(|error| {
+        let problem = error.message().lines().collect::<Vec<_>>().join(", ");
+        Mistake::at(text, error.span().unwrap_or_default(), problem)
+    })?;
+    let mut file = File::default();
+    // In the order of the file, so that its first mistake is told.
+    collect(text, "", table.get_ref(), &mut file)?;
+    Ok(file)
+}
+
+/// Takes over what a table sets; `prefix` is its name and a dot.
+fn collect(text: &str, prefix: &str, table: &DeTable<'_>, file: &mut File) -> Result<(), Mistake> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    for (name, value) in entries {
+        let key = format!("{prefix}{}", name.get_ref());
+        if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == Some(&*key)) {
+            let found = read(setting.kind, value.get_ref());
+            let found = found.ok_or_else(|| wrong(text, &key, setting.kind, value.span()))?;
+            file.put(setting.id, found);
+            continue;
+        }
+        let below = format!("{key}.");
+        let is_table = |setting: &Setting| setting.key.is_some_and(|key| key.starts_with(&below));
+        match value.get_ref() {
+            DeValue::Table(inner) if SETTINGS.iter().any(is_table) => {
+                collect(text, &below, inner, file)?;
+            }
+            _ if SETTINGS.iter().any(is_table) => {
+                let problem = format!("{key} must be a table: `[{key}]`");
+                return Err(Mistake::at(text, value.span(), problem));
+            }
+            _ => return Err(Mistake::unknown(text, name.span(), &key)),
+        }
+    }
+    Ok(())
+}
+
+/// A value that its setting cannot have.
+fn wrong(text: &str, key: &str, kind: Kind, span: Range<usize>) -> Mistake {
+    let written: String = text.get(span.clone()).unwrap_or_default().chars().take(100).collect();
+    let expected = match kind {
+        Kind::Switch => "true or false".to_owned(),
+        Kind::Choice(_) | Kind::Path | Kind::Text | Kind::Url => {
+            format!("{}, in quotes", Expected(kind))
+        }
+        Kind::Number { .. } => Expected(kind).to_string(),
+    };
+    Mistake::at(text, span, format!("{key} is {written}, but must be {expected}"))
+}
+
+/// Reads a value as it stands in the file.
+fn read(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
+    match (kind, value) {
+        (Kind::Number { from, to }, DeValue::Integer(number)) => {
+            let number = u64::from_str_radix(number.as_str(), number.radix()).ok();
+            number.filter(|number| (from..=to).contains(number)).map(Value::Number)
+        }
+        (Kind::Switch, DeValue::Boolean(is_on)) => Some(Value::Switch(*is_on)),
+        (Kind::Choice(words), DeValue::String(text)) => {
+            let word = text.trim().to_ascii_lowercase();
+            words.contains(&word.as_str()).then_some(Value::Text(word))
+        }
+        (Kind::Path, DeValue::String(text)) => {
+            let path = PathBuf::from(text.as_ref());
+            is_absolute(&path).then_some(Value::Path(path))
+        }
+        (Kind::Text | Kind::Url, DeValue::String(text)) => {
+            Some(Value::Text(text.clone().into_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// Reads the file's text. Hooks and sessions wait for it, so a pipe that nothing writes to and a
+/// file without an end are refused.
 fn text(path: &Path) -> io::Result<String> {
     let refused = |problem: &str| Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     if std::fs::metadata(path)?.file_type().is_fifo() {

@@ -4,34 +4,39 @@
 //! from, so that a person can be told. Nothing below `main` reads the environment by itself.
 
 mod colours;
+mod effective;
+mod environment;
 mod error;
 mod file;
-mod in_force;
 mod limits;
+mod mistake;
 mod paths;
+mod settings;
 mod unit_directories;
+mod values;
 mod whose;
 
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use colours::colours;
+pub use effective::EffectiveSetting;
+pub use environment::{
+    DIRECTORIES, Environment, FALLBACK_REASON, meeting_variables, server_variables,
+};
 pub use error::ConfigError;
-use error::bad;
 pub use file::FileError;
-pub use in_force::InForce;
 pub use limits::{Limits, MAX_MESSAGE_BYTES};
-pub use paths::{MAX_SOCKET_PATH, Paths};
+pub use mistake::Mistake;
+pub use paths::{MAX_SOCKET_PATH, Paths, session_runtime_directory};
+pub use settings::{Fallback, Kind, Reader, SETTINGS, Setting, SettingId, setting};
 pub use unit_directories::unit_directories;
+use values::{Value, Values};
 pub use whose::refuse_others_places;
 
 /// The port that people know.
 pub const DEFAULT_PORT: u16 = 7899;
-
-/// Tells a broker that a client starts why it is not the service that serves.
-pub const FALLBACK_REASON: &str = "CLAUDE_PEERS_FALLBACK_REASON";
 
 /// Where a setting's value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +54,6 @@ impl fmt::Display for Source {
             Self::Default => "default",
         })
     }
-}
-
-/// A value and where it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting<T> {
-    pub value: T,
-    pub source: Source,
 }
 
 /// `CLAUDE_PEERS_CHANNEL`: what to believe about pushes.
@@ -91,11 +89,11 @@ impl fmt::Debug for Secret {
 #[derive(Debug, Clone)]
 pub struct Config {
     pub paths: Paths,
-    pub port: Setting<u16>,
-    pub database: Setting<PathBuf>,
+    pub port: u16,
+    pub database: PathBuf,
     pub channel: ChannelSetting,
     /// Whether a session without a channel is woken when mail waits for it.
-    pub wake: Setting<bool>,
+    pub wake: bool,
     /// The session's name, as its person chose it.
     pub name: Option<String>,
     pub limits: Limits,
@@ -111,8 +109,10 @@ pub struct Config {
     pub claude: ClaudeEnvironment,
     /// `CODEX_THREAD_ID`: the Codex session whose shell this is
     pub codex_thread: Option<String>,
-    /// The same once more, for people: every value and where it came from.
-    pub in_force: Vec<InForce>,
+    /// The environment that all of this was read from, for programs that are started.
+    pub environment: Environment,
+    /// The same once more: every value and where it came from.
+    values: Values,
 }
 
 /// How a session of Claude Code was begun, as far as it tells.
@@ -149,18 +149,15 @@ pub struct ClaudeEnvironment {
     pub inbox_token: Option<Secret>,
 }
 
-/// The environment as a function, so that a test can hold it.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
 impl Config {
-    /// Reads environment and file of this process.
+    /// Reads the settings, and refuses places that belong to another user.
     ///
     /// # Errors
     ///
     /// If a value makes no sense or the file cannot be read.
-    pub fn load() -> Result<Self, ConfigError> {
-        refuse_others_places()?;
-        let config = Self::from_environment(&|name| std::env::var_os(name))?;
+    pub fn load(environment: &Environment) -> Result<Self, ConfigError> {
+        refuse_others_places(environment)?;
+        let config = Self::from_environment(environment)?;
         whose::check_database(config.database_path())?;
         Ok(config)
     }
@@ -171,184 +168,138 @@ impl Config {
     /// # Errors
     ///
     /// If a value of the environment makes no sense.
-    pub fn load_despite_file() -> Result<(Self, Option<ConfigError>), ConfigError> {
-        refuse_others_places()?;
-        let (config, problem) = Self::despite_file(&|name| std::env::var_os(name))?;
+    pub fn load_despite_file(
+        environment: &Environment,
+    ) -> Result<(Self, Option<ConfigError>), ConfigError> {
+        refuse_others_places(environment)?;
+        let (config, problem) = match Self::from_environment(environment) {
+            Ok(config) => (config, None),
+            Err(error @ ConfigError::File(_)) => {
+                let salvaged = Self::with_file(environment, |path| Ok(file::File::salvage(path)));
+                (salvaged?, Some(error))
+            }
+            Err(error) => return Err(error),
+        };
         whose::check_database(config.database_path())?;
         Ok((config, problem))
     }
 
-    fn despite_file(lookup: Lookup<'_>) -> Result<(Self, Option<ConfigError>), ConfigError> {
-        match Self::from_environment(lookup) {
-            Ok(config) => Ok((config, None)),
-            Err(error @ (ConfigError::File(_) | ConfigError::InFile { .. })) => {
-                Ok((Self::with_file(lookup, |path| Ok(file::File::salvage(path)))?, Some(error)))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The same as [`Config::load`], for a given environment. An empty variable counts as unset.
+    /// Reads the settings of any environment, whoever's places it names.
     ///
     /// # Errors
     ///
     /// As [`Config::load`].
-    pub fn from_environment(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
-        Self::with_file(lookup, file::File::read)
+    pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        Self::with_file(environment, file::File::read)
     }
 
     fn with_file(
-        lookup: Lookup<'_>,
+        environment: &Environment,
         read: impl FnOnce(&Path) -> Result<file::File, FileError>,
     ) -> Result<Self, ConfigError> {
-        let variable = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
-        let home = paths::home(&variable)?;
-        let config_file = paths::config_file(&home, &variable);
+        let home = paths::home(environment)?;
+        let config_file = paths::config_file(&home, environment);
         let file = read(&config_file)?;
 
-        let port =
-            pick(number("CLAUDE_PEERS_PORT", text("CLAUDE_PEERS_PORT"))?, file.port, DEFAULT_PORT);
-        if port.value == 0 {
-            return Err(bad("CLAUDE_PEERS_PORT", "0", "a port from 1 to 65535 is needed").of(
-                port.source,
-                "port",
-                &config_file,
-            ));
-        }
-        let default_database = home.join(match port.value {
-            DEFAULT_PORT => ".claude-peers.db".to_owned(),
-            other => format!(".claude-peers-{other}.db"),
-        });
-        let mut database = pick(
-            variable("CLAUDE_PEERS_DB").map(PathBuf::from),
-            file.database.clone(),
-            default_database,
-        );
-        database.value = paths::absolute(&database.value, &home).ok_or_else(|| {
-            bad("CLAUDE_PEERS_DB", &database.value.to_string_lossy(), "an absolute path is needed")
-                .of(database.source, "database", &config_file)
-        })?;
-        let paths = Paths::new(&home, port.value, &variable)?;
+        let mut values = Values::load(environment, file)?;
 
-        let limits = limits::read(&text, &file)?;
-        let idle_exit_seconds = pick(
-            number("CLAUDE_PEERS_IDLE_EXIT_SECONDS", text("CLAUDE_PEERS_IDLE_EXIT_SECONDS"))?,
-            file.idle_exit_seconds,
-            600u64,
-        );
-        let hook_milliseconds = pick(
-            number("CLAUDE_PEERS_HOOK_MILLISECONDS", text("CLAUDE_PEERS_HOOK_MILLISECONDS"))?,
-            file.hook_milliseconds,
-            HOOK_MILLISECONDS,
-        );
-        let channel_word =
-            pick(text("CLAUDE_PEERS_CHANNEL"), file.channel.clone(), "auto".to_owned());
-        let mut config = Self {
-            channel: channel(&channel_word)
-                .map_err(|error| error.of(channel_word.source, "channel", &config_file))?,
-            wake: pick(switch("CLAUDE_PEERS_WAKE", text("CLAUDE_PEERS_WAKE"))?, file.wake, true),
-            name: text("CLAUDE_PEERS_NAME").or(file.name.clone()),
-            idle_exit: Duration::from_secs(idle_exit_seconds.value),
-            hook_wait: Duration::from_millis(hook_milliseconds.value).min(LONGEST_HOOK_WAIT),
-            auto_summary: AutoSummary {
-                enabled: switch("CLAUDE_PEERS_AUTO_SUMMARY", text("CLAUDE_PEERS_AUTO_SUMMARY"))?
-                    .or(file.auto_summary.enabled)
-                    .unwrap_or(true),
-                base_url: text("CLAUDE_PEERS_SUMMARY_BASE_URL")
-                    .or_else(|| text("OPENAI_BASE_URL"))
-                    .or(file.auto_summary.base_url.clone())
-                    .unwrap_or_else(|| "https://api.openai.com/v1".to_owned()),
-                model: text("CLAUDE_PEERS_SUMMARY_MODEL")
-                    .or(file.auto_summary.model.clone())
-                    .unwrap_or_else(|| "gpt-4o-mini".to_owned()),
+        let port = values.bounded(SettingId::Port);
+        let database = match values.path(SettingId::Database) {
+            Some(path) => paths::absolute(path, &home),
+            None => home.join(match port {
+                DEFAULT_PORT => ".claude-peers.db".to_owned(),
+                other => format!(".claude-peers-{other}.db"),
+            }),
+        };
+        let paths = Paths::new(&home, port, values.path(SettingId::Socket), environment)?;
+        let limits = Limits::of(&values);
+        let hook_wait = Duration::from_millis(values.number(SettingId::HookMilliseconds));
+        let hook_wait = hook_wait.min(LONGEST_HOOK_WAIT);
+
+        // What is in effect where that is not what was set.
+        values.settle(SettingId::Database, Value::Path(database.clone()));
+        values.settle(SettingId::Socket, Value::Path(paths.socket.clone()));
+        values.settle(SettingId::MaxMessageBytes, Value::Number(limits.max_message_bytes.into()));
+        values.settle(SettingId::MessageTtlSeconds, Value::Number(limits.time_to_live.as_secs()));
+        let milliseconds = hook_wait.as_millis().try_into().unwrap_or(u64::MAX);
+        values.settle(SettingId::HookMilliseconds, Value::Number(milliseconds));
+
+        Ok(Self {
+            channel: match values.text(SettingId::Channel) {
+                Some("on") => ChannelSetting::On,
+                Some("off") => ChannelSetting::Off,
+                _ => ChannelSetting::Auto,
             },
-            openai_api_key: text("OPENAI_API_KEY").map(Secret),
-            fallback_reason: text(FALLBACK_REASON),
+            wake: values.is_on(SettingId::Wake),
+            name: values.text(SettingId::Name).map(str::to_owned),
+            idle_exit: Duration::from_secs(values.number(SettingId::IdleExitSeconds)),
+            hook_wait,
+            auto_summary: AutoSummary {
+                enabled: values.is_on(SettingId::AutoSummary),
+                base_url: values.text(SettingId::SummaryBaseUrl).unwrap_or_default().to_owned(),
+                model: values.text(SettingId::SummaryModel).unwrap_or_default().to_owned(),
+            },
+            openai_api_key: values.secret(SettingId::OpenaiApiKey).cloned(),
+            fallback_reason: environment.text(FALLBACK_REASON),
             claude: ClaudeEnvironment {
-                session: text("CLAUDE_CODE_SESSION_ID"),
-                entrypoint: match text("CLAUDE_CODE_ENTRYPOINT") {
+                session: environment.text("CLAUDE_CODE_SESSION_ID"),
+                entrypoint: match environment.text("CLAUDE_CODE_ENTRYPOINT") {
                     Some(word) if word == "sdk-cli" => Entrypoint::Print,
                     Some(word) if word.starts_with("sdk") => Entrypoint::Sdk,
                     _ => Entrypoint::Person,
                 },
-                directory: variable("CLAUDE_CONFIG_DIR")
-                    .map_or_else(|| home.join(".claude"), PathBuf::from),
-                server: match variable("CLAUDE_PLUGIN_ROOT") {
+                directory: environment
+                    .path("CLAUDE_CONFIG_DIR")
+                    .unwrap_or_else(|| home.join(".claude")),
+                server: match environment.get("CLAUDE_PLUGIN_ROOT") {
                     Some(_) => "plugin:peers:claude-peers",
                     None => "claude-peers",
                 },
-                project: variable("CLAUDE_PROJECT_DIR").map(PathBuf::from),
-                pid: text("CLAUDE_PID").and_then(|pid| pid.parse().ok()),
-                inbox: variable("CLAUDE_CODE_MESSAGING_SOCKET").map(PathBuf::from),
-                inbox_token: text("CLAUDE_CODE_MESSAGING_TOKEN").map(Secret),
+                project: environment.path("CLAUDE_PROJECT_DIR"),
+                pid: environment.text("CLAUDE_PID").and_then(|pid| pid.parse().ok()),
+                inbox: environment.path("CLAUDE_CODE_MESSAGING_SOCKET"),
+                inbox_token: environment.text("CLAUDE_CODE_MESSAGING_TOKEN").map(Secret),
             },
-            codex_thread: text("CODEX_THREAD_ID"),
+            codex_thread: environment.text("CODEX_THREAD_ID"),
             paths,
             port,
             database,
             limits,
-            in_force: Vec::new(),
-        };
-        config.in_force = in_force::list(&config, &text, &file);
-        Ok(config)
+            environment: environment.clone(),
+            values,
+        })
+    }
+
+    /// Returns where a setting's value came from.
+    #[must_use]
+    pub fn source(&self, id: SettingId) -> Source {
+        self.values.source(id)
+    }
+
+    /// Lists all settings as they are in effect, in the order of the table.
+    #[must_use]
+    pub fn effective(&self) -> Vec<EffectiveSetting> {
+        effective::list(&self.values)
+    }
+
+    /// Returns these settings with what a running broker cannot change as it is there.
+    #[must_use]
+    pub fn in_place_of(self, running: &Self) -> Self {
+        Self {
+            paths: running.paths.clone(),
+            port: running.port,
+            database: running.database.clone(),
+            values: self.values.fixed_as_in(&running.values),
+            ..self
+        }
     }
 
     /// The database as the settings name it, for people.
     #[must_use]
     pub fn database_path(&self) -> &Path {
-        &self.database.value
+        &self.database
     }
 }
-
-/// The runtime directory of this user's sessions (`$XDG_RUNTIME_DIR`, or the one that logind
-/// makes), if there is one and it is truly the user's.
-#[must_use]
-pub fn session_runtime_directory() -> Option<PathBuf> {
-    paths::session_runtime_directory(&|name| {
-        std::env::var_os(name).filter(|value| !value.is_empty())
-    })
-}
-
-fn pick<T>(environment: Option<T>, file: Option<T>, default: T) -> Setting<T> {
-    match (environment, file) {
-        (Some(value), _) => Setting { value, source: Source::Environment },
-        (None, Some(value)) => Setting { value, source: Source::File },
-        (None, None) => Setting { value: default, source: Source::Default },
-    }
-}
-
-fn number<T: std::str::FromStr>(
-    name: &str,
-    text: Option<String>,
-) -> Result<Option<T>, ConfigError> {
-    text.map(|text| {
-        text.trim().parse().map_err(|_| bad(name, &text, "a whole number in range is needed"))
-    })
-    .transpose()
-}
-
-fn switch(name: &str, text: Option<String>) -> Result<Option<bool>, ConfigError> {
-    text.map(|text| match text.trim().to_ascii_lowercase().as_str() {
-        "on" | "1" | "true" | "yes" => Ok(true),
-        "off" | "0" | "false" | "no" => Ok(false),
-        _ => Err(bad(name, &text, "on or off is needed")),
-    })
-    .transpose()
-}
-
-fn channel(word: &Setting<String>) -> Result<ChannelSetting, ConfigError> {
-    match word.value.trim().to_ascii_lowercase().as_str() {
-        "auto" => Ok(ChannelSetting::Auto),
-        "on" => Ok(ChannelSetting::On),
-        "off" => Ok(ChannelSetting::Off),
-        _ => Err(bad("CLAUDE_PEERS_CHANNEL", &word.value, "on, off or auto is needed")),
-    }
-}
-
-/// A healthy broker answers within milliseconds. One that does not is in trouble, or its machine
-/// is busy.
-const HOOK_MILLISECONDS: u64 = 200;
 
 /// The entries that we make give a hook 5 s; somebody else's may give it a minute.
 const LONGEST_HOOK_WAIT: Duration = Duration::from_secs(50);

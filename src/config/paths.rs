@@ -2,14 +2,13 @@
 //! directory, but on macOS the log in `~/Library/Logs`. A broker on another port is another
 //! broker, so its files carry the port.
 
-use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use crate::config::{Config, ConfigError, DEFAULT_PORT};
+use crate::config::{Config, ConfigError, DEFAULT_PORT, Environment};
 use crate::sys::files::{beside, real_path};
 use crate::sys::trust::{check_way, lets_others_write};
 
@@ -37,10 +36,8 @@ pub struct Paths {
     places: Vec<PathBuf>,
 }
 
-pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
-pub(super) fn home(variable: Variable<'_>) -> Result<PathBuf, ConfigError> {
-    let home = PathBuf::from(variable("HOME").ok_or(ConfigError::NoHome)?);
+pub(super) fn home(environment: &Environment) -> Result<PathBuf, ConfigError> {
+    let home = environment.path("HOME").ok_or(ConfigError::NoHome)?;
     // Not made by us: a home that is missing is a mistake, and mail in it would be lost from sight.
     match (home.is_absolute(), home.is_dir()) {
         (false, _) => Err(ConfigError::RelativeHome(home)),
@@ -49,40 +46,29 @@ pub(super) fn home(variable: Variable<'_>) -> Result<PathBuf, ConfigError> {
     }
 }
 
-pub(super) fn config_file(home: &Path, variable: Variable<'_>) -> PathBuf {
-    base(variable, "XDG_CONFIG_HOME", || home.join(".config")).join("claude-peers/config.toml")
+pub(super) fn config_file(home: &Path, environment: &Environment) -> PathBuf {
+    let base = environment.absolute_path("XDG_CONFIG_HOME");
+    base.unwrap_or_else(|| home.join(".config")).join("claude-peers/config.toml")
 }
 
-/// A directory of the XDG base directory specification: a relative path in its variable is
-/// invalid and ignored, as the specification demands.
-fn base(variable: Variable<'_>, name: &str, default: impl FnOnce() -> PathBuf) -> PathBuf {
-    variable(name).map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(default)
-}
-
-/// `~/x` and absolute paths; anything else depends on where one stands, so it is refused.
-pub(super) fn absolute(path: &Path, home: &Path) -> Option<PathBuf> {
-    match path.strip_prefix("~") {
-        Ok(rest) => Some(home.join(rest)),
-        Err(_) if path.is_absolute() => Some(path.to_owned()),
-        Err(_) => None,
-    }
+/// Returns a path with the home directory in the place of `~`.
+pub(super) fn absolute(path: &Path, home: &Path) -> PathBuf {
+    path.strip_prefix("~").map_or_else(|_| path.to_owned(), |rest| home.join(rest))
 }
 
 impl Paths {
-    pub(super) fn new(home: &Path, port: u16, variable: Variable<'_>) -> Result<Self, ConfigError> {
-        let (state, logs) = state_and_logs(home, variable, cfg!(target_os = "macos"));
+    pub(super) fn new(
+        home: &Path,
+        port: u16,
+        named: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let (state, logs) = state_and_logs(home, environment, cfg!(target_os = "macos"));
         let tag = if port == DEFAULT_PORT { String::new() } else { format!("-{port}") };
-        let named = variable("CLAUDE_PEERS_SOCKET").map(PathBuf::from);
         let socket_is_named = named.is_some();
-        let places = if socket_is_named { Vec::new() } else { places(&state, variable) };
+        let places = if socket_is_named { Vec::new() } else { places(&state, environment) };
         let socket = match named {
-            Some(path) => absolute(&path, home).ok_or_else(|| {
-                super::error::bad(
-                    "CLAUDE_PEERS_SOCKET",
-                    &path.to_string_lossy(),
-                    "an absolute path is needed",
-                )
-            })?,
+            Some(path) => absolute(path, home),
             None => best(&places, home).join(format!("broker{tag}.sock")),
         };
         let length = socket.as_os_str().as_bytes().len();
@@ -95,7 +81,7 @@ impl Paths {
             spawn_lock: beside(&socket, ".spawn-lock"),
             token: state.join(format!("token{tag}")),
             log: logs.join(format!("broker{tag}.log")),
-            config_file: config_file(home, variable),
+            config_file: config_file(home, environment),
             home: home.to_owned(),
             socket,
             socket_is_named,
@@ -159,7 +145,7 @@ impl Config {
     /// The database's file, whatever leads there: one file has one lock and one broker.
     #[must_use]
     pub fn database_file(&self) -> PathBuf {
-        real_path(&self.database.value)
+        real_path(&self.database)
     }
 
     /// The same settings, with the socket's place as it is now (see [`Paths::anew`]).
@@ -173,11 +159,12 @@ impl Config {
 /// where its variable is not set, Apple's.
 pub(super) fn state_and_logs(
     home: &Path,
-    variable: Variable<'_>,
+    environment: &Environment,
     apple: bool,
 ) -> (PathBuf, PathBuf) {
     let default = if apple { "Library/Application Support" } else { ".local/state" };
-    let state = base(variable, "XDG_STATE_HOME", || home.join(default)).join("claude-peers");
+    let base = environment.absolute_path("XDG_STATE_HOME");
+    let state = base.unwrap_or_else(|| home.join(default)).join("claude-peers");
     let logs = match home.join("Library") {
         library if apple && state.starts_with(&library) => library.join("Logs/claude-peers"),
         _ => state.clone(),
@@ -188,8 +175,8 @@ pub(super) fn state_and_logs(
 /// The directories in which the socket may lie, best first: in the runtime directory that the
 /// environment names, in the one that logind makes (a cron job has no variable, `su` keeps that of
 /// another user), and a private one in the state directory.
-fn places(state: &Path, variable: Variable<'_>) -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = runtime_directories(variable)
+fn places(state: &Path, environment: &Environment) -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = runtime_directories(environment)
         .into_iter()
         .map(|directory| directory.join("claude-peers"))
         .collect();
@@ -218,10 +205,10 @@ fn is_usable(place: &Path, home: &Path) -> bool {
 }
 
 /// What may be the runtime directory of this user's sessions, best first.
-fn runtime_directories(variable: Variable<'_>) -> Vec<PathBuf> {
+fn runtime_directories(environment: &Environment) -> Vec<PathBuf> {
     let uid = crate::sys::files::effective_uid();
     let logind = cfg!(target_os = "linux").then(|| PathBuf::from(format!("/run/user/{uid}")));
-    let named = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let named = environment.path("XDG_RUNTIME_DIR");
     named.into_iter().chain(logind).filter(|path| path.is_absolute()).collect()
 }
 
@@ -232,7 +219,9 @@ fn is_ours(path: &Path) -> bool {
     })
 }
 
-/// The runtime directory of the user's sessions, where the service manager listens, too.
-pub(super) fn session_runtime_directory(variable: Variable<'_>) -> Option<PathBuf> {
-    runtime_directories(variable).into_iter().find(|path| is_ours(path))
+/// Returns the runtime directory of this user's sessions, where the service manager listens, too:
+/// `$XDG_RUNTIME_DIR`, or the one that logind makes. `None` if there is none that is truly theirs.
+#[must_use]
+pub fn session_runtime_directory(environment: &Environment) -> Option<PathBuf> {
+    runtime_directories(environment).into_iter().find(|path| is_ours(path))
 }

@@ -1,10 +1,7 @@
-use std::collections::HashMap;
-
 use crate::config::*;
 
 fn load(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let map: HashMap<&str, &str> = pairs.iter().copied().collect();
-    Config::from_environment(&|name| map.get(name).map(OsString::from))
+    Config::from_environment(&pairs.iter().copied().collect())
 }
 
 #[test]
@@ -12,14 +9,14 @@ fn a_port_names_a_broker_of_its_own() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().to_str().unwrap();
     let plain = load(&[("HOME", dir), ("XDG_RUNTIME_DIR", dir)]).unwrap();
-    assert_eq!(plain.port.value, 7899);
+    assert_eq!(plain.port, 7899);
     assert_eq!(plain.database_path(), home.path().join(".claude-peers.db"));
     assert_eq!(plain.paths.socket, home.path().join("claude-peers/broker.sock"));
     let other =
         load(&[("HOME", dir), ("XDG_RUNTIME_DIR", dir), ("CLAUDE_PEERS_PORT", "7900")]).unwrap();
     assert_eq!(other.database_path(), home.path().join(".claude-peers-7900.db"));
     assert_eq!(other.paths.socket, home.path().join("claude-peers/broker-7900.sock"));
-    assert_eq!(other.port.source, Source::Environment);
+    assert_eq!(other.source(SettingId::Port), Source::Environment);
 }
 
 #[test]
@@ -35,8 +32,8 @@ fn without_a_runtime_directory_the_socket_lies_in_the_state_directory() {
 #[test]
 fn token_and_log_lie_where_the_system_has_such_files() {
     let places = |apple, xdg: Option<&str>| {
-        let variable = |name: &str| (name == "XDG_STATE_HOME").then_some(xdg?).map(OsString::from);
-        let (state, logs) = paths::state_and_logs(Path::new("/Users/ann"), &variable, apple);
+        let environment = xdg.map(|xdg| ("XDG_STATE_HOME", xdg)).into_iter().collect();
+        let (state, logs) = paths::state_and_logs(Path::new("/Users/ann"), &environment, apple);
         (state.display().to_string(), logs.display().to_string())
     };
     let both = |path: &str| (path.to_owned(), path.to_owned());
@@ -59,7 +56,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
     std::fs::write(&file, "port = 8000\n[limits]\nmax_unread = 5\nmessages_per_minute = 7\n")
         .unwrap();
     let config = load(&[("HOME", dir), ("CLAUDE_PEERS_MAX_UNREAD", "0")]).unwrap();
-    assert_eq!((config.port.value, config.port.source), (8000, Source::File));
+    assert_eq!((config.port, config.source(SettingId::Port)), (8000, Source::File));
     assert_eq!(config.limits.max_unread, 0);
     assert_eq!(config.limits.messages_per_minute, 7);
 
@@ -139,7 +136,7 @@ fn an_empty_variable_is_an_unset_one() {
     let dir = home.path().to_str().unwrap();
     let config = load(&[("HOME", dir), ("OPENAI_API_KEY", ""), ("CLAUDE_PEERS_PORT", "")]).unwrap();
     assert!(config.openai_api_key.is_none());
-    assert_eq!(config.port.source, Source::Default);
+    assert_eq!(config.source(SettingId::Port), Source::Default);
 }
 
 #[test]
@@ -159,8 +156,9 @@ fn every_value_says_where_it_came_from_and_no_secret_is_told() {
         ("CLAUDE_PEERS_CHANNEL", ""),
     ])
     .unwrap();
+    let effective = config.effective();
     let of = |name: &str| {
-        let found = config.in_force.iter().find(|s| s.name() == name).unwrap();
+        let found = effective.iter().find(|s| s.name() == name).unwrap();
         (found.value.as_str(), found.source)
     };
     assert_eq!(of("limits.max_unread"), ("6", Source::Environment));

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::paths::{Variable, session_runtime_directory};
+use crate::config::Environment;
+use crate::config::paths::session_runtime_directory;
 
 /// Where packages put them whatever the environment says.
 const FIXED: [&str; 5] = [
@@ -14,27 +15,24 @@ const FIXED: [&str; 5] = [
 ];
 
 /// The directories in which the user's service manager looks for units, but for the user's own.
+///
+/// Those of administrator, user's packages and packages, the first in force. They are the
+/// manager's own, whose environment is that of the login; a shell's is as near as we get.
 #[must_use]
-pub fn unit_directories() -> Vec<PathBuf> {
-    list(&|name| std::env::var_os(name).filter(|value| !value.is_empty()))
-}
-
-/// The directories of administrator, user's packages and packages, the first in force. They are
-/// the manager's own, whose environment is that of the login; a shell's is as near as we get.
-fn list(variable: Variable<'_>) -> Vec<PathBuf> {
+pub fn unit_directories(environment: &Environment) -> Vec<PathBuf> {
     let several = |name: &str, default: &str| {
-        let list = variable(name).unwrap_or_else(|| default.into());
-        std::env::split_paths(&list).filter(|path| path.is_absolute()).collect::<Vec<_>>()
+        let list = environment.get(name).unwrap_or(default.as_ref());
+        std::env::split_paths(list).filter(|path| path.is_absolute()).collect::<Vec<_>>()
     };
-    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let data_home = absolute("XDG_DATA_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+    let data_home = environment
+        .absolute_path("XDG_DATA_HOME")
+        .or_else(|| environment.absolute_path("HOME").map(|home| home.join(".local/share")));
     let below = |directory: &Path| directory.join("systemd/user");
 
     let mut found: Vec<PathBuf> =
         several("XDG_CONFIG_DIRS", "/etc/xdg").iter().map(|directory| below(directory)).collect();
     found.push("/etc/systemd/user".into());
-    found.extend(session_runtime_directory(variable).map(|directory| below(&directory)));
+    found.extend(session_runtime_directory(environment).map(|directory| below(&directory)));
     found.push("/run/systemd/user".into());
     found.extend(data_home.map(|directory| below(&directory)));
     found.extend(several("XDG_DATA_DIRS", "").iter().map(|directory| below(directory)));
@@ -50,11 +48,7 @@ mod tests {
 
     #[test]
     fn units_of_a_users_own_packages_are_seen() {
-        let listed = |set: &[(&str, &str)]| {
-            let variable =
-                |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).into());
-            list(&variable)
-        };
+        let listed = |set: &[(&str, &str)]| unit_directories(&set.iter().copied().collect());
         let plain = listed(&[("HOME", "/home/a"), ("XDG_RUNTIME_DIR", "/nonexistent")]);
         let at = |list: &[PathBuf], path: &str| {
             list.iter().position(|directory| directory == Path::new(path))

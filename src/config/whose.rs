@@ -6,12 +6,14 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use crate::config::ConfigError;
-use crate::config::paths::Variable;
+use crate::config::paths::absolute;
+use crate::config::settings::{SettingId, setting};
+use crate::config::values::is_absolute;
+use crate::config::{ConfigError, Environment};
 use crate::sys::files::effective_uid;
 
 const ROOT: u32 = 0;
@@ -24,24 +26,20 @@ const PLACES: [&str; 2] = ["XDG_STATE_HOME", "XDG_CONFIG_HOME"];
 /// # Errors
 ///
 /// [`ConfigError::AnothersPlace`].
-pub fn refuse_others_places() -> Result<(), ConfigError> {
-    check(&|name| std::env::var_os(name).filter(|value| !value.is_empty()))
-}
-
-fn check(variable: Variable<'_>) -> Result<(), ConfigError> {
-    let Some(home) = variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) else {
+pub fn refuse_others_places(environment: &Environment) -> Result<(), ConfigError> {
+    let Some(home) = environment.absolute_path("HOME") else {
         // That is said elsewhere.
         return Ok(());
     };
     refuse("HOME", &home)?;
     for name in PLACES {
-        if let Some(place) = variable(name).map(PathBuf::from).filter(|place| place.is_absolute()) {
+        if let Some(place) = environment.absolute_path(name) {
             refuse_root(name, &place)?;
         }
     }
-    match variable("CLAUDE_PEERS_DB").and_then(|path| super::paths::absolute(path.as_ref(), &home))
-    {
-        Some(database) => check_database(&database),
+    let database = environment.path(setting(SettingId::Database).variable);
+    match database.filter(|path| is_absolute(path)) {
+        Some(database) => check_database(&absolute(&database, &home)),
         None => Ok(()),
     }
 }
@@ -50,7 +48,7 @@ fn check(variable: Variable<'_>) -> Result<(), ConfigError> {
 pub(super) fn check_database(database: &Path) -> Result<(), ConfigError> {
     // A database that is a link lies where it leads.
     let real = crate::sys::files::real_path(database);
-    refuse_root("CLAUDE_PEERS_DB", real.parent().unwrap_or(Path::new("/")))
+    refuse_root(setting(SettingId::Database).variable, real.parent().unwrap_or(Path::new("/")))
 }
 
 fn refuse(name: &'static str, home: &Path) -> Result<(), ConfigError> {

@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::protocol::messages::{ListMessages, Message, MessageState, Via};
-use session::{Environment, Session};
+use session::{Sandbox, Session};
 
 pub use error::DemoError;
 
@@ -32,15 +32,19 @@ const STEP: Duration = Duration::from_secs(20);
 /// # Errors
 ///
 /// Returns the first step that did not happen, or why the report could not be written.
-pub async fn run(keep: bool, out: &mut dyn Write) -> Result<(), DemoError> {
+pub async fn run(
+    keep: bool,
+    environment: &Environment,
+    out: &mut dyn Write,
+) -> Result<(), DemoError> {
     // The umask decides by default, and a broker refuses a directory that others can enter.
     let directory = tempfile::Builder::new()
         .prefix("claude-peers-demo-")
         .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir()?;
-    let environment = Environment::new(directory.path())?;
+    let sandbox = Sandbox::new(directory.path(), environment)?;
     let result = tokio::select! {
-        result = story(&environment, out) => result,
+        result = story(&sandbox, out) => result,
         _ = tokio::signal::ctrl_c() => Err(DemoError::step("interrupted")),
     };
     if keep {
@@ -55,19 +59,19 @@ fn millis(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1_000.0)
 }
 
-async fn story(environment: &Environment, out: &mut dyn Write) -> Result<(), DemoError> {
-    writeln!(out, "A broker and two sessions in {}", environment.root().display())?;
+async fn story(sandbox: &Sandbox, out: &mut dyn Write) -> Result<(), DemoError> {
+    writeln!(out, "A broker and two sessions in {}", sandbox.root().display())?;
     out.flush()?;
-    let config = Config::from_environment(&|name| environment.get(name))?;
+    let config = Config::from_environment(&sandbox.variables())?;
     let client = Client::new(config)?.without_start();
 
     let since = Instant::now();
-    let mut broker = start_broker(environment)?;
-    wait_for_broker(&client, &mut broker, &broker_log(environment)).await?;
+    let mut broker = start_broker(sandbox)?;
+    wait_for_broker(&client, &mut broker, &broker_log(sandbox)).await?;
     writeln!(out, "\n1. The broker serves after {}.", millis(since.elapsed()))?;
 
-    let mut backend = Session::start(environment, "backend").await?;
-    let mut frontend = Session::start(environment, "frontend").await?;
+    let mut backend = Session::start(sandbox, "backend").await?;
+    let mut frontend = Session::start(sandbox, "frontend").await?;
     writeln!(
         out,
         "2. Two sessions are up; `initialize` was answered {} and {} after their start.",
@@ -150,14 +154,14 @@ async fn story(environment: &Environment, out: &mut dyn Write) -> Result<(), Dem
     Ok(())
 }
 
-fn broker_log(environment: &Environment) -> PathBuf {
-    environment.root().join("broker.log")
+fn broker_log(sandbox: &Sandbox) -> PathBuf {
+    sandbox.root().join("broker.log")
 }
 
-fn start_broker(environment: &Environment) -> Result<Child, DemoError> {
-    let log = std::fs::File::create(broker_log(environment))?;
+fn start_broker(sandbox: &Sandbox) -> Result<Child, DemoError> {
+    let log = std::fs::File::create(broker_log(sandbox))?;
     let mut command = Command::new(std::env::current_exe()?);
-    environment.apply(&mut command);
+    sandbox.apply(&mut command);
     Ok(command
         .arg("broker")
         .stdin(Stdio::null())

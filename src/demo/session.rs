@@ -12,18 +12,19 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::config::Environment;
 use crate::demo::error::DemoError;
 
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// A home, directories and a port of the demo's own: nothing of the user's is touched.
-pub struct Environment {
+pub struct Sandbox {
     root: PathBuf,
     variables: Vec<(&'static str, OsString)>,
 }
 
-impl Environment {
-    pub fn new(root: &Path) -> Result<Self, DemoError> {
+impl Sandbox {
+    pub fn new(root: &Path, ours: &Environment) -> Result<Self, DemoError> {
         let mut private = std::fs::DirBuilder::new();
         private.mode(0o700).recursive(true);
         let mut variables: Vec<(&'static str, OsString)> = Vec::new();
@@ -41,9 +42,7 @@ impl Environment {
         variables.push(("CLAUDE_PEERS_PORT", port.to_string().into()));
         // As short as can be: a temporary directory's path is long on some systems.
         variables.push(("CLAUDE_PEERS_SOCKET", root.join("b.sock").into()));
-        if let Some(path) = std::env::var_os("PATH") {
-            variables.push(("PATH", path));
-        }
+        variables.push(("PATH", ours.search_path().to_owned()));
         Ok(Self { root: root.into(), variables })
     }
 
@@ -51,8 +50,9 @@ impl Environment {
         &self.root
     }
 
-    pub fn get(&self, name: &str) -> Option<OsString> {
-        self.variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.clone())
+    /// Returns what a process of the demonstration sees.
+    pub fn variables(&self) -> Environment {
+        self.variables.iter().cloned().collect()
     }
 
     pub fn apply(&self, command: &mut Command) {
@@ -90,11 +90,11 @@ pub struct Session {
 }
 
 impl Session {
-    pub async fn start(environment: &Environment, name: &str) -> Result<Self, DemoError> {
-        let project = environment.root().join(name);
+    pub async fn start(sandbox: &Sandbox, name: &str) -> Result<Self, DemoError> {
+        let project = sandbox.root().join(name);
         std::fs::create_dir_all(&project)?;
         let mut command = Command::new(std::env::current_exe()?);
-        environment.apply(&mut command);
+        sandbox.apply(&mut command);
         command
             .arg("mcp")
             .current_dir(&project)

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use crate::config::Environment;
 use crate::doctor::finding::Finding;
 use crate::doctor::shell;
 use crate::mcp::ToolName;
@@ -24,8 +25,9 @@ const LIST: Duration = Duration::from_secs(20);
 pub struct PendingCheck(io::Result<Receiver<Vec<Finding>>>);
 
 /// Asks Claude Code, on a thread of its own.
-pub fn start() -> PendingCheck {
-    PendingCheck(subprocess::off_thread(CHECK, ask))
+pub fn start(environment: &Environment) -> PendingCheck {
+    let environment = environment.clone();
+    PendingCheck(subprocess::off_thread(CHECK, move || ask(&environment)))
 }
 
 impl PendingCheck {
@@ -38,8 +40,8 @@ impl PendingCheck {
     }
 }
 
-fn ask() -> Vec<Finding> {
-    if subprocess::in_path("claude").is_none() {
+fn ask(environment: &Environment) -> Vec<Finding> {
+    if subprocess::in_path(environment.search_path(), "claude").is_none() {
         return vec![Finding::ok(CHECK, "not asked: there is no `claude` in PATH")];
     }
     let version = match subprocess::program("claude", &["--version"], VERSION) {
@@ -52,9 +54,11 @@ fn ask() -> Vec<Finding> {
     };
     vec![match subprocess::program("claude", &["mcp", "list"], LIST) {
         Ok(said) if said.succeeded() => {
-            let found = registered(&version, &said.output);
+            let found = registered(environment, &version, &said.output);
             let server = our_server(&said.output);
-            return std::iter::once(found).chain(server.and_then(asks)).collect();
+            return std::iter::once(found)
+                .chain(server.and_then(|server| asks(environment, server)))
+                .collect();
         }
         Ok(said) => Finding::warning(
             CHECK,
@@ -87,8 +91,8 @@ fn our_server(list: &str) -> Option<ListedServer<'_>> {
 }
 
 /// Whether the client asks before it calls our tools, or may not call them at all.
-fn asks(server: ListedServer<'_>) -> Option<Finding> {
-    let host = Host::load(&|name| std::env::var_os(name)).ok()?;
+fn asks(environment: &Environment, server: ListedServer<'_>) -> Option<Finding> {
+    let host = Host::load(environment).ok()?;
     let here = std::env::current_dir().ok()?;
     match permission::of_server(&host, &here, server.name, &ToolName::ALL.map(ToolName::as_str)) {
         Permission::Given => None,
@@ -97,7 +101,7 @@ fn asks(server: ListedServer<'_>) -> Option<Finding> {
                 .detail(format!(
                     "no settings that hold here allow {rule}; without a person such a call is refused"
                 ))
-                .fix(setup_command()),
+                .fix(setup_command(environment)),
         ),
         Permission::Managed { rule, file } => Some(
             Finding::warning(CHECK, "it asks before each call of our tools").detail(format!(
@@ -112,8 +116,8 @@ fn asks(server: ListedServer<'_>) -> Option<Finding> {
     }
 }
 
-fn registered(version: &str, list: &str) -> Finding {
-    let set_up = setup_command();
+fn registered(environment: &Environment, version: &str, list: &str) -> Finding {
+    let set_up = setup_command(environment);
     let Some(ListedServer { name, command, state }) = our_server(list) else {
         return Finding::warning(CHECK, format!("{version} does not know the server"))
             .detail("sessions in this directory cannot find each other")
@@ -137,8 +141,11 @@ fn registered(version: &str, list: &str) -> Finding {
 }
 
 /// As the help says it; by its path where PATH does not lead here.
-pub fn setup_command() -> String {
-    let program = match (subprocess::in_path("claude-peers"), std::env::current_exe()) {
+pub fn setup_command(environment: &Environment) -> String {
+    let program = match (
+        subprocess::in_path(environment.search_path(), "claude-peers"),
+        std::env::current_exe(),
+    ) {
         (None, Ok(path)) => shell::path(&path),
         _ => "claude-peers".to_owned(),
     };
@@ -148,26 +155,32 @@ pub fn setup_command() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Environment;
     use crate::doctor::finding::Level;
 
     #[test]
     fn the_list_of_servers_is_read() {
         let list = "Checking MCP server health…\n\n\
                     docs: https://example.invalid/mcp (HTTP) - ✓ Connected\n";
-        let none = registered("2.1.0 (Claude Code)", list);
+        let none = registered(&Environment::default(), "2.1.0 (Claude Code)", list);
         assert_eq!(none.level, Level::Warning);
         assert!(none.fix.unwrap().ends_with(" setup claude"));
         let with = |state: &str| format!("{list}peers: /usr/bin/claude-peers mcp - {state}\n");
-        let good = registered("2.1.0", &with("✓ Connected"));
+        let good = registered(&Environment::default(), "2.1.0", &with("✓ Connected"));
         assert_eq!(good.level, Level::Ok, "{}", good.finding);
-        let bad = registered("2.1.0", &with("✗ Failed to connect"));
+        let bad = registered(&Environment::default(), "2.1.0", &with("✗ Failed to connect"));
         assert_eq!(bad.level, Level::Failure);
         let fix = bad.fix.unwrap();
         assert!(fix.starts_with("claude mcp remove peers; "), "{fix}");
         assert!(fix.ends_with(" setup claude"), "{fix}");
         let name = "plugin:peers:claude-peers";
-        let plugin =
-            |state: &str| registered("2.1.0", &format!("{name}: claude-peers mcp - {state}\n"));
+        let plugin = |state: &str| {
+            registered(
+                &Environment::default(),
+                "2.1.0",
+                &format!("{name}: claude-peers mcp - {state}\n"),
+            )
+        };
         assert_eq!(plugin("✔ Connected").level, Level::Ok);
         let bad = plugin("✘ Failed to connect — ENOENT: Executable not found in $PATH: \"stdio\"");
         assert_eq!(bad.level, Level::Failure);

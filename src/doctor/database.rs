@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::config::Environment;
 use crate::doctor::finding::{Finding, Level};
 use crate::doctor::permissions::{CHANGE, FILE, check_permissions, foreign_owner, may_rename};
 use crate::doctor::snapshot::Snapshot;
@@ -39,7 +40,7 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
         ];
     }
     let mut findings = Vec::new();
-    findings.extend(place(directory));
+    findings.extend(place(&snapshot.config.environment, directory));
     findings.extend(access(snapshot, path));
     findings.extend(room(directory));
     match std::fs::metadata(path) {
@@ -73,13 +74,13 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
 }
 
 /// SQLite keeps its log beside the database, so the directory must take files.
-fn place(directory: &Path) -> Option<Finding> {
+fn place(environment: &Environment, directory: &Path) -> Option<Finding> {
     if rustix::fs::access(directory, CHANGE) != Err(rustix::io::Errno::ACCESS) {
         return None;
     }
     let owner = std::fs::metadata(directory).ok()?.uid();
     if owner != effective_uid() {
-        return Some(foreign_owner(CHECK, "the directory", directory, owner));
+        return Some(foreign_owner(environment, CHECK, "the directory", directory, owner));
     }
     Some(
         Finding::failure(CHECK, format!("the directory {} is closed to you", directory.display()))
@@ -104,8 +105,9 @@ fn access(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
         .detail("the broker uses no database of somebody else");
         return Some(finding.fix(mine(snapshot, path, &foreign, owner)));
     }
-    let finding =
-        files.iter().find_map(|file| check_permissions(CHECK, "the database", file, FILE))?;
+    let finding = files.iter().find_map(|file| {
+        check_permissions(&snapshot.config.environment, CHECK, "the database", file, FILE)
+    })?;
     if finding.fix.is_some() || finding.level == Level::Failure {
         return Some(finding);
     }
@@ -122,7 +124,7 @@ fn access(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
 fn mine(snapshot: &Snapshot, path: &Path, foreign: &[&PathBuf], owner: u32) -> String {
     let words: Vec<String> = foreign.iter().map(|file| shell::path(file)).collect();
     let give = format!("chown {} {}", effective_uid(), words.join(" "));
-    let command = match shell::as_root(&give) {
+    let command = match shell::as_root(&snapshot.config.environment, &give) {
         Some(command) => command,
         None => leave(path, foreign, owner).unwrap_or_else(|| shell::by_su(&give)),
     };

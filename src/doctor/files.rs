@@ -15,16 +15,16 @@ const CHECK: &str = "files";
 pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     let paths = &snapshot.config.paths;
     let mut findings = Vec::new();
-    findings.extend(directory("the runtime directory", paths.runtime()));
-    findings.extend(directory("the state directory", paths.state()));
+    findings.extend(directory(snapshot, "the runtime directory", paths.runtime()));
+    findings.extend(directory(snapshot, "the state directory", paths.state()));
     // What bars the way to a directory bars it to all that lies in it, and was said.
     if findings.iter().all(|finding| finding.level != Level::Failure) {
-        findings.extend(used("the lock file", &paths.broker_lock));
-        findings.extend(used("the lock file", &paths.spawn_lock));
-        findings.extend(used("the log", &paths.log));
+        findings.extend(used(snapshot, "the lock file", &paths.broker_lock));
+        findings.extend(used(snapshot, "the lock file", &paths.spawn_lock));
+        findings.extend(used(snapshot, "the log", &paths.log));
         findings.extend(token(snapshot));
     }
-    findings.extend(config_file(&paths.config_file));
+    findings.extend(config_file(snapshot, &paths.config_file));
     if findings.is_empty() {
         findings.push(Finding::ok(
             CHECK,
@@ -38,8 +38,8 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     findings
 }
 
-fn directory(what: &str, path: &Path) -> Option<Finding> {
-    let finding = check_permissions(CHECK, what, path, DIRECTORY)?;
+fn directory(snapshot: &Snapshot, what: &str, path: &Path) -> Option<Finding> {
+    let finding = check_permissions(&snapshot.config.environment, CHECK, what, path, DIRECTORY)?;
     if finding.fix.is_some() || finding.level == Level::Failure {
         return Some(finding);
     }
@@ -53,7 +53,9 @@ fn directory(what: &str, path: &Path) -> Option<Finding> {
 /// A secret that others could read is none any more: a broker that starts makes a new one.
 fn token(snapshot: &Snapshot) -> Option<Finding> {
     let path = &snapshot.config.paths.token;
-    if let Some(finding) = check_permissions(CHECK, "the token file", path, FILE) {
+    if let Some(finding) =
+        check_permissions(&snapshot.config.environment, CHECK, "the token file", path, FILE)
+    {
         if finding.level == Level::Failure {
             // Whatever lies there then, the broker that runs has another in mind.
             let fix = finding.fix.as_ref();
@@ -90,13 +92,20 @@ pub fn lost_token(snapshot: &Snapshot) -> Option<Finding> {
 }
 
 /// Locks and the log: all that is wrong with them is that they cannot be used.
-fn used(what: &str, path: &Path) -> Option<Finding> {
-    check_permissions(CHECK, what, path, FILE).filter(|finding| finding.level == Level::Failure)
+fn used(snapshot: &Snapshot, what: &str, path: &Path) -> Option<Finding> {
+    check_permissions(&snapshot.config.environment, CHECK, what, path, FILE)
+        .filter(|finding| finding.level == Level::Failure)
 }
 
 /// Anybody may read it, but who can write it decides where mail goes.
-fn config_file(path: &Path) -> Option<Finding> {
-    let finding = check_permissions(CHECK, "the configuration file", path, SETTINGS)?;
+fn config_file(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
+    let finding = check_permissions(
+        &snapshot.config.environment,
+        CHECK,
+        "the configuration file",
+        path,
+        SETTINGS,
+    )?;
     if finding.level == Level::Failure {
         return Some(finding);
     }

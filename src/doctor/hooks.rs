@@ -46,7 +46,7 @@ fn in_force(snapshot: &Snapshot, place: &Path) -> Finding {
         let what = format!("{} lacks some of ours: {}", place.display(), missing.join(", "));
         return Finding::warning(CHECK, what)
             .detail("an earlier version set them up, or somebody took them out")
-            .fix(setup_command());
+            .fix(setup_command(&snapshot.config.environment));
     }
     let place = place.display();
     let BrokerState::Answers { detail, .. } = &snapshot.running else {

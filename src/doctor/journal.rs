@@ -3,6 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use crate::config::Environment;
 use crate::doctor::finding::Finding;
 use crate::doctor::shell;
 use crate::doctor::snapshot::Snapshot;
@@ -29,16 +30,19 @@ fn look(snapshot: &Snapshot) -> Finding {
     if let Err(error) = UnixDatagram::unbound().and_then(|socket| socket.connect(SOCKET)) {
         let finding = Finding::warning(CHECK, format!("journald cannot be reached: {error}"))
             .detail(format!("{SOCKET}; the broker logs to standard error or {}", log.display()));
-        return match shell::as_root("systemctl restart systemd-journald") {
+        return match shell::as_root(
+            &snapshot.config.environment,
+            "systemctl restart systemd-journald",
+        ) {
             Some(command) => finding.fix(command),
             None => finding,
         };
     }
-    readable()
+    readable(&snapshot.config.environment)
 }
 
 /// An entry that is written and cannot be read helps nobody.
-fn readable() -> Finding {
+fn readable(environment: &Environment) -> Finding {
     let arguments = ["--user", "-u", SERVICE, "-n", "1", "-q", "--no-pager", "-o", "short-iso"];
     let read = format!("journalctl --user -u {SERVICE}");
     match subprocess::program("journalctl", &arguments, LIMIT) {
@@ -54,7 +58,7 @@ fn readable() -> Finding {
             let finding = Finding::warning(CHECK, format!("`{read}` shows nothing: {problem}"))
                 .detail("a journal on disk is split by user, so that each can read his own");
             let keep = "sh -c 'mkdir -p /var/log/journal && systemctl restart systemd-journald'";
-            match shell::as_root(keep) {
+            match shell::as_root(environment, keep) {
                 Some(command) => finding.fix(command),
                 None => finding,
             }

@@ -25,7 +25,7 @@ mod units;
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, Environment};
 use crate::sys::subprocess;
 
 use snapshot::Snapshot;
@@ -46,18 +46,15 @@ pub struct Options {
 
 /// Looks at everything: also where the configuration file has a mistake, with what can be used of
 /// it.
-pub async fn examine(
-    config: Result<(Config, Option<ConfigError>), ConfigError>,
-    options: Options,
-) -> Vec<Finding> {
+pub async fn examine(environment: &Environment, options: Options) -> Vec<Finding> {
     let mut findings = vec![broker::this_program()];
-    let client = match config {
+    let client = match Config::load_despite_file(environment) {
         Ok((config, problem)) => {
-            findings.extend(problem.as_ref().map(settings::unusable));
+            findings.extend(problem.map(|problem| settings::unusable(environment, &problem)));
             Client::new(config)
         }
         Err(error) => {
-            findings.push(settings::unusable(&error));
+            findings.push(settings::unusable(environment, &error));
             return findings;
         }
     };
@@ -85,7 +82,7 @@ pub async fn examine(
     findings.extend(limited("units", &snapshot, units::check));
     let running = broker::query(&client, &snapshot).await;
     // Only now: it starts our server, and that starts the broker.
-    let claude = options.claude.then(claude::start);
+    let claude = options.claude.then(|| claude::start(environment));
     let snapshot = snapshot.with_broker(running);
     findings.extend(files::lost_token(&snapshot));
     findings.extend(limited("socket", &snapshot, endpoint::check));

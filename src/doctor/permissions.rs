@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use crate::config::Environment;
 use crate::doctor::finding::Finding;
 use crate::doctor::shell;
 use crate::doctor::shell::{as_root, by_su};
@@ -39,6 +40,7 @@ pub const SETTINGS: Expected = Expected { directory: false, access: Access::READ
 /// What is wrong with it; one that is missing is nothing. Without a fix it is only open to
 /// others, and what follows from that is the caller's to say.
 pub fn check_permissions(
+    environment: &Environment,
     check: &'static str,
     what: &str,
     path: &Path,
@@ -50,10 +52,10 @@ pub fn check_permissions(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return dangling(check, what, path);
         }
-        Err(error) => return Some(barred(check, what, path, &error)),
+        Err(error) => return Some(barred(environment, check, what, path, &error)),
     };
     if metadata.uid() != effective_uid() {
-        return Some(foreign_owner(check, what, path, metadata.uid()));
+        return Some(foreign_owner(environment, check, what, path, metadata.uid()));
     }
     if metadata.is_dir() != wanted.directory {
         let kind = if wanted.directory { "directory" } else { "file" };
@@ -94,7 +96,13 @@ fn dangling(check: &'static str, what: &str, path: &Path) -> Option<Finding> {
 }
 
 /// It cannot be looked at, because of something above it.
-fn barred(check: &'static str, what: &str, path: &Path, error: &io::Error) -> Finding {
+fn barred(
+    environment: &Environment,
+    check: &'static str,
+    what: &str,
+    path: &Path,
+    error: &io::Error,
+) -> Finding {
     let seen = path.ancestors().skip(1).find_map(|above| {
         let metadata = std::fs::metadata(above).ok()?;
         Some((above, metadata))
@@ -108,7 +116,7 @@ fn barred(check: &'static str, what: &str, path: &Path, error: &io::Error) -> Fi
     }
     if metadata.uid() != effective_uid() {
         let Finding { finding: whose, fix, .. } =
-            foreign_owner(check, "the directory", above, metadata.uid());
+            foreign_owner(environment, check, "the directory", above, metadata.uid());
         return Finding { fix, ..finding.detail(whose) };
     }
     finding
@@ -117,18 +125,24 @@ fn barred(check: &'static str, what: &str, path: &Path, error: &io::Error) -> Fi
 }
 
 /// Something of ours that belongs to somebody else.
-pub fn foreign_owner(check: &'static str, what: &str, path: &Path, owner: u32) -> Finding {
+pub fn foreign_owner(
+    environment: &Environment,
+    check: &'static str,
+    what: &str,
+    path: &Path,
+    owner: u32,
+) -> Finding {
     let finding = Finding::failure(
         check,
         format!("{what} {} belongs to user {}", path.display(), user_name(owner)),
     );
-    if path.is_dir() && !is_in_our_place(path) {
+    if path.is_dir() && !is_in_our_place(environment, path) {
         // A setting put ours among another's things, which are not ours to take.
         return finding.detail("it is another's directory: choose another place by the settings");
     }
     let recursive = if path.is_dir() { "-R " } else { "" };
     let command = format!("chown {recursive}{} {}", effective_uid(), shell::path(path));
-    finding.fix(match as_root(&command) {
+    finding.fix(match as_root(environment, &command) {
         Some(command) => command,
         None if may_rename(path) => format!("mv {0} {0}.of-{owner}", shell::path(path)),
         None => by_su(&command),
@@ -141,8 +155,8 @@ pub fn may_rename(path: &Path) -> bool {
 }
 
 /// Whether it lies below our home, or in a directory that is ours.
-fn is_in_our_place(path: &Path) -> bool {
+fn is_in_our_place(environment: &Environment, path: &Path) -> bool {
     let uid = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.uid());
-    std::env::home_dir().is_some_and(|home| path != home && path.starts_with(&home))
+    environment.path("HOME").is_some_and(|home| path != home && path.starts_with(&home))
         || path.parent().is_some_and(|parent| uid(parent).is_ok_and(|uid| uid == effective_uid()))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{ConfigError, FileError, InForce, Source};
+use crate::config::{ConfigError, EffectiveSetting, Environment, FileError, Mistake, Source};
 use crate::doctor::finding::{Finding, Level};
 use crate::doctor::permissions::{SETTINGS, check_permissions, rename_command};
 use crate::doctor::shell;
@@ -17,12 +17,15 @@ const CHECK: &str = "configuration";
 pub const VALUE: &str = "setting";
 
 /// There is no configuration, or only what can be used of a file with a mistake.
-pub fn unusable(error: &ConfigError) -> Finding {
+pub fn unusable(environment: &Environment, error: &ConfigError) -> Finding {
     let finding = Finding::failure(CHECK, error.to_string()).detail(error.hint());
     match error {
-        ConfigError::File(FileError::Parse { path, .. } | FileError::Read { path, .. })
-        | ConfigError::InFile { path, .. } => {
-            let known = check_permissions(CHECK, "the configuration file", path, SETTINGS);
+        ConfigError::File(FileError::Invalid { path, mistake }) => {
+            finding.fix(correct_command(path, mistake))
+        }
+        ConfigError::File(FileError::Read { path, .. }) => {
+            let known =
+                check_permissions(environment, CHECK, "the configuration file", path, SETTINGS);
             let barred = known.filter(|finding| finding.level == Level::Failure);
             finding
                 .fix(barred.and_then(|finding| finding.fix).unwrap_or_else(|| rename_command(path)))
@@ -32,11 +35,23 @@ pub fn unusable(error: &ConfigError) -> Finding {
     }
 }
 
+/// Returns a command that corrects one line of the file, keeps all others, and leaves a copy
+/// beside it.
+fn correct_command(path: &Path, mistake: &Mistake) -> String {
+    let line = mistake.line;
+    let script = match &mistake.renamed {
+        Some((written, meant)) => format!("{line}s/{written}/{meant}/"),
+        // The setting is then as if it had never been set.
+        None => format!("{line}s/^/# /"),
+    };
+    format!("sed -i.old {} {}", shell::quoted(&script), shell::path(path))
+}
+
 pub fn values(snapshot: &Snapshot) -> Vec<Finding> {
-    let told = |setting: &InForce| {
+    let told = |setting: &EffectiveSetting| {
         Finding::ok(VALUE, format!("{} = {} ({})", setting.name(), setting.value, setting.source))
     };
-    snapshot.config.in_force.iter().map(told).collect()
+    snapshot.config.effective().iter().map(told).collect()
 }
 
 /// Where client and broker go by different values.
@@ -70,11 +85,10 @@ pub fn differences(snapshot: &Snapshot) -> Vec<Finding> {
     }
     // Whoever names the socket means that broker, wherever its database lies.
     let named = snapshot.config.paths.socket_is_named;
-    let compared: Vec<(&InForce, Setting)> = snapshot
-        .config
-        .in_force
+    let effective = snapshot.config.effective();
+    let compared: Vec<(&EffectiveSetting, Setting)> = effective
         .iter()
-        .filter(|ours| ours.of_broker && !(named && ours.name() == "database"))
+        .filter(|ours| ours.setting.is_of_broker() && !(named && ours.name() == "database"))
         .filter_map(|ours| Some((ours, of_broker(detail, ours.name())?)))
         .collect();
     let differ: Vec<Finding> = compared
@@ -104,7 +118,7 @@ fn of_broker(detail: &Detail, name: &str) -> Option<Setting> {
 
 /// Whether two values are two. One place may have two names, and a socket that nobody named may lie
 /// in another runtime directory of the user's.
-fn differs(snapshot: &Snapshot, ours: &InForce, theirs: &Setting) -> bool {
+fn differs(snapshot: &Snapshot, ours: &EffectiveSetting, theirs: &Setting) -> bool {
     match ours.name() {
         "database" => !same_place(Path::new(&ours.value), Path::new(&theirs.value)),
         "CLAUDE_PEERS_SOCKET" => {
@@ -115,7 +129,12 @@ fn differs(snapshot: &Snapshot, ours: &InForce, theirs: &Setting) -> bool {
     }
 }
 
-fn difference(snapshot: &Snapshot, detail: &Detail, ours: &InForce, theirs: &Setting) -> Finding {
+fn difference(
+    snapshot: &Snapshot,
+    detail: &Detail,
+    ours: &EffectiveSetting,
+    theirs: &Setting,
+) -> Finding {
     let text = format!(
         "client and broker differ in {}: {} here ({}), {} there ({})",
         ours.name(),
@@ -134,17 +153,22 @@ fn difference(snapshot: &Snapshot, detail: &Detail, ours: &InForce, theirs: &Set
 }
 
 /// The command after which both go by the client's value.
-fn agree(snapshot: &Snapshot, detail: &Detail, ours: &InForce, theirs: &Setting) -> String {
+fn agree(
+    snapshot: &Snapshot,
+    detail: &Detail,
+    ours: &EffectiveSetting,
+    theirs: &Setting,
+) -> String {
     let service = detail.started == Started::Systemd && snapshot.is_service();
     let restart = snapshot.restart();
     let of_environment = theirs.source == Source::Environment.to_string();
     match (ours.source, service) {
         // A broker of the service manager does not see this shell's variables, but the file.
-        (Source::Environment, _) if !of_environment && !ours.key.is_empty() => {
+        (Source::Environment, _) if !of_environment && ours.setting.key.is_some() => {
             format!("{} && {restart}", in_file(snapshot, ours))
         }
         (_, true) if of_environment => {
-            format!("systemctl --user unset-environment {} && {restart}", ours.variable)
+            format!("systemctl --user unset-environment {} && {restart}", ours.setting.variable)
         }
         // It takes over what it is started with.
         _ => restart.to_owned(),
@@ -152,10 +176,10 @@ fn agree(snapshot: &Snapshot, detail: &Detail, ours: &InForce, theirs: &Setting)
 }
 
 /// A command that sets a value in the configuration file, whatever else stands there.
-fn in_file(snapshot: &Snapshot, setting: &InForce) -> String {
+fn in_file(snapshot: &Snapshot, setting: &EffectiveSetting) -> String {
     let path = &snapshot.config.paths.config_file;
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let (table, key) = setting.key.split_once('.').unwrap_or(("", setting.key));
+    let (table, key) = setting.name().split_once('.').unwrap_or(("", setting.name()));
     // Numbers stand for themselves.
     let value = match setting.value.parse::<u64>() {
         Ok(number) => number.to_string(),

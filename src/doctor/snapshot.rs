@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use crate::client::status::Observed;
-use crate::config::{Config, session_runtime_directory};
+use crate::config::Config;
 use crate::endpoint::broker_lock::{Holder, database_lock, holder_of};
 use crate::endpoint::socket::holder;
 use crate::protocol::health::{Detail, Started};
@@ -147,9 +147,8 @@ impl Snapshot {
 
 fn units(config: &Config) -> UnitsState {
     // As the socket unit names it.
-    let served =
-        session_runtime_directory().map(|directory| directory.join("claude-peers/broker.sock"));
-    match (systemd::show_all(&systemd::UNITS), served) {
+    let served = systemd::settings::unit_socket(&config.environment);
+    match (systemd::show_all(&config.environment, &systemd::UNITS), served) {
         (Err(ManagerError::NoManager), _) => UnitsState::NoManager,
         (Err(error), _) => UnitsState::Unknown(error.to_string()),
         (Ok(units), Some(served))

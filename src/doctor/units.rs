@@ -141,7 +141,8 @@ fn unmask(snapshot: &Snapshot, unit: &Unit) -> String {
         std::fs::read_link(directory.join(id)).is_ok_and(|to| to == Path::new("/dev/null"))
     };
     let own = snapshot.config.paths.config_file.ancestors().nth(2).map(|c| c.join("systemd/user"));
-    let runtime = session_runtime_directory().map(|directory| directory.join("systemd/user"));
+    let runtime = session_runtime_directory(&snapshot.config.environment)
+        .map(|directory| directory.join("systemd/user"));
     if own.is_some_and(|directory| here(&directory)) {
         return format!("systemctl --user unmask {id}");
     }
@@ -150,7 +151,8 @@ fn unmask(snapshot: &Snapshot, unit: &Unit) -> String {
     }
     if here(Path::new("/etc/systemd/user")) {
         let command = format!("systemctl --global unmask {id}");
-        let command = super::shell::as_root(&command).unwrap_or(command);
+        let command =
+            super::shell::as_root(&snapshot.config.environment, &command).unwrap_or(command);
         return format!("{command} && systemctl --user daemon-reload");
     }
     format!("systemctl --user unmask {id}")
@@ -223,7 +225,9 @@ fn idle(snapshot: &Snapshot) -> Option<Finding> {
     if socket.is_active() || socket.is_masked() || socket.active_state == "failed" {
         return None;
     }
-    if socket.is_enabled() && show(SOCKET).is_ok_and(|now| now.is_active()) {
+    if socket.is_enabled()
+        && show(&snapshot.config.environment, SOCKET).is_ok_and(|now| now.is_active())
+    {
         return Some(Finding::ok(
             CHECK,
             format!("{SOCKET} was not started; this examination did it"),

@@ -123,8 +123,8 @@ mod tests {
     use crate::sys::process;
 
     fn paths(home: &tempfile::TempDir) -> Paths {
-        let variable = |name: &str| (name == "HOME").then(|| home.path().into());
-        Config::from_environment(&variable).unwrap().paths
+        let environment = [("HOME", home.path())].into_iter().collect();
+        Config::from_environment(&environment).unwrap().paths
     }
 
     fn event(session: &str) -> SpooledEvent {

@@ -16,7 +16,7 @@ use crate::sys::listening::{Listening, listening};
 #[must_use]
 pub fn of_database(config: &Config, paths: &Paths) -> Option<Holder> {
     let holder = holder_of(&database_lock(&config.database_file()))?;
-    fits(&holder, config.port.value, paths).then_some(holder)
+    fits(&holder, config.port, paths).then_some(holder)
 }
 
 /// Returns the broker of these settings, if one runs, wherever it serves: by the lock of its

@@ -27,7 +27,7 @@ use crate::endpoint::hook_spool::SpooledEvent;
 use crate::protocol::Around;
 use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
 use crate::sys::clock;
-use crate::sys::git;
+use crate::sys::git::Git;
 use input::Input;
 
 pub use rewake::wait_for_wake;
@@ -84,7 +84,7 @@ async fn report_directory(request: HookEvent, client: &Client) {
     let HookEvent { session, client: process, cwd, .. } = request;
     let path = Path::new(&cwd);
     let Ok(directory) = tokio::fs::canonicalize(path).await else { return };
-    let repository = git::repository(path).await.ok();
+    let repository = Git::new(client.config().environment.iter()).repository(path).await.ok();
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let moved = HookMoved {
         directory: Some(text(&directory)),

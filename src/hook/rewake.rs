@@ -42,7 +42,7 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 pub fn wait_for_wake(input: impl Read, config: Config, runtime: &Runtime) -> Option<String> {
     // A session without a person ends with its answer or its input, and the client does not exit
     // while a hook waits. If such a session lasts, it is woken through its inbox socket.
-    if config.claude.entrypoint != Entrypoint::Person || !config.wake.value {
+    if config.claude.entrypoint != Entrypoint::Person || !config.wake {
         return None;
     }
     let input = Input::read(input).filter(|input| !input.is_subagent())?;

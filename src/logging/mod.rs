@@ -9,41 +9,40 @@
 mod journal;
 mod role;
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
 
-use crate::config::colours;
+use crate::config::{Environment, SettingId, colours, setting};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 pub use role::Role;
 
-/// Where the log goes regardless of what we would choose: `journal`, `stderr`, or `both`.
-pub const TARGET: &str = "CLAUDE_PEERS_LOG";
-
-/// Begins to log. `RUST_LOG` overrides the filters.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what is wrong with the configuration goes to the log, so the log comes first"
-)]
-pub fn start(role: Role) {
-    let wanted = std::env::var(TARGET).unwrap_or_default();
+/// Begins to log. What is wrong with the configuration goes to the log, so this comes first, and
+/// asks the environment alone. `RUST_LOG` overrides the filters.
+pub fn start(role: Role, environment: &Environment) {
+    let filter = |default: &str| filter(environment, default);
+    let journal = || journal(filter(role.filter()), role);
+    let stderr_is_journal = environment.get("JOURNAL_STREAM").is_some_and(is_stderr);
+    let wanted = environment.text(setting(SettingId::Log).variable);
+    let wanted = wanted.unwrap_or_default().trim().to_ascii_lowercase();
     let journal = match wanted.as_str() {
         "stderr" => None,
-        "journal" | "both" => journal(role),
+        "journal" | "both" => journal(),
         // Standard error that is the journal already would carry the text alone.
-        _ if role == Role::Mcp || stderr_is_journal() => journal(role),
+        _ if role == Role::Mcp || stderr_is_journal => journal(),
         _ => None,
     };
     let to_stderr = match wanted.as_str() {
         "journal" => journal.is_none(),
         "both" => true,
-        _ => journal.is_none() || role == Role::Mcp && !stderr_is_journal(),
+        _ => journal.is_none() || role == Role::Mcp && !stderr_is_journal,
     };
     let stderr = to_stderr.then(|| {
         fmt::layer()
             .with_writer(io::stderr)
-            .with_ansi(colours(io::stderr().is_terminal()))
+            .with_ansi(colours(io::stderr().is_terminal(), environment))
             .with_target(false)
             .with_filter(filter(role.stderr_filter()))
     });
@@ -51,29 +50,30 @@ pub fn start(role: Role) {
     let _ = tracing_subscriber::registry().with(journal).with(stderr).try_init();
 }
 
-fn filter(default: &str) -> EnvFilter {
-    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default))
+fn filter(environment: &Environment, default: &str) -> EnvFilter {
+    let wanted = environment.text(EnvFilter::DEFAULT_ENV);
+    let wanted = wanted.and_then(|directives| EnvFilter::try_new(directives).ok());
+    wanted.unwrap_or_else(|| EnvFilter::new(default))
 }
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
 #[cfg(target_os = "linux")]
-fn journal(role: Role) -> Option<Boxed> {
+fn journal(filter: EnvFilter, role: Role) -> Option<Boxed> {
     // No journal on this machine is nothing to complain about.
     let journal = journal::Journal::connect(role).ok()?;
-    Some(journal.with_filter(filter(role.filter())).boxed())
+    Some(journal.with_filter(filter).boxed())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn journal(_role: Role) -> Option<Boxed> {
+fn journal(_filter: EnvFilter, _role: Role) -> Option<Boxed> {
     None
 }
 
-/// Whether standard error is the stream that the service manager connected to the journal
-/// (`$JOURNAL_STREAM`, systemd.exec(5)). The variable is inherited by children whose standard
-/// error is something else, so device and inode are compared.
-fn stderr_is_journal() -> bool {
-    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
+/// Returns whether standard error is this stream, which the service manager connected to the
+/// journal (`$JOURNAL_STREAM`, systemd.exec(5)). The variable is inherited by children whose
+/// standard error is something else, so device and inode are compared.
+fn is_stderr(stream: &OsStr) -> bool {
     rustix::fs::fstat(io::stderr())
-        .is_ok_and(|stat| *stream == *format!("{}:{}", stat.st_dev, stat.st_ino))
+        .is_ok_and(|stat| stream == &*format!("{}:{}", stat.st_dev, stat.st_ino))
 }

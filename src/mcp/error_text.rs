@@ -4,8 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use crate::client::{Client, ClientError};
 use crate::protocol::scope::Scope;
-use crate::sys::git;
-use crate::sys::git::NoRepository;
+use crate::sys::git::{Git, NoRepository};
 use crate::text;
 
 /// Longest sentence of an error, in characters.
@@ -51,7 +50,7 @@ pub async fn no_repository(client: &Client, scope: Scope) -> Option<String> {
     }
     let project = client.config().claude.project.clone().filter(|path| path.is_dir());
     let place = project.or_else(|| std::env::current_dir().ok())?;
-    match git::repository(&place).await {
+    match Git::new(client.config().environment.iter()).repository(&place).await {
         Err(NoRepository::Nowhere) | Ok(_) => None,
         Err(why) => {
             let words = format!("{why}. {}", why.hint().unwrap_or_default());

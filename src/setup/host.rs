@@ -1,9 +1,8 @@
 //! The host: where this program, its clients and their configurations are.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Lookup};
+use crate::config::{Config, Environment};
 use crate::setup::error::SetupError;
 use crate::sys::self_exe::lasting_path;
 use crate::sys::subprocess;
@@ -18,33 +17,29 @@ pub struct Host {
     pub state: PathBuf,
     /// The broker's socket; empty if its path is not UTF-8.
     pub socket: String,
-    variables: Vec<(&'static str, OsString)>,
+    environment: Environment,
 }
 
 /// The variables that tell clients where their configuration lies.
 const VARIABLES: [&str; 3] = ["CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME"];
 
 impl Host {
-    /// Reads the environment.
+    /// Finds out about the machine, as an environment describes it.
     ///
     /// # Errors
     ///
     /// If there is no home, or the path of this program or of a client's configuration is not UTF-8.
-    pub fn load(lookup: Lookup<'_>) -> Result<Self, SetupError> {
-        let config = Config::from_environment(lookup)?;
-        let program = lasting_path().map_err(|error| {
+    pub fn load(environment: &Environment) -> Result<Self, SetupError> {
+        let config = Config::from_environment(environment)?;
+        let program = lasting_path(environment.search_path()).map_err(|error| {
             SetupError::Program(format!("the path of this program cannot be found: {error}"))
         })?;
-        let variables = VARIABLES
-            .iter()
-            .filter_map(|name| Some((*name, lookup(name).filter(|value| !value.is_empty())?)));
         let found = Self {
-            // There is no configuration without HOME.
-            home: lookup("HOME").unwrap_or_default().into(),
+            home: config.paths.home.clone(),
             program: in_writing(&program)?,
             state: config.paths.state().to_owned(),
             socket: config.paths.socket.to_str().unwrap_or_default().to_owned(),
-            variables: variables.collect(),
+            environment: environment.clone(),
         };
         // The undo record contains the path of every file.
         let named = VARIABLES.iter().filter_map(|variable| found.directory(variable));
@@ -63,16 +58,16 @@ impl Host {
     /// The client resolves a relative path from its working directory, except in variables of the
     /// XDG specification, where a relative path is invalid.
     pub fn directory(&self, variable: &str) -> Option<PathBuf> {
-        let (_, value) = self.variables.iter().find(|(name, _)| *name == variable)?;
         if variable.starts_with("XDG_") {
-            return Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+            return self.environment.absolute_path(variable);
         }
-        std::path::absolute(value).ok()
+        std::path::absolute(self.environment.get(variable)?).ok()
     }
 
     /// Returns the first of these programs that exists.
     pub fn program_of(&self, names: &[&str], elsewhere: &[PathBuf]) -> Option<PathBuf> {
-        let found = names.iter().find_map(|name| subprocess::in_path(name));
+        let path = self.environment.search_path();
+        let found = names.iter().find_map(|name| subprocess::in_path(path, name));
         found.or_else(|| elsewhere.iter().find(|path| path.is_file()).cloned())
     }
 }

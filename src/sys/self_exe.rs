@@ -25,16 +25,16 @@ pub fn own_file() -> io::Result<PathBuf> {
 /// Returns a path that will lead to this program after its next upgrade, too.
 ///
 /// That is the path by which the program was called, because it may be a link that an upgrade
-/// redirects (`/usr/local/bin`, Homebrew's `bin`), unless it leads to another file by now.
+/// redirects (`/usr/local/bin`, Homebrew's `bin`), unless it leads to another file by now. `search`
+/// is the value of `PATH`.
 ///
 /// # Errors
 ///
 /// If the system does not report the program's path.
-pub fn lasting_path() -> io::Result<PathBuf> {
+pub fn lasting_path(search: &OsStr) -> io::Result<PathBuf> {
     let own = own_file()?;
     let called = std::env::args_os().next().unwrap_or_default();
-    let search = std::env::var_os("PATH").unwrap_or_default();
-    let found = as_called(&called, &search).filter(|path| is_same_file(path, &own));
+    let found = as_called(&called, search).filter(|path| is_same_file(path, &own));
     Ok(unversioned(found.unwrap_or(own)))
 }
 

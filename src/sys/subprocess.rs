@@ -42,14 +42,15 @@ pub async fn in_background<T: Send + 'static>(
     receiver.await.map_err(|_| io::Error::other(format!("the thread {name} ended early")))
 }
 
-/// Where a program lies.
-pub fn in_path(program: &str) -> Option<PathBuf> {
-    in_directories(std::env::split_paths(&std::env::var_os("PATH")?), program.as_ref())
+/// Finds a program in the directories of `PATH`, whose value is given.
+pub fn in_path(path: &OsStr, program: &str) -> Option<PathBuf> {
+    in_directories(std::env::split_paths(path), program.as_ref())
 }
 
-/// The same in the directories of `path` that have one meaning wherever one stands.
-pub fn in_path_of(path: &OsStr, program: &OsStr) -> Option<PathBuf> {
-    in_directories(std::env::split_paths(path).filter(|directory| directory.is_absolute()), program)
+/// The same in those of the directories that have one meaning wherever one stands.
+pub fn in_absolute_path(path: &OsStr, program: &str) -> Option<PathBuf> {
+    let mut directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());
+    in_directories(&mut directories, program.as_ref())
 }
 
 fn in_directories(

@@ -182,7 +182,7 @@ fn systemds_own_activation_starts_the_broker() {
     let mut command = sandbox.command_of::<&str>(ACTIVATE, []);
     command.arg("--fdname=unix:tcp");
     command.arg("-l").arg(&config.paths.socket);
-    command.arg("-l").arg(format!("127.0.0.1:{}", config.port.value));
+    command.arg("-l").arg(format!("127.0.0.1:{}", config.port));
     for name in
         ["HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "CLAUDE_PEERS_PORT"]
     {

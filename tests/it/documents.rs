@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use claude_peers::config::{Config, Fallback, SETTINGS, Setting, Source};
+
 /// What people read before or after they install it.
 const DOCUMENTS: [&str; 6] = [
     "README.md",
@@ -12,9 +14,63 @@ const DOCUMENTS: [&str; 6] = [
     "packaging/man/claude-peers.sections",
 ];
 
+fn path(document: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(document)
+}
+
 fn text(document: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(document);
-    std::fs::read_to_string(path).unwrap()
+    std::fs::read_to_string(path(document)).unwrap()
+}
+
+/// The first lines of the README's table of settings.
+const TABLE: &str = "| variable | file | default | |\n|---|---|---|---|\n";
+
+/// A row of the README's table of settings.
+fn row(setting: &Setting) -> String {
+    let key = setting.key.map(|key| format!(" `{key}`")).unwrap_or_default();
+    let default = match setting.default {
+        Fallback::Value(value) => format!("`{value}`"),
+        Fallback::Words(words) => words.to_owned(),
+    };
+    assert!(!setting.help.contains('|') && !default.contains('|'), "{}", setting.variable);
+    format!("| `{}` |{key} | {default} | {} |\n", setting.variable, setting.help)
+}
+
+/// The README's table is that of the program. After a change of it:
+///
+/// ```sh
+/// UPDATE_README=1 cargo test --test it documents
+/// ```
+#[test]
+fn the_readme_has_every_setting_as_the_program_has_it() {
+    let readme = text("README.md");
+    let (before, rest) = readme.split_once(TABLE).unwrap();
+    let end = rest.find("\n\n").unwrap() + 1;
+    let rows: String = SETTINGS.iter().map(row).collect();
+    if std::env::var_os("UPDATE_README").is_some() {
+        let new = format!("{before}{TABLE}{rows}{}", &rest[end..]);
+        return std::fs::write(path("README.md"), new).unwrap();
+    }
+    let written: Vec<&str> = rest[..end].lines().collect();
+    let expected: Vec<&str> = rows.lines().collect();
+    assert_eq!(written, expected, "UPDATE_README=1 cargo test --test it documents");
+}
+
+/// And the example of a file is one that loads.
+#[test]
+fn the_readmes_configuration_file_is_read_as_it_stands_there() {
+    let readme = text("README.md");
+    let (_, example) =
+        readme.split_once("```toml\n# ~/.config/claude-peers/config.toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join(".config/claude-peers/config.toml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, example).unwrap();
+    let environment = [("HOME", home.path())].into_iter().collect();
+    let config = Config::from_environment(&environment).unwrap();
+    let set = config.effective().iter().filter(|found| found.source == Source::File).count();
+    assert_eq!(set, example.lines().filter(|line| line.contains('=')).count());
 }
 
 #[test]

@@ -14,9 +14,50 @@ use std::process::{Command as Process, Stdio};
 
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
+use claude_peers::config::{Fallback, SETTINGS, Setting};
 
 /// What follows the generated sections of claude-peers(1): files, environment, exit status.
 const SECTIONS: &str = include_str!("../../packaging/man/claude-peers.sections");
+
+/// The line of [`SECTIONS`] in whose place the settings come.
+const PLACE_OF_SETTINGS: &str = ".\\\" The table of settings stands here.\n";
+
+fn sections() -> String {
+    let (before, after) = SECTIONS.split_once(PLACE_OF_SETTINGS).unwrap();
+    let settings: String = SETTINGS.iter().map(entry).collect();
+    format!("{before}{settings}{after}")
+}
+
+/// A setting as the man page has it.
+fn entry(setting: &Setting) -> String {
+    let key = setting.key.map(|key| format!(" [{key}]")).unwrap_or_default();
+    let mut help = setting.help.to_owned();
+    // A sentence begins, unless a literal word does.
+    help[..1].make_ascii_uppercase();
+    let default = match setting.default {
+        Fallback::Value(value) => format!("`{value}`"),
+        Fallback::Words(words) => words.to_owned(),
+    };
+    format!(
+        ".TP\n\\fB{}\\fR{key}\n{}.\nDefault: {}.\n",
+        setting.variable,
+        roff(&help),
+        roff(&default)
+    )
+}
+
+/// Turns a line of Markdown into roff: what stands in backticks is bold.
+fn roff(markdown: &str) -> String {
+    assert!(!markdown.starts_with(['.', '\'']) && !markdown.contains('\\'), "{markdown}");
+    let mut text = String::new();
+    for (at, part) in markdown.split('`').enumerate() {
+        match at % 2 {
+            0 => text.push_str(part),
+            _ => text.extend(["\\fB", &part.replace('-', "\\-"), "\\fR"]),
+        }
+    }
+    text
+}
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/man")
@@ -47,7 +88,7 @@ fn collect(command: &Command, pages: &mut BTreeMap<String, String>) {
     }
     let mut text = String::from_utf8(roff).unwrap();
     if name == "claude-peers" {
-        text.push_str(SECTIONS);
+        text.push_str(&sections());
     } else {
         if command.get_after_help().is_some() || command.get_after_long_help().is_some() {
             let mut roff = Vec::new();

@@ -71,6 +71,52 @@ fn a_configuration_file_that_is_wrong_is_named_with_its_fault() {
     assert_eq!(a.try_send(&sandbox, &b.id, "third").status, 429);
 }
 
+/// What people see of a typing mistake: the line, the key, what was meant, and the picture.
+#[test]
+fn a_mistyped_key_is_shown_in_its_line_with_what_was_meant() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.config().paths.config_file;
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let file = path.display();
+    let told = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        sandbox.fails(["peers"]).1
+    };
+    assert_eq!(
+        told("wake = true\nprot = 5\n"),
+        format!(
+            "error: the configuration file {file} is not valid: line 2: there is no setting \
+             \"prot\"; did you mean \"port\"?\n  2 | prot = 5\n    | ^^^^\n\
+             hint: Correct line 2 of {file}.\n"
+        )
+    );
+    assert_eq!(
+        told("[limits]\nmax_unread = \"many\"\n"),
+        format!(
+            "error: the configuration file {file} is not valid: line 2: limits.max_unread is \
+             \"many\", but must be a whole number from 0 to 4294967295\n  \
+             2 | max_unread = \"many\"\n    |              ^^^^^^\n\
+             hint: Correct line 2 of {file}.\n"
+        )
+    );
+    for (text, words) in [
+        ("max_unread = 3", "did you mean \"limits.max_unread\"?"),
+        ("limits = 3", "limits must be a table"),
+        ("wake = \"on\"", "wake is \"on\", but must be true or false"),
+        ("channel = 'maybe'", "must be on, off or auto, in quotes"),
+        ("port = 0", "must be a whole number from 1 to 65535"),
+        ("database = 'mail.db'", "must be an absolute path, in quotes"),
+        ("colour = 1", "line 1: there is no setting \"colour\"\n"),
+    ] {
+        let error = told(text);
+        assert!(error.contains(words), "{error}");
+    }
+    // Nothing of the file reaches the terminal as it is.
+    let error = told("p\u{1b}[31m = 1");
+    assert!(!error.contains('\u{1b}'), "{error}");
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn settings_that_make_no_sense_are_named() {
     let sandbox = Sandbox::new();
@@ -85,13 +131,21 @@ fn settings_that_make_no_sense_are_named() {
         ("CLAUDE_PEERS_MESSAGES_PER_MINUTE", "lots"),
         ("CLAUDE_PEERS_MESSAGE_TTL_SECONDS", "1h"),
         ("CLAUDE_PEERS_AUTO_SUMMARY", "perhaps"),
+        ("CLAUDE_PEERS_LOG", "syslog"),
     ] {
         let output = sandbox.command(["peers"]).env(name, value).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{name}={value}");
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(error.contains(name) && error.contains(value), "{error}");
         assert!(error.contains(&format!("hint: Correct or unset {name}.")), "{error}");
+        assert!(error.contains(", but must be "), "{error}");
     }
+    let output = sandbox.command(["peers"]).env("CLAUDE_PEERS_PORT", "abc").output().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: CLAUDE_PEERS_PORT is \"abc\", but must be a whole number from 1 to 65535\n\
+         hint: Correct or unset CLAUDE_PEERS_PORT.\n"
+    );
     assert!(sandbox.holder().is_none());
 }
 

@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 
 use claude_peers::broker::{self, Options};
-use claude_peers::config::Config;
+use claude_peers::config::{Config, Environment};
 use claude_peers::protocol::health::Started;
 use serde_json::json;
 
@@ -23,7 +23,10 @@ fn the_older_broker() {
         Ok(_) => Started::Foreground,
         Err(_) => return,
     };
-    let options = Options { protocol: 0, ..Options::new(Config::load().unwrap(), started) };
+    let options = Options {
+        protocol: 0,
+        ..Options::new(Config::load(&Environment::of_this_process()).unwrap(), started)
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(broker::run(options)).unwrap();
 }

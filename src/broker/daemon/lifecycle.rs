@@ -16,7 +16,7 @@ use crate::broker::shared::Shared;
 
 /// Reports that the broker is ready, to the service manager and in the log.
 pub async fn report_ready(shared: &Shared, status: &str) {
-    notify::send(&[NotifyState::Ready, NotifyState::Status(status)]).await;
+    notify::send(shared, &[NotifyState::Ready, NotifyState::Status(status)]).await;
     let tcp = shared.tcp.borrow();
     tracing::info!(
         event = "started",
@@ -47,7 +47,7 @@ pub async fn run_until_stop(server: &Server, store_ended: &CancellationToken) {
             "idle; the next call starts it"
         }
     };
-    notify::send(&[NotifyState::Stopping, NotifyState::Status(reason)]).await;
+    notify::send(shared, &[NotifyState::Stopping, NotifyState::Status(reason)]).await;
     shared.stop.cancel();
 }
 

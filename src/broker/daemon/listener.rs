@@ -78,7 +78,7 @@ impl Listeners {
         for foreign in &inherited.foreign {
             tracing::warn!(event = "foreign_socket", "not served: the inherited socket {foreign}");
         }
-        let (has_unix, port) = (inherited.has_unix(&config.paths.socket), config.port.value);
+        let (has_unix, port) = (inherited.has_unix(&config.paths.socket), config.port);
         let has_tcp = inherited.has_tcp(port);
         let Inherited { mut unix, mut tcp, .. } = inherited;
         let mut bound = None;
@@ -160,7 +160,7 @@ impl Server {
         if self.shared.port_disabled_by.is_some() {
             return true;
         }
-        let port = self.shared.config.port.value;
+        let port = self.shared.config.port;
         let bound = activation::bind_tcp(port)
             .and_then(|listener| adopt_tcp(vec![listener]))
             .map(|listeners| listeners.into_iter().for_each(|listener| self.serve_tcp(listener)));

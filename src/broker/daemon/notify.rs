@@ -21,7 +21,10 @@ const STATUS_DEBOUNCE: Duration = Duration::from_millis(250);
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sends `states` to the service manager, and gives up after [`NOTIFY_TIMEOUT`].
-pub async fn send(states: &[NotifyState<'_>]) {
+pub async fn send(shared: &Shared, states: &[NotifyState<'_>]) {
+    if !is_listening(shared) {
+        return;
+    }
     if tokio::time::timeout(NOTIFY_TIMEOUT, send_without_timeout(states)).await.is_err() {
         tracing::warn!("the service manager does not accept notifications");
     }
@@ -32,9 +35,6 @@ pub async fn send(states: &[NotifyState<'_>]) {
 /// A manager that does not read for a while lets the queue of its socket fill up, and the next
 /// sender blocks. So the notification is sent from a thread of its own.
 async fn send_without_timeout(states: &[NotifyState<'_>]) {
-    if !is_listening() {
-        return;
-    }
     let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
     let text = lines.join("\n");
     let send = move || sd_notify::notify(&[NotifyState::Custom(&text)]);
@@ -67,14 +67,14 @@ pub fn one_line(text: &str) -> String {
 
 /// Whether a service manager listens. `NOTIFY_SOCKET` is an interface between the manager and the
 /// notification library, and not a setting.
-fn is_listening() -> bool {
-    std::env::var_os("NOTIFY_SOCKET").is_some()
+fn is_listening(shared: &Shared) -> bool {
+    shared.config.environment.get("NOTIFY_SOCKET").is_some()
 }
 
 /// Starts the tasks that keep the service manager informed until the broker stops. `sent` is the
 /// status that it was sent already.
 pub fn start(shared: &Arc<Shared>, sent: String) {
-    if is_listening() {
+    if is_listening(shared) {
         tokio::spawn(keep_status(Arc::clone(shared), sent));
     }
     if let Some(limit) = sd_notify::watchdog_enabled() {

@@ -12,7 +12,7 @@ use crate::broker::core::Effect;
 use crate::broker::daemon::listener::Server;
 use crate::broker::daemon::notify;
 use crate::broker::shared::Shared;
-use crate::config::Config;
+use crate::config::{Config, Reader};
 use crate::sys::files::same_place;
 
 /// Reads the configuration again and applies what can be applied.
@@ -21,8 +21,8 @@ pub async fn reload(server: &Server) {
     // The manager shows the state "reloading" until the next READY=1. The time is for units of
     // Type=notify-reload, whose manager matches it with its order to reload.
     let now = NotifyState::monotonic_usec_now().unwrap_or(NotifyState::MonotonicUsec(0));
-    notify::send(&[NotifyState::Reloading, now]).await;
-    let problem = match (shared.load_config)() {
+    notify::send(shared, &[NotifyState::Reloading, now]).await;
+    let problem = match Config::load(&shared.config.environment) {
         Ok(new) => apply(shared, new).await,
         Err(error) => {
             let (what, hint) = (notify::one_line(&error.to_string()), error.hint());
@@ -39,7 +39,7 @@ pub async fn reload(server: &Server) {
         server.bind_tcp();
     }
     let status = notify::status(shared).await;
-    notify::send(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
+    notify::send(shared, &[NotifyState::Ready, NotifyState::Status(&status)]).await;
 }
 
 /// Makes the new settings effective. Returns a text about those that need a restart, if any changed.
@@ -56,13 +56,7 @@ async fn apply(shared: &Arc<Shared>, new: Config) -> Option<String> {
         tracing::error!(event = "reload_failed", "the limits stay as they were: {error}");
         return Some(format!("the old settings stay in effect: {}", error.message));
     }
-    let at_start = &shared.config;
-    let settings = Config {
-        paths: at_start.paths.clone(),
-        port: at_start.port.clone(),
-        database: at_start.database.clone(),
-        ..new
-    };
+    let settings = new.in_place_of(&shared.config);
     tracing::info!(
         event = "reloaded",
         "the configuration was reloaded: {}",
@@ -83,11 +77,11 @@ async fn apply(shared: &Arc<Shared>, new: Config) -> Option<String> {
 /// Returns the settings that differ in `new` and that a running broker cannot change.
 fn needs_restart(now: &Config, new: &Config) -> Vec<String> {
     let mut all = Vec::new();
-    if now.port.value != new.port.value {
-        all.push(format!("port ({})", new.port.value));
+    if now.port != new.port {
+        all.push(format!("port ({})", new.port));
     }
-    if !same_place(&now.database.value, &new.database.value) {
-        all.push(format!("database ({})", new.database.value.display()));
+    if !same_place(&now.database, &new.database) {
+        all.push(format!("database ({})", new.database.display()));
     }
     // Unless it is set, the socket's path follows from the port and the login.
     let is_named = now.paths.socket_is_named || new.paths.socket_is_named;
@@ -100,10 +94,10 @@ fn needs_restart(now: &Config, new: &Config) -> Vec<String> {
 /// Describes which of the broker's settings have changed.
 fn changes(old: &Config, new: &Config) -> String {
     let changed: Vec<String> = old
-        .in_force
+        .effective()
         .iter()
-        .zip(&new.in_force)
-        .filter(|(old, new)| old.of_broker && !old.is_fixed() && old.value != new.value)
+        .zip(new.effective())
+        .filter(|(old, new)| old.setting.reader == Reader::Broker && old.value != new.value)
         .map(|(old, new)| {
             let name = old.name().trim_start_matches("limits.");
             format!("{name} {} is now {}", old.value, new.value)

@@ -178,7 +178,7 @@ impl<'a> Takeover<'a> {
         loop {
             let options = StoreOptions {
                 path: config.database_path(),
-                legacy_port: config.port.value,
+                legacy_port: config.port,
                 starting_owner: &describe_owner(self.me),
                 owner: &self.listening_owner(),
                 rescue_file: &config.paths.refuge(),

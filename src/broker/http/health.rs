@@ -43,26 +43,21 @@ pub async fn health(
             token_file: shared.config.paths.token.display().to_string(),
             config_file: settings.paths.config_file.display().to_string(),
             settings_problem: shared.settings_problem.borrow().clone(),
-            settings: effective_settings(&shared.config, &settings),
+            settings: effective_settings(&settings),
         });
     }
     Ok(Json(health))
 }
 
-/// Returns the settings in effect: those that a running broker cannot change as they were at its start,
-/// the others as they are now.
-fn effective_settings(at_start: &Config, now: &Config) -> Vec<Setting> {
-    let of = |config: &Config, fixed: bool| -> Vec<Setting> {
-        let all = config.in_force.iter().filter(|setting| setting.of_broker);
-        all.filter(|setting| setting.is_fixed() == fixed)
-            .map(|setting| Setting {
-                name: setting.name().to_owned(),
-                value: setting.value.clone(),
-                source: setting.source.to_string(),
-            })
-            .collect()
-    };
-    [of(at_start, true), of(now, false)].concat()
+/// Returns those of the broker's settings that are in effect.
+fn effective_settings(settings: &Config) -> Vec<Setting> {
+    let all = settings.effective().into_iter().filter(|found| found.setting.is_of_broker());
+    all.map(|found| Setting {
+        name: found.name().to_owned(),
+        value: found.value,
+        source: found.source.to_string(),
+    })
+    .collect()
 }
 
 /// Stops the broker. It answers before it stops.

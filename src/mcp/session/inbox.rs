@@ -48,7 +48,7 @@ impl InboxSocket {
     /// Returns the inbox socket if it can and may be used to wake the session.
     pub fn of_session(config: &Config, version: &str, one_shot: bool) -> Option<Self> {
         let environment = &config.claude;
-        let socket = environment.inbox.clone().filter(|_| config.wake.value)?;
+        let socket = environment.inbox.clone().filter(|_| config.wake)?;
         // A one-shot session is left to end with its answer.
         if !is_known_version(version) || one_shot {
             return None;

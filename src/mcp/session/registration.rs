@@ -12,7 +12,7 @@ use crate::mcp::session::inbox::InboxSocket;
 use crate::mcp::session::one_shot::is_one_shot;
 use crate::protocol::Around;
 use crate::protocol::peers::{CLAUDE_CODE, Register};
-use crate::sys::git;
+use crate::sys::git::Git;
 use crate::sys::random;
 
 /// What a server finds out about its session before it first calls the broker.
@@ -36,7 +36,7 @@ pub async fn registration(config: &Config, client: &InitializeRequestParams) -> 
     let entrypoint = config.claude.entrypoint;
     let one_shot = is_claude && is_one_shot(entrypoint, client_process.as_ref());
     let directory = std::fs::canonicalize(&cwd).ok();
-    let repository = git::repository(&cwd).await.ok();
+    let repository = Git::new(config.environment.iter()).repository(&cwd).await.ok();
     let inbox = if is_claude {
         InboxSocket::of_session(config, &client.client_info.version, one_shot)
     } else {

@@ -13,8 +13,9 @@ use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::client::{Client as Broker, ClientError};
+use crate::config::Environment;
 use crate::protocol::peers::SetProfile;
-use crate::sys::git;
+use crate::sys::git::Git;
 use crate::sys::subprocess::in_background;
 use crate::text;
 
@@ -24,8 +25,6 @@ mod tests;
 
 /// The whole exchange: certificates, connection, answer.
 pub const LIMIT: Duration = Duration::from_secs(5);
-pub const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
-pub const DEFAULT_MODEL: &str = "gpt-4o-mini";
 
 /// An endpoint with more to say than this is not answering our question.
 const MAX_BODY: usize = 256 * 1024;
@@ -53,16 +52,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The usual endpoint and model.
-    #[must_use]
-    pub fn new(api_key: impl Into<String>) -> Self {
-        Self {
-            api_key: api_key.into(),
-            base_url: DEFAULT_BASE_URL.to_owned(),
-            model: DEFAULT_MODEL.to_owned(),
-        }
-    }
-
     fn key(&self) -> &str {
         // A key that was read from a file ends in a newline, which no header may hold.
         self.api_key.trim()
@@ -173,7 +162,7 @@ pub async fn describe_session(client: Broker, cwd: String, one_shot: bool) {
     if let Err(error) = set_automatic(&client, String::new()).await {
         return tracing::warn!("no summary: {error}");
     }
-    let facts = facts(Path::new(&cwd)).await;
+    let facts = facts(Path::new(&cwd), &config.environment).await;
     match request_summary(&settings, &facts).await {
         Ok(text) => {
             if let Err(error) = set_automatic(&client, text).await {
@@ -190,11 +179,12 @@ async fn set_automatic(client: &Broker, summary: String) -> Result<(), ClientErr
 }
 
 /// What may be told about the session in `cwd`. Takes two seconds at worst.
-pub async fn facts(cwd: &Path) -> Facts {
+pub async fn facts(cwd: &Path, environment: &Environment) -> Facts {
+    let git = Git::new(environment.iter());
     let (repository, branch, recent_files) =
-        tokio::join!(git::repository(cwd), git::branch(cwd), git::recent_files(cwd, MAX_FILES),);
+        tokio::join!(git.repository(cwd), git.branch(cwd), git.recent_files(cwd, MAX_FILES));
     Facts {
-        directory: without_home(cwd, std::env::home_dir().as_deref()),
+        directory: without_home(cwd, environment.path("HOME").as_deref()),
         repository: repository.ok().and_then(|repository| repository.name()),
         branch,
         recent_files,

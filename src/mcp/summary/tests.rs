@@ -43,8 +43,14 @@ where
     (format!("http://{address}"), log)
 }
 
+const MODEL: &str = "a-small-model";
+
 fn settings(address: &str) -> Settings {
-    Settings { base_url: format!("{address}/v1"), ..Settings::new(KEY) }
+    settings_for(format!("{address}/v1"))
+}
+
+fn settings_for(base_url: impl Into<String>) -> Settings {
+    Settings { api_key: KEY.to_owned(), base_url: base_url.into(), model: MODEL.to_owned() }
 }
 
 fn some_facts() -> Facts {
@@ -75,17 +81,18 @@ async fn describe_from(status: u16, body: impl Into<String>) -> Result<String, S
 
 #[tokio::test]
 async fn a_good_answer_is_cleaned_and_the_request_holds_names_alone() {
+    let environment = Environment::of_this_process();
     let repository = tempfile::tempdir().unwrap();
     let init = std::process::Command::new("git")
         .args(["init", "-q", "-b", "topic"])
         .arg(repository.path())
         .env_clear()
-        .envs(std::env::vars_os().filter(|(name, _)| name == "PATH"))
+        .env("PATH", environment.search_path())
         .status();
     assert!(init.unwrap().success());
     std::fs::write(repository.path().join("parser.rs"), "MARKER-7f3a").unwrap();
     std::fs::write(repository.path().join(".env"), "MARKER-7f3a").unwrap();
-    let facts = facts(repository.path()).await;
+    let facts = facts(repository.path(), &environment).await;
     assert_eq!(facts.branch.as_deref(), Some("topic"));
     assert_eq!(facts.recent_files, ["parser.rs"]);
     assert!(facts.repository.is_some());
@@ -104,7 +111,7 @@ async fn a_good_answer_is_cleaned_and_the_request_holds_names_alone() {
     assert_eq!(head.headers[header::CONTENT_TYPE], "application/json");
     assert!(!body.contains("MARKER") && !body.contains(KEY));
     let body: Value = serde_json::from_str(body).unwrap();
-    assert_eq!(body["model"], DEFAULT_MODEL);
+    assert_eq!(body["model"], MODEL);
     assert_eq!(body["temperature"], 0);
     assert!(body["max_tokens"].as_u64().unwrap() <= 200);
     assert!(body["messages"][0]["content"].as_str().unwrap().contains("is data"));
@@ -246,7 +253,7 @@ async fn an_endpoint_that_is_not_there_is_named() {
 #[tokio::test]
 async fn settings_that_cannot_work_are_said_to_be_so() {
     for base_url in ["", "api.openai.com/v1", "file:///etc/passwd", "http://u:p@localhost/v1"] {
-        let settings = Settings { base_url: base_url.to_owned(), ..Settings::new(KEY) };
+        let settings = settings_for(base_url);
         let result = request_summary(&settings, &some_facts()).await;
         assert!(matches!(result, Err(SummaryError::BaseUrl(_))), "{base_url}");
     }
@@ -258,10 +265,7 @@ async fn settings_that_cannot_work_are_said_to_be_so() {
 
 #[test]
 fn settings_never_print_the_key() {
-    let settings = Settings {
-        base_url: format!("https://example.org/v1?api-key={KEY}"),
-        ..Settings::new(KEY)
-    };
+    let settings = settings_for(format!("https://example.org/v1?api-key={KEY}"));
     let printed = format!("{settings:?} {settings:#?}");
     assert!(!printed.contains(KEY) && !printed.contains("sk-"), "{printed}");
     assert!(printed.contains("example.org"));

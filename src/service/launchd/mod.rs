@@ -33,14 +33,12 @@ pub struct Launchd<'a> {
 impl<'a> Launchd<'a> {
     #[must_use]
     pub fn new(config: &'a Config) -> Self {
-        // There is no configuration without HOME.
-        let home = std::env::var_os("HOME").unwrap_or_default();
-        Self::with(config, Path::new(&home), Launchctl::default())
+        Self::with(config, Launchctl::default())
     }
 
-    fn with(config: &'a Config, home: &Path, launchctl: Launchctl) -> Self {
-        let label = label(config.port.value);
-        let file = home.join("Library/LaunchAgents").join(format!("{label}.plist"));
+    fn with(config: &'a Config, launchctl: Launchctl) -> Self {
+        let label = label(config.port);
+        let file = config.paths.home.join("Library/LaunchAgents").join(format!("{label}.plist"));
         Self { config, label, file, launchctl }
     }
 
@@ -50,11 +48,11 @@ impl<'a> Launchd<'a> {
     ///
     /// If a path cannot be expressed in a property list.
     pub fn property_list(&self) -> Result<String, ServiceError> {
-        let program = lasting_path()
+        let program = lasting_path(self.config.environment.search_path())
             .map_err(ServiceError::file("this program", Path::new("claude-peers")))?;
         // If launchd cannot be asked, the usual session.
         let session = self.launchctl.session_type().unwrap_or(SessionType::Aqua);
-        Agent::new(self.config, program, &|name| std::env::var_os(name))
+        Agent::new(self.config, program)
             .and_then(|agent| Agent { session, ..agent }.property_list())
             .map_err(|error| {
                 ServiceError::refused(error.to_string(), "Use a path without such characters.")
@@ -121,7 +119,7 @@ impl<'a> Launchd<'a> {
             "Loaded {}: launchd listens on {} and 127.0.0.1:{}.",
             self.label,
             self.config.paths.socket.display(),
-            self.config.port.value
+            self.config.port
         )));
         Ok(())
     }

@@ -3,21 +3,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, DEFAULT_PORT, Lookup};
+use crate::config::{Config, DEFAULT_PORT, meeting_variables};
 use crate::sys::files::same_place;
 
 const TEMPLATE: &str = include_str!("../../../launchd/claude-peers.plist");
-
-/// The variables that determine where our files lie. The agent does not see a shell's variables, but
-/// must use the same paths as the sessions that were started from a shell.
-const PLACES: [&str; 6] = [
-    "CLAUDE_PEERS_DB",
-    "CLAUDE_PEERS_PORT",
-    "CLAUDE_PEERS_SOCKET",
-    "XDG_CONFIG_HOME",
-    "XDG_RUNTIME_DIR",
-    "XDG_STATE_HOME",
-];
 
 /// The value of an empty placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,21 +43,22 @@ impl SessionType {
 pub struct Unfit(String);
 
 impl Agent {
-    /// Returns the agent for these settings, in the graphical session.
+    /// Returns the agent for these settings, in the graphical session. It does not see a shell's
+    /// variables, but must use the same paths as the sessions that were started from a shell.
     ///
     /// # Errors
     ///
     /// If a variable is not UTF-8.
-    pub fn new(config: &Config, program: PathBuf, variable: Lookup<'_>) -> Result<Self, Unfit> {
-        let environment = PLACES
-            .into_iter()
-            .filter_map(|name| Some((name, variable(name).filter(|value| !value.is_empty())?)))
-            .map(|(name, value)| Ok((name, value.into_string().map_err(unfit)?)))
-            .collect::<Result<_, Unfit>>()?;
+    pub fn new(config: &Config, program: PathBuf) -> Result<Self, Unfit> {
+        let mut environment = meeting_variables()
+            .filter_map(|name| Some((name, config.environment.get(name)?)))
+            .map(|(name, value)| Ok((name, value.to_os_string().into_string().map_err(unfit)?)))
+            .collect::<Result<Vec<_>, Unfit>>()?;
+        environment.sort_unstable();
         Ok(Self {
             program,
             socket: config.paths.socket.clone(),
-            port: config.port.value,
+            port: config.port,
             log: config.paths.log.clone(),
             session: SessionType::Aqua,
             environment,
@@ -175,7 +165,7 @@ fn unfit(text: impl AsRef<std::ffi::OsStr>) -> Unfit {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::{OsStr, OsString};
+    use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
 
     use super::*;
@@ -241,14 +231,14 @@ mod tests {
     fn variables_that_name_places_go_along() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().to_str().unwrap();
-        let lookup = |name: &str| match name {
-            "HOME" | "XDG_STATE_HOME" => Some(OsString::from(dir)),
-            "CLAUDE_PEERS_DB" => Some(OsString::new()),
-            "OPENAI_API_KEY" => Some("secret".into()),
-            _ => None,
-        };
-        let config = Config::from_environment(&lookup).unwrap();
-        let agent = Agent::new(&config, "/bin/claude-peers".into(), &lookup).unwrap();
+        let environment = [
+            ("HOME", dir),
+            ("XDG_STATE_HOME", dir),
+            ("CLAUDE_PEERS_DB", ""),
+            ("OPENAI_API_KEY", "secret"),
+        ];
+        let config = Config::from_environment(&environment.into_iter().collect()).unwrap();
+        let agent = Agent::new(&config, "/bin/claude-peers".into()).unwrap();
         assert_eq!(agent.environment, [("XDG_STATE_HOME", dir.to_owned())]);
         assert_eq!(agent.socket, config.paths.socket);
     }

@@ -1,7 +1,6 @@
 //! The agent's life, with a launchctl that keeps its promises in files. What is tested is what
 //! we ask of launchd, in which order, and what we leave behind.
 
-use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 
@@ -60,16 +59,14 @@ impl Mac {
         std::fs::write(root.join("launchctl"), LAUNCHCTL).unwrap();
         let executable = std::fs::Permissions::from_mode(0o700);
         std::fs::set_permissions(root.join("launchctl"), executable).unwrap();
-        let config = Config::from_environment(&|name| {
-            (name == "HOME" || name == "XDG_STATE_HOME").then(|| OsString::from(root))
-        })
-        .unwrap();
+        let environment = [("HOME", root), ("XDG_STATE_HOME", root)].into_iter().collect();
+        let config = Config::from_environment(&environment).unwrap();
         Self { directory, config }
     }
 
     fn launchd(&self) -> Launchd<'_> {
         let launchctl = Launchctl::new(self.path("launchctl"));
-        Launchd::with(&self.config, self.directory.path(), launchctl)
+        Launchd::with(&self.config, launchctl)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -142,7 +139,7 @@ fn a_failed_install_leaves_nothing_behind() {
 
     std::fs::remove_file(mac.path("session")).unwrap();
     let error = launchd.install().unwrap_err();
-    assert!(error.to_string().contains("no graphical session"), "{error}");
+    assert!(error.to_string().contains("neither a graphical nor a background session"), "{error}");
     assert!(!mac.property_list().exists());
 }
 

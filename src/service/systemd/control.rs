@@ -12,9 +12,7 @@ use crate::service::systemd::install::Undo;
 use crate::service::systemd::listen::Systemd;
 use crate::service::systemd::state::{Units, problems, unit_status};
 use crate::service::systemd::units::Found;
-use crate::service::systemd::{
-    SERVICE, SOCKET, TCP_SOCKET, manager_runs, on_demand, settings, systemctl,
-};
+use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, manager_runs, on_demand, settings};
 
 /// The limits of an order, one line each. The help of `stop` says how to disable a package's units.
 const PACKAGE_COMES_BACK: &str =
@@ -42,33 +40,6 @@ fn is_of_the_system(directory: &Path) -> bool {
     ["/usr", "/lib", "/etc", "/run"].iter().any(|root| directory.starts_with(root))
 }
 
-fn require_manager() -> Result<(), ServiceError> {
-    if manager_runs() {
-        return Ok(());
-    }
-    if !Path::new("/run/systemd/system").is_dir() {
-        return Err(ManagerError::NoManager.into());
-    }
-    Err(ServiceError::refused(
-        "systemd runs here, but no manager for this user",
-        "Log in as this user (by ssh, at the console, or `machinectl shell`): `su` and `sudo` do \
-         not start one. To have one without a login: `loginctl enable-linger`.",
-    ))
-}
-
-fn require_installed() -> Result<(), ServiceError> {
-    require_manager()?;
-    let units = Units::load()?;
-    refuse_masked(&units)?;
-    if units.socket.exists() {
-        return Ok(());
-    }
-    Err(ServiceError::refused(
-        "the service is not installed",
-        "Install it with `claude-peers service install`.",
-    ))
-}
-
 /// Refuses if a unit is masked: a mask is a person's decision, and is not reverted here.
 fn refuse_masked(units: &Units) -> Result<(), ServiceError> {
     match [&units.socket, &units.service].into_iter().find(|unit| unit.is_masked()) {
@@ -89,15 +60,44 @@ fn refuse_masked(units: &Units) -> Result<(), ServiceError> {
     }
 }
 
+impl Systemd<'_> {
+    fn require_manager(&self) -> Result<(), ServiceError> {
+        if manager_runs(self.environment()) {
+            return Ok(());
+        }
+        if !Path::new("/run/systemd/system").is_dir() {
+            return Err(ManagerError::NoManager.into());
+        }
+        Err(ServiceError::refused(
+            "systemd runs here, but no manager for this user",
+            "Log in as this user (by ssh, at the console, or `machinectl shell`): `su` and `sudo` do \
+             not start one. To have one without a login: `loginctl enable-linger`.",
+        ))
+    }
+
+    fn require_installed(&self) -> Result<(), ServiceError> {
+        self.require_manager()?;
+        let units = Units::load(self.environment())?;
+        refuse_masked(&units)?;
+        if units.socket.exists() {
+            return Ok(());
+        }
+        Err(ServiceError::refused(
+            "the service is not installed",
+            "Install it with `claude-peers service install`.",
+        ))
+    }
+}
+
 impl Manager for Systemd<'_> {
     fn install(&self) -> Result<Vec<Step>, ServiceError> {
-        require_manager()?;
-        let service = settings::of_service()?;
+        self.require_manager()?;
+        let service = settings::of_service(self.environment())?;
         settings::check(self.config, &service)?;
         if self.places.packaged().is_none() {
             settings::check_place(self.config, &service, "install")?;
         }
-        let before = Units::load()?;
+        let before = Units::load(self.environment())?;
         refuse_masked(&before)?;
         let mut undo = Undo::default();
         let mut steps = self.set_up(&before, &mut undo).map_err(|error| {
@@ -115,18 +115,18 @@ impl Manager for Systemd<'_> {
         if written.is_empty() && !foreign.is_empty() {
             return Ok(vec![left_alone(&foreign)]);
         }
-        let runs = manager_runs();
+        let runs = manager_runs(self.environment());
         let mut steps = Vec::new();
         if written.is_empty() && links.is_empty() {
-            require_manager()?;
+            self.require_manager()?;
         }
         let packaged = self.places.packaged();
         // The manager keeps running units whose files were removed.
-        let units = if runs { Some(Units::load()?) } else { None };
+        let units = if runs { Some(Units::load(self.environment())?) } else { None };
         let is_active = units.is_some_and(|units| units.all().iter().any(|unit| unit.is_active()));
         if written.is_empty()
             && packaged.is_none()
-            && let Some(Ok(service)) = runs.then(settings::of_service)
+            && let Some(Ok(service)) = runs.then(|| settings::of_service(self.environment()))
         {
             settings::check_place(self.config, &service, "uninstall")?;
         }
@@ -135,7 +135,7 @@ impl Manager for Systemd<'_> {
             return Ok(vec![Step::note("The service is not installed.")]);
         }
         if is_active {
-            systemctl(&["stop", SOCKET, TCP_SOCKET, SERVICE])?;
+            self.order(&["stop", SOCKET, TCP_SOCKET, SERVICE])?;
             steps.push(Step::done("Stopped the broker and closed its sockets."));
         }
         for link in &links {
@@ -151,9 +151,9 @@ impl Manager for Systemd<'_> {
         }
         self.remove_empty_directories();
         if runs {
-            systemctl(&["daemon-reload"])?;
+            self.order(&["daemon-reload"])?;
             // An error means that no unit had failed.
-            let _ = systemctl(&["reset-failed", SOCKET, TCP_SOCKET, SERVICE]);
+            let _ = self.order(&["reset-failed", SOCKET, TCP_SOCKET, SERVICE]);
         }
         if !foreign.is_empty() {
             steps.push(left_alone(&foreign));
@@ -166,19 +166,19 @@ impl Manager for Systemd<'_> {
     }
 
     fn start(&self) -> Result<Vec<Step>, ServiceError> {
-        require_installed()?;
+        self.require_installed()?;
         let mut steps = Vec::new();
         self.listen(&mut steps)?;
         Ok(steps)
     }
 
     fn stop(&self) -> Result<Vec<Step>, ServiceError> {
-        require_manager()?;
-        let units = Units::load()?;
+        self.require_manager()?;
+        let units = Units::load(self.environment())?;
         if !units.all().iter().any(|unit| unit.is_active()) {
             return Ok(vec![Step::note("The service is stopped.")]);
         }
-        systemctl(&["stop", SOCKET, TCP_SOCKET, SERVICE])?;
+        self.order(&["stop", SOCKET, TCP_SOCKET, SERVICE])?;
         Ok(vec![
             Step::done("Stopped the broker and closed its sockets. Nothing is lost."),
             Step::note(if self.places.packaged().is_some() {
@@ -190,17 +190,17 @@ impl Manager for Systemd<'_> {
     }
 
     fn restart(&self) -> Result<Vec<Step>, ServiceError> {
-        require_installed()?;
+        self.require_installed()?;
         let mut steps = Vec::new();
         self.listen(&mut steps)?;
-        systemctl(&["restart", SERVICE])?;
+        self.order(&["restart", SERVICE])?;
         steps.push(Step::done(format!("Restarted {SERVICE}; no message is lost.")));
         Ok(steps)
     }
 
     fn status(&self) -> Result<Status, ServiceError> {
-        require_manager()?;
-        let units = Units::load()?;
+        self.require_manager()?;
+        let units = Units::load(self.environment())?;
         let state = units.state();
         let directory = match self.places.find(SOCKET) {
             Found::File(path) => path.parent().map(Path::to_owned),
@@ -208,8 +208,8 @@ impl Manager for Systemd<'_> {
         };
         let mut problems = problems(&units);
         if state != State::NotInstalled
-            && let Err(error) =
-                settings::of_service().and_then(|service| settings::check(self.config, &service))
+            && let Err(error) = settings::of_service(self.environment())
+                .and_then(|service| settings::check(self.config, &service))
         {
             problems.push(format!("{error}. {}", error.hint()));
         }
@@ -229,12 +229,13 @@ impl Manager for Systemd<'_> {
 
     fn logs(&self, wanted: &Logs) -> Result<Command, ServiceError> {
         let file = &self.config.paths.log;
-        let journal = manager_runs() && (asks_journal(wanted) || !self.logs_to_file());
+        let journal =
+            manager_runs(self.environment()) && (asks_journal(wanted) || !self.logs_to_file());
         logs::command(wanted, file, journal)
     }
 
     fn log_note(&self, wanted: &Logs) -> Option<String> {
-        if !manager_runs() || !self.logs_to_file() {
+        if !manager_runs(self.environment()) || !self.logs_to_file() {
             return None;
         }
         let file = self.config.paths.log.display();

@@ -21,7 +21,7 @@ use crate::service::error::ServiceError;
 use crate::service::manager::Step;
 use crate::service::systemd::listen::Systemd;
 use crate::service::systemd::state::Units;
-use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, systemctl, units};
+use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, units};
 use crate::sys::self_exe::lasting_path;
 
 /// What `install` has done so far, for reverting it.
@@ -53,21 +53,21 @@ impl Systemd<'_> {
         };
         let changed = !undo.files.is_empty();
         if changed {
-            systemctl(&["daemon-reload"])?;
+            self.order(&["daemon-reload"])?;
         }
-        let units = Units::load()?;
+        let units = Units::load(self.environment())?;
         for (unit, name) in [(&units.socket, SOCKET), (&units.tcp, TCP_SOCKET)] {
             if unit.is_enabled() {
                 steps.push(Step::note(format!("{name} is enabled.")));
             } else if !unit.is_masked() {
-                systemctl(&["enable", name])?;
+                self.order(&["enable", name])?;
                 undo.enabled.push(name);
                 steps.push(Step::done(format!("Enabled {name}: it listens from login on.")));
             }
         }
         if sockets_changed && before.socket.is_active() {
             // Restarting the socket restarts the service.
-            systemctl(&["restart", SOCKET])?;
+            self.order(&["restart", SOCKET])?;
         }
         if !before.socket.is_active() {
             undo.started.push(SOCKET);
@@ -76,7 +76,7 @@ impl Systemd<'_> {
         let outdated = holder(self.config)
             .is_some_and(|h| h.started == Started::Systemd && h.version != crate::VERSION);
         if before.service.is_active() && !sockets_changed && (changed || outdated) {
-            systemctl(&["restart", SERVICE])?;
+            self.order(&["restart", SERVICE])?;
             steps.push(Step::done(format!("Restarted {SERVICE}; no message is lost.")));
         }
         Ok(steps)
@@ -84,7 +84,7 @@ impl Systemd<'_> {
 
     /// Writes the units that are missing or have another text. Returns whether a socket unit changed.
     fn write(&self, undo: &mut Undo, steps: &mut Vec<Step>) -> Result<bool, ServiceError> {
-        let program = lasting_path()
+        let program = lasting_path(self.environment().search_path())
             .map_err(ServiceError::file("this program", Path::new("claude-peers")))?;
         let texts = units::texts(&program).map_err(|error| {
             ServiceError::refused(
@@ -145,7 +145,7 @@ impl Systemd<'_> {
     pub(super) fn take_back(&self, undo: &Undo) {
         for (order, names) in [("stop", &undo.started), ("disable", &undo.enabled)] {
             for name in names {
-                let _ = systemctl(&[order, name]);
+                let _ = self.order(&[order, name]);
             }
         }
         for (path, former) in &undo.files {
@@ -156,7 +156,7 @@ impl Systemd<'_> {
         }
         self.remove_empty_directories();
         if !undo.files.is_empty() {
-            let _ = systemctl(&["daemon-reload"]);
+            let _ = self.order(&["daemon-reload"]);
         }
     }
 

@@ -1,9 +1,9 @@
 //! The units of these settings, and how their sockets are started.
 
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
-use crate::service::error::ServiceError;
+use crate::service::error::{ManagerError, ServiceError};
 use crate::service::fallback;
 use crate::service::manager::Step;
 use crate::service::systemd::state::Units;
@@ -22,6 +22,15 @@ impl<'a> Systemd<'a> {
         Self { config, places: Places::new(config) }
     }
 
+    pub fn environment(&self) -> &Environment {
+        &self.config.environment
+    }
+
+    /// Gives the manager an order.
+    pub fn order(&self, arguments: &[&str]) -> Result<(), ManagerError> {
+        systemctl(self.environment(), arguments)
+    }
+
     /// Returns whether the running or last broker writes its log to a file, because a client started
     /// it. If none runs, that is assumed where there is no service.
     pub fn logs_to_file(&self) -> bool {
@@ -35,10 +44,10 @@ impl<'a> Systemd<'a> {
     /// Starts the sockets. A TCP port in use by another program is reported, and is no failure.
     pub fn listen(&self, steps: &mut Vec<Step>) -> Result<(), ServiceError> {
         on_demand::forget(self.config);
-        let mut before = Units::load()?;
+        let mut before = Units::load(self.environment())?;
         if before.all().iter().any(|unit| unit.need_reload) {
-            systemctl(&["daemon-reload"])?;
-            before = Units::load()?;
+            self.order(&["daemon-reload"])?;
+            before = Units::load(self.environment())?;
         }
         let failed: Vec<&str> = before
             .all()
@@ -49,12 +58,12 @@ impl<'a> Systemd<'a> {
         if !failed.is_empty() {
             let mut arguments = vec!["reset-failed"];
             arguments.extend(&failed);
-            systemctl(&arguments)?;
+            self.order(&arguments)?;
         }
         if before.socket.is_active() {
             steps.push(Step::note(format!("{SOCKET} listens.")));
         } else {
-            systemctl(&["start", SOCKET])?;
+            self.order(&["start", SOCKET])?;
             steps.push(Step::done(format!("Started {SOCKET}: it listens.")));
         }
         fallback::end(self.config, steps);
@@ -62,7 +71,7 @@ impl<'a> Systemd<'a> {
             steps.push(Step::note(format!("{TCP_SOCKET} listens.")));
         } else if before.tcp.is_masked() {
             steps.push(Step::note(format!("{TCP_SOCKET} is masked: there is no port.")));
-        } else if systemctl(&["start", TCP_SOCKET]).is_ok() {
+        } else if self.order(&["start", TCP_SOCKET]).is_ok() {
             steps.push(Step::done(format!("Started {TCP_SOCKET}: it listens.")));
         } else {
             steps.push(Step::note(format!(

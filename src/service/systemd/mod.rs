@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::config::session_runtime_directory;
+use crate::config::{Environment, session_runtime_directory};
 use crate::service::error::ManagerError;
 use crate::sys::subprocess;
 pub use listen::Systemd;
@@ -139,8 +139,8 @@ const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,Un
 /// A connection would be proof, but causes an error message in the journal each time. The program
 /// `systemctl` is no evidence: containers have it, too.
 #[must_use]
-pub fn manager_runs() -> bool {
-    session_runtime_directory().is_some_and(|directory| runs_in(&directory))
+pub fn manager_runs(environment: &Environment) -> bool {
+    session_runtime_directory(environment).is_some_and(|directory| runs_in(&directory))
 }
 
 fn runs_in(runtime: &Path) -> bool {
@@ -153,8 +153,8 @@ fn runs_in(runtime: &Path) -> bool {
 /// # Errors
 ///
 /// If the manager cannot be asked.
-pub fn show(unit: &str) -> Result<Unit, ManagerError> {
-    Ok(show_all(&[unit])?.pop().unwrap_or_default())
+pub fn show(environment: &Environment, unit: &str) -> Result<Unit, ManagerError> {
+    Ok(show_all(environment, &[unit])?.pop().unwrap_or_default())
 }
 
 /// Returns the properties of several units with one call, in the given order.
@@ -162,14 +162,18 @@ pub fn show(unit: &str) -> Result<Unit, ManagerError> {
 /// # Errors
 ///
 /// If the manager cannot be asked.
-pub fn show_all(units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
-    show_within(LIMIT, units)
+pub fn show_all(environment: &Environment, units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
+    show_within(environment, LIMIT, units)
 }
 
-fn show_within(limit: Duration, units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
+fn show_within(
+    environment: &Environment,
+    limit: Duration,
+    units: &[&str],
+) -> Result<Vec<Unit>, ManagerError> {
     let mut arguments = vec!["show", PROPERTIES];
     arguments.extend_from_slice(units);
-    parse(&call(&arguments, limit)?, units)
+    parse(&call(environment, &arguments, limit)?, units)
 }
 
 /// Gives the manager an order.
@@ -177,8 +181,8 @@ fn show_within(limit: Duration, units: &[&str]) -> Result<Vec<Unit>, ManagerErro
 /// # Errors
 ///
 /// If systemctl cannot be run or fails; the error contains its message.
-pub fn systemctl(arguments: &[&str]) -> Result<(), ManagerError> {
-    systemctl_within(ORDER_LIMIT, arguments)
+pub fn systemctl(environment: &Environment, arguments: &[&str]) -> Result<(), ManagerError> {
+    systemctl_within(environment, ORDER_LIMIT, arguments)
 }
 
 /// Gives the manager an order, with a time limit.
@@ -186,13 +190,17 @@ pub fn systemctl(arguments: &[&str]) -> Result<(), ManagerError> {
 /// # Errors
 ///
 /// As [`systemctl`].
-pub fn systemctl_within(limit: Duration, arguments: &[&str]) -> Result<(), ManagerError> {
-    call(arguments, limit).map(|_| ())
+pub fn systemctl_within(
+    environment: &Environment,
+    limit: Duration,
+    arguments: &[&str],
+) -> Result<(), ManagerError> {
+    call(environment, arguments, limit).map(|_| ())
 }
 
 /// Returns the environment of the manager's services, as `systemctl show-environment` prints it.
-fn environment() -> Result<String, ManagerError> {
-    call(&["show-environment"], LIMIT)
+fn manager_environment(environment: &Environment) -> Result<String, ManagerError> {
+    call(environment, &["show-environment"], LIMIT)
 }
 
 /// Parses blocks of `Key=Value` lines, one per unit, separated by empty lines.
@@ -217,8 +225,12 @@ fn parse(text: &str, units: &[&str]) -> Result<Vec<Unit>, ManagerError> {
     })
 }
 
-fn call(arguments: &[&str], limit: Duration) -> Result<String, ManagerError> {
-    let runtime = session_runtime_directory()
+fn call(
+    environment: &Environment,
+    arguments: &[&str],
+    limit: Duration,
+) -> Result<String, ManagerError> {
+    let runtime = session_runtime_directory(environment)
         .filter(|directory| runs_in(directory))
         .ok_or(ManagerError::NoManager)?;
     let mut command = Command::new("systemctl");

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{Config, Source};
+use crate::config::{Config, SettingId, Source};
 use crate::endpoint::socket::holder;
 use crate::service::error::Unavailable;
 use crate::service::systemd::settings::{is_unit_socket, of_service};
@@ -36,15 +36,17 @@ pub fn availability(config: &Config) -> Result<(), Unavailable> {
     for unit in [SOCKET, SERVICE] {
         match places.find(unit) {
             Found::File(_) => {}
-            Found::Nothing if manager_runs() => return Err(Unavailable::NotInstalled),
+            Found::Nothing if manager_runs(&config.environment) => {
+                return Err(Unavailable::NotInstalled);
+            }
             Found::Nothing => return Err(Unavailable::NoManager),
             Found::Masked(_) => return Err(Unavailable::Masked(unit)),
         }
     }
-    if !is_unit_socket(config) {
+    if !is_unit_socket(&config.environment, config) {
         return Err(Unavailable::OtherSettings("socket"));
     }
-    if !manager_runs() {
+    if !manager_runs(&config.environment) {
         return Err(Unavailable::NoManager);
     }
     match remembered(config, &places) {
@@ -64,7 +66,8 @@ pub fn availability(config: &Config) -> Result<(), Unavailable> {
 pub fn start(config: &Config) -> Result<(), Unavailable> {
     availability(config)?;
     let manager = Unavailable::Manager;
-    let mut units = show_within(LIMIT, &[SOCKET, SERVICE]).map_err(manager)?.into_iter();
+    let mut units =
+        show_within(&config.environment, LIMIT, &[SOCKET, SERVICE]).map_err(manager)?.into_iter();
     let (socket, service) = (units.next().unwrap_or_default(), units.next().unwrap_or_default());
     for (unit, name) in [(&socket, SOCKET), (&service, SERVICE)] {
         if unit.is_masked() {
@@ -75,19 +78,20 @@ pub fn start(config: &Config) -> Result<(), Unavailable> {
         }
     }
     // The service does not serve a database that is set only in this environment.
-    if config.database.source == Source::Environment
-        && !of_service().is_ok_and(|seen| same_place(seen.database_path(), config.database_path()))
+    if config.source(SettingId::Database) == Source::Environment
+        && !of_service(&config.environment)
+            .is_ok_and(|seen| same_place(seen.database_path(), config.database_path()))
     {
         return Err(Unavailable::OtherSettings("database"));
     }
     // It listens, but the socket's file was removed.
     let order = if socket.is_active() { "restart" } else { "start" };
-    systemctl_within(LIMIT, &[order, SOCKET]).map_err(manager)?;
+    systemctl_within(&config.environment, LIMIT, &[order, SOCKET]).map_err(manager)?;
     if !is_listening(&config.paths.socket) {
         return Err(Unavailable::Deaf);
     }
     // Another program may have the port, and this client does not need it.
-    let _ = systemctl_within(LIMIT, &["start", "--no-block", TCP_SOCKET]);
+    let _ = systemctl_within(&config.environment, LIMIT, &["start", "--no-block", TCP_SOCKET]);
     Ok(())
 }
 
@@ -97,7 +101,7 @@ pub fn start(config: &Config) -> Result<(), Unavailable> {
 #[must_use]
 pub fn crash_loop(config: &Config) -> Option<Unavailable> {
     availability(config).ok()?;
-    let look = || show_within(LIMIT, &[SERVICE]).ok()?.pop();
+    let look = || show_within(&config.environment, LIMIT, &[SERVICE]).ok()?.pop();
     let before = look()?;
     std::thread::sleep(CRASH_LOOP);
     let after = look()?;
@@ -112,7 +116,7 @@ pub fn crash_loop(config: &Config) -> Option<Unavailable> {
 /// again.
 pub fn disable(config: &Config, why: &Unavailable) {
     // The fallback broker takes the path, whatever the outcome.
-    let _ = systemctl_within(LIMIT, &["stop", SOCKET, TCP_SOCKET, SERVICE]);
+    let _ = systemctl_within(&config.environment, LIMIT, &["stop", SOCKET, TCP_SOCKET, SERVICE]);
     if let Unavailable::Failed { result, .. } = why {
         let _ = write_private(&note(config), result);
     }

@@ -2,25 +2,25 @@
 //! a shell's variables.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::path::Path;
 
-use crate::config::{Config, ConfigError, session_runtime_directory};
+use crate::config::{Config, ConfigError, Environment, SettingId, session_runtime_directory};
 use crate::service::error::ServiceError;
-use crate::service::systemd::environment;
+use crate::service::systemd::manager_environment;
 use crate::sys::files::same_place;
 use crate::sys::shell;
 
 /// The socket that our unit listens on.
 #[must_use]
-pub fn unit_socket() -> Option<std::path::PathBuf> {
-    session_runtime_directory().map(|directory| directory.join("claude-peers/broker.sock"))
+pub fn unit_socket(environment: &Environment) -> Option<std::path::PathBuf> {
+    session_runtime_directory(environment)
+        .map(|directory| directory.join("claude-peers/broker.sock"))
 }
 
 /// Returns whether these settings name the socket that the unit serves.
 #[must_use]
-pub fn is_unit_socket(config: &Config) -> bool {
-    unit_socket().is_some_and(|socket| same_place(&socket, &config.paths.socket))
+pub fn is_unit_socket(here: &Environment, config: &Config) -> bool {
+    unit_socket(here).is_some_and(|socket| same_place(&socket, &config.paths.socket))
 }
 
 /// Returns the configuration as a service of the user manager reads it.
@@ -28,13 +28,11 @@ pub fn is_unit_socket(config: &Config) -> bool {
 /// # Errors
 ///
 /// If the manager cannot be asked, or the service would refuse its configuration.
-pub fn of_service() -> Result<Config, ServiceError> {
-    let variables = parse(&environment()?);
-    Config::from_environment(&|name| variables.get(name).map(OsString::from)).map_err(
-        |error: ConfigError| {
-            ServiceError::refused(format!("the service could not start: {error}"), error.hint())
-        },
-    )
+pub fn of_service(environment: &Environment) -> Result<Config, ServiceError> {
+    let variables = parse(&manager_environment(environment)?);
+    Config::from_environment(&variables.into_iter().collect()).map_err(|error: ConfigError| {
+        ServiceError::refused(format!("the service could not start: {error}"), error.hint())
+    })
 }
 
 /// Checks that this user's sessions would reach the service.
@@ -45,14 +43,14 @@ pub fn of_service() -> Result<Config, ServiceError> {
 pub fn check(here: &Config, service: &Config) -> Result<(), ServiceError> {
     let file = service.paths.config_file.display();
     for (who, config) in [("in this shell", here), ("for the service", service)] {
-        if !is_unit_socket(config) {
+        if !is_unit_socket(&here.environment, config) {
             return Err(ServiceError::refused(
                 format!(
                     "the service is for the default socket and port, and {who} the socket is {} \
                      and the port {} ({})",
                     config.paths.socket.display(),
-                    config.port.value,
-                    config.port.source
+                    config.port,
+                    config.source(SettingId::Port)
                 ),
                 format!(
                     "Unset CLAUDE_PEERS_PORT and CLAUDE_PEERS_SOCKET, and take `port` out of \
@@ -67,7 +65,7 @@ pub fn check(here: &Config, service: &Config) -> Result<(), ServiceError> {
                 "the database is {} here ({}), and the service would use {}: it does not see the \
                  variables of a shell",
                 here.database_path().display(),
-                here.database.source,
+                here.source(SettingId::Database),
                 service.database_path().display(),
             ),
             format!("Set `database` in {file}, where both see it, and unset CLAUDE_PEERS_DB."),
@@ -153,12 +151,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let own = home.path().join("my settings");
         let config = |xdg: Option<&Path>| {
-            Config::from_environment(&|name| match name {
-                "HOME" => Some(home.path().into()),
-                "XDG_CONFIG_HOME" => xdg.map(Into::into),
-                _ => None,
-            })
-            .unwrap()
+            let xdg = xdg.map(|path| ("XDG_CONFIG_HOME", path));
+            let environment = [("HOME", home.path())].into_iter().chain(xdg).collect();
+            Config::from_environment(&environment).unwrap()
         };
         let (here, service) = (config(Some(&own)), config(None));
         assert!(check_place(&service, &service, "install").is_ok());

@@ -1,5 +1,6 @@
 //! The state of our units as one word, and their problems.
 
+use crate::config::Environment;
 use crate::service::error::ManagerError;
 use crate::service::manager::{State, UnitStatus};
 use crate::service::systemd::{TCP_SOCKET, UNITS, Unit, show_all};
@@ -12,8 +13,8 @@ pub struct Units {
 }
 
 impl Units {
-    pub fn load() -> Result<Self, ManagerError> {
-        let mut units = show_all(&UNITS)?.into_iter();
+    pub fn load(environment: &Environment) -> Result<Self, ManagerError> {
+        let mut units = show_all(environment, &UNITS)?.into_iter();
         let mut next = || units.next().unwrap_or_default();
         Ok(Self { socket: next(), tcp: next(), service: next() })
     }

@@ -87,7 +87,7 @@ impl Places {
         let settings = config.paths.config_file.parent().and_then(Path::parent);
         Self {
             own: settings.unwrap_or(Path::new("/")).join("systemd/user"),
-            system: unit_directories(),
+            system: unit_directories(&config.environment),
         }
     }
 

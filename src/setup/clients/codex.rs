@@ -4,23 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::config::server_variables;
 use crate::setup::clients::servers::Servers;
 use crate::setup::edit::syntax::Syntax;
 use crate::setup::host::Host;
 
 pub const PROGRAMS: &[&str] = &["codex"];
-
-/// The variables that Codex must pass on: it passes few to a server, which without these could look for
-/// another broker than other clients do.
-const VARIABLES: [&str; 7] = [
-    "XDG_RUNTIME_DIR",
-    "XDG_STATE_HOME",
-    "XDG_CONFIG_HOME",
-    "CLAUDE_PEERS_PORT",
-    "CLAUDE_PEERS_DB",
-    "CLAUDE_PEERS_SOCKET",
-    "CLAUDE_PEERS_NAME",
-];
 
 pub fn directory(host: &Host) -> PathBuf {
     host.directory("CODEX_HOME").unwrap_or_else(|| host.home.join(".codex"))
@@ -34,7 +23,9 @@ pub fn servers(host: &Host) -> Servers {
         entry: json!({
             "command": host.program,
             "args": ["mcp"],
-            "env_vars": VARIABLES,
+            // Codex passes few variables to a server, which without these could look for another
+            // broker than other clients do.
+            "env_vars": server_variables().collect::<Vec<_>>(),
         }),
     }
 }

@@ -10,7 +10,7 @@
 //! or keep a caller waiting: each question ends after a second, and "could not tell" is an ordinary
 //! answer.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::sys::subprocess::{end_group, in_background, in_path_of};
+use crate::sys::subprocess::{end_group, in_absolute_path, in_background};
 use discover::{Found, GitDir};
 use head::Head;
 use owner::Trust;
@@ -42,47 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Enough for a hundred thousand names, whatever lies in the directory.
 const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
 
-/// Finds the repository that holds `dir`, within a millisecond or so: it starts no program and
-/// needs no runtime. Only a dead mount keeps it longer.
-///
-/// # Errors
-///
-/// If there is none, or none that may be used.
-pub fn look_up(dir: &Path) -> Result<Repository, NoRepository> {
-    Git::new(std::env::vars_os()).find(dir).map(|found| found.repository)
-}
-
-/// Returns the repository that holds `dir`, as [`look_up`] finds it.
-#[must_use]
-pub fn repository_of(dir: &Path) -> Option<Repository> {
-    look_up(dir).ok()
-}
-
-/// The repository that holds `dir`, and why there is none, for callers that must not be held up.
-/// Needs a runtime with time, as everything below does.
-///
-/// # Errors
-///
-/// As [`look_up`]; what cannot be read within a second is nowhere.
-pub async fn repository(dir: &Path) -> Result<Repository, NoRepository> {
-    Git::new(std::env::vars_os()).found(dir).await.map(|found| found.repository)
-}
-
-/// The branch that is checked out, also while it has no commit yet; `None` on a detached HEAD.
-pub async fn branch(dir: &Path) -> Option<String> {
-    Git::new(std::env::vars_os()).branch(dir).await
-}
-
-/// At most `limit` names of files at or below `dir` that changed recently: uncommitted ones,
-/// then those of the last commits, relative to the worktree's root. Where there is no
-/// repository: the visible files that lie directly in `dir`, newest first. Names that look like
-/// secrets are left out.
-pub async fn recent_files(dir: &Path, limit: usize) -> Vec<String> {
-    Git::new(std::env::vars_os()).recent_files(dir, limit).await
-}
-
-/// How git is called. The environment is a value, so that a test can hold it.
-struct Git {
+/// Asks git, and reads its files, in a given environment.
+pub struct Git {
     environment: Vec<(OsString, OsString)>,
     patience: Duration,
 }
@@ -94,17 +55,29 @@ struct Answer {
 }
 
 impl Git {
-    /// Under a git hook, `GIT_DIR` and its kind name another repository than the directory's.
-    fn new(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+    /// Takes the environment of this process. What it says of git is left out: under a git hook,
+    /// `GIT_DIR` and its kind name another repository than the directory's.
+    pub fn new<N, V>(environment: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
         let environment = environment
             .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
             .filter(|(name, _)| !name.as_bytes().starts_with(b"GIT_"))
             .collect();
         Self { environment, patience: PATIENCE }
     }
 
-    fn find(&self, dir: &Path) -> Result<Found, NoRepository> {
-        discover::find(dir, &Trust::of(&self.environment))
+    /// Finds the repository that holds `dir`, and why there is none, for callers that must not be
+    /// held up. Needs a runtime with time, as everything below does.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or none that may be used; what cannot be read within a second is nowhere.
+    pub async fn repository(&self, dir: &Path) -> Result<Repository, NoRepository> {
+        self.found(dir).await.map(|found| found.repository)
     }
 
     async fn found(&self, dir: &Path) -> Result<Found, NoRepository> {
@@ -121,7 +94,9 @@ impl Git {
         timeout(self.patience, in_background("git", work)).await.ok()?.ok()
     }
 
-    async fn branch(&self, dir: &Path) -> Option<String> {
+    /// Returns the branch that is checked out, also while it has no commit yet; `None` on a
+    /// detached HEAD.
+    pub async fn branch(&self, dir: &Path) -> Option<String> {
         let found = self.found(dir).await.ok()?;
         let (GitDir::Worktree(git_dir) | GitDir::Bare(git_dir)) = &found.git_dir else {
             return None;
@@ -140,7 +115,11 @@ impl Git {
         Some(name).filter(|name| !name.is_empty())
     }
 
-    async fn recent_files(&self, dir: &Path, limit: usize) -> Vec<String> {
+    /// Returns at most `limit` names of files at or below `dir` that changed recently: uncommitted
+    /// ones, then those of the last commits, relative to the worktree's root. Where there is no
+    /// repository: the visible files that lie directly in `dir`, newest first. Names that look like
+    /// secrets are left out.
+    pub async fn recent_files(&self, dir: &Path, limit: usize) -> Vec<String> {
         let found = self.found(dir).await.ok();
         let (top, git_dir) = match found.map(|found| (found.repository.top, found.git_dir)) {
             Some((top, GitDir::Worktree(git_dir))) => (top, git_dir),
@@ -241,7 +220,7 @@ impl Git {
     /// Where git is. A `PATH` with `.` in it would find one in the directory that we ask about.
     fn program(&self) -> Option<PathBuf> {
         let (_, path) = self.environment.iter().find(|(name, _)| name == "PATH")?;
-        in_path_of(path, OsStr::new("git"))
+        in_absolute_path(path, "git")
     }
 }
 

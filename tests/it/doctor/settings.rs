@@ -87,7 +87,17 @@ fn a_configuration_that_cannot_be_used_is_a_finding() {
     let file = sandbox.config().paths.config_file;
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, "prot = 1").unwrap();
-    is_found_and_fixed(&sandbox, "configuration", "failure", &["not valid", "prot"]);
+    is_found_and_fixed(&sandbox, "configuration", "failure", &["not valid", "prot", "port"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "port = 1");
+    // What cannot be guessed is left out, and all other settings stay.
+    let good = "wake = false\n[auto_summary]\nenabled = false\n";
+    for mistake in ["model = 4", "colour = 1", "nonsense"] {
+        std::fs::write(&file, format!("{good}{mistake}\n")).unwrap();
+        is_found_and_fixed(&sandbox, "configuration", "failure", &["not valid", "line 4"]);
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(text, format!("{good}# {mistake}\n"));
+        assert!(file.with_extension("toml.old").is_file());
+    }
     let output = sandbox.command(["doctor"]).env("CLAUDE_PEERS_PORT", "many").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stdout).unwrap();

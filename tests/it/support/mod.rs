@@ -117,15 +117,15 @@ impl Sandbox {
     }
 
     pub fn port(&self) -> u16 {
-        self.config().port.value
+        self.config().port
     }
 
     pub fn config(&self) -> Config {
-        Config::from_environment(&|name| self.variable(name).map(Into::into)).unwrap()
+        Config::from_environment(&self.variables.iter().cloned().collect()).unwrap()
     }
 
     pub fn database(&self) -> PathBuf {
-        self.config().database.value
+        self.config().database
     }
 
     pub fn socket(&self) -> PathBuf {
