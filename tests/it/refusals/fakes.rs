@@ -261,7 +261,7 @@ fn in_a_user_namespace_that_hides_users_nobody_is_taken_for_ourselves() {
         .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains("cannot be told") || error.contains("65534"), "{error}");
+    assert!(error.contains("several users have our user id") || error.contains("65534"), "{error}");
     sandbox.holder().unwrap().ask_to_stop();
     broker.wait().unwrap();
 }
