@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_character_and_null_are_no_reason_to_say_nothing() {
+    fn half_characters_and_nulls_are_accepted() {
         let halved = r#"{"session_id": "s", "prompt": "\ud83d <channel a=\"b\" message_id=\"m1\">", "x": "\ude00"}"#;
         assert_eq!(
             Input::read(halved.as_bytes()).unwrap().pushes_in_prompt(),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_can_do_without_may_have_any_form() {
+    fn optional_fields_may_have_any_form() {
         for (written, lasted) in
             [("12", 12), ("11.5", 12), ("\"12\"", 12), ("-1", 0), ("{}", 0), ("1e99", MAX_DURATION)]
         {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hook_input_is_nothing() {
+    fn other_input_is_rejected() {
         for bad in ["", "{}", "[]", "nonsense", "{\"session_id\": 1}"] {
             assert!(Input::read(bad.as_bytes()).is_none(), "{bad}");
         }

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broker_counted_otherwise_is_left_out_and_not_called_shown() {
+    fn messages_beyond_the_limit_are_left_out_and_do_not_count_as_shown() {
         let mail = |lengths: &[usize]| HookMail {
             messages: (1..)
                 .zip(lengths)

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn an_answer_that_is_not_a_summary_is_refused() {
         for raw in [
             "",
             " \n\t",

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_arguments_are_told_by_name() {
+    fn an_error_names_the_wrong_argument() {
         let error = read::<SendMessageArguments>(
             ToolName::SendMessage,
             object(&serde_json::json!({ "to_id": "x" })),
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_told_by_name() {
+    fn an_error_names_the_argument_that_is_not_a_number() {
         for wrong in [serde_json::json!("soon"), serde_json::json!(-1), serde_json::json!(true)] {
             let arguments = object(&serde_json::json!({ "wait_seconds": wrong }));
             let error =

@@ -47,3 +47,16 @@ pub fn same_file(one: &Path, other: &Path) -> bool {
     let identity = |path: &Path| std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
     identity(one).is_some_and(|one| Some(one) == identity(other))
 }
+
+/// Whether a repository's index is its own. A link in its place would show the names of another
+/// repository.
+pub fn has_own_index(git_dir: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(git_dir) else {
+        return false;
+    };
+    entries.flatten().all(|entry| {
+        let name = entry.file_name();
+        let is_index = name == "index" || name.as_bytes().starts_with(b"sharedindex.");
+        !is_index || entry.file_type().is_ok_and(|kind| kind.is_file())
+    })
+}

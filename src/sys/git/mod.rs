@@ -1,4 +1,4 @@
-//! What is known of a directory: its repository, branch, names of recent files. Registration, hooks
+//! What is known of a directory: its repository, branch, names of files. Registration, hooks
 //! and commands ask for the repository, because it is the `repo` scope; the automatic summary asks
 //! for the rest.
 //!
@@ -28,7 +28,6 @@ use owner::Trust;
 mod discover;
 mod files;
 mod head;
-mod names;
 mod owner;
 mod repository;
 mod settings;
@@ -46,6 +45,18 @@ const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
 pub struct Git {
     environment: Vec<(OsString, OsString)>,
     patience: Duration,
+}
+
+/// The files of a directory.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Files {
+    /// Their names, relative to the worktree's root `top`. A name that ends in a slash is that of a
+    /// directory without any tracked files.
+    Listed { top: PathBuf, names: Vec<Vec<u8>> },
+    /// The directory is part of a bare repository: its files are git's own.
+    Bare,
+    /// The directory is in no repository, or git cannot tell.
+    Unknown,
 }
 
 /// What git printed.
@@ -68,6 +79,13 @@ impl Git {
             .filter(|(name, _)| !name.as_bytes().starts_with(b"GIT_"))
             .collect();
         Self { environment, patience: PATIENCE }
+    }
+
+    /// The same with another time limit for each question.
+    #[cfg(test)]
+    #[must_use]
+    pub fn with_timeout(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Finds the repository that holds `dir`, and why there is none, for callers that must not be
@@ -115,29 +133,18 @@ impl Git {
         Some(name).filter(|name| !name.is_empty())
     }
 
-    /// Returns at most `limit` names of files at or below `dir` that changed recently: uncommitted
-    /// ones, then those of the last commits, relative to the worktree's root. Where there is no
-    /// repository: the visible files that lie directly in `dir`, newest first. Names that look like
-    /// secrets are left out.
-    pub async fn recent_files(&self, dir: &Path, limit: usize) -> Vec<String> {
+    /// Returns the files at or below `dir` that git tracks, or would track if they were added.
+    pub async fn files(&self, dir: &Path) -> Files {
         let found = self.found(dir).await.ok();
         let (top, git_dir) = match found.map(|found| (found.repository.top, found.git_dir)) {
             Some((top, GitDir::Worktree(git_dir))) => (top, git_dir),
-            // Its files are git's own.
-            Some((_, GitDir::Bare(_))) => return Vec::new(),
-            Some((_, GitDir::Unproven)) | None => return self.plain_files(dir, limit).await,
+            Some((_, GitDir::Bare(_))) => return Files::Bare,
+            Some((_, GitDir::Unproven)) | None => return Files::Unknown,
         };
-        let Some(names) = self.names(dir, &git_dir, &top).await else {
-            return self.plain_files(dir, limit).await;
-        };
-        let patience = self.patience;
-        let newest = self.blocking(move || names::newest(&top, names, limit, patience / 2)).await;
-        newest.unwrap_or_default()
-    }
-
-    async fn plain_files(&self, dir: &Path, limit: usize) -> Vec<String> {
-        let dir = dir.to_owned();
-        self.blocking(move || names::newest_in(&dir, limit)).await.unwrap_or_default()
+        match self.names(dir, &git_dir, &top).await {
+            Some(names) => Files::Listed { top, names },
+            None => Files::Unknown,
+        }
     }
 
     /// The names of the files at or below `dir` that git tracks or would, from `top` on; `None`
@@ -145,7 +152,7 @@ impl Git {
     /// opens no file that is not git's.
     async fn names(&self, dir: &Path, git_dir: &Path, top: &Path) -> Option<Vec<Vec<u8>>> {
         let of = git_dir.to_owned();
-        if !self.blocking(move || names::has_own_index(&of)).await? {
+        if !self.blocking(move || files::has_own_index(&of)).await? {
             return None;
         }
         let question = [

@@ -1,10 +1,8 @@
 //! Real repositories in temporary directories, asked through the real git; stand-ins for git
 //! only where a git is wanted that is slow, old or loud.
 
-use std::ffi::OsStr;
 use std::time::{Instant, SystemTime};
 
-use crate::sys::git::names::looks_secret;
 use crate::sys::git::*;
 
 mod strangers;
@@ -39,6 +37,20 @@ fn plain() -> Git {
 /// What these tests ask is not how fast a loaded machine is.
 fn patient(environment: Vec<(OsString, OsString)>) -> Git {
     Git { patience: Duration::from_secs(20), ..Git::new(environment) }
+}
+
+/// The names of the files that git lists, in order; `None` if it cannot tell.
+async fn listed(git: &Git, dir: &Path) -> Option<Vec<String>> {
+    let names = match git.files(dir).await {
+        Files::Listed { names, .. } => names,
+        Files::Bare => Vec::new(),
+        Files::Unknown => return None,
+    };
+    let mut names: Vec<_> =
+        names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    names.sort();
+    names.dedup();
+    Some(names)
 }
 
 fn git(dir: &Path, arguments: &[&str]) {
@@ -208,7 +220,7 @@ async fn an_empty_repository_has_a_branch_and_a_detached_one_has_none() {
     init(&base);
     assert_eq!(plain().branch(&base).await.as_deref(), Some("main"));
     std::fs::write(base.join("first"), "").unwrap();
-    assert_eq!(plain().recent_files(&base, 9).await, ["first"]);
+    assert_eq!(listed(&plain(), &base).await.unwrap(), ["first"]);
     commit(&base, "a");
     git(&base, &["checkout", "-q", "--detach"]);
     assert_eq!(plain().branch(&base).await, None);
@@ -221,56 +233,7 @@ fn changed(path: &Path, seconds_ago: u64) {
 }
 
 #[tokio::test]
-async fn the_files_that_were_changed_last_come_first_tracked_or_not() {
-    let (_guard, base) = temporary();
-    init(&base);
-    for (age, file) in
-        ["z.rs", "dir name/x", "li\nne", ".env", "deploy/id_rsa.pub", "old"].into_iter().enumerate()
-    {
-        commit(&base, file);
-        changed(&base.join(file), 1_000 + age as u64);
-    }
-    let name = OsStr::from_bytes(b"latin-\xe9");
-    std::fs::create_dir(base.join("fresh")).unwrap();
-    for (age, file) in [
-        (10, OsStr::new("new")),
-        (20, name),
-        (0, OsStr::new("server.pem")),
-        (30, OsStr::new("fresh/y")),
-    ] {
-        std::fs::write(base.join(file), "").unwrap();
-        changed(&base.join(file), age);
-    }
-    changed(&base.join("fresh"), 30);
-    std::fs::write(base.join(".gitignore"), "*.o\n.gitignore\n").unwrap();
-    std::fs::write(base.join("made.o"), "").unwrap();
-    std::fs::remove_file(base.join("old")).unwrap();
-    let files = plain().recent_files(&base, 30).await;
-    let expected = ["new", "latin-\u{fffd}", "fresh/", "z.rs", "dir name/x", "li\nne"];
-    assert_eq!(files, expected);
-    assert_eq!(plain().recent_files(&base, 2).await, expected[..2]);
-    // A subdirectory's session works on what lies there.
-    let files = plain().recent_files(&base.join("dir name"), 30).await;
-    assert_eq!(files, ["dir name/x"]);
-}
-
-#[tokio::test]
-async fn without_a_repository_the_newest_visible_files_stand_for_it() {
-    let (_guard, base) = temporary();
-    let old = SystemTime::now() - Duration::from_secs(60);
-    for (name, age) in [("older", 9), ("newer", 1), ("b", 5), (".history", 0), ("my.key", 0)] {
-        let file = std::fs::File::create(base.join(name)).unwrap();
-        file.set_modified(old - Duration::from_secs(age)).unwrap();
-    }
-    std::fs::create_dir(base.join("dir")).unwrap();
-    std::os::unix::fs::symlink("/etc/passwd", base.join("link")).unwrap();
-    assert_eq!(plain().recent_files(&base, 9).await, ["newer", "b", "older"]);
-    assert_eq!(plain().recent_files(&base, 1).await, ["newer"]);
-    assert!(plain().recent_files(&base.join("no"), 9).await.is_empty());
-}
-
-#[tokio::test]
-async fn without_git_there_is_an_answer_all_the_same() {
+async fn without_git_all_but_names_of_files_is_known() {
     let (_guard, base) = temporary();
     init(&base);
     std::fs::write(base.join("a"), "").unwrap();
@@ -278,7 +241,7 @@ async fn without_git_there_is_an_answer_all_the_same() {
         let without = with("PATH", path);
         assert_eq!(without.repository(&base).await.unwrap().top, base);
         assert_eq!(without.branch(&base).await.as_deref(), Some("main"));
-        assert_eq!(without.recent_files(&base, 9).await, ["a"]);
+        assert_eq!(without.files(&base).await, Files::Unknown);
     }
 }
 
@@ -313,25 +276,4 @@ async fn a_git_that_prints_for_ever_is_heard_to_a_limit() {
     assert!(start.elapsed() < loud.patience);
     assert_eq!(names.len(), 8 * 1024 * 1024 / "status\0".len());
     assert!(names.iter().all(|name| name == b"status"));
-}
-
-#[test]
-fn names_that_look_like_secrets_are_known() {
-    for name in [
-        ".env",
-        "a/.env.local",
-        "prod.env",
-        "tls/server.PEM",
-        "x.key",
-        "id_ed25519",
-        "credentials.json",
-        "home/.ssh/known_hosts",
-        ".aws/credentials",
-        "secrets/db.txt",
-    ] {
-        assert!(looks_secret(name), "{name}");
-    }
-    for name in ["src/environment.rs", "keyboard.c", "monkey", "README.md", "idea_rsa.txt"] {
-        assert!(!looks_secret(name), "{name}");
-    }
 }
