@@ -8,7 +8,7 @@ use clap::Args;
 use crate::broker::daemon::activation::Inherited;
 use crate::broker::daemon::detach::{detach, leave_terminal};
 use crate::broker::process::{ProcessError, run_process};
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::config::Environment;
 use crate::service::systemd::units::forbidden_port;
 
@@ -26,7 +26,7 @@ pub fn run(
     arguments: &Arguments,
     inherited: Inherited,
     environment: &Environment,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     if arguments.detach {
         detach()?;
         return Ok(ExitCode::SUCCESS);
@@ -36,7 +36,7 @@ pub fn run(
         return Ok(ExitCode::SUCCESS);
     }
     leave_terminal()?;
-    let result = run_process(true, inherited, environment, forbidden_port).map_err(Failure::from);
+    let result = run_process(true, inherited, environment, forbidden_port).map_err(CliError::from);
     // The client that waits is told why there is no broker: the log may be on a full disk.
     result.inspect_err(|failure| {
         let _ = io::stdout().write_all(failure.text().as_bytes());
@@ -44,7 +44,7 @@ pub fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-impl From<ProcessError> for Failure {
+impl From<ProcessError> for CliError {
     fn from(error: ProcessError) -> Self {
         match error {
             ProcessError::Config(error) => error.into(),

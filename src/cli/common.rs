@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::config::{Config, Environment};
 
 /// The exit code of wrong usage, as clap has it.
@@ -23,17 +23,17 @@ pub const INTERRUPTED: u8 = 130;
 pub const MAX_WAIT_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// Makes a runtime of one thread, which is enough for every command and the quickest to start.
-pub fn runtime() -> Result<Runtime, Failure> {
-    Builder::new_current_thread().enable_all().build().map_err(Failure::from)
+pub fn runtime() -> Result<Runtime, CliError> {
+    Builder::new_current_thread().enable_all().build().map_err(CliError::from)
 }
 
 /// Loads the settings, with a warning where their file cannot be used.
 ///
 /// For commands that must work in spite of a mistake in the file: to stop a broker, for example.
-pub fn config_ignoring_file(environment: &Environment) -> Result<Config, Failure> {
+pub fn config_ignoring_file(environment: &Environment) -> Result<Config, CliError> {
     let (config, problem) = Config::load_despite_file(environment)?;
     if let Some(problem) = problem {
-        Failure::from(problem).warn();
+        CliError::from(problem).warn();
     }
     Ok(config)
 }

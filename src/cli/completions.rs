@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 use clap_complete::Shell;
 
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Out;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The shell
+    /// The shell to print a script for
     shell: Shell,
 }
 
@@ -18,7 +18,7 @@ pub fn run(
     arguments: &Arguments,
     command: &mut clap::Command,
     out: &mut Out,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, command, "claude-peers", &mut script);
     if arguments.shell == Shell::Bash {
@@ -28,8 +28,9 @@ pub fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// In bash's script a command is found under one name and completed under another: `clap_complete`
-/// 4.6 takes the dash of our own name for the border between two commands there.
+/// Makes bash's script find and complete each command under one name.
+///
+/// `clap_complete` 4.6 takes the dash in `claude-peers` for the border between two commands.
 fn one_name(script: Vec<u8>) -> Vec<u8> {
     match String::from_utf8(script) {
         Ok(text) => text.replace("claude__subcmd__peers", "claude__peers").into_bytes(),

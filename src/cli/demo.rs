@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Out;
 use crate::config::Environment;
 use crate::demo;
@@ -21,12 +21,12 @@ pub async fn run(
     arguments: &Arguments,
     environment: &Environment,
     out: &mut Out,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     demo::run(arguments.keep, environment, out).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-impl From<DemoError> for Failure {
+impl From<DemoError> for CliError {
     fn from(error: DemoError) -> Self {
         match error {
             DemoError::Io(error) => error.into(),

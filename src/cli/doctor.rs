@@ -1,10 +1,10 @@
-//! `claude-peers doctor`: what is wrong, and the command that fixes it.
+//! `claude-peers doctor`: prints what is wrong, and the commands that fix it.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Out;
 use crate::config::{Environment, Source, colours};
 use crate::doctor;
@@ -13,18 +13,19 @@ use crate::text;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It sends a message to itself through a throw-away peer, which starts the broker if none runs, and
-leaves nothing behind. It changes and ends nothing else: what it advises is for you to run.
+Doctor sends itself a test message, which starts the broker if none is running, and leaves nothing \
+behind. It makes no other changes: the commands that it prints are for you to run.
 
-Exit status: 0 all is well, or there are only warnings; 1 something fails; 2 wrong usage.")]
+Exit status: 0 no problems, or only warnings; 1 a check failed; 2 wrong usage.")]
 pub struct Arguments {
     /// Print JSON: an array of {check, level, finding, detail?, fix?}
     #[arg(long)]
     json: bool,
-    /// Show settings that have their default value, too
+    /// Also show settings that have their default value
     #[arg(long)]
     all: bool,
-    /// Leave Claude Code out: asking it which servers it knows starts them all for a moment
+    /// Skip the check of Claude Code: it runs `claude mcp list`, which briefly starts all configured
+    /// MCP servers
     #[arg(long)]
     no_claude: bool,
 }
@@ -33,7 +34,7 @@ pub async fn run(
     arguments: &Arguments,
     environment: &Environment,
     out: &mut Out,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let options = Options { claude: !arguments.no_claude };
     let findings = doctor::examine(environment, options).await;
     if arguments.json {
@@ -45,7 +46,7 @@ pub async fn run(
     Ok(if worst == Some(Level::Failure) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// How things look where a person reads along, and plainly elsewhere.
+/// The look of the report: with colours on a terminal, plain elsewhere.
 struct Style {
     colour: bool,
 }
@@ -69,7 +70,7 @@ fn print(
     all: bool,
     environment: &Environment,
     out: &mut Out,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let style = Style { colour: colours(out.is_terminal(), environment) };
     let default = format!("({})", Source::Default);
     let is_quiet = |finding: &&Finding| {
@@ -79,16 +80,16 @@ fn print(
     let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
     let indent = " ".repeat(7 + 2 + width + 2);
     for finding in findings.iter().filter(|finding| !is_quiet(finding)) {
-        let said = match finding.level {
+        let text = match finding.level {
             Level::Ok => finding.finding.clone(),
             _ => style.paint("1", &finding.finding),
         };
-        out.line(format!("{}  {:width$}  {said}", style.level(finding.level), finding.check))?;
+        out.line(format!("{}  {:width$}  {text}", style.level(finding.level), finding.check))?;
         if let Some(detail) = &finding.detail {
             out.line(format!("{indent}{detail}"))?;
         }
         if let Some(fix) = &finding.fix {
-            // Whole, or it would be another command.
+            // It is not cut: half a command is another one.
             let fix = style.paint("36", &text::terminal_line(fix, 10_000));
             out.line(format!("{indent}fix: {fix}"))?;
         }
@@ -100,7 +101,7 @@ fn print(
     };
     out.line("")?;
     out.line(match (count(Level::Failure), count(Level::Warning)) {
-        (0, 0) => "All is well.".to_owned(),
+        (0, 0) => "No problems found.".to_owned(),
         (failures, warnings) => {
             format!("{}, {}.", many(failures, "failure"), many(warnings, "warning"))
         }

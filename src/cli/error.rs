@@ -1,4 +1,4 @@
-//! What went wrong, what to do about it, and the exit code that follows.
+//! The error of a command: message, hint, details and exit code.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,20 +8,20 @@ use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::text;
 
-/// A command's failure.
+/// The error of a command.
 #[derive(Debug)]
-pub struct Failure {
+pub struct CliError {
     message: String,
     hint: Option<String>,
     details: Vec<String>,
-    /// Lines whose spaces count, as they stand in a file.
+    /// Lines of a file, with their indentation.
     excerpt: Vec<String>,
     code: u8,
-    /// Whoever read our output has enough: no failure at all.
+    /// The reader of our output has closed the pipe, which is no error.
     broken_pipe: bool,
 }
 
-impl Failure {
+impl CliError {
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -39,21 +39,21 @@ impl Failure {
         self
     }
 
-    /// Another exit code than 1.
+    /// Sets the exit code. The default is 1.
     #[must_use]
     pub fn code(mut self, code: u8) -> Self {
         self.code = code;
         self
     }
 
-    /// One more line of what happened.
+    /// Adds a line of details.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.details.push(detail.into());
         self
     }
 
-    /// Says it on standard error, and gives the exit code.
+    /// Prints the error on standard error and returns the exit code.
     pub fn report(&self) -> ExitCode {
         if self.broken_pipe {
             return ExitCode::SUCCESS;
@@ -63,15 +63,15 @@ impl Failure {
         ExitCode::from(self.code)
     }
 
-    /// Says it on standard error as a warning: the command goes on.
+    /// Prints the error on standard error as a warning. The command goes on.
     pub fn warn(&self) {
         let text = self.text();
         let text = text.strip_prefix("error: ").unwrap_or(&text);
-        // Where standard error is closed there is nobody to warn.
+        // If standard error is closed, no reader is left.
         let _ = io::Write::write_all(&mut io::stderr(), format!("warning: {text}").as_bytes());
     }
 
-    /// What happened and what to do, in lines.
+    /// Returns the error as lines of text: what happened, and what to do.
     pub fn text(&self) -> String {
         let mut text = format!("error: {}\n", text::terminal_line(&self.message, 2_000));
         for detail in &self.details {
@@ -87,14 +87,14 @@ impl Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         let broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
         Self { broken_pipe, ..Self::new(error.to_string()) }
     }
 }
 
-impl From<ClientError> for Failure {
+impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         let details = match &error {
             ClientError::Refused(refused) => refused
@@ -108,14 +108,14 @@ impl From<ClientError> for Failure {
     }
 }
 
-impl From<ConfigError> for Failure {
+impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         let excerpt = error.excerpt().map(Vec::from).unwrap_or_default();
         Self { excerpt, ..Self::new(error.to_string()).hint(error.hint()) }
     }
 }
 
-impl From<serde_json::Error> for Failure {
+impl From<serde_json::Error> for CliError {
     fn from(error: serde_json::Error) -> Self {
         io::Error::from(error).into()
     }

@@ -1,4 +1,4 @@
-//! `claude-peers hook`: for Claude Code's hooks, not for people.
+//! `claude-peers hook`: run by Claude Code's hooks, not by people.
 
 use std::process::ExitCode;
 
@@ -11,17 +11,17 @@ use crate::protocol::hook::Event;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The event; its JSON is read from standard input
+    /// The event; its JSON input is read from standard input
     #[arg(value_enum)]
     event: EventName,
 
-    /// With Stop and StopFailure: stay until mail waits for the idle session, then end with exit code 2, which
-    /// wakes it (for a hook with "asyncRewake")
+    /// With Stop and StopFailure: keep running until the idle session has a message, then exit with
+    /// code 2, which wakes the session (for hooks with "asyncRewake")
     #[arg(long)]
     wait: bool,
 }
 
-/// Spelled as Claude Code spells its events.
+/// The events, spelled as in Claude Code.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 #[value(rename_all = "PascalCase")]
 enum EventName {
@@ -48,7 +48,8 @@ impl From<EventName> for Event {
     }
 }
 
-/// A hook that fails disturbs its session, so whatever goes wrong is a success without a word.
+/// Handles an event. Every error is a success without output: a hook that fails disturbs its
+/// session.
 pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     let (Ok(config), Ok(runtime)) = (Config::load(environment), runtime()) else {
         return ExitCode::SUCCESS;
@@ -60,7 +61,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
             }
             _ => None,
         };
-        // Its threads may still wait for something; the process does not.
+        // A thread that still waits must not hold the process.
         runtime.shutdown_background();
         return notice.map_or(ExitCode::SUCCESS, |notice| {
             eprintln!("{notice}");
@@ -71,5 +72,5 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The exit code by which a hook speaks to the model.
+/// The exit code with which Claude Code gives a hook's output to the model.
 const WAKE: u8 = 2;

@@ -1,4 +1,5 @@
-//! `claude-peers inbox`: what peers wrote to the command line or, in the shell of a session, to that.
+//! `claude-peers inbox`: prints the messages to the command line or, in a session's shell, to that
+//! session.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::common::{MAX_WAIT_SECONDS, TIMED_OUT};
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::{Out, ago, cell};
 use crate::cli::shell_session;
 use crate::client::Client;
@@ -16,10 +17,10 @@ use crate::text;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// If there is none, wait up to so many seconds for the next. Exit status 124: none came in time
+    /// If there are no unread messages, wait up to SECONDS for one; exit status 124 if none comes
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=MAX_WAIT_SECONDS))]
     wait: Option<u64>,
-    /// Leave them unread: the next call shows them again
+    /// Leave the messages unread, so that the next call shows them again
     #[arg(long)]
     peek: bool,
     /// Print JSON
@@ -27,16 +28,16 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Bytes of text that are taken at once.
+/// The number of bytes of text that are taken at once.
 const PAGE: u64 = 1024 * 1024;
 
-/// Prints all unread messages. They are read once they were printed, and not before; by `--peek`
-/// they never are.
+/// Prints all unread messages, and confirms them once they are printed. With `--peek` they are not
+/// confirmed.
 pub async fn run(
     arguments: &Arguments,
     client: &Client,
     out: &mut Out,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let mut wait = arguments.wait;
     let mut is_first = true;
     loop {
@@ -47,20 +48,22 @@ pub async fn run(
             None => client.take(&request).await?,
         };
         if std::mem::take(&mut is_first) {
-            shell_session::note(client.config(), taken.owner.as_ref());
+            shell_session::note_if_unknown(client.config(), taken.owner.as_ref());
         }
         if arguments.json {
             out.json(&json!({ "messages": taken.messages, "remaining": taken.remaining }))?;
         }
         if let (Some(seconds), true) = (waited, taken.messages.is_empty()) {
             out.flush()?;
-            return Err(Failure::new(format!("no message within {seconds} s")).code(TIMED_OUT));
+            return Err(
+                CliError::new(format!("no message came within {seconds} s")).code(TIMED_OUT)
+            );
         }
         if !arguments.json {
             print_all(&taken.messages, out)?;
             if arguments.peek && taken.remaining > 0 {
                 out.line(format!(
-                    "{} more; `claude-peers inbox` reads them all.",
+                    "{} more; `claude-peers inbox` shows them all.",
                     taken.remaining
                 ))?;
             }
@@ -73,29 +76,29 @@ pub async fn run(
         if !ids.is_empty() {
             client.confirm(&Confirm { ids }).await?;
         }
-        // A program gets one document and calls again.
+        // A program gets one JSON document and calls again.
         if taken.remaining == 0 || arguments.json {
             return Ok(ExitCode::SUCCESS);
         }
     }
 }
 
-fn print_all(messages: &[Delivery], out: &mut Out) -> Result<(), Failure> {
+fn print_all(messages: &[Delivery], out: &mut Out) -> Result<(), CliError> {
     if messages.is_empty() {
         out.line("No messages.")?;
     }
     messages.iter().try_for_each(|message| print(message, out))
 }
 
-fn print(message: &Delivery, out: &mut Out) -> Result<(), Failure> {
+fn print(message: &Delivery, out: &mut Out) -> Result<(), CliError> {
     let from = message.from_name.as_deref().unwrap_or("-");
     let answers = match &message.reply_to {
-        Some(original) => format!(", answers {}", cell(original.as_str(), 40)),
+        Some(original) => format!(", in reply to {}", cell(original.as_str(), 40)),
         None => String::new(),
     };
     let repeat = if message.repeat { ", shown before" } else { "" };
     let from = if message.from_id.is_broker() {
-        "a notice of claude-peers".to_owned()
+        "notice from claude-peers".to_owned()
     } else {
         format!("from {} ({})", cell(from, 60), message.from_id)
     };

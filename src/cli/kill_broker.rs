@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Out;
 use crate::client::Client;
 use crate::client::control;
@@ -24,7 +24,7 @@ pub async fn run(
     arguments: &Arguments,
     client: Client,
     out: &mut Out,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let port = client.config().port;
     let outcome = control::stop_broker(client).await?;
     if arguments.json {
@@ -61,16 +61,20 @@ fn as_json(outcome: &StopOutcome, port: u16) -> Value {
     }
 }
 
-fn print(stopped: &Stopped, out: &mut Out) -> Result<(), Failure> {
+fn print(stopped: &Stopped, out: &mut Out) -> Result<(), CliError> {
     let Stopped { pid, sessions, manager, mail } = stopped;
     out.line(format!("Stopped the broker (process {pid}). {}", describe(mail)))?;
     if let Some(manager) = manager {
         out.line(format!(
-            "{manager} still listens: its socket brings the broker back on the next connection."
+            "{manager} still listens, and starts the broker again on the next connection."
         ))?;
     }
     if *sessions > 0 {
-        out.line(format!("{sessions} running sessions start it again at once, as they need it."))?;
+        let (sessions_need, start) =
+            if *sessions == 1 { ("session needs", "starts") } else { ("sessions need", "start") };
+        out.line(format!(
+            "{sessions} running {sessions_need} the broker and {start} a new one immediately."
+        ))?;
     }
     Ok(())
 }
@@ -80,37 +84,37 @@ fn describe(mail: &MailStatus) -> String {
     let database = mail.database.display();
     match &mail.location {
         MailLocation::Kept { note: None } => {
-            format!("Nothing is lost: peers and mail are in {database}.")
+            format!("Nothing is lost: peers and messages are in {database}.")
         }
         MailLocation::Kept { note: Some(note) } => {
-            format!("Peers and mail are in {database}. Beware: {note}.")
+            format!("Peers and messages are in {database}. Note: {note}.")
         }
         MailLocation::Saved(path) => format!(
-            "Its database {database} is not there any more: what it held is in {}.",
+            "Its database {database} is gone; its contents were saved in {}.",
             path.display()
         ),
-        MailLocation::Lost => format!("Its database {database} is not there any more."),
+        MailLocation::Lost => format!("Its database {database} is gone."),
     }
 }
 
-/// No broker of ours runs, but the one of the TypeScript claude-peers may be meant.
-fn typescript(owner: &Owner, port: u16, out: &mut Out) -> Result<(), Failure> {
+/// Reports the broker of the TypeScript claude-peers: the user may mean that one.
+fn typescript(owner: &Owner, port: u16, out: &mut Out) -> Result<(), CliError> {
     out.line(format!(
-        "No broker of this program is running. That of the TypeScript claude-peers is: {owner} \
-         has port {port}."
+        "No broker of this program is running, but the broker of the TypeScript claude-peers is: \
+         {owner} has port {port}."
     ))?;
     let kill = match owner.processes.as_slice() {
-        [] => "the kill-broker of that program".to_owned(),
+        [] => "run that program's kill-broker".to_owned(),
         processes => {
             let numbers: Vec<String> = processes.iter().map(u32::to_string).collect();
-            format!("that program's kill-broker, or `kill {}`,", numbers.join(" "))
+            format!("run that program's kill-broker, or `kill {}`", numbers.join(" "))
         }
     };
-    out.line(format!("It is another program's, so it was left alone: {kill} ends it."))?;
+    out.line(format!("It belongs to another program and was not stopped. To stop it, {kill}."))?;
     Ok(())
 }
 
-impl From<StopError> for Failure {
+impl From<StopError> for CliError {
     fn from(error: StopError) -> Self {
         Self::new(error.to_string()).hint(error.hint())
     }

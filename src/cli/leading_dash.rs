@@ -1,6 +1,8 @@
-//! Text that begins with a dash, on the command line of `send`: a list entry, a negative number, a
-//! line of a diff. What can be an option is one, and a misspelt one is an error, for a message
-//! cannot be called back; what never could be an option is text.
+//! Message text that begins with a dash, on the command line of `send`: a list entry, a negative
+//! number, a line of a diff.
+//!
+//! A word that can be an option is one, and a misspelt option is an error, because a message cannot
+//! be taken back. A word that cannot be an option is text.
 
 use std::ffi::{OsStr, OsString};
 
@@ -9,8 +11,8 @@ use clap::Command;
 /// The command whose words may begin with a dash.
 const SEND: &str = "send";
 
-/// The arguments with all options of `send` before its words, where a word begins with a dash.
-pub fn settled(arguments: Vec<OsString>, command: &Command) -> Vec<OsString> {
+/// Moves the options of `send` before its words if a word begins with a dash.
+pub fn with_dash_text(arguments: Vec<OsString>, command: &Command) -> Vec<OsString> {
     let Some(send) = command.find_subcommand(SEND) else { return arguments };
     if arguments.get(1).is_none_or(|word| word != SEND) {
         return arguments;
@@ -20,7 +22,7 @@ pub fn settled(arguments: Vec<OsString>, command: &Command) -> Vec<OsString> {
     let mut rest = arguments.iter().skip(2);
     while let Some(word) = rest.next() {
         if word == "--" {
-            // Whoever writes it knows what it is for.
+            // The user has separated options and text already.
             return arguments;
         }
         if is_text(word, send) {
@@ -35,22 +37,22 @@ pub fn settled(arguments: Vec<OsString>, command: &Command) -> Vec<OsString> {
     if !words.iter().any(|word| word != "-" && begins_with_dash(word)) {
         return arguments;
     }
-    let mut settled: Vec<OsString> = arguments[..2].to_vec();
-    settled.extend(options);
-    settled.push("--".into());
-    settled.extend(words);
-    settled
+    let mut with_dash_text: Vec<OsString> = arguments[..2].to_vec();
+    with_dash_text.extend(options);
+    with_dash_text.push("--".into());
+    with_dash_text.extend(words);
+    with_dash_text
 }
 
 fn begins_with_dash(word: &OsStr) -> bool {
     word.as_encoded_bytes().starts_with(b"-")
 }
 
-/// Whether it is text, and could not have been meant as an option.
+/// Whether a word is text: it cannot have been meant as an option.
 fn is_text(word: &OsStr, send: &Command) -> bool {
     let Some(name) = word.as_encoded_bytes().strip_prefix(b"-") else { return true };
     let name = name.strip_prefix(b"-").unwrap_or(name);
-    // A value may be anything; the option before it is known by its name.
+    // The value of an option may be anything; the name before it decides.
     let end = name.iter().position(|byte| *byte == b'=').unwrap_or(name.len());
     if end < name.len() && known(&name[..end], send).is_some() {
         return false;
@@ -72,7 +74,7 @@ fn codes(name: &[u8]) -> Vec<u32> {
     name.iter().map(|byte| u32::from(*byte)).collect()
 }
 
-/// Whether the next argument belongs to this one.
+/// Whether the next argument is the value of this option.
 fn takes_value(word: &OsStr, send: &Command) -> bool {
     let name = word.as_encoded_bytes();
     let name = name.strip_prefix(b"--").or_else(|| name.strip_prefix(b"-")).unwrap_or(name);
@@ -88,8 +90,8 @@ mod tests {
 
     fn settle(line: &[&str]) -> Vec<String> {
         let line = ["claude-peers", "send"].iter().chain(line).map(OsString::from).collect();
-        let settled = settled(line, &Cli::command());
-        settled.into_iter().skip(2).map(|word| word.into_string().unwrap()).collect()
+        let with_dash_text = with_dash_text(line, &Cli::command());
+        with_dash_text.into_iter().skip(2).map(|word| word.into_string().unwrap()).collect()
     }
 
     #[test]
@@ -108,12 +110,12 @@ mod tests {
             "-5°",
         ] {
             assert_eq!(settle(&["peer", text]).last().map(String::as_str), Some(text));
-            let settled = settle(&["peer", text, "--json", "--wait", "5", "more"]);
+            let with_dash_text = settle(&["peer", text, "--json", "--wait", "5", "more"]);
             if text.starts_with('-') {
-                assert_eq!(settled, ["--json", "--wait", "5", "--", "peer", text, "more"]);
+                assert_eq!(with_dash_text, ["--json", "--wait", "5", "--", "peer", text, "more"]);
             }
-            let settled = settle(&["--scope=repo", text]);
-            assert_eq!(settled.last().map(String::as_str), Some(text));
+            let with_dash_text = settle(&["--scope=repo", text]);
+            assert_eq!(with_dash_text.last().map(String::as_str), Some(text));
         }
     }
 
@@ -133,6 +135,6 @@ mod tests {
             assert_eq!(settle(line), line);
         }
         let other = ["claude-peers", "log", "- x"].map(OsString::from).to_vec();
-        assert_eq!(settled(other.clone(), &Cli::command()), other);
+        assert_eq!(with_dash_text(other.clone(), &Cli::command()), other);
     }
 }

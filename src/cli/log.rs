@@ -1,10 +1,10 @@
-//! `claude-peers log`: recent messages and what became of them.
+//! `claude-peers log`: prints recent messages and their status.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::{Out, cell};
 use crate::client::Client;
 use crate::protocol::MessageId;
@@ -13,16 +13,16 @@ use crate::text;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Show this message in full
+    /// Show the message with this id in full
     message: Option<String>,
-    /// Show at most so many of the newest
+    /// Show only the newest LIMIT messages
     #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// Only messages from or to this peer
+    /// Show only messages from or to this peer
     #[arg(long, value_name = "PEER")]
     peer: Option<String>,
-    /// Only messages that the command line sent (in the shell of a session: that), or with --peer
-    /// that peer, and what became of each: since when, and by which way
+    /// Show only messages sent by the command line (in a session's shell: by that session; with
+    /// --peer: by that peer), with the status of each, since when, and how it was delivered
     #[arg(long, conflicts_with = "message")]
     sent: bool,
     /// Print JSON
@@ -34,7 +34,7 @@ pub async fn run(
     arguments: &Arguments,
     client: &Client,
     out: &mut Out,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let request = ListMessages {
         limit: arguments.limit,
         peer: arguments.peer.clone(),
@@ -59,11 +59,11 @@ pub async fn run(
 }
 
 fn called(party: &Party) -> String {
-    // A sender such as "backend (by its command line)" stays one column.
+    // A sender such as "backend (by its command line)" must stay one column.
     cell(party.name.as_deref().unwrap_or(party.id.as_str()), 60).replace(' ', "_")
 }
 
-/// "read,tool", "offered,channel", "queued".
+/// Returns "read,tool", "offered,channel", "queued" and the like.
 fn state(message: &Message) -> String {
     let via = message.read_via.or(message.offered_via);
     via.map_or_else(|| message.state.to_string(), |via| format!("{},{via}", message.state))
@@ -92,7 +92,7 @@ fn sent_row(message: &Message) -> Vec<String> {
     ]
 }
 
-fn in_full(message: &Message, out: &mut Out) -> Result<(), Failure> {
+fn in_full(message: &Message, out: &mut Out) -> Result<(), CliError> {
     let party =
         |p: &Party| format!("{} ({})", cell(p.name.as_deref().unwrap_or_default(), 60), p.id);
     out.line(format!("message  {}", message.id))?;

@@ -1,4 +1,4 @@
-//! The command line: one file per command. Commands print; they do not think.
+//! The command line: one file per command. Commands print; what they report is decided below.
 
 mod broker;
 mod common;
@@ -31,21 +31,21 @@ use crate::client::Client;
 use crate::config;
 use crate::config::{Config, Environment};
 use common::{config_ignoring_file, report_progress, runtime};
-use error::Failure;
+use error::CliError;
 use output::Out;
 
-/// Sessions of Claude Code on this machine find each other and talk.
+/// Lets the Claude Code sessions on this machine find each other and exchange messages.
 ///
-/// Each session runs `claude-peers mcp` as an MCP server; one broker per user keeps peers and
-/// mail. The broker starts by itself when it is needed.
+/// Each session runs `claude-peers mcp` as an MCP server. One broker per user stores the sessions
+/// and their messages; it starts on demand.
 #[derive(Debug, Parser)]
 #[command(name = "claude-peers", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "\
 Set up Claude Code once:
   claude-peers setup claude
 
-Exit status: 0 success, 1 failure, 2 wrong usage, 3 no broker is running (status) or no service
-listens (service status), 124 nothing came in time (--wait).")]
+Exit status: 0 success, 1 failure, 2 wrong usage, 3 the broker is not running (status) or the \
+service is not running (service status), 124 timed out (--wait).")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -53,48 +53,48 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say how the broker is, without starting it
+    /// Show the status of the broker, without starting it
     Status(status::Arguments),
-    /// List the peers: sessions that are here
+    /// List the sessions on this machine
     Peers(peers::Arguments),
-    /// Send a message to a peer
+    /// Send a message to a session
     Send(send::Arguments),
-    /// Read the messages that peers sent to the command line or, in the shell of a session, to that
+    /// Read the messages sent to the command line, or to the session whose shell you are in
     Inbox(inbox::Arguments),
-    /// Show recent messages and what became of them
+    /// Show recent messages and their status
     Log(log::Arguments),
-    /// Find out what is wrong, and how to fix it
+    /// Find problems and show how to fix them
     Doctor(doctor::Arguments),
-    /// Run two sessions and a broker in a throw-away directory, and let them talk
+    /// Run a demo: two sessions and a broker in a temporary directory
     Demo(demo::Arguments),
-    /// Print the token for calls over TCP
+    /// Print the token for requests over TCP
     Token,
-    /// Set up Claude Code and other MCP clients: the server, hooks and permission; or undo it
+    /// Set up Claude Code and other MCP clients, or undo it
     Setup(setup::Arguments),
-    /// Let the operating system run the broker: install, control and look at the service
+    /// Run the broker as a system service: install, control and inspect it
     Service(service::Arguments),
-    /// Stop the broker, and only the broker
+    /// Stop the broker, and nothing else
     KillBroker(kill_broker::Arguments),
-    /// Serve one session over standard input and output (MCP); Claude Code runs this
+    /// Serve one session over MCP on standard input and output (Claude Code runs this)
     Mcp,
-    /// Handle an event of Claude Code; its hooks run this
+    /// Handle an event of Claude Code (its hooks run this)
     Hook(hook::Arguments),
     /// Run the broker in the foreground
     Broker(broker::Arguments),
-    /// Print a completion script
+    /// Print a shell completion script
     Completions(completions::Arguments),
 }
 
-/// Runs the program.
+/// Runs the program and returns its exit code.
 #[must_use]
 pub fn main(inherited: Inherited) -> ExitCode {
-    let arguments = leading_dash::settled(std::env::args_os().collect(), &Cli::command());
+    let arguments = leading_dash::with_dash_text(std::env::args_os().collect(), &Cli::command());
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Where even this cannot be printed there is nobody to tell.
+            // If this cannot be printed either, no reader is left.
             let _ = error.print();
-            // To Claude Code the usual code of wrong usage says that the hook blocks the session.
+            // To Claude Code, exit code 2 of a hook means that it blocks the session.
             let is_hook = std::env::args_os().nth(1).is_some_and(|word| word == "hook");
             let code = if is_hook { error.exit_code().min(1) } else { error.exit_code() };
             return ExitCode::from(u8::try_from(code).unwrap_or(1));
@@ -103,7 +103,7 @@ pub fn main(inherited: Inherited) -> ExitCode {
     let mut out = Out::stdout();
     let environment = Environment::of_this_process();
     match run(cli.command, inherited, &environment, &mut out)
-        .and_then(|code| out.flush().map(|()| code).map_err(Failure::from))
+        .and_then(|code| out.flush().map(|()| code).map_err(CliError::from))
     {
         Ok(code) => code,
         Err(failure) => failure.report(),
@@ -115,9 +115,9 @@ fn run(
     inherited: Inherited,
     environment: &Environment,
     out: &mut Out,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     match command {
-        // A server says it to its model, and a hook says nothing: both find out by themselves.
+        // A server reports it to its model, and a hook prints nothing: both check it themselves.
         Command::Mcp | Command::Hook(_) | Command::Completions(_) => {}
         _ => config::refuse_others_places(environment)?,
     }
@@ -131,7 +131,7 @@ fn run(
         Command::Doctor(arguments) => {
             let runtime = runtime()?;
             let code = runtime.block_on(doctor::run(&arguments, environment, out));
-            // What hangs must not hold the process.
+            // A check that hangs must not hold the process.
             runtime.shutdown_background();
             code
         }
@@ -155,7 +155,7 @@ fn run(
                     Command::KillBroker(arguments) => {
                         kill_broker::run(&arguments, client, out).await
                     }
-                    // The others were dispatched above.
+                    // All others were dispatched above.
                     _ => Ok(ExitCode::SUCCESS),
                 }
             })
@@ -163,21 +163,24 @@ fn run(
     }
 }
 
-/// The settings. A mistake in their file must not keep a broker from being stopped or looked at.
-fn settings(command: &Command, environment: &Environment) -> Result<Config, Failure> {
+/// Loads the settings.
+///
+/// A mistake in their file must not keep a broker from being stopped or examined.
+fn settings(command: &Command, environment: &Environment) -> Result<Config, CliError> {
     match command {
         Command::KillBroker(_) | Command::Status(_) => config_ignoring_file(environment),
         _ => Ok(Config::load(environment)?),
     }
 }
 
-/// Standard output belongs to the protocol, so this never returns to the usual way out: a read
-/// of standard input cannot be cancelled, and must not hold the process.
-fn mcp(environment: &Environment) -> Result<ExitCode, Failure> {
+/// Runs the MCP server, and ends the process.
+///
+/// It does not return: a read of standard input cannot be cancelled and would hold the process.
+fn mcp(environment: &Environment) -> Result<ExitCode, CliError> {
     crate::logging::start(crate::logging::Role::Mcp, environment);
     let config = Config::load(environment);
     let runtime = runtime()?;
     runtime.block_on(crate::mcp::run(config));
-    // The runtime still lives: dropping it would wait for that read.
+    // The runtime is not dropped: that would wait for the read.
     std::process::exit(0)
 }

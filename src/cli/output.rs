@@ -1,4 +1,4 @@
-//! Standard output for people and programs: aligned tables, JSON, and no panic on a closed pipe.
+//! Standard output: aligned tables, JSON, and no panic on a closed pipe.
 
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::protocol::Timestamp;
 use crate::text;
 
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::sys::clock;
 
 /// Buffered standard output.
@@ -22,7 +22,7 @@ impl Out {
         Self { writer: BufWriter::new(io::stdout()) }
     }
 
-    /// Whether a person reads along.
+    /// Whether standard output is a terminal.
     pub fn is_terminal(&self) -> bool {
         self.writer.get_ref().is_terminal()
     }
@@ -35,12 +35,12 @@ impl Out {
         self.writer.write_all(bytes).map_err(|error| unwritten(&error))
     }
 
-    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value)?;
         Ok(self.line(text::escaped_json(&text))?)
     }
 
-    /// Aligned columns. On a terminal the last column is cut to its width; elsewhere nothing is.
+    /// Prints aligned columns. No cell is cut.
     pub fn table(&mut self, header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
         let mut table = Table::new();
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -76,20 +76,22 @@ fn unwritten(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))
 }
 
-/// A line for the person at the terminal, where standard output is for a program. Not `eprintln!`,
-/// which panics where standard error is closed.
-pub fn aside(text: &str) {
+/// Prints a line on standard error: for the person at the terminal, where standard output is for a
+/// program.
+///
+/// Not by `eprintln!`, which panics when standard error is closed.
+pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{}", text::terminal_line(text, 2_000));
 }
 
-/// One cell of a table: a single harmless line that never is empty, so that columns stay columns
-/// for `awk`.
+/// Returns the text of a table cell: one harmless line that is never empty, so that `awk` finds
+/// each column.
 pub fn cell(text: &str, max_chars: usize) -> String {
     let line = text::terminal_line(text, max_chars);
     if line.is_empty() { "-".to_owned() } else { line }
 }
 
-/// "12s", "5m", "3h", "2d" since a moment.
+/// Returns the time since `then` as "12s", "5m", "3h" or "2d".
 pub fn ago(then: Timestamp) -> String {
     then.age(clock::now())
 }

@@ -1,23 +1,23 @@
-//! `claude-peers peers`: who is here.
+//! `claude-peers peers`: lists the sessions.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::error::Failure;
-use crate::cli::output::{Out, ago, aside, cell};
-use crate::cli::scope::{Place, ScopeArgument};
+use crate::cli::error::CliError;
+use crate::cli::output::{Out, ago, cell, note};
+use crate::cli::scope::{ScopeArgument, ScopeContext};
 use crate::cli::shell_session;
 use crate::client::Client;
 use crate::protocol::peers::{EndedSession, ListPeers, Peer, PeerList, Reachability};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Which peers: all on this machine, those in this directory, or those in this git repository
+    /// List all sessions on this machine, in this directory, or in this git repository
     #[arg(long, value_enum, default_value = "machine")]
     scope: ScopeArgument,
-    /// Away peers, too: those with mail, or with a name that you chose; and sessions that have ended
-    /// and can be resumed
+    /// Also list sessions that are away (not running, but with unread messages or a name that you
+    /// chose), and ended sessions that can be resumed
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -29,17 +29,17 @@ pub async fn run(
     arguments: &Arguments,
     client: &Client,
     out: &mut Out,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let scope = arguments.scope.into();
-    let Place { directory, repo } = Place::here(scope, client.config()).await?;
+    let ScopeContext { directory, repo } = ScopeContext::here(scope, client.config()).await?;
     let request = ListPeers { scope, all: arguments.all, directory, repo };
     let list = client.peers(&request).await?;
     match &list.me {
         Some(me) => {
             let name = me.name.as_deref().unwrap_or("-");
-            aside(&format!("This command line speaks as {} ({}).", cell(name, 60), me.id));
+            note(&format!("This command acts for the session {} ({}).", cell(name, 60), me.id));
         }
-        None if shell_session::is_inside(client.config()) => shell_session::note_cli(),
+        None if shell_session::is_inside(client.config()) => shell_session::note_unknown(),
         None => {}
     }
     if arguments.json {
@@ -52,33 +52,34 @@ pub async fn run(
         beside(&away(&list), out)?;
     }
     if list.more_ended {
-        beside("Sessions that ended earlier are not shown.", out)?;
+        beside("More sessions have ended earlier; they are not shown.", out)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A program that reads the table should find nothing but the table.
-fn beside(line: &str, out: &mut Out) -> Result<(), Failure> {
+/// Prints a line below the table, on standard error if a program reads the table.
+fn beside(line: &str, out: &mut Out) -> Result<(), CliError> {
     if out.is_terminal() {
         out.line(line)?;
     } else {
         out.flush()?;
-        aside(line);
+        note(line);
     }
     Ok(())
 }
 
 fn away(list: &PeerList) -> String {
-    let waits = match list.away_unread {
+    let (peers, them) = if list.away == 1 { ("peer is", "it") } else { ("peers are", "them") };
+    let unread = match list.away_unread {
         None => String::new(),
-        Some(0) => ", without mail".to_owned(),
-        Some(1) => ", 1 message waits for them".to_owned(),
-        Some(count) => format!(", {count} messages wait for them"),
+        Some(0) => ", without unread messages".to_owned(),
+        Some(1) => ", with 1 unread message".to_owned(),
+        Some(count) => format!(", with {count} unread messages"),
     };
-    format!("{} away{waits} (--all shows them)", list.away)
+    format!("{} {peers} away{unread} (--all lists {them})", list.away)
 }
 
-/// One that has ended, and how it comes back.
+/// Returns the row of a session that has ended, with the command that resumes it.
 fn ended(session: &EndedSession) -> Vec<String> {
     let resume = match &session.session {
         Some(id) => format!("[claude --resume {}] {}", cell(id, 60), session.summary),
@@ -110,7 +111,7 @@ fn row(peer: &Peer) -> Vec<String> {
         cell(peer.name.as_deref().unwrap_or_default(), 60),
         state,
         peer.unread.to_string(),
-        // Directories with spaces would shift the columns that follow; only the summary may.
+        // A directory with spaces shifts only the summary, which is the last column.
         cell(&peer.cwd, 200),
         cell(&peer.summary, 200),
     ]

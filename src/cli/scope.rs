@@ -1,8 +1,8 @@
-//! A scope, as seen from the directory that one stands in.
+//! The scope of a command, seen from the current directory.
 
 use clap::ValueEnum;
 
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::config::Config;
 use crate::protocol::scope::Scope;
 use crate::sys::git::{Git, NoRepository};
@@ -24,20 +24,20 @@ impl From<ScopeArgument> for Scope {
     }
 }
 
-/// What a scope refers to here.
+/// The directory or repository that a scope refers to.
 #[derive(Debug, Default)]
-pub struct Place {
+pub struct ScopeContext {
     pub directory: Option<String>,
     pub repo: Option<String>,
 }
 
-impl Place {
-    /// As far as `scope` needs it.
-    pub async fn here(scope: Scope, config: &Config) -> Result<Self, Failure> {
+impl ScopeContext {
+    /// Finds out what `scope` needs to know of the current directory.
+    pub async fn here(scope: Scope, config: &Config) -> Result<Self, CliError> {
         let here = || {
             std::env::current_dir().and_then(std::fs::canonicalize).map_err(|error| {
-                Failure::new(format!("the directory that you are in cannot be found: {error}"))
-                    .hint("Change into one that is there.")
+                CliError::new(format!("the current directory cannot be found: {error}"))
+                    .hint("Change into a directory that exists.")
             })
         };
         Ok(match scope {
@@ -48,7 +48,7 @@ impl Place {
             Scope::Repo => {
                 let repo = match Git::new(config.environment.iter()).repository(&here()?).await {
                     Ok(found) => Some(found.common_dir.to_string_lossy().into_owned()),
-                    // The broker says so, in the words that it has for sessions.
+                    // The broker reports that, as it does to sessions.
                     Err(NoRepository::Nowhere) => None,
                     Err(error) => return Err(refused(&error)),
                 };
@@ -58,9 +58,9 @@ impl Place {
     }
 }
 
-/// There is a repository, and it does not count.
-fn refused(error: &NoRepository) -> Failure {
-    let failure = Failure::new(error.to_string());
+/// There is a repository, but it is not used.
+fn refused(error: &NoRepository) -> CliError {
+    let failure = CliError::new(error.to_string());
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,

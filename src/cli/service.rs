@@ -1,4 +1,4 @@
-//! `claude-peers service`: the broker as a service of systemd or launchd.
+//! `claude-peers service`: controls the broker as a service of systemd or launchd.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::cli::common::{NOT_RUNNING, config_ignoring_file, runtime};
-use crate::cli::error::Failure;
-use crate::cli::output::{Out, aside};
+use crate::cli::error::CliError;
+use crate::cli::output::{Out, note};
 use crate::client::{Client, control};
 use crate::config::{Config, Environment};
 use crate::service::launchd::Launchd;
@@ -21,48 +21,50 @@ pub struct Arguments {
     command: Command,
 }
 
-/// How a package's units are forbidden to one user.
-const FORBID: &str = "\
-Sessions start what they need to find each other: the service, or where there is none a broker of
-their own. The units of an installed package go with the package. To forbid them to yourself alone:
+/// How a user disables a package's units.
+const HOW_TO_DISABLE: &str = "\
+This does not last: the next session that needs the broker starts the service again, or starts a \
+broker itself if no service is installed. Units that came with a package are removed with the \
+package. To disable them for your user only:
 
   systemctl --user mask --now claude-peers.socket claude-peers-tcp.socket claude-peers.service";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Let the system start the broker on the first connection, now and after each login
+    /// Have the system start the broker on the first connection, now and after each login
     #[command(after_help = "\
-Writes the units of systemd (or the agent of launchd) for this user, with this program's path, and
-makes them listen. Units of an installed package are used as they are. Safe to repeat: after an
-upgrade it writes what has changed and restarts the broker, and no message is lost.
+Writes systemd units (or a launchd agent) for this user with the path of this program, and starts \
+them. If a package has installed units, those are used unchanged. You can run it again at any time: \
+after an upgrade it updates what has changed and restarts the broker, and no message is lost.
 
-The service does not see a shell's variables. Its settings stand in the configuration file,
-~/.config/claude-peers/config.toml.")]
+The service does not see the environment variables of your shell. Put its settings into the \
+configuration file, ~/.config/claude-peers/config.toml.")]
     Install(Format),
-    /// Take the service away; the database stays
-    #[command(after_help = FORBID)]
+    /// Remove the service; the database is kept
+    #[command(after_help = HOW_TO_DISABLE)]
     Uninstall(Format),
-    /// Listen; the broker starts on the first connection
+    /// Open the sockets; the broker starts on the first connection
     Start(Format),
-    /// Stop the broker and close its sockets, until a session needs them
-    #[command(after_help = FORBID)]
+    /// Stop the broker and close its sockets, until a session needs them again
+    #[command(after_help = HOW_TO_DISABLE)]
     Stop(Format),
-    /// Start the broker anew; no message is lost
+    /// Restart the broker; no message is lost
     Restart(Format),
-    /// Say how the service is
+    /// Show the status of the service
     #[command(after_help = "\
-Exit status: 0 it runs or is ready, 1 it failed or cannot be asked, 3 it is stopped, masked or not
-installed.")]
+Exit status: 0 the service is running or ready, 1 it has failed or its status is unknown, 3 it is \
+stopped, masked or not installed.")]
     Status(Format),
-    /// Show the log of the broker and of the sessions' servers
+    /// Show the log of the broker and of the sessions' MCP servers
     #[command(after_help = "\
-Shows the journal; where a session started the broker, or there is no journal, the log file.
+Shows the journal, or the log file if a session started the broker or there is no journal.
 
+Examples:
   claude-peers service logs --follow
   claude-peers service logs --since '1 hour ago'
   claude-peers service logs -- --output=json --priority=warning")]
     Logs(LogArguments),
-    /// Print the property list that `install` gives to launchd
+    /// Print the property list that `install` writes for launchd
     #[command(hide = true)]
     Plist,
 }
@@ -76,13 +78,13 @@ struct Format {
 
 #[derive(Debug, Args)]
 struct LogArguments {
-    /// Go on as more comes
+    /// Keep printing new lines
     #[arg(short, long)]
     follow: bool,
-    /// The last so many lines only
+    /// Show only the last COUNT lines
     #[arg(short = 'n', long, value_name = "COUNT")]
     lines: Option<u32>,
-    /// From this time on, as journalctl takes it ("1 hour ago", "today", "2026-01-31 12:00")
+    /// Show lines since TIME, in the format of journalctl ("1 hour ago", "today", "2026-01-31 12:00")
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
     /// Further arguments for journalctl
@@ -94,8 +96,8 @@ pub fn run(
     arguments: Arguments,
     environment: &Environment,
     out: &mut Out,
-) -> Result<ExitCode, Failure> {
-    // A service that is installed or started would not come up with a mistake in the settings.
+) -> Result<ExitCode, CliError> {
+    // With a mistake in the settings, a service that is installed or started would not run.
     let config = match arguments.command {
         Command::Status(_) | Command::Logs(_) | Command::Stop(_) | Command::Uninstall(_) => {
             config_ignoring_file(environment)?
@@ -127,28 +129,28 @@ pub fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn stop(config: &Config) -> Result<Vec<Step>, Failure> {
+fn stop(config: &Config) -> Result<Vec<Step>, CliError> {
     let client = Client::new(config.clone())?;
     Ok(runtime()?.block_on(control::stop_service(client))?)
 }
 
-/// Becomes the program that shows the log; comes back only if that cannot be.
-fn logs(manager: &dyn Manager, arguments: LogArguments) -> Failure {
+/// Replaces this process by the program that shows the log. Returns only if that fails.
+fn logs(manager: &dyn Manager, arguments: LogArguments) -> CliError {
     let LogArguments { follow, lines, since, more } = arguments;
     let wanted = Logs { follow, lines, since, more };
     match manager.logs(&wanted) {
         Err(error) => error.into(),
         Ok(mut command) => {
-            if let Some(note) = manager.log_note(&wanted) {
-                aside(&note);
+            if let Some(text) = manager.log_note(&wanted) {
+                note(&text);
             }
             let error = command.exec();
-            Failure::new(format!("{}: {error}", command.get_program().display()))
+            CliError::new(format!("{}: {error}", command.get_program().display()))
         }
     }
 }
 
-fn status(manager: &dyn Manager, format: &Format, out: &mut Out) -> Result<ExitCode, Failure> {
+fn status(manager: &dyn Manager, format: &Format, out: &mut Out) -> Result<ExitCode, CliError> {
     let status = manager.status()?;
     if format.json {
         out.json(&status)?;
@@ -162,24 +164,26 @@ fn status(manager: &dyn Manager, format: &Format, out: &mut Out) -> Result<ExitC
     })
 }
 
-fn print(status: &Status, out: &mut Out) -> Result<(), Failure> {
+fn print(status: &Status, out: &mut Out) -> Result<(), CliError> {
     out.line(match status.state {
         State::Running => format!("service   running, started by {}", status.manager),
         State::Ready => {
             format!("service   ready: {} starts it on the first connection", status.manager)
         }
-        State::Stopped => "service   stopped; the next session, or `claude-peers service start`, \
-                           starts it"
-            .to_owned(),
-        State::Failed => "service   failed; sessions start a broker of their own".to_owned(),
-        State::Masked => "service   masked; sessions start a broker of their own".to_owned(),
+        State::Stopped => {
+            "service   stopped; it starts with the next session or with `claude-peers service \
+                           start`"
+                .to_owned()
+        }
+        State::Failed => "service   failed; sessions start the broker themselves".to_owned(),
+        State::Masked => "service   masked; sessions start the broker themselves".to_owned(),
         State::NotInstalled => {
-            "service   not installed; `claude-peers service install` does it".to_owned()
+            "service   not installed; to install it: claude-peers service install".to_owned()
         }
     })?;
     if let Some(directory) = &status.directory {
-        let whose = if status.packaged { "the installed package's" } else { "this user's" };
-        out.line(format!("units     {} ({whose})", directory.display()))?;
+        let owner = if status.packaged { "of the installed package" } else { "of this user" };
+        out.line(format!("units     {} ({owner})", directory.display()))?;
     }
     if !status.units.is_empty() {
         out.line("")?;
@@ -202,7 +206,7 @@ fn row(unit: &UnitStatus) -> Vec<String> {
     ]
 }
 
-impl From<ServiceError> for Failure {
+impl From<ServiceError> for CliError {
     fn from(error: ServiceError) -> Self {
         Self::new(error.to_string()).hint(error.hint())
     }

@@ -1,4 +1,4 @@
-//! `claude-peers setup`: our server in the configuration of Claude Code and other MCP clients.
+//! `claude-peers setup`: adds the server to the configuration of Claude Code and other MCP clients.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
@@ -6,57 +6,60 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Out;
 use crate::config::Environment;
 use crate::setup::{Client, Found, Host, Options, Plan, SetupError, Shown, State};
 use crate::sys::shell;
 use crate::text;
 
-/// Paths and other people's lines are shown whole, but in one line each.
+/// The longest line of a foreign file or path that is shown, in characters: practically all of it.
 const WIDTH: usize = 10_000;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-  claude-peers setup                     what is here, and what is set up
-  claude-peers setup claude              shows what it would change, and asks
-  claude-peers setup claude --dry-run    only shows it
-  claude-peers setup claude --undo       takes it back
-  claude-peers setup --undo              takes back all that it did, for every client
+Examples:
+  claude-peers setup                    list the clients found, and ask
+  claude-peers setup claude             show the changes, and ask
+  claude-peers setup claude --dry-run   only show the changes
+  claude-peers setup claude --undo      revert the changes
+  claude-peers setup --undo             revert the changes for every client
 
-Claude Code gets the server by its own command `claude mcp add --scope user`, and in its
-settings.json hooks, which show a session its mail and wake it, and a permission rule, so that it
-does not ask before each call. Where its sandbox is on, `claude-peers` in its Bash tool is let
-through to the broker's socket. The others get the server in their configuration file: Codex in
-config.toml, opencode in opencode.json, Gemini CLI in settings.json, Cursor in mcp.json.
+For Claude Code, setup registers the server with `claude mcp add --scope user`, and adds to \
+settings.json: hooks that show a session its messages and wake it, and a permission rule, so that \
+Claude Code does not ask before each call. If the sandbox is on, setup also allows `claude-peers` in \
+the Bash tool to reach the broker's socket. Other clients get the server in their configuration \
+file: Codex in config.toml, opencode in opencode.json, Gemini CLI in settings.json, Cursor in \
+mcp.json.
 
-Safe to repeat. Comments, order and format stay; a configuration that cannot be read is not
-touched. A copy of each file as it was is kept in the state directory until --undo has put it back.
+You can run setup again at any time. It keeps comments, key order and formatting, and does not \
+change a file that it cannot parse. A copy of each original file is kept in the state directory \
+until --undo has restored it.
 
-Exit status: 0 done, or nothing to do; 1 failure, you said no, or there is nobody to ask; 2 wrong
-usage.")]
-// Each is a switch of its own.
+Exit status: 0 done, or nothing to do; 1 failure, you answered no, or there is no terminal to ask \
+on; 2 wrong usage.")]
+// Each is a switch of the command line.
 #[allow(clippy::struct_excessive_bools)]
 pub struct Arguments {
-    /// The client; without one, all that are here
+    /// The client to set up; default: all clients found on this machine
     #[arg(value_enum)]
     client: Option<ClientName>,
-    /// Show what would change, and change nothing
+    /// Show the changes, and make none
     #[arg(long)]
     dry_run: bool,
-    /// Take back what setup did; without a client, for all of them
+    /// Revert the changes that setup made; without a client, for all of them
     #[arg(long)]
     undo: bool,
-    /// Do not ask
+    /// Make the changes without asking
     #[arg(short, long)]
     yes: bool,
-    /// Leave Claude Code's hooks out
+    /// Do not add Claude Code's hooks
     #[arg(long)]
     no_hooks: bool,
-    /// Leave Claude Code's permission rule out
+    /// Do not add Claude Code's permission rule
     #[arg(long)]
     no_permission: bool,
-    /// Leave the sandbox's list of sockets out
+    /// Do not add the broker's socket to Claude Code's sandbox settings
     #[arg(long)]
     no_sandbox: bool,
     /// Print JSON
@@ -94,23 +97,23 @@ impl Arguments {
         }
     }
 
-    /// Something can come of it: it was said that it should, or a person can be asked.
+    /// Whether changes can be made or shown: no question is needed, or it can be asked.
     fn acts(&self, out: &Out) -> bool {
         self.yes || self.dry_run || self.can_ask(out)
     }
 
-    /// A person can be asked.
+    /// Whether a person can be asked.
     fn can_ask(&self, out: &Out) -> bool {
         !self.json && out.is_terminal() && io::stdin().is_terminal()
     }
 }
 
-/// What became of one client.
+/// The outcome for one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Done,
     Nothing,
-    /// Only shown.
+    /// The changes were only shown.
     Shown,
     Declined,
 }
@@ -119,7 +122,7 @@ pub fn run(
     arguments: &Arguments,
     environment: &Environment,
     out: &mut Out,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let host = Host::load(environment)?;
     let Some(client) = arguments.client else {
         return if arguments.undo {
@@ -146,13 +149,13 @@ fn code(outcome: Outcome) -> ExitCode {
     if outcome == Outcome::Declined { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Shows a plan, asks if it must, and carries it out.
+/// Shows a plan, asks for confirmation if needed, and carries the plan out.
 fn settle(
     client: Client,
     plan: Plan,
     arguments: &Arguments,
     out: &mut Out,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, CliError> {
     let title = client.title();
     let empty = plan.is_empty();
     if !arguments.json {
@@ -164,7 +167,7 @@ fn settle(
     if !empty && !arguments.yes {
         if !arguments.can_ask(out) {
             let undo = if arguments.undo { " --undo" } else { "" };
-            nobody_to_ask(&format!("claude-peers setup {}{undo}", client.name()), out)?;
+            cannot_ask(&format!("claude-peers setup {}{undo}", client.name()), out)?;
         }
         if !agrees(out)? {
             out.line("Nothing was changed.")?;
@@ -179,13 +182,13 @@ fn settle(
     if !arguments.json {
         out.line("")?;
         out.line(if arguments.undo {
-            format!("claude-peers is taken out of {title}.")
+            format!("Removed claude-peers from {title}.")
         } else if !in_effect {
-            format!("{title} is set up, but see the warning above.")
+            format!("{title} is set up, but see the WARNING above.")
         } else {
             format!(
-                "{title} is set up. Sessions that are running now see it after a restart. \
-                 To undo: claude-peers setup {} --undo",
+                "{title} is set up. Restart running sessions to use it. To undo: claude-peers \
+                 setup {} --undo",
                 client.name()
             )
         })?;
@@ -193,24 +196,24 @@ fn settle(
     Ok(Outcome::Done)
 }
 
-fn agrees(out: &mut Out) -> Result<bool, Failure> {
-    out.raw(b"\nDo it? [y/N] ")?;
+fn agrees(out: &mut Out) -> Result<bool, CliError> {
+    out.raw(b"\nMake these changes? [y/N] ")?;
     out.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-fn show(title: &str, plan: &Plan, undo: bool, out: &mut Out) -> Result<(), Failure> {
+fn show(title: &str, plan: &Plan, undo: bool, out: &mut Out) -> Result<(), CliError> {
     let steps = plan.steps();
     if steps.is_empty() {
         out.line(if undo {
-            format!("{title}: there is nothing to undo.")
+            format!("{title}: nothing to undo.")
         } else {
-            format!("{title}: all is in place, nothing changes.")
+            format!("{title} is already set up; no changes.")
         })?;
     } else {
-        out.line(format!("{title}: this changes"))?;
+        out.line(format!("{title}: these changes will be made"))?;
     }
     for step in steps {
         let (verb, path, diff) = match &step {
@@ -250,8 +253,8 @@ fn with_outcome(mut described: Value, outcome: Outcome) -> Value {
     described
 }
 
-/// Without a client: how all of them stand, and those that are here offered or set up.
-fn all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, Failure> {
+/// Without a client: lists all clients, and offers to set up those that are found.
+fn all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, CliError> {
     let look = |client: Client| client.look(host, arguments.options());
     let found: Vec<Found> = Client::ALL.into_iter().map(look).collect();
     let open = |found: &&Found| matches!(found.state, State::NotSetUp | State::Partly);
@@ -266,8 +269,8 @@ fn all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, Fa
     if !act && !arguments.json && !open.is_empty() {
         let words: Vec<String> =
             open.iter().map(|client| format!("claude-peers setup {}", client.name())).collect();
-        out.line(format!("\nTo set up one: {}", words.join(", ")))?;
-        return nobody_to_ask("claude-peers setup", out);
+        out.line(format!("\nTo set up a client: {}", words.join(", ")))?;
+        return cannot_ask("claude-peers setup", out);
     }
     let plan = |client: Client| (client, client.plan(host, arguments.options()));
     let plans = open.into_iter().filter(|_| act).map(plan).collect();
@@ -280,21 +283,21 @@ fn all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, Fa
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Says why nothing happens.
-fn none_open(found: &[Found], out: &mut Out) -> Result<(), Failure> {
+/// Reports why nothing is changed.
+fn none_open(found: &[Found], out: &mut Out) -> Result<(), CliError> {
     if found.iter().all(|found| found.state == State::NotFound) {
         out.line(
-            "\nNone of these is here, so nothing was done. To set one up all the same, name it: \
+            "\nNone of these clients was found, so nothing was done. To set one up anyway, name it: \
              claude-peers setup claude",
         )?;
     } else if found.iter().all(|found| found.state != State::Unusable) {
-        out.line("\nAll that are here are set up: nothing changes.")?;
+        out.line("\nAll clients found are already set up; no changes.")?;
     }
     Ok(())
 }
 
-/// Without a client: takes back what was done to any of them.
-fn undo_all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, Failure> {
+/// Without a client: reverts the changes for all of them.
+fn undo_all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, CliError> {
     let plans = Client::ALL.into_iter().map(|client| (client, client.undo(host)));
     let to_do = |plan: &Result<Plan, SetupError>| match plan {
         Ok(plan) => !plan.is_empty() || !plan.notes.is_empty(),
@@ -302,7 +305,7 @@ fn undo_all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCod
     };
     let plans: Vec<_> = plans.filter(|(_, plan)| to_do(plan)).collect();
     if plans.is_empty() && !arguments.json {
-        out.line("Nothing of claude-peers is set up: there is nothing to undo.")?;
+        out.line("claude-peers is not set up in any client: nothing to undo.")?;
     }
     if !arguments.acts(out) && plans.iter().any(|(_, plan)| plan.is_ok()) {
         for (client, plan) in plans.iter().filter(|_| !arguments.json) {
@@ -310,7 +313,7 @@ fn undo_all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCod
                 show(client.title(), plan, true, out)?;
             }
         }
-        return nobody_to_ask("claude-peers setup --undo", out);
+        return cannot_ask("claude-peers setup --undo", out);
     }
     let (good, done) = settle_each(plans, arguments, out)?;
     if arguments.json {
@@ -319,26 +322,27 @@ fn undo_all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCod
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn nobody_to_ask(command: &str, out: &mut Out) -> Result<ExitCode, Failure> {
+fn cannot_ask(command: &str, out: &mut Out) -> Result<ExitCode, CliError> {
     out.flush()?;
-    Err(Failure::new("nothing was changed: there is nobody to ask")
-        .hint(format!("`{command} --yes` does it without a question.")))
+    Err(CliError::new("nothing was changed: without a terminal, setup cannot ask for confirmation")
+        .hint(format!("To make the changes without asking: {command} --yes")))
 }
 
-/// Carries plans out one by one, and says whether all went well, and what became of each. One that
-/// fails is no reason to leave the others.
+/// Carries plans out one by one. Returns whether all succeeded, and the outcome of each.
+///
+/// The others are carried out even if one fails.
 fn settle_each(
     plans: Vec<(Client, Result<Plan, SetupError>)>,
     arguments: &Arguments,
     out: &mut Out,
-) -> Result<(bool, Vec<Value>), Failure> {
+) -> Result<(bool, Vec<Value>), CliError> {
     let mut good = true;
     let mut done = Vec::new();
     for (client, plan) in plans {
         if !arguments.json {
             out.line("")?;
         }
-        let settled = plan.map_err(Failure::from).and_then(|plan| {
+        let settled = plan.map_err(CliError::from).and_then(|plan| {
             let shown = described(client, &plan);
             Ok((shown, settle(client, plan, arguments, out)?))
         });
@@ -357,12 +361,12 @@ fn settle_each(
     Ok((good, done))
 }
 
-fn overview(found: &[Found], out: &mut Out) -> Result<(), Failure> {
+fn overview(found: &[Found], out: &mut Out) -> Result<(), CliError> {
     let row = |found: &Found| {
         let state = match found.state {
-            State::NotFound => "not here",
+            State::NotFound => "not found",
             State::NotSetUp => "not set up",
-            State::Partly => "partly set up, or by another path",
+            State::Partly => "incomplete",
             State::SetUp => "set up",
             State::Unusable => "unusable",
         };
@@ -379,7 +383,7 @@ fn overview(found: &[Found], out: &mut Out) -> Result<(), Failure> {
     Ok(())
 }
 
-impl From<SetupError> for Failure {
+impl From<SetupError> for CliError {
     fn from(error: SetupError) -> Self {
         Self::new(error.to_string()).hint(error.hint())
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::common::NOT_RUNNING;
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::{Out, ago};
 use crate::client::status::{BrokerState, BrokerStatus, ServiceUnused};
 use crate::client::{Client, ClientError};
@@ -23,7 +23,7 @@ pub async fn run(
     arguments: &Arguments,
     client: Client,
     out: &mut Out,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let status = BrokerStatus::of(client).await?;
     if arguments.json {
         out.json(&status)?;
@@ -40,20 +40,20 @@ pub async fn run(
     })
 }
 
-fn print(status: &BrokerStatus, out: &mut Out) -> Result<(), Failure> {
+fn print(status: &BrokerStatus, out: &mut Out) -> Result<(), CliError> {
     let broker = status.broker.as_ref();
     match (&status.health, status.state) {
         (Some(Health { protocol, detail: Some(detail), .. }), _) => {
             running(detail, *protocol, out)?;
         }
         (_, BrokerState::Ready) => {
-            out.line("broker    ready, starts on the first connection")?;
+            out.line("broker    ready; it starts on the first connection")?;
             settings(status, out)?;
         }
         (_, BrokerState::Opening) => {
             let pid = broker.map(|h| h.pid).unwrap_or_default();
             let what = status.opening.as_deref().unwrap_or_default();
-            out.line(format!("broker    process {pid} is {what}; then it serves"))?;
+            out.line(format!("broker    process {pid} is {what}; the broker is ready after that"))?;
             settings(status, out)?;
         }
         (_, BrokerState::Silent) => {
@@ -62,12 +62,12 @@ fn print(status: &BrokerStatus, out: &mut Out) -> Result<(), Failure> {
         }
         (_, BrokerState::Unknown) => {
             let who = broker.map(Holder::described).unwrap_or_default();
-            out.line(format!("broker    {who} holds its lock; it cannot be asked from here"))?;
+            out.line(format!("broker    running as {who}, but not reachable from here"))?;
             settings(status, out)?;
         }
         _ => {
             out.line(
-                "broker    not running; the first session, or `claude-peers peers`, starts it",
+                "broker    not running; it starts with the next session or with `claude-peers peers`",
             )?;
             settings(status, out)?;
         }
@@ -79,31 +79,35 @@ fn print(status: &BrokerStatus, out: &mut Out) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Only what is proven to be our process here can be ended from here.
+/// Describes a broker that does not answer.
+///
+/// Only a process that is proven to be a broker of this user here can be stopped from here.
 fn silent(holder: &Holder) -> String {
     let who = holder.described();
     match holder.whereabouts() {
         Whereabouts::Here => {
-            format!("broker    {who} does not answer; `claude-peers kill-broker` ends it")
+            format!("broker    {who} does not answer; `claude-peers kill-broker` stops it")
         }
-        _ => format!("broker    {who} has the lock and does not answer; it is not ended from here"),
+        _ => format!(
+            "broker    {who} has the lock and does not answer; it cannot be stopped from here"
+        ),
     }
 }
 
-fn settings(status: &BrokerStatus, out: &mut Out) -> Result<(), Failure> {
+fn settings(status: &BrokerStatus, out: &mut Out) -> Result<(), CliError> {
     out.line(format!("socket    {}", status.socket))?;
     out.line(format!("port      127.0.0.1:{}", status.port))?;
     out.line(format!("database  {}", status.database))?;
     Ok(())
 }
 
-fn running(detail: &Detail, protocol: u32, out: &mut Out) -> Result<(), Failure> {
+fn running(detail: &Detail, protocol: u32, out: &mut Out) -> Result<(), CliError> {
     let how = match detail.started {
-        Started::Fallback => "started by a client",
+        Started::Fallback => "started by a session or a command",
         Started::Systemd => "started by systemd",
         Started::Launchd => "started by launchd",
         Started::Foreground => "started by hand",
-        Started::Unknown => "started in a way that this version does not know",
+        Started::Unknown => "started in a way unknown to this version",
     };
     out.line(format!(
         "broker    running ({how}) since {}, for {}",
@@ -115,18 +119,18 @@ fn running(detail: &Detail, protocol: u32, out: &mut Out) -> Result<(), Failure>
     match &detail.tcp.problem {
         None => out.line(format!("port      127.0.0.1:{}", detail.tcp.port))?,
         Some(problem) => out.line(format!(
-            "port      127.0.0.1:{} is not served ({problem}); sessions do not need it",
+            "port      127.0.0.1:{} is not open ({problem}); sessions do not need it",
             detail.tcp.port
         ))?,
     }
     out.line(format!("database  {}", detail.database))?;
     if let Some(moved) = &detail.database_moved_to {
         out.line(format!(
-            "          WARNING: it was damaged; the damaged one was moved to {moved}"
+            "          WARNING: the database was damaged and was moved to {moved}; a new, empty one is in use"
         ))?;
     }
-    for said in detail.database_problem.iter().chain(&detail.database_note) {
-        out.line(format!("          WARNING: {said}"))?;
+    for warning in detail.database_problem.iter().chain(&detail.database_note) {
+        out.line(format!("          WARNING: {warning}"))?;
     }
     out.line(format!("peers     {} live", detail.peers))?;
     out.line(format!("backlog   {} unread", detail.backlog))?;

@@ -1,14 +1,15 @@
-//! `claude-peers token`: the secret for calls over TCP.
+//! `claude-peers token`: prints the secret for requests over TCP.
 
 use std::process::ExitCode;
 
-use crate::cli::error::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Out;
 use crate::client::Client;
 
-/// Prints the token, but only if the listener on the port is ours: another user may hold it, and
-/// must not be sent the secret.
-pub async fn run(client: &Client, out: &mut Out) -> Result<ExitCode, Failure> {
+/// Prints the token if the broker listens on the port.
+///
+/// Another user may have the port instead, and must not be sent the secret.
+pub async fn run(client: &Client, out: &mut Out) -> Result<ExitCode, CliError> {
     let health = client.health().await?;
     let mut file = client.config().paths.token.clone();
     if let Some(detail) = health.detail {
@@ -16,13 +17,15 @@ pub async fn run(client: &Client, out: &mut Out) -> Result<ExitCode, Failure> {
         let tcp = detail.tcp;
         if !tcp.listening {
             let problem = tcp.problem.unwrap_or_default();
-            let problem = format!("127.0.0.1:{} is not the broker's: {problem}", tcp.port);
-            return Err(Failure::new(problem)
-                .hint("Free the port and restart the broker, or set CLAUDE_PEERS_PORT."));
+            let problem =
+                format!("the broker does not listen on 127.0.0.1:{}: {problem}", tcp.port);
+            return Err(CliError::new(problem).hint(
+                "Free the port and restart the broker, or set CLAUDE_PEERS_PORT to another port.",
+            ));
         }
     }
     let token = std::fs::read_to_string(&file)
-        .map_err(|error| Failure::new(format!("the token file {}: {error}", file.display())))?;
+        .map_err(|error| CliError::new(format!("the token file {}: {error}", file.display())))?;
     out.line(token.trim())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
-//! `claude-peers demo`: two real MCP sessions and a real broker in a throw-away directory.
+//! `claude-peers demo`: two real MCP sessions and a real broker in a temporary directory.
 //!
-//! Everything is the real thing, started as separate processes of this program and driven as
-//! Claude Code would drive them. Success means that every step was seen to happen.
+//! They are processes of this program, driven as Claude Code would drive them. The demo succeeds
+//! only if every step was observed.
 
 mod error;
 mod session;
@@ -22,7 +22,7 @@ use session::{Sandbox, Session};
 
 pub use error::DemoError;
 
-/// How long any single step may take.
+/// How long a single step may take.
 const STEP: Duration = Duration::from_secs(20);
 
 /// Runs the demo and writes its report to `out`.
@@ -68,19 +68,19 @@ async fn story(sandbox: &Sandbox, out: &mut dyn Write) -> Result<(), DemoError> 
     let since = Instant::now();
     let mut broker = start_broker(sandbox)?;
     wait_for_broker(&client, &mut broker, &broker_log(sandbox)).await?;
-    writeln!(out, "\n1. The broker serves after {}.", millis(since.elapsed()))?;
+    writeln!(out, "\n1. The broker was ready after {}.", millis(since.elapsed()))?;
 
     let mut backend = Session::start(sandbox, "backend").await?;
     let mut frontend = Session::start(sandbox, "frontend").await?;
     writeln!(
         out,
-        "2. Two sessions are up; `initialize` was answered {} and {} after their start.",
+        "2. Two sessions are running; they answered `initialize` after {} and {}.",
         millis(backend.started_after),
         millis(frontend.started_after)
     )?;
     backend.call("set_summary", json!({ "summary": "Works on the orders API." })).await?;
     frontend.call("set_summary", json!({ "summary": "Builds the checkout page." })).await?;
-    // A client listens for pushes some time after the handshake; the server waits for that.
+    // A client accepts pushes some time after the handshake; the server waits that long.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
 
     let list = backend.call("list_peers", json!({})).await?;
@@ -96,14 +96,11 @@ async fn story(sandbox: &Sandbox, out: &mut dyn Write) -> Result<(), DemoError> 
     let push = frontend.next_push(STEP).await?;
     let latency = push.at.duration_since(sent_at);
     let id = string_at(&sent, "/structuredContent/id")?;
-    expect(push.params["content"] == question, "frontend was pushed another text")?;
-    expect(
-        push.params["meta"]["message_id"] == id.as_str(),
-        "frontend was pushed another message",
-    )?;
+    expect(push.params["content"] == question, "frontend received another text")?;
+    expect(push.params["meta"]["message_id"] == id.as_str(), "frontend received another message")?;
     writeln!(out, "4. backend sends {id} to frontend:")?;
     quote(out, text_of(&sent))?;
-    writeln!(out, "   frontend received, {} after the call:", millis(latency))?;
+    writeln!(out, "   frontend received it, {} after the call:", millis(latency))?;
     quote(out, &push.as_tag())?;
     state(&client, &id, |m| m.state == MessageState::Offered, out).await?;
 
@@ -116,18 +113,18 @@ async fn story(sandbox: &Sandbox, out: &mut dyn Write) -> Result<(), DemoError> 
     let push = backend.next_push(STEP).await?;
     let latency = push.at.duration_since(sent_at);
     let reply_id = string_at(&reply, "/structuredContent/id")?;
-    expect(push.params["content"] == answer, "backend was pushed another text")?;
+    expect(push.params["content"] == answer, "backend received another text")?;
     expect(
         push.params["meta"]["reply_to"] == id.as_str(),
         "the reply does not name what it answers",
     )?;
     writeln!(
         out,
-        "5. frontend answers with {reply_id}; backend received, {} after the call:",
+        "5. frontend replies with {reply_id}; backend received it, {} after the call:",
         millis(latency)
     )?;
     quote(out, &push.as_tag())?;
-    writeln!(out, "   The answer is evidence that the question was read:")?;
+    writeln!(out, "   The reply shows that the question was read:")?;
     state(&client, &id, |m| m.state == MessageState::Read && m.read_via == Some(Via::Reply), out)
         .await?;
 
@@ -149,8 +146,8 @@ async fn story(sandbox: &Sandbox, out: &mut dyn Write) -> Result<(), DemoError> 
     let status = tokio::time::timeout(STEP, broker.wait())
         .await
         .map_err(|_| DemoError::step("the broker does not end"))??;
-    expect(status.success(), "the broker did not end in order")?;
-    writeln!(out, "7. Sessions and broker have ended.\n\nAll of it happened.")?;
+    expect(status.success(), "the broker ended with an error")?;
+    writeln!(out, "7. Sessions and broker have ended.\n\nDemo finished: every step succeeded.")?;
     Ok(())
 }
 
@@ -175,12 +172,12 @@ async fn wait_for_broker(client: &Client, broker: &mut Child, log: &Path) -> Res
     let since = Instant::now();
     while client.health().await.is_err() {
         if let Some(status) = broker.try_wait()? {
-            // Its log goes with the directory; what it says is the reason.
+            // The log is removed with the directory, and contains the reason.
             let log = std::fs::read_to_string(log).unwrap_or_default();
             return Err(DemoError::step(format!("the broker ended: {status}\n{}", log.trim_end())));
         }
         if since.elapsed() > STEP {
-            return Err(DemoError::step("the broker does not serve"));
+            return Err(DemoError::step("the broker is not ready in time"));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -221,7 +218,7 @@ fn quote(out: &mut dyn Write, text: &str) -> Result<(), DemoError> {
     Ok(())
 }
 
-/// Waits until the message stands as it should, and prints where it stands.
+/// Waits until the message has the expected state, and prints the state.
 async fn state(
     client: &Client,
     id: &str,
@@ -236,7 +233,7 @@ async fn state(
     loop {
         let list = client.messages(&request).await?;
         let Some(message) = list.messages.first() else {
-            return Err(DemoError::step(format!("message {id} is gone")));
+            return Err(DemoError::step(format!("message {id} is missing")));
         };
         let via = message
             .read_via
@@ -244,7 +241,7 @@ async fn state(
             .map(|via| format!(" by {via}"))
             .unwrap_or_default();
         if holds(message) {
-            writeln!(out, "   {id} is {}{via}.", message.state)?;
+            writeln!(out, "   State of {id}: {}{via}.", message.state)?;
             return Ok(out.flush()?);
         }
         if since.elapsed() > STEP {

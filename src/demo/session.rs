@@ -1,4 +1,4 @@
-//! One session of the demo: `claude-peers mcp` as a child, driven as Claude Code drives it.
+//! A session of the demo: `claude-peers mcp` as a child process, driven as Claude Code drives it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use crate::demo::error::DemoError;
 
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// A home, directories and a port of the demo's own: nothing of the user's is touched.
+/// The demo's own home, directories and port. No file of the user is touched.
 pub struct Sandbox {
     root: PathBuf,
     variables: Vec<(&'static str, OsString)>,
@@ -37,10 +37,10 @@ impl Sandbox {
             private.create(root.join(directory))?;
             variables.push((name, root.join(directory).into()));
         }
-        // A port that is free now; should somebody take it, the sessions do not need it.
+        // A port that is free now. Sessions do not need it if another process takes it.
         let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         variables.push(("CLAUDE_PEERS_PORT", port.to_string().into()));
-        // As short as can be: a temporary directory's path is long on some systems.
+        // A short name: the path of a temporary directory is long on some systems.
         variables.push(("CLAUDE_PEERS_SOCKET", root.join("b.sock").into()));
         variables.push(("PATH", ours.search_path().to_owned()));
         Ok(Self { root: root.into(), variables })
@@ -60,14 +60,14 @@ impl Sandbox {
     }
 }
 
-/// A push, and when it stood on the server's standard output.
+/// A push, and when it was read from the server's standard output.
 pub struct Push {
     pub params: Value,
     pub at: Instant,
 }
 
 impl Push {
-    /// As Claude Code shows it to the model.
+    /// Returns the push as Claude Code shows it to the model.
     pub fn as_tag(&self) -> String {
         let mut tag = "<channel source=\"claude-peers\"".to_owned();
         for (name, value) in self.params["meta"].as_object().into_iter().flatten() {
@@ -85,7 +85,7 @@ pub struct Session {
     output: Lines<BufReader<ChildStdout>>,
     pushes: VecDeque<Push>,
     next_id: u64,
-    /// From spawn to the answer to `initialize`.
+    /// The time from the start of the process to the answer to `initialize`.
     pub started_after: Duration,
 }
 
@@ -165,13 +165,13 @@ impl Session {
         }
     }
 
-    /// The next line; a push is put aside, too.
+    /// Reads the next line. A push is kept for [`Session::next_push`] as well.
     async fn read(&mut self) -> Result<Value, DemoError> {
         let line = self
             .output
             .next_line()
             .await?
-            .ok_or_else(|| DemoError::step("the session ended early"))?;
+            .ok_or_else(|| DemoError::step("the session ended too early"))?;
         let at = Instant::now();
         let message: Value = serde_json::from_str(&line)?;
         if message["method"] == "notifications/claude/channel" {
@@ -180,7 +180,7 @@ impl Session {
         Ok(message)
     }
 
-    /// Calls a tool; its result, which must not be an error.
+    /// Calls a tool and returns its result, which must not be an error.
     pub async fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, DemoError> {
         let result =
             self.request("tools/call", json!({ "name": tool, "arguments": arguments })).await?;
@@ -193,7 +193,7 @@ impl Session {
         Ok(result)
     }
 
-    /// The next push.
+    /// Waits for the next push.
     pub async fn next_push(&mut self, limit: Duration) -> Result<Push, DemoError> {
         let wait = async {
             loop {

@@ -1,4 +1,4 @@
-//! The broker that runs: which one, of which version, from which program.
+//! The running broker: its version, its program, and the problems that it reports.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -15,20 +15,20 @@ use crate::sys::clock;
 
 const CHECK: &str = "broker";
 
-/// This build.
+/// Returns the version and path of this program.
 pub fn this_program() -> Finding {
     let path = std::env::current_exe().map_or_else(|_| "?".to_owned(), |p| p.display().to_string());
     Finding::ok("program", format!("claude-peers {}, protocol {PROTOCOL}, {path}", crate::VERSION))
 }
 
-/// Asks the broker, whatever its version and settings. Starts none.
+/// Asks the broker for its health, whatever its version and settings. Starts none.
 pub async fn query(client: &Client, snapshot: &Snapshot) -> BrokerState {
     match tokio::time::timeout(ANSWER_TIMEOUT, client.look()).await {
         Ok(Ok(health)) => match health.detail {
             Some(detail) => {
                 BrokerState::Answers { protocol: health.protocol, detail: Box::new(detail) }
             }
-            None => BrokerState::Silent("it tells nothing of itself".to_owned()),
+            None => BrokerState::Silent("it reports no details".to_owned()),
         },
         Err(_) | Ok(Err(ClientError::Silent)) => {
             BrokerState::Silent(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
@@ -40,13 +40,13 @@ pub async fn query(client: &Client, snapshot: &Snapshot) -> BrokerState {
     }
 }
 
-/// A broker that does something before it can serve: until then nothing else can be said.
+/// Returns a finding if the broker is still opening its database: no other check is possible then.
 pub fn still_opening(snapshot: &Snapshot) -> Option<Finding> {
     let broker = snapshot.broker_before.as_ref()?;
     let what = broker.busy.as_ref()?;
     Some(
         Finding::warning(CHECK, format!("process {} does not serve yet: it is {what}", broker.pid))
-            .detail("leave it to it, and run `claude-peers doctor` again once it serves"),
+            .detail("wait until it has finished, then run `claude-peers doctor` again"),
     )
 }
 
@@ -57,17 +57,17 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
             findings.extend(moved(detail));
             findings.extend(detail.database_problem.iter().map(|problem| {
                 Finding::failure(CHECK, problem.clone())
-                    .detail("until it is fixed, messages are refused, and their senders are told")
+                    .detail("until this is fixed, new messages are refused with an error")
             }));
             findings.extend(detail.database_note.iter().map(|note| {
                 Finding::warning(CHECK, note.clone())
-                    .detail("stop the broker (`claude-peers kill-broker`) before its database is removed, moved or replaced")
+                    .detail("before you remove, move or replace the database, stop the broker (`claude-peers kill-broker`)")
             }));
             findings
         }
-        // That the socket leads nowhere is said there.
+        // The check of the socket reports that it has no listener,
         (BrokerState::Silent(_), Some(_)) if snapshot.socket_was_removed() => Vec::new(),
-        // And that it cannot be reached from here.
+        // or that it cannot be reached from here.
         (BrokerState::Silent(_), Some(_))
             if matches!(snapshot.socket_state, SocketState::Unknown(_)) =>
         {
@@ -89,34 +89,34 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
                 .detail(problem.clone())
                 .fix(snapshot.restart()),
         ],
-        // The round trip says why there is none.
+        // The round trip reports why there is none.
         (BrokerState::Silent(_) | BrokerState::NotRunning, _) => Vec::new(),
     }
 }
 
 fn version(snapshot: &Snapshot, protocol: u32, detail: &Detail) -> Finding {
     let how = match detail.started {
-        Started::Fallback => "a client started it",
-        Started::Systemd => "systemd started it",
-        Started::Launchd => "launchd started it",
-        Started::Foreground => "somebody started it by hand",
-        Started::Unknown => "it was started in a way that this version does not know",
+        Started::Fallback => "started by a session or a command",
+        Started::Systemd => "started by systemd",
+        Started::Launchd => "started by launchd",
+        Started::Foreground => "started by hand",
+        Started::Unknown => "started in a way unknown to this version",
     };
     let running = format!(
-        "version {}, protocol {protocol}, process {}, runs for {}; {how}",
+        "version {}, protocol {protocol}, process {}, running for {}, {how}",
         detail.version,
         detail.pid,
         detail.started_at.age(clock::now())
     );
-    // The service manager must read what an upgrade may have changed beside the program.
+    // An upgrade may have changed the units as well, so the service manager reads them again.
     let fix = if snapshot.is_service() {
         "systemctl --user daemon-reload && systemctl --user restart claude-peers.service"
     } else {
         shell::RESTART
     };
     if protocol < PROTOCOL {
-        return Finding::failure(CHECK, format!("an old broker still runs: {running}"))
-            .detail(format!("it speaks protocol {protocol}, this program {PROTOCOL}"))
+        return Finding::failure(CHECK, format!("an old broker is still running: {running}"))
+            .detail(format!("it uses protocol {protocol}, this program uses {PROTOCOL}"))
             .fix(fix);
     }
     if detail.version != crate::VERSION {
@@ -124,38 +124,39 @@ fn version(snapshot: &Snapshot, protocol: u32, detail: &Detail) -> Finding {
             return Finding::ok(CHECK, running)
                 .detail(format!("it is newer than this program ({})", crate::VERSION));
         }
-        return Finding::warning(CHECK, format!("an old broker still runs: {running}"))
+        return Finding::warning(CHECK, format!("an old broker is still running: {running}"))
             .detail(format!("this program is {}", crate::VERSION))
             .fix(fix);
     }
     if !runs_here(detail) {
-        return Finding::ok(CHECK, running).detail("it runs in another container, or elsewhere");
+        return Finding::ok(CHECK, running)
+            .detail("it runs in another container or on another machine");
     }
     match program_of(detail.pid) {
         Program::Replaced => {
-            Finding::warning(CHECK, format!("an old broker still runs: {running}"))
-                .detail("its program was replaced since it started")
+            Finding::warning(CHECK, format!("an old broker is still running: {running}"))
+                .detail("its program file was replaced after it was started")
                 .fix(fix)
         }
         Program::Other(path) => {
-            Finding::warning(CHECK, format!("a broker of another build runs: {running}"))
-                .detail(format!("its program is {}, and differs from this one", path.display()))
+            Finding::warning(CHECK, format!("a broker of another build is running: {running}"))
+                .detail(format!("its program is {}, which differs from this one", path.display()))
                 .fix(fix)
         }
         Program::Same => Finding::ok(CHECK, running),
     }
 }
 
-/// A damaged database was moved away: mail is missing until somebody looks at it.
+/// Returns a finding if a damaged database was moved away: its messages are missing.
 fn moved(detail: &Detail) -> Option<Finding> {
     let moved = detail.database_moved_to.as_ref()?;
     Some(
-        Finding::warning(CHECK, "the database was damaged, and a new one serves")
-            .detail(format!("what was in it lies in {moved}")),
+        Finding::warning(CHECK, "the database was damaged, and a new, empty one is in use")
+            .detail(format!("the damaged database is in {moved}")),
     )
 }
 
-/// Whether a version is later than ours. One that is no version is not.
+/// Whether a version is later than ours. Text that is not a version is not.
 fn is_newer(version: &str) -> bool {
     let numbers = |text: &str| -> Option<Vec<u64>> {
         text.split(['-', '+']).next()?.split('.').map(|part| part.parse().ok()).collect()
@@ -168,13 +169,13 @@ fn is_newer(version: &str) -> bool {
 
 enum Program {
     Same,
-    /// Its file is gone or was replaced.
+    /// The file is gone or was replaced.
     Replaced,
-    /// Another file with other contents.
+    /// It is another file with different contents.
     Other(PathBuf),
 }
 
-/// The program of a process, compared with ours. Where it cannot be read it counts as the same.
+/// Compares the program of a process with ours. A program that cannot be read counts as the same.
 fn program_of(pid: u32) -> Program {
     let theirs = PathBuf::from(format!("/proc/{pid}/exe"));
     let (Ok(target), Ok(ours)) = (std::fs::read_link(&theirs), std::env::current_exe()) else {

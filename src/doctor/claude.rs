@@ -21,10 +21,10 @@ const VERSION: Duration = Duration::from_secs(10);
 /// `claude mcp list` starts every server that it knows, and waits for each.
 const LIST: Duration = Duration::from_secs(20);
 
-/// An examination under way.
+/// A check that is running on a thread of its own.
 pub struct PendingCheck(io::Result<Receiver<Vec<Finding>>>);
 
-/// Asks Claude Code, on a thread of its own.
+/// Starts the check of Claude Code.
 pub fn start(environment: &Environment) -> PendingCheck {
     let environment = environment.clone();
     PendingCheck(subprocess::off_thread(CHECK, move || ask(&environment)))
@@ -34,7 +34,7 @@ impl PendingCheck {
     pub fn wait(self) -> Vec<Finding> {
         let limit = VERSION + LIST + Duration::from_secs(2);
         let found = self.0.map_err(|error| error.to_string()).and_then(|found| {
-            found.recv_timeout(limit).map_err(|_| "claude cannot be ended".to_owned())
+            found.recv_timeout(limit).map_err(|_| "the `claude` program does not end".to_owned())
         });
         found.unwrap_or_else(|problem| vec![Finding::warning(CHECK, problem)])
     }
@@ -42,7 +42,7 @@ impl PendingCheck {
 
 fn ask(environment: &Environment) -> Vec<Finding> {
     if subprocess::in_path(environment.search_path(), "claude").is_none() {
-        return vec![Finding::ok(CHECK, "not asked: there is no `claude` in PATH")];
+        return vec![Finding::ok(CHECK, "skipped: there is no `claude` in PATH")];
     }
     let version = match subprocess::program("claude", &["--version"], VERSION) {
         Ok(said) if said.succeeded() => said.output.trim().to_owned(),
@@ -65,12 +65,12 @@ fn ask(environment: &Environment) -> Vec<Finding> {
             format!("{version}; `claude mcp list` fails: {}", said.complaint()),
         ),
         Err(problem) => Finding::warning(CHECK, format!("{version}; {problem}")).detail(
-            "another server that it knows may hang; whether ours is registered is not known",
+            "another configured server may hang; it is not known whether ours is registered",
         ),
     }]
 }
 
-/// A server as the client lists it.
+/// A server in the output of `claude mcp list`.
 #[derive(Debug, Clone, Copy)]
 struct ListedServer<'a> {
     name: &'a str,
@@ -78,7 +78,7 @@ struct ListedServer<'a> {
     state: &'a str,
 }
 
-/// Ours. Lines of the list are `NAME: COMMAND - STATE`.
+/// Finds our server in the list. Its lines are `NAME: COMMAND - STATE`.
 fn our_server(list: &str) -> Option<ListedServer<'_>> {
     list.lines().find_map(|line| {
         let (name, rest) = line.split_once(": ")?;
@@ -90,28 +90,28 @@ fn our_server(list: &str) -> Option<ListedServer<'_>> {
     })
 }
 
-/// Whether the client asks before it calls our tools, or may not call them at all.
+/// Returns a finding if the client asks before it calls our tools, or does not call them at all.
 fn asks(environment: &Environment, server: ListedServer<'_>) -> Option<Finding> {
     let host = Host::load(environment).ok()?;
     let here = std::env::current_dir().ok()?;
     match permission::of_server(&host, &here, server.name, &ToolName::ALL.map(ToolName::as_str)) {
         Permission::Given => None,
         Permission::Missing { rule } => Some(
-            Finding::warning(CHECK, "it asks before each call of our tools")
+            Finding::warning(CHECK, "Claude Code asks before each call of our tools")
                 .detail(format!(
-                    "no settings that hold here allow {rule}; without a person such a call is refused"
+                    "no settings file that applies here allows {rule}; non-interactive sessions refuse such calls"
                 ))
                 .fix(setup_command(environment)),
         ),
         Permission::Managed { rule, file } => Some(
-            Finding::warning(CHECK, "it asks before each call of our tools").detail(format!(
-                "only {}, which an administrator keeps, may allow {rule}, and it does not",
+            Finding::warning(CHECK, "Claude Code asks before each call of our tools").detail(format!(
+                "only the managed settings {} may allow {rule}, and they do not; ask your administrator",
                 file.display()
             )),
         ),
         Permission::Denied { rule, file } => Some(
-            Finding::warning(CHECK, "it refuses calls of our tools")
-                .detail(format!("{} denies {rule}, or a tool of it", file.display())),
+            Finding::warning(CHECK, "Claude Code refuses calls of our tools")
+                .detail(format!("{} denies {rule} or one of its tools", file.display())),
         ),
     }
 }
@@ -120,7 +120,7 @@ fn registered(environment: &Environment, version: &str, list: &str) -> Finding {
     let set_up = setup_command(environment);
     let Some(ListedServer { name, command, state }) = our_server(list) else {
         return Finding::warning(CHECK, format!("{version} does not know the server"))
-            .detail("sessions in this directory cannot find each other")
+            .detail("sessions in this directory cannot exchange messages")
             .fix(set_up);
     };
     if state.contains("Connected") {
@@ -129,10 +129,10 @@ fn registered(environment: &Environment, version: &str, list: &str) -> Finding {
     let failure =
         Finding::failure(CHECK, format!("{version} does not reach the server {name}: {state}"));
     if name.starts_with("plugin:") {
-        // No command fixes that: it is the PATH of whoever starts the client.
+        // No command fixes that: the PATH is set where the client is started.
         return failure.detail(format!(
-            "its command `{command}` must be in PATH where `claude` is started; \
-             once it is, run in a session: /mcp reconnect {name}"
+            "the command `{command}` must be in PATH where `claude` is started; then run in a \
+             session: /mcp reconnect {name}"
         ));
     }
     failure
@@ -140,7 +140,7 @@ fn registered(environment: &Environment, version: &str, list: &str) -> Finding {
         .fix(format!("claude mcp remove {}; {set_up}", shell::quoted(name)))
 }
 
-/// As the help says it; by its path where PATH does not lead here.
+/// Returns the command that sets up Claude Code, with a path if this program is not in PATH.
 pub fn setup_command(environment: &Environment) -> String {
     let program = match (
         subprocess::in_path(environment.search_path(), "claude-peers"),

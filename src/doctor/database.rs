@@ -1,4 +1,4 @@
-//! The database: whose it is, whether it is sound, and whether there is room for more.
+//! The database: owner, permissions, integrity, and free space.
 
 use std::fmt::Write as _;
 use std::io;
@@ -21,10 +21,10 @@ use crate::sys::sqlite_error::{is_without_shared_memory, plain};
 
 const CHECK: &str = "database";
 
-/// Below so many free bytes it is time to make room.
+/// With fewer free bytes than this, there is a warning.
 const ROOM: u64 = 100 * 1024 * 1024;
 
-/// Below so many the next messages may be refused.
+/// With fewer free bytes than this, the next messages may be refused.
 const NO_ROOM: u64 = 4 * 1024 * 1024;
 
 pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
@@ -47,7 +47,7 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
         Ok(metadata) if metadata.is_file() && metadata.uid() == effective_uid() => {
             findings.push(health(snapshot, path, metadata.len()));
         }
-        // Had it been removed, the broker would have written it anew by now, or said why not.
+        // If it had been removed, the broker would have written it again or reported why not.
         Err(error)
             if error.kind() == io::ErrorKind::NotFound
                 && snapshot.detail().is_some_and(|detail| {
@@ -56,24 +56,24 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
                 }) =>
         {
             findings.push(
-                Finding::warning(CHECK, format!("{} is not there", path.display())).detail(
-                    "the broker that has it open sees other file systems (a container, a sandbox)",
+                Finding::warning(CHECK, format!("{} does not exist here", path.display())).detail(
+                    "the broker sees other file systems, because it runs in a container or a sandbox",
                 ),
             );
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
             findings.push(Finding::ok(
                 CHECK,
-                format!("{} is not there yet; the first broker makes it", path.display()),
+                format!("{} does not exist yet; the first broker creates it", path.display()),
             ));
         }
-        // Said above.
+        // Reported above.
         _ => {}
     }
     findings
 }
 
-/// SQLite keeps its log beside the database, so the directory must take files.
+/// Checks that files can be created in the directory: SQLite keeps its log beside the database.
 fn place(environment: &Environment, directory: &Path) -> Option<Finding> {
     if rustix::fs::access(directory, CHANGE) != Err(rustix::io::Errno::ACCESS) {
         return None;
@@ -83,12 +83,15 @@ fn place(environment: &Environment, directory: &Path) -> Option<Finding> {
         return Some(foreign_owner(environment, CHECK, "the directory", directory, owner));
     }
     Some(
-        Finding::failure(CHECK, format!("the directory {} is closed to you", directory.display()))
-            .fix(format!("chmod u+rwx {}", shell::path(directory))),
+        Finding::failure(
+            CHECK,
+            format!("you cannot write in the directory {}", directory.display()),
+        )
+        .fix(format!("chmod u+rwx {}", shell::path(directory))),
     )
 }
 
-/// All files of the database at once: each belongs to one user, or the broker refuses them.
+/// Checks the owner and mode of all files of the database. The broker refuses foreign files.
 fn access(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
     let log = beside(path, "-wal");
     let lock = database_lock(path);
@@ -102,7 +105,7 @@ fn access(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
             CHECK,
             format!("the database {} belongs to user {}", first.display(), user_name(owner)),
         )
-        .detail("the broker uses no database of somebody else");
+        .detail("the broker refuses to use a database that belongs to another user");
         return Some(finding.fix(mine(snapshot, path, &foreign, owner)));
     }
     let finding = files.iter().find_map(|file| {
@@ -115,12 +118,12 @@ fn access(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
         files.iter().filter(|file| file.exists()).map(|file| shell::path(file)).collect();
     Some(
         finding
-            .detail("others may read your messages")
+            .detail("other users may read your messages")
             .fix(format!("chmod 600 {}", there.join(" "))),
     )
 }
 
-/// The command after which no file of the database is another's.
+/// Returns the command after which all files of the database belong to this user.
 fn mine(snapshot: &Snapshot, path: &Path, foreign: &[&PathBuf], owner: u32) -> String {
     let words: Vec<String> = foreign.iter().map(|file| shell::path(file)).collect();
     let give = format!("chown {} {}", effective_uid(), words.join(" "));
@@ -128,15 +131,17 @@ fn mine(snapshot: &Snapshot, path: &Path, foreign: &[&PathBuf], owner: u32) -> S
         Some(command) => command,
         None => leave(path, foreign, owner).unwrap_or_else(|| shell::by_su(&give)),
     };
-    // A service that could not start was given up.
+    // A service that could not start was disabled for a while.
     match snapshot.unit(SOCKET) {
         Some(_) => format!("{command} && {}", units::listen_again(snapshot)),
         None => command,
     }
 }
 
-/// Goes on without them: a lock holds nothing, and a database goes whole, with its log. `None` if
-/// that cannot be, or it is the log alone, which is a part of our own database.
+/// Returns the command that renames foreign files, so that the broker starts without them.
+///
+/// A lock file has no contents to lose; a database is renamed with its log. `None` if renaming is
+/// not possible, or if only the log is foreign, which is a part of our own database.
 fn leave(path: &Path, foreign: &[&PathBuf], owner: u32) -> Option<String> {
     let lock = database_lock(path);
     let mut files: Vec<PathBuf> = foreign.iter().map(|file| (*file).clone()).collect();
@@ -153,9 +158,9 @@ fn leave(path: &Path, foreign: &[&PathBuf], owner: u32) -> Option<String> {
 fn room(directory: &Path) -> Option<Finding> {
     let disk = rustix::fs::statvfs(directory).ok()?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    let text = format!("{} are free on the disk of {}", size(free), directory.display());
+    let text = format!("only {} are free on the disk of {}", size(free), directory.display());
     let make = format!("du -xh -d 2 {} | sort -h | tail", shell::path(directory));
-    let why = "a message that cannot be stored is refused, and the sender is told; this shows what takes room";
+    let why = "messages that cannot be stored are refused with an error; the command shows what uses the space";
     match free {
         ..NO_ROOM => Some(Finding::failure(CHECK, text).detail(why).fix(make)),
         NO_ROOM..ROOM => Some(Finding::warning(CHECK, text).detail(why).fix(make)),
@@ -166,18 +171,18 @@ fn room(directory: &Path) -> Option<Finding> {
 fn health(snapshot: &Snapshot, path: &Path, bytes: u64) -> Finding {
     let log = std::fs::metadata(beside(path, "-wal")).map_or(0, |m| m.len());
     let shown = path.display();
-    // Without a broker a log that waits would have to be folded in, which is not ours to do.
+    // Without a broker, a check would have to merge the log first, and doctor changes nothing.
     if snapshot.detail().is_none() && log > 0 {
         return Finding::ok(CHECK, format!("{shown}, {}", size(bytes))).detail(format!(
-            "not looked into: the next broker checks it and folds in a log of {}",
+            "not checked: the broker checks it at its next start and merges the write-ahead log ({})",
             size(log)
         ));
     }
-    match look_into(path, snapshot.detail().is_none()) {
+    match inspect(path, snapshot.detail().is_none()) {
         Ok((report, schema, journal)) if report == "ok" => Finding::ok(
             CHECK,
             format!(
-                "{shown} is sound: {}, schema {schema}, journal {journal} of {}",
+                "{shown} is intact: {}, schema {schema}, {journal} journal of {}",
                 size(bytes),
                 size(log)
             ),
@@ -187,35 +192,34 @@ fn health(snapshot: &Snapshot, path: &Path, bytes: u64) -> Finding {
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
                 damaged(snapshot, path, &plain(&error))
             }
-            // The broker has it for itself where the file system has no shared memory.
+            // Without shared memory in the file system, the broker alone can open the database.
             Some(rusqlite::ErrorCode::DatabaseBusy) if snapshot.detail().is_some() => {
                 Finding::ok(CHECK, format!("{shown}, {}", size(bytes)))
-                    .detail("not looked into: its file system lets the broker alone use it")
+                    .detail("not checked: on this file system only the broker can open it")
             }
             _ if snapshot.detail().is_some() && is_without_shared_memory(&error) => {
                 Finding::ok(CHECK, format!("{shown}, {}", size(bytes)))
-                    .detail("not looked into: its file system lets the broker alone use it")
+                    .detail("not checked: on this file system only the broker can open it")
             }
-            _ => {
-                Finding::warning(CHECK, format!("{shown} cannot be looked into: {}", plain(&error)))
-            }
+            _ => Finding::warning(CHECK, format!("{shown} cannot be checked: {}", plain(&error))),
         },
     }
 }
 
 fn damaged(snapshot: &Snapshot, path: &Path, report: &str) -> Finding {
     Finding::failure(CHECK, format!("{} is damaged: {report}", path.display()))
-        .detail("a broker that starts moves it aside, whole, and begins a new one")
+        .detail("at its next start the broker moves it aside unchanged and creates a new one")
         .fix(snapshot.restart())
 }
 
-/// `PRAGMA quick_check`, the schema's version and the journal mode. Reads only, beside the broker,
-/// whom a reader does not hold up.
-fn look_into(path: &Path, alone: bool) -> rusqlite::Result<(String, i64, String)> {
+/// Returns the result of `PRAGMA quick_check`, the schema's version and the journal mode.
+///
+/// It only reads, beside the broker, which a reader does not block.
+fn inspect(path: &Path, alone: bool) -> rusqlite::Result<(String, i64, String)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    // Nobody writes: then not even the files of shared memory are made.
+    // Without a writer, SQLite need not even create the files of shared memory.
     let immutable = if alone { "&immutable=1" } else { "" };
     let uri = format!("file:{}?mode=ro{immutable}", escaped(path));
     let connection = Connection::open_with_flags(uri, flags)?;
@@ -226,7 +230,7 @@ fn look_into(path: &Path, alone: bool) -> rusqlite::Result<(String, i64, String)
     Ok((report, schema, text("PRAGMA journal_mode")?))
 }
 
-/// A path as it stands in a URI of SQLite, to the byte.
+/// Encodes a path for a URI of SQLite, byte by byte.
 fn escaped(path: &Path) -> String {
     let mut escaped = String::new();
     for &byte in path.as_os_str().as_bytes() {
@@ -240,7 +244,7 @@ fn escaped(path: &Path) -> String {
     escaped
 }
 
-/// "12 KiB", "3.4 MiB".
+/// Returns a number of bytes as "12 KiB", "3.4 MiB" and the like.
 fn size(bytes: u64) -> String {
     #[allow(clippy::cast_precision_loss)] // one decimal
     let bytes = bytes as f64;

@@ -1,4 +1,4 @@
-//! The Unix socket: what was there before the first call, and who listens now.
+//! The Unix socket: its state before the first call, and the process that listens now.
 
 use crate::doctor::finding::Finding;
 use crate::doctor::permissions::rename_command;
@@ -16,7 +16,7 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings = Vec::new();
     match (snapshot.socket_state, &snapshot.broker_before) {
         (SocketState::Listener, _) => {}
-        // No advice that ends or removes anything: nothing is known to be wrong with the broker.
+        // No fix that ends or removes something: the broker may be in order.
         (SocketState::Unknown(error), _) => findings.push(
             Finding::failure(CHECK, format!("{shown} cannot be reached from here: {error}"))
                 .detail(unknown_hint(error, path)),
@@ -28,15 +28,15 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
             findings.push(
                 Finding::failure(
                     CHECK,
-                    format!("{shown} leads nowhere; {} has its lock", broker.described()),
+                    format!("the socket {shown} has no listener, but {} has its lock", broker.described()),
                 )
                 .detail(ELSEWHERE_HINT),
             );
         }
         (SocketState::Nothing | SocketState::Stale, Some(broker)) => findings.push(
-            Finding::failure(CHECK, format!("{shown} leads nowhere, though the broker runs"))
+            Finding::failure(CHECK, format!("the socket {shown} has no listener, although the broker is running"))
                 .detail(format!(
-                    "process {} lost its socket: the file was removed or replaced; sessions that start now cannot reach it",
+                    "the socket file of process {} was removed or replaced, so new sessions cannot reach the broker",
                     broker.pid
                 ))
                 .fix(again(snapshot)),
@@ -44,11 +44,11 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
         (SocketState::Nothing | SocketState::Stale, None) => findings.push(stale(snapshot)),
         (SocketState::Other, broker) => {
             let rename = rename_command(path);
-            // Whoever listens had the path before, and lost it.
+            // The listener has lost its path.
             let lost = broker.is_some() || is_listening(snapshot);
             findings.push(
-                Finding::failure(CHECK, format!("{shown} is no socket"))
-                    .detail("something else lies where the broker's socket belongs")
+                Finding::failure(CHECK, format!("{shown} is not a socket"))
+                    .detail("another file is in the place of the broker's socket")
                     .fix(if lost { format!("{rename}; {}", again(snapshot)) } else { rename }),
             );
         }
@@ -57,11 +57,12 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     findings
 }
 
-/// Whether systemd takes itself for the one who listens.
+/// Whether systemd reports that it listens.
 fn is_listening(snapshot: &Snapshot) -> bool {
     snapshot.unit(SOCKET).is_some_and(Unit::is_active)
 }
 
+/// Returns the command that opens the socket again.
 fn again(snapshot: &Snapshot) -> String {
     if is_listening(snapshot) {
         units::listen_again(snapshot)
@@ -70,23 +71,24 @@ fn again(snapshot: &Snapshot) -> String {
     }
 }
 
-/// Nobody listened when we came. A round trip that found a broker has fixed it by itself.
+/// Reports a socket file without a listener. A round trip that found a broker has replaced it.
 fn stale(snapshot: &Snapshot) -> Finding {
     let shown = snapshot.config.paths.socket.display();
     if is_listening(snapshot) {
-        return Finding::warning(CHECK, format!("{shown} is stale: it does not lead to systemd's socket"))
-            .detail("its file was removed or replaced, so systemd hears nothing; a client starts a broker instead")
+        return Finding::warning(CHECK, format!("the socket {shown} is stale: systemd does not listen on it"))
+            .detail("the socket file was removed or replaced, so connections do not reach systemd; clients start a broker instead")
             .fix(units::listen_again(snapshot));
     }
-    let finding = Finding::warning(CHECK, format!("{shown} was stale: nobody listened there"));
-    let left = "a broker that was killed left it";
+    let finding =
+        Finding::warning(CHECK, format!("the socket {shown} was stale: it had no listener"));
+    let left = "a broker that was killed has left it behind";
     let finding = match &snapshot.running {
         BrokerState::Answers { .. } => {
-            finding.detail(format!("{left}; the broker that this examination started replaced it"))
+            finding.detail(format!("{left}; the broker that this check started has replaced it"))
         }
         _ => finding.detail(format!("{left}; the next client replaces it")),
     };
-    // Harmless if it is fixed already, unlike removing what may be a new socket by now.
+    // Harmless if it is replaced already. Removing the file might remove a new socket.
     finding.fix("claude-peers peers")
 }
 
@@ -97,11 +99,14 @@ fn now(snapshot: &Snapshot) -> Option<Finding> {
     let held = match (&snapshot.broker, owner) {
         (Some(_), Some(owner)) => format!("{shown} is held by {owner}"),
         (Some(broker), None) => format!("{shown} is held by the broker ({})", broker.described()),
-        // A service manager listens for a broker that does not start: the round trip says why.
+        // A service manager listens for a broker that does not start: the round trip reports why.
         (None, Some(owner)) if snapshot.unit(SOCKET).is_none() => {
             return Some(
-                Finding::failure(CHECK, format!("{shown} is held by {owner}, and no broker runs"))
-                    .detail("whoever listens there is neither a broker nor the service manager"),
+                Finding::failure(
+                    CHECK,
+                    format!("{shown} is held by {owner}, and no broker is running"),
+                )
+                .detail("that process is neither a claude-peers broker nor the service manager"),
             );
         }
         (None, _) => return None,

@@ -1,5 +1,5 @@
-//! Owners and permissions: runtime and state directory, locks, token, log, configuration file. The
-//! database has a check of its own.
+//! Owners and permissions of the runtime and state directories, locks, token, log and configuration
+//! file. The database has a check of its own.
 
 use std::io;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(directory(snapshot, "the runtime directory", paths.runtime()));
     findings.extend(directory(snapshot, "the state directory", paths.state()));
-    // What bars the way to a directory bars it to all that lies in it, and was said.
+    // A directory that cannot be used was reported; its files need no findings of their own.
     if findings.iter().all(|finding| finding.level != Level::Failure) {
         findings.extend(used(snapshot, "the lock file", &paths.broker_lock));
         findings.extend(used(snapshot, "the lock file", &paths.spawn_lock));
@@ -29,7 +29,7 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
         findings.push(Finding::ok(
             CHECK,
             format!(
-                "{} and {} are yours alone",
+                "{} and {} are private to you",
                 paths.runtime().display(),
                 paths.state().display()
             ),
@@ -45,45 +45,45 @@ fn directory(snapshot: &Snapshot, what: &str, path: &Path) -> Option<Finding> {
     }
     Some(
         finding
-            .detail("others may see what lies in it")
+            .detail("other users may see the files in it")
             .fix(format!("chmod 700 {}", shell::path(path))),
     )
 }
 
-/// A secret that others could read is none any more: a broker that starts makes a new one.
+/// Checks the token. A token that others could read is replaced when the broker starts.
 fn token(snapshot: &Snapshot) -> Option<Finding> {
     let path = &snapshot.config.paths.token;
     if let Some(finding) =
         check_permissions(&snapshot.config.environment, CHECK, "the token file", path, FILE)
     {
         if finding.level == Level::Failure {
-            // Whatever lies there then, the broker that runs has another in mind.
+            // The running broker goes on with its own token, so it is restarted as well.
             let fix = finding.fix.as_ref();
             let fix = fix.map(|fix| format!("{fix} && {}", snapshot.restart_of_before()));
             return Some(Finding { fix, ..finding });
         }
         return Some(
             Finding { level: Level::Failure, ..finding }
-                .detail("whoever read it can call the broker over TCP as you; a broker that starts makes a new one")
+                .detail("any user who has read it can call the broker over TCP as you; a restart creates a new token")
                 .fix(snapshot.restart_of_before()),
         );
     }
     let problem = match std::fs::read_to_string(path) {
         Ok(text) if is_secret(text.trim()) => return None,
-        // The first broker makes it; whether one that ran has lost it, it can say itself.
+        // The first broker creates it; a running broker reports that it has lost it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        _ => "holds no token",
+        _ => "contains no token",
     };
     Some(no_token(snapshot, path, problem))
 }
 
 fn no_token(snapshot: &Snapshot, path: &Path, problem: &str) -> Finding {
     Finding::warning(CHECK, format!("the token file {} {problem}", path.display()))
-        .detail("calls over TCP need it; a broker that starts makes a new one")
+        .detail("requests over TCP need it; a restart of the broker creates a new token")
         .fix(snapshot.restart_of_before())
 }
 
-/// The token of a broker that ran before the first call.
+/// Returns a finding if the token of a broker that ran before the first call is gone.
 pub fn lost_token(snapshot: &Snapshot) -> Option<Finding> {
     snapshot.broker_before.as_ref()?;
     let path = snapshot.detail()?.token_file(&snapshot.config.paths.token);
@@ -91,13 +91,13 @@ pub fn lost_token(snapshot: &Snapshot) -> Option<Finding> {
     (is_lost && !path.is_symlink()).then(|| no_token(snapshot, &path, "is missing"))
 }
 
-/// Locks and the log: all that is wrong with them is that they cannot be used.
+/// Checks a lock file or the log, for which only failures count.
 fn used(snapshot: &Snapshot, what: &str, path: &Path) -> Option<Finding> {
     check_permissions(&snapshot.config.environment, CHECK, what, path, FILE)
         .filter(|finding| finding.level == Level::Failure)
 }
 
-/// Anybody may read it, but who can write it decides where mail goes.
+/// Checks the configuration file. Other users may read it, but not write it.
 fn config_file(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
     let finding = check_permissions(
         &snapshot.config.environment,
@@ -111,7 +111,7 @@ fn config_file(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
     }
     Some(
         finding
-            .detail("who can write it decides where your messages go")
+            .detail("any user who can write it decides where your messages go")
             .fix(format!("chmod go-w {}", shell::path(path))),
     )
 }

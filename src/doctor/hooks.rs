@@ -1,4 +1,4 @@
-//! Claude Code's hooks: whether ours are set up and run, and whether any has ever spoken.
+//! Claude Code's hooks: whether ours are set up and active, and whether any has ever run.
 
 use std::path::Path;
 
@@ -21,8 +21,8 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     }
     let Ok(project) = std::env::current_dir() else { return Vec::new() };
     vec![match effective_hooks::hooks(&Places::of(directory, &project)) {
-        Hooks::Absent => Finding::ok(CHECK, "none of ours are set up for Claude Code").detail(
-            "a session sees mail when it calls a tool; `claude-peers setup claude` adds them",
+        Hooks::Absent => Finding::ok(CHECK, "our hooks are not set up in Claude Code").detail(
+            "sessions see messages only when they call a claude-peers tool; `claude-peers setup claude` adds the hooks",
         ),
         Hooks::Off { place, obstacle } => off(&place, &obstacle),
         Hooks::InForce { place } => in_force(snapshot, &place),
@@ -31,40 +31,44 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
 
 fn off(place: &Path, obstacle: &Obstacle) -> Finding {
     let Obstacle { key, file, managed } = obstacle;
-    let whose = if *managed { ", which is an administrator's" } else { "" };
+    let managed = if *managed { " (managed by an administrator)" } else { "" };
     let (place, file) = (place.display(), file.display());
-    Finding::warning(CHECK, format!("ours ({place}) are not run: {key} is set in {file}{whose}"))
-        .detail("sessions here see mail only when they call a tool, and no hook wakes them")
+    Finding::warning(CHECK, format!("our hooks ({place}) do not run: {key} is set in {file}{managed}"))
+        .detail(format!("sessions see messages only when they call a claude-peers tool, and are not woken; remove {key} from {file} to change this"))
 }
 
 fn in_force(snapshot: &Snapshot, place: &Path) -> Finding {
     let text = std::fs::read_to_string(place).unwrap_or_default();
     let settings: Value = serde_json::from_str(&text).unwrap_or_default();
     let missing = hooks::missing(&settings);
-    // What a plugin brings is not in the settings.
+    // The hooks of a plugin are not in the settings.
     if !missing.is_empty() && missing.len() < hooks::COUNT {
-        let what = format!("{} lacks some of ours: {}", place.display(), missing.join(", "));
+        let what =
+            format!("some of our hooks are missing in {}: {}", place.display(), missing.join(", "));
         return Finding::warning(CHECK, what)
-            .detail("an earlier version set them up, or somebody took them out")
+            .detail("they were set up by an earlier version, or were removed")
             .fix(setup_command(&snapshot.config.environment));
     }
     let place = place.display();
     let BrokerState::Answers { detail, .. } = &snapshot.running else {
-        return Finding::ok(CHECK, format!("ours are in force ({place})"));
+        return Finding::ok(CHECK, format!("our hooks are active ({place})"));
     };
     match detail.hooks_spoke_at {
         Some(at) => {
             let age = at.age(clock::now());
-            Finding::ok(CHECK, format!("ours are in force ({place}); one spoke about {age} ago"))
+            Finding::ok(
+                CHECK,
+                format!("our hooks are active ({place}); the last one ran about {age} ago"),
+            )
         }
         None if detail.peers == 0 => {
-            Finding::ok(CHECK, format!("ours are in force ({place}); none has spoken yet"))
+            Finding::ok(CHECK, format!("our hooks are active ({place}); none has run yet"))
         }
         None => {
-            let what = format!("ours stand in {place}, and none has ever spoken");
+            let what = format!("our hooks are configured in {place}, but none has ever run");
             Finding::warning(CHECK, what).detail(
-                "sessions that were begun before have none until they are begun again; \
-                 `/hooks` in a session shows what it runs",
+                "sessions started before setup have no hooks until you restart them; `/hooks` in a \
+                 session lists its hooks",
             )
         }
     }

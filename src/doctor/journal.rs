@@ -1,4 +1,4 @@
-//! Where the log goes, and whether it can be read.
+//! The systemd journal: whether it accepts entries, and whether this user can read them.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -24,12 +24,15 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
 fn look(snapshot: &Snapshot) -> Finding {
     let log = &snapshot.config.paths.log;
     if !cfg!(target_os = "linux") || !std::path::Path::new(SOCKET).exists() {
-        let text = format!("there is none on this machine; the log is {}", log.display());
+        let text = format!("no systemd journal on this machine; the log file is {}", log.display());
         return Finding::ok(CHECK, text);
     }
     if let Err(error) = UnixDatagram::unbound().and_then(|socket| socket.connect(SOCKET)) {
         let finding = Finding::warning(CHECK, format!("journald cannot be reached: {error}"))
-            .detail(format!("{SOCKET}; the broker logs to standard error or {}", log.display()));
+            .detail(format!(
+                "its socket is {SOCKET}; the broker logs to standard error or {} instead",
+                log.display()
+            ));
         return match shell::as_root(
             &snapshot.config.environment,
             "systemctl restart systemd-journald",
@@ -41,22 +44,23 @@ fn look(snapshot: &Snapshot) -> Finding {
     readable(&snapshot.config.environment)
 }
 
-/// An entry that is written and cannot be read helps nobody.
+/// Checks that this user can read entries.
 fn readable(environment: &Environment) -> Finding {
     let arguments = ["--user", "-u", SERVICE, "-n", "1", "-q", "--no-pager", "-o", "short-iso"];
     let read = format!("journalctl --user -u {SERVICE}");
     match subprocess::program("journalctl", &arguments, LIMIT) {
         Ok(said) if said.succeeded() && !said.output.trim().is_empty() => {
-            Finding::ok(CHECK, format!("journald takes entries; `{read}` shows them"))
+            Finding::ok(CHECK, format!("journald accepts entries; to read them: {read}"))
         }
         Ok(said) if said.succeeded() => {
-            Finding::ok(CHECK, "journald takes entries; none of the broker yet")
+            Finding::ok(CHECK, "journald accepts entries; the broker has written none yet")
         }
-        // It says so where the journal is kept in memory only, and read by administrators.
+        // It fails if the journal is kept in memory only, where only administrators can read it.
         Ok(said) => {
-            let problem = said.errors.lines().next().unwrap_or("it failed").to_owned();
+            let problem =
+                said.errors.lines().next().unwrap_or("it fails without a message").to_owned();
             let finding = Finding::warning(CHECK, format!("`{read}` shows nothing: {problem}"))
-                .detail("a journal on disk is split by user, so that each can read his own");
+                .detail("without a persistent journal, users cannot read their own entries; the command creates one");
             let keep = "sh -c 'mkdir -p /var/log/journal && systemctl restart systemd-journald'";
             match shell::as_root(environment, keep) {
                 Some(command) => finding.fix(command),

@@ -1,10 +1,10 @@
-//! The examination: whether everything works by which sessions find each other, proved by use.
+//! The checks of `doctor`: whether sessions can find each other and exchange messages.
 //!
-//! First it is noted how things stand, before anything is touched: what a call then fixes by
-//! itself (a stale socket, say) would be lost from sight. Then a message goes the whole way, as a
-//! client would send it, which starts the broker where none runs. Nothing else is changed and
-//! nothing is ended. Each check has a file of its own and gives [`Finding`]s; it is for `cli` to
-//! print them. Every check is limited in time: one that hangs is a finding, too.
+//! A snapshot comes first, before any call: a call repairs some faults by itself (a stale socket,
+//! for example), which would then not be seen. Then a test message goes the whole way, as a client
+//! would send it, which starts the broker if none runs. Nothing else is changed or ended. Each check
+//! has a file of its own and returns [`Finding`]s, which `cli` prints. Every check has a time limit:
+//! a check that hangs is a finding as well.
 
 mod broker;
 mod claude;
@@ -34,18 +34,19 @@ pub use finding::{Finding, Level};
 /// The check under which each setting's value is listed.
 pub use settings::VALUE;
 
-/// How long a check that looks at files and tables may take.
+/// How long a check of files and tables may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What is to be looked at.
+/// Which optional checks are made.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Ask Claude Code which servers it knows. It starts them all for a moment.
+    /// Ask Claude Code which servers it knows, which briefly starts all of them.
     pub claude: bool,
 }
 
-/// Looks at everything: also where the configuration file has a mistake, with what can be used of
-/// it.
+/// Makes all checks and returns their findings.
+///
+/// If the configuration file has a mistake, the checks are made with the part that can be used.
 pub async fn examine(environment: &Environment, options: Options) -> Vec<Finding> {
     let mut findings = vec![broker::this_program()];
     let client = match Config::load_despite_file(environment) {
@@ -73,34 +74,34 @@ pub async fn examine(environment: &Environment, options: Options) -> Vec<Finding
         findings.push(busy);
         return findings;
     }
-    let trip = round_trip::check(&client, &snapshot).await;
-    // One that the trip started may have found an earlier database.
+    let round_trip = round_trip::check(&client, &snapshot).await;
+    // A broker that the round trip started may have to convert an earlier database.
     if let Some(busy) = broker::still_opening(&Snapshot::take(client.config())) {
         findings.push(busy);
         return findings;
     }
     findings.extend(limited("units", &snapshot, units::check));
     let running = broker::query(&client, &snapshot).await;
-    // Only now: it starts our server, and that starts the broker.
+    // Not earlier: it starts our server, and that starts the broker.
     let claude = options.claude.then(|| claude::start(environment));
     let snapshot = snapshot.with_broker(running);
     findings.extend(files::lost_token(&snapshot));
     findings.extend(limited("socket", &snapshot, endpoint::check));
     findings.extend(broker::check(&snapshot));
     findings.extend(settings::differences(&snapshot));
-    findings.extend(trip);
+    findings.extend(round_trip);
     findings.extend(port::check(&snapshot).await);
     findings.extend(limited("database", &snapshot, database::check));
     findings.extend(limited("journal", &snapshot, journal::check));
     findings.extend(limited("hooks", &snapshot, hooks::check));
     findings.extend(match claude {
-        Some(asked) => asked.wait(),
-        None => vec![Finding::ok("claude", "left out, as you asked")],
+        Some(pending) => pending.wait(),
+        None => vec![Finding::ok("claude", "skipped (--no-claude)")],
     });
     findings
 }
 
-/// Runs a check that may block, and gives it up when it hangs.
+/// Runs a check that may block, for up to [`LIMIT`].
 fn limited(
     name: &'static str,
     snapshot: &Snapshot,
@@ -109,15 +110,13 @@ fn limited(
     let snapshot = snapshot.clone();
     let started = subprocess::off_thread(name, move || check(&snapshot));
     let ended = started.map_err(|error| error.to_string()).and_then(|running| {
-        // A thread that hangs is left behind: it ends with the process.
+        // A thread that hangs ends with the process.
         running.recv_timeout(LIMIT).map_err(|_| "it hangs".to_owned())
     });
     ended.unwrap_or_else(|problem| {
         vec![
             Finding::failure(name, format!("this check did not end within {} s", LIMIT.as_secs()))
-                .detail(format!(
-                    "{problem}: a disk or a service that does not answer, most likely"
-                )),
+                .detail(format!("{problem}; probably a disk or a service does not respond")),
         ]
     })
 }

@@ -1,4 +1,4 @@
-//! What is ours and for us alone: of the right kind, owner and mode, or how to bring that about.
+//! Files and directories that must be private: their kind, owner and mode, and how to fix them.
 
 use std::fs::Metadata;
 use std::io;
@@ -15,16 +15,16 @@ use crate::doctor::shell::{as_root, by_su};
 use crate::sys::files::effective_uid;
 use crate::sys::socket_owner::user_name;
 
-/// What it takes to make and rename files in a directory.
+/// The access that is needed to create and rename files in a directory.
 pub const CHANGE: Access = Access::WRITE_OK.union(Access::EXEC_OK);
 
-/// What something must be.
+/// The expected kind, access and mode of a file or directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected {
     directory: bool,
-    /// What we must be able to do with it.
+    /// The access that we need.
     access: Access,
-    /// The bits of its mode that let others do too much.
+    /// The bits of the mode that give other users too much access.
     open: u32,
 }
 
@@ -34,11 +34,13 @@ pub const DIRECTORY: Expected =
 pub const FILE: Expected =
     Expected { directory: false, access: Access::READ_OK.union(Access::WRITE_OK), open: 0o077 };
 
-/// Others may read it.
+/// For the configuration file, which other users may read.
 pub const SETTINGS: Expected = Expected { directory: false, access: Access::READ_OK, open: 0o022 };
 
-/// What is wrong with it; one that is missing is nothing. Without a fix it is only open to
-/// others, and what follows from that is the caller's to say.
+/// Returns what is wrong with a file or directory. A missing one is not a problem.
+///
+/// A finding without a fix means that it is only open to other users; the caller adds what follows
+/// from that.
 pub fn check_permissions(
     environment: &Environment,
     check: &'static str,
@@ -60,16 +62,16 @@ pub fn check_permissions(
     if metadata.is_dir() != wanted.directory {
         let kind = if wanted.directory { "directory" } else { "file" };
         return Some(
-            Finding::failure(check, format!("{what} {shown} is no {kind}"))
+            Finding::failure(check, format!("{what} {shown} is not a {kind}"))
                 .fix(rename_command(path)),
         );
     }
     let mode = mode(&metadata);
-    // The system says it, not the mode: there are other rights, and root has them all.
+    // The system decides, not the mode: there are access lists, and root may do everything.
     if access(path, wanted.access) == Err(Errno::ACCESS) {
         let bits = if wanted.directory { "u+rwx" } else { "u+rw" };
         return Some(
-            Finding::failure(check, format!("{what} {shown} is closed to you (mode {mode:04o})"))
+            Finding::failure(check, format!("you cannot access {what} {shown} (mode {mode:04o})"))
                 .fix(format!("chmod {bits} {}", shell::path(path))),
         );
     }
@@ -82,20 +84,23 @@ fn mode(metadata: &Metadata) -> u32 {
     metadata.mode() & 0o7777
 }
 
-/// Moves what lies there out of the way.
+/// Returns the command that moves a file out of the way.
 pub fn rename_command(path: &Path) -> String {
     format!("mv {0} {0}.old", shell::path(path))
 }
 
-/// A link to nothing: whoever writes there writes nowhere.
+/// Reports a symbolic link whose target does not exist.
 fn dangling(check: &'static str, what: &str, path: &Path) -> Option<Finding> {
     let target = std::fs::read_link(path).ok()?;
-    let text =
-        format!("{what} {} is a link to {}, which is not there", path.display(), target.display());
+    let text = format!(
+        "{what} {} is a link to {}, which does not exist",
+        path.display(),
+        target.display()
+    );
     Some(Finding::failure(check, text).fix(rename_command(path)))
 }
 
-/// It cannot be looked at, because of something above it.
+/// Reports a file that cannot be examined because of a directory above it.
 fn barred(
     environment: &Environment,
     check: &'static str,
@@ -111,20 +116,20 @@ fn barred(
     let Some((above, metadata)) = seen else { return finding };
     if !metadata.is_dir() {
         return finding
-            .detail(format!("{} is no directory", above.display()))
+            .detail(format!("{} is not a directory", above.display()))
             .fix(rename_command(above));
     }
     if metadata.uid() != effective_uid() {
-        let Finding { finding: whose, fix, .. } =
+        let Finding { finding: owner, fix, .. } =
             foreign_owner(environment, check, "the directory", above, metadata.uid());
-        return Finding { fix, ..finding.detail(whose) };
+        return Finding { fix, ..finding.detail(owner) };
     }
     finding
-        .detail(format!("{} is closed to you (mode {:04o})", above.display(), mode(&metadata)))
+        .detail(format!("you cannot access {} (mode {:04o})", above.display(), mode(&metadata)))
         .fix(format!("chmod u+rwx {}", shell::path(above)))
 }
 
-/// Something of ours that belongs to somebody else.
+/// Reports a file or directory that belongs to another user.
 pub fn foreign_owner(
     environment: &Environment,
     check: &'static str,
@@ -137,8 +142,9 @@ pub fn foreign_owner(
         format!("{what} {} belongs to user {}", path.display(), user_name(owner)),
     );
     if path.is_dir() && !is_in_our_place(environment, path) {
-        // A setting put ours among another's things, which are not ours to take.
-        return finding.detail("it is another's directory: choose another place by the settings");
+        // A setting points into another user's directory, which must not be taken over.
+        return finding
+            .detail("the settings point to a directory of another user; set them to another path");
     }
     let recursive = if path.is_dir() { "-R " } else { "" };
     let command = format!("chown {recursive}{} {}", effective_uid(), shell::path(path));
@@ -149,12 +155,12 @@ pub fn foreign_owner(
     })
 }
 
-/// Whether we may give what lies there another name.
+/// Whether this user may rename the file.
 pub fn may_rename(path: &Path) -> bool {
     path.parent().is_some_and(|parent| access(parent, CHANGE).is_ok())
 }
 
-/// Whether it lies below our home, or in a directory that is ours.
+/// Whether a path is below our home, or in a directory of this user.
 fn is_in_our_place(environment: &Environment, path: &Path) -> bool {
     let uid = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.uid());
     environment.path("HOME").is_some_and(|home| path != home && path.starts_with(&home))

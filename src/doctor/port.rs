@@ -1,4 +1,4 @@
-//! The TCP port: served by our broker, or held by somebody else, and by whom.
+//! The TCP port: whether our broker serves it, and which other process has it otherwise.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,8 +23,8 @@ const LIMIT: Duration = Duration::from_secs(3);
 pub async fn check(snapshot: &Snapshot) -> Vec<Finding> {
     let Some(detail) = snapshot.detail() else { return Vec::new() };
     if !runs_here(detail) {
-        // Its ports and process numbers need not be ours.
-        return vec![Finding::ok(CHECK, "not looked at: the broker runs in another container")];
+        // Its ports and process ids need not be those of this machine.
+        return vec![Finding::ok(CHECK, "not checked: the broker runs in another container")];
     }
     let owner = socket_owner::tcp(detail.tcp.port);
     if forbidden_port(&snapshot.config).is_some_and(|why| detail.tcp.problem == Some(why)) {
@@ -33,21 +33,25 @@ pub async fn check(snapshot: &Snapshot) -> Vec<Finding> {
     if !detail.tcp.listening {
         return vec![not_ours(snapshot, detail, owner.as_ref())];
     }
-    // The token goes to nobody but our broker.
+    // The token is sent to our broker only.
     if let Some(owner) = owner.as_ref().filter(|owner| !is_ours(owner, detail)) {
         return vec![not_ours(snapshot, detail, Some(owner))];
     }
     vec![answers(snapshot, detail).await]
 }
 
-/// As somebody wanted it; how to allow it is said of the unit.
+/// Reports a port that the user has disabled. The check of the units reports how to enable it.
 fn forbidden(detail: &Detail) -> Finding {
     let port = detail.tcp.port;
-    Finding::ok(CHECK, format!("127.0.0.1:{port} is not served: {TCP_SOCKET} is masked"))
+    Finding::ok(
+        CHECK,
+        format!("127.0.0.1:{port} is not open, as you chose: {TCP_SOCKET} is masked"),
+    )
 }
 
-/// The broker has it open, or the service manager that handed it over. Where no process can be
-/// seen, what the broker says must do, if at least the user is right.
+/// Whether the broker has the port open, or the service manager that handed it over.
+///
+/// If no process can be seen, the broker's word is enough, provided that the user is right.
 fn is_ours(owner: &Owner, detail: &Detail) -> bool {
     if owner.processes.is_empty() {
         return owner.user.is_none_or(|user| user == effective_uid());
@@ -57,10 +61,10 @@ fn is_ours(owner: &Owner, detail: &Detail) -> bool {
 
 fn not_ours(snapshot: &Snapshot, detail: &Detail, owner: Option<&Owner>) -> Finding {
     let address = format!("127.0.0.1:{}", detail.tcp.port);
-    let why = "sessions do not need it; scripts that call over TCP do";
+    let why = "sessions do not need this port, only scripts that use TCP do";
     let Some(owner) = owner else {
         let problem = detail.tcp.problem.clone().unwrap_or_default();
-        return Finding::warning(CHECK, format!("{address} is not served ({problem})"))
+        return Finding::warning(CHECK, format!("{address} is not open ({problem})"))
             .detail(format!("{}; {why}", who_else(detail.tcp.port)))
             .fix(snapshot.restart());
     };
@@ -68,7 +72,9 @@ fn not_ours(snapshot: &Snapshot, detail: &Detail, owner: Option<&Owner>) -> Find
         Finding::warning(CHECK, format!("{address} is held by {owner}, not by the broker"));
     if is_manager(owner) {
         return finding
-            .detail(format!("the service manager listens for a broker that is not this one; {why}"))
+            .detail(format!(
+                "the service manager listens there for another broker than the running one; {why}"
+            ))
             .fix(units::listen_again(snapshot));
     }
     let own = owner.user.is_none_or(|user| user == effective_uid());
@@ -76,25 +82,24 @@ fn not_ours(snapshot: &Snapshot, detail: &Detail, owner: Option<&Owner>) -> Find
         let pids: Vec<String> = owner.processes.iter().map(u32::to_string).collect();
         return finding
             .detail(format!(
-                "{why}. The command ends that process; or choose another CLAUDE_PEERS_PORT"
+                "{why}. The command below kills {owner}. To keep it, set another CLAUDE_PEERS_PORT"
             ))
             .fix(format!("kill {}; sleep 1; {}", pids.join(" "), snapshot.restart()));
     }
     finding.detail(format!(
-        "{why}. It is another user's, and free again when that user lets it go; or choose another CLAUDE_PEERS_PORT"
+        "{why}. Another user's process has the port. Wait until it is free, or set another CLAUDE_PEERS_PORT"
     ))
 }
 
-/// Where the kernel tells nothing, another program does.
+/// Describes how to find the process that has the port, where the kernel does not tell us.
 fn who_else(port: u16) -> String {
     if cfg!(target_os = "linux") {
-        return "nobody else has it now".to_owned();
+        return "no other process has the port now".to_owned();
     }
-    format!("`lsof -nP -iTCP:{port} -sTCP:LISTEN` says who has it, if anybody")
+    format!("to see which process has the port, run `lsof -nP -iTCP:{port} -sTCP:LISTEN`")
 }
 
-/// Whether a service manager has the port, which nobody must be told to end, or a process that we
-/// live in.
+/// Whether a service manager has the port, or an ancestor of this process: neither must be killed.
 fn is_manager(owner: &Owner) -> bool {
     let above = process::ancestors(std::process::id());
     owner.processes.iter().any(|pid| {
@@ -103,23 +108,28 @@ fn is_manager(owner: &Owner) -> bool {
     })
 }
 
-/// Calls over TCP, with the token.
+/// Calls the broker over TCP with the token.
 async fn answers(snapshot: &Snapshot, detail: &Detail) -> Finding {
     let address = format!("127.0.0.1:{}", detail.tcp.port);
     let token = detail.token_file(&snapshot.config.paths.token);
-    let told = match tokio::time::timeout(LIMIT, call(&token, &address)).await {
-        Ok(Ok(200)) => return Finding::ok(CHECK, format!("{address} answers and takes the token")),
+    let problem = match tokio::time::timeout(LIMIT, call(&token, &address)).await {
+        Ok(Ok(200)) => {
+            return Finding::ok(CHECK, format!("{address} answers and accepts the token"));
+        }
         Ok(Ok(401)) => {
             return Finding::failure(CHECK, format!("{address} answers and refuses the token"))
-                .detail(format!("{} is not the one that this broker started with", token.display()))
+                .detail(format!(
+                    "the token in {} is not the one that this broker started with",
+                    token.display()
+                ))
                 .fix(snapshot.restart());
         }
-        Ok(Ok(status)) => format!("it answers {status}"),
+        Ok(Ok(status)) => format!("the answer is HTTP status {status}"),
         Ok(Err(problem)) => problem,
         Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
     };
-    Finding::failure(CHECK, format!("{address} does not serve"))
-        .detail(told)
+    Finding::failure(CHECK, format!("{address} does not work"))
+        .detail(problem)
         .fix(snapshot.restart())
 }
 
@@ -127,7 +137,7 @@ async fn call(token: &Path, address: &str) -> Result<u16, String> {
     let token = std::fs::read_to_string(token)
         .map_err(|error| format!("the token cannot be read: {error}"))?;
     let text = |error: reqwest::Error| error.without_url().to_string();
-    // An error means that it is installed already.
+    // An error means that the provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().map_err(text)?;
     let answer = http

@@ -1,5 +1,5 @@
-//! The round trip: a message goes through socket, broker and database, as a session's would, and
-//! is read. By a throw-away peer, so that nobody else sees any of it.
+//! The round trip: a test message goes through socket, broker and database, as a session's would,
+//! and is read. The sender is a probe, a temporary peer that appears in no list.
 
 use std::time::{Duration, Instant};
 
@@ -15,22 +15,22 @@ use crate::sys::random;
 
 const CHECK: &str = "round trip";
 
-/// How long it may take, a start of the broker included.
+/// How long the round trip may take, including the start of the broker.
 const LIMIT: Duration = Duration::from_secs(16);
 
-/// A disk that takes longer to store a message is a slow one.
+/// A round trip that takes longer is reported as slow.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// How far a trip came.
+/// The outcome of a round trip.
 enum RoundTrip {
-    /// So long from the call to send to the text in hand.
+    /// The message came back. The time is from the call of send to the text.
     Arrived(Duration),
-    /// What came back is not what was sent.
+    /// The message did not come back as it was sent.
     Lost(String),
 }
 
 pub async fn check(client: &Client, snapshot: &Snapshot) -> Vec<Finding> {
-    // A broker is started where none runs. One that runs is left alone, whatever is wrong with it.
+    // A broker is started if none runs. A running broker is left alone, whatever is wrong with it.
     let client = match &snapshot.broker_before {
         Some(_) => client.clone().without_start(),
         None => client.clone(),
@@ -41,13 +41,13 @@ pub async fn check(client: &Client, snapshot: &Snapshot) -> Vec<Finding> {
         Err(_) => Err(ClientError::Silent),
     };
     if outcome.is_err() {
-        // Should it be too late for that, the next probe's registration removes what is left.
+        // If this fails, the registration of the next probe removes the rest.
         let _ = tokio::time::timeout(Duration::from_secs(1), client.unregister()).await;
     }
     match outcome {
         Ok(RoundTrip::Arrived(time)) => vec![arrived(time)],
         Ok(RoundTrip::Lost(problem)) => vec![
-            Finding::failure(CHECK, format!("a message did not come back: {problem}"))
+            Finding::failure(CHECK, format!("the test message did not come back: {problem}"))
                 .fix(snapshot.restart()),
         ],
         Err(error) => vec![failed(snapshot, &error)],
@@ -55,10 +55,10 @@ pub async fn check(client: &Client, snapshot: &Snapshot) -> Vec<Finding> {
 }
 
 fn arrived(time: Duration) -> Finding {
-    let text = format!("a message was stored, taken and read in {:.1} ms", millis(time));
+    let text = format!("a test message was stored, delivered and read in {:.1} ms", millis(time));
     if time > SLOW {
         return Finding::warning(CHECK, text)
-            .detail("the disk takes long to store what must survive a loss of power, or the machine is busy");
+            .detail("syncing to disk is slow, or the machine is busy");
     }
     Finding::ok(CHECK, text)
 }
@@ -67,29 +67,29 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 
-/// What other checks find, they say with their advice.
+/// Reports a failed call, unless another check reports the cause.
 fn failed(snapshot: &Snapshot, error: &ClientError) -> Finding {
     match error.code() {
         Some(ErrorCode::SettingsDiffer | ErrorCode::BrokerTooOld) => {
-            return Finding::failure(CHECK, format!("not possible: {error}"));
+            return Finding::failure(CHECK, format!("no test message can be sent: {error}"));
         }
         Some(ErrorCode::BadRequest) => {
-            return Finding::warning(CHECK, "this broker is too old to be checked")
+            return Finding::warning(CHECK, "the running broker is too old for this check")
                 .detail(error.to_string())
                 .fix(snapshot.restart_of_before());
         }
         _ => {}
     }
     if snapshot.socket_was_removed() {
-        return Finding::failure(CHECK, "no message can be sent: the broker cannot be reached");
+        return Finding::failure(CHECK, "no messages can be sent: the broker cannot be reached");
     }
     if is_service_down(snapshot, error) {
-        return Finding::failure(CHECK, "no message can be sent: the service does not start")
+        return Finding::failure(CHECK, "no messages can be sent: the service does not start")
             .detail(format!(
-                "`journalctl --user -n 20 -u {SERVICE}` tells why, and so may other findings"
+                "`journalctl --user -n 20 -u {SERVICE}` shows why; see also the other findings"
             ));
     }
-    let finding = Finding::failure(CHECK, format!("no message can be sent: {error}"));
+    let finding = Finding::failure(CHECK, format!("no messages can be sent: {error}"));
     let finding = match error.hint() {
         Some(hint) => finding.detail(hint),
         None => finding,
@@ -100,7 +100,7 @@ fn failed(snapshot: &Snapshot, error: &ClientError) -> Finding {
     }
 }
 
-/// The service manager listens, starts a broker for each call, and each of them ends.
+/// Whether the service manager listens and starts a broker for each call, but each of them ends.
 fn is_service_down(snapshot: &Snapshot, error: &ClientError) -> bool {
     matches!(error, ClientError::Silent | ClientError::Broken(_))
         && snapshot.unit(SERVICE).is_some()
@@ -108,7 +108,7 @@ fn is_service_down(snapshot: &Snapshot, error: &ClientError) -> bool {
         && snapshot.socket_state == SocketState::Listener
 }
 
-/// A peer that nobody sees.
+/// Returns the registration of a probe.
 fn probe() -> Register {
     Register {
         instance: random::instance_id(),
@@ -130,10 +130,10 @@ fn probe() -> Register {
 }
 
 async fn send_and_read(client: &Client) -> Result<RoundTrip, ClientError> {
-    // The broker's start, if it takes one, is no part of the time.
+    // The start of a broker is not a part of the time.
     client.health().await?;
     let Some(me) = client.introduce().await? else {
-        return Ok(RoundTrip::Lost("the peer was not registered".to_owned()));
+        return Ok(RoundTrip::Lost("the probe was not registered".to_owned()));
     };
     let text =
         format!("claude-peers {}, protocol {PROTOCOL}: {}", crate::VERSION, random::new_secret());
@@ -153,7 +153,7 @@ async fn send_and_read(client: &Client) -> Result<RoundTrip, ClientError> {
     client.unregister().await?;
     Ok(match (came, noted) {
         (true, 1) => RoundTrip::Arrived(time),
-        (true, _) => RoundTrip::Lost("that it was read could not be noted".to_owned()),
-        (false, _) => RoundTrip::Lost("what was sent was not there to be taken".to_owned()),
+        (true, _) => RoundTrip::Lost("it was delivered but could not be marked as read".to_owned()),
+        (false, _) => RoundTrip::Lost("it was stored but could not be fetched".to_owned()),
     })
 }

@@ -1,4 +1,4 @@
-//! The configuration: each value, where it came from, and where the running broker differs.
+//! The settings: each value and its source, and where the running broker differs.
 
 use std::path::Path;
 
@@ -13,10 +13,10 @@ use crate::sys::files::same_place;
 
 const CHECK: &str = "configuration";
 
-/// Each value is a finding of its own, so that a program can read them.
+/// The check of the findings that list one setting each, for programs to read.
 pub const VALUE: &str = "setting";
 
-/// There is no configuration, or only what can be used of a file with a mistake.
+/// Reports a configuration that cannot be used, or a file that can be used in part only.
 pub fn unusable(environment: &Environment, error: &ConfigError) -> Finding {
     let finding = Finding::failure(CHECK, error.to_string()).detail(error.hint());
     match error {
@@ -48,13 +48,13 @@ fn correct_command(path: &Path, mistake: &Mistake) -> String {
 }
 
 pub fn values(snapshot: &Snapshot) -> Vec<Finding> {
-    let told = |setting: &EffectiveSetting| {
+    let finding = |setting: &EffectiveSetting| {
         Finding::ok(VALUE, format!("{} = {} ({})", setting.name(), setting.value, setting.source))
     };
-    snapshot.config.effective().iter().map(told).collect()
+    snapshot.config.effective().iter().map(finding).collect()
 }
 
-/// Where client and broker go by different values.
+/// Reports where this command and the broker use different values.
 pub fn differences(snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(other) = &snapshot.other_broker {
@@ -66,7 +66,10 @@ pub fn differences(snapshot: &Snapshot) -> Vec<Finding> {
                 other.described()
             ),
         )
-        .detail(format!("it serves {}; one database has one broker", other.socket.display()));
+        .detail(format!(
+            "that broker listens on {}; a database can have only one broker",
+            other.socket.display()
+        ));
         findings.push(match other.whereabouts() {
             Whereabouts::Here => finding.fix(format!(
                 "CLAUDE_PEERS_SOCKET={} claude-peers kill-broker",
@@ -79,11 +82,11 @@ pub fn differences(snapshot: &Snapshot) -> Vec<Finding> {
     if let Some(problem) = &detail.settings_problem {
         findings.push(
             Finding::warning(CHECK, format!("when the broker was told to reload: {problem}"))
-                .detail("a new start reads all of it")
+                .detail("a restart reads all settings")
                 .fix(snapshot.restart()),
         );
     }
-    // Whoever names the socket means that broker, wherever its database lies.
+    // If the socket is set explicitly, that broker is meant, whatever its database.
     let named = snapshot.config.paths.socket_is_named;
     let effective = snapshot.config.effective();
     let compared: Vec<(&EffectiveSetting, Setting)> = effective
@@ -97,13 +100,15 @@ pub fn differences(snapshot: &Snapshot) -> Vec<Finding> {
         .map(|(ours, theirs)| difference(snapshot, detail, ours, theirs))
         .collect();
     if differ.is_empty() && findings.is_empty() {
-        return vec![Finding::ok(CHECK, "client and broker go by the same settings")];
+        return vec![Finding::ok(CHECK, "this command and the broker use the same settings")];
     }
     findings.extend(differ);
     findings
 }
 
-/// What the broker goes by. One that does not tell all tells the most important in its health.
+/// Returns the broker's value of a setting.
+///
+/// An old broker does not report all values, but has the most important ones in its health.
 fn of_broker(detail: &Detail, name: &str) -> Option<Setting> {
     if let Some(found) = detail.settings.iter().find(|setting| setting.name == name) {
         return Some(found.clone());
@@ -113,11 +118,13 @@ fn of_broker(detail: &Detail, name: &str) -> Option<Setting> {
         "idle_exit_seconds" => detail.idle_exit_seconds.to_string(),
         _ => return None,
     };
-    Some(Setting { name: name.to_owned(), value, source: "not told".to_owned() })
+    Some(Setting { name: name.to_owned(), value, source: "source unknown".to_owned() })
 }
 
-/// Whether two values are two. One place may have two names, and a socket that nobody named may lie
-/// in another runtime directory of the user's.
+/// Whether two values differ.
+///
+/// One file may have two paths, and a socket that is not set explicitly may be in another runtime
+/// directory of this user.
 fn differs(snapshot: &Snapshot, ours: &EffectiveSetting, theirs: &Setting) -> bool {
     match ours.name() {
         "database" => !same_place(Path::new(&ours.value), Path::new(&theirs.value)),
@@ -136,7 +143,7 @@ fn difference(
     theirs: &Setting,
 ) -> Finding {
     let text = format!(
-        "client and broker differ in {}: {} here ({}), {} there ({})",
+        "this command and the broker differ in {}: {} here ({}), {} in the broker ({})",
         ours.name(),
         ours.value,
         ours.source,
@@ -145,14 +152,14 @@ fn difference(
     );
     let finding = if ours.name() == "database" {
         Finding::failure(CHECK, text)
-            .detail("nothing can be sent from here: mail would go where nobody looks for it")
+            .detail("nothing can be sent from here: this command and the running broker use different databases")
     } else {
-        Finding::warning(CHECK, text).detail("the broker's value counts")
+        Finding::warning(CHECK, text).detail("the broker's value is used")
     };
     finding.fix(agree(snapshot, detail, ours, theirs))
 }
 
-/// The command after which both go by the client's value.
+/// Returns the command after which the broker uses the value of this command.
 fn agree(
     snapshot: &Snapshot,
     detail: &Detail,
@@ -163,24 +170,24 @@ fn agree(
     let restart = snapshot.restart();
     let of_environment = theirs.source == Source::Environment.to_string();
     match (ours.source, service) {
-        // A broker of the service manager does not see this shell's variables, but the file.
+        // A broker of the service manager does not see this shell's variables, but it reads the file.
         (Source::Environment, _) if !of_environment && ours.setting.key.is_some() => {
             format!("{} && {restart}", in_file(snapshot, ours))
         }
         (_, true) if of_environment => {
             format!("systemctl --user unset-environment {} && {restart}", ours.setting.variable)
         }
-        // It takes over what it is started with.
+        // A broker that is started from here gets these settings.
         _ => restart.to_owned(),
     }
 }
 
-/// A command that sets a value in the configuration file, whatever else stands there.
+/// Returns a command that sets a value in the configuration file and keeps its other lines.
 fn in_file(snapshot: &Snapshot, setting: &EffectiveSetting) -> String {
     let path = &snapshot.config.paths.config_file;
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let (table, key) = setting.name().split_once('.').unwrap_or(("", setting.name()));
-    // Numbers stand for themselves.
+    // Numbers are written without quotes.
     let value = match setting.value.parse::<u64>() {
         Ok(number) => number.to_string(),
         Err(_) => format!("{:?}", setting.value),
@@ -193,13 +200,13 @@ fn in_file(snapshot: &Snapshot, setting: &EffectiveSetting) -> String {
     let rewritten = |program: &str, script: &str| {
         format!("{program} {} {file} > {file}.new && mv {file}.new {file}", shell::quoted(script))
     };
-    // In a script of sed a backslash, a slash and an ampersand mean something else.
+    // Backslash, slash and ampersand have a meaning in a script of sed.
     let literal = line.replace('\\', r"\\").replace('/', r"\/").replace('&', r"\&");
     if text.lines().any(|line| begins(line, key)) {
         return rewritten("sed", &format!("s/^[[:space:]]*{key}[[:space:]]*=.*/{literal}/"));
     }
     if !table.is_empty() && text.lines().any(|line| line.trim() == format!("[{table}]")) {
-        // Not by sed, which has no sign for the end of a line on every system.
+        // Not by sed, which cannot insert a line in the same way on every system.
         let text = line.replace('\\', r"\\").replace('"', "\\\"");
         return rewritten(
             "awk",

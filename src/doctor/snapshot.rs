@@ -1,4 +1,4 @@
-//! How things stand: before anything was called, and what the running broker then said.
+//! The facts that the checks use: from before the first call, and the running broker's answer.
 
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
@@ -20,32 +20,32 @@ use crate::sys::process::ProcessStatus;
 
 const RESTART_SERVICE: &str = "systemctl --user restart claude-peers.service";
 
-/// What lay at the socket's path.
+/// The state of the socket's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketState {
     Nothing,
-    /// A socket at which somebody listens.
+    /// A socket with a listener.
     Listener,
-    /// A socket at which nobody does.
+    /// A socket without a listener.
     Stale,
-    /// A file, a directory, or a link to nobody.
+    /// A file, a directory, or a link without a listener.
     Other,
-    /// Whether anybody listens cannot be found out from here.
+    /// It cannot be found out from here whether the socket has a listener.
     Unknown(Errno),
 }
 
-/// What the service manager knows of us.
+/// What the service manager knows of our units.
 #[derive(Debug, Clone)]
 pub enum UnitsState {
     NoManager,
-    /// They serve another broker than these settings name.
+    /// They serve another socket than the one of these settings.
     Elsewhere(PathBuf),
     Unknown(String),
     /// In the order of [`systemd::UNITS`].
     Known(Vec<Unit>),
 }
 
-/// What the running broker says of itself.
+/// The running broker's answer.
 #[derive(Debug, Clone)]
 pub enum BrokerState {
     NotRunning,
@@ -53,34 +53,34 @@ pub enum BrokerState {
         protocol: u32,
         detail: Box<Detail>,
     },
-    /// It does not answer, or nonsense.
+    /// It does not answer, or not as expected.
     Silent(String),
 }
 
-/// What the checks look at.
+/// The facts that the checks use.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub config: Config,
-    /// The database's file, should its path be a link.
+    /// The database's file. The path in the settings may be a link to it.
     pub database: PathBuf,
-    /// Before the first call.
+    /// As it was before the first call.
     pub socket_state: SocketState,
     pub broker_before: Option<Holder>,
-    /// A broker of another socket that has our database.
+    /// A broker of another socket that has our database open.
     pub other_broker: Option<Holder>,
     pub units: UnitsState,
-    /// After the round trip.
+    /// The answer after the round trip.
     pub running: BrokerState,
     pub broker: Option<Holder>,
 }
 
 impl Snapshot {
-    /// Looks without a call.
+    /// Gathers the facts that need no call.
     pub fn take(config: &Config) -> Self {
-        // Before the socket is tried, which may start or fail a unit.
+        // Before the connection to the socket, which may start a unit or make it fail.
         let units = units(&config.anew());
         let Observed { config, broker: broker_before } = Observed::take(config);
-        // A link that leads nowhere is looked at itself.
+        // A link without a target is examined itself.
         let named = config.database_path();
         let database = named.canonicalize().unwrap_or_else(|_| named.to_owned());
         let is_it = |other: &Holder| broker_before.as_ref().is_some_and(|b| b.pid == other.pid);
@@ -97,12 +97,12 @@ impl Snapshot {
         }
     }
 
-    /// The same, with what the broker said.
+    /// Adds the broker's answer.
     pub fn with_broker(self, running: BrokerState) -> Self {
         Self { broker: holder(&self.config), running, ..self }
     }
 
-    /// A broker runs, and its path does not lead to it.
+    /// Whether a broker runs and its socket file was removed or replaced.
     pub fn socket_was_removed(&self) -> bool {
         self.broker_before.is_some()
             && !matches!(self.socket_state, SocketState::Listener | SocketState::Unknown(_))
@@ -115,7 +115,7 @@ impl Snapshot {
         }
     }
 
-    /// The unit of this name, if it is installed.
+    /// Returns the unit of this name, if it is installed.
     pub fn unit(&self, name: &str) -> Option<&Unit> {
         match &self.units {
             UnitsState::Known(units) => units.iter().find(|unit| unit.id == name && unit.exists()),
@@ -123,21 +123,20 @@ impl Snapshot {
         }
     }
 
-    /// Whether the broker is the service manager's.
+    /// Whether the service manager runs the broker.
     pub fn is_service(&self) -> bool {
         self.broker.as_ref().is_some_and(|broker| broker.started == Started::Systemd)
             && self.unit(systemd::SERVICE).is_some()
     }
 
-    /// The command by which a new broker takes the place of the running one.
+    /// Returns the command that restarts the broker.
     pub fn restart(&self) -> &'static str {
         if self.is_service() { RESTART_SERVICE } else { crate::doctor::shell::RESTART }
     }
 }
 
-/// What a round trip has not changed yet.
 impl Snapshot {
-    /// As [`Snapshot::restart`], for the broker that ran before the first call, if one did.
+    /// Returns the command that restarts the broker that ran before the first call.
     pub fn restart_of_before(&self) -> &'static str {
         let service = self.broker_before.as_ref().is_some_and(|b| b.started == Started::Systemd)
             && self.unit(systemd::SERVICE).is_some();
@@ -146,7 +145,7 @@ impl Snapshot {
 }
 
 fn units(config: &Config) -> UnitsState {
-    // As the socket unit names it.
+    // As in the socket unit.
     let served = systemd::settings::unit_socket(&config.environment);
     match (systemd::show_all(&config.environment, &systemd::UNITS), served) {
         (Err(ManagerError::NoManager), _) => UnitsState::NoManager,
@@ -160,12 +159,12 @@ fn units(config: &Config) -> UnitsState {
     }
 }
 
-/// Asks by connecting, as a client would; a service manager that listens there starts the broker.
+/// Connects, as a client would. A service manager that listens there starts the broker.
 fn socket_state(path: &std::path::Path) -> SocketState {
     match (std::fs::symlink_metadata(path), listening(path)) {
         (Err(_), Listening::Unknown(error)) => SocketState::Unknown(error),
         (Err(_), _) => SocketState::Nothing,
-        // Be it by a link.
+        // A link to a socket counts as well.
         (Ok(_), Listening::Yes) => SocketState::Listener,
         (Ok(metadata), _) if !is_socket_or_link(&metadata) => SocketState::Other,
         (Ok(_), Listening::Unknown(error)) => SocketState::Unknown(error),

@@ -1,4 +1,4 @@
-//! The service manager's units: installed, startable, started.
+//! The units of the service manager: whether they are installed, allowed and started.
 
 use std::path::Path;
 
@@ -22,19 +22,19 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     let units = match &snapshot.units {
         UnitsState::Elsewhere(served) => {
             return vec![
-                Finding::ok(CHECK, "these settings name a broker that clients start themselves")
-                    .detail(format!("the installed units serve {}", served.display())),
+                Finding::ok(CHECK, "with these settings the service is not used: clients start the broker themselves")
+                    .detail(format!("the installed units serve the socket {}", served.display())),
             ];
         }
         UnitsState::NoManager => {
             return vec![Finding::ok(
                 CHECK,
-                "no service manager runs for this user: clients start the broker themselves",
+                "there is no service manager for this user: clients start the broker themselves",
             )];
         }
         UnitsState::Unknown(problem) => {
             return vec![
-                Finding::warning(CHECK, "systemd cannot be asked")
+                Finding::warning(CHECK, "systemd does not answer")
                     .detail(problem.clone())
                     .fix("systemctl --user status"),
             ];
@@ -44,7 +44,7 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     if !units.iter().any(Unit::exists) {
         return vec![
             Finding::ok(CHECK, "not installed: clients start the broker themselves")
-                .detail("`claude-peers service install` lets systemd start and watch it"),
+                .detail("to have systemd start and supervise it: claude-peers service install"),
         ];
     }
     let mut findings = Vec::new();
@@ -60,7 +60,7 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     findings
 }
 
-/// Where the manager is not systemd, as it tells itself.
+/// Checks a manager other than systemd by the state that it reports.
 fn agent(snapshot: &Snapshot) -> Finding {
     let status = match service::manager(&snapshot.config).status() {
         Ok(status) => status,
@@ -72,19 +72,20 @@ fn agent(snapshot: &Snapshot) -> Finding {
         if problems.is_empty() { finding } else { finding.detail(problems.clone()) }
     };
     match status.state {
-        State::Running => finding(Level::Ok, "the broker runs"),
-        State::Ready => {
-            finding(Level::Ok, "it listens, and starts the broker on the first connection")
-        }
+        State::Running => finding(Level::Ok, "the broker is running"),
+        State::Ready => finding(Level::Ok, "ready, starts the broker on the first connection"),
         State::NotInstalled => {
             finding(Level::Ok, "not installed: clients start the broker themselves")
         }
-        State::Stopped => finding(Level::Warning, "installed, and does not listen")
+        State::Stopped => finding(Level::Warning, "installed, but it does not listen")
             .fix("claude-peers service start"),
         State::Masked => {
-            finding(Level::Warning, "somebody has forbidden it").fix("claude-peers service install")
+            finding(Level::Warning, "the service is disabled, by you or an administrator")
+                .fix("claude-peers service install")
         }
-        State::Failed => finding(Level::Failure, "it failed").fix("claude-peers service restart"),
+        State::Failed => {
+            finding(Level::Failure, "the service has failed").fix("claude-peers service restart")
+        }
     }
 }
 
@@ -93,20 +94,20 @@ fn states(units: &[Unit]) -> String {
     units.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Half an installation.
+/// Reports units that are missing while others are installed.
 fn missing(snapshot: &Snapshot, units: &[Unit]) -> Option<Finding> {
     let names: Vec<&str> =
         units.iter().filter(|unit| !unit.exists()).map(|unit| unit.id.as_str()).collect();
     if names.is_empty() {
         return None;
     }
-    // What we did not write is in the way of what we would.
+    // Unit files that `install` did not write would stop it.
     let mut steps: Vec<String> =
         Places::new(&snapshot.config).foreign().iter().map(|file| rename_command(file)).collect();
     steps.push("claude-peers service install".to_owned());
     Some(
         Finding::failure(CHECK, format!("{} is not installed", names.join(" and ")))
-            .detail("the units belong together")
+            .detail("the units need each other")
             .fix(steps.join(" && ")),
     )
 }
@@ -120,9 +121,9 @@ fn masked(snapshot: &Snapshot, units: &[Unit]) -> Option<Finding> {
     let mut steps: Vec<String> = masked.iter().map(|unit| unmask(snapshot, unit)).collect();
     steps.push(listen_again(snapshot));
     let detail = if names == [TCP_SOCKET] {
-        "the broker keeps away from the port, and only scripts that call over TCP miss it; leave it if that is what you want"
+        "the broker does not open the port, which matters only to scripts that use TCP; do nothing if that is what you want"
     } else {
-        "clients start the broker themselves; nobody watches it"
+        "clients start the broker themselves; it is not supervised"
     };
     Some(
         Finding::warning(
@@ -134,7 +135,7 @@ fn masked(snapshot: &Snapshot, units: &[Unit]) -> Option<Finding> {
     )
 }
 
-/// A mask is a link to /dev/null, and who may remove it depends on where it lies.
+/// Returns the command that removes a mask, a link to /dev/null, from the directory it is in.
 fn unmask(snapshot: &Snapshot, unit: &Unit) -> String {
     let id = &unit.id;
     let here = |directory: &Path| {
@@ -158,9 +159,10 @@ fn unmask(snapshot: &Snapshot, unit: &Unit) -> String {
     format!("systemctl --user unmask {id}")
 }
 
-/// Makes systemd listen anew, past whatever stands in the way: a fallback broker that has path and
-/// port (be it the one of this very examination), sockets that lost their file, and units that the
-/// manager has given up.
+/// Returns the command that makes systemd listen again, whatever is in the way.
+///
+/// That may be a fallback broker that has the path and the port (also one that this check started),
+/// sockets whose file is gone, or units that have failed.
 pub fn listen_again(snapshot: &Snapshot) -> String {
     let failed: Vec<&str> = match &snapshot.units {
         UnitsState::Known(units) => failures(units).map(|unit| unit.id.as_str()).collect(),
@@ -168,13 +170,13 @@ pub fn listen_again(snapshot: &Snapshot) -> String {
     };
     let mut steps = vec![
         "claude-peers kill-broker".to_owned(),
-        // A socket is not started while its service runs.
+        // systemd does not start a socket while its service runs.
         format!("systemctl --user --quiet stop {SERVICE} {SOCKET} {TCP_SOCKET}"),
     ];
     if !failed.is_empty() {
         steps.push(format!("systemctl --user reset-failed {}", failed.join(" ")));
     }
-    // The service asks for the TCP socket when it starts, and goes on without it if it must.
+    // The service starts the TCP socket with itself, and goes on without it if that fails.
     steps.push(format!("systemctl --user start {SOCKET}"));
     steps.push("claude-peers peers".to_owned());
     steps.join(" && ")
@@ -188,7 +190,7 @@ fn failed(snapshot: &Snapshot, units: &[Unit]) -> Option<Finding> {
     let why = |unit: &Unit| format!("{} ({})", unit.id, unit.result);
     let failed: Vec<&Unit> = failures(units).collect();
     let [first, ..] = failed.as_slice() else { return None };
-    // A port that somebody else has is the port's business.
+    // The check of the port reports a port that another process has.
     if failed.len() == 1 && first.id == TCP_SOCKET {
         return None;
     }
@@ -196,10 +198,10 @@ fn failed(snapshot: &Snapshot, units: &[Unit]) -> Option<Finding> {
     let limit = failed.iter().any(|unit| unit.result.contains("limit"));
     let finding = if limit {
         Finding::failure(CHECK, format!("the start limit was reached: {named}"))
-            .detail(format!("it was started too often in a short time; `journalctl --user -n 30 -u {SERVICE}` tells why it ended; clients start the broker themselves meanwhile"))
+            .detail(format!("it was started too often in a short time; `journalctl --user -n 30 -u {SERVICE}` shows why it ended; meanwhile clients start the broker themselves"))
     } else {
         Finding::failure(CHECK, format!("failed: {named}"))
-            .detail(format!("`journalctl --user -n 30 -u {SERVICE}` tells why; clients start the broker themselves meanwhile"))
+            .detail(format!("`journalctl --user -n 30 -u {SERVICE}` shows why; meanwhile clients start the broker themselves"))
     };
     Some(finding.fix(listen_again(snapshot)))
 }
@@ -213,13 +215,15 @@ fn changed(units: &[Unit]) -> Option<Finding> {
     Some(
         Finding::warning(
             CHECK,
-            format!("{} changed on disk since systemd read it", changed.join(" and ")),
+            format!("{} has changed on disk since systemd read it", changed.join(" and ")),
         )
         .fix("systemctl --user daemon-reload"),
     )
 }
 
-/// Installed, allowed, and not started. Whoever calls starts it, and the round trip has.
+/// Reports a socket unit that is installed and allowed, but was not started.
+///
+/// Any client starts it, so the round trip may have done so.
 fn idle(snapshot: &Snapshot) -> Option<Finding> {
     let socket = snapshot.unit(SOCKET)?;
     if socket.is_active() || socket.is_masked() || socket.active_state == "failed" {
@@ -230,22 +234,22 @@ fn idle(snapshot: &Snapshot) -> Option<Finding> {
     {
         return Some(Finding::ok(
             CHECK,
-            format!("{SOCKET} was not started; this examination did it"),
+            format!("{SOCKET} was not started; this check has started it"),
         ));
     }
-    let finding = Finding::warning(CHECK, format!("{SOCKET} is installed and not started"));
+    let finding = Finding::warning(CHECK, format!("{SOCKET} is installed but not started"));
     Some(if socket.is_enabled() {
         finding
-            .detail("clients start the broker themselves; nobody watches it")
+            .detail("clients start the broker themselves; it is not supervised")
             .fix(listen_again(snapshot))
     } else {
         finding
-            .detail("it is disabled, so it will not be there after the next login either")
+            .detail("it is disabled, so it will not be started at the next login either")
             .fix(format!("systemctl --user enable {SOCKET} && {}", listen_again(snapshot)))
     })
 }
 
-/// systemd listens, and a broker that it does not know serves.
+/// Reports a fallback broker that serves although systemd listens.
 fn bypassed(snapshot: &Snapshot) -> Option<Finding> {
     let socket = snapshot.unit(SOCKET)?;
     let broker = snapshot.broker_before.as_ref()?;
@@ -263,7 +267,7 @@ fn bypassed(snapshot: &Snapshot) -> Option<Finding> {
                 broker.pid
             ),
         )
-        .detail("systemd listens, but does not watch it")
+        .detail("systemd listens, but does not supervise that broker")
         .fix(listen_again(snapshot)),
     )
 }

@@ -14,7 +14,7 @@ use crate::support::{Manager, PATIENCE, PROGRAM, Sandbox, free_port, until, writ
 
 fn is_ready_and_not_started(sandbox: &Sandbox) {
     let said = sandbox.ok(["status"]);
-    assert!(said.contains("ready, starts on the first connection"), "{said}");
+    assert!(said.contains("ready; it starts on the first connection"), "{said}");
     assert_eq!(sandbox.json(["status"])["state"], "ready");
     assert!(sandbox.holder().is_none(), "status started it");
 }
@@ -123,10 +123,13 @@ fn a_service_whose_port_is_masked_binds_none() {
     let manager = Manager::listen(&sandbox, true, false);
     let (_, mut broker) = manager.activate(&sandbox, || sandbox.ok(["peers"]));
     let said = sandbox.ok(["status"]);
-    assert!(said.contains("is not served (claude-peers-tcp.socket is masked)"), "{said}");
+    assert!(said.contains("is not open (claude-peers-tcp.socket is masked)"), "{said}");
     let told = sandbox.ok(["doctor", "--no-claude"]);
-    assert!(told.contains("is not served: claude-peers-tcp.socket is masked"), "{told}");
-    assert!(told.ends_with("\nAll is well.\n"), "{told}");
+    assert!(
+        told.contains("is not open, as you chose: claude-peers-tcp.socket is masked"),
+        "{told}"
+    );
+    assert!(told.ends_with("\nNo problems found.\n"), "{told}");
     // A reload tries for a port that was taken, and this one was not.
     let pid = rustix::process::Pid::from_child(&broker);
     rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();

@@ -211,7 +211,7 @@ fn send_takes_its_text_from_words_or_standard_input() {
         (b" \n \n", "the message is empty"),
         (b"\xff\xfe", "not UTF-8"),
         (&vec![b'x'; 65_537], "65537 bytes, 65536 are allowed"),
-        (&vec![b'x'; 3_000_000], "65536 are allowed"),
+        (&vec![b'x'; 3_000_000], "the limit is 65536"),
     ] {
         let output = with_input(&sandbox, &["send", "backend", "-"], input);
         assert_eq!(output.status.code(), Some(1), "{reason}");
@@ -318,7 +318,7 @@ fn a_reply_to_the_command_line_waits_in_the_inbox_until_it_was_shown() {
 
     let shown = sandbox.ok(["inbox"]);
     assert!(shown.starts_with(&format!("{reply}  from backend ({})", session.id())), "{shown}");
-    assert!(shown.contains(&format!("answers {asked}")), "{shown}");
+    assert!(shown.contains(&format!("in reply to {asked}")), "{shown}");
     assert!(shown.contains("\n  all is well\n") && shown.contains("truly"), "{shown}");
     assert!(!shown.contains('\u{1b}'), "{shown:?}");
     assert_eq!(state(), "read");
@@ -430,6 +430,6 @@ fn the_demo_tells_its_whole_story_under_any_umask() {
     let sandbox = Sandbox::new();
     for umask in ["000", "022", "077"] {
         let told = succeeds(&shell(&sandbox, &format!("umask {umask}; claude-peers demo")));
-        assert!(told.ends_with("All of it happened.\n"), "{told}");
+        assert!(told.ends_with("Demo finished: every step succeeded.\n"), "{told}");
     }
 }

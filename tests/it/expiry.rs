@@ -93,7 +93,7 @@ fn a_notice_reaches_its_session_by_every_way_and_passes_for_nobodys() {
     assert!(text.contains("a notice of claude-peers itself (from_id broker; do not answer it)"));
     assert!(text.contains(&format!("\n| Never offered (expired): {}.", ids[1])), "{text}");
     let inbox = sandbox.ok(["inbox"]);
-    assert!(inbox.contains("  a notice of claude-peers, "), "{inbox}");
+    assert!(inbox.contains("  notice from claude-peers, "), "{inbox}");
 
     // Nobody answers it, and nobody is called so.
     for words in [

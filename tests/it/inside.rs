@@ -120,7 +120,7 @@ fn peers_and_log_in_a_sessions_shell_are_the_sessions() {
     let (out, error) = succeeds(bash(&sandbox, "frontend", &["peers"]));
     assert!(out.contains("backend") && !out.contains("frontend"), "{out}");
     let id = frontend.id();
-    assert_eq!(error, format!("This command line speaks as frontend ({id}).\n"));
+    assert_eq!(error, format!("This command acts for the session frontend ({id}).\n"));
     let (json, _) = succeeds(bash(&sandbox, "frontend", &["peers", "--json"]));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["me"]["id"], id.as_str());
@@ -154,13 +154,13 @@ fn a_session_that_nobody_knows_has_the_persons_command_line_and_is_told_so() {
     let [mut backend, mut frontend] = sessions(&sandbox, ["backend", "frontend"]);
     let (out, error) = succeeds(bash(&sandbox, "unknown", &["send", "backend", "hello"]));
     assert!(out.contains("to backend"), "{out}");
-    assert!(error.contains("is not known here") && error.contains("as `cli`"), "{error}");
+    assert!(error.contains("is not registered") && error.contains("as `cli`"), "{error}");
     assert_eq!(backend.push()["meta"]["from_name"], "cli (from a session)");
     backend.send("cli", "for the person");
     let (out, error) = succeeds(bash(&sandbox, "unknown", &["inbox"]));
-    assert!(out.contains("for the person") && error.contains("is not known here"), "{out}{error}");
+    assert!(out.contains("for the person") && error.contains("is not registered"), "{out}{error}");
     let (_, error) = succeeds(bash(&sandbox, "unknown", &["peers"]));
-    assert!(error.contains("is not known here"), "{error}");
+    assert!(error.contains("is not registered"), "{error}");
     assert!(frontend.text("check_messages", json!({})).starts_with("No messages"));
     // Outside any session there is nothing to say.
     let output = sandbox.run(["peers"]);

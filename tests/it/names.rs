@@ -289,7 +289,7 @@ fn away_are_those_with_mail_or_a_name_that_a_person_chose_and_all_lists_who_can_
     let text = here.text("list_peers", json!({}));
     assert!(text.contains("1 away, 2 messages wait for them;"), "{text}");
     let error = String::from_utf8(sandbox.run(["peers"]).stderr).unwrap();
-    assert_eq!(error, "1 away, 2 messages wait for them (--all shows them)\n");
+    assert_eq!(error, "1 peer is away, with 2 unread messages (--all lists it)\n");
     let all = sandbox.json(["peers", "--all"]);
     assert_eq!(all["ended"].as_array().unwrap().len(), 1);
     assert!(all["peers"].as_array().unwrap().iter().any(|peer| peer["id"] == id.as_str()));

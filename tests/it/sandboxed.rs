@@ -48,7 +48,7 @@ fn nothing_is_harmed(calls: &[Refused]) {
             }
             assert!(!output.status.success(), "{words:?}: {said}");
             assert!(said.contains(SETTING), "{words:?} names the setting: {said}");
-            assert!(!said.contains("ends it"), "{words:?} advises no end: {said}");
+            assert!(!said.contains("stops it"), "{words:?} advises no end: {said}");
             let now = sandbox.holder().map(|holder| holder.pid);
             assert_eq!(now, before, "{words:?} started and stopped nothing");
         }
@@ -121,7 +121,12 @@ fn a_read_only_file_system_harms_no_broker() {
         let Some(output) = run(&format!("\"$2\" {words}"), &NO_UNIX_SOCKETS) else { return };
         let said = both(&output);
         assert!(said.contains(SETTING), "{words}: {said}");
-        assert!(!said.contains("ends it") && !said.contains("fix: claude-peers kill"), "{said}");
+        assert!(
+            !said.contains("ends it")
+                && !said.contains("stops it")
+                && !said.contains("fix: claude-peers kill"),
+            "{said}"
+        );
         assert_eq!(sandbox.holder().unwrap().pid, before, "{words}: {said}");
     }
     // Where only writing is forbidden the broker is reached.

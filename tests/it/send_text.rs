@@ -93,7 +93,7 @@ fn a_file_is_sent_as_it_stands_and_an_error_names_it() {
         ("binary", vec!["binary", "not UTF-8"]),
         ("blank", vec!["blank", "is empty"]),
         ("large", vec!["65537 bytes, 65536 are allowed"]),
-        ("huge", vec!["huge", "65536 are allowed"]),
+        ("huge", vec!["huge", "the limit is 65536"]),
     ] {
         let output = run(&["send", "backend", "--file", name]);
         let error = String::from_utf8(output.stderr).unwrap();

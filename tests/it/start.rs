@@ -251,7 +251,7 @@ fn a_port_in_use_costs_sessions_nothing_and_the_token_stays_secret() {
     backend.send("frontend", "hello");
     assert_eq!(frontend.push()["content"], "hello");
     let status = sandbox.ok(["status"]);
-    assert!(status.contains(&format!("127.0.0.1:{port} is not served (")), "{status}");
+    assert!(status.contains(&format!("127.0.0.1:{port} is not open (")), "{status}");
     assert!(status.contains("in use"), "{status}");
     let json = sandbox.json(["status"]);
     assert_eq!(json["health"]["tcp"]["listening"], false);
@@ -259,7 +259,7 @@ fn a_port_in_use_costs_sessions_nothing_and_the_token_stays_secret() {
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty(), "not a byte of the token");
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("is not the broker's"), "{error}");
+    assert!(error.contains("the broker does not listen on"), "{error}");
     assert!(error.contains("CLAUDE_PEERS_PORT"), "{error}");
     assert!(!error.contains(&sandbox.token()));
     // Nothing of ours ever called the stranger's port but the question who it is.

@@ -23,9 +23,13 @@ fn a_sender_is_told_how_the_recipient_is_reached_and_what_lies_before_it() {
         (
             "tools",
             "is live and gets it when it next calls a claude-peers tool",
-            "live; it sees mail when it",
+            "sees the message when it next calls",
         ),
-        ("pushed", "whether its client shows pushes is not known", "whether it is shown is not"),
+        (
+            "pushed",
+            "whether its client shows pushes is not known",
+            "it is not known whether its client shows",
+        ),
         ("away", "has been away since 20", "away since 20"),
     ] {
         let sent = sender.call("send_message", json!({ "to_id": to, "message": "one" }));

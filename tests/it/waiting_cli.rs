@@ -65,7 +65,10 @@ fn a_command_line_that_waited_in_vain_says_so_and_the_answer_goes_to_the_inbox()
     let peer = RawPeer::register(&sandbox, "peer");
     let (code, error) = sandbox.fails(["send", "--wait", "1", "peer", "anybody?"]);
     assert_eq!(code, 124, "{error}");
-    assert!(error.contains("no answer within 1 s") && error.contains("it is queued"), "{error}");
+    assert!(
+        error.contains("no answer came within 1 s") && error.contains("its status: queued"),
+        "{error}"
+    );
     let question = stored(&sandbox, "anybody?");
     assert!(error.contains(&question) && error.contains("claude-peers inbox"), "{error}");
     let output = sandbox.run(["send", "--wait", "1", "--json", "peer", "again?"]);
@@ -125,7 +128,7 @@ fn the_inbox_waits_for_the_next_message_and_one_reader_has_it() {
     sandbox.ok(["peers"]);
     let peer = RawPeer::register(&sandbox, "peer");
     let (code, error) = sandbox.fails(["inbox", "--wait", "1"]);
-    assert_eq!((code, error.as_str()), (124, "error: no message within 1 s\n"));
+    assert_eq!((code, error.as_str()), (124, "error: no message came within 1 s\n"));
     let wait = || {
         let mut command = sandbox.command(["inbox", "--wait", "3", "--json"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()

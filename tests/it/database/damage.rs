@@ -27,7 +27,7 @@ fn moved_aside(database: &Path) -> PathBuf {
 #[track_caller]
 fn says_loudly(sandbox: &Sandbox, moved: &Path) {
     let status = sandbox.ok(["status"]);
-    assert!(status.contains("WARNING: it was damaged"), "{status}");
+    assert!(status.contains("WARNING: the database was damaged"), "{status}");
     assert!(status.contains(&moved.display().to_string()), "{status}");
     let json = sandbox.json(["status"]);
     assert_eq!(json["health"]["database_moved_to"], moved.display().to_string());

@@ -174,7 +174,7 @@ fn a_database_that_is_copied_over_is_noticed_before_anything_more_is_accepted() 
     let said = answer.json().to_string();
     assert!(said.contains("another program changed the database"), "{said}");
     let status = sandbox.ok(["status"]);
-    assert!(status.contains("WARNING: it was damaged"), "{status}");
+    assert!(status.contains("WARNING: the database was damaged"), "{status}");
     let (a, b) = talking(&sandbox);
     a.send(&sandbox, &b.id, "after all");
     sandbox.ok(["kill-broker"]);
@@ -284,7 +284,7 @@ fn without_its_directory_nothing_is_accepted_and_once_it_is_back_nothing_is_lost
     // And a broker that must end without it says where everything is.
     std::fs::remove_dir_all(&directory).unwrap();
     let said = sandbox.ok(["kill-broker"]);
-    let (_, saved) = said.split_once("what it held is in ").unwrap();
+    let (_, saved) = said.split_once("its contents were saved in ").unwrap();
     let saved = PathBuf::from(saved.lines().next().unwrap().trim_end_matches('.'));
     assert_eq!(texts(&saved), ["before", "after"]);
 }

@@ -39,7 +39,12 @@ fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
     // As a package manager does it: another file under the same name.
     copy_program(&sandbox.path().join("new"));
     std::fs::rename(sandbox.path().join("new"), &copy).unwrap();
-    is_found_and_fixed(&sandbox, "broker", "warning", &["an old broker", "was replaced"]);
+    is_found_and_fixed(
+        &sandbox,
+        "broker",
+        "warning",
+        &["an old broker", "was replaced after it was started"],
+    );
     child.wait().unwrap();
     sandbox.ok(["kill-broker"]);
 

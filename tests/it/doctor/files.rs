@@ -39,7 +39,7 @@ fn what_is_no_socket_in_its_place_is_kept_and_moved_out_of_the_way() {
         let there = std::fs::symlink_metadata(&path).unwrap().ino();
         let (_, error) = sandbox.fails(["peers"]);
         assert!(error.contains("is not a socket") && error.contains("move that away"), "{error}");
-        is_found_and_fixed(&sandbox, "socket", "failure", &["no socket"]);
+        is_found_and_fixed(&sandbox, "socket", "failure", &["not a socket"]);
         assert_eq!(std::fs::symlink_metadata(beside(&path, ".old")).unwrap().ino(), there);
     }
 
@@ -48,7 +48,7 @@ fn what_is_no_socket_in_its_place_is_kept_and_moved_out_of_the_way() {
     sandbox.ok(["peers"]);
     std::fs::remove_file(sandbox.socket()).unwrap();
     std::fs::write(sandbox.socket(), "notes").unwrap();
-    is_found_and_fixed(&sandbox, "socket", "failure", &["no socket"]);
+    is_found_and_fixed(&sandbox, "socket", "failure", &["not a socket"]);
     assert_eq!(std::fs::read_to_string(beside(&sandbox.socket(), ".old")).unwrap(), "notes");
 }
 
@@ -69,7 +69,7 @@ fn what_is_no_token_is_replaced() {
         sandbox.ok(["peers"]);
         let path = sandbox.config().paths.token;
         std::fs::write(&path, garbage).unwrap();
-        is_found_and_fixed(&sandbox, "files", "warning", &["token", "holds no token"]);
+        is_found_and_fixed(&sandbox, "files", "warning", &["token", "contains no token"]);
         // The broker that starts needs no doctor for it.
         sandbox.ok(["kill-broker"]);
         std::fs::write(&path, garbage).unwrap();
@@ -104,14 +104,14 @@ fn what_is_of_the_wrong_kind_is_moved_away() {
     for (path, check) in files {
         remove(&path);
         std::fs::create_dir(&path).unwrap();
-        let words = ["is no file", &path.display().to_string()];
+        let words = ["is not a file", &path.display().to_string()];
         is_found_and_fixed(&sandbox, check, "failure", &words);
         sandbox.ok(["kill-broker"]);
     }
     for path in [paths.runtime(), paths.state()] {
         remove(path);
         std::fs::write(path, "").unwrap();
-        let words = ["is no directory", &path.display().to_string()];
+        let words = ["is not a directory", &path.display().to_string()];
         is_found_and_fixed(&sandbox, "files", "failure", &words);
         sandbox.ok(["kill-broker"]);
     }
@@ -167,5 +167,5 @@ fn a_database_whose_path_is_no_text_is_looked_into() {
         command.env("CLAUDE_PEERS_DB", directory.join("x.db")).output().unwrap()
     };
     let told = String::from_utf8_lossy(&run(&["doctor"]).stdout).into_owned();
-    assert!(told.contains("is sound"), "{told}");
+    assert!(told.contains("is intact"), "{told}");
 }

@@ -19,7 +19,7 @@ fn a_stale_socket_is_told_though_the_examination_itself_mends_it() {
             assert!(told.contains("fix: claude-peers peers\n"), "{told}");
             assert!(told.ends_with("\n0 failures, 1 warning.\n"), "{told}");
         } else {
-            let found = find(&sandbox, "socket", "warning", &["stale", "nobody listened"]);
+            let found = find(&sandbox, "socket", "warning", &["stale", "had no listener"]);
             let running = sandbox.holder().unwrap().pid;
             follow(&sandbox, &found);
             assert_eq!(sandbox.holder().unwrap().pid, running, "the advice does no harm");
@@ -34,7 +34,7 @@ fn a_broker_that_lost_its_socket_is_told_and_not_ended() {
     sandbox.ok(["peers"]);
     let running = sandbox.holder().unwrap().pid;
     std::fs::remove_file(sandbox.socket()).unwrap();
-    is_found_and_fixed(&sandbox, "socket", "failure", &["leads nowhere", &running.to_string()]);
+    is_found_and_fixed(&sandbox, "socket", "failure", &["has no listener", &running.to_string()]);
     assert_ne!(sandbox.holder().unwrap().pid, running);
 }
 
@@ -80,7 +80,7 @@ fn a_stranger_on_the_port_is_named() {
     sandbox.ok(["peers"]);
     stranger.kill().unwrap();
     stranger.wait().unwrap();
-    is_found_and_fixed(&sandbox, "port", "warning", &["is not served", "nobody else"]);
+    is_found_and_fixed(&sandbox, "port", "warning", &["is not open", "no other process"]);
 }
 
 #[test]

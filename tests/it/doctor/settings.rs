@@ -22,7 +22,7 @@ fn settings_that_differ_are_named_with_their_sources() {
     let file = sandbox.config().paths.config_file;
     let other = sandbox.path().join("it's other.db").display().to_string();
     let sandbox = sandbox.with("CLAUDE_PEERS_DB", other.clone());
-    let words = ["differ in database", &other, "here (environment)", "there (default)"];
+    let words = ["differ in database", &other, "here (environment)", "in the broker (default)"];
     is_found_and_fixed(&sandbox, "configuration", "failure", &words);
     assert_eq!(sandbox.json(["status"])["health"]["database"], other.as_str());
 
@@ -46,7 +46,7 @@ fn settings_that_differ_are_named_with_their_sources() {
     // What changed in the file since the broker started.
     std::fs::write(&file, text.replace("= 7", "= 8")).unwrap();
     let sandbox = sandbox.with("CLAUDE_PEERS_MAX_UNREAD", "");
-    let words = ["limits.max_unread", "8 here (configuration file)", "7 there"];
+    let words = ["limits.max_unread", "8 here (configuration file)", "7 in the broker"];
     is_found_and_fixed(&sandbox, "configuration", "warning", &words);
 }
 

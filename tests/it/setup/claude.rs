@@ -44,7 +44,7 @@ fn any_settings_are_extended_and_undone_to_the_byte() {
 
             let (identity_before, called) = (identity(&settings(&sandbox)), calls(&sandbox));
             let said = succeeds(&sandbox, &["claude", "--yes"]);
-            assert!(said.contains("all is in place"), "{said}");
+            assert!(said.contains("is already set up"), "{said}");
             assert_eq!(identity(&settings(&sandbox)), identity_before, "{way} {content:?}");
             assert_eq!(calls(&sandbox), called, "its program is not even asked");
 
@@ -210,7 +210,7 @@ fn another_path_of_the_program_takes_the_place_of_the_old_one() {
         let command = value["hooks"]["SessionEnd"][0]["hooks"][0]["command"].as_str().unwrap();
         assert_eq!(command, format!("\"{}\" hook SessionEnd", shown.replace('$', "\\$")));
         assert_eq!(read(&state(&sandbox))["mcpServers"]["claude-peers"], server(&shown));
-        assert!(run(&["setup", "claude"]).contains("all is in place"));
+        assert!(run(&["setup", "claude"]).contains("is already set up"));
     }
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     std::fs::remove_file(sandbox.home().join("calls")).unwrap();
@@ -247,7 +247,7 @@ fn without_its_program_its_file_is_edited_and_undone_to_the_byte() {
         let text = std::fs::read_to_string(state(&sandbox)).unwrap();
         assert_eq!(jsonc(&text)["mcpServers"]["claude-peers"], server);
         let said = succeeds(&sandbox, &["claude", "--yes"]);
-        assert!(said.contains("all is in place"), "{said}");
+        assert!(said.contains("is already set up"), "{said}");
         succeeds(&sandbox, &["claude", "--undo", "--yes"]);
         assert_eq!(everything(&sandbox), before, "{content:?}");
         assert_eq!(remembered(&sandbox), Vec::<String>::new());
@@ -357,7 +357,7 @@ fn beside_the_plugin_the_permission_rule_of_its_server_is_set_and_nothing_else()
     assert_eq!(read(&settings(&sandbox)), with_rule);
     assert_eq!((calls(&sandbox), state()), (0, "set_up".to_owned()));
     let said = succeeds(&sandbox, &["claude", "--yes"]);
-    assert!(said.contains("all is in place") && !said.contains("is not needed"), "{said}");
+    assert!(said.contains("is already set up") && !said.contains("is not needed"), "{said}");
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     assert_eq!(everything(&sandbox), before);
     // Without a record it is known by its name.
@@ -422,7 +422,7 @@ fn where_its_sandbox_is_on_the_brokers_socket_is_let_through_and_taken_back() {
     assert_eq!(listed(&sandbox), json!(["/run/docker.sock"]));
     succeeds(&sandbox, &["claude", "--yes"]);
     assert_eq!(listed(&sandbox), json!(["/run/docker.sock", socket]));
-    assert!(succeeds(&sandbox, &["claude", "--yes"]).contains("all is in place"));
+    assert!(succeeds(&sandbox, &["claude", "--yes"]).contains("is already set up"));
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     assert_eq!(std::fs::read_to_string(settings(&sandbox)).unwrap(), before);
     // Where it is off, nothing is offered.

@@ -118,7 +118,7 @@ fn any_configuration_is_extended_and_undone_to_the_byte() {
                     assert_eq!(after.matches('\n').count(), after.matches("\r\n").count());
                 }
                 let was = identity(&file);
-                assert!(succeeds(&sandbox, &[kind.name]).contains("all is in place"));
+                assert!(succeeds(&sandbox, &[kind.name]).contains("is already set up"));
                 assert_eq!(identity(&file), was, "{way} {content:?}");
                 succeeds(&sandbox, &[kind.name, "--undo", "--yes"]);
                 assert_eq!(everything(&sandbox), before, "{} {way} {content:?}", kind.name);

@@ -18,9 +18,9 @@ fn nothing_changes_without_a_yes() {
     let output = setup(&sandbox, &["cursor"]);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("there is nobody to ask"), "{error}");
+    assert!(error.contains("cannot ask for confirmation"), "{error}");
     assert!(error.contains("claude-peers setup cursor --yes"), "{error}");
-    assert!(fails(&sandbox, &["cursor", "--json"]).contains("nobody to ask"));
+    assert!(fails(&sandbox, &["cursor", "--json"]).contains("cannot ask for confirmation"));
     assert_eq!(everything(&sandbox), before);
     assert!(!sandbox.path().join("state/claude-peers").exists(), "not even a directory is made");
     assert_eq!(sandbox.fails(["setup", "emacs"]).0, 2);
@@ -56,7 +56,7 @@ pub fn at_a_terminal(
             break;
         }
         screen.extend_from_slice(&bytes[..count]);
-        if String::from_utf8_lossy(&screen).ends_with("Do it? [y/N] ") {
+        if String::from_utf8_lossy(&screen).ends_with("Make these changes? [y/N] ") {
             terminal.write_all(answer().as_bytes()).unwrap();
         }
     }
@@ -90,7 +90,7 @@ fn a_person_is_shown_the_change_and_asked() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "{}");
     // Without a client those that are here are offered.
     let (code, screen) = at_a_terminal(&sandbox, &[], || "y\n");
-    assert_eq!((code, screen.matches("Do it?").count()), (0, 1), "{screen}");
+    assert_eq!((code, screen.matches("Make these changes?").count()), (0, 1), "{screen}");
     assert!(std::fs::read_to_string(&file).unwrap().contains("claude-peers"));
 }
 
@@ -98,7 +98,7 @@ fn a_person_is_shown_the_change_and_asked() {
 fn setup_always_says_what_it_did_or_why_it_did_nothing() {
     let sandbox = sandbox();
     let said = succeeds(&sandbox, &[]);
-    assert!(said.contains("None of these is here, so nothing was done"), "{said}");
+    assert!(said.contains("None of these clients was found, so nothing was done"), "{said}");
     assert!(said.contains("name it: claude-peers setup claude"), "{said}");
     let (code, screen) = at_a_terminal(&sandbox, &[], || "");
     assert!(code == 0 && screen.contains("nothing was done"), "{screen}");
@@ -106,7 +106,7 @@ fn setup_always_says_what_it_did_or_why_it_did_nothing() {
     succeeds(&sandbox, &["--yes"]);
     for arguments in [&[][..], &["--yes"], &["--dry-run"]] {
         let said = succeeds(&sandbox, arguments);
-        assert!(said.contains("All that are here are set up: nothing changes."), "{said}");
+        assert!(said.contains("All clients found are already set up; no changes."), "{said}");
     }
 }
 
@@ -118,21 +118,21 @@ fn undo_without_a_client_takes_back_all_that_was_set_up() {
     std::fs::create_dir(sandbox.home().join(".gemini")).unwrap();
     let before = everything(&sandbox);
     let said = succeeds(&sandbox, &["--undo"]);
-    assert!(said.contains("there is nothing to undo"), "{said}");
+    assert!(said.contains("nothing to undo"), "{said}");
     succeeds(&sandbox, &["--yes"]);
     let after = everything(&sandbox);
     assert_ne!(after, before);
 
     let shown = succeeds(&sandbox, &["--undo", "--dry-run"]);
     for title in ["Codex", "Gemini CLI", "Cursor"] {
-        assert!(shown.contains(&format!("{title}: this changes")), "{shown}");
+        assert!(shown.contains(&format!("{title}: these changes will be made")), "{shown}");
     }
     assert!(!shown.contains("opencode"), "{shown}");
     let error = fails(&sandbox, &["--undo"]);
-    assert!(error.contains("nobody to ask"), "{error}");
-    assert!(error.contains("`claude-peers setup --undo --yes`"), "{error}");
+    assert!(error.contains("cannot ask for confirmation"), "{error}");
+    assert!(error.contains("claude-peers setup --undo --yes"), "{error}");
     let (code, screen) = at_a_terminal(&sandbox, &["--undo"], || "n\n");
-    assert_eq!((code, screen.matches("Do it?").count()), (1, 3), "{screen}");
+    assert_eq!((code, screen.matches("Make these changes?").count()), (1, 3), "{screen}");
     assert_eq!(everything(&sandbox), after);
 
     // One that cannot be read is no reason to leave the others.
@@ -178,8 +178,8 @@ fn the_overview_tells_who_is_here_and_how_each_stands() {
     assert!(said.contains("claude-peers setup codex, claude-peers setup gemini"), "{said}");
     assert!(said.contains("cursor: ") && said.contains("line 1"), "{said}");
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("there is nobody to ask"), "{error}");
-    assert!(error.contains("`claude-peers setup --yes`"), "{error}");
+    assert!(error.contains("cannot ask for confirmation"), "{error}");
+    assert!(error.contains("claude-peers setup --yes"), "{error}");
     assert_eq!(everything(&sandbox), before, "it asks nothing and changes nothing");
 
     let output = setup(&sandbox, &["--yes", "--json"]);

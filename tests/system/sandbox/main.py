@@ -91,7 +91,7 @@ def no_sockets(world: World, report: Report) -> None:
         result = world.boxed(words, sockets=False)
         name = " ".join(words)
         report.check("%s fails and names the setting" % name, result.returncode != 0 and SETTING in said(result), said(result))
-        report.check("%s advises to end nothing" % name, "ends it" not in said(result), said(result))
+        report.check("%s advises to end nothing" % name, not any(word in said(result) for word in ("ends it", "stops it")), said(result))
         report.check("%s leaves the broker as it is" % name, world.broker() == before, said(result))
     result = world.boxed(["doctor", "--no-claude", "--json"], sockets=False)
     advice = [finding.get("fix") or "" for finding in json.loads(result.stdout)]
@@ -127,7 +127,7 @@ def hidden(world: World, report: Report) -> None:
     for words in [["peers"], ["kill-broker"], ["status"]]:
         result = world.boxed(words, "--tmpfs", world.environment["XDG_RUNTIME_DIR"], sockets=True)
         report.check("%s leaves the broker as it is" % words[0], world.broker() == before, said(result))
-        report.check("%s does not advise to end it" % words[0], "ends it" not in said(result), said(result))
+        report.check("%s does not advise to end it" % words[0], not any(word in said(result) for word in ("ends it", "stops it")), said(result))
 
 
 def main() -> int:

@@ -45,7 +45,7 @@ def run(lab: Lab, check: Report) -> None:
     ours = [line for line in listed.stdout.splitlines() if line.startswith(SERVER + ":")]
     check.check("`claude mcp list` says that we are connected", ours and "✔ Connected" in ours[0], listed.stdout + listed.stderr)
     again = lab.run_peers("setup", "claude", "--yes")
-    check.check("a second setup finds all in place", again.returncode == 0 and "all is in place" in again.stdout, again.stdout + again.stderr)
+    check.check("a second setup finds all in place", again.returncode == 0 and "is already set up" in again.stdout, again.stdout + again.stderr)
     check.check("and changes nothing", read(lab)[0] == after[0], read(lab)[0])
 
     works(lab, check)
