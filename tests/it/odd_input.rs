@@ -67,7 +67,10 @@ fn a_directory_that_is_gone_is_told() {
         let output = shell(&sandbox, &line);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
-        assert!(error.contains("directory that you are in") && error.contains("hint: "), "{error}");
+        assert!(
+            error.contains("current directory cannot be found") && error.contains("hint: "),
+            "{error}"
+        );
     }
 }
 
@@ -85,6 +88,6 @@ fn what_standard_input_has_too_much_of_is_not_taken_for_something_else() {
             .unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
-        assert!(error.contains("more than 1048576 bytes"), "{error}");
+        assert!(error.contains("longer than 1048576 bytes"), "{error}");
     }
 }

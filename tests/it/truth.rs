@@ -42,7 +42,7 @@ fn a_sender_is_told_how_the_recipient_is_reached_and_what_lies_before_it() {
         assert!(said["to"]["oldest_unread"].is_string());
         let line = words(&sandbox.ok(["send", to, "two"]));
         assert!(line.starts_with(cli) || line.contains(cli), "{line}");
-        assert!(line.contains("; 2 unread there, the oldest ") && line.ends_with(" old"), "{line}");
+        assert!(line.contains("; 2 unread, the oldest ") && line.ends_with(" old"), "{line}");
     }
     // One that waits for mail in a call is given it at once, and that is what is said.
     let mut waiting = quiet(&sandbox, "waiting");
