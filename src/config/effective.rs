@@ -1,8 +1,9 @@
 //! The settings as they are in effect, for people.
 
-use crate::config::Source;
 use crate::config::settings::{Fallback, Kind, SETTINGS, Setting};
-use crate::config::values::{Value, Values};
+use crate::config::value::Source;
+use crate::config::value::Value;
+use crate::config::values::Values;
 
 /// A setting with its value in words and where that came from. A secret's value is not in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,11 +1,12 @@
-//! Why there is no configuration.
+//! Why the configuration cannot be used, and what to do about it.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use crate::config::FileError;
-use crate::config::values::Expected;
+use crate::config::mistake::Mistake;
+use crate::config::value::Expected;
 
-/// Why there is no configuration.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("HOME is not set, so there is no place for the database and the settings")]
@@ -60,6 +61,36 @@ impl ConfigError {
         match self {
             Self::File(FileError::Invalid { mistake, .. }) => Some(mistake.excerpt()),
             _ => None,
+        }
+    }
+}
+
+/// Why the configuration file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("the configuration file {path} cannot be read: {error}")]
+    Read { path: PathBuf, error: io::Error },
+    #[error("the configuration file {path} is not valid: {mistake}")]
+    Invalid { path: PathBuf, mistake: Box<Mistake> },
+}
+
+impl FileError {
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Read { path, .. } => {
+                format!("Make {} readable for you, or move it away.", path.display())
+            }
+            Self::Invalid { path, mistake } => {
+                format!("Correct line {} of {}.", mistake.line, path.display())
+            }
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Read { path, .. } | Self::Invalid { path, .. } => path,
         }
     }
 }

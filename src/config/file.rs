@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use crate::config::error::FileError;
 use crate::config::mistake::Mistake;
 use crate::config::settings::{Kind, SETTINGS, Setting, SettingId};
-use crate::config::values::{Expected, Value, is_absolute};
+use crate::config::value::{Expected, Value, is_absolute};
 
 /// Bytes of the largest file that is read.
 const LIMIT: u64 = 256 * 1024;
@@ -18,36 +19,6 @@ const LIMIT: u64 = 256 * 1024;
 /// The values that the file sets, in the order of [`SETTINGS`].
 #[derive(Debug, Default)]
 pub(super) struct File(Vec<Option<Value>>);
-
-/// Why the file could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    #[error("the configuration file {path} cannot be read: {error}")]
-    Read { path: PathBuf, error: io::Error },
-    #[error("the configuration file {path} is not valid: {mistake}")]
-    Invalid { path: PathBuf, mistake: Box<Mistake> },
-}
-
-impl FileError {
-    /// Returns what to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Read { path, .. } => {
-                format!("Make {} readable for you, or move it away.", path.display())
-            }
-            Self::Invalid { path, mistake } => {
-                format!("Correct line {} of {}.", mistake.line, path.display())
-            }
-        }
-    }
-
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Read { path, .. } | Self::Invalid { path, .. } => path,
-        }
-    }
-}
 
 impl File {
     /// Reads the file; one that is not there is empty.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::settings::SettingId;
+use crate::config::settings::{MAX_MESSAGE_BYTES, SettingId};
 use crate::config::values::Values;
 
 /// Limits of the mailbox; 0 is no limit.
@@ -53,7 +53,3 @@ impl Limits {
 
 /// A time-to-live without end: a century.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// What one request can carry whatever the settings say, in bytes: far above the default limit,
-/// and low enough that no request can exhaust the broker's memory.
-pub const MAX_MESSAGE_BYTES: u32 = 1024 * 1024;

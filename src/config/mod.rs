@@ -13,48 +13,31 @@ mod mistake;
 mod paths;
 mod settings;
 mod unit_directories;
+mod value;
 mod values;
 mod whose;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::sys::files::real_path;
 pub use colours::colours;
 pub use effective::EffectiveSetting;
 pub use environment::{
     DIRECTORIES, Environment, FALLBACK_REASON, meeting_variables, server_variables,
 };
-pub use error::ConfigError;
-pub use file::FileError;
-pub use limits::{Limits, MAX_MESSAGE_BYTES};
+pub use error::{ConfigError, FileError};
+pub use limits::Limits;
 pub use mistake::Mistake;
 pub use paths::{MAX_SOCKET_PATH, Paths, session_runtime_directory};
-pub use settings::{Fallback, Kind, Reader, SETTINGS, Setting, SettingId, setting};
+pub use settings::{
+    DEFAULT_PORT, Fallback, Kind, MAX_MESSAGE_BYTES, Reader, SETTINGS, Setting, SettingId, setting,
+};
 pub use unit_directories::unit_directories;
-use values::{Value, Values};
+use value::Value;
+pub use value::{Secret, Source};
+use values::Values;
 pub use whose::refuse_others_places;
-
-/// The port that people know.
-pub const DEFAULT_PORT: u16 = 7899;
-
-/// Where a setting's value came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    Environment,
-    File,
-    Default,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Environment => "environment",
-            Self::File => "configuration file",
-            Self::Default => "default",
-        })
-    }
-}
 
 /// `CLAUDE_PEERS_CHANNEL`: what to believe about pushes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,16 +56,6 @@ pub struct AutoSummary {
     pub enabled: bool,
     pub base_url: String,
     pub model: String,
-}
-
-/// A secret that no log and no debug output shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }
 
 /// Everything that can be set.
@@ -292,6 +265,18 @@ impl Config {
             values: self.values.fixed_as_in(&running.values),
             ..self
         }
+    }
+
+    /// The database's file, whatever leads there: one file has one lock and one broker.
+    #[must_use]
+    pub fn database_file(&self) -> PathBuf {
+        real_path(&self.database)
+    }
+
+    /// The same settings, with the socket's place as it is now (see [`Paths::anew`]).
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { paths: self.paths.anew(), ..self.clone() }
     }
 
     /// The database as the settings name it, for people.

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use crate::config::{Config, ConfigError, DEFAULT_PORT, Environment};
-use crate::sys::files::{beside, real_path};
+use crate::config::environment::Environment;
+use crate::config::error::ConfigError;
+use crate::config::settings::DEFAULT_PORT;
+use crate::sys::files::beside;
 use crate::sys::trust::{check_way, lets_others_write};
 
 /// The longest path a socket can have, in bytes, without the terminating NUL.
@@ -138,20 +140,6 @@ impl Paths {
     #[must_use]
     pub fn logs(&self) -> &Path {
         self.log.parent().unwrap_or(Path::new("/"))
-    }
-}
-
-impl Config {
-    /// The database's file, whatever leads there: one file has one lock and one broker.
-    #[must_use]
-    pub fn database_file(&self) -> PathBuf {
-        real_path(&self.database)
-    }
-
-    /// The same settings, with the socket's place as it is now (see [`Paths::anew`]).
-    #[must_use]
-    pub fn anew(&self) -> Self {
-        Self { paths: self.paths.anew(), ..self.clone() }
     }
 }
 

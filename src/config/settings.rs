@@ -4,7 +4,12 @@
 //! to a broker, to launchd and to Codex all come from it. A new setting is one row here, one name
 //! in [`SettingId`], and the line that uses its value.
 
-use crate::config::limits::MAX_MESSAGE_BYTES;
+/// The largest message in bytes, whatever the settings say: far above the default limit, and low enough
+/// that no request can exhaust the broker's memory.
+pub const MAX_MESSAGE_BYTES: u32 = 1024 * 1024;
+
+/// The default port.
+pub const DEFAULT_PORT: u16 = 7899;
 
 /// Names a row of [`SETTINGS`]; the order is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,10 +10,11 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
+use crate::config::environment::Environment;
+use crate::config::error::ConfigError;
 use crate::config::paths::absolute;
 use crate::config::settings::{SettingId, setting};
-use crate::config::values::is_absolute;
-use crate::config::{ConfigError, Environment};
+use crate::config::value::is_absolute;
 use crate::sys::files::effective_uid;
 
 const ROOT: u32 = 0;
