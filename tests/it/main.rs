@@ -28,6 +28,7 @@ mod idle;
 mod inherited;
 mod inside;
 mod kills;
+mod layering;
 mod lifetime;
 mod limits;
 mod manual;
