@@ -1,6 +1,6 @@
 //! The broker: the one daemon per user that stores peers and messages and answers requests.
 //!
-//! [`run`] is all of it, as a library function: `main` calls it, and so do tests. The broker knows
+//! [`run()`] is all of it, as a library function: `main` calls it, and so do tests. The broker knows
 //! nothing of MCP, hooks or the command line.
 //!
 //! The modules, each of which uses only those above it: `store` (SQLite), `live` (what is in memory

@@ -1,6 +1,6 @@
 //! The broker as a service of the operating system: its state, and orders to its manager.
 //!
-//! [`manager`] returns the one manager that this system has. Nothing here prints; `cli` does.
+//! [`manager()`] returns the one manager that this system has. Nothing here prints; `cli` does.
 
 mod error;
 mod fallback;

@@ -1,6 +1,6 @@
 //! Text written by other sessions ("peer text"), made harmless before anything shows it.
 //!
-//! The MCP server calls [`block`], [`line`] and [`quoted`] for everything a model will read, the
+//! The MCP server calls [`block`], [`line()`] and [`quoted`] for everything a model will read, the
 //! command line [`terminal`] and [`terminal_line`] for what a person will read. Here is no I/O and
 //! no trust: nothing may panic, take more than linear time, or let a text through because of who
 //! wrote it. Text is cleaned where it is shown and never where it is stored, so every function here
@@ -64,13 +64,13 @@ pub fn terminal(text: &str) -> String {
     fold_blank_lines(&visible(text))
 }
 
-/// One line for a person's terminal: like [`line`], but tags mean nothing there.
+/// One line for a person's terminal: like [`line()`], but tags mean nothing there.
 #[must_use]
 pub fn terminal_line(text: &str, max_chars: usize) -> String {
     cut(&one_line(text), max_chars)
 }
 
-/// One line without the characters that [`line`] makes visible: hidden ones are removed, and control
+/// One line without the characters that [`line()`] makes visible: hidden ones are removed, and control
 /// characters become spaces.
 ///
 /// For text that should not have any, such as a model's summary.

@@ -20,7 +20,7 @@ const STATUS_DEBOUNCE: Duration = Duration::from_millis(250);
 /// Timeout for one notification that the broker waits for: READY, RELOADING or STOPPING.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends `states` to the service manager, and gives up after [`NOTIFY_TIMEOUT`].
+/// Sends `states` to the service manager, and gives up after `NOTIFY_TIMEOUT`.
 pub async fn send(shared: &Shared, states: &[NotifyState<'_>]) {
     if !is_listening(shared) {
         return;

@@ -88,7 +88,7 @@ pub async fn no_method(method: Method, uri: Uri) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, Json(error)).into_response()
 }
 
-/// The middleware before every route: checks the request and adds the caller's [`Identity`] to it.
+/// The middleware before every route: checks the request and adds the caller's `Identity` to it.
 pub async fn check(
     State(shared): State<Arc<Shared>>,
     Extension(transport): Extension<Transport>,

@@ -2,7 +2,7 @@
 //! and commands ask for the repository, because it is the `repo` scope; the automatic summary asks
 //! for the rest.
 //!
-//! Repository and branch are read from git's own small files ([`discover`]). Only names of files
+//! Repository and branch are read from git's own small files (`discover`). Only names of files
 //! need the `git` program, and of it only a command that opens no file of the worktree: what a
 //! directory holds may be a stranger's, and its configuration and attributes name programs
 //! (filters, drivers, monitors, hooks, transports) that git would run for any other. Nothing here
