@@ -1,10 +1,8 @@
 //! Changes of TOML text that leave every other byte as it was.
 //!
-//! Supports what a registration needs: appending a table, replacing or adding a value in it, removing the
-//! table. Changes are made at the spans that the parser reports, and the result is parsed again and
-//! returned only if it has the expected value.
-//!
-//! Not toml_edit: it rewrites CRLF line ends and adds a final newline.
+//! Appends a table, replaces or adds a value in it, or removes it, at the spans that the parser reports.
+//! The result is parsed again and returned only if it has the expected value. (toml_edit would rewrite
+//! CRLF line ends and add a final newline.)
 
 use std::fmt::Write as _;
 use std::ops::Range;
