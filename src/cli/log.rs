@@ -22,7 +22,8 @@ pub struct Arguments {
     #[arg(long, value_name = "PEER")]
     peer: Option<String>,
     /// Show only messages sent by the command line (in a session's shell: by that session; with
-    /// --peer: by that peer), with the status of each, since when, and how it was delivered
+    /// --peer: by that peer), with the state of each, when it got
+    /// that state, and how it was delivered
     #[arg(long, conflicts_with = "message")]
     sent: bool,
     /// Print JSON

@@ -71,7 +71,7 @@ enum Command {
     Token,
     /// Set up Claude Code and other MCP clients, or undo it
     Setup(setup::Arguments),
-    /// Run the broker as a system service: install, control and inspect it
+    /// Run the broker as a service of your user: install, control and inspect it
     Service(service::Arguments),
     /// Stop the broker, and nothing else
     KillBroker(kill_broker::Arguments),

@@ -191,8 +191,11 @@ async fn wait(
         .and_then(|()| out.flush());
     printed.map_err(|error| {
         CliError::from(error)
-            .detail(format!("message {} was sent nevertheless, and answered", sent.id))
-            .hint(format!("The answer goes to {later} within a minute."))
+            .detail(format!(
+                "message {} was sent and answered, but the answer could not be shown here",
+                sent.id
+            ))
+            .hint(format!("Within a minute the answer will be in {later}."))
     })?;
     client.confirm(&Confirm { ids: vec![answer.id] }).await?;
     Ok(ExitCode::SUCCESS)

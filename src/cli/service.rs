@@ -29,6 +29,13 @@ package. To disable them for your user only:
 
   systemctl --user mask --now claude-peers.socket claude-peers-tcp.socket claude-peers.service";
 
+/// What happens after the service was removed.
+const AFTER_UNINSTALL: &str = "\
+Sessions that need a broker then start one themselves. Units that came with a package are removed with \
+the package. To disable them for your user only:
+
+  systemctl --user mask --now claude-peers.socket claude-peers-tcp.socket claude-peers.service";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Have the system start the broker on the first connection, now and after each login
@@ -41,7 +48,7 @@ The service does not see the environment variables of your shell. Put its settin
 configuration file, ~/.config/claude-peers/config.toml.")]
     Install(Format),
     /// Remove the service; the database is kept
-    #[command(after_help = HOW_TO_DISABLE)]
+    #[command(after_help = AFTER_UNINSTALL)]
     Uninstall(Format),
     /// Open the sockets; the broker starts on the first connection
     Start(Format),

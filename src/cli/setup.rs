@@ -213,7 +213,7 @@ fn show(title: &str, plan: &Plan, undo: bool, out: &mut Out) -> Result<(), CliEr
             format!("{title} is already set up; no changes.")
         })?;
     } else {
-        out.line(format!("{title}: these changes will be made"))?;
+        out.line(format!("{title}: changes to make"))?;
     }
     for step in steps {
         let (verb, path, diff) = match &step {

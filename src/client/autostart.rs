@@ -174,8 +174,8 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
         Started::Systemd => {
             return Err(cannot(
                 "runs under systemd",
-                "Restart it: `claude-peers service restart`. If its program is still the old one, \
-                 `claude-peers service install` names the new one.",
+                "Restart it: `claude-peers service restart`. If it still runs the old program, \
+                 `claude-peers service install` switches it to the new one.",
             ));
         }
         Started::Launchd => {
@@ -191,7 +191,7 @@ fn stop(config: &Config, running: &Holder) -> Result<(), StartError> {
     if wait_until_released(config, running, STOP) {
         return Ok(());
     }
-    Err(cannot("does not stop", "End it by `claude-peers kill-broker`."))
+    Err(cannot("does not stop", "Stop it with `claude-peers kill-broker`."))
 }
 
 fn spawn(config: &Config, why: &Unavailable, tell: Option<&Tell>) -> Result<(), StartError> {

@@ -75,7 +75,7 @@ impl StopError {
             }
             Self::MailLost { .. } => {
                 "The next broker starts with an empty database. To restore a backup, put it in \
-                 place before that."
+                 place before you start one."
                     .to_owned()
             }
         }
@@ -124,7 +124,7 @@ pub async fn stop_service(client: Client) -> Result<Vec<Step>, ServiceError> {
     let mut steps = service::manager(&config).stop()?;
     if sessions > 0 {
         steps.push(Step::note(format!(
-            "{sessions} sessions are running, so that will be immediately."
+            "{sessions} sessions are running and will start it immediately."
         )));
     }
     Ok(steps)

@@ -118,7 +118,7 @@ impl StartError {
                     .to_owned(),
             ),
             Self::Busy { listens: true, .. } => Some(
-                "`claude-peers status` shows when the broker is ready. This call waits in its socket, and it is not known whether it will be carried out: check before you repeat it."
+                "`claude-peers status` shows when the broker is ready. This call was sent but not answered, and it is not known whether it will be carried out: check before you repeat it."
                     .to_owned(),
             ),
             Self::Ended(_) | Self::TooSlow(_) | Self::Locked(_) => {

@@ -45,7 +45,7 @@ impl ConfigError {
                 "Set HOME to your own home directory (`sudo -H`, `su -`). Nothing was changed.".to_owned()
             }
             Self::AnothersPlace { name, .. } => {
-                format!("Run it as that user, or name a place of your own by {name}. Nothing was changed.")
+                format!("Run it as that user, or set {name} to a path of your own. Nothing was changed.")
             }
             Self::Value { name, .. } => format!("Correct or unset {name}."),
             Self::File(error) => error.hint(),

@@ -68,8 +68,10 @@ impl File {
 
 fn parse(text: &str) -> Result<File, Mistake> {
     let table = DeTable::parse(text).map_err(|error| {
-        let problem = error.message().lines().collect::<Vec<_>>().join(", ");
-        Mistake::at(text, error.span().unwrap_or_default(), problem)
+        let span = error.span().unwrap_or_default();
+        let problem = unquoted(text, span.start)
+            .unwrap_or_else(|| error.message().lines().collect::<Vec<_>>().join(", "));
+        Mistake::at(text, span, problem)
     })?;
     let mut file = File::default();
     // In the order of the file, so that its first mistake is told.
@@ -105,16 +107,37 @@ fn collect(text: &str, prefix: &str, table: &DeTable<'_>, file: &mut File) -> Re
     Ok(())
 }
 
-/// A value that its setting cannot have.
-fn wrong(text: &str, key: &str, kind: Kind, span: Range<usize>) -> Mistake {
-    let written: String = text.get(span.clone()).unwrap_or_default().chars().take(100).collect();
-    let expected = match kind {
+/// Returns what is wrong in a line `KEY = VALUE` that is not TOML: the parser says only that a string
+/// must be quoted, also for a number or a switch.
+fn unquoted(text: &str, at: usize) -> Option<String> {
+    let begin = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let (key, written) = text.get(begin..)?.lines().next()?.split_once('=')?;
+    let (key, written) = (key.trim(), written.split('#').next()?.trim());
+    let is_named = |name: &str| name.rsplit('.').next() == Some(key);
+    let setting = SETTINGS.iter().find(|setting| setting.key.is_some_and(is_named))?;
+    let expected = described(setting.kind);
+    Some(match written {
+        "" => format!("{key} has no value; it must be {expected}"),
+        _ if written.starts_with(['"', '\'', '[', '{']) => return None,
+        _ => format!("{key} is {written}, but must be {expected}"),
+    })
+}
+
+/// Describes the values that a setting can have in the file.
+fn described(kind: Kind) -> String {
+    match kind {
         Kind::Switch => "true or false".to_owned(),
         Kind::Choice(_) | Kind::Path | Kind::Text | Kind::Url => {
             format!("{}, in quotes", Expected(kind))
         }
         Kind::Number { .. } => Expected(kind).to_string(),
-    };
+    }
+}
+
+/// A value that its setting cannot have.
+fn wrong(text: &str, key: &str, kind: Kind, span: Range<usize>) -> Mistake {
+    let written: String = text.get(span.clone()).unwrap_or_default().chars().take(100).collect();
+    let expected = described(kind);
     Mistake::at(text, span, format!("{key} is {written}, but must be {expected}"))
 }
 

@@ -335,7 +335,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::config::values::{Value, parse};
+    use crate::config::value::{Value, parse};
 
     #[test]
     fn every_row_stands_at_its_place_and_is_complete() {

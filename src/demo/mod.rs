@@ -177,7 +177,7 @@ async fn wait_for_broker(client: &Client, broker: &mut Child, log: &Path) -> Res
             return Err(DemoError::step(format!("the broker ended: {status}\n{}", log.trim_end())));
         }
         if since.elapsed() > STEP {
-            return Err(DemoError::step("the broker is not ready in time"));
+            return Err(DemoError::step("the broker was not ready in time"));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -34,7 +34,9 @@ impl PendingCheck {
     pub fn wait(self) -> Vec<Finding> {
         let limit = VERSION + LIST + Duration::from_secs(2);
         let found = self.0.map_err(|error| error.to_string()).and_then(|found| {
-            found.recv_timeout(limit).map_err(|_| "the `claude` program does not end".to_owned())
+            found
+                .recv_timeout(limit)
+                .map_err(|_| "the `claude` program hangs: it did not finish in time".to_owned())
         });
         found.unwrap_or_else(|problem| vec![Finding::warning(CHECK, problem)])
     }

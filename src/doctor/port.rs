@@ -73,7 +73,7 @@ fn not_ours(snapshot: &Snapshot, detail: &Detail, owner: Option<&Owner>) -> Find
     if is_manager(owner) {
         return finding
             .detail(format!(
-                "the service manager listens there for another broker than the running one; {why}"
+                "the service manager holds this port for a different broker than the one that is running; {why}"
             ))
             .fix(units::listen_again(snapshot));
     }

@@ -44,7 +44,7 @@ pub enum Unavailable {
     NotInstalled,
     #[error("no service manager runs for this user")]
     NoManager,
-    #[error("the service is for another {0} than these settings name")]
+    #[error("the service uses a different {0} than your settings")]
     OtherSettings(&'static str),
     #[error("{0} is masked")]
     Masked(&'static str),

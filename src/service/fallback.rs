@@ -17,7 +17,7 @@ pub fn end(config: &Config, steps: &mut Vec<Step>) {
     let Some(running) = running else { return };
     if !running.ask_to_stop() {
         steps.push(Step::note(format!(
-            "The broker that a session had started is {}, and stays.",
+            "The broker that a session had started is {}, and keeps running.",
             running.described()
         )));
         return;
@@ -25,7 +25,7 @@ pub fn end(config: &Config, steps: &mut Vec<Step>) {
     // A broker that takes longer is replaced anyway.
     let _ = wait_until_released(config, &running, LEAVE);
     steps.push(Step::done(format!(
-        "The broker that a session had started (process {}) makes way.",
+        "The broker that a session had started (process {}) is stopped; the service takes over.",
         running.pid
     )));
 }

@@ -64,7 +64,7 @@ impl SetupError {
             }
             Self::Meanwhile { .. } => "Nothing was changed there. Run this again.".to_owned(),
             Self::Command { .. } => {
-                "Run that command yourself to see more. What was changed before it was put back."
+                "Run that command yourself to see more. The changes made before it have been undone."
                     .to_owned()
             }
             Self::Program(_) => "Call the program by a plain absolute path.".to_owned(),

@@ -79,7 +79,7 @@ fn in_writing(program: &Path) -> Result<String, SetupError> {
         .map(str::to_owned)
         .ok_or_else(|| {
             SetupError::Program(format!(
-                "{} cannot stand in a configuration file",
+                "{} cannot be written into a configuration file",
                 program.display()
             ))
         })

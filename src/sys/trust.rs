@@ -28,7 +28,7 @@ pub enum Untrusted {
     Listener { path: PathBuf, listener: String, you: String },
     #[error("cannot find out which user serves {}: {reason}; nothing was sent", path.display())]
     Unknown { path: PathBuf, reason: String },
-    #[error("{}, on the way to {}, {problem}: nothing was sent", entry.display(), path.display())]
+    #[error("{}, a directory above {}, {problem}: nothing was sent", entry.display(), path.display())]
     Way { path: PathBuf, entry: PathBuf, problem: String, hint: String },
 }
 
@@ -121,7 +121,7 @@ pub fn check_way(path: &Path, home: &Path) -> Result<(), Untrusted> {
             let mode = around.mode() & 0o7777;
             return Err(untrusted(
                 directory,
-                format!("lets others write (mode {mode:04o})"),
+                format!("is writable by others (mode {mode:04o})"),
                 format!("Remove that permission: chmod go-w {}", directory.display()),
             ));
         }
@@ -129,7 +129,10 @@ pub fn check_way(path: &Path, home: &Path) -> Result<(), Untrusted> {
         if was_open && !is_trusted(entry.uid()) {
             return Err(untrusted(
                 directory,
-                format!("lets others write, and user {} has made an entry", user_name(entry.uid())),
+                format!(
+                    "is writable by others, and user {} has created a file in it",
+                    user_name(entry.uid())
+                ),
                 ANOTHER_PLACE.to_owned(),
             ));
         }
@@ -272,7 +275,7 @@ mod tests {
             for path in [run.join("in"), top.join("link/in")] {
                 let words = refused(&path);
                 assert!(words.contains(&run.display().to_string()), "{words}");
-                assert!(words.contains("lets others write"), "{words}");
+                assert!(words.contains("is writable by others"), "{words}");
             }
         }
         // Sticky: what is ours there stays ours.

@@ -145,7 +145,7 @@ fn peers_and_log_in_a_sessions_shell_are_the_sessions() {
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    assert!(code == Some(1) && error.contains("that is yourself"), "{error}");
+    assert!(code == Some(1) && error.contains("the recipient is yourself"), "{error}");
 }
 
 #[test]

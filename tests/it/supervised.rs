@@ -218,7 +218,10 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
     signal(&broker, Signal::HUP);
     notifications.wait_for("RELOADING=1");
     let told = notifications.wait_for("READY=1");
-    assert!(statuses(&told)[0].contains("restart for another database"), "{told:?}");
+    assert!(
+        statuses(&told)[0].contains("restart the broker to apply the new database"),
+        "{told:?}"
+    );
     // The clients go by it at once, so they name the difference; for them it is taken back.
     let (_, refused) = sandbox.fails(["peers"]);
     assert!(refused.contains("other.db"), "{refused}");

@@ -53,7 +53,7 @@ fn a_sender_is_told_how_the_recipient_is_reached_and_what_lies_before_it() {
         std::thread::sleep(std::time::Duration::from_millis(200));
         told = sender.text("send_message", json!({ "to_id": "waiting", "message": "news" }));
         waiting.answer_to(&json!(request));
-        told.contains("waits for it in a call and gets it at once")
+        told.contains("is waiting for a message and receives it immediately")
     });
     assert!(!told.contains("when it next calls"), "{told}");
     drop(away);

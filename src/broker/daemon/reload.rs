@@ -71,7 +71,7 @@ async fn apply(shared: &Arc<Shared>, new: Config) -> Option<String> {
         event = "restart_needed",
         "a change of {unapplied} takes effect only after a restart: run `claude-peers kill-broker`; the next call starts a new broker"
     );
-    Some(format!("restart for another {unapplied}"))
+    Some(format!("restart the broker to apply the new {unapplied}"))
 }
 
 /// Returns the settings that differ in `new` and that a running broker cannot change.

@@ -217,7 +217,10 @@ fn check_recipient(tx: &Tx<'_>, caller: &Caller, found: &Resolved) -> Result<(),
         }
         ApiError::new(ErrorCode::Forbidden, "a probe may send to itself only")
     } else if *to == caller.peer {
-        ApiError::new(ErrorCode::BadRequest, "that is yourself: a message goes to another peer")
+        ApiError::new(
+            ErrorCode::BadRequest,
+            "the recipient is yourself: a message can be sent only to another peer",
+        )
     } else if to.is_broker() {
         ApiError::new(
             ErrorCode::BadRequest,

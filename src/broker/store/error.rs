@@ -121,7 +121,7 @@ impl OpenError {
                 format!("Create {}, or set CLAUDE_PEERS_DB to another path.", path.display())
             }
             Self::InUse { .. } => {
-                "Stop that broker (`claude-peers kill-broker` with its settings, where it runs), or set CLAUDE_PEERS_DB to another path.".to_owned()
+                "Stop that broker: run `claude-peers kill-broker` in the container or on the machine where it runs, with the same settings. Or set CLAUDE_PEERS_DB to another path.".to_owned()
             }
             Self::Newer { .. } => "Upgrade claude-peers; nothing was changed.".to_owned(),
             Self::LegacyRuns { .. } => {

@@ -197,8 +197,8 @@ impl Manager for Launchd<'_> {
         let written = self.written()?;
         if written.as_deref().is_some_and(|text| !plist::is_ours(text)) {
             return Ok(vec![Step::note(format!(
-                "{} was not written by claude-peers, so it stays, and its agent with it: whoever \
-                 wrote it takes it away.",
+                "{} was not written by claude-peers, so it and its agent stay. Remove it \
+                 with the program that wrote it.",
                 self.file.display()
             ))]);
         }
@@ -303,14 +303,14 @@ fn problems(text: Option<&str>, job: Option<&Job>, config: &Config) -> Vec<Strin
     let mut problems = Vec::new();
     if let Some(code) = job.and_then(|job| job.failure.as_ref()) {
         problems.push(format!(
-            "The broker ended by a failure the last time (exit code {code}). `claude-peers \
+            "The broker failed when it last ran (exit code {code}). `claude-peers \
              service logs` says why."
         ));
     }
     match text {
         Some(text) if !plist::serves(text, &config.paths.socket) => problems.push(format!(
-            "The agent listens on another socket than {}, which these settings name. \
-             `claude-peers service install` writes it anew.",
+            "Your settings name the socket {}, but the agent listens on a different one. \
+             `claude-peers service install` corrects it.",
             config.paths.socket.display()
         )),
         None if job.is_some() => problems.push(

@@ -39,7 +39,7 @@ impl SessionType {
 
 /// Why no property list can be made.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot stand in a property list")]
+#[error("{0:?} cannot be written into a property list")]
 pub struct Unfit(String);
 
 impl Agent {

@@ -18,7 +18,8 @@ use crate::service::systemd::{SERVICE, SOCKET, TCP_SOCKET, manager_runs, on_dema
 const PACKAGE_COMES_BACK: &str =
     "The next session starts them again; to prevent that, see: claude-peers service stop --help";
 const PACKAGE_STAYS: &str = "The package's units stay, and sessions start them; to remove them: sudo apt remove claude-peers";
-const OTHERS_STAY: &str = "The units that another program brought stay, and sessions start them; that program removes them";
+const OTHERS_STAY: &str =
+    "Units that another program installed stay; to remove them, uninstall that program";
 
 /// Returns whether only journalctl can show what is wanted.
 fn asks_journal(wanted: &Logs) -> bool {

@@ -93,8 +93,8 @@ pub fn check_place(here: &Config, service: &Config, order: &str) -> Result<(), S
             base(seen).display()
         ),
         format!(
-            "Do it by `XDG_CONFIG_HOME={} claude-peers service {order}`. Settings for the broker \
-             stand in {}.",
+            "Run `XDG_CONFIG_HOME={} claude-peers service {order}` instead. Put settings for the \
+             broker into {}.",
             shell::path(&base(seen)),
             seen.display()
         ),
@@ -107,8 +107,7 @@ pub fn unseen(here: &Config, service: &Config) -> Option<String> {
     let differs = here.limits != service.limits || here.idle_exit != service.idle_exit;
     differs.then(|| {
         format!(
-            "Limits are set in this shell that the service does not see; for those of the broker \
-             {} is the place.",
+            "The service does not see the limits that are set in this shell; put them into {}.",
             service.paths.config_file.display()
         )
     })

@@ -88,10 +88,11 @@ impl<'a> Claude<'a> {
         let in_settings = !removal::removals(&settings_value, servers.container).is_empty();
         plan.present = servers.ours(&state_value).is_some() || in_settings;
         if has_plugin(&settings_value) {
-            plan.notes.push(format!("The plugin {PLUGIN} brings server and hooks already."));
+            plan.notes
+                .push(format!("The plugin {PLUGIN} already contains the server and the hooks."));
             if plan.present && self.is_beside_plugin(&settings_value, &state_value) {
                 plan.notes.push(
-                    "What is set up beside it is not needed: claude-peers setup claude --undo"
+                    "To remove the second, unneeded registration: claude-peers setup claude --undo"
                         .to_owned(),
                 );
             }
@@ -131,8 +132,7 @@ impl<'a> Claude<'a> {
             });
         } else {
             plan.notes.push(
-                "There is no `claude` program in PATH, so its file of servers is edited."
-                    .to_owned(),
+                "There is no `claude` in PATH, so setup edits ~/.claude.json directly.".to_owned(),
             );
             plan.change(state, Syntax::Json, &wanted.changes, &servers.by_hand())?;
         }
@@ -149,8 +149,8 @@ impl<'a> Claude<'a> {
                 changes.extend(self.hooks(&settings_value, version));
                 if let Some(needed) = hooks::lacks_stop_failure(version) {
                     plan.notes.push(format!(
-                        "The hook StopFailure is left out: it needs {needed}. After a turn that \
-                         fails, a session is woken later without it."
+                        "The hook StopFailure is left out: it needs {needed}. Without this hook, \
+                         a session whose turn failed is woken later."
                     ));
                 }
             }
@@ -173,8 +173,8 @@ impl<'a> Claude<'a> {
         let (key, file) = (found.key, found.file.display());
         let whose = if found.managed { " It is an administrator's." } else { "" };
         Some(format!(
-            "{key} is set in {file}: until it is not, no hook of ours runs, and sessions see mail \
-             only when they call a tool.{whose}"
+            "{key} is set in {file}. Until it is removed, none of our hooks run, and sessions see \
+             mail only when they call a tool.{whose}"
         ))
     }
 

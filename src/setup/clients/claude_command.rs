@@ -97,7 +97,7 @@ impl Registration {
         Err(SetupError::Command {
             command: format!("{} mcp", self.program.display()),
             said: format!(
-                "it ended well, but {} does not have its result",
+                "it succeeded, but {} was not changed as it should be",
                 self.config.path.display()
             ),
         })

@@ -51,7 +51,7 @@ impl Servers {
         let Some((name, server)) = self.ours(value) else {
             let there = value.get(self.container).and_then(|servers| servers.get(SERVER));
             let note = there.map(|_| {
-                format!("Another server is called {SERVER} there; it gives way, and --undo brings it back.")
+                format!("Another server named {SERVER} is registered there. It is replaced; --undo restores it.")
             });
             let set =
                 Change::Set { path: path(&[self.container, SERVER]), value: self.entry.clone() };

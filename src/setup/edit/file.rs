@@ -44,7 +44,7 @@ impl ConfigFile {
                 if std::fs::symlink_metadata(path).is_ok() {
                     return refused(
                         "is a link that leads nowhere",
-                        "Nothing was changed. Make what it points to, or remove it.",
+                        "Nothing was changed. Create the file that the link points to, or remove the link.",
                     );
                 }
                 return Ok(Self { path: path.into(), target: path.into(), bytes: None });
@@ -53,7 +53,7 @@ impl ConfigFile {
         };
         let metadata = std::fs::metadata(&target).map_err(SetupError::io("looked at", path))?;
         if !metadata.is_file() {
-            return refused("is no file", "Nothing was changed. Move what stands there away.");
+            return refused("is no file", "Nothing was changed. Move it out of the way.");
         }
         if metadata.len() > LIMIT {
             return refused("is too large for a configuration file", "Nothing was changed.");

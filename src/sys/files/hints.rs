@@ -36,7 +36,7 @@ pub fn hint(error: &io::Error) -> String {
         (_, Some(Errno::AGAIN)) => NO_THREADS.to_owned(),
         (_, Some(Errno::NOMEM)) => "There is no memory left: stop programs that are not needed, and try again.".to_owned(),
         (_, Some(Errno::STALE | Errno::IO)) => {
-            "Its disk or its server fails: look at the system's log (`dmesg`), or choose another location with CLAUDE_PEERS_DB and XDG_STATE_HOME.".to_owned()
+            "The disk or the file server is failing: look at the system's log (`dmesg`), or choose another location with CLAUDE_PEERS_DB and XDG_STATE_HOME.".to_owned()
         }
         _ => "Check its owner, its permissions and the free space there.".to_owned(),
     }

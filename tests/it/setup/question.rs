@@ -125,7 +125,7 @@ fn undo_without_a_client_takes_back_all_that_was_set_up() {
 
     let shown = succeeds(&sandbox, &["--undo", "--dry-run"]);
     for title in ["Codex", "Gemini CLI", "Cursor"] {
-        assert!(shown.contains(&format!("{title}: these changes will be made")), "{shown}");
+        assert!(shown.contains(&format!("{title}: changes to make")), "{shown}");
     }
     assert!(!shown.contains("opencode"), "{shown}");
     let error = fails(&sandbox, &["--undo"]);

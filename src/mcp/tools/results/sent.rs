@@ -75,7 +75,7 @@ impl MessageStateView {
         let ago = self.since.age(now);
         let standing = match (self.sent.state, &to.reachability) {
             _ if self.sent.awaited => {
-                format!("{called} waits for it in a call and gets it at once.")
+                format!("{called} is waiting for a message and receives it immediately.")
             }
             (MessageState::Read, _) => format!("{called} has read it{via}, {ago} ago."),
             (MessageState::Expired, _) => format!("It expired before {called} had it."),
