@@ -160,8 +160,50 @@ pub enum PeerKind {
     Client,
     /// The person or script at the command line.
     Cli,
-    /// Known from an older database only.
-    History,
+    /// A peer imported from a legacy database. It only appears in the history.
+    Legacy,
+    /// A peer that was made by mistake and whose mail and receivers are another peer's now. It only
+    /// appears in the history.
+    Absorbed,
+    /// The temporary peer with which `doctor` sends a message the whole way.
+    Probe,
+    /// The broker itself, the sender of notices.
+    System,
+    /// A kind of another version, whose broker or server still runs.
+    #[serde(other)]
+    Unknown,
+}
+
+impl PeerKind {
+    /// Returns its word on the wire and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Client => "client",
+            Self::Cli => "cli",
+            Self::Legacy => "legacy",
+            Self::Absorbed => "absorbed",
+            Self::Probe => "probe",
+            Self::System => "system",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Reads what [`Self::as_str`] writes; any other word is [`Self::Unknown`].
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "session" => Self::Session,
+            "client" => Self::Client,
+            "cli" => Self::Cli,
+            "legacy" => Self::Legacy,
+            "absorbed" => Self::Absorbed,
+            "probe" => Self::Probe,
+            "system" => Self::System,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// A peer, as others see it.
@@ -277,4 +319,33 @@ pub struct ProfileSet {
     /// What the session should know, a sentence each: of whom it took its name over, say.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_one_word_on_the_wire_and_in_the_database() {
+        for kind in [
+            PeerKind::Session,
+            PeerKind::Client,
+            PeerKind::Cli,
+            PeerKind::Legacy,
+            PeerKind::Absorbed,
+            PeerKind::Probe,
+            PeerKind::System,
+            PeerKind::Unknown,
+        ] {
+            assert_eq!(PeerKind::from_word(kind.as_str()), kind);
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+            assert_eq!(serde_json::from_value::<PeerKind>(kind.as_str().into()).unwrap(), kind);
+        }
+        // The word of former versions, and any of later ones.
+        for other in ["history", "ghost"] {
+            assert_eq!(PeerKind::from_word(other), PeerKind::Unknown);
+            let read: PeerKind = serde_json::from_value(other.into()).unwrap();
+            assert_eq!(read, PeerKind::Unknown);
+        }
+    }
 }

@@ -49,8 +49,7 @@ impl Caller {
     pub fn by_token(db: &Connection, token: &str) -> Result<Option<Self>, Fault> {
         Ok(db
             .prepare_cached(
-                // Peers of an older database have no receivers: one that has is a probe.
-                "SELECT r.peer, r.instance, p.kind = 'history'
+                "SELECT r.peer, r.instance, p.kind = 'probe'
                  FROM receivers r JOIN peers p ON p.id = r.peer WHERE r.secret = ?1",
             )?
             .query_row([token], |row| {

@@ -184,10 +184,10 @@ mod tests {
     use rusqlite::params;
 
     use super::*;
+    use crate::broker::store::reference_schema;
 
     fn database() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(include_str!("../store/migration-1.sql")).unwrap();
+        let db = reference_schema().unwrap();
         db.execute_batch(
             "INSERT INTO peers (id, kind, created_at, seen_at) VALUES ('a1', 'session', 0, 0), ('b1', 'session', 0, 0);",
         )

@@ -227,19 +227,29 @@ fn check_recipient(tx: &Tx<'_>, caller: &Caller, found: &Resolved) -> Result<(),
             "notices from claude-peers cannot be answered: the broker is not a peer",
         )
         .hint("Write to the peer that the notice names.")
-    } else if found.kind() == PeerKind::History {
-        ApiError::new(
-            ErrorCode::NotFound,
-            format!(
-                "{to} exists only in the history of an older database and cannot receive messages"
-            ),
-        )
+    } else if let Some(reason) = without_mailbox(found.kind()) {
+        ApiError::new(ErrorCode::NotFound, format!("{to} {reason} and cannot receive messages"))
     } else if found.has_ended() {
         return check_ended(tx, found);
     } else {
         return Ok(());
     };
     Err(error.into())
+}
+
+/// Returns why peers of this kind have no mailbox; `None` if they have one.
+const fn without_mailbox(kind: PeerKind) -> Option<&'static str> {
+    match kind {
+        PeerKind::Legacy => Some("exists only in the history of an older database"),
+        PeerKind::Absorbed => Some("has become part of another peer"),
+        PeerKind::Probe => Some("is a probe of `claude-peers doctor`"),
+        // The broker is refused by its id, with words of its own.
+        PeerKind::Session
+        | PeerKind::Client
+        | PeerKind::Cli
+        | PeerKind::System
+        | PeerKind::Unknown => None,
+    }
 }
 
 /// Refuses a message to a peer that cannot return if sessions of the same program are live in its

@@ -16,6 +16,7 @@ use crate::broker::registry::keys::{
 };
 use crate::broker::store::Fault;
 use crate::claude_code::client_process;
+use crate::protocol::peers::PeerKind;
 use crate::protocol::{InstanceId, PeerId, ProcessId, Timestamp};
 use crate::sys::process;
 use crate::sys::process::ancestors;
@@ -69,7 +70,7 @@ pub fn shown(tx: &Tx<'_>, said: &Said<'_>) -> Result<Shown, Fault> {
         (Some(known), _) => of_two_windows(tx, known, said.client, &window)?,
         // Another conversation, of which nobody has heard.
         (None, Some(from)) if said.source == RESUME && changes && before.is_some() => {
-            let to = create_peer(tx, "session")?;
+            let to = create_peer(tx, PeerKind::Session)?;
             bind_key(tx, &key, &to)?;
             Shown::Moves { from, to, just_made: false }
         }

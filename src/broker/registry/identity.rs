@@ -14,7 +14,7 @@ use crate::broker::registry::keys::{
 use crate::broker::registry::listing::peer;
 use crate::broker::registry::{names, probe, succession};
 use crate::broker::store::Fault;
-use crate::protocol::peers::{CLAUDE_CODE, Channel, Profile, Register, Registered};
+use crate::protocol::peers::{CLAUDE_CODE, Channel, PeerKind, Profile, Register, Registered};
 use crate::protocol::{ApiError, Around, ErrorCode, PeerId, ProcessId};
 use crate::sys::process;
 
@@ -50,7 +50,8 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
                 of
             }
             RegistrationMatch::Nobody { key } => {
-                let id = create_peer(tx, if is_session(&key) { "session" } else { "client" })?;
+                let kind = if is_session(&key) { PeerKind::Session } else { PeerKind::Client };
+                let id = create_peer(tx, kind)?;
                 bind_key(tx, &key, &id)?;
                 id
             }
@@ -60,7 +61,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
                     "Another live client already holds this session as {}; you are a new peer, and earlier mail stays there.",
                     first.name.as_deref().unwrap_or(by.as_str())
                 ));
-                create_peer(tx, "session")?
+                create_peer(tx, PeerKind::Session)?
             }
         },
     };

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::broker::core::Tx;
 use crate::broker::store::Fault;
-use crate::protocol::peers::{CLAUDE_CODE, Register};
+use crate::protocol::peers::{CLAUDE_CODE, PeerKind, Register};
 use crate::protocol::{ApiError, ErrorCode, PeerId, ProcessId, Timestamp};
 use crate::sys::process::ProcessStatus;
 use crate::sys::{process, random};
@@ -43,7 +43,7 @@ pub fn bind_key(tx: &Tx<'_>, key: &str, id: &PeerId) -> Result<(), Fault> {
 }
 
 /// Inserts a peer of this kind under an id that was never used.
-pub fn create_peer(tx: &Tx<'_>, kind: &str) -> Result<PeerId, Fault> {
+pub fn create_peer(tx: &Tx<'_>, kind: PeerKind) -> Result<PeerId, Fault> {
     let id = loop {
         let id = random::peer_id();
         let taken: bool = tx
@@ -58,7 +58,7 @@ pub fn create_peer(tx: &Tx<'_>, kind: &str) -> Result<PeerId, Fault> {
         .prepare_cached(
             "INSERT INTO peers (id, kind, created_at, seen_at) VALUES (?1, ?2, ?3, ?3)",
         )?
-        .execute(params![id.as_str(), kind, tx.now.millis()])?;
+        .execute(params![id.as_str(), kind.as_str(), tx.now.millis()])?;
     Ok(id)
 }
 
@@ -153,10 +153,10 @@ pub fn may_return(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
         .db
         .prepare_cached("SELECT kind, client_process FROM peers WHERE id = ?1")?
         .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(match kind.as_str() {
-        "history" => false,
-        "client" => process.is_none_or(|process| still_runs(&process)),
-        _ => true,
+    Ok(match PeerKind::from_word(&kind) {
+        PeerKind::Legacy | PeerKind::Absorbed | PeerKind::Probe | PeerKind::System => false,
+        PeerKind::Client => process.is_none_or(|process| still_runs(&process)),
+        PeerKind::Session | PeerKind::Cli | PeerKind::Unknown => true,
     })
 }
 

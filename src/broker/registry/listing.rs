@@ -29,17 +29,11 @@ pub(super) struct Entry {
 }
 
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let kind = match row.get::<_, String>(2)?.as_str() {
-        "session" => PeerKind::Session,
-        "client" => PeerKind::Client,
-        "cli" => PeerKind::Cli,
-        _ => PeerKind::History,
-    };
     let seen_at: i64 = row.get(3)?;
     let peer = Peer {
         id: PeerId::from_text(row.get::<_, String>(0)?),
         name: row.get(1)?,
-        kind,
+        kind: PeerKind::from_word(&row.get::<_, String>(2)?),
         live: false,
         reach: Reachability::Away,
         since: Timestamp::from_millis(seen_at),
@@ -218,7 +212,9 @@ pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
     let live = live_ids(tx).len() as u64;
     let backlog: i64 = tx
         .db
-        .prepare_cached("SELECT coalesce(sum(unread), 0) FROM peers WHERE kind <> 'history'")?
+        .prepare_cached(
+            "SELECT coalesce(sum(unread), 0) FROM peers WHERE kind IN ('session', 'client', 'cli')",
+        )?
         .query_row(params![], |row| row.get(0))?;
     Ok((live, u64::try_from(backlog).unwrap_or(0)))
 }

@@ -1,7 +1,6 @@
 //! Probes: throw-away peers by which `doctor` sends a message the whole way.
 //!
-//! Nobody ever sees one: it is filed as `history`, which no listing shows and nobody can write
-//! to, and has no name. It writes to itself only. Its messages bear negative numbers, so that the
+//! No listing shows a probe, no other peer can write to it, and it has no name. It writes to itself only. Its messages bear negative numbers, so that the
 //! order of all others, which never goes back, does not know of them. One row more than before it
 //! came would be a ghost, so everything of it is deleted: the one exception to the rule that no
 //! peer and no message ever is.
@@ -14,7 +13,7 @@ use crate::broker::core::{Caller, Tx};
 use crate::broker::registry::keys::{create_peer, known_instance};
 use crate::broker::registry::listing::peer;
 use crate::broker::store::Fault;
-use crate::protocol::peers::{Register, Registered, Unregistered};
+use crate::protocol::peers::{PeerKind, Register, Registered, Unregistered};
 use crate::protocol::{ApiError, ErrorCode, InstanceId};
 
 /// A probe lives for milliseconds. One that is older was killed.
@@ -25,7 +24,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
     sweep(tx)?;
     let id = match known_instance(tx, request)? {
         Some(id) => id,
-        None => create_peer(tx, "history")?,
+        None => create_peer(tx, PeerKind::Probe)?,
     };
     tx.db
         .prepare_cached(
@@ -73,7 +72,7 @@ fn sweep(tx: &Tx<'_>) -> Result<(), Fault> {
         .db
         .prepare_cached(
             "SELECT p.id, r.instance FROM peers p JOIN receivers r ON r.peer = p.id
-             WHERE p.kind = 'history' AND r.registered_at < ?1",
+             WHERE p.kind = 'probe' AND r.registered_at < ?1",
         )?
         .query_map([before], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;

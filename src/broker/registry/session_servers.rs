@@ -122,10 +122,10 @@ pub fn absorb(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> 
         .prepare_cached("SELECT name FROM peers WHERE id = ?1 AND name_source = 'environment'")?
         .query_row([from.as_str()], |row| row.get(0))
         .optional()?;
-    // A row is never deleted, for its id must not come again. Of this kind nobody ever sees one.
+    // A row is never deleted, because its id must not be used again. No listing shows this kind.
     tx.db
         .prepare_cached(
-            "UPDATE peers SET kind = 'history', name = NULL, name_source = NULL, client_named = 0,
+            "UPDATE peers SET kind = 'absorbed', name = NULL, name_source = NULL, client_named = 0,
                               client_process = NULL WHERE id = ?1",
         )?
         .execute([from.as_str()])?;

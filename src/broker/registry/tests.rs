@@ -10,7 +10,7 @@ use crate::broker::core::{Caller, MemoryState, Tx};
 use crate::broker::live::LiveState;
 use crate::broker::live::presence::{ServerOrigin, StreamOptions};
 use crate::broker::registry::*;
-use crate::broker::store::Fault;
+use crate::broker::store::{Fault, reference_schema};
 use crate::config::Limits;
 use crate::protocol::peers::{Channel, ListPeers, PeerList, Register, Registered};
 use crate::protocol::stream::Event;
@@ -28,14 +28,7 @@ struct House {
 
 impl House {
     fn new() -> Self {
-        let db = Connection::open_in_memory().unwrap();
-        for migration in [
-            include_str!("../store/migration-1.sql"),
-            include_str!("../store/migration-2.sql"),
-            include_str!("../store/migration-3.sql"),
-        ] {
-            db.execute_batch(migration).unwrap();
-        }
+        let db = reference_schema().unwrap();
         db.execute_batch(
             "INSERT INTO peers (id, kind, name, name_source, created_at, seen_at)
              VALUES ('cli00000', 'cli', 'cli', 'reserved', 0, 0)",

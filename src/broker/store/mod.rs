@@ -52,6 +52,8 @@ use writer::{SharedWriter, Writer, WriterCommand};
 
 pub use error::{Fault, OpenError};
 pub use open::{OpenedStore, OpeningProgress, StoreOptions};
+#[cfg(test)]
+pub use schema::reference_schema;
 pub use status::DatabaseStatus;
 pub use transaction::{Context, TransactionHooks};
 

@@ -15,11 +15,12 @@ use crate::sys::random;
 pub(super) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// One migration per version. A released migration is never edited.
-pub(super) const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migration-1.sql"),
     include_str!("migration-2.sql"),
     include_str!("migration-3.sql"),
     include_str!("migration-4.sql"),
+    include_str!("migration-5.sql"),
 ];
 
 /// Prepares the connection, and brings a database of the schema `version` to ours.
@@ -53,7 +54,7 @@ pub fn build<T>(
 }
 
 /// Returns an empty database in memory with the tables of this version.
-pub(super) fn reference_schema() -> rusqlite::Result<Connection> {
+pub fn reference_schema() -> rusqlite::Result<Connection> {
     let reference = Connection::open_in_memory()?;
     MIGRATIONS.iter().try_for_each(|migration| reference.execute_batch(migration))?;
     Ok(reference)
@@ -165,7 +166,7 @@ fn check_complete(connection: &Connection, reference: &Connection) -> rusqlite::
     // The sender of notices.
     connection.execute(
         "INSERT INTO peers (id, kind, created_at, seen_at)
-         SELECT 'broker', 'history', 0, 0
+         SELECT 'broker', 'system', 0, 0
          WHERE NOT EXISTS (SELECT 1 FROM peers WHERE id = 'broker')",
         [],
     )?;

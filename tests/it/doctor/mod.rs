@@ -179,7 +179,7 @@ fn a_probe_that_was_left_is_seen_by_nobody_and_the_next_one_removes_it() {
     is_clean(&sandbox);
     let rows = || -> i64 {
         let database = Connection::open(sandbox.database()).unwrap();
-        let sql = "SELECT count(*) FROM peers WHERE kind = 'history' AND id <> 'broker'";
+        let sql = "SELECT count(*) FROM peers WHERE kind = 'probe'";
         database.query_row(sql, [], |row| row.get(0)).unwrap()
     };
     assert_eq!(rows(), 1, "it may be at work");

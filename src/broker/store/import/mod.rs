@@ -288,7 +288,7 @@ impl ImportedPeers {
         target
             .prepare_cached(
                 "INSERT INTO peers (id, kind, cwd, summary, created_at, seen_at)
-                 VALUES (?1, 'history', ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING",
+                 VALUES (?1, 'legacy', ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING",
             )?
             .execute((id.as_str(), cwd, summary, seen.millis()))?;
         Ok(())
