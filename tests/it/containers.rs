@@ -79,7 +79,7 @@ fn a_container_does_not_start_the_hosts_broker_and_finds_the_next_one() {
         assert_eq!(container.hook("session", "SessionStart"), "");
         sandbox.kill9_broker();
         let refused = container.session.try_call("list_peers", json!({})).to_string();
-        assert!(refused.contains("runs outside of this container"), "{refused}");
+        assert!(refused.contains("ran outside this container and has ended"), "{refused}");
         assert!(sandbox.holder().is_none());
         sandbox.ok(["peers"]);
         assert_eq!(container.session.id(), id);

@@ -89,7 +89,7 @@ fn a_read_only_disk_is_a_clear_error() {
     });
     assert!(text.contains("peers.db cannot be opened"), "{text}");
     assert!(text.to_lowercase().contains("read-only"), "{text}");
-    assert!(text.contains("Check the permissions"), "{text}");
+    assert!(text.contains("That file system is mounted read-only"), "{text}");
     until("it has ended", || sandbox.holder().is_none());
     assert_eq!(std::fs::read(disk.join("peers.db")).unwrap(), before);
     assert_eq!(sandbox.json(["log"])["messages"][0]["text"], "precious");

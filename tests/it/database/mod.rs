@@ -5,6 +5,7 @@ mod disks;
 mod forks;
 mod legacy;
 mod limits;
+mod migration;
 mod moved;
 mod schema;
 mod slow;

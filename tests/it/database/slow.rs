@@ -82,7 +82,7 @@ fn a_takeover_that_takes_longer_than_a_call_is_named_to_all_and_waited_for_by_co
     assert!(since.elapsed() < PATIENCE, "{:?}", since.elapsed());
     assert_eq!(result["isError"], true, "{result}");
     let words = result["content"][0]["text"].as_str().unwrap();
-    for part in ["does not serve yet", "taking over the database", "Nothing was done"] {
+    for part in ["is not ready yet", "taking over the database", "Nothing was done"] {
         assert!(words.contains(part), "{words}");
     }
     // Who looks is told the same, and nobody advises to end it.
