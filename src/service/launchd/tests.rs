@@ -120,7 +120,7 @@ fn an_agent_that_changed_is_loaded_anew() {
     let text = std::fs::read_to_string(mac.property_list()).unwrap();
     std::fs::write(mac.property_list(), text.replace("broker.sock", "old.sock")).unwrap();
     let problems = launchd.status().unwrap().problems;
-    assert!(problems[0].contains("another socket"), "{problems:?}");
+    assert!(problems[0].contains("the agent listens on a different one"), "{problems:?}");
     mac.orders();
     assert!(changed(&launchd.install().unwrap()));
     assert_eq!(mac.orders(), ["bootout", "enable", "bootstrap"]);
