@@ -3,9 +3,10 @@
 //! [`run()`] is all of it, as a library function: `main` calls it, and so do tests. The broker knows
 //! nothing of MCP, hooks or the command line.
 //!
-//! The modules, each of which uses only those above it: `store` (SQLite), `live` (what is in memory
-//! only), `core` (a request's context), `registry` (peers), `mailbox` (messages), `http` (the API),
-//! `daemon` (sockets, start and stop), `run` (all of it together).
+//! The modules, each of which uses only those above it: `sources` (clock and identifiers), `store`
+//! (SQLite), `live` (what is in memory only), `core` (a request's context), `registry` (peers),
+//! `mailbox` (messages), `http` (the API), `daemon` (sockets, start and stop), `run` (all of it
+//! together).
 
 mod core;
 pub mod daemon;
@@ -17,6 +18,7 @@ pub mod process;
 mod registry;
 mod run;
 mod shared;
+mod sources;
 mod store;
 
 pub use daemon::notify::report_failure;

@@ -18,7 +18,6 @@ use crate::broker::store::{Fault, Store, TransactionHooks};
 use crate::config::Limits;
 use crate::protocol::stream::Event;
 use crate::protocol::{InstanceId, PeerId, Timestamp};
-use crate::sys::clock;
 
 pub type MailStore = Store<MemoryState>;
 pub type Tx<'a> = crate::broker::store::Context<'a, MemoryState>;
@@ -57,11 +56,11 @@ impl MemoryState {
         Self {
             rates: RateLimits::new(limits.messages_per_minute, limits.burst),
             effects: Effects::default(),
-            started_at: clock::now(),
+            started_at: live.sources.clock.now(),
             expiry: Expiry::default(),
             replaced: None,
+            turns: Turns::new(live.sources.clock.clone()),
             live,
-            turns: Turns::default(),
             waking: HashMap::new(),
             hooks_spoke_at: None,
             limits,
@@ -124,7 +123,7 @@ impl MemoryState {
     #[must_use]
     pub fn wake_told_at(&self, peer: &PeerId) -> Option<Instant> {
         let listed = self.effects.list.iter().rev().find_map(|effect| match effect {
-            Effect::WakeTold(told) if told == peer => Some(Some(Instant::now())),
+            Effect::WakeTold(told) if told == peer => Some(Some(self.live.sources.clock.instant())),
             Effect::WakeDone(done) if done == peer => Some(None),
             _ => None,
         });
@@ -192,7 +191,7 @@ impl MemoryState {
             Effect::Waiters(change) => self.live.waiters.lock().apply(&change),
             Effect::Turn(peer, change) => self.apply_turn(&peer, change),
             Effect::WakeTold(peer) => {
-                self.waking.insert(peer, Instant::now());
+                self.waking.insert(peer, self.live.sources.clock.instant());
             }
             Effect::WakeDone(peer) => {
                 self.waking.remove(&peer);
@@ -231,15 +230,20 @@ impl MemoryState {
 }
 
 impl TransactionHooks for MemoryState {
+    fn now(&self) -> Timestamp {
+        self.live.sources.clock.now()
+    }
+
     fn is_due(&self) -> bool {
-        self.expiry.is_due()
+        self.expiry.is_due(&self.live.sources.clock)
     }
 
     fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let ended = self.expiry.sweep(connection)?;
+        let ended = self.expiry.sweep(connection, &self.live.sources.clock)?;
         self.changed = !ended.is_empty();
         let on_ended = self.on_ended;
-        let mut tx = Tx { db: connection, state: self, now: clock::now() };
+        let now = self.now();
+        let mut tx = Tx { db: connection, state: self, now };
         on_ended(&mut tx, &ended).map_err(|fault| match fault {
             Fault::Database(error) => error,
             // A notice asks for nothing that could be refused.
@@ -250,7 +254,8 @@ impl TransactionHooks for MemoryState {
     /// A receipt for pushes is an unsynced write, but where messages wait for room in the push
     /// window it offers them. The sweep may tell senders which messages ended.
     fn must_sync(&self) -> bool {
-        self.expiry.has_expired() || self.live.presence.lock().is_any_waiting_for_window()
+        self.expiry.has_expired(&self.live.sources.clock)
+            || self.live.presence.lock().is_any_waiting_for_window()
     }
 
     fn savepoint(&mut self) {
@@ -277,7 +282,7 @@ impl TransactionHooks for MemoryState {
 
     fn reset(&mut self) {
         self.expiry = Expiry::default();
-        self.replaced = Some(Instant::now());
+        self.replaced = Some(self.live.sources.clock.instant());
         self.changes.notify_one();
         // The sessions find that they are not known, and register again.
         self.live.presence.close_all();

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use crate::broker::sources::Clock;
 use crate::protocol::messages::MessageState;
 use crate::protocol::{MessageId, PeerId, Timestamp};
-use crate::sys::clock;
 use crate::sys::process::boot_id;
 
 /// The shortest time between two sweeps.
@@ -43,8 +43,8 @@ pub struct Expiry {
 
 impl Expiry {
     /// Whether the last sweep is long enough ago.
-    pub fn is_due(&self) -> bool {
-        self.swept_at.is_none_or(|at| at.elapsed() >= SWEEP_INTERVAL)
+    pub fn is_due(&self, clock: &Clock) -> bool {
+        self.swept_at.is_none_or(|at| clock.elapsed(at) >= SWEEP_INTERVAL)
     }
 
     /// Notes a new message whose time to live ends at `expires_at`.
@@ -53,17 +53,17 @@ impl Expiry {
     }
 
     /// Whether a sweep now may end messages.
-    pub fn has_expired(&self) -> bool {
-        self.is_due() && self.next.is_none_or(|next| next <= clock::now().millis())
+    pub fn has_expired(&self, clock: &Clock) -> bool {
+        self.is_due(clock) && self.next.is_none_or(|next| next <= clock.now().millis())
     }
 
     /// Ends what is due and returns the ended messages. Cheap when nothing is due.
-    pub fn sweep(&mut self, db: &Connection) -> rusqlite::Result<Vec<EndedMessage>> {
-        if !self.is_due() {
+    pub fn sweep(&mut self, db: &Connection, clock: &Clock) -> rusqlite::Result<Vec<EndedMessage>> {
+        if !self.is_due(clock) {
             return Ok(Vec::new());
         }
-        let now = clock::now();
-        self.follow(db, now.millis() - boot_millis())?;
+        let now = clock.now();
+        self.follow(db, now.millis() - clock.boot_millis())?;
         let next = match self.next {
             Some(next) => next,
             None => next_expiry(db)?,
@@ -76,7 +76,7 @@ impl Expiry {
             next
         });
         forget_answers(db, now)?;
-        self.swept_at = Some(Instant::now());
+        self.swept_at = Some(clock.instant());
         Ok(ended)
     }
 
@@ -121,17 +121,6 @@ fn stored_offset(db: &Connection) -> rusqlite::Result<Option<i64>> {
         let (boot, offset) = text.rsplit_once(' ')?;
         (!boot.is_empty() && boot == boot_id()).then(|| offset.parse().ok())?
     }))
-}
-
-/// Returns the milliseconds since boot, including sleep.
-fn boot_millis() -> i64 {
-    #[cfg(target_os = "linux")]
-    let clock = rustix::time::ClockId::Boottime;
-    // On macOS this clock continues during sleep.
-    #[cfg(not(target_os = "linux"))]
-    let clock = rustix::time::ClockId::Monotonic;
-    let time = rustix::time::clock_gettime(clock);
-    time.tv_sec * 1_000 + time.tv_nsec / 1_000_000
 }
 
 /// Ends the messages whose time to live is over. Their text stays in the history.
@@ -211,11 +200,11 @@ mod tests {
     #[test]
     fn what_was_offered_becomes_unconfirmed_and_what_was_not_expires() {
         let db = database();
-        let now = clock::now().millis();
+        let now = Clock::System.now().millis();
         add(&db, "old-queued", "queued", now - 1);
         add(&db, "old-offered", "offered", now - 1);
         add(&db, "young", "queued", now + 60_000);
-        let ended = Expiry::default().sweep(&db).unwrap();
+        let ended = Expiry::default().sweep(&db, &Clock::System).unwrap();
         let ids: Vec<&str> = ended.iter().map(|one| one.id.as_str()).collect();
         assert_eq!(ids, ["old-queued", "old-offered"]);
         assert_eq!(ended[1].state, MessageState::Unconfirmed);
@@ -230,16 +219,16 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_expires_nothing() {
         let db = database();
-        let now = clock::now().millis();
+        let now = Clock::System.now().millis();
         let year = 365 * 24 * 60 * 60 * 1_000;
         // An earlier broker of this boot saw the clock a year ago, as it was before it was set.
         db.execute(
             "INSERT INTO meta VALUES ('clock', ?1)",
-            [format!("{} {}", boot_id(), now - boot_millis() - year)],
+            [format!("{} {}", boot_id(), now - Clock::System.boot_millis() - year)],
         )
         .unwrap();
         add(&db, "m", "queued", now - year + 1_000);
-        assert_eq!(Expiry::default().sweep(&db).unwrap(), []);
+        assert_eq!(Expiry::default().sweep(&db, &Clock::System).unwrap(), []);
         assert_eq!(state(&db, "m"), "queued");
     }
 }

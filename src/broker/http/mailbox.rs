@@ -44,7 +44,8 @@ async fn take_or_wait(
     let identity = identity.clone();
     let caller = shared.store.inspect(move |tx| identity.authenticate(tx)).await?;
     let waiter = shared.live.waiters.add_for_mail(&caller.peer);
-    let waiting = LongPoll::new(shared, WaitingCall::new(caller, key, waiter));
+    let waiting =
+        LongPoll::new(shared, WaitingCall::new(caller, key, waiter, &shared.live.sources.ids));
     let look = |call: WaitingCall| {
         let body = body.clone();
         shared.store.write(move |tx| mailbox::take_if_new(tx, &call, &body))
@@ -70,7 +71,8 @@ pub async fn answer(
     });
     let (caller, question) = find.await?;
     let waiter = shared.live.waiters.add_for_reply(&caller.peer, question.clone());
-    let waiting = LongPoll::new(&shared, WaitingCall::new(caller, key, waiter));
+    let waiting =
+        LongPoll::new(&shared, WaitingCall::new(caller, key, waiter, &shared.live.sources.ids));
     let look = |call: WaitingCall| {
         let question = question.clone();
         shared.store.write(move |tx| mailbox::take_answer(tx, &call, &question))

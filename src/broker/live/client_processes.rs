@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::broker::sources::Clock;
 use crate::protocol::{PeerId, ProcessId};
 use crate::sys::process;
 use crate::sys::process::ProcessStatus;
@@ -35,6 +36,7 @@ struct Inner {
     by_peer: HashMap<PeerId, ClientEntry>,
     /// New clients, whose exit is to be watched.
     new: Vec<ProcessId>,
+    clock: Clock,
 }
 
 #[derive(Debug)]
@@ -60,21 +62,26 @@ enum Server {
 }
 
 impl Server {
-    fn is_gone(&self, since: Instant) -> bool {
+    fn is_gone(&self, since: Instant, clock: &Clock) -> bool {
         match self {
             Self::Here => false,
-            Self::Unseen => since.elapsed() > FIRST_CONNECT_GRACE,
+            Self::Unseen => clock.elapsed(since) > FIRST_CONNECT_GRACE,
             Self::Left { at, process } => {
                 process
                     .as_ref()
                     .is_some_and(|process| process::status(process) == ProcessStatus::Gone)
-                    || at.elapsed() > RECONNECT_GRACE
+                    || clock.elapsed(*at) > RECONNECT_GRACE
             }
         }
     }
 }
 
 impl ClientProcesses {
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self(Arc::new(Mutex::new(Inner { clock, ..Inner::default() })))
+    }
+
     /// Records that a hook of this client spoke for `peer`. `is_served` says whether the peer has an
     /// open stream.
     pub fn record_hook(&self, peer: &PeerId, client: &ProcessId, is_served: bool) {
@@ -90,7 +97,7 @@ impl ClientProcesses {
             inner.new.push(client.clone());
         }
         let server = if is_served { Server::Here } else { Server::Unseen };
-        let (client, since) = (client.clone(), Instant::now());
+        let (client, since) = (client.clone(), inner.clock.instant());
         let entry = ClientEntry { client, since, server, told: false, answered_at: None };
         inner.by_peer.insert(peer.clone(), entry);
     }
@@ -118,8 +125,9 @@ impl ClientProcesses {
     /// Records that the last stream of this peer was closed.
     pub fn server_disconnected(&self, peer: &PeerId, process: Option<ProcessId>) {
         let mut inner = self.lock();
+        let at = inner.clock.instant();
         let Some(entry) = inner.by_peer.get_mut(peer) else { return };
-        entry.server = Server::Left { at: Instant::now(), process };
+        entry.server = Server::Left { at, process };
         // Its exit could not be noticed.
         if !process::is_alive(&entry.client) {
             inner.by_peer.remove(peer);
@@ -128,8 +136,9 @@ impl ClientProcesses {
 
     /// Whether the person is to be told that the session's server is gone. True once for each server.
     pub fn take_server_gone_notice(&self, peer: &PeerId) -> bool {
-        self.lock().by_peer.get_mut(peer).is_some_and(|entry| {
-            let tell = !entry.told && entry.server.is_gone(entry.since);
+        let Inner { by_peer, clock, .. } = &mut *self.lock();
+        by_peer.get_mut(peer).is_some_and(|entry| {
+            let tell = !entry.told && entry.server.is_gone(entry.since, clock);
             entry.told |= tell;
             tell
         })
@@ -137,21 +146,24 @@ impl ClientProcesses {
 
     /// Records that a tool of this peer returned a result, which a hook is to follow.
     pub fn tool_answered(&self, peer: &PeerId) {
-        if let Some(entry) = self.lock().by_peer.get_mut(peer) {
-            entry.answered_at.get_or_insert_with(Instant::now);
+        let Inner { by_peer, clock, .. } = &mut *self.lock();
+        if let Some(entry) = by_peer.get_mut(peer) {
+            entry.answered_at.get_or_insert_with(|| clock.instant());
         }
     }
 
     /// Whether hooks of this peer have spoken to this broker but no longer run.
     #[must_use]
     pub fn hooks_are_off(&self, peer: &PeerId) -> bool {
-        self.lock().by_peer.get(peer).is_some_and(ClientEntry::hooks_are_off)
+        let inner = self.lock();
+        inner.by_peer.get(peer).is_some_and(|entry| entry.hooks_are_off(&inner.clock))
     }
 
     /// Whether a client process that is known to run shows this peer, and its hooks run.
     #[must_use]
     pub fn has_open_client(&self, peer: &PeerId) -> bool {
-        self.lock().by_peer.get(peer).is_some_and(ClientEntry::is_open)
+        let inner = self.lock();
+        inner.by_peer.get(peer).is_some_and(|entry| entry.is_open(&inner.clock))
     }
 
     /// Returns the peers that are live by their hooks, without those in `live`.
@@ -159,7 +171,8 @@ impl ClientProcesses {
     pub fn live_by_hooks(&self, live: &BTreeSet<&PeerId>) -> Vec<PeerId> {
         let inner = self.lock();
         let others = inner.by_peer.iter().filter(|(peer, _)| !live.contains(peer));
-        others.filter(|(_, entry)| entry.is_open()).map(|(peer, _)| peer.clone()).collect()
+        let open = others.filter(|(_, entry)| entry.is_open(&inner.clock));
+        open.map(|(peer, _)| peer.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -168,12 +181,12 @@ impl ClientProcesses {
 }
 
 impl ClientEntry {
-    fn hooks_are_off(&self) -> bool {
-        self.answered_at.is_some_and(|at| at.elapsed() > HOOK_AFTER_TOOL_GRACE)
+    fn hooks_are_off(&self, clock: &Clock) -> bool {
+        self.answered_at.is_some_and(|at| clock.elapsed(at) > HOOK_AFTER_TOOL_GRACE)
     }
 
-    fn is_open(&self) -> bool {
-        !self.hooks_are_off() && process::is_alive(&self.client)
+    fn is_open(&self, clock: &Clock) -> bool {
+        !self.hooks_are_off(clock) && process::is_alive(&self.client)
     }
 }
 

@@ -12,10 +12,13 @@ use crate::broker::live::hook_waiters::HookWaiters;
 use crate::broker::live::presence::Presence;
 use crate::broker::live::signals::Signals;
 use crate::broker::live::waiters::Waiters;
+use crate::broker::sources::Sources;
 
 /// The live state that requests and transactions share. Each clone is the same.
 #[derive(Debug, Clone, Default)]
 pub struct LiveState {
+    /// Where all of it takes the time from.
+    pub sources: Sources,
     /// The open event streams.
     pub presence: Presence,
     /// The calls that wait for messages.
@@ -26,4 +29,17 @@ pub struct LiveState {
     pub client_processes: ClientProcesses,
     /// How waiting calls learn that there may be something new.
     pub signals: Signals,
+}
+
+impl LiveState {
+    /// Returns the live state of a broker that takes time and identifiers from `sources`.
+    #[must_use]
+    pub fn new(sources: Sources) -> Self {
+        Self {
+            presence: Presence::new(sources.clock.clone()),
+            client_processes: ClientProcesses::new(sources.clock.clone()),
+            sources,
+            ..Self::default()
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::broker::sources::Clock;
 use crate::protocol::peers::Channel;
 use crate::protocol::stream::{ByeReason, Event};
 use crate::protocol::{InstanceId, PeerId};
@@ -133,6 +134,7 @@ pub struct Streams {
     open: HashMap<InstanceId, Stream>,
     arriving: HashMap<PeerId, Instant>,
     generations: u64,
+    clock: Clock,
 }
 
 /// The register of open streams. Each clone is the same.
@@ -144,11 +146,17 @@ pub struct Presence {
 
 impl Default for Presence {
     fn default() -> Self {
-        Self { inner: Arc::default(), live: Arc::new(watch::Sender::new(0)) }
+        Self::new(Clock::default())
     }
 }
 
 impl Presence {
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        let inner = Streams { clock, ..Streams::default() };
+        Self { inner: Arc::new(Mutex::new(inner)), live: Arc::new(watch::Sender::new(0)) }
+    }
+
     /// Locks the register. Never hold the lock across an await or a slow database call.
     pub fn lock(&self) -> MutexGuard<'_, Streams> {
         // A panic elsewhere leaves the maps consistent: every change to them is a single step.
@@ -254,13 +262,15 @@ impl Streams {
     /// Whether the peer is live, or registered a moment ago and is about to open its stream.
     #[must_use]
     pub fn is_live_or_arriving(&self, peer: &PeerId) -> bool {
-        self.is_live(peer) || self.arriving.get(peer).is_some_and(|at| at.elapsed() < ARRIVAL_GRACE)
+        let is_arriving = |at: &Instant| self.clock.elapsed(*at) < ARRIVAL_GRACE;
+        self.is_live(peer) || self.arriving.get(peer).is_some_and(is_arriving)
     }
 
     /// Records a registration whose stream is not open yet. Returns when there was one before.
     pub fn note_arriving(&mut self, peer: &PeerId) -> Option<Instant> {
-        self.arriving.retain(|_, at| at.elapsed() < ARRIVAL_GRACE);
-        self.arriving.insert(peer.clone(), Instant::now())
+        let clock = &self.clock;
+        self.arriving.retain(|_, at| clock.elapsed(*at) < ARRIVAL_GRACE);
+        self.arriving.insert(peer.clone(), clock.instant())
     }
 
     /// Undoes [`Streams::note_arriving`], of which this is the result.

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use crate::broker::sources::Clock;
 use crate::protocol::PeerId;
 
 /// How long a turn counts as under way after its last hook event. No hook reports the end of a turn
@@ -20,38 +21,40 @@ const IDLE_CHECK_DELAY: Duration = Duration::from_secs(2);
 pub struct Turn {
     /// Changes with each hook event, so that an idle check of an earlier state has no effect.
     pub number: u64,
-    last_event_at: Instant,
+    /// For how long the turn still counts if no other hook event comes.
+    pub remaining: Duration,
+    /// The time until an idle check makes sense.
+    pub settles_in: Duration,
 }
 
-impl Turn {
-    /// Returns for how long the turn still counts if no other hook event comes.
-    #[must_use]
-    pub fn remaining(&self) -> Duration {
-        TURN_TIMEOUT.saturating_sub(self.last_event_at.elapsed())
-    }
-
-    /// Returns the time until an idle check makes sense.
-    #[must_use]
-    pub fn settles_in(&self) -> Duration {
-        IDLE_CHECK_DELAY.saturating_sub(self.last_event_at.elapsed())
-    }
+/// The last hook event of a turn.
+#[derive(Debug)]
+struct LastEvent {
+    number: u64,
+    at: Instant,
 }
 
 /// The turns of all sessions.
 #[derive(Debug, Default)]
 pub struct Turns {
     numbers: u64,
-    current: HashMap<PeerId, Turn>,
+    current: HashMap<PeerId, LastEvent>,
     /// The sessions whose last turn failed because the model could not be reached.
     failed: HashSet<PeerId>,
+    clock: Clock,
 }
 
 impl Turns {
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, ..Self::default() }
+    }
+
     /// Records that the session is at work.
     pub fn begin_or_continue(&mut self, peer: &PeerId) {
         self.numbers += 1;
-        let turn = Turn { number: self.numbers, last_event_at: Instant::now() };
-        self.current.insert(peer.clone(), turn);
+        let event = LastEvent { number: self.numbers, at: self.clock.instant() };
+        self.current.insert(peer.clone(), event);
     }
 
     /// Records that the model answered, so it can be reached.
@@ -84,7 +87,12 @@ impl Turns {
     /// Returns the session's turn, if one is under way.
     #[must_use]
     pub fn current(&self, peer: &PeerId) -> Option<Turn> {
-        self.current.get(peer).copied().filter(|turn| !turn.remaining().is_zero())
+        let last = self.current.get(peer)?;
+        let silent_for = self.clock.elapsed(last.at);
+        let remaining = TURN_TIMEOUT.saturating_sub(silent_for);
+        let settles_in = IDLE_CHECK_DELAY.saturating_sub(silent_for);
+        let turn = Turn { number: last.number, remaining, settles_in };
+        Some(turn).filter(|turn| !turn.remaining.is_zero())
     }
 
     /// Records the result of an idle check of this very turn. Returns whether it ended the turn.
@@ -95,7 +103,7 @@ impl Turns {
         if idle {
             self.current.remove(peer);
         } else {
-            turn.last_event_at = Instant::now();
+            turn.at = self.clock.instant();
         }
         idle
     }

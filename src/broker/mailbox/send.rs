@@ -1,7 +1,5 @@
 //! Sending: a message is checked, stored, and pushed, in one transaction.
 
-use std::time::Instant;
-
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::broker::core::{Caller, Effect, Tx};
@@ -15,7 +13,6 @@ use crate::protocol::mailbox::Delivery;
 use crate::protocol::messages::{MessageState, Party, SendMessage, Sent, Via};
 use crate::protocol::peers::PeerKind;
 use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId, Timestamp};
-use crate::sys::random;
 
 /// Accepts a message from `caller`.
 ///
@@ -159,7 +156,7 @@ fn insert_row(
          ON CONFLICT (id) DO NOTHING",
     )?;
     loop {
-        let id = random::message_id(tx.now);
+        let id = tx.state.live.sources.ids.message(tx.now);
         let inserted = statement.execute(params![
             id.as_str(),
             message.from.as_str(),
@@ -322,7 +319,8 @@ pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) ->
         .into());
     }
     // The last check: a message that is refused for another reason does not count.
-    tx.state.rates.spend(from, to, Instant::now()).map_err(|seconds| -> Fault {
+    let now = tx.state.live.sources.clock.instant();
+    tx.state.rates.spend(from, to, now).map_err(|seconds| -> Fault {
         ApiError::new(
             ErrorCode::RateLimited,
             format!(

@@ -16,10 +16,10 @@ use crate::broker::mailbox::lease::{
 use crate::broker::mailbox::take::take;
 use crate::broker::mailbox::{history, push, wake};
 use crate::broker::registry;
+use crate::broker::sources::Ids;
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::{Answered, Delivery, Take, Taken};
 use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId};
-use crate::sys::random;
 
 /// A waiting call.
 #[derive(Debug, Clone)]
@@ -34,10 +34,10 @@ pub struct WaitingCall {
 
 impl WaitingCall {
     #[must_use]
-    pub fn new(caller: Caller, key: Option<IdempotencyKey>, waiter: u64) -> Self {
+    pub fn new(caller: Caller, key: Option<IdempotencyKey>, waiter: u64, ids: &Ids) -> Self {
         let receiver = match &caller.instance {
             Some(instance) => Receiver::Instance(instance.clone()),
-            None => Receiver::Waiter(random::instance_id()),
+            None => Receiver::Waiter(ids.instance()),
         };
         Self { caller, key, waiter, receiver }
     }

@@ -72,12 +72,13 @@ pub fn next_wake(tx: &Tx<'_>, peer: &PeerId) -> Result<WakeTime, Fault> {
         if due.is_zero() {
             if let Some(turn) = tx.state.turns.current(peer) {
                 let look = Look { peer: peer.clone(), turn: turn.number };
-                let (settles_in, left) = (turn.settles_in(), turn.remaining());
+                let (settles_in, left) = (turn.settles_in, turn.remaining);
                 return Ok(WakeTime::AfterTurn { look, settles_in, left });
             }
+            let clock = &tx.state.live.sources.clock;
             let told_at = tx.state.wake_told_at(peer);
-            let handover =
-                told_at.map_or(Duration::ZERO, |at| HANDOVER_TIMEOUT.saturating_sub(at.elapsed()));
+            let handover = told_at
+                .map_or(Duration::ZERO, |at| HANDOVER_TIMEOUT.saturating_sub(clock.elapsed(at)));
             if !handover.is_zero() {
                 return Ok(WakeTime::In(handover));
             }

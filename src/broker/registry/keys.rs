@@ -45,7 +45,7 @@ pub fn bind_key(tx: &Tx<'_>, key: &str, id: &PeerId) -> Result<(), Fault> {
 /// Inserts a peer of this kind under an id that was never used.
 pub fn create_peer(tx: &Tx<'_>, kind: PeerKind) -> Result<PeerId, Fault> {
     let id = loop {
-        let id = random::peer_id();
+        let id = tx.state.live.sources.ids.peer();
         let taken: bool = tx
             .db
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM peers WHERE id = ?1 OR name = ?1)")?

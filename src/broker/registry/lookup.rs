@@ -127,7 +127,7 @@ const RETURN_GRACE: Duration = Duration::from_secs(60);
 
 fn who_is_here(tx: &Tx<'_>) -> &'static str {
     match tx.state.replaced {
-        Some(at) if at.elapsed() < RETURN_GRACE => {
+        Some(at) if tx.state.live.sources.clock.elapsed(at) < RETURN_GRACE => {
             "The database was replaced while the broker ran (`claude-peers status` tells more): sessions that run make themselves known again. Try again."
         }
         _ => "list_peers, or `claude-peers peers` on the command line, says who is here.",

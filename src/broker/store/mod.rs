@@ -42,7 +42,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::broker_lock::{database_lock, holder_of};
 use crate::protocol::ApiError;
-use crate::sys::clock;
 use crate::sys::files::{LockFile, real_path};
 use database::Database;
 use error::is_damage;
@@ -171,7 +170,8 @@ impl<S: TransactionHooks> Store<S> {
     {
         let (sender, answer) = oneshot::channel();
         self.enqueue(WriterCommand::Inspect(Box::new(move |db, state| {
-            let result = work(&Context { db, state, now: clock::now() });
+            let now = state.now();
+            let result = work(&Context { db, state, now });
             let damaged = matches!(&result, Err(Fault::Database(e)) if is_damage(e));
             // An error means that the caller has gone.
             let _ = sender.send(result.map_err(Fault::into_api));

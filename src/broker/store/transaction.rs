@@ -5,10 +5,11 @@ use tokio::sync::oneshot;
 
 use crate::broker::store::error::{Fault, is_damage, storage_error};
 use crate::protocol::{ApiError, ErrorCode, Timestamp};
-use crate::sys::clock;
 
 /// The in-memory state beside the database, which must keep step with its transactions.
 pub trait TransactionHooks: Send + 'static {
+    /// Returns the time of the wall clock.
+    fn now(&self) -> Timestamp;
     /// Whether something may be due by the clock. If so, [`TransactionHooks::begin`] runs before the
     /// next request, even before one that only reads.
     fn is_due(&self) -> bool;
@@ -123,7 +124,7 @@ pub(super) fn run_jobs<S: TransactionHooks>(
         return run_single(transaction, state, job.as_mut());
     }
     state.begin(&transaction)?;
-    let now = clock::now();
+    let now = state.now();
     for job in jobs {
         let savepoint = transaction.savepoint()?;
         state.savepoint();
@@ -149,7 +150,8 @@ fn run_single<S: TransactionHooks>(
     job: &mut dyn Job<S>,
 ) -> rusqlite::Result<()> {
     state.savepoint();
-    match job.run(&mut Context { db: &transaction, state, now: clock::now() }) {
+    let now = state.now();
+    match job.run(&mut Context { db: &transaction, state, now }) {
         Ok(()) => transaction.commit(),
         Err(error) => {
             state.rollback();
