@@ -20,6 +20,8 @@ mod run;
 mod shared;
 mod sources;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use daemon::notify::report_failure;
 pub use error::RunError;

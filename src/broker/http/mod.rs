@@ -10,7 +10,7 @@
 
 mod health;
 mod hook;
-mod identity;
+pub(in crate::broker) mod identity;
 mod long_poll;
 mod mailbox;
 mod messages;

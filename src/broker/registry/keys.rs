@@ -9,8 +9,8 @@ use crate::broker::core::Tx;
 use crate::broker::store::Fault;
 use crate::protocol::peers::{CLAUDE_CODE, PeerKind, Register};
 use crate::protocol::{ApiError, ErrorCode, PeerId, ProcessId, Timestamp};
+use crate::sys::process;
 use crate::sys::process::ProcessStatus;
-use crate::sys::{process, random};
 
 /// How long an ended session without mail keeps its automatic name.
 const GRACE: Duration = Duration::from_secs(60);

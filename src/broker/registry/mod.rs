@@ -39,6 +39,3 @@ pub use profile::{Sender, note_title, party, sender, set_profile, set_seen_now};
 pub use session_servers::{absorb, hand_over, opening};
 pub use shell_session::peer_around;
 pub use succession::live_in_same_place;
-
-#[cfg(test)]
-mod tests;

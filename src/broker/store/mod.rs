@@ -30,6 +30,8 @@ mod origin;
 mod recovery;
 mod schema;
 mod status;
+#[cfg(test)]
+pub mod testing;
 mod transaction;
 mod writer;
 

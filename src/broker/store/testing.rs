@@ -1,0 +1,166 @@
+//! The store with its database in memory, for tests: the real migrations, writer and transactions,
+//! on the caller's own thread.
+
+use std::path::Path;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use rusqlite::backup::Backup;
+use tempfile::TempDir;
+
+use crate::broker::store::database::Database;
+use crate::broker::store::location::Location;
+use crate::broker::store::transaction::job;
+use crate::broker::store::writer::Writer;
+use crate::broker::store::{
+    Context, DatabaseStatus, Fault, StoreOptions, TransactionHooks, schema,
+};
+use crate::protocol::{ApiError, ErrorCode};
+use crate::sys::files::LockFile;
+
+/// What becomes of a transaction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Outcome {
+    #[default]
+    Committed,
+    /// The work is done, and then refused: its savepoint is rolled back.
+    Refused,
+    /// The commit fails, and with it all requests of the transaction.
+    Lost,
+}
+
+/// A writer whose connection leads to memory.
+pub struct MemoryStore<S> {
+    writer: Writer<S>,
+    /// Holds the writer's lock file, for which there is no substitute in memory.
+    _directory: TempDir,
+}
+
+impl<S: TransactionHooks> MemoryStore<S> {
+    /// Opens an empty database of the current schema.
+    pub fn new(state: S) -> Self {
+        let connection = empty();
+        let directory = tempfile::tempdir().unwrap();
+        let path = &directory.path().join("lock");
+        let lock = LockFile::try_take(path).unwrap().unwrap();
+        let location = Location::of(path, path).unwrap();
+        let options = StoreOptions {
+            path,
+            legacy_port: 0,
+            starting_owner: "",
+            owner: "",
+            rescue_file: Path::new(""),
+            status: DatabaseStatus::default(),
+        };
+        let writer = Writer::new(Database::new(options, connection, location, lock), state);
+        Self { writer, _directory: directory }
+    }
+
+    /// Runs `work` in a transaction of its own.
+    ///
+    /// # Errors
+    ///
+    /// What `work` refuses, and what `outcome` asks for.
+    pub fn write<T, F>(&mut self, outcome: Outcome, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (job, answer) = job(with(outcome, work));
+        self.writer.write(vec![job], false);
+        answer.blocking_recv().unwrap()
+    }
+
+    /// Runs all of `works` in one transaction, as requests that came at the same time.
+    pub fn write_all<T, F>(&mut self, works: Vec<(Outcome, F)>) -> Vec<Result<T, ApiError>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
+    {
+        let works = works.into_iter().map(|(outcome, work)| job(with(outcome, work)));
+        let (jobs, answers): (Vec<_>, Vec<_>) = works.unzip();
+        self.writer.write(jobs, false);
+        answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect()
+    }
+
+    /// Runs `work`, which must not write, as the writer does: behind what is due by the clock.
+    ///
+    /// # Errors
+    ///
+    /// What `work` refuses.
+    pub fn read<T>(
+        &mut self,
+        work: impl FnOnce(&Context<'_, S>) -> Result<T, Fault>,
+    ) -> Result<T, ApiError> {
+        if self.writer.state.is_due() {
+            self.writer.write(Vec::new(), false);
+        }
+        let Writer { database, state, .. } = &mut self.writer;
+        let now = state.now();
+        work(&Context { db: &database.connection, state, now }).map_err(Fault::into_api)
+    }
+
+    /// Replaces the memory and keeps the database, as another broker does.
+    pub fn restart(&mut self, state: S) {
+        self.writer.state = state;
+    }
+
+    /// Returns the memory beside the database.
+    pub fn state(&mut self) -> &mut S {
+        &mut self.writer.state
+    }
+
+    /// Returns the database itself, for what no interface tells.
+    pub fn database(&self) -> &Connection {
+        &self.writer.database.connection
+    }
+}
+
+/// An empty database of the current schema, for one test. It is made by the real migrations, once,
+/// and copied: they take longer than most tests.
+fn empty() -> Connection {
+    static MODEL: LazyLock<Mutex<Connection>> = LazyLock::new(|| {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&connection, 0).unwrap();
+        Mutex::new(connection)
+    });
+    let mut connection = Connection::open_in_memory().unwrap();
+    let model = MODEL.lock().unwrap_or_else(PoisonError::into_inner);
+    Backup::new(&model, &mut connection).unwrap().step(-1).unwrap();
+    schema::configure(&connection).unwrap();
+    connection
+}
+
+/// A database of an earlier schema that `fill` wrote to, brought to the current one.
+pub fn upgraded(version: i64, fill: &str) -> Connection {
+    let connection = Connection::open_in_memory().unwrap();
+    for step in schema::MIGRATIONS.iter().take(usize::try_from(version).unwrap()) {
+        connection.execute_batch(step).unwrap();
+    }
+    connection.execute_batch(fill).unwrap();
+    schema::migrate(&connection, version).unwrap();
+    connection
+}
+
+fn with<S, T, F>(outcome: Outcome, work: F) -> impl FnOnce(&mut Context<'_, S>) -> Result<T, Fault>
+where
+    F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault>,
+{
+    move |tx| {
+        let done = work(tx)?;
+        match outcome {
+            Outcome::Committed => Ok(done),
+            Outcome::Refused => {
+                Err(ApiError::new(ErrorCode::Unknown, "the test refuses this").into())
+            }
+            Outcome::Lost => {
+                // A key of a peer that does not exist is found out by the commit.
+                tx.db.execute_batch(
+                    "PRAGMA defer_foreign_keys = ON;
+                     INSERT INTO keys (key, peer, bound_at) VALUES ('lost', 'lost', 0);",
+                )?;
+                Ok(done)
+            }
+        }
+    }
+}

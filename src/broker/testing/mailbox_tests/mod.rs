@@ -1,0 +1,13 @@
+//! The mailbox: states, leases, receivers, evidence, and what a sender learns.
+
+mod expiry;
+mod hooks;
+mod leases;
+mod limits;
+mod notices;
+mod scope;
+mod sender;
+mod states;
+mod streams;
+mod waiters;
+mod wakes;

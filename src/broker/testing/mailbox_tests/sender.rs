@@ -1,0 +1,126 @@
+//! What a sender is told: of its own messages, of the recipient, and of a call that it repeats.
+
+use std::time::Duration;
+
+use crate::broker::testing::{Channel, ErrorCode, Reachability, World};
+
+#[test]
+fn a_sender_is_told_state_reach_and_backlog_of_its_recipient() {
+    let mut world = World::new();
+    let ann = world.peer("ann");
+    let cases = [
+        (Channel::Absent, "queued", Reachability::Tools, 1),
+        (Channel::Presumed, "offered", Reachability::ChannelPresumed, 1),
+        (Channel::Proven, "offered", Reachability::ChannelProven, 0),
+    ];
+    for (channel, state, reach, unread) in cases {
+        let bob = world.live_over("bob", channel);
+        let sent = world.try_send(&ann, bob.id.as_str(), "hello").unwrap();
+        assert_eq!((sent.state.as_str(), sent.to.reach, sent.to.unread), (state, reach, unread));
+    }
+}
+
+#[test]
+fn a_sender_is_told_that_mail_waits_for_itself() {
+    let mut world = World::new();
+    let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    world.send(&bob, &ann, "one");
+    assert_eq!(world.try_send(&ann, "bob", "two").unwrap().waiting, 1);
+}
+
+#[test]
+fn a_take_names_the_callers_own_messages_that_are_unread() {
+    let mut world = World::new();
+    let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    let ids = world.send_all(&ann, &bob, &["one", "two", "three"]);
+    world.confirm(&bob, &ids[1..2]);
+    let taken = world.try_take(&ann, 0).unwrap();
+    let own: Vec<_> = taken.own_unread.into_iter().map(|own| own.id).collect();
+    assert_eq!((own, taken.own_unread_total), (vec![ids[2].clone(), ids[0].clone()], 2));
+}
+
+#[test]
+fn the_sender_is_stamped_as_it_was_when_it_sent() {
+    let mut world = World::new();
+    let (ann, bob) = (world.live("ann"), world.peer("bob"));
+    world.send(&ann, &bob, "hello");
+    world.rename(&ann, "renamed").unwrap();
+    let delivery = world.try_take(&bob, 0).unwrap().messages.remove(0);
+    assert_eq!((delivery.from_id, delivery.from_name.as_deref()), (ann.id, Some("ann")));
+}
+
+#[test]
+fn a_repeated_call_with_its_key_gets_the_same_answer_and_sends_nothing_more() {
+    let mut world = World::new();
+    let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    let first = world.send_once(&ann, "bob", "hello", "key").unwrap();
+    world.take(&bob);
+    let again = world.send_once(&ann, "bob", "hello", "key").unwrap();
+    assert_eq!((again.id, again.state, again.sent_at), (first.id, first.state, first.sent_at));
+    assert_eq!(world.count("messages"), 1);
+}
+
+#[test]
+fn a_repeated_call_gets_the_same_answer_from_the_next_broker() {
+    let mut world = World::new();
+    let (ann, _) = (world.peer("ann"), world.peer("bob"));
+    let first = world.send_once(&ann, "bob", "hello", "key").unwrap();
+    world.crash();
+    assert_eq!(world.send_once(&ann, "bob", "hello", "key").unwrap().id, first.id);
+    assert_eq!(world.count("messages"), 1);
+}
+
+#[test]
+fn a_repeated_call_costs_no_allowance() {
+    let mut world = World::with(|limits| limits.burst = 1);
+    let (ann, _) = (world.peer("ann"), world.peer("bob"));
+    let first = world.send_once(&ann, "bob", "hello", "key").unwrap();
+    assert_eq!(world.send_once(&ann, "bob", "hello", "key").unwrap().id, first.id);
+}
+
+#[test]
+fn a_key_of_another_request_is_refused_and_a_key_of_another_caller_is_another() {
+    let mut world = World::new();
+    let (ann, bob, _) = (world.peer("ann"), world.peer("bob"), world.peer("eve"));
+    world.send_once(&ann, "eve", "hello", "key").unwrap();
+    let refused = world.send_once(&ann, "eve", "something else", "key").unwrap_err();
+    assert_eq!(refused.code, ErrorCode::KeyReused);
+    world.send_once(&bob, "eve", "hello", "key").unwrap();
+    assert_eq!(world.count("messages"), 2);
+}
+
+#[test]
+fn a_refusal_is_not_stored() {
+    let mut world = World::with(|limits| limits.max_unread = 1);
+    let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    let id = world.send(&ann, &bob, "one");
+    world.send_once(&ann, "bob", "two", "key").unwrap_err();
+    world.confirm(&bob, &[id]);
+    world.send_once(&ann, "bob", "two", "key").unwrap();
+    assert_eq!(world.take(&bob), ["two"]);
+}
+
+#[test]
+fn an_answer_is_kept_for_a_day() {
+    let mut world = World::new();
+    let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    world.send_once(&ann, "bob", "hello", "key").unwrap();
+    world.advance(Duration::from_secs(24 * 60 * 60));
+    world.send_once(&ann, "bob", "hello", "key").unwrap();
+    assert_eq!(world.count("messages"), 1);
+    world.advance(Duration::from_secs(1));
+    world.send(&bob, &ann, "something due is done first");
+    world.send_once(&ann, "bob", "hello", "key").unwrap();
+    assert_eq!(world.count("messages WHERE text = 'hello'"), 2);
+}
+
+#[test]
+fn no_id_is_given_twice() {
+    let mut world = World::new();
+    world.next_ids(&["aaaaaaa1", "aaaaaaa1", "bbbbbbb2"]);
+    let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    assert_eq!((ann.id.as_str(), bob.id.as_str()), ("aaaaaaa1", "bbbbbbb2"));
+    world.next_ids(&["m1", "m1", "m2"]);
+    let ids = world.send_all(&ann, &bob, &["one", "two"]);
+    assert_eq!((ids[0].as_str(), ids[1].as_str()), ("m1", "m2"));
+}

@@ -1,0 +1,9 @@
+//! The registry: identities, names, and the peer that a word means.
+
+mod client_processes;
+mod days;
+mod identity;
+mod listing;
+mod lookup;
+mod names;
+mod times;
