@@ -11,7 +11,7 @@ use crate::Size;
 use crate::figures::Figures;
 use crate::measures::World;
 use crate::peer::live;
-use crate::support::Sandbox;
+use crate::sandbox::Sandbox;
 
 pub fn hook(world: &World, size: &Size, figures: &mut Figures) {
     let heading = format!("hook ({} times)", size.starts);

@@ -20,8 +20,8 @@ mod figures;
 mod hook;
 mod measures;
 mod peer;
-#[path = "../../tests/it/support/mod.rs"]
-mod support;
+#[path = "../../tests/it/support/sandbox.rs"]
+mod sandbox;
 
 use figures::Figures;
 use measures::World;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::Size;
 use crate::figures::Figures;
 use crate::peer::{Peer, live};
-use crate::support::{PROGRAM, Sandbox, until};
+use crate::sandbox::{PROGRAM, Sandbox, until};
 
 /// How far apart messages are whose latency is taken.
 const APART: Duration = Duration::from_millis(2);
@@ -115,7 +115,7 @@ pub fn cold_start(world: &World, size: &Size, figures: &mut Figures) {
     let round = |_| {
         let took = world.peers();
         world.sandbox.ok(["kill-broker"]);
-        until("the broker is gone", || world.sandbox.holder().is_none());
+        until("the broker is gone", || world.sandbox.broker().is_none());
         took
     };
     // The first of all makes the database.
@@ -189,7 +189,7 @@ pub fn idle(world: &World, size: &Size, figures: &mut Figures) {
         live(&world.sandbox, (0..size.idle_sessions).map(|number| format!("idle-{number}")));
     // Threads that only a start needed are gone by then, and with them their counts.
     std::thread::sleep(Duration::from_secs(size.idle_seconds + 1));
-    let broker = [world.sandbox.holder().expect("a broker runs").pid];
+    let broker = [world.sandbox.broker().expect("a broker runs").pid];
     let servers: Vec<u32> = peers.iter().map(Peer::pid).collect();
     let before = [usage(&broker), usage(&servers)];
     std::thread::sleep(Duration::from_secs(size.idle_seconds));

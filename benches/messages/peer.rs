@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Sandbox};
+use crate::sandbox::{PATIENCE, Sandbox};
 
 pub struct Peer {
     pub name: String,

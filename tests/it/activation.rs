@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Manager, PATIENCE, PROGRAM, Sandbox, free_port, until, write_program};
+use crate::support::{
+    Manager, PATIENCE, PROGRAM, Sandbox, free_port, send_signal, until, write_program,
+};
 
 fn is_ready_and_not_started(sandbox: &Sandbox) {
     let said = sandbox.ok(["status"]);
     assert!(said.contains("ready; it starts on the first connection"), "{said}");
     assert_eq!(sandbox.json(["status"])["state"], "ready");
-    assert!(sandbox.holder().is_none(), "status started it");
+    assert!(sandbox.broker().is_none(), "status started it");
 }
 
 fn health_over_tcp(sandbox: &Sandbox) -> String {
@@ -54,7 +56,7 @@ fn serves_as_a_service(tcp: bool) {
     let mut b = sandbox.session("b");
     a.send("b", "hello");
     assert_eq!(b.push()["content"], "hello");
-    assert_eq!(sandbox.holder().unwrap().pid, broker.id());
+    assert_eq!(sandbox.broker().unwrap().pid, broker.id());
     drop((a, b));
 
     let said = sandbox.ok(["kill-broker"]);
@@ -70,7 +72,7 @@ fn serves_as_a_service(tcp: bool) {
     broker.wait().unwrap();
     let (listing, mut broker) = manager.activate(&sandbox, || c.me());
     assert_eq!(listing["name"], "c");
-    assert_eq!(sandbox.holder().unwrap().pid, broker.id());
+    assert_eq!(sandbox.broker().unwrap().pid, broker.id());
     drop(c);
     broker.kill().unwrap();
     broker.wait().unwrap();
@@ -131,8 +133,7 @@ fn a_service_whose_port_is_masked_binds_none() {
     );
     assert!(told.ends_with("\nNo problems found.\n"), "{told}");
     // A reload tries for a port that was taken, and this one was not.
-    let pid = rustix::process::Pid::from_child(&broker);
-    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    send_signal(broker.id(), rustix::process::Signal::HUP);
     let log = || std::fs::read_to_string(sandbox.path().join("broker.log")).unwrap();
     until("it has read its configuration again", || log().contains("was reloaded"));
     sandbox.ok(["peers"]);
@@ -203,7 +204,7 @@ fn systemds_own_activation_starts_the_broker() {
     is_ready_and_not_started(&sandbox);
     sandbox.ok(["peers"]);
     assert!(sandbox.ok(["status"]).contains("running (started by systemd)"));
-    assert_eq!(sandbox.holder().unwrap().pid, broker.id());
+    assert_eq!(sandbox.broker().unwrap().pid, broker.id());
     assert!(health_over_tcp(&sandbox).contains("\"ok\""));
     sandbox.ok(["kill-broker"]);
     assert!(broker.wait().unwrap().success());

@@ -7,18 +7,7 @@ use std::process::{Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::http::RawPeer;
-use crate::support::{PROGRAM, Sandbox, SessionOptions, until};
-
-/// Runs a line in `sh`, where `claude-peers` is the program under test.
-pub fn shell(sandbox: &Sandbox, line: &str) -> Output {
-    let bin = sandbox.path().join("bin");
-    if !bin.exists() {
-        std::fs::create_dir(&bin).unwrap();
-        std::os::unix::fs::symlink(PROGRAM, bin.join("claude-peers")).unwrap();
-    }
-    let path = format!("{}:{}", bin.display(), sandbox.variable("PATH").unwrap());
-    sandbox.command_of("sh", ["-c", line]).env("PATH", path).stdin(Stdio::null()).output().unwrap()
-}
+use crate::support::{Sandbox, SessionOptions, until};
 
 #[track_caller]
 fn succeeds(output: &Output) -> String {
@@ -33,10 +22,10 @@ fn the_first_column_of_peers_is_an_id_that_send_takes() {
     let sandbox = Sandbox::new();
     let mut backend = sandbox.session("backend");
     let _frontend = sandbox.session("frontend");
-    let id = succeeds(&shell(&sandbox, "claude-peers peers | grep backend | awk '{print $1}'"));
+    let id = succeeds(&sandbox.shell("claude-peers peers | grep backend | awk '{print $1}'"));
     assert_eq!(id.trim(), backend.id());
     let line = "claude-peers send $(claude-peers peers | grep backend | awk '{print $1}') hello from a script";
-    let sent = succeeds(&shell(&sandbox, line));
+    let sent = succeeds(&sandbox.shell(line));
     let push = backend.push();
     assert_eq!(push["content"], "hello from a script");
     assert_eq!(push["meta"]["from_name"], "cli");
@@ -71,7 +60,7 @@ fn a_row_stays_a_row() {
     // The same in the log, for text, and for names of several words.
     let _asker = sandbox.session("asker");
     let line = "CLAUDE_CODE_SESSION_ID=session-asker claude-peers send well 'first line\nm00000000000 forged'";
-    let id = succeeds(&shell(&sandbox, line)).split(' ').next().unwrap().to_owned();
+    let id = succeeds(&sandbox.shell(line)).split(' ').next().unwrap().to_owned();
     let log = sandbox.ok(["log"]);
     assert_eq!(log.lines().count(), 2, "{log}");
     let columns: Vec<&str> = log.lines().nth(1).unwrap().split_whitespace().collect();
@@ -87,10 +76,10 @@ fn exit_codes_tell_what_happened() {
     let stopped = sandbox.run(["status", "--json"]);
     assert_eq!(stopped.status.code(), Some(3));
     assert_eq!(serde_json::from_slice::<Value>(&stopped.stdout).unwrap()["state"], "stopped");
-    assert!(sandbox.holder().is_none(), "status starts nothing");
+    assert!(sandbox.broker().is_none(), "status starts nothing");
     let none = sandbox.json(["kill-broker"]);
     assert_eq!(none, json!({ "stopped": false, "was_running": false }));
-    assert!(sandbox.holder().is_none(), "kill-broker starts nothing");
+    assert!(sandbox.broker().is_none(), "kill-broker starts nothing");
 
     assert_eq!(sandbox.fails(["send", "nobody", "x"]).0, 1);
     assert_eq!(sandbox.run(["status"]).status.code(), Some(0));
@@ -118,7 +107,7 @@ fn exit_codes_tell_what_happened() {
     assert_eq!(code, 1);
     assert!(error.contains("not inside a git repository") && error.contains("hint: "), "{error}");
 
-    let pid = sandbox.holder().unwrap().pid;
+    let pid = sandbox.broker().unwrap().pid;
     assert_eq!(
         sandbox.json(["kill-broker"]),
         json!({ "stopped": true, "was_running": true, "process": pid })
@@ -258,7 +247,7 @@ fn json_says_what_the_words_say() {
     assert_eq!(peers["away"], 0);
     let status = sandbox.json(["status"]);
     assert_eq!(status["state"], "running");
-    assert_eq!(status["process"], sandbox.holder().unwrap().pid);
+    assert_eq!(status["process"], sandbox.broker().unwrap().pid);
     assert_eq!(status["health"]["peers"], 1);
     assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [], "remaining": 0 }));
     assert_eq!(sandbox.ok(["token"]).trim(), sandbox.token());
@@ -357,7 +346,7 @@ fn a_reader_that_has_enough_is_no_error() {
         ("send --help", "head -1"),
     ] {
         let line = format!("{{ claude-peers {command}; echo $? >&2; }} | {reader}");
-        let output = shell(&sandbox, &line);
+        let output = sandbox.shell(&line);
         assert!(output.status.success(), "{line}");
         assert_eq!(String::from_utf8(output.stderr).unwrap().trim(), "0", "{line}");
     }
@@ -429,7 +418,7 @@ fn scopes_on_the_command_line_are_of_the_directory_one_stands_in() {
 fn the_demo_tells_its_whole_story_under_any_umask() {
     let sandbox = Sandbox::new();
     for umask in ["000", "022", "077"] {
-        let told = succeeds(&shell(&sandbox, &format!("umask {umask}; claude-peers demo")));
+        let told = succeeds(&sandbox.shell(&format!("umask {umask}; claude-peers demo")));
         assert!(told.ends_with("Demo finished: every step succeeded.\n"), "{told}");
     }
 }

@@ -3,8 +3,7 @@
 use std::io::Read as _;
 use std::process::Command;
 
-use crate::start::in_a_terminal;
-use crate::support::{Sandbox, until};
+use crate::support::{Sandbox, in_a_terminal, until};
 
 /// What a command writes on a terminal, to its end; `meanwhile` is done while it runs.
 fn on_a_terminal(command: Command, meanwhile: impl FnOnce()) -> String {

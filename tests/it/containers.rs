@@ -1,16 +1,14 @@
 //! The host's socket in containers: whoever is who there, is so for the broker outside.
 
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::hooks::hook_of;
-use crate::identity::window;
 use crate::support::containers::{Container, Kind, contained, reached};
-use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, until};
+use crate::support::hooks::hook_of;
+use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, chmod, client_process, until};
 
 /// Mail that is sent to a session is shown by the hook that speaks as `session`.
 #[track_caller]
@@ -80,7 +78,7 @@ fn a_container_does_not_start_the_hosts_broker_and_finds_the_next_one() {
         sandbox.kill9_broker();
         let refused = container.session.try_call("list_peers", json!({})).to_string();
         assert!(refused.contains("ran outside this container and has ended"), "{refused}");
-        assert!(sandbox.holder().is_none());
+        assert!(sandbox.broker().is_none());
         sandbox.ok(["peers"]);
         assert_eq!(container.session.id(), id);
         until("it is live again", || sandbox.live_peers() == Some(1));
@@ -106,12 +104,12 @@ fn of_two_containers_with_one_database_each_may_start_the_broker() {
         Some(session)
     };
     let (Some(first), Some(mut second)) = (start("first"), start("second")) else { return };
-    let old = sandbox.holder().unwrap();
+    let old = sandbox.broker().unwrap();
     let id = second.send("first", "from one to the other");
     // All that runs in the first ends with it, the broker included.
     drop(first);
     until("another broker serves", || {
-        sandbox.holder().is_some_and(|new| new.process != old.process)
+        sandbox.broker().is_some_and(|new| new.process != old.process)
     });
     assert_eq!(second.me()["name"], "second");
     let messages = second.text("check_messages", json!({}));
@@ -129,7 +127,7 @@ fn a_hook_of_a_container_that_spoke_before_the_broker_ran_counts() {
         first.session.close_input();
         drop(first);
         sandbox.ok(["kill-broker"]);
-        until("no broker runs", || sandbox.holder().is_none());
+        until("no broker runs", || sandbox.broker().is_none());
 
         let second = Container::without_server(&sandbox, "second", "thrown-away", kind);
         let mut second = second.unwrap();
@@ -153,20 +151,44 @@ fn clients_outside_are_themselves_for_a_broker_in_a_container() {
     let mut broker = command.args([PROGRAM, "broker"]).stdin(Stdio::null()).spawn().unwrap();
     until("the broker serves", || sandbox.status_is("running"));
 
-    let mut left = window(&sandbox, "left", "session-left");
-    let mut right = window(&sandbox, "right", "session-right");
+    let mut left = client_process(&sandbox, "left", "session-left");
+    let mut right = client_process(&sandbox, "right", "session-right");
     let (left_id, right_id) = (left.id(), right.id());
     for (window, name) in [(&left, "left"), (&right, "right")] {
-        assert_eq!(hook_of(&sandbox, window, &format!("session-{name}"), "SessionStart"), "");
+        assert_eq!(
+            hook_of(
+                &sandbox,
+                window.pid(),
+                &format!("session-{name}"),
+                "SessionStart",
+                Value::Null
+            ),
+            ""
+        );
     }
     for (window, name) in [(&left, "left"), (&right, "right")] {
-        assert_eq!(hook_of(&sandbox, window, &format!("cleared-{name}"), "SessionStart"), "");
+        assert_eq!(
+            hook_of(
+                &sandbox,
+                window.pid(),
+                &format!("cleared-{name}"),
+                "SessionStart",
+                Value::Null
+            ),
+            ""
+        );
     }
     let hooked = |name: &str| (name.to_owned(), "hooks".to_owned());
     assert_eq!(reached(&sandbox), [hooked("left"), hooked("right")]);
     for (window, id, name) in [(&left, left_id, "left"), (&right, right_id, "right")] {
         sandbox.ok(["send", &id, &format!("for the {name}")]);
-        let shown = hook_of(&sandbox, window, &format!("cleared-{name}"), "UserPromptSubmit");
+        let shown = hook_of(
+            &sandbox,
+            window.pid(),
+            &format!("cleared-{name}"),
+            "UserPromptSubmit",
+            Value::Null,
+        );
         assert!(shown.contains(&format!("| for the {name}")), "{shown}");
     }
     let _ = broker.kill();
@@ -189,7 +211,7 @@ fn another_user_is_told_whose_broker_it_is_and_nothing_else() {
     let socket = sandbox.socket();
     for path in [sandbox.path(), &sandbox.path().join("run"), socket.parent().unwrap(), &socket] {
         let mode = if path == socket { 0o666 } else { 0o711 };
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        chmod(path, mode);
     }
     for (uid, advice) in [(OTHER, "docker run --user"), (hidden, "--userns=keep-id")] {
         let socket = socket.clone();

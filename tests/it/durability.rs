@@ -119,7 +119,7 @@ fn a_pipelined_burst_arrives_once_and_in_order_though_the_broker_is_killed_in_it
 
 #[test]
 fn a_burst_arrives_once_and_in_order_though_the_broker_is_asked_to_stop_in_its_middle() {
-    a_burst_survives(true, |sandbox| match sandbox.holder() {
+    a_burst_survives(true, |sandbox| match sandbox.broker() {
         Some(running) => {
             running.ask_to_stop();
             true

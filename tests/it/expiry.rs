@@ -14,13 +14,13 @@ fn sandbox(seconds: &str) -> Sandbox {
     sandbox
 }
 
-fn log(sandbox: &Sandbox) -> Vec<Value> {
+fn messages(sandbox: &Sandbox) -> Vec<Value> {
     sandbox.json(["log", "-n", "1000"])["messages"].as_array().unwrap().clone()
 }
 
 /// The notices that the broker wrote so far.
 fn notices(sandbox: &Sandbox) -> Vec<Value> {
-    log(sandbox).into_iter().filter(|message| message["from"]["id"] == "broker").collect()
+    messages(sandbox).into_iter().filter(|message| message["from"]["id"] == "broker").collect()
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn one_notice_for_each_recipient_says_which_messages_ended_how() {
     sandbox.kill9_broker().expect("a broker runs");
     std::thread::sleep(Duration::from_millis(1_100));
     sandbox.ok(["peers"]);
-    assert_eq!(log(&sandbox).len(), 5, "{:#?}", log(&sandbox));
+    assert_eq!(messages(&sandbox).len(), 5, "{:#?}", messages(&sandbox));
     drop(second);
 }
 
@@ -163,5 +163,5 @@ fn a_sender_that_cannot_return_is_told_nothing() {
     let told = notices(&sandbox);
     assert_eq!(told.len(), 1, "{told:#?}");
     assert_eq!(told[0]["to"]["id"], session.as_str(), "it may be resumed");
-    assert_eq!(log(&sandbox).len(), 3);
+    assert_eq!(messages(&sandbox).len(), 3);
 }

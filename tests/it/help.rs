@@ -31,7 +31,7 @@ fn every_command_explains_itself() {
     }
     assert!(help.contains("claude-peers setup claude"), "{help}");
     assert!(sandbox.ok(["--version"]).starts_with("claude-peers "));
-    assert!(sandbox.holder().is_none(), "help starts nothing");
+    assert!(sandbox.broker().is_none(), "help starts nothing");
 }
 
 #[test]

@@ -1,38 +1,11 @@
 //! Who is who: the same session is the same peer, whatever restarts; names, and scopes.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{PROGRAM, Sandbox, Session, SessionOptions, until};
-
-/// A client process of its own between the test and the server, as a terminal window is one.
-/// The window does not carry the session's id, its child does.
-pub fn window(sandbox: &Sandbox, name: &str, session: &str) -> Session {
-    let directory = sandbox.path().join(name);
-    std::fs::create_dir_all(&directory).unwrap();
-    let script = "CLAUDE_CODE_SESSION_ID=\"$1\" CLAUDE_CODE_ENTRYPOINT=cli \"$0\" mcp; exit";
-    let mut command = sandbox.command_of("sh", ["-c", script, PROGRAM, session]);
-    command
-        .current_dir(&directory)
-        .env("CLAUDE_PROJECT_DIR", &directory)
-        .env("CLAUDE_PEERS_CHANNEL", "on");
-    let mut session = Session::spawn(command);
-    session.handshake("claude-code");
-    live(&mut session);
-    session
-}
-
-pub fn live(session: &mut Session) {
-    until("the session is live", || session.me()["live"] == true);
-}
-
-fn is_away(sandbox: &Sandbox, id: &str) -> bool {
-    let listed = sandbox.json(["peers"]);
-    listed["peers"].as_array().unwrap().iter().all(|peer| peer["id"] != id)
-}
+use crate::support::{Sandbox, Session, SessionOptions, client_process, git, repository, until};
 
 #[test]
 fn the_same_session_is_the_same_peer_after_an_end_and_a_crash() {
@@ -43,7 +16,7 @@ fn the_same_session_is_the_same_peer_after_an_end_and_a_crash() {
     first.call("set_summary", json!({ "summary": "the api" }));
     first.close_input();
     first.wait_end();
-    until("it is away", || is_away(&sandbox, &id));
+    sandbox.until_away(&id);
     let waiting = sender.send(&id, "while you were away");
 
     let mut second = sandbox.session("backend");
@@ -81,13 +54,13 @@ fn a_restart_of_the_broker_changes_nobody() {
     let names: Vec<&str> = before.iter().map(|(_, name)| name.as_str()).collect();
     assert_eq!(names, ["twin", "twin-2", "twin-3", "chosen", "plain-2"]);
     for round in 0..3 {
-        let old = sandbox.holder().unwrap().pid;
+        let old = sandbox.broker().unwrap().pid;
         match round {
             0 => drop(sandbox.ok(["kill-broker"])),
             _ => drop(sandbox.kill9_broker()),
         }
         until("another broker serves all", || {
-            sandbox.holder().is_some_and(|holder| holder.pid != old)
+            sandbox.broker().is_some_and(|holder| holder.pid != old)
                 && sandbox.json(["peers"])["peers"].as_array().unwrap().len() == sessions.len()
         });
         let after: Vec<_> = sessions.iter_mut().map(who).collect();
@@ -95,30 +68,6 @@ fn a_restart_of_the_broker_changes_nobody() {
     }
     let id = sessions[0].send("twin-3", "still there");
     assert_eq!(sessions[2].push()["meta"]["message_id"], id.as_str());
-}
-
-pub fn git(directory: &Path, arguments: &[&str]) {
-    let output = Command::new("git")
-        .args(["-c", "user.name=test", "-c", "user.email=test@example.invalid"])
-        .args(["-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"])
-        .args(arguments)
-        .current_dir(directory)
-        // A hook of git's, which may well run the tests, says which repository is meant.
-        .env_clear()
-        .env("PATH", std::env::var("PATH").unwrap())
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-pub fn repository(path: &Path) {
-    std::fs::create_dir_all(path.join("src/deep")).unwrap();
-    std::fs::write(path.join("src/deep/file.txt"), "CONTENTS-STAY-HERE\n").unwrap();
-    git(path, &["init", "-q"]);
-    git(path, &["add", "."]);
-    git(path, &["commit", "-q", "-m", "first"]);
 }
 
 fn names(result: &Value) -> Vec<String> {
@@ -151,7 +100,7 @@ fn a_repository_is_one_scope_with_its_subdirectories_and_worktrees() {
     ];
     // One by one, so that the numbers follow the order.
     for session in &mut sessions {
-        live(session);
+        session.until_live();
     }
     let own: Vec<String> =
         sessions.iter_mut().map(|s| s.me()["name"].as_str().unwrap().to_owned()).collect();
@@ -198,7 +147,7 @@ fn an_ended_session_keeps_its_name_for_itself_while_it_has_mail() {
     let id = first.id();
     first.close_input();
     first.wait_end();
-    until("it is away", || is_away(&sandbox, &id));
+    sandbox.until_away(&id);
     sandbox.ok(["send", "backend", "for the first"]);
     let mut second = SessionOptions::new("backend").session_id(Some("new")).start(&sandbox);
     assert_eq!(second.me()["name"], "backend-2");
@@ -225,7 +174,7 @@ fn a_chosen_name_inherits_only_mail_that_was_sent_to_it_while_its_owner_was_away
     let by_name_live = by_name_live.split(' ').next().unwrap().to_owned();
     first.close_input();
     first.wait_end();
-    until("it is away", || is_away(&sandbox, &id));
+    sandbox.until_away(&id);
     sandbox.ok(["send", &id, "by id, away"]);
     sandbox.ok(["send", "reviewer", "by name, away"]);
     sandbox.ok(["send", "review", "by prefix, away"]);
@@ -268,7 +217,7 @@ fn a_name_that_cannot_be_one_is_told_and_the_session_works() {
             .with("CLAUDE_PEERS_NAME", name)
             .at_once()
             .start(&sandbox);
-        live(&mut session);
+        session.until_live();
         let listed = session.call("list_peers", json!({}));
         assert_eq!(listed["structuredContent"]["me"]["name"], directory.as_str(), "{name}");
         let note = listed["structuredContent"]["notes"][0].as_str().unwrap();
@@ -334,7 +283,7 @@ fn other_clients_are_known_by_their_process() {
     // another.
     agent.close_input();
     agent.wait_end();
-    until("it is away", || is_away(&sandbox, &agent_id));
+    sandbox.until_away(&agent_id);
     let mut again = options.start(&sandbox);
     assert_eq!(again.id(), agent_id);
     let mut beside = options.start(&sandbox);
@@ -345,9 +294,9 @@ fn other_clients_are_known_by_their_process() {
 #[test]
 fn the_same_session_in_another_live_window_is_a_new_peer_and_the_mail_stays() {
     let sandbox = Sandbox::new();
-    let mut first = window(&sandbox, "work", "shared");
+    let mut first = client_process(&sandbox, "work", "shared");
     let id = first.id();
-    let mut second = window(&sandbox, "work", "shared");
+    let mut second = client_process(&sandbox, "work", "shared");
     assert_ne!(second.id(), id);
     let listing = second.call("list_peers", json!({}));
     let note = listing["structuredContent"]["notes"][0].as_str().unwrap();
@@ -362,8 +311,8 @@ fn the_same_session_in_another_live_window_is_a_new_peer_and_the_mail_stays() {
     // Once the first window is closed, whoever resumes the session is its peer.
     first.close_input();
     first.wait_end();
-    until("it is away", || is_away(&sandbox, &id));
-    let mut resumed = window(&sandbox, "work", "shared");
+    sandbox.until_away(&id);
+    let mut resumed = client_process(&sandbox, "work", "shared");
     assert_eq!(resumed.id(), id);
 }
 
@@ -380,5 +329,5 @@ fn two_servers_of_one_window_are_one_peer() {
     assert!(first.push_within(Duration::from_millis(300)).is_none());
     let id = first.id();
     second.kill9();
-    assert!(!is_away(&sandbox, &id));
+    assert!(sandbox.live_ids().contains(&id));
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lifetime::live_names;
-use crate::support::{Sandbox, Session, SessionOptions, until};
+use crate::support::{Sandbox, Session, SessionOptions, number, until};
 
 /// How often each thread of a process gave up or lost the processor, by thread id.
 fn switches(pid: u32) -> std::collections::BTreeMap<u32, u64> {
@@ -32,15 +31,15 @@ fn kibibytes(pid: u32, name: &str) -> u64 {
 #[test]
 fn idle_sessions_never_wake_up_and_take_little_memory() {
     const SESSIONS: usize = 20;
-    let idle = Duration::from_secs(crate::support::setting("CLAUDE_PEERS_TEST_IDLE_SECONDS", 3));
+    let idle = Duration::from_secs(number("CLAUDE_PEERS_TEST_IDLE_SECONDS").unwrap_or(3));
     let sandbox = Sandbox::new();
     let sessions: Vec<Session> = (0..SESSIONS)
         .map(|n| SessionOptions::new(&format!("idle-{n}")).at_once().start(&sandbox))
         .collect();
-    until("all are live", || live_names(&sandbox).len() == SESSIONS);
+    until("all are live", || sandbox.live_names().len() == SESSIONS);
     // The last one's pushes have begun, and what the last listing needed is done.
     std::thread::sleep(Duration::from_secs(2));
-    let broker = sandbox.holder().unwrap().pid;
+    let broker = sandbox.broker().unwrap().pid;
     let mut pids: Vec<u32> = sessions.iter().map(Session::pid).collect();
     pids.push(broker);
     let before: Vec<_> = pids.iter().map(|pid| switches(*pid)).collect();

@@ -7,7 +7,6 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit, umask};
 use serde_json::json;
 
-use crate::lifetime::live_names;
 use crate::support::{Sandbox, Session, SessionOptions, ends, until};
 
 /// Starts a program with signals ignored, as `nohup` does.
@@ -63,7 +62,7 @@ fn a_broker_that_was_started_with_signals_blocked_or_ignored_stops_when_it_is_to
             .spawn()
             .unwrap();
         until("the broker serves", || sandbox.status_is("running"));
-        sandbox.holder().unwrap().ask_to_stop();
+        sandbox.broker().unwrap().ask_to_stop();
         assert!(ends(&mut broker).success());
     }
 }
@@ -93,7 +92,7 @@ fn a_server_whose_client_outlives_its_terminal_outlives_it_too() {
     for _ in 0..20 {
         session.call("list_peers", json!({}));
     }
-    assert_eq!(live_names(&sandbox), ["lasting"]);
+    assert_eq!(sandbox.live_names(), ["lasting"]);
     session.close_input();
     assert_eq!(session.wait_end().0, 0);
 }

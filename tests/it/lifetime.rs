@@ -5,12 +5,13 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use claude_peers::sys::process;
-use rustix::process::{Pid, Signal, kill_process};
+use claude_peers::sys::process::Process;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, afresh, initialize, until,
+    PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, initialize, send_signal, until,
+    with_default_signals,
 };
 
 /// How long an end may take on a loaded machine. The promise is 100 ms; what was measured is
@@ -19,17 +20,11 @@ const PROMPT: Duration = Duration::from_secs(2);
 
 const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
-pub fn live_names(sandbox: &Sandbox) -> Vec<String> {
-    let list = sandbox.json(["peers"]);
-    let peers = list["peers"].as_array().unwrap().iter();
-    peers.map(|peer| peer["name"].as_str().unwrap().to_owned()).collect()
-}
-
 /// Waits until `name` has left the list, which must be soon.
 #[track_caller]
 fn leaves_the_list(sandbox: &Sandbox, name: &str, how: &str) {
     let since = Instant::now();
-    while live_names(sandbox).iter().any(|live| live == name) {
+    while sandbox.live_names().iter().any(|live| live == name) {
         assert!(since.elapsed() < PROMPT, "{how}: {name} is still listed");
     }
     eprintln!("{how}: {name} left the list within {:?}", since.elapsed());
@@ -41,10 +36,6 @@ fn ends_promptly(session: &mut Session, how: &str) {
     assert_eq!(code, 0, "{how}");
     assert!(took < PROMPT, "{how}: {took:?}");
     eprintln!("{how}: ended after {took:?}");
-}
-
-fn send_signal(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
 }
 
 #[test]
@@ -64,7 +55,7 @@ fn a_server_ends_when_its_client_closes_standard_input() {
     brief.handshake("claude-code");
     brief.close_input();
     ends_promptly(&mut brief, "end of input right after the handshake");
-    assert_eq!(live_names(&sandbox), ["other"]);
+    assert_eq!(sandbox.live_names(), ["other"]);
 }
 
 #[test]
@@ -196,7 +187,7 @@ fn a_server_whose_client_reads_nothing_ends_all_the_same_and_loses_no_mail() {
     for (round, way) in ways.into_iter().enumerate() {
         let name = format!("deaf-{round}");
         let mut deaf = Unread::start(&sandbox, &name);
-        until("it is live", || live_names(&sandbox).contains(&name));
+        until("it is live", || sandbox.live_names().contains(&name));
         let text = |n: usize| format!("{n} {}", "x".repeat(30_000));
         let ids: Vec<String> = (0..COUNT).map(|n| sender.send(&name, &text(n))).collect();
         deaf.until_stuck();
@@ -322,7 +313,7 @@ fn ends_with_its_parent(prepare: impl Fn(&mut Command) -> &mut Command) {
             ])
             .arg(PROGRAM)
             .current_dir(sandbox.path());
-        afresh(prepare(&mut command));
+        with_default_signals(prepare(&mut command));
         let pid_file = sandbox.path().join("pid");
         let mut client = Session::spawn(command);
         until("the server is started", || pid_file.exists());
@@ -330,7 +321,7 @@ fn ends_with_its_parent(prepare: impl Fn(&mut Command) -> &mut Command) {
         std::fs::remove_file(&pid_file).unwrap();
         if settled {
             client.handshake("some-client");
-            until("it is live", || live_names(&sandbox).contains(&"orphan".to_owned()));
+            until("it is live", || sandbox.live_names().contains(&"orphan".to_owned()));
         } else {
             client.request("ping", json!({}));
         }
@@ -356,7 +347,7 @@ fn a_server_that_is_killed_leaves_the_list_at_once() {
     let sandbox = Sandbox::new();
     let _other = sandbox.session("other");
     let session = sandbox.session("victim");
-    assert!(live_names(&sandbox).contains(&"victim".to_owned()));
+    assert!(sandbox.live_names().contains(&"victim".to_owned()));
     session.kill9();
     leaves_the_list(&sandbox, "victim", "SIGKILL");
     // Nothing waits for it, and nobody chose its name: it is not even away.
@@ -399,8 +390,8 @@ fn a_session_that_dies_while_it_opens_its_stream_leaves_no_ghost() {
         drop(stream);
     }
     let since = Instant::now();
-    while live_names(&sandbox) != ["other"] {
-        assert!(since.elapsed() < PROMPT, "ghosts: {:?}", live_names(&sandbox));
+    while sandbox.live_names() != ["other"] {
+        assert!(since.elapsed() < PROMPT, "ghosts: {:?}", sandbox.live_names());
     }
 }
 
@@ -424,7 +415,7 @@ fn a_health_check_leaves_no_ghost_and_starts_no_broker() {
     }
     // Longer than a session needs to be announced.
     std::thread::sleep(Duration::from_millis(700));
-    assert!(sandbox.holder().is_none(), "a broker was started");
+    assert!(sandbox.broker().is_none(), "a broker was started");
     assert!(!sandbox.database().exists());
     // With a broker there is no trace either.
     let _other = sandbox.session("other");

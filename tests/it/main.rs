@@ -1,4 +1,7 @@
-//! Black-box tests: real processes, real sockets, real databases. One file per promise.
+//! Black-box tests: real processes, real sockets, real databases.
+//!
+//! `tests/README.md` says which test shows which promise, how to run them, and where a new one
+//! goes.
 
 // A test may fail loudly, and repeats itself where that is plainer.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -16,53 +19,52 @@ mod database;
 mod doctor;
 mod documents;
 mod durability;
-mod elsewhere;
 mod expiry;
-mod heirs;
+mod foreign_locks;
 mod help;
-mod hook_spool;
+mod hook_kills;
 mod hooks;
 mod identity;
 #[cfg(target_os = "linux")]
 mod idle;
 mod inherited;
-mod inside;
-mod kills;
-mod layering;
 mod lifetime;
 mod limits;
 mod manual;
-mod moves;
 mod names;
 mod odd_input;
+mod one_broker;
 mod other_brokers;
-mod places;
 mod plugin;
+mod promises;
 mod receivers;
 mod refusals;
+mod resumed_sessions;
 #[cfg(target_os = "linux")]
 mod sandboxed;
 mod scopes;
 mod send_text;
 mod server_gone;
 mod service;
+mod session_shell;
 mod settings;
 mod setup;
 mod start;
 mod stdio;
 mod stop;
-mod strangers;
+mod successors;
 mod summaries;
 mod supervised;
 mod takeover;
 mod talk;
 mod truth;
 mod turns;
-mod untold;
+mod untrusted_directories;
 mod upgrade;
 mod waiting;
 mod waiting_cli;
 mod waiting_kills;
 mod wake;
-mod windows;
 mod wire;
+mod without_session_id;
+mod working_directory;

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::hooks::hook_of_window;
-use crate::identity::{git, live, repository, window};
-use crate::support::{Sandbox, Session, SessionOptions, until};
+use crate::support::hooks::hook_of;
+use crate::support::{Sandbox, Session, SessionOptions, client_process, git, repository};
 
 fn name(session: &mut Session) -> String {
     session.me()["name"].as_str().unwrap().to_owned()
@@ -17,7 +16,7 @@ fn name(session: &mut Session) -> String {
 fn at(sandbox: &Sandbox, id: &str, directory: &Path) -> Session {
     let options = SessionOptions::new("unused").session_id(Some(id)).directory(directory);
     let mut session = options.at_once().start(sandbox);
-    live(&mut session);
+    session.until_live();
     session
 }
 
@@ -25,10 +24,7 @@ fn end(sandbox: &Sandbox, mut session: Session) {
     let id = session.id();
     session.close_input();
     session.wait_end();
-    until("it is away", || {
-        let listed = sandbox.json(["peers"]);
-        listed["peers"].as_array().unwrap().iter().all(|peer| peer["id"] != id.as_str())
-    });
+    sandbox.until_away(&id);
 }
 
 #[test]
@@ -80,10 +76,10 @@ fn a_chosen_name_may_be_of_any_script_and_none_that_passes_for_another() {
         SessionOptions::new("work").session_id(Some(name)).with("CLAUDE_PEERS_NAME", name).at_once()
     };
     let mut reviewer = named("Рецензент").start(&sandbox);
-    live(&mut reviewer);
+    reviewer.until_live();
     assert_eq!(name(&mut reviewer), "рецензент");
     let mut cope = named("cope").start(&sandbox);
-    live(&mut cope);
+    cope.until_live();
     for (wrong, words) in [
         ("cop\u{435}", "cannot be a name"),
         ("\u{441}\u{43e}\u{440}\u{435}", "looks like cope, which belongs to peer"),
@@ -142,7 +138,7 @@ fn a_directory_gets_the_name_again_that_it_had() {
     let open = |clone: &str, session: &str| {
         let directory = format!("{clone}/shop");
         std::fs::create_dir_all(sandbox.path().join(clone)).unwrap();
-        window(&sandbox, &directory, session)
+        client_process(&sandbox, &directory, session)
     };
     let (mut one, mut two) = (open("a", "one"), open("b", "two"));
     assert_eq!([name(&mut one), name(&mut two)], ["shop", "shop-2"]);
@@ -170,31 +166,31 @@ fn client_says(sandbox: &Sandbox, pid: u32, name: &str, source: &str) {
 fn the_name_that_a_session_has_in_its_client_goes_before_that_of_its_place() {
     let sandbox = Sandbox::new();
     // The window is `sh`, which `window` starts: its pid is the child's.
-    let mut plain = window(&sandbox, "work", "plain");
+    let mut plain = client_process(&sandbox, "work", "plain");
     assert_eq!(name(&mut plain), "work");
     client_says(&sandbox, plain.pid(), "work-a1", "derived");
-    hook_of_window(&sandbox, "PostToolUse", "plain", plain.pid());
+    hook_of(&sandbox, plain.pid(), "plain", "PostToolUse", Value::Null);
     assert_eq!(name(&mut plain), "work", "the client made it up");
     client_says(&sandbox, plain.pid(), "Login & Abrechnung", "user");
-    hook_of_window(&sandbox, "PostToolUse", "plain", plain.pid());
+    hook_of(&sandbox, plain.pid(), "plain", "PostToolUse", Value::Null);
     assert_eq!(name(&mut plain), "login-abrechnung", "/rename");
     // What the session calls itself stays until the person says otherwise.
     plain.call("set_summary", json!({ "summary": "s", "name": "mine" }));
-    hook_of_window(&sandbox, "PostToolUse", "plain", plain.pid());
+    hook_of(&sandbox, plain.pid(), "plain", "PostToolUse", Value::Null);
     assert_eq!(name(&mut plain), "mine");
     client_says(&sandbox, plain.pid(), "支払い", "user");
-    hook_of_window(&sandbox, "Stop", "plain", plain.pid());
+    hook_of(&sandbox, plain.pid(), "plain", "Stop", Value::Null);
     assert_eq!(name(&mut plain), "支払い");
 
     // Another window that is called the same gets a number, and by CLAUDE_PEERS_NAME its own.
-    let mut second = window(&sandbox, "other", "second");
+    let mut second = client_process(&sandbox, "other", "second");
     client_says(&sandbox, second.pid(), "支払い", "user");
-    hook_of_window(&sandbox, "PostToolUse", "second", second.pid());
+    hook_of(&sandbox, second.pid(), "second", "PostToolUse", Value::Null);
     assert_eq!(name(&mut second), "支払い-2");
     let sandbox = sandbox.with("CLAUDE_PEERS_NAME", "chosen");
-    let mut third = window(&sandbox, "third", "third");
+    let mut third = client_process(&sandbox, "third", "third");
     client_says(&sandbox, third.pid(), "支払い", "user");
-    hook_of_window(&sandbox, "PostToolUse", "third", third.pid());
+    hook_of(&sandbox, third.pid(), "third", "PostToolUse", Value::Null);
     assert_eq!(name(&mut third), "chosen");
 }
 
@@ -210,7 +206,7 @@ fn a_name_from_the_clients_command_line_is_there_from_the_start() {
     command.current_dir(&directory).env("CLAUDE_PROJECT_DIR", &directory);
     let mut session = Session::spawn(command);
     session.handshake("claude-code");
-    live(&mut session);
+    session.until_live();
     assert_eq!(name(&mut session), "payments");
 }
 

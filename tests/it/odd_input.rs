@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::shell;
 use crate::support::{Sandbox, SessionOptions};
 
 #[test]
@@ -64,7 +63,7 @@ fn a_directory_that_is_gone_is_told() {
     let sandbox = Sandbox::new();
     for arguments in ["peers --scope directory", "peers --scope repo", "send --scope repo hello"] {
         let line = format!("mkdir gone && cd gone && rmdir ../gone && claude-peers {arguments}");
-        let output = shell(&sandbox, &line);
+        let output = sandbox.shell(&line);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert!(

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use crate::support::{PROGRAM, Sandbox};
 
-fn repository() -> &'static Path {
+fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn plugin() -> PathBuf {
-    repository().join("packaging/claude-plugin")
+    project().join("packaging/claude-plugin")
 }
 
 fn read(path: impl AsRef<Path>) -> Value {
@@ -34,7 +34,7 @@ fn commands() -> Vec<(String, Value)> {
 }
 
 /// Runs a hook's command as the client does, with this PATH.
-fn run(sandbox: &Sandbox, event: &str, hook: &Value, path: &str) -> Output {
+fn run_command(sandbox: &Sandbox, event: &str, hook: &Value, path: &str) -> Output {
     let command = hook["command"].as_str().unwrap();
     let mut child = sandbox
         .command_of("/bin/sh", ["-c", command])
@@ -66,11 +66,11 @@ fn the_plugin_is_of_this_version_and_its_parts_fit() {
         let words = server["args"].as_array().unwrap().iter().map(|w| w.as_str().unwrap());
         Cli::command().try_get_matches_from(["claude-peers"].into_iter().chain(words)).unwrap();
     }
-    let market = read(repository().join(".claude-plugin/marketplace.json"));
+    let market = read(project().join(".claude-plugin/marketplace.json"));
     let listed = &market["plugins"][0];
     assert_eq!(listed["name"], manifest["name"]);
     assert_eq!(listed["description"], manifest["description"]);
-    assert!(repository().join(listed["source"].as_str().unwrap()).join(".claude-plugin").is_dir());
+    assert!(project().join(listed["source"].as_str().unwrap()).join(".claude-plugin").is_dir());
 }
 
 #[test]
@@ -94,18 +94,18 @@ fn each_hook_is_understood_silent_without_a_broker_and_ends_in_time() {
     }
     for (event, hook) in all {
         assert!(hook["timeout"].as_u64().is_some(), "{hook}");
-        let output = run(&sandbox, &event, &hook, &path);
+        let output = run_command(&sandbox, &event, &hook, &path);
         assert!(output.status.success(), "{event}: {output:?}");
         assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{event}: {output:?}");
     }
-    assert!(sandbox.holder().is_none(), "no hook starts a broker");
+    assert!(sandbox.broker().is_none(), "no hook starts a broker");
 }
 
 #[test]
 fn without_the_program_a_session_is_told_once_at_its_start() {
     let sandbox = Sandbox::new();
     for (event, hook) in commands() {
-        let output = run(&sandbox, &event, &hook, "/nowhere");
+        let output = run_command(&sandbox, &event, &hook, "/nowhere");
         assert!(output.status.success() && output.stderr.is_empty(), "{event}: {output:?}");
         if event == "SessionStart" {
             let said: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -7,9 +7,8 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::identity::git;
 use crate::support::http::{self, RawPeer, Request};
-use crate::support::{Sandbox, Session, SessionOptions, until};
+use crate::support::{Sandbox, Session, SessionOptions, git, until};
 
 /// A live session without a channel.
 fn session(sandbox: &Sandbox, name: &str) -> Session {

@@ -79,7 +79,7 @@ fn a_file_is_sent_as_it_stands_and_an_error_names_it() {
     piped.stdin(std::fs::File::open(directory.join("note.md")).unwrap());
     assert_eq!(sent(&sandbox, &piped.output().unwrap()), "ünïcödé 🦀");
     let line = "echo by a pipe | claude-peers send backend --file /dev/stdin";
-    assert_eq!(sent(&sandbox, &crate::cli::shell(&sandbox, line)), "by a pipe");
+    assert_eq!(sent(&sandbox, &sandbox.shell(line)), "by a pipe");
 
     let before = sandbox.json(["log", "-n", "100"])["messages"].as_array().unwrap().len();
     write("binary", b"\xff\xfe");

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::support::hooks::{end, waiter_of};
 use crate::support::{Sandbox, Session, SessionOptions, until};
-use crate::wake::{end, waiter_of};
 
 /// A client's process, as far as its hooks are concerned.
 struct Client(Child);

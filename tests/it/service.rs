@@ -111,7 +111,7 @@ fn status_says_why_no_service_serves() {
 
     // A client starts the broker all the same, and the broker remembers why.
     sandbox.ok(["peers"]);
-    let broker = sandbox.holder().unwrap();
+    let broker = sandbox.broker().unwrap();
     assert_eq!(broker.fallback_reason.as_deref(), Some(&*format!("{SOCKET} is masked")));
     std::fs::remove_file(&socket).unwrap();
     let said = sandbox.ok(["status"]);
@@ -126,7 +126,7 @@ fn a_session_at_the_default_port_is_served_where_units_lie_and_no_manager_runs()
     let sandbox = sandbox.with("CLAUDE_PEERS_SOCKET", runtime.display().to_string());
     place_units(&sandbox);
     sandbox.ok(["peers"]);
-    let why = sandbox.holder().unwrap().fallback_reason;
+    let why = sandbox.broker().unwrap().fallback_reason;
     assert_eq!(why.as_deref(), Some("no service manager runs for this user"));
 }
 

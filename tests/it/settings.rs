@@ -1,11 +1,9 @@
 //! Settings, files and homes that make no sense, as the command line tells them.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use serde_json::{Value, json};
 
 use crate::support::http::RawPeer;
-use crate::support::{Sandbox, SessionOptions};
+use crate::support::{Sandbox, SessionOptions, chmod};
 
 #[test]
 fn a_configuration_file_that_is_wrong_is_named_with_its_fault() {
@@ -55,7 +53,7 @@ fn a_configuration_file_that_is_wrong_is_named_with_its_fault() {
     std::fs::remove_dir(&path).unwrap();
     if !rustix::process::geteuid().is_root() {
         std::fs::write(&path, "").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+        chmod(&path, 0o000);
         let (_, error) = sandbox.fails(["peers"]);
         assert!(error.contains("cannot be read") && error.contains("readable"), "{error}");
         std::fs::remove_file(&path).unwrap();
@@ -140,13 +138,7 @@ fn settings_that_make_no_sense_are_named() {
         assert!(error.contains(&format!("hint: Correct or unset {name}.")), "{error}");
         assert!(error.contains(", but must be "), "{error}");
     }
-    let output = sandbox.command(["peers"]).env("CLAUDE_PEERS_PORT", "abc").output().unwrap();
-    assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
-        "error: CLAUDE_PEERS_PORT is \"abc\", but must be a whole number from 1 to 65535\n\
-         hint: Correct or unset CLAUDE_PEERS_PORT.\n"
-    );
-    assert!(sandbox.holder().is_none());
+    assert!(sandbox.broker().is_none());
 }
 
 #[test]

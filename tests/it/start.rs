@@ -1,13 +1,16 @@
 //! A broker that nobody manages: any client starts it, one at a time, and it is nobody's child.
 
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::Barrier;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{PROGRAM, Sandbox, SessionOptions, ends, free_port, mounted, rounds, until};
+use crate::support::{
+    PROGRAM, Sandbox, SessionOptions, ends, free_port, in_a_terminal, mounted, rounds, send_signal,
+    until,
+};
 
 /// How often a broker has begun to serve here, as its log tells.
 fn brokers_started(sandbox: &Sandbox) -> usize {
@@ -65,42 +68,14 @@ fn forty_clients_that_find_no_broker_start_one_and_all_are_served() {
             sessions.into_iter().map(|session| session.join().unwrap()).collect()
         });
         assert_eq!(brokers_started(sandbox) - before, 1, "one broker in round {round}");
-        let running = sandbox.holder().unwrap().pid;
+        let running = sandbox.broker().unwrap().pid;
         #[cfg(target_os = "linux")]
         assert_eq!(broker_processes(sandbox), [running]);
         until("all are live", || sandbox.live_peers() == Some(sessions.len() as u64));
         drop(sessions);
         assert_eq!(sandbox.kill9_broker(), Some(running));
-        until("it is gone", || sandbox.holder().is_none());
+        until("it is gone", || sandbox.broker().is_none());
     }
-}
-
-/// A terminal of its own for a command, which becomes its session's leader.
-pub fn in_a_terminal(mut command: Command) -> (std::os::fd::OwnedFd, Child) {
-    use std::os::unix::process::CommandExt as _;
-
-    use rustix::fs::{Mode, OFlags, open};
-    use rustix::process::{ioctl_tiocsctty, setsid};
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
-    // Not every system has a flag for it.
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    rustix::io::fcntl_setfd(&ours, rustix::io::FdFlags::CLOEXEC).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let name = ptsname(&ours, Vec::new()).unwrap();
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let theirs = open(name, flags, Mode::empty()).unwrap();
-    command.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
-    // SAFETY: both calls are single system calls.
-    unsafe {
-        command.pre_exec(|| {
-            setsid()?;
-            ioctl_tiocsctty(rustix::stdio::stdin())?;
-            Ok(())
-        });
-    }
-    (ours, command.spawn().unwrap())
 }
 
 #[test]
@@ -120,7 +95,7 @@ fn the_broker_outlives_the_terminal_that_started_it() {
         .env("SOMETHING_ELSE", "of the shell");
     let (terminal, mut shell) = in_a_terminal(command);
     until("the command was served", || sandbox.path().join("served").exists());
-    let broker = sandbox.holder().unwrap().pid;
+    let broker = sandbox.broker().unwrap().pid;
     let mut other = sandbox.session("other");
 
     drop(terminal);
@@ -130,8 +105,7 @@ fn the_broker_outlives_the_terminal_that_started_it() {
 
     other.call("list_peers", json!({}));
     assert_eq!(sandbox.json(["status"])["process"], broker);
-    let hangup = rustix::process::Pid::from_raw(broker.try_into().unwrap()).unwrap();
-    rustix::process::kill_process(hangup, rustix::process::Signal::HUP).unwrap();
+    send_signal(broker, rustix::process::Signal::HUP);
     std::thread::sleep(Duration::from_millis(100));
     other.call("list_peers", json!({}));
     assert_eq!(sandbox.json(["status"])["process"], broker);
@@ -166,12 +140,12 @@ fn a_socket_that_a_killed_broker_left_is_no_obstacle() {
     for _ in 0..3 {
         sandbox.ok(["peers"]);
         let pid = sandbox.kill9_broker().unwrap();
-        until("it is gone", || sandbox.holder().is_none());
+        until("it is gone", || sandbox.broker().is_none());
         assert!(sandbox.socket().exists(), "it is still there");
         let (code, _) = sandbox.fails(["status"]);
         assert_eq!(code, 3);
         sandbox.ok(["peers"]);
-        assert_ne!(sandbox.holder().unwrap().pid, pid);
+        assert_ne!(sandbox.broker().unwrap().pid, pid);
     }
 }
 
@@ -179,7 +153,7 @@ fn a_socket_that_a_killed_broker_left_is_no_obstacle() {
 fn a_second_broker_is_refused_on_the_same_socket() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
-    let running = sandbox.holder().unwrap().pid;
+    let running = sandbox.broker().unwrap().pid;
     let (code, error) = sandbox.fails(["broker"]);
     assert_eq!(code, 1);
     assert!(error.contains("another broker is already running"), "{error}");
@@ -195,7 +169,7 @@ fn a_second_broker_is_refused_on_the_same_database() {
         sandbox.with("CLAUDE_PEERS_DB", database)
     };
     sandbox.ok(["peers"]);
-    let running = sandbox.holder().unwrap().pid;
+    let running = sandbox.broker().unwrap().pid;
     let port = free_port().to_string();
     for command in ["broker", "peers"] {
         let output = sandbox

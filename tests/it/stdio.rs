@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use rustix::fs::{OFlags, fcntl_getfl};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Sandbox, initialize, until};
+use crate::support::{PATIENCE, Sandbox, initialize, send_signal, until};
 
 struct Server {
     child: Child,
@@ -18,7 +18,7 @@ struct Server {
     its_ends: [UnixStream; 2],
 }
 
-fn server(sandbox: &Sandbox) -> Server {
+fn start_server(sandbox: &Sandbox) -> Server {
     let (input, its_input) = UnixStream::pair().unwrap();
     let (output, its_output) = UnixStream::pair().unwrap();
     output.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -36,7 +36,7 @@ fn server(sandbox: &Sandbox) -> Server {
 #[test]
 fn sockets_are_served_and_stay_as_they_were() {
     let sandbox = Sandbox::new();
-    let mut server = server(&sandbox);
+    let mut server = start_server(&sandbox);
     writeln!(server.input, "{}", initialize()).unwrap();
     let mut line = String::new();
     BufReader::new(&server.output).read_line(&mut line).unwrap();
@@ -53,7 +53,7 @@ fn sockets_are_served_and_stay_as_they_were() {
 #[test]
 fn a_client_that_reads_late_gets_every_answer_whole() {
     let sandbox = Sandbox::new();
-    let mut server = server(&sandbox);
+    let mut server = start_server(&sandbox);
     writeln!(server.input, "{}", initialize()).unwrap();
     // Far more than the sockets hold: the server has to wait in the middle of a line.
     let wanted: u64 = 500;
@@ -82,7 +82,7 @@ fn a_client_that_reads_late_gets_every_answer_whole() {
 #[test]
 fn a_server_whose_client_reads_nothing_ends_when_told() {
     let sandbox = Sandbox::new();
-    let mut server = server(&sandbox);
+    let mut server = start_server(&sandbox);
     writeln!(server.input, "{}", initialize()).unwrap();
     // Before it is up it could not hear what it is told.
     let mut first = [0u8; 1];
@@ -104,8 +104,7 @@ fn a_server_whose_client_reads_nothing_ends_when_told() {
             panic!("the server ended by itself");
         }
     }
-    let pid = rustix::process::Pid::from_raw(server.child.id().try_into().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    send_signal(server.child.id(), rustix::process::Signal::TERM);
     until("the server has ended", || server.child.try_wait().unwrap().is_some());
     let status = server.child.wait().unwrap();
     assert!(status.success(), "{status:?}");

@@ -2,31 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Sandbox, SessionOptions, until};
-
-fn signal(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
-}
-
-/// A process that is stopped, until this is dropped.
-struct Frozen(u32);
-
-impl Frozen {
-    fn new(pid: u32) -> Self {
-        signal(pid, Signal::STOP);
-        Self(pid)
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        // An error means that it was killed meanwhile.
-        let _ = kill_process(Pid::from_raw(self.0.try_into().unwrap()).unwrap(), Signal::CONT);
-    }
-}
+use crate::support::{Frozen, Sandbox, SessionOptions, send_signal, until};
 
 #[test]
 fn kill_broker_stops_the_broker_and_no_session() {
@@ -34,12 +13,12 @@ fn kill_broker_stops_the_broker_and_no_session() {
     let mut a = sandbox.session("a");
     let mut b = sandbox.session("b");
     let ids = (a.id(), b.id());
-    let broker = sandbox.holder().unwrap().pid;
+    let broker = sandbox.broker().unwrap().pid;
     let said = sandbox.ok(["kill-broker"]);
     assert!(said.contains(&format!("process {broker}")), "{said}");
     assert!(said.contains("2 running sessions"), "{said}");
     // Nobody calls: the sessions come back by themselves.
-    until("another broker runs", || sandbox.holder().is_some_and(|h| h.pid != broker));
+    until("another broker runs", || sandbox.broker().is_some_and(|h| h.pid != broker));
     until("both are live again", || sandbox.live_peers() == Some(2));
     assert!(a.child.try_wait().unwrap().is_none() && b.child.try_wait().unwrap().is_none());
     assert_eq!((a.id(), b.id()), ids);
@@ -53,7 +32,7 @@ fn kill_broker_without_a_broker_says_so_and_succeeds() {
     assert_eq!(sandbox.ok(["kill-broker"]), "No broker is running.\n");
     sandbox.ok(["peers"]);
     assert!(sandbox.ok(["kill-broker"]).starts_with("Stopped the broker"));
-    assert!(sandbox.holder().is_none());
+    assert!(sandbox.broker().is_none());
     assert!(!sandbox.socket().exists(), "it leaves no socket behind");
     for _ in 0..2 {
         assert_eq!(sandbox.ok(["kill-broker"]), "No broker is running.\n");
@@ -98,7 +77,7 @@ fn a_wedged_broker_is_told_by_status_and_ended_by_kill_broker() {
     let mut b = sandbox.session("b");
     let id = a.send("b", "before");
     assert_eq!(b.push()["content"], "before");
-    let broker = sandbox.holder().unwrap().pid;
+    let broker = sandbox.broker().unwrap().pid;
     let _frozen = Frozen::new(broker);
     let (code, _) = sandbox.fails(["status"]);
     assert_eq!(code, 1);
@@ -106,7 +85,7 @@ fn a_wedged_broker_is_told_by_status_and_ended_by_kill_broker() {
     let expected = format!("process {broker} does not answer");
     assert!(said.contains(&expected) && said.contains("kill-broker"), "{said}");
     sandbox.ok(["kill-broker"]);
-    until("it is gone", || sandbox.holder().is_none_or(|now| now.pid != broker));
+    until("it is gone", || sandbox.broker().is_none_or(|now| now.pid != broker));
     assert_ne!(sandbox.message(&id)["state"], "read");
     a.send("b", "after");
     assert_eq!(b.push()["content"], "after");
@@ -117,7 +96,7 @@ fn tools_end_with_words_when_the_broker_is_wedged_and_go_on_when_it_wakes() {
     let sandbox = Sandbox::new();
     let mut a = sandbox.session("a");
     let mut b = sandbox.session("b");
-    let frozen = Frozen::new(sandbox.holder().unwrap().pid);
+    let frozen = Frozen::new(sandbox.broker().unwrap().pid);
     let since = Instant::now();
     let mut requests: Vec<u64> =
         (0..4).map(|n| a.start_send("b", &format!("wedged {n}"))).collect();
@@ -150,19 +129,19 @@ fn tools_end_with_words_when_the_broker_is_wedged_and_go_on_when_it_wakes() {
 fn an_idle_broker_goes_and_the_next_call_brings_it_back() {
     let sandbox = Sandbox::new().with("CLAUDE_PEERS_IDLE_EXIT_SECONDS", "1");
     sandbox.ok(["peers"]);
-    let first = sandbox.holder().unwrap().pid;
-    until("it is gone", || sandbox.holder().is_none());
+    let first = sandbox.broker().unwrap().pid;
+    until("it is gone", || sandbox.broker().is_none());
     assert!(!sandbox.socket().exists());
     assert_eq!(sandbox.fails(["status"]).0, 3);
 
     let mut session = sandbox.session("worker");
-    let second = sandbox.holder().unwrap().pid;
+    let second = sandbox.broker().unwrap().pid;
     assert_ne!(first, second);
     std::thread::sleep(Duration::from_millis(2_500));
-    assert_eq!(sandbox.holder().map(|h| h.pid), Some(second), "a live session keeps it");
+    assert_eq!(sandbox.broker().map(|h| h.pid), Some(second), "a live session keeps it");
     session.close_input();
     session.wait_end();
-    until("it is gone", || sandbox.holder().is_none());
+    until("it is gone", || sandbox.broker().is_none());
     assert!(sandbox.ok(["peers", "--all"]).contains("DIRECTORY"));
 }
 
@@ -178,7 +157,7 @@ fn a_broker_that_is_asked_to_stop_ends_its_streams_and_leaves_a_whole_database()
     let wal = claude_peers::sys::files::beside(&sandbox.database(), "-wal");
     assert!(std::fs::metadata(&wal).unwrap().len() > 0, "the message is in the log only");
     let since = Instant::now();
-    signal(broker.id(), Signal::TERM);
+    send_signal(broker.id(), Signal::TERM);
     let status = broker.wait().unwrap();
     assert!(status.success(), "{status:?}");
     // Requests under way may take two seconds, twice; there are none.
@@ -194,7 +173,7 @@ fn a_broker_that_is_asked_to_stop_ends_its_streams_and_leaves_a_whole_database()
 fn sessions_that_start_while_the_broker_is_wedged_are_served_after_kill_broker() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
-    let frozen = Frozen::new(sandbox.holder().unwrap().pid);
+    let frozen = Frozen::new(sandbox.broker().unwrap().pid);
     // The handshake needs no broker.
     let mut late = SessionOptions::new("late").at_once().start(&sandbox);
     sandbox.ok(["kill-broker"]);

@@ -1,131 +1,12 @@
 //! A session describes itself, by its own words or an endpoint's.
 
-use std::collections::VecDeque;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::identity::{git, live, repository};
-use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, until};
-
-/// A chat endpoint on loopback. Each request gets the next behaviour; what was asked is kept.
-pub struct Endpoint {
-    port: u16,
-    asked: Arc<Mutex<Vec<String>>>,
-    stop: Arc<AtomicBool>,
-}
-
-#[derive(Clone)]
-pub enum Behaviour {
-    Says(String),
-    Body(u16, String),
-    /// Answers only when told, by the flag.
-    After(Arc<AtomicBool>, String),
-    Closes,
-    /// Never answers; the flag says that the other side gave up.
-    Silent(Arc<AtomicBool>),
-}
-
-impl Endpoint {
-    pub fn new(behaviours: impl IntoIterator<Item = Behaviour>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let stop: Arc<AtomicBool> = Arc::default();
-        let mut behaviours: VecDeque<Behaviour> = behaviours.into_iter().collect();
-        let (kept, stopped) = (Arc::clone(&asked), Arc::clone(&stop));
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if stopped.load(Ordering::SeqCst) {
-                    return;
-                }
-                let behaviour = match behaviours.len() {
-                    1 => behaviours[0].clone(),
-                    _ => behaviours.pop_front().unwrap(),
-                };
-                let (kept, stopped) = (Arc::clone(&kept), Arc::clone(&stopped));
-                std::thread::spawn(move || serve(stream.unwrap(), &behaviour, &kept, &stopped));
-            }
-        });
-        Self { port, asked, stop }
-    }
-
-    pub fn options(&self, name: &str) -> SessionOptions {
-        SessionOptions::new(name)
-            .with("OPENAI_API_KEY", "sk-very-secret-key")
-            .with("CLAUDE_PEERS_SUMMARY_BASE_URL", &format!("http://127.0.0.1:{}/v1", self.port))
-            .at_once()
-    }
-
-    pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        // Wakes the accept; an error means that it has ended.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
-    }
-}
-
-fn serve(
-    mut stream: TcpStream,
-    behaviour: &Behaviour,
-    asked: &Mutex<Vec<String>>,
-    stop: &AtomicBool,
-) {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut request = Vec::new();
-    let mut chunk = [0; 4096];
-    let whole = |request: &[u8]| {
-        let text = String::from_utf8_lossy(request).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length")
-                .then(|| value.trim().parse::<usize>().ok())?
-        })?;
-        (body.len() >= length).then_some(text.clone())
-    };
-    let text = loop {
-        match stream.read(&mut chunk) {
-            Ok(0) | Err(_) => return,
-            Ok(count) => request.extend_from_slice(&chunk[..count]),
-        }
-        if let Some(text) = whole(&request) {
-            break text;
-        }
-    };
-    asked.lock().unwrap().push(text);
-    let completion = |text: &str| json!({ "choices": [{ "message": { "role": "assistant", "content": text } }] });
-    let (status, body) = match behaviour {
-        Behaviour::Closes => return,
-        Behaviour::Silent(given_up) => {
-            let ended = matches!(stream.read(&mut chunk), Ok(0));
-            return given_up.store(ended, Ordering::SeqCst);
-        }
-        Behaviour::Body(status, body) => (*status, body.clone()),
-        Behaviour::Says(text) => (200, completion(text).to_string()),
-        Behaviour::After(go, text) => {
-            while !go.load(Ordering::SeqCst) && !stop.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            (200, completion(text).to_string())
-        }
-    };
-    // The other side may have given up.
-    let _ = write!(
-        stream,
-        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
-}
+use crate::support::{Behaviour, Endpoint, Sandbox, Session, git, repository, until};
 
 #[test]
 fn a_session_describes_itself_by_names_alone_and_once() {
@@ -162,11 +43,11 @@ fn a_session_describes_itself_by_names_alone_and_once() {
     let id = session.id();
     session.kill9();
     let mut session = options.start(&sandbox);
-    live(&mut session);
+    session.until_live();
     assert_eq!(session.id(), id);
     let old = sandbox.kill9_broker().unwrap();
-    until("another broker", || sandbox.holder().is_some_and(|holder| holder.pid != old));
-    live(&mut session);
+    until("another broker", || sandbox.broker().is_some_and(|holder| holder.pid != old));
+    session.until_live();
     assert_eq!(session.me()["summary"], "Works on the shop's checkout.");
     // Another session does; when it has its answer, the first has long had time to ask.
     let mut next = endpoint.options("next").start(&sandbox);
@@ -199,13 +80,13 @@ fn an_endpoint_that_fails_is_asked_once_and_the_session_works() {
         let name = format!("dir-{number}");
         let mut session = endpoint.options(&name).start(&sandbox);
         until("it was asked", || !endpoint.asked().is_empty());
-        live(&mut session);
+        session.until_live();
         // The server's end ends whatever was still going on.
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(session.me()["summary"], "", "{number}");
         session.kill9();
         let mut again = endpoint.options(&name).start(&sandbox);
-        live(&mut again);
+        again.until_live();
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(endpoint.asked().len(), 1, "{number}: asked once and no more");
         again.call("set_summary", json!({ "summary": "by hand" }));
@@ -220,7 +101,7 @@ fn an_endpoint_that_never_answers_is_given_up() {
     let endpoint = Endpoint::new([Behaviour::Silent(Arc::clone(&given_up))]);
     let mut session = endpoint.options("work").start(&sandbox);
     until("it was asked", || !endpoint.asked().is_empty());
-    live(&mut session);
+    session.until_live();
     sandbox.ok(["send", "work", "meanwhile"]);
     assert_eq!(session.push()["content"], "meanwhile");
     until("the session has given up", || given_up.load(Ordering::SeqCst));
@@ -266,7 +147,7 @@ fn nobody_is_asked_where_it_is_switched_off_or_for_a_one_shot_session() {
     one_shot.handshake("claude-code");
     quiet.push(one_shot);
     for session in &mut quiet {
-        live(session);
+        session.until_live();
     }
     let mut asking = endpoint.options("asking").start(&sandbox);
     until("one that may asks", || asking.me()["summary"] == "Asked after all.");
@@ -291,7 +172,7 @@ fn keys_and_tokens_of_a_session_never_reach_the_broker() {
         .with("SOME_PASSWORD", "password-secret")
         .start(&sandbox);
     until("it is described", || session.me()["summary"] == "Fine.");
-    let pid = sandbox.holder().unwrap().pid;
+    let pid = sandbox.broker().unwrap().pid;
     assert_eq!(sandbox.json(["status"])["health"]["started"], "fallback");
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
     let environment = String::from_utf8_lossy(&environment);

@@ -5,11 +5,13 @@ use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::http::{RawPeer, Request, read_answer};
-use crate::support::{Manager, Notifications, PATIENCE, Sandbox, SessionOptions, until};
+use crate::support::{
+    Manager, Notifications, PATIENCE, Sandbox, SessionOptions, send_signal, until,
+};
 
 /// A broker that its manager listens to, started by its first caller.
 fn supervised(sandbox: &Sandbox, watchdog: Option<Duration>) -> (Notifications, Child) {
@@ -24,17 +26,13 @@ fn supervised(sandbox: &Sandbox, watchdog: Option<Duration>) -> (Notifications, 
     (notifications, broker)
 }
 
-fn signal(broker: &Child, signal: Signal) {
-    kill_process(Pid::from_raw(broker.id().try_into().unwrap()).unwrap(), signal).unwrap();
-}
-
 fn write_config(sandbox: &Sandbox, text: &str) {
     let path = sandbox.path().join("config/claude-peers/config.toml");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
 }
 
-fn log(sandbox: &Sandbox) -> String {
+fn broker_log(sandbox: &Sandbox) -> String {
     std::fs::read_to_string(sandbox.path().join("broker.log")).unwrap()
 }
 
@@ -94,7 +92,7 @@ fn the_status_follows_peers_and_mail_and_says_nothing_while_nothing_changes() {
     notifications.wait_for_status("serving 0 peers, 302 unread");
     assert_eq!(notifications.next_within(Duration::from_secs(2)), None, "nothing has changed");
 
-    signal(&broker, Signal::TERM);
+    send_signal(broker.id(), Signal::TERM);
     let told = notifications.wait_for("STOPPING=1");
     assert_eq!(statuses(&told), ["stopped by a signal"]);
     assert!(broker.wait().unwrap().success());
@@ -179,7 +177,7 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
 
     let good = "idle_exit_seconds = 1234\n[limits]\nmax_message_bytes = 1000\n";
     write_config(&sandbox, good);
-    signal(&broker, Signal::HUP);
+    send_signal(broker.id(), Signal::HUP);
     let told = notifications.wait_for("RELOADING=1");
     let reloading = told.last().unwrap();
     let time = reloading.iter().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
@@ -190,13 +188,13 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
     let health = &sandbox.json(["status"])["health"];
     assert_eq!(health["idle_exit_seconds"], 1234);
     assert_eq!(health["settings_problem"], json!(null));
-    let said = log(&sandbox);
+    let said = broker_log(&sandbox);
     assert!(said.contains("idle_exit_seconds 600 is now 1234"), "{said}");
     assert!(said.contains("max_message_bytes 65536 is now 1000"), "{said}");
 
     // An error changes nothing, and is told until it is mended.
     write_config(&sandbox, "idle_exit_seconds = 5\n[limits]\nmax_message_byte = 5\n");
-    signal(&broker, Signal::HUP);
+    send_signal(broker.id(), Signal::HUP);
     notifications.wait_for("RELOADING=1");
     let told = notifications.wait_for("READY=1");
     let status = statuses(&told)[0];
@@ -211,11 +209,11 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
     assert!(health["settings_problem"].as_str().unwrap().contains("max_message_byte"), "{health}");
     assert_eq!(sender.try_send(&sandbox, &away.id, &long).status, 413);
     assert_eq!(sender.try_send(&sandbox, &away.id, "short").status, 200);
-    assert!(log(&sandbox).contains("the settings stay as they were"));
+    assert!(broker_log(&sandbox).contains("the settings stay as they were"));
 
     // What needs a restart says so; all else is in force.
     write_config(&sandbox, "database = \"~/other.db\"\n[limits]\nmax_message_bytes = 3000\n");
-    signal(&broker, Signal::HUP);
+    send_signal(broker.id(), Signal::HUP);
     notifications.wait_for("RELOADING=1");
     let told = notifications.wait_for("READY=1");
     assert!(
@@ -232,9 +230,9 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
     let problem = status["health"]["settings_problem"].as_str().unwrap();
     assert!(problem.contains("other.db"), "{problem}");
     assert!(!sandbox.home().join("other.db").exists());
-    assert!(log(&sandbox).contains("a change of database"));
+    assert!(broker_log(&sandbox).contains("a change of database"));
 
-    signal(&broker, Signal::HUP);
+    send_signal(broker.id(), Signal::HUP);
     notifications.wait_for("RELOADING=1");
     let told = notifications.wait_for("READY=1");
     assert_eq!(statuses(&told), ["serving 0 peers, 3 unread"]);
@@ -246,15 +244,15 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
 fn a_broker_that_a_client_started_reloads_as_well() {
     let sandbox = Sandbox::new();
     let mut session = SessionOptions::new("a").start(&sandbox);
-    let broker = sandbox.holder().unwrap();
+    let broker = sandbox.broker().unwrap();
     write_config(&sandbox, "idle_exit_seconds = 2\n[limits]\nmax_unread = 0\n");
-    kill_process(Pid::from_raw(broker.pid.try_into().unwrap()).unwrap(), Signal::HUP).unwrap();
+    send_signal(broker.pid, Signal::HUP);
     until("it has reloaded", || sandbox.json(["status"])["health"]["idle_exit_seconds"] == 2);
     session.me();
-    assert_eq!(sandbox.holder().unwrap().pid, broker.pid);
+    assert_eq!(sandbox.broker().unwrap().pid, broker.pid);
     drop(session);
     // The new idleness is short.
-    until("it has gone", || sandbox.holder().is_none());
+    until("it has gone", || sandbox.broker().is_none());
 }
 
 #[test]
@@ -264,7 +262,7 @@ fn a_reload_takes_a_port_that_was_freed() {
     let (notifications, mut broker) = supervised(&sandbox, None);
     notifications.wait_for_status("no TCP on port");
     drop(stranger);
-    signal(&broker, Signal::HUP);
+    send_signal(broker.id(), Signal::HUP);
     notifications.wait_for("RELOADING=1");
     let told = notifications.wait_for("READY=1");
     assert_eq!(statuses(&told), ["serving 0 peers, 0 unread"]);

@@ -6,14 +6,10 @@ use std::process::Child;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::support::http::Request;
-use crate::support::{Manager, Sandbox, until};
-
-fn send_signal(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
-}
+use crate::support::{Manager, Sandbox, send_signal, until};
 
 /// Sends from a session and from the command line all the while `change` happens; every call must
 /// succeed, and every message must arrive once.
@@ -70,7 +66,7 @@ fn under_load<T>(sandbox: &Sandbox, change: impl FnOnce() -> T) -> T {
     result
 }
 
-fn ends(mut broker: Child) {
+fn stop(mut broker: Child) {
     send_signal(broker.id(), Signal::TERM);
     broker.wait().unwrap();
 }
@@ -79,25 +75,25 @@ fn ends(mut broker: Child) {
 fn a_service_takes_over_from_a_fallback_broker_and_the_port_with_it() {
     let sandbox = Sandbox::unlimited();
     let service = under_load(&sandbox, || {
-        let fallback = sandbox.holder().unwrap();
+        let fallback = sandbox.broker().unwrap();
         assert_eq!(Request::get("/health").tcp(&sandbox).status, 200);
         // The manager takes the path away, as systemd does. Its port is not to be had.
         let mut manager = Manager::default();
         manager.add_unix(&sandbox, "unix", &sandbox.socket());
         let service = manager.start_on_connection(&sandbox);
         until("the service has taken over", || {
-            sandbox.holder().is_some_and(|now| now.pid == service.id())
+            sandbox.broker().is_some_and(|now| now.pid == service.id())
         });
         assert_ne!(fallback.pid, service.id());
         service
     });
-    assert_eq!(sandbox.holder().unwrap().pid, service.id());
+    assert_eq!(sandbox.broker().unwrap().pid, service.id());
     until("the port is served again", || {
         sandbox.json(["status"])["health"]["tcp"]["listening"] == true
     });
     assert_eq!(Request::get("/health").tcp(&sandbox).status, 200);
     assert!(sandbox.socket().exists(), "the fallback broker left the manager's socket alone");
-    ends(service);
+    stop(service);
 }
 
 #[test]
@@ -112,9 +108,9 @@ fn a_fallback_broker_takes_over_where_the_service_is_stopped_for_good() {
         // As masking the units does: the sockets close and their path goes, then the service ends.
         std::fs::remove_file(sandbox.socket()).unwrap();
         drop(manager);
-        ends(service);
+        stop(service);
         until("a fallback broker serves", || {
-            sandbox.holder().is_some_and(|now| now.pid > 0 && now.pid != pid)
+            sandbox.broker().is_some_and(|now| now.pid > 0 && now.pid != pid)
         });
     });
     let status = sandbox.json(["status"]);
@@ -127,7 +123,7 @@ fn a_fallback_broker_takes_over_where_the_service_is_stopped_for_good() {
 fn a_fallback_broker_that_hangs_is_replaced_and_what_it_accepted_is_there() {
     let sandbox = Sandbox::unlimited();
     let mut receiver = sandbox.session("receiver");
-    let fallback = sandbox.holder().unwrap();
+    let fallback = sandbox.broker().unwrap();
     let id = receiver.id();
     sandbox.ok(["send", &id, "before"]);
     assert_eq!(receiver.push()["content"], "before");
@@ -136,18 +132,18 @@ fn a_fallback_broker_that_hangs_is_replaced_and_what_it_accepted_is_there() {
     manager.add_unix(&sandbox, "unix", &sandbox.socket());
     let (_, service) = manager.activate(&sandbox, || sandbox.ok(["send", &id, "after"]));
     assert_eq!(receiver.push()["content"], "after");
-    assert_eq!(sandbox.holder().unwrap().pid, service.id());
+    assert_eq!(sandbox.broker().unwrap().pid, service.id());
     until("the port is served again", || {
         sandbox.json(["status"])["health"]["tcp"]["listening"] == true
     });
-    ends(service);
+    stop(service);
 }
 
 #[test]
 fn a_process_that_got_a_dead_brokers_number_is_not_signalled() {
     let sandbox = Sandbox::new();
     let mut broker = sandbox.start_broker();
-    let mut holder = sandbox.holder().unwrap();
+    let mut holder = sandbox.broker().unwrap();
     // The lock is held, but not by this one.
     let mut stranger = std::process::Command::new("sleep").arg("600").spawn().unwrap();
     holder.pid = stranger.id();
@@ -157,6 +153,6 @@ fn a_process_that_got_a_dead_brokers_number_is_not_signalled() {
     assert_eq!(stranger.try_wait().unwrap(), None);
     stranger.kill().unwrap();
     stranger.wait().unwrap();
-    sandbox.holder().unwrap().ask_to_stop();
+    sandbox.broker().unwrap().ask_to_stop();
     assert!(broker.wait().unwrap().success());
 }

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::hooks::{assert_state, context};
+use crate::support::hooks::{Inbox, context, end, still_waits, waiter};
 use crate::support::{Sandbox, Session, SessionOptions};
-use crate::wake::{Inbox, end, still_waits, waiter};
 
 /// A session whose client is this very process, with an inbox and hooks, and somebody who writes
 /// to it.
@@ -79,7 +78,7 @@ fn after_a_turn_that_failed_the_same_mail_wakes_again_with_growing_pauses() {
         assert!(scene.says("UserPromptSubmit", &turn, json!({})).contains("| one"));
         assert_eq!(scene.says("StopFailure", &turn, json!({ "error": "rate_limit" })), "");
         // The model has not had it: what the turn was shown is another turn's at once.
-        assert_state(&scene.sandbox, &id, "offered", "hook");
+        scene.sandbox.assert_state(&id, "offered", "hook");
         scene.ago(pause - 10);
         scene.waits_for_its_person();
         scene.inbox.is_quiet();
@@ -90,7 +89,7 @@ fn after_a_turn_that_failed_the_same_mail_wakes_again_with_growing_pauses() {
     // The turn goes well in the end, and that is all.
     assert!(scene.says("UserPromptSubmit", "t9", json!({})).contains("| one"));
     assert_eq!(scene.says("Stop", "t9", json!({ "stop_hook_active": true })), "");
-    assert_state(&scene.sandbox, &id, "read", "hook");
+    scene.sandbox.assert_state(&id, "read", "hook");
     scene.ago(100_000);
     scene.waits_for_its_person();
     scene.inbox.is_quiet();

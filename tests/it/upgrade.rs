@@ -43,7 +43,7 @@ pub fn older_broker(sandbox: &Sandbox, role: &str) -> Child {
         .spawn()
         .unwrap();
     until("the older broker serves", || {
-        sandbox.holder().is_some_and(|holder| holder.pid == child.id())
+        sandbox.broker().is_some_and(|holder| holder.pid == child.id())
             && claude_peers::sys::listening::is_listening(&sandbox.socket())
     });
     child
@@ -70,7 +70,7 @@ fn a_newer_client_replaces_an_older_fallback_broker_and_nothing_is_lost() {
     sent_by_an_older_client(&sandbox, &id, "two");
     let mut receiver = sandbox.session("receiver");
     assert!(older.wait().unwrap().success(), "it was asked to stop and did");
-    let holder = sandbox.holder().unwrap();
+    let holder = sandbox.broker().unwrap();
     assert_eq!(
         (holder.protocol, holder.started),
         (claude_peers::protocol::PROTOCOL, Started::Fallback)
@@ -116,7 +116,7 @@ fn an_older_broker_that_a_person_started_is_left_alone_and_the_client_says_what_
     let words = refused["content"][0]["text"].as_str().unwrap();
     assert!(words.contains("older than this client") && words.contains("Stop it"), "{words}");
     assert!(older.try_wait().unwrap().is_none(), "it still runs");
-    assert_eq!(sandbox.holder().unwrap().pid, older.id());
+    assert_eq!(sandbox.broker().unwrap().pid, older.id());
     sandbox.ok(["kill-broker"]);
     older.wait().unwrap();
     until("the session is served", || session.try_call("list_peers", json!({}))["isError"] != true);
@@ -135,7 +135,7 @@ fn a_server_whose_program_was_upgraded_can_still_start_a_broker() {
     let mut session = Session::spawn(command);
     session.handshake("claude-code");
     let id = session.id();
-    let first = sandbox.holder().unwrap().pid;
+    let first = sandbox.broker().unwrap().pid;
     // As a package manager does it: a new file under the old name.
     let new = sandbox.path().join("new");
     copy_program(&new);
@@ -143,5 +143,5 @@ fn a_server_whose_program_was_upgraded_can_still_start_a_broker() {
     sandbox.ok(["kill-broker"]);
     until("the session is live again", || session.me()["live"] == true);
     assert_eq!(session.id(), id);
-    assert_ne!(sandbox.holder().unwrap().pid, first);
+    assert_ne!(sandbox.broker().unwrap().pid, first);
 }

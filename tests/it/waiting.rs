@@ -5,69 +5,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::http::{RawPeer, Request};
+use crate::support::questions::{LONG, ask, assert_read, reply, reply_to_the_next_broker, stored};
 use crate::support::{Sandbox, Session, SessionOptions, until};
-
-/// Long enough for anything, and never waited out.
-pub const LONG: u64 = 60;
-
-/// Starts a `send_message` that waits; gives the request's id and, once it is stored, the
-/// message's.
-pub fn ask(
-    sandbox: &Sandbox,
-    session: &mut Session,
-    to: &str,
-    text: &str,
-    seconds: u64,
-) -> (u64, String) {
-    let arguments = json!({ "to_id": to, "message": text, "wait_seconds": seconds });
-    let request = session.start_request(
-        "tools/call",
-        json!({ "name": "send_message", "arguments": arguments, "_meta": { "progressToken": text } }),
-    );
-    (request, stored(sandbox, text))
-}
-
-/// The id of the message of this text, once it is stored.
-pub fn stored(sandbox: &Sandbox, text: &str) -> String {
-    let mut id = String::new();
-    until("the message is stored", || {
-        let log = sandbox.json(["log", "-n", "500"]);
-        let found = log["messages"].as_array().unwrap().iter().find(|m| m["text"] == text).cloned();
-        id = found.map(|m| m["id"].as_str().unwrap().to_owned()).unwrap_or_default();
-        !id.is_empty()
-    });
-    id
-}
-
-/// Sends as the peer; gives the message's id.
-#[track_caller]
-pub fn reply(
-    sandbox: &Sandbox,
-    from: &RawPeer,
-    to: &str,
-    text: &str,
-    reply_to: Option<&str>,
-) -> String {
-    let mut body = json!({ "to": to, "text": text });
-    if let Some(id) = reply_to {
-        body["reply_to"] = json!(id);
-    }
-    let answer = Request::post("/v1/messages", &body).session(&from.secret).unix(sandbox);
-    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-    answer.json()["id"].as_str().unwrap().to_owned()
-}
 
 #[track_caller]
 fn result(session: &mut Session, request: u64) -> Value {
     let answer = session.answer_to(&json!(request));
     assert_ne!(answer["result"]["isError"], true, "{answer}");
     answer["result"]["structuredContent"].clone()
-}
-
-#[track_caller]
-pub fn assert_read(sandbox: &Sandbox, id: &str, via: &str) {
-    until("it is read", || sandbox.message(id)["state"] == "read");
-    assert_eq!(sandbox.message(id)["read_via"], via);
 }
 
 /// A session that may be pushed to, and a peer that answers by hand.
@@ -185,17 +130,6 @@ fn a_broker_that_dies_or_stops_costs_a_wait_nothing() {
     let said = result(&mut asker, request);
     assert_eq!(said["answer"]["message"]["message_id"], answer.as_str());
     assert_read(&sandbox, &answer, "tool");
-}
-
-pub fn reply_to_the_next_broker(
-    sandbox: &Sandbox,
-    peer: &RawPeer,
-    to: &str,
-    text: &str,
-    question: &str,
-) -> String {
-    until("another broker serves", || sandbox.status_is("running"));
-    reply(sandbox, peer, to, text, Some(question))
 }
 
 #[test]

@@ -7,18 +7,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::http::RawPeer;
-use crate::support::{Sandbox, until};
-use crate::waiting::{LONG, reply, reply_to_the_next_broker, stored};
-
-/// Starts `claude-peers send --wait`; gives it and, once it is stored, its message's id.
-pub fn cli_ask(sandbox: &Sandbox, to: &str, text: &str, more: &[&str]) -> (Child, String) {
-    let wait = LONG.to_string();
-    let mut command = sandbox.command(["send", "--wait", &wait]);
-    command.args(more).args([to, text]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let id = stored(sandbox, text);
-    (child, id)
-}
+use crate::support::questions::{cli_ask, reply, reply_to_the_next_broker, stored};
+use crate::support::{Sandbox, send_signal, until};
 
 #[track_caller]
 fn ended(child: Child, code: i32) -> (String, String) {
@@ -81,8 +71,7 @@ fn a_command_line_that_waited_in_vain_says_so_and_the_answer_goes_to_the_inbox()
     // An interrupt ends the wait, not the message.
     let (child, question) = cli_ask(&sandbox, "peer", "slow?", &[]);
     std::thread::sleep(Duration::from_millis(300));
-    let pid = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
-    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    send_signal(child.id(), Signal::INT);
     let (out, error) = ended(child, 130);
     assert!(out.is_empty() && error.contains("interrupted") && error.contains(&question));
     reply(&sandbox, &peer, "cli", "later", Some(&question));
@@ -114,12 +103,12 @@ fn an_idle_broker_stays_for_whoever_waits() {
     sandbox.ok(["peers"]);
     let peer = RawPeer::register(&sandbox, "peer");
     let (child, question) = cli_ask(&sandbox, "peer", "patience", &[]);
-    let broker = sandbox.holder().unwrap().pid;
+    let broker = sandbox.broker().unwrap().pid;
     std::thread::sleep(Duration::from_millis(2_500));
-    assert_eq!(sandbox.holder().map(|holder| holder.pid), Some(broker));
+    assert_eq!(sandbox.broker().map(|holder| holder.pid), Some(broker));
     reply(&sandbox, &peer, "cli", "rewarded", Some(&question));
     assert_eq!(ended(child, 0).0, "rewarded\n");
-    until("it leaves", || sandbox.holder().is_none());
+    until("it leaves", || sandbox.broker().is_none());
 }
 
 #[test]

@@ -6,9 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::http::{self, RawPeer, Request};
+use crate::support::questions::{ask, assert_read, cli_ask, reply};
 use crate::support::{Chance, Sandbox, SessionOptions, rounds, until};
-use crate::waiting::{ask, assert_read, reply};
-use crate::waiting_cli::cli_ask;
 
 /// Replies as a client does that calls again until it is answered; gives the message's id.
 fn reply_at_last(sandbox: &Sandbox, from: &RawPeer, question: &str, text: &str) -> String {

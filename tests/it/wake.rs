@@ -1,103 +1,15 @@
 //! Waking: an idle session is told once that mail waits, and never what it says.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::net::UnixListener;
+use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::hooks::{Inbox, end, still_waits, waiter, waiter_of};
 use crate::support::http::{RawPeer, Request, read_answer, unix};
-use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, SessionOptions, until};
-
-/// Longer than mail is gathered for before a wake.
-const QUIET: Duration = Duration::from_millis(2_500);
-
-/// A session's inbox socket, as its client would hold it.
-pub struct Inbox {
-    path: PathBuf,
-    lines: Receiver<Value>,
-}
-
-impl Inbox {
-    pub fn open(sandbox: &Sandbox) -> Self {
-        let path = sandbox.path().join("inbox.sock");
-        let listener = UnixListener::bind(&path).unwrap();
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                for line in BufReader::new(stream.unwrap()).lines() {
-                    let _ = sender.send(serde_json::from_str(&line.unwrap()).unwrap());
-                }
-            }
-        });
-        Self { path, lines }
-    }
-
-    /// A session that has this inbox, and no channel.
-    pub fn session(&self, name: &str) -> SessionOptions {
-        SessionOptions::new(name)
-            .without_channel()
-            .with("CLAUDE_CODE_MESSAGING_SOCKET", self.path.to_str().unwrap())
-            .with("CLAUDE_CODE_MESSAGING_TOKEN", "the-token")
-    }
-
-    /// Waits for one wake; gives the line's text.
-    #[track_caller]
-    pub fn woken(&self) -> String {
-        let auth = self.lines.recv_timeout(PATIENCE).unwrap();
-        assert_eq!(auth, json!({ "type": "auth", "token": "the-token" }));
-        let line = self.lines.recv_timeout(PATIENCE).unwrap();
-        assert_eq!(line["type"], "user");
-        assert_eq!(line["message"]["role"], "user");
-        line["message"]["content"].as_str().unwrap().to_owned()
-    }
-
-    #[track_caller]
-    pub fn is_quiet(&self) {
-        if let Ok(line) = self.lines.recv_timeout(QUIET) {
-            panic!("it was woken: {line}");
-        }
-    }
-}
-
-/// A waiting hook of the session of this name, in a client that is this very process.
-pub fn waiter(sandbox: &Sandbox, event: &str, session: &str) -> Child {
-    waiter_of(sandbox, event, session, std::process::id())
-}
-
-pub fn waiter_of(sandbox: &Sandbox, event: &str, session: &str, client: u32) -> Child {
-    let mut child = sandbox
-        .command(["hook", event, "--wait"])
-        .env("CLAUDE_PID", client.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let input = json!({ "session_id": format!("session-{session}"), "stop_hook_active": false });
-    // One that leaves early does not read it.
-    let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes());
-    child
-}
-
-/// Its exit code, and what it said to the model.
-#[track_caller]
-pub fn end(mut child: Child) -> (i32, String) {
-    until("the hook ends", || child.try_wait().unwrap().is_some());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.stdout.is_empty(), "{output:?}");
-    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-}
-
-#[track_caller]
-pub fn still_waits(child: &mut Child) {
-    std::thread::sleep(QUIET);
-    assert!(child.try_wait().unwrap().is_none(), "it ended");
-}
+use crate::support::{PROGRAM, Sandbox, Session, SessionOptions, until};
 
 fn read_all(session: &mut Session) -> usize {
     let result = session.call("check_messages", json!({}));

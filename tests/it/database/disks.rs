@@ -68,7 +68,7 @@ fn on_a_full_disk_sends_fail_the_broker_lives_and_nothing_accepted_is_lost() {
         listed.as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
     assert_eq!(listed, accepted, "what was accepted, and nothing else, in order");
     assert_eq!(b.take(&sandbox).len(), accepted.len());
-    assert_eq!(sandbox.holder().unwrap().pid, pid);
+    assert_eq!(sandbox.broker().unwrap().pid, pid);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_read_only_disk_is_a_clear_error() {
     assert!(text.contains("peers.db cannot be opened"), "{text}");
     assert!(text.to_lowercase().contains("read-only"), "{text}");
     assert!(text.contains("That file system is mounted read-only"), "{text}");
-    until("it has ended", || sandbox.holder().is_none());
+    until("it has ended", || sandbox.broker().is_none());
     assert_eq!(std::fs::read(disk.join("peers.db")).unwrap(), before);
     assert_eq!(sandbox.json(["log"])["messages"][0]["text"], "precious");
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use super::with_history;
 use crate::support::http::{RawPeer, Request};
-use crate::support::{PROGRAM, Sandbox, mounted, until};
+use crate::support::{PROGRAM, Sandbox, chmod, mounted, until};
 
 /// The program under test below a limit that `sh` sets.
 fn limited(sandbox: &Sandbox, limit: &str, arguments: &str) -> Command {
@@ -52,12 +52,12 @@ const SOMEBODY: u32 = 54_321;
 /// The sandbox as that user's, and a command of his.
 #[cfg(target_os = "linux")]
 fn of_somebody(sandbox: &Sandbox, script: &str) -> Option<Command> {
-    use std::os::unix::fs::{PermissionsExt as _, chown};
+    use std::os::unix::fs::chown;
     if !rustix::process::geteuid().is_root() {
         println!("skipped: only root can act as another user");
         return None;
     }
-    std::fs::set_permissions(sandbox.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    chmod(sandbox.path(), 0o755);
     for part in ["home", "run", "state", "config"] {
         chown(sandbox.path().join(part), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
     }

@@ -22,7 +22,7 @@ fn why_not(sandbox: &Sandbox) -> String {
     assert_eq!(code, 1, "{error}");
     assert!(error.starts_with("error: the broker did not start: "), "{error}");
     assert!(error.contains("\nhint: "), "{error}");
-    assert!(sandbox.holder().is_none(), "no broker is left behind");
+    assert!(sandbox.broker().is_none(), "no broker is left behind");
     error
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{suffixes, with_history};
 use crate::support::http::RawPeer;
-use crate::support::{Sandbox, until};
+use crate::support::{Sandbox, send_signal, until};
 
 /// What one might do to it.
 fn remove(database: &Path, suffixes: &[&str]) {
@@ -61,7 +61,7 @@ fn what_was_accepted_before_and_after_the_database_was_removed_is_in_it() {
         a.send(&sandbox, &b.id, "after");
         // Killed in that moment, so that all there is is what lies on the disk.
         sandbox.kill9_broker().unwrap();
-        until("the broker is gone", || sandbox.holder().is_none());
+        until("the broker is gone", || sandbox.broker().is_none());
         assert_eq!(texts(&database), ["before", "after"], "{gone:?}");
     }
 }
@@ -98,9 +98,7 @@ fn kill_broker_says_nothing_of_a_database_that_is_not_there() {
     assert_eq!(texts(&sandbox.database()), Vec::<String>::new());
     // One that hangs cannot save anything.
     sandbox.ok(["peers"]);
-    let broker =
-        rustix::process::Pid::from_raw(i32::try_from(sandbox.holder().unwrap().pid).unwrap());
-    rustix::process::kill_process(broker.unwrap(), rustix::process::Signal::STOP).unwrap();
+    send_signal(sandbox.broker().unwrap().pid, rustix::process::Signal::STOP);
     remove(&sandbox.database(), &["", "-wal", "-shm"]);
     let (code, error) = sandbox.fails(["kill-broker"]);
     assert_eq!(code, 1);
@@ -203,7 +201,7 @@ fn what_was_emptied_in_place_costs_nothing_that_is_accepted_afterwards() {
             a.send(&sandbox, &b.id, "after");
         }
         sandbox.kill9_broker().unwrap();
-        until("the broker is gone", || sandbox.holder().is_none());
+        until("the broker is gone", || sandbox.broker().is_none());
         assert_eq!(texts(&sandbox.database()), ["before", "after"], "{suffix:?}");
     }
 }
@@ -225,7 +223,7 @@ fn a_log_that_somebody_else_folds_in_is_no_damage() {
     a.send(&sandbox, &b.id, "and later");
     assert!(!sandbox.ok(["status"]).contains("WARNING"));
     sandbox.kill9_broker().unwrap();
-    until("the broker is gone", || sandbox.holder().is_none());
+    until("the broker is gone", || sandbox.broker().is_none());
     assert_eq!(texts(&sandbox.database()), ["before", "after", "and later"]);
 }
 
@@ -251,7 +249,7 @@ fn a_removed_log_is_folded_in_and_nothing_is_lost() {
         a.send(&sandbox, &b.id, "after");
         says(&sandbox, "write-ahead log of");
         sandbox.kill9_broker().unwrap();
-        until("the broker is gone", || sandbox.holder().is_none());
+        until("the broker is gone", || sandbox.broker().is_none());
         assert_eq!(texts(&sandbox.database()), ["before", "after"], "{gone:?}");
     }
 }

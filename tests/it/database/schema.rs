@@ -6,9 +6,9 @@ use claude_peers::sys::files::beside;
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::damage::serves_afresh_after_start;
+use super::damage::serves_with_default_signals_after_start;
 use super::{suffixes, why_not, with_history};
-use crate::support::{Sandbox, SessionOptions, until};
+use crate::support::{Sandbox, SessionOptions, chmod, until};
 
 #[test]
 fn a_database_of_the_first_schema_is_carried_over_with_its_mail() {
@@ -98,7 +98,7 @@ fn a_newer_database_that_was_not_closed_in_order_is_left_as_it_is() {
 fn an_empty_file_is_a_new_database() {
     let sandbox = Sandbox::new();
     std::fs::write(sandbox.database(), b"").unwrap();
-    serves_afresh_after_start(&sandbox);
+    serves_with_default_signals_after_start(&sandbox);
     assert!(!sandbox.ok(["status"]).contains("WARNING"));
 }
 
@@ -108,7 +108,7 @@ fn a_directory_in_its_place_is_refused_and_keeps_its_mode() {
     let sandbox = Sandbox::new();
     let database = sandbox.database();
     std::fs::create_dir(&database).unwrap();
-    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o755)).unwrap();
+    chmod(&database, 0o755);
     let error = why_not(&sandbox);
     assert!(error.contains(&database.display().to_string()), "{error}");
     assert_eq!(std::fs::metadata(&database).unwrap().permissions().mode() & 0o777, 0o755);
@@ -140,7 +140,7 @@ fn a_database_of_another_program_is_left_as_it_is() {
         )
         .unwrap();
     connection.close().unwrap();
-    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o644)).unwrap();
+    chmod(&database, 0o644);
     let before = std::fs::read(&database).unwrap();
     let error = why_not(&sandbox);
     assert!(error.contains("database of another program"), "{error}");
@@ -176,7 +176,7 @@ fn a_database_in_use_by_another_broker_is_refused() {
     first.ok(["peers"]);
     let second = Sandbox::new().with("CLAUDE_PEERS_DB", database);
     let error = why_not(&second);
-    let pid = first.holder().unwrap().pid;
+    let pid = first.broker().unwrap().pid;
     assert!(error.contains(&format!("in use by another broker (process {pid})")), "{error}");
     first.ok(["peers"]);
     // And a client whose settings name another database is told both, and sends nothing.

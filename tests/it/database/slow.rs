@@ -4,11 +4,12 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::legacy::legacy;
-use crate::support::{Manager, Notifications, PATIENCE, Sandbox, SessionOptions, ends, until};
+use crate::support::{
+    Frozen, Manager, Notifications, PATIENCE, Sandbox, SessionOptions, ends, until,
+};
 
 /// So many that a broker says what it does before it is done. Each test finds out.
 const MANY: i64 = 80_000;
@@ -29,30 +30,19 @@ fn world() -> Sandbox {
     sandbox
 }
 
-/// A process that stands still until this is dropped.
-struct Frozen(Pid);
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        // An error means that it has ended.
-        let _ = kill_process(self.0, Signal::CONT);
-    }
-}
-
 /// Waits until the broker says that it takes the database over, and keeps it at that.
 fn at_work(sandbox: &Sandbox) -> (u32, Frozen) {
     let mut found = None;
     until("a broker takes the database over", || {
-        found = sandbox.holder().filter(|holder| holder.busy.is_some());
+        found = sandbox.broker().filter(|holder| holder.busy.is_some());
         found.is_some()
     });
     let holder = found.unwrap();
-    let pid = Pid::from_raw(holder.pid.try_into().unwrap()).unwrap();
-    kill_process(pid, Signal::STOP).unwrap();
+    let frozen = Frozen::new(holder.pid);
     let words = holder.busy.unwrap();
     let expected = format!("taking over the database {}", sandbox.database().display());
     assert!(words.starts_with(&expected), "{words}");
-    (holder.pid, Frozen(pid))
+    (holder.pid, frozen)
 }
 
 fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
@@ -95,7 +85,7 @@ fn a_takeover_that_takes_longer_than_a_call_is_named_to_all_and_waited_for_by_co
     for told in [words, &status, &doctor] {
         assert!(!told.contains("kill-broker"), "{told}");
     }
-    assert_eq!(sandbox.holder().unwrap().pid, pid, "nobody began anew");
+    assert_eq!(sandbox.broker().unwrap().pid, pid, "nobody began anew");
 
     drop(frozen);
     let (code, listed, told) = said(first);
@@ -105,7 +95,7 @@ fn a_takeover_that_takes_longer_than_a_call_is_named_to_all_and_waited_for_by_co
     let (code, _, told) = said(second);
     assert!(code == Some(1) && told.contains("taking over") && told.contains("nobody"), "{told}");
     until("the session is live", || session.me()["live"] == true);
-    let running = sandbox.holder().unwrap();
+    let running = sandbox.broker().unwrap();
     assert_eq!((running.pid, running.busy), (pid, None));
     assert_eq!(sandbox.json(["log", "-n", "5"])["messages"].as_array().unwrap().len(), 5);
 }
@@ -143,5 +133,5 @@ fn a_second_broker_leaves_one_that_takes_a_database_over_alone() {
     std::thread::sleep(Duration::from_millis(100));
     drop(frozen);
     let (code, _, told) = said(first);
-    assert_eq!((code, sandbox.holder().unwrap().pid), (Some(0), pid), "{told}");
+    assert_eq!((code, sandbox.broker().unwrap().pid), (Some(0), pid), "{told}");
 }

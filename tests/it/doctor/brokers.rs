@@ -1,7 +1,7 @@
 //! Brokers that are old, another build, or silent.
 
 use super::{find, follow, is_clean};
-use crate::support::Sandbox;
+use crate::support::{Sandbox, send_signal};
 use crate::upgrade::older_broker;
 
 #[test]
@@ -60,12 +60,11 @@ fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
 fn a_broker_that_hangs_is_told_and_not_ended() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
-    let broker = sandbox.holder().unwrap();
-    let pid = rustix::process::Pid::from_raw(broker.pid.try_into().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let broker = sandbox.broker().unwrap();
+    send_signal(broker.pid, rustix::process::Signal::STOP);
     let words = ["does not answer", &broker.pid.to_string()];
     let found = find(&sandbox, "broker", "failure", &words);
-    assert_eq!(sandbox.holder().unwrap().pid, broker.pid);
+    assert_eq!(sandbox.broker().unwrap().pid, broker.pid);
     follow(&sandbox, &found);
     is_clean(&sandbox);
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use claude_peers::endpoint::broker_lock::database_lock;
 use claude_peers::sys::files::beside;
 
-use super::{chmod, is_clean, is_found_and_fixed};
-use crate::support::Sandbox;
+use super::{is_clean, is_found_and_fixed};
+use crate::support::{Sandbox, chmod};
 
 /// A broker ran here, and left what it leaves.
 fn used() -> Sandbox {

@@ -1,18 +1,16 @@
 //! `doctor`: each fault is planted, found, and gone once its advice was followed as printed.
 
 mod brokers;
+mod endpoint;
 mod files;
 mod hooks;
-mod places;
 mod settings;
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::cli::shell;
 use crate::support::http::{RawPeer, Request};
 use crate::support::{Sandbox, until, write_program};
 
@@ -82,7 +80,7 @@ fn is_told(text: &str, found: &Value) {
 #[track_caller]
 fn follow(sandbox: &Sandbox, found: &Value) {
     let fix = found["fix"].as_str().unwrap_or_else(|| panic!("no advice: {found}"));
-    let output = shell(sandbox, fix);
+    let output = sandbox.shell(fix);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{fix}: {error}");
 }
@@ -97,16 +95,12 @@ fn is_found_and_fixed(sandbox: &Sandbox, check: &str, level: &str, words: &[&str
     is_clean(sandbox);
 }
 
-fn chmod(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-}
-
 #[test]
 fn a_message_goes_the_whole_way_and_nothing_of_it_is_left() {
     let sandbox = Sandbox::new();
-    assert!(sandbox.holder().is_none());
+    assert!(sandbox.broker().is_none());
     is_clean(&sandbox);
-    let running = sandbox.holder().unwrap().pid;
+    let running = sandbox.broker().unwrap().pid;
     let mut session = sandbox.session("backend");
     let first = sandbox.ok(["send", "backend", "before"]);
     assert_eq!(session.push()["content"], "before");
@@ -132,7 +126,7 @@ fn a_message_goes_the_whole_way_and_nothing_of_it_is_left() {
     let peers = sandbox.json(["peers", "--all"]);
     assert_eq!(peers["peers"].as_array().unwrap().len(), 1, "{peers}");
     assert_eq!(sandbox.json(["status"])["health"]["backlog"], 2);
-    assert_eq!(sandbox.holder().unwrap().pid, running, "nothing was restarted");
+    assert_eq!(sandbox.broker().unwrap().pid, running, "nothing was restarted");
 
     drop(session);
     sandbox.ok(["kill-broker"]);

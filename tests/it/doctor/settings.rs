@@ -1,7 +1,7 @@
 //! Settings that differ, and where each value comes from.
 
 use super::{examine, is_clean, is_found_and_fixed};
-use crate::support::{Sandbox, free_port, until};
+use crate::support::{Sandbox, free_port, send_signal, until};
 
 /// The same, with a broker that was started where no variable says anything.
 fn restarted_elsewhere(sandbox: Sandbox) -> Sandbox {
@@ -57,10 +57,9 @@ fn a_reload_that_failed_is_told_until_the_broker_starts_anew() {
     let paths = sandbox.config().paths;
     let file = paths.config_file;
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-    let broker = sandbox.holder().unwrap();
+    let broker = sandbox.broker().unwrap();
     std::fs::write(&file, "no TOML").unwrap();
-    let process = rustix::process::Pid::from_raw(broker.pid.try_into().unwrap()).unwrap();
-    rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
+    send_signal(broker.pid, rustix::process::Signal::HUP);
     // With a file like that nothing else can ask the broker; its log tells when it has looked.
     let log = paths.log;
     until("it has read the file", || {
@@ -76,7 +75,7 @@ fn a_database_that_a_broker_with_other_settings_has_is_told() {
     let database = sandbox.path().join("one.db").display().to_string();
     let sandbox = sandbox.with("CLAUDE_PEERS_DB", database);
     sandbox.ok(["peers"]);
-    let running = sandbox.holder().unwrap().pid.to_string();
+    let running = sandbox.broker().unwrap().pid.to_string();
     let sandbox = sandbox.with("CLAUDE_PEERS_PORT", free_port().to_string());
     is_found_and_fixed(&sandbox, "configuration", "failure", &["in use by a broker", &running]);
 }

@@ -1,13 +1,13 @@
 //! Who and what is refused, and that the broker goes on serving all the while.
 
-#[cfg(target_os = "linux")]
-mod fakes;
 mod floods;
 #[cfg(target_os = "linux")]
-mod homes;
+mod foreign_homes;
+#[cfg(target_os = "linux")]
+mod foreign_listeners;
 mod impostors;
 mod requests;
-mod strangers;
+mod tcp;
 mod users;
 
 use crate::support::Sandbox;
@@ -24,7 +24,7 @@ const ROUTES: [(&str, &str); 12] = [
     ("POST", "/v1/mailbox/confirm"),
     ("POST", "/v1/mailbox/written"),
     ("POST", "/v1/shutdown"),
-    ("POST", "/v1/afresh"),
+    ("POST", "/v1/with_default_signals"),
     ("GET", "/no/such/route"),
 ];
 
@@ -42,7 +42,7 @@ impl World {
 
     fn in_sandbox(sandbox: Sandbox) -> Self {
         sandbox.ok(["peers"]);
-        let pid = sandbox.holder().unwrap().pid;
+        let pid = sandbox.broker().unwrap().pid;
         let token = sandbox.token();
         Self { sandbox, pid, token }
     }

@@ -1,6 +1,5 @@
 //! Other users of the machine.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -8,7 +7,7 @@ use claude_peers::sys::files::beside;
 
 use super::World;
 use crate::support::http::Request;
-use crate::support::{PROGRAM, Sandbox, mode};
+use crate::support::{PROGRAM, Sandbox, chmod, mode};
 
 #[test]
 fn files_and_sockets_are_for_their_owner_alone_whatever_the_umask() {
@@ -47,7 +46,7 @@ fn what_was_open_to_others_is_closed_and_an_exposed_token_is_replaced() {
     let old_token = world.token.clone();
     world.sandbox.ok(["kill-broker"]);
     let open = |path: &Path, mode| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        chmod(path, mode);
     };
     open(paths.runtime(), 0o755);
     open(paths.state(), 0o777);
@@ -117,7 +116,7 @@ fn another_user_is_refused_by_the_directory_by_the_socket_and_by_the_uid_check()
     let socket = world.sandbox.socket();
     let denied = std::io::ErrorKind::PermissionDenied;
     let open = |path: &Path, mode| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        chmod(path, mode);
     };
     // The sandbox's own directories are in the way as well; they are not what is tested.
     open(world.sandbox.path(), 0o755);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::standin::*;
 use super::*;
+use crate::support::chmod;
 
 const CONTENTS: [&str; 7] = [
     "",
@@ -100,7 +101,7 @@ fn a_client_that_may_not_know_a_hook_does_not_get_it() {
         // Once it is newer, the rest follows.
         write(&sandbox.home().join("claude-version"), "2.1.78 (Claude Code)");
         let said = succeeds(&sandbox, &["claude", "--yes"]);
-        assert!(!said.contains("left out"), "{said}");
+        assert!(!said.contains("skipped"), "{said}");
         is_set_up(&sandbox, PROGRAM);
     }
 }
@@ -183,10 +184,10 @@ fn what_is_not_to_be_written_is_not_written() {
 
     std::fs::remove_file(settings(&sandbox)).unwrap();
     std::fs::create_dir(settings(&sandbox)).unwrap();
-    assert!(fails(&sandbox, &["claude", "--yes"]).contains("is no file"));
+    assert!(fails(&sandbox, &["claude", "--yes"]).contains("is not a file"));
     std::fs::remove_dir(settings(&sandbox)).unwrap();
     symlink("nowhere", settings(&sandbox)).unwrap();
-    assert!(fails(&sandbox, &["claude", "--yes"]).contains("leads nowhere"));
+    assert!(fails(&sandbox, &["claude", "--yes"]).contains("has no listener"));
     assert_eq!(calls(&sandbox), 0);
 }
 
@@ -209,7 +210,7 @@ fn another_path_of_the_program_takes_the_place_of_the_old_one() {
         assert_eq!(value["hooks"]["Stop"].as_array().unwrap().len(), 2, "{value}");
         let command = value["hooks"]["SessionEnd"][0]["hooks"][0]["command"].as_str().unwrap();
         assert_eq!(command, format!("\"{}\" hook SessionEnd", shown.replace('$', "\\$")));
-        assert_eq!(read(&state(&sandbox))["mcpServers"]["claude-peers"], server(&shown));
+        assert_eq!(read(&state(&sandbox))["mcpServers"]["claude-peers"], server_entry(&shown));
         assert!(run(&["setup", "claude"]).contains("is already set up"));
     }
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::support::SessionOptions;
+use crate::support::{SessionOptions, chmod};
 
 /// A client, where its file is, and what our entry in it is.
 struct Kind {
@@ -361,7 +361,7 @@ fn places_whose_names_are_no_text_are_told_and_nothing_is_done_there() {
     assert_eq!(std::fs::read_dir(&odd).unwrap().count(), 0);
     // A client there can be told all the same.
     std::fs::write(odd.join("codex"), "#!/bin/sh\n").unwrap();
-    std::fs::set_permissions(odd.join("codex"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    chmod(&odd.join("codex"), 0o755);
     let output = run("PATH", &["--json"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -6,13 +6,13 @@ mod question;
 mod standin;
 mod undo;
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{PROGRAM, Sandbox, write_program};
+use crate::support::{PROGRAM, Sandbox, chmod, write_program};
 
 /// A home in which no client is, unless a test puts one there.
 pub fn sandbox() -> Sandbox {
@@ -79,10 +79,6 @@ pub fn remembered(sandbox: &Sandbox) -> Vec<String> {
 pub fn write(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
-}
-
-pub fn chmod(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// What tells that a file was not written again.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use super::*;
-use crate::support::until;
+use crate::support::{terminal, until};
 
 #[test]
 fn nothing_changes_without_a_yes() {
@@ -32,14 +32,7 @@ pub fn at_a_terminal(
     arguments: &[&str],
     mut answer: impl FnMut() -> &'static str,
 ) -> (i32, String) {
-    use rustix::fs::{Mode, OFlags, open};
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let name = ptsname(&ours, Vec::new()).unwrap();
-    let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    let (ours, theirs) = terminal();
     let mut child = sandbox
         .command(std::iter::once("setup").chain(arguments.iter().copied()))
         .stdin(Stdio::from(theirs.try_clone().unwrap()))

@@ -61,7 +61,7 @@ pub fn read(path: &Path) -> Value {
     jsonc(&std::fs::read_to_string(path).unwrap())
 }
 
-pub fn server(program: &str) -> Value {
+pub fn server_entry(program: &str) -> Value {
     json!({ "type": "stdio", "command": program, "args": ["mcp"] })
 }
 
@@ -95,7 +95,10 @@ pub fn is_set_up(sandbox: &Sandbox, program: &str) {
             assert_eq!(groups.last().unwrap()["matcher"], "idle_prompt");
         }
     }
-    assert_eq!(read(&state(sandbox))["mcpServers"], json!({ "claude-peers": server(program) }));
+    assert_eq!(
+        read(&state(sandbox))["mcpServers"],
+        json!({ "claude-peers": server_entry(program) })
+    );
 }
 
 /// Settings as a person writes them who does not know that Claude Code takes no comments.

@@ -6,13 +6,16 @@
 
 use std::time::Duration;
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+use super::ROUNDS;
+
+/// A number from the environment, for longer runs than the everyday ones.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|number| number.parse().unwrap())
 }
 
 /// How many rounds to go, where `default` are enough for an ordinary run.
 pub fn rounds(default: usize) -> usize {
-    default * number("CLAUDE_PEERS_TEST_ROUNDS").map_or(1, |times| times as usize)
+    default * number(ROUNDS).map_or(1, |times| times as usize)
 }
 
 /// How many messages make a burst.

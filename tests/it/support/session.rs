@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,96 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{PATIENCE, Sandbox, until};
-
-/// How a session is to be.
-pub struct SessionOptions {
-    pub name: String,
-    /// `CLAUDE_CODE_SESSION_ID`; `None` for a client that has none.
-    pub session_id: Option<String>,
-    pub client: String,
-    pub variables: Vec<(String, String)>,
-    pub directory: Option<PathBuf>,
-    /// Wait until the session is live and pushes may reach it.
-    pub settle: bool,
-}
-
-impl SessionOptions {
-    pub fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            session_id: Some(format!("session-{name}")),
-            client: "claude-code".to_owned(),
-            variables: vec![("CLAUDE_PEERS_CHANNEL".to_owned(), "on".to_owned())],
-            directory: None,
-            settle: true,
-        }
-    }
-
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.variables.retain(|(n, _)| n != name);
-        self.variables.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    pub fn without_channel(self) -> Self {
-        self.with("CLAUDE_PEERS_CHANNEL", "off")
-    }
-
-    pub fn at_once(mut self) -> Self {
-        self.settle = false;
-        self
-    }
-
-    pub fn session_id(mut self, id: Option<&str>) -> Self {
-        self.session_id = id.map(str::to_owned);
-        self
-    }
-
-    pub fn client(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.client);
-        self
-    }
-
-    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.directory = Some(directory.into());
-        self
-    }
-
-    /// The server's command line, as the session's client would run it.
-    pub fn command(&self, sandbox: &Sandbox) -> Command {
-        let directory = self.directory.clone().unwrap_or_else(|| sandbox.path().join(&self.name));
-        std::fs::create_dir_all(&directory).unwrap();
-        let mut command = sandbox.command(["mcp"]);
-        command.current_dir(&directory).env("CLAUDE_PROJECT_DIR", &directory);
-        if let Some(id) = &self.session_id {
-            command.env("CLAUDE_CODE_SESSION_ID", id).env("CLAUDE_CODE_ENTRYPOINT", "cli");
-        }
-        command.envs(self.variables.iter().cloned());
-        command
-    }
-
-    /// Starts the process and does nothing else.
-    pub fn spawn(&self, sandbox: &Sandbox) -> Session {
-        Session::spawn(self.command(sandbox))
-    }
-
-    /// Starts the session and shakes hands, as Claude Code does.
-    pub fn start(&self, sandbox: &Sandbox) -> Session {
-        let mut session = self.spawn(sandbox);
-        session.handshake(&self.client);
-        if self.settle {
-            // The peer's own listing says when it is live; pushes begin one second after
-            // `initialized`.
-            let since = Instant::now();
-            until("the session is live", || {
-                session.call("list_peers", json!({}))["structuredContent"]["me"]["live"] == true
-            });
-            std::thread::sleep(Duration::from_millis(1_050).saturating_sub(since.elapsed()));
-        }
-        session
-    }
-}
+use super::{PATIENCE, until};
 
 /// A running server process.
 pub struct Session {
@@ -308,6 +218,20 @@ impl Session {
         self.call("list_peers", json!({}))["structuredContent"]["me"].clone()
     }
 
+    /// Waits until the broker lists this session as live.
+    #[track_caller]
+    pub fn until_live(&mut self) {
+        until("the session is live", || self.me()["live"] == true);
+    }
+
+    /// The id and name of this session, which must be live.
+    #[track_caller]
+    pub fn identity(&mut self) -> (String, String) {
+        let me = self.me();
+        assert_eq!(me["live"], true, "{me}");
+        (me["id"].as_str().unwrap().to_owned(), me["name"].as_str().unwrap().to_owned())
+    }
+
     pub fn id(&mut self) -> String {
         self.me()["id"].as_str().unwrap().to_owned()
     }
@@ -345,8 +269,7 @@ impl Session {
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
+        super::send_signal(self.pid(), signal);
     }
 
     /// Waits for the end of the process; gives its exit code, or -signal, and how long it took.

@@ -32,7 +32,7 @@ fn the_probe_for_a_newer_protocol_is_refused_and_the_same_process_then_initializ
         assert_eq!(result["protocolVersion"], "2025-11-25");
         assert_eq!(result["capabilities"]["experimental"], json!({ "claude/channel": {} }));
     }
-    assert!(sandbox.holder().is_none(), "a probe starts no broker");
+    assert!(sandbox.broker().is_none(), "a probe starts no broker");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn initialize_and_the_list_of_tools_are_answered_without_a_broker() {
     let mut waiting = spawn(&sandbox, "waiting");
     initialize(&mut waiting, "2025-11-25");
     std::thread::sleep(A_WHILE);
-    assert!(sandbox.holder().is_none(), "a broker was started before `initialized`");
+    assert!(sandbox.broker().is_none(), "a broker was started before `initialized`");
     assert!(!sandbox.database().exists() && !sandbox.socket().exists());
 }
 
@@ -123,7 +123,7 @@ fn a_configuration_that_cannot_be_read_is_told_by_the_tools() {
         }
         assert!(is_pinged(&mut session));
     }
-    assert!(sandbox.holder().is_none());
+    assert!(sandbox.broker().is_none());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{TOOLS, initialize, is_pinged, peer, refused, spawn};
-use crate::support::{Sandbox, Session, SessionOptions, until};
+use crate::support::{Frozen, Sandbox, Session, SessionOptions, until};
 
 // Tools
 
@@ -195,7 +195,7 @@ fn an_unknown_method_or_tool_is_an_error_with_its_name() {
         assert!(answer["error"]["code"].is_number(), "{answer}");
     }
     assert!(is_pinged(&mut session));
-    assert!(sandbox.holder().is_none());
+    assert!(sandbox.broker().is_none());
 }
 
 #[test]
@@ -311,11 +311,9 @@ fn messages_sent_all_at_once_arrive_in_order() {
 
 #[test]
 fn a_request_can_be_cancelled_while_the_broker_does_not_answer() {
-    use rustix::process::{Pid, Signal, kill_process};
     let sandbox = Sandbox::new();
     let mut session = sandbox.session("patient");
-    let broker = Pid::from_raw(sandbox.holder().unwrap().pid.try_into().unwrap()).unwrap();
-    kill_process(broker, Signal::STOP).unwrap();
+    let frozen = Frozen::new(sandbox.broker().unwrap().pid);
     let params = json!({ "name": "list_peers", "arguments": {} });
     let id = session.start_request("tools/call", params);
     assert!(is_pinged(&mut session), "a broker that hangs must not hang the session");
@@ -332,6 +330,6 @@ fn a_request_can_be_cancelled_while_the_broker_does_not_answer() {
         }
         assert!(message["id"] != id || message["result"]["isError"] == true, "{message}");
     }
-    kill_process(broker, Signal::CONT).unwrap();
+    drop(frozen);
     assert_eq!(session.me()["live"], true);
 }

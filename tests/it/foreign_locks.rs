@@ -160,7 +160,7 @@ fn a_broker_in_a_container_is_asked_through_its_socket_and_never_signalled() {
         println!("skipped: namespaces are not allowed here");
         return;
     }
-    let holder = sandbox.holder().unwrap();
+    let holder = sandbox.broker().unwrap();
     let process = holder.process.clone().unwrap();
     assert_ne!(process.namespace, process::own().namespace);
     sandbox.ok(["peers"]);

@@ -1,7 +1,7 @@
 //! Who listens where our broker should: another user's program, that would like to be told.
 
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{PROGRAM, Sandbox, SessionOptions, copy_program};
+use crate::support::{PROGRAM, Sandbox, SessionOptions, chmod, copy_program};
 
 const NOBODY: u32 = 65_534;
 
@@ -20,10 +20,6 @@ fn may_act_as_others() -> bool {
         println!("skipped: only root can act as another user");
     }
     may
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// A broker that answers everybody, and what it heard.
@@ -49,10 +45,10 @@ impl Fake {
             let directory = socket.parent().unwrap();
             if !directory.exists() {
                 std::fs::create_dir_all(directory).unwrap();
-                set_mode(directory, 0o755);
+                chmod(directory, 0o755);
             }
             let listener = UnixListener::bind(&socket).unwrap();
-            set_mode(&socket, 0o777);
+            chmod(&socket, 0o777);
             ready.send(()).unwrap();
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -108,15 +104,15 @@ fn another_users_listener_at_our_socket_hears_not_a_byte_and_is_named() {
     }
     // In a directory that was ours alone for long: only the kernel tells who listens.
     let sandbox = Sandbox::new();
-    set_mode(sandbox.path(), 0o755);
+    chmod(sandbox.path(), 0o755);
     let socket = sandbox.socket();
     let directory = socket.parent().unwrap().to_owned();
-    set_mode(directory.parent().unwrap(), 0o777);
+    chmod(directory.parent().unwrap(), 0o777);
     std::fs::create_dir(&directory).unwrap();
-    set_mode(&directory, 0o777);
+    chmod(&directory, 0o777);
     let fake = Fake::listen(&socket, NOBODY);
-    set_mode(&directory, 0o700);
-    set_mode(directory.parent().unwrap(), 0o700);
+    chmod(&directory, 0o700);
+    chmod(directory.parent().unwrap(), 0o700);
     let error = talk(&sandbox).expect("nothing is sent");
     fake.heard_nothing("a private directory");
     for word in [socket.to_str().unwrap(), "65534", "hint: "] {
@@ -135,13 +131,13 @@ fn a_socket_in_a_directory_that_others_may_write_is_not_trusted() {
     for (mode, makes_directory) in [(0o777, false), (0o1777, false), (0o1777, true), (0o770, true)]
     {
         let sandbox = Sandbox::new();
-        set_mode(sandbox.path(), 0o755);
+        chmod(sandbox.path(), 0o755);
         let place = sandbox.path().join("shared");
         std::fs::create_dir(&place).unwrap();
         if mode == 0o770 {
             chown(&place, None, Some(NOBODY)).unwrap();
         }
-        set_mode(&place, mode);
+        chmod(&place, mode);
         let socket = if makes_directory { place.join("mine/b.sock") } else { place.join("b.sock") };
         let fake = Fake::listen(&socket, NOBODY);
         let sandbox = sandbox.with("CLAUDE_PEERS_SOCKET", socket.to_str().unwrap());
@@ -157,12 +153,12 @@ fn a_link_of_another_user_leads_nowhere() {
         return;
     }
     let sandbox = Sandbox::new();
-    set_mode(sandbox.path(), 0o755);
+    chmod(sandbox.path(), 0o755);
     let (shared, ours) = (sandbox.path().join("shared"), sandbox.path().join("ours"));
     std::fs::create_dir(&shared).unwrap();
-    set_mode(&shared, 0o1777);
+    chmod(&shared, 0o1777);
     std::fs::create_dir(&ours).unwrap();
-    set_mode(&ours, 0o700);
+    chmod(&ours, 0o700);
     let link = shared.join("link");
     std::os::unix::fs::symlink(&ours, &link).unwrap();
     std::os::unix::fs::lchown(&link, Some(NOBODY), Some(NOBODY)).unwrap();
@@ -181,12 +177,12 @@ fn a_runtime_directory_that_others_may_write_is_passed_over() {
         return;
     }
     let sandbox = Sandbox::new();
-    set_mode(sandbox.path(), 0o755);
+    chmod(sandbox.path(), 0o755);
     let (run, socket) = (sandbox.path().join("run"), sandbox.socket());
     for mode in [0o777, 0o1777, 0o757] {
-        set_mode(&run, 0o777);
+        chmod(&run, 0o777);
         let fake = Fake::listen(&socket, NOBODY);
-        set_mode(&run, mode);
+        chmod(&run, mode);
         // Another place of ours serves instead.
         talk(&sandbox);
         sandbox.ok(["peers"]);
@@ -203,10 +199,10 @@ fn a_state_directory_that_others_may_write_is_not_trusted() {
         return;
     }
     let sandbox = Sandbox::new();
-    set_mode(sandbox.path(), 0o755);
+    chmod(sandbox.path(), 0o755);
     let sandbox = sandbox.with("XDG_RUNTIME_DIR", "/nonexistent");
     let state = sandbox.path().join("state");
-    set_mode(&state, 0o777);
+    chmod(&state, 0o777);
     if !sandbox.socket().starts_with(&state) {
         println!("skipped: this machine has a runtime directory of its own");
         return;
@@ -262,6 +258,6 @@ fn in_a_user_namespace_that_hides_users_nobody_is_taken_for_ourselves() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("several users have our user id") || error.contains("65534"), "{error}");
-    sandbox.holder().unwrap().ask_to_stop();
+    sandbox.broker().unwrap().ask_to_stop();
     broker.wait().unwrap();
 }

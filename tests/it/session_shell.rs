@@ -4,8 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::hooks::{context, hook_of_window};
-use crate::identity::live;
+use crate::support::hooks::{context, hook_of};
 use crate::support::{PROGRAM, Sandbox, Session, SessionOptions, until};
 
 /// The program as the Bash tool of a session runs it.
@@ -203,7 +202,7 @@ impl Window {
             .env("CLAUDE_PEERS_CHANNEL", "on");
         let mut session = Session::spawn(command);
         session.handshake(client);
-        live(&mut session);
+        session.until_live();
         Self { session, fifo }
     }
 
@@ -241,11 +240,8 @@ fn a_shell_whose_variable_is_out_of_date_is_known_by_the_processes_above_it() {
     let id = resumed.id();
     resumed.close_input();
     resumed.wait_end();
-    until("it is away", || {
-        let listed = sandbox.json(["peers"]);
-        listed["peers"].as_array().unwrap().iter().all(|peer| peer["id"] != id.as_str())
-    });
-    hook_of_window(&sandbox, "SessionStart", "session-resumed", window.session.pid());
+    sandbox.until_away(&id);
+    hook_of(&sandbox, window.session.pid(), "session-resumed", "SessionStart", Value::Null);
     window.session.close_input();
     until("its old server is gone", || {
         let listed = sandbox.json(["peers"]);

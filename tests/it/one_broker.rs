@@ -2,20 +2,20 @@
 //! comes back, and one place under two names.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Barrier;
 
 use serde_json::{Value, json};
 
-use crate::hooks::context;
+use crate::support::hooks::context;
 use crate::support::http::Request;
-use crate::support::{Manager, Sandbox, SessionOptions, until};
+use crate::support::{Manager, Sandbox, SessionOptions, chmod, until};
 
 fn private_directory(path: &Path) -> String {
     std::fs::create_dir_all(path).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    chmod(path, 0o700);
     path.display().to_string()
 }
 
@@ -40,7 +40,7 @@ fn two_runtime_directories_of_one_user_have_one_broker() {
     let sandbox = Sandbox::new();
     let mut first = sandbox.session("first");
     let other = elsewhere(&sandbox);
-    let (broker, socket) = (sandbox.holder().unwrap().pid, sandbox.socket());
+    let (broker, socket) = (sandbox.broker().unwrap().pid, sandbox.socket());
     assert_ne!(socket, other.socket());
 
     let mut second = other.session("second");
@@ -90,10 +90,10 @@ fn clients_of_two_runtime_directories_that_find_no_broker_all_meet_at_one() {
                 });
             }
         });
-        let running = sandbox.holder().unwrap().pid;
-        assert_eq!(other.holder().unwrap().pid, running);
+        let running = sandbox.broker().unwrap().pid;
+        assert_eq!(other.broker().unwrap().pid, running);
         sandbox.kill9_broker();
-        until("it is gone", || sandbox.holder().is_none());
+        until("it is gone", || sandbox.broker().is_none());
     }
 }
 
@@ -138,18 +138,18 @@ fn a_service_takes_over_from_a_broker_in_another_runtime_directory_and_all_come_
     let sandbox = Sandbox::unlimited();
     let other = elsewhere(&sandbox);
     let mut first = other.session("first");
-    let fallback = other.holder().unwrap();
+    let fallback = other.broker().unwrap();
     let mut manager = Manager::default();
     manager.add_unix(&sandbox, "unix", &sandbox.socket());
     // Whoever asks the database finds the broker, and the service need not start.
     sandbox.ok(["send", "first", "by the database"]);
     assert_eq!(first.push()["content"], "by the database");
-    assert_eq!(sandbox.holder().unwrap().pid, fallback.pid);
+    assert_eq!(sandbox.broker().unwrap().pid, fallback.pid);
     // A client that knows only the socket's path starts the service.
     let raw = || Request::get("/health").unix(&sandbox).status;
     let (status, mut service) = manager.activate(&sandbox, raw);
     assert_eq!(status, 200);
-    assert_eq!(sandbox.holder().unwrap().pid, service.id());
+    assert_eq!(sandbox.broker().unwrap().pid, service.id());
     other.ok(["send", "first", "after it"]);
     assert_eq!(first.push()["content"], "after it");
     let mut second = sandbox.session("second");
@@ -157,7 +157,7 @@ fn a_service_takes_over_from_a_broker_in_another_runtime_directory_and_all_come_
     assert_eq!(first.push()["content"], "from here");
     first.send("second", "from there");
     assert_eq!(second.push()["content"], "from there");
-    sandbox.holder().unwrap().ask_to_stop();
+    sandbox.broker().unwrap().ask_to_stop();
     service.wait().unwrap();
 }
 
@@ -167,14 +167,14 @@ fn a_runtime_directory_that_goes_and_comes_back_costs_no_call() {
     let sandbox = Sandbox::new();
     let run = sandbox.path().join("run");
     let (mut first, mut second) = (sandbox.session("first"), sandbox.session("second"));
-    let before = sandbox.holder().unwrap().pid;
+    let before = sandbox.broker().unwrap().pid;
     std::fs::remove_dir_all(&run).unwrap();
     first.call("list_peers", json!({}));
     sandbox.ok(["send", "first", "from a shell"]);
     assert_eq!(first.push()["content"], "from a shell");
     first.send("second", "still here");
     assert_eq!(second.push()["content"], "still here");
-    let between = sandbox.holder().unwrap().pid;
+    let between = sandbox.broker().unwrap().pid;
     assert_ne!(between, before, "the old one could not be reached");
     assert!(!run.exists(), "it is not ours to make");
 
@@ -184,7 +184,7 @@ fn a_runtime_directory_that_goes_and_comes_back_costs_no_call() {
     assert_eq!(first.push()["content"], "of the new login");
     second.send("third", "welcome");
     assert_eq!(third.push()["content"], "welcome");
-    assert_eq!(sandbox.holder().unwrap().pid, between);
+    assert_eq!(sandbox.broker().unwrap().pid, between);
     // Once that one has gone, the runtime directory serves again.
     sandbox.ok(["kill-broker"]);
     first.call("list_peers", json!({}));
@@ -244,7 +244,7 @@ fn a_broker_that_was_started_under_another_name_is_found() {
         sandbox.ok(["peers"]);
         assert_eq!(faults(&sandbox), Vec::<Value>::new(), "{number}");
         sandbox.ok(["kill-broker"]);
-        until("it is gone", || shell.holder().is_none());
+        until("it is gone", || shell.broker().is_none());
     }
 }
 
@@ -260,7 +260,7 @@ fn a_manager_that_listens_under_another_name_is_awaited() {
     let (_, mut broker) = manager.activate(&shells[2], || shells[2].ok(["peers"]));
     let status = sandbox.json(["status"]);
     assert_eq!(status["health"]["socket_inherited"], true, "{status}");
-    sandbox.holder().unwrap().ask_to_stop();
+    sandbox.broker().unwrap().ask_to_stop();
     broker.wait().unwrap();
 }
 

@@ -7,9 +7,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::identity::{git, repository};
-use crate::summaries::{Behaviour, Endpoint};
-use crate::support::{Sandbox, Session, SessionOptions, until, write_program};
+use crate::support::{
+    Behaviour, Endpoint, Sandbox, Session, SessionOptions, git, repository, until, write_program,
+};
 
 const SUMMARY: &str = "Works on something.";
 

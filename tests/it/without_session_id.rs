@@ -8,10 +8,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::hooks::run;
-use crate::identity::live;
+use crate::support::hooks::{hook_of, run_hook};
 use crate::support::{PROGRAM, Sandbox, Session, SessionOptions, until};
-use crate::windows::{ids, who};
 
 /// Runs our server without a word about its session.
 const PLAIN: &str = r#""$0" mcp; exit"#;
@@ -39,7 +37,7 @@ fn untold(sandbox: &Sandbox, program: &str, script: &str, name: &str) -> Session
     command.current_dir(&directory).env("CLAUDE_PEERS_CHANNEL", "off");
     let mut session = Session::spawn(command);
     session.handshake("claude-code");
-    live(&mut session);
+    session.until_live();
     session
 }
 
@@ -52,12 +50,8 @@ fn claude(sandbox: &Sandbox) -> String {
 }
 
 /// What a hook of this window shows; the client names itself to it.
-fn told(sandbox: &Sandbox, window: &Session, event: &str, session: &str) -> String {
-    let mut command = sandbox.command(["hook", event]);
-    command.env("CLAUDE_PID", window.pid().to_string());
-    let output = run(command, &json!({ "session_id": session, "prompt_id": "t" }));
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+fn told(sandbox: &Sandbox, client: &Session, event: &str, session: &str) -> String {
+    hook_of(sandbox, client.pid(), session, event, Value::Null)
 }
 
 /// A window of [`WITH_HOOKS`].
@@ -102,7 +96,7 @@ fn a_server_that_was_told_no_session_is_bound_by_its_client() {
     let sandbox = Sandbox::new();
     for (name, script) in [("plain", PLAIN), ("wrapped", WRAPPED)] {
         let mut window = untold(&sandbox, "sh", script, name);
-        let (id, _) = who(&mut window);
+        let (id, _) = window.identity();
         assert_eq!(reach(&sandbox, &id), "tools", "{name}: no hook has spoken");
         sandbox.ok(["send", &id, "for the untold"]);
         assert_eq!(told(&sandbox, &window, "SessionStart", name), "");
@@ -112,26 +106,26 @@ fn a_server_that_was_told_no_session_is_bound_by_its_client() {
         // The session can be resumed, in a window that is told nothing either.
         window.close_input();
         window.wait_end();
-        until("it is away", || ids(&sandbox).is_empty());
+        until("it is away", || sandbox.live_ids().is_empty());
         sandbox.ok(["send", &id, "for the one who resumes"]);
         let mut again = untold(&sandbox, "sh", script, name);
         told(&sandbox, &again, "SessionStart", name);
-        assert_eq!(who(&mut again).0, id, "{name}");
+        assert_eq!(again.identity().0, id, "{name}");
         let shown = told(&sandbox, &again, "UserPromptSubmit", name);
         assert!(shown.contains("| for the one who resumes"), "{name}: {shown}");
-        assert_eq!(ids(&sandbox), [id.as_str()], "{name}");
+        assert_eq!(sandbox.live_ids(), [id.as_str()], "{name}");
         again.close_input();
         again.wait_end();
-        until("it is away", || ids(&sandbox).is_empty());
+        until("it is away", || sandbox.live_ids().is_empty());
     }
 }
 
 #[test]
 fn a_hook_that_spoke_first_binds_a_server_that_is_told_no_session() {
     let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
-    assert_eq!(ids(&sandbox).len(), 0, "the broker runs");
+    assert_eq!(sandbox.live_ids().len(), 0, "the broker runs");
     let said = |event: &str| {
-        let output = run(sandbox.command(["hook", event]), &json!({ "session_id": "s" }));
+        let output = run_hook(sandbox.command(["hook", event]), &json!({ "session_id": "s" }));
         String::from_utf8(output.stdout).unwrap()
     };
     said("SessionStart");
@@ -152,7 +146,7 @@ fn hooks_that_speak_for_another_session_of_the_client_are_not_promised() {
     let mut last = untold("last").start(&sandbox);
     let (first, last) = (first.id(), last.id());
     let said = |event: &str| {
-        let output = run(sandbox.command(["hook", event]), &json!({ "session_id": "s" }));
+        let output = run_hook(sandbox.command(["hook", event]), &json!({ "session_id": "s" }));
         String::from_utf8(output.stdout).unwrap()
     };
     said("SessionStart");
@@ -170,7 +164,7 @@ fn hooks_and_servers_of_an_old_client_find_each_other_by_the_client_above_both()
     let claude = claude(&sandbox);
     for (name, program) in [("named", claude.as_str()), ("unnamed", "sh")] {
         let mut old = Old::new(&sandbox, program, name);
-        let (id, _) = who(&mut old.window);
+        let (id, _) = old.window.identity();
         let input = |session: &str| json!({ "session_id": session, "source": "startup" });
         assert_eq!(old.says("SessionStart", &input(name)), "");
         assert_eq!(reach(&sandbox, &id), "hooks", "{name}");
@@ -184,7 +178,7 @@ fn hooks_and_servers_of_an_old_client_find_each_other_by_the_client_above_both()
         assert!(shown.contains("| after the clear"), "{name}: {shown}");
         old.window.close_input();
         old.window.wait_end();
-        until("it is away", || ids(&sandbox).is_empty());
+        until("it is away", || sandbox.live_ids().is_empty());
     }
 }
 
@@ -193,7 +187,7 @@ fn hooks_and_servers_of_an_old_client_find_each_other_by_the_client_above_both()
 fn an_old_client_is_woken() {
     let sandbox = Sandbox::new();
     let mut old = Old::new(&sandbox, &claude(&sandbox), "idle");
-    let (id, _) = who(&mut old.window);
+    let (id, _) = old.window.identity();
     let input = json!({ "session_id": "s", "prompt_id": "t" });
     assert_eq!(old.says("Stop", &input), "");
     sandbox.ok(["send", &id, "wake up"]);

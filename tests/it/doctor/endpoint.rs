@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use super::{chmod, examine, faults, find, follow, is_clean, is_found_and_fixed};
-use crate::support::{Sandbox, mode, until};
+use super::{examine, faults, find, follow, is_clean, is_found_and_fixed};
+use crate::support::{Sandbox, chmod, mode, until};
 
 #[test]
 fn a_stale_socket_is_told_though_the_examination_itself_mends_it() {
@@ -11,7 +11,7 @@ fn a_stale_socket_is_told_though_the_examination_itself_mends_it() {
     for text in [false, true] {
         sandbox.ok(["peers"]);
         sandbox.kill9_broker().unwrap();
-        until("it is gone", || sandbox.holder().is_none());
+        until("it is gone", || sandbox.broker().is_none());
         assert!(sandbox.socket().exists());
         if text {
             let told = sandbox.ok(["doctor", "--no-claude"]);
@@ -20,9 +20,9 @@ fn a_stale_socket_is_told_though_the_examination_itself_mends_it() {
             assert!(told.ends_with("\n0 failures, 1 warning.\n"), "{told}");
         } else {
             let found = find(&sandbox, "socket", "warning", &["stale", "had no listener"]);
-            let running = sandbox.holder().unwrap().pid;
+            let running = sandbox.broker().unwrap().pid;
             follow(&sandbox, &found);
-            assert_eq!(sandbox.holder().unwrap().pid, running, "the advice does no harm");
+            assert_eq!(sandbox.broker().unwrap().pid, running, "the advice does no harm");
         }
         is_clean(&sandbox);
     }
@@ -32,10 +32,10 @@ fn a_stale_socket_is_told_though_the_examination_itself_mends_it() {
 fn a_broker_that_lost_its_socket_is_told_and_not_ended() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
-    let running = sandbox.holder().unwrap().pid;
+    let running = sandbox.broker().unwrap().pid;
     std::fs::remove_file(sandbox.socket()).unwrap();
     is_found_and_fixed(&sandbox, "socket", "failure", &["has no listener", &running.to_string()]);
-    assert_ne!(sandbox.holder().unwrap().pid, running);
+    assert_ne!(sandbox.broker().unwrap().pid, running);
 }
 
 /// Not a test: a stranger that holds the port, run by the test below in a process of its own.
@@ -53,9 +53,9 @@ fn stranger(port: u16) -> std::process::Child {
     use std::process::{Command, Stdio};
 
     let mut command = Command::new(std::env::current_exe().unwrap());
-    crate::support::afresh(&mut command);
+    crate::support::with_default_signals(&mut command);
     let child = command
-        .args(["--exact", "doctor::places::the_stranger_on_the_port", "--ignored"])
+        .args(["--exact", "doctor::endpoint::the_stranger_on_the_port", "--ignored"])
         .env("CLAUDE_PEERS_TEST_STRANGER", port.to_string())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

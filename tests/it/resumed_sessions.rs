@@ -6,51 +6,32 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::hooks::{context, run};
-use crate::identity::{live, window};
-use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, until};
+use crate::support::hooks::{context, hook_of};
+use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, client_process, until};
 
 /// What a hook in this window shows, when the client shows `session`.
 #[track_caller]
-fn said(sandbox: &Sandbox, window: &Session, event: &str, session: &str, more: Value) -> String {
-    let mut input = json!({ "session_id": session, "hook_event_name": event, "prompt_id": "t" });
-    input.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
-    let mut command = sandbox.command(["hook", event]);
-    command.env("CLAUDE_PID", window.pid().to_string());
-    let output = run(command, &input);
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+fn said(sandbox: &Sandbox, client: &Session, event: &str, session: &str, more: Value) -> String {
+    hook_of(sandbox, client.pid(), session, event, more)
 }
 
 fn starts(sandbox: &Sandbox, window: &Session, session: &str, source: &str) {
     assert_eq!(said(sandbox, window, "SessionStart", session, json!({ "source": source })), "");
 }
 
-/// The ids of all that are live.
-pub fn ids(sandbox: &Sandbox) -> Vec<String> {
-    let peers = sandbox.json(["peers"])["peers"].clone();
-    peers.as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap().to_owned()).collect()
-}
-
-pub fn who(session: &mut Session) -> (String, String) {
-    let me = session.me();
-    assert_eq!(me["live"], true, "{me}");
-    (me["id"].as_str().unwrap().to_owned(), me["name"].as_str().unwrap().to_owned())
-}
-
 /// A session "one" that has ended, and a window that shows another, "two". Gives who they are.
 fn ended_and_open(sandbox: &Sandbox) -> ((String, String), (String, String), Session) {
-    let mut first = window(sandbox, "work", "one");
+    let mut first = client_process(sandbox, "work", "one");
     starts(sandbox, &first, "one", "startup");
     // A name of its own is kept for it.
     first.call("set_summary", json!({ "summary": "the first", "name": "first" }));
-    let one = who(&mut first);
+    let one = first.identity();
     first.close_input();
     first.wait_end();
-    until("it is away", || ids(sandbox).is_empty());
-    let mut second = window(sandbox, "work", "two");
+    until("it is away", || sandbox.live_ids().is_empty());
+    let mut second = client_process(sandbox, "work", "two");
     starts(sandbox, &second, "two", "startup");
-    let two = who(&mut second);
+    let two = second.identity();
     assert_ne!(one, two);
     // Pushes begin one second after the session.
     std::thread::sleep(Duration::from_millis(1_000));
@@ -83,9 +64,9 @@ fn a_session_that_is_resumed_inside_a_window_is_that_peer_with_its_mail_and_back
     starts(&sandbox, &window, "one", "resume");
     // Pushes, tools and listings are the resumed session's.
     assert_eq!(window.push()["content"], "for one");
-    assert_eq!(who(&mut window), one);
+    assert_eq!(window.identity(), one);
     assert_eq!(window.me()["summary"], "the first");
-    assert_eq!(ids(&sandbox), [one.0.as_str()]);
+    assert_eq!(sandbox.live_ids(), [one.0.as_str()]);
     // The other is like a session that has ended: its mail waits, and is not shown here.
     let waits = sandbox.ok(["send", &two.0, "for two"]);
     assert!(waits.contains("away since"), "{waits}");
@@ -97,34 +78,34 @@ fn a_session_that_is_resumed_inside_a_window_is_that_peer_with_its_mail_and_back
     assert_eq!(state(&sandbox, &waits), "queued");
     // A late word of the session that the window has left changes nothing.
     said(&sandbox, &window, "SessionEnd", "two", json!({ "reason": "resume" }));
-    assert_eq!(who(&mut window), one);
+    assert_eq!(window.identity(), one);
 
     starts(&sandbox, &window, "two", "resume");
     assert_eq!(window.push()["content"], "for two");
-    assert_eq!(who(&mut window), two);
-    assert_eq!(ids(&sandbox), [two.0.as_str()]);
+    assert_eq!(window.identity(), two);
+    assert_eq!(sandbox.live_ids(), [two.0.as_str()]);
 }
 
 #[test]
 fn a_session_that_another_window_shows_is_not_taken_from_it() {
     let sandbox = Sandbox::new();
-    let mut first = window(&sandbox, "work", "one");
-    let mut second = window(&sandbox, "work", "two");
+    let mut first = client_process(&sandbox, "work", "one");
+    let mut second = client_process(&sandbox, "work", "two");
     starts(&sandbox, &first, "one", "startup");
     starts(&sandbox, &second, "two", "startup");
-    let (one, two) = (who(&mut first), who(&mut second));
+    let (one, two) = (first.identity(), second.identity());
     starts(&sandbox, &second, "one", "resume");
     sandbox.ok(["send", &one.0, "for the first"]);
     assert_eq!(said(&sandbox, &second, "UserPromptSubmit", "one", json!({})), "");
-    assert_eq!((who(&mut first), who(&mut second)), (one.clone(), two.clone()));
+    assert_eq!((first.identity(), second.identity()), (one.clone(), two.clone()));
     assert_eq!(first.push()["content"], "for the first");
     // Once that window is closed, the session is free for whoever resumes it.
     first.close_input();
     first.wait_end();
-    until("it is away", || ids(&sandbox) == [two.0.as_str()]);
+    until("it is away", || sandbox.live_ids() == [two.0.as_str()]);
     starts(&sandbox, &second, "two", "resume");
     starts(&sandbox, &second, "one", "resume");
-    assert_eq!(who(&mut second), one);
+    assert_eq!(second.identity(), one);
 }
 
 #[test]
@@ -133,12 +114,12 @@ fn after_clear_a_resumed_session_is_still_the_peer_of_its_window() {
     let (one, two, mut window) = ended_and_open(&sandbox);
     starts(&sandbox, &window, "one", "resume");
     starts(&sandbox, &window, "three", "clear");
-    assert_eq!(who(&mut window), one);
+    assert_eq!(window.identity(), one);
     // The window goes back to the other, and then to what the cleared one was called before.
     starts(&sandbox, &window, "two", "resume");
-    assert_eq!(who(&mut window), two);
+    assert_eq!(window.identity(), two);
     starts(&sandbox, &window, "three", "resume");
-    assert_eq!(who(&mut window), one);
+    assert_eq!(window.identity(), one);
 }
 
 #[test]
@@ -148,9 +129,9 @@ fn a_resumed_session_of_which_nobody_has_heard_is_a_new_peer() {
     sandbox.ok(["send", &two.0, "unread for two"]);
     assert_eq!(window.push()["content"], "unread for two");
     starts(&sandbox, &window, "unheard-of", "resume");
-    let new = who(&mut window);
+    let new = window.identity();
     assert!(new.0 != one.0 && new.0 != two.0, "{new:?}");
-    assert_eq!(ids(&sandbox), [new.0.as_str()]);
+    assert_eq!(sandbox.live_ids(), [new.0.as_str()]);
     let shown = window.text("check_messages", json!({}));
     assert!(shown.starts_with("No messages wait for you."), "{shown}");
     starts(&sandbox, &window, "two", "resume");
@@ -164,7 +145,7 @@ fn a_subagent_and_a_hook_that_waits_for_the_former_session_move_no_window() {
     let (one, two, mut window) = ended_and_open(&sandbox);
     let agent = json!({ "agent_id": "a1", "agent_type": "x" });
     said(&sandbox, &window, "PostToolUse", "one", agent);
-    assert_eq!(who(&mut window), two);
+    assert_eq!(window.identity(), two);
     starts(&sandbox, &window, "one", "resume");
     // Left over from the turn before, it comes to a new broker, say, and is sent away.
     let mut command = sandbox.command(["hook", "Stop", "--wait"]);
@@ -174,7 +155,7 @@ fn a_subagent_and_a_hook_that_waits_for_the_former_session_move_no_window() {
     let ended = within(PATIENCE, || waits.try_wait().unwrap().is_some());
     let _ = waits.kill();
     assert!(ended && waits.wait().unwrap().success());
-    assert_eq!(who(&mut window), one);
+    assert_eq!(window.identity(), one);
 }
 
 #[test]
@@ -186,14 +167,14 @@ fn a_window_that_resumes_while_the_broker_restarts_is_the_resumed_peer() {
     starts(&sandbox, &window, "one", "resume");
     sandbox.ok(["send", &one.0, "for one"]);
     let shown = said(&sandbox, &window, "UserPromptSubmit", "one", json!({}));
-    live(&mut window);
-    assert_eq!(who(&mut window), one, "{shown}");
+    window.until_live();
+    assert_eq!(window.identity(), one, "{shown}");
     // And whatever restarts from here on, it stays that one.
     sandbox.kill9_broker();
-    live(&mut window);
-    assert_eq!(who(&mut window), one);
+    window.until_live();
+    assert_eq!(window.identity(), one);
     starts(&sandbox, &window, "two", "resume");
-    assert_eq!(who(&mut window), two);
+    assert_eq!(window.identity(), two);
 }
 
 #[test]
@@ -218,20 +199,20 @@ fn a_call_that_waits_goes_on_for_the_session_that_the_window_shows_then() {
 #[test]
 fn a_hook_that_speaks_after_the_registration_makes_the_window_the_continued_session() {
     let sandbox = Sandbox::new();
-    let mut first = window(&sandbox, "work", "one");
+    let mut first = client_process(&sandbox, "work", "one");
     starts(&sandbox, &first, "one", "startup");
-    let one = who(&mut first);
+    let one = first.identity();
     first.close_input();
     first.wait_end();
-    until("it is away", || ids(&sandbox).is_empty());
+    until("it is away", || sandbox.live_ids().is_empty());
     sandbox.ok(["send", &one.0, "for the one who continues"]);
 
-    let mut second = window(&sandbox, "work", "thrown-away");
-    let made = who(&mut second);
+    let mut second = client_process(&sandbox, "work", "thrown-away");
+    let made = second.identity();
     assert_ne!(made.0, one.0);
     sandbox.ok(["send", &made.0, "for this window"]);
     starts(&sandbox, &second, "one", "resume");
-    assert_eq!(who(&mut second), one);
+    assert_eq!(second.identity(), one);
     let shown = second.text("check_messages", json!({}));
     for text in ["for the one who continues", "for this window"] {
         assert!(shown.contains(&format!("| {text}")), "{shown}");
@@ -248,11 +229,11 @@ fn a_hook_that_speaks_after_the_registration_makes_the_window_the_continued_sess
 #[test]
 fn a_continued_session_of_which_nobody_has_heard_is_the_peer_of_its_window() {
     let sandbox = Sandbox::new();
-    let mut window = window(&sandbox, "work", "thrown-away");
-    let made = who(&mut window);
+    let mut window = client_process(&sandbox, "work", "thrown-away");
+    let made = window.identity();
     starts(&sandbox, &window, "one", "resume");
-    assert_eq!(who(&mut window), made);
-    assert_eq!(ids(&sandbox), [made.0.as_str()]);
+    assert_eq!(window.identity(), made);
+    assert_eq!(sandbox.live_ids(), [made.0.as_str()]);
 }
 
 #[test]
@@ -273,15 +254,15 @@ fn of_several_sessions_in_one_process_the_hooks_of_a_dead_server_move_none() {
     let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
     let start = |name: &str| SessionOptions::new(name).without_channel().start(&sandbox);
     let (mut first, mut second, mut third) = (start("first"), start("second"), start("third"));
-    let all = [who(&mut first), who(&mut second), who(&mut third)];
+    let all = [first.identity(), second.identity(), third.identity()];
     third.kill9();
-    until("it is away", || ids(&sandbox).len() == 2);
+    until("it is away", || sandbox.live_ids().len() == 2);
     sandbox.ok(["send", &all[2].0, "for the third"]);
     let shown = context(&sandbox, "UserPromptSubmit", "third", "t", json!({}));
     assert!(shown.contains("| for the third"), "{shown}");
-    assert_eq!([who(&mut first), who(&mut second)], all[..2]);
+    assert_eq!([first.identity(), second.identity()], all[..2]);
     // That one of them goes on as another session is to be said in so many words.
     context(&sandbox, "SessionStart", "second", "t", json!({ "source": "startup" }));
     context(&sandbox, "SessionStart", "third", "t", json!({ "source": "resume" }));
-    assert_eq!([who(&mut first), who(&mut second)], [all[0].clone(), all[2].clone()]);
+    assert_eq!([first.identity(), second.identity()], [all[0].clone(), all[2].clone()]);
 }

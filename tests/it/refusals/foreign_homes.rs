@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
-use crate::support::{PROGRAM, Sandbox, Session, copy_program};
+use crate::support::{PROGRAM, Sandbox, Session, chmod, copy_program};
 
 /// The user whose home it is, and another one.
 const OWNER: u32 = 54_331;
@@ -24,7 +24,7 @@ fn home() -> Option<Sandbox> {
         .with("XDG_STATE_HOME", "")
         .with("XDG_CONFIG_HOME", "")
         .with("XDG_RUNTIME_DIR", "");
-    std::fs::set_permissions(sandbox.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    chmod(sandbox.path(), 0o755);
     copy_program(&sandbox.path().join("claude-peers"));
     chown(sandbox.home(), Some(OWNER), Some(OWNER)).unwrap();
     let output = by(&sandbox, OWNER, &["peers"]);
@@ -170,7 +170,7 @@ fn root_is_refused_where_a_setting_leads_into_a_users_place() {
 #[test]
 fn a_user_in_another_users_home_is_told_whose_it_is_unless_he_may_write_there() {
     let Some(sandbox) = home() else { return };
-    std::fs::set_permissions(sandbox.home(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    chmod(&sandbox.home(), 0o755);
     let before = all(&sandbox.home());
     let output = by(&sandbox, OTHER, &["peers"]);
     is_refused(&output, &[&format!("user id {OWNER}"), &format!("user id {OTHER}"), "Set HOME"]);
@@ -179,7 +179,7 @@ fn a_user_in_another_users_home_is_told_whose_it_is_unless_he_may_write_there() 
     let shared = sandbox.path().join("shared");
     std::fs::create_dir(&shared).unwrap();
     chown(&shared, Some(OWNER), Some(OTHER)).unwrap();
-    std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o775)).unwrap();
+    chmod(&shared, 0o775);
     let sandbox = sandbox.with("HOME", shared.display().to_string());
     let output = by(&sandbox, OTHER, &["peers"]);
     assert!(output.status.success(), "{}", words(&output.stderr));

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::hooks::context;
-use crate::identity::{git, repository};
-use crate::support::{Sandbox, Session, SessionOptions};
+use crate::support::hooks::context;
+use crate::support::{Sandbox, Session, SessionOptions, git, repository};
 
 fn session(sandbox: &Sandbox, name: &str, directory: &Path) -> Session {
     SessionOptions::new(name).directory(directory).without_channel().start(sandbox)

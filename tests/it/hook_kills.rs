@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::json;
 
-use crate::hooks::{assert_state, context, one_sent};
+use crate::support::hooks::{context, one_sent};
 use crate::support::{Sandbox, Session, SessionOptions, until};
 
 fn kill(mut child: Child) {
@@ -60,7 +60,7 @@ fn is_shown_once_more(sandbox: &Sandbox, id: &str) {
 #[track_caller]
 fn is_settled(sandbox: &Sandbox, id: &str, turn: &str) {
     assert_eq!(context(sandbox, "Stop", "frontend", turn, json!({})), "");
-    assert_state(sandbox, id, "read", "hook");
+    sandbox.assert_state(id, "read", "hook");
     assert_eq!(prompt(sandbox, "last"), "");
 }
 
@@ -86,7 +86,7 @@ fn a_hook_killed_before_its_output_is_out_has_shown_nothing() {
     kill(child);
     for event in ["PostToolUse", "Stop"] {
         context(&sandbox, event, "frontend", "t1", json!({}));
-        assert_state(&sandbox, &id, "offered", "hook");
+        sandbox.assert_state(&id, "offered", "hook");
     }
     is_shown_once_more(&sandbox, &id);
 }
@@ -103,7 +103,7 @@ fn a_broker_killed_while_a_hook_speaks_comes_back_and_offers_it_again() {
     assert!(child.wait().unwrap().success());
     until("the session is back", || frontend.me()["live"] == true);
     assert_eq!(context(&sandbox, "Stop", "frontend", "t1", json!({})), "");
-    assert_state(&sandbox, &id, "offered", "hook");
+    sandbox.assert_state(&id, "offered", "hook");
     is_shown_once_more(&sandbox, &id);
 }
 
@@ -115,7 +115,7 @@ fn a_broker_killed_after_a_hook_spoke_knows_what_it_said() {
     // What this hook has to say is lost with the broker; the next one says it as well.
     assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", json!({})), "");
     until("the session is back", || frontend.me()["live"] == true);
-    assert_state(&sandbox, &id, "offered", "hook");
+    sandbox.assert_state(&id, "offered", "hook");
     is_settled(&sandbox, &id, "t1");
 }
 

@@ -5,9 +5,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::identity::live;
 use crate::support::{PROGRAM, Sandbox, Session, until};
-use crate::windows::{ids, who};
 
 const CODEX: &str = "codex-mcp-client";
 
@@ -27,10 +25,10 @@ fn codex(sandbox: &Sandbox) -> Session {
 }
 
 fn end(sandbox: &Sandbox, mut session: Session) {
-    let (id, _) = who(&mut session);
+    let (id, _) = session.identity();
     session.close_input();
     session.wait_end();
-    until("it is gone", || !ids(sandbox).contains(&id));
+    until("it is gone", || !sandbox.live_ids().contains(&id));
 }
 
 fn mail(session: &mut Session) -> String {
@@ -42,7 +40,7 @@ fn a_client_that_is_started_again_in_its_directory_takes_over_name_and_mail() {
     let sandbox = Sandbox::new();
     let mut first = codex(&sandbox);
     first.call("set_summary", json!({ "summary": "the checkout" }));
-    let me = who(&mut first);
+    let me = first.identity();
     sandbox.ok(["send", &me.0, "while it was here"]);
     end(&sandbox, first);
     // Nobody says that the dead come back; what is sent waits for the next.
@@ -60,7 +58,7 @@ fn a_client_that_is_started_again_in_its_directory_takes_over_name_and_mail() {
     assert_eq!(listed, 0, "who has ended is not away");
 
     let mut second = codex(&sandbox);
-    assert_eq!(who(&mut second), me);
+    assert_eq!(second.identity(), me);
     assert_eq!(second.me()["summary"], "", "it is another conversation");
     let notes = second.call("list_peers", json!({}))["structuredContent"]["notes"].clone();
     assert!(notes[0].as_str().unwrap().contains("its unread mail are yours"), "{notes}");
@@ -74,18 +72,18 @@ fn a_client_that_is_started_again_in_its_directory_takes_over_name_and_mail() {
 fn another_program_or_directory_inherits_nothing() {
     let sandbox = Sandbox::new();
     let mut first = codex(&sandbox);
-    let me = who(&mut first);
+    let me = first.identity();
     sandbox.ok(["send", &me.0, "for the first"]);
     end(&sandbox, first);
     for (program, directory) in [("opencode", "shop"), (CODEX, "other"), ("claude-code", "shop")] {
         let mut other = client(&sandbox, program, directory);
-        let (id, name) = who(&mut other);
+        let (id, name) = other.identity();
         assert!(id != me.0 && name != me.1, "{program} in {directory}: {name}");
         assert!(mail(&mut other).starts_with("No messages wait for you."));
         end(&sandbox, other);
     }
     let mut heir = codex(&sandbox);
-    assert_eq!(who(&mut heir), me);
+    assert_eq!(heir.identity(), me);
     assert!(mail(&mut heir).contains("| for the first"));
 }
 
@@ -93,9 +91,9 @@ fn another_program_or_directory_inherits_nothing() {
 fn who_is_live_where_another_has_ended_is_named_and_nothing_is_sent_to_the_dead() {
     let sandbox = Sandbox::new();
     let mut first = codex(&sandbox);
-    let one = who(&mut first);
+    let one = first.identity();
     let mut second = codex(&sandbox);
-    let two = who(&mut second);
+    let two = second.identity();
     assert_ne!(one.0, two.0);
     end(&sandbox, first);
     for to in [&one.0, &one.1] {
@@ -112,7 +110,7 @@ fn who_is_live_where_another_has_ended_is_named_and_nothing_is_sent_to_the_dead(
     assert_eq!(sandbox.json(["log"])["messages"], json!([]));
     // The next one is its heir all the same.
     let mut third = codex(&sandbox);
-    assert_eq!(who(&mut third), one);
+    assert_eq!(third.identity(), one);
     sandbox.ok(["send", &one.1, "welcome back"]);
     assert!(mail(&mut third).contains("| welcome back"));
 }
@@ -121,7 +119,7 @@ fn who_is_live_where_another_has_ended_is_named_and_nothing_is_sent_to_the_dead(
 fn of_two_that_start_at_once_one_alone_takes_over_and_the_mail_is_not_split() {
     let sandbox = Sandbox::new();
     let mut first = codex(&sandbox);
-    let me = who(&mut first);
+    let me = first.identity();
     for text in ["one", "two", "three"] {
         sandbox.ok(["send", &me.0, text]);
     }
@@ -131,7 +129,7 @@ fn of_two_that_start_at_once_one_alone_takes_over_and_the_mail_is_not_split() {
         starts.into_iter().map(|start| start.join().unwrap()).collect()
     });
     let got: Vec<(String, String)> =
-        both.iter_mut().map(|session| (who(session).0, mail(session))).collect();
+        both.iter_mut().map(|session| (session.identity().0, mail(session))).collect();
     let heirs: Vec<_> = got.iter().filter(|(id, _)| *id == me.0).collect();
     assert_eq!(heirs.len(), 1, "{got:?}");
     for (id, shown) in &got {
@@ -144,13 +142,13 @@ fn of_two_that_start_at_once_one_alone_takes_over_and_the_mail_is_not_split() {
 fn mail_of_two_that_have_ended_is_neither_mixed_nor_guessed() {
     let sandbox = Sandbox::new();
     let (mut first, mut second) = (codex(&sandbox), codex(&sandbox));
-    let (one, two) = (who(&mut first), who(&mut second));
+    let (one, two) = (first.identity(), second.identity());
     sandbox.ok(["send", &one.0, "for one"]);
     sandbox.ok(["send", &two.0, "for two"]);
     end(&sandbox, first);
     end(&sandbox, second);
     let mut third = codex(&sandbox);
-    let new = who(&mut third);
+    let new = third.identity();
     assert!(new.0 != one.0 && new.0 != two.0, "{new:?}");
     assert!(mail(&mut third).starts_with("No messages wait for you."));
     let all: Value = sandbox.json(["peers", "--all"]);
@@ -166,11 +164,11 @@ fn mail_of_two_that_have_ended_is_neither_mixed_nor_guessed() {
 fn an_old_claude_code_without_hooks_goes_on_as_its_directory_s_peer() {
     let sandbox = Sandbox::new();
     let mut first = client(&sandbox, "claude-code", "shop");
-    let me = who(&mut first);
+    let me = first.identity();
     sandbox.ok(["send", &me.0, "for later"]);
     end(&sandbox, first);
     let mut second = client(&sandbox, "claude-code", "shop");
-    live(&mut second);
-    assert_eq!(who(&mut second), me);
+    second.until_live();
+    assert_eq!(second.identity(), me);
     assert!(mail(&mut second).contains("| for later"));
 }
