@@ -1,14 +1,14 @@
-//! Figures and how they are shown: an aligned table as they come, or JSON at the end.
+//! Figures and how they are printed: an aligned table as they come, or JSON at the end.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-/// What was found so far.
+/// The figures so far.
 pub struct Figures {
     json: bool,
     found: Vec<Value>,
-    /// The heading and the columns that the last line stood under.
+    /// The heading and the columns of the last line.
     above: Option<(String, Vec<String>)>,
 }
 
@@ -17,7 +17,7 @@ impl Figures {
         Self { json, found: Vec::new(), above: None }
     }
 
-    /// Quantiles of durations, in milliseconds.
+    /// Adds the quantiles of durations, in milliseconds.
     pub fn quantiles(&mut self, heading: &str, what: &str, mut durations: Vec<Duration>) {
         durations.sort_unstable();
         let at = |share: f64| {
@@ -31,7 +31,7 @@ impl Figures {
         self.line(heading, what, "ms", &values.map(|(name, share)| (name, at(share))));
     }
 
-    /// One line of figures under a heading.
+    /// Adds one line of figures under a heading.
     pub fn line(&mut self, heading: &str, what: &str, unit: &str, values: &[(&str, f64)]) {
         let mut found = Map::new();
         found.insert("heading".to_owned(), heading.into());
@@ -65,7 +65,7 @@ impl Figures {
     }
 }
 
-/// Three digits that count, and no more behind the point than there are.
+/// Formats a number with three significant digits.
 fn short(value: f64) -> String {
     match value {
         _ if value.fract() == 0.0 || value >= 1_000.0 => format!("{value:.0}"),

@@ -1,4 +1,4 @@
-//! What a hook costs the session that waits for it, as a whole process.
+//! The time that a hook costs its session, as a whole process.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixListener;
@@ -22,7 +22,7 @@ pub fn hook(world: &World, size: &Size, figures: &mut Figures) {
     let mut with = Vec::new();
     for number in 0..size.starts {
         peers[0].call("send_message", json!({ "to_id": "b", "message": "hello" }));
-        // The answer; the push goes to the other.
+        // The answer. The push goes to the other session.
         peers[0].next();
         with.push(one(sandbox, number, true));
     }
@@ -38,7 +38,7 @@ pub fn hook(world: &World, size: &Size, figures: &mut Figures) {
     figures.quantiles(&heading, "a broker that never answers, start to end", took);
 }
 
-/// Runs it as the client does at the beginning of turn `number`.
+/// Runs the hook as the client does at the beginning of turn `number`. Returns its duration.
 fn one(sandbox: &Sandbox, number: usize, has_mail: bool) -> Duration {
     let mut command: Command = sandbox.command(["hook", "UserPromptSubmit"]);
     command.env("CLAUDE_PID", std::process::id().to_string());

@@ -1,18 +1,18 @@
-//! How fast messages are, how fast a session starts, and what it costs to wait.
+//! Measures the latency of messages, the start of a session, and the cost of an idle one.
 //!
 //! ```text
 //! cargo bench --bench messages                       everything, under two minutes
 //! cargo bench --bench messages -- --quick            the same with fewer rounds
-//! cargo bench --bench messages -- --json latency     one measure, for machines
+//! cargo bench --bench messages -- --json latency     one measure, as JSON
 //! ```
 //!
-//! Real processes of the release build talk over what Claude Code gives its servers, a pair of
-//! sockets each for input and output. Home, sockets and port are private; the database lies below
-//! `target/`, because a commit costs nothing where `/tmp` is kept in memory. It is synced as
-//! shipped (`synchronous=FULL`); only the limits on rate and backlog are off. What goes wrong on
-//! the way (a message lost, doubled or out of order) ends the run with an error.
+//! Real processes of the release build talk over what Claude Code gives its servers: a pair of
+//! sockets each for input and output. Home, sockets and port are private. The database is below
+//! `target/`, because a commit costs nothing where `/tmp` is in memory. It is synced as in a
+//! release (`synchronous=FULL`); only the limits on rate and backlog are off. A message that is
+//! lost, doubled or out of order ends the run with an error.
 
-// It prints, and what goes wrong ends it.
+// A benchmark prints, and ends at the first fault.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
@@ -26,11 +26,11 @@ mod sandbox;
 use figures::Figures;
 use measures::World;
 
-/// How much is done.
+/// The size of a run.
 pub struct Size {
-    /// Messages whose latency is taken one by one.
+    /// Messages whose latency is measured one by one.
     pub messages: usize,
-    /// Sessions started for the time that it takes, and calls of the command line.
+    /// Starts of a session, and calls of the command line.
     pub starts: usize,
     /// Starts of a broker.
     pub cold_starts: usize,
@@ -58,7 +58,7 @@ const QUICK: Size = Size {
     idle_seconds: 2,
 };
 
-/// For `cargo test`, which wants to know only whether this still works.
+/// For `cargo test`, which only checks that the benchmark works.
 const TRIAL: Size =
     Size { messages: 10, starts: 2, cold_starts: 1, burst: 200, idle_sessions: 2, idle_seconds: 1 };
 
@@ -82,7 +82,7 @@ fn main() {
         eprintln!("there is no measure {unknown}; there are {names}");
         std::process::exit(2);
     }
-    // Cargo says `--bench` when it benches and nothing when it tests.
+    // Cargo passes `--bench` for a benchmark and nothing for a test.
     let size = match (has("--bench"), has("--quick")) {
         (false, _) => &TRIAL,
         (true, true) => &QUICK,

@@ -1,4 +1,4 @@
-//! The measures themselves.
+//! The measures.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Seek as _, Write as _};
@@ -13,10 +13,10 @@ use crate::figures::Figures;
 use crate::peer::{Peer, live};
 use crate::sandbox::{PROGRAM, Sandbox, until};
 
-/// How far apart messages are whose latency is taken.
+/// The pause between two messages whose latency is measured.
 const APART: Duration = Duration::from_millis(2);
 
-/// A private world whose database lies on a real disk.
+/// A sandbox whose database is on a real disk.
 pub struct World {
     // Dropped first: it ends the broker that has the database open.
     pub sandbox: Sandbox,
@@ -39,7 +39,7 @@ impl World {
     }
 }
 
-/// From a tool call in one session to the push in another, one message at a time.
+/// Measures from a tool call in one session to the push in another, one message at a time.
 pub fn latency(world: &World, size: &Size, figures: &mut Figures) {
     let heading = format!("latency ({} messages, one by one)", size.messages);
     let mut peers = live(&world.sandbox, ["a".to_owned(), "b".to_owned()]);
@@ -91,7 +91,7 @@ fn syncs(directory: &Path, rounds: usize) -> Vec<Duration> {
     (0..rounds).map(round).collect()
 }
 
-/// How long Claude Code waits for us, and a person for the command line.
+/// Measures how long Claude Code waits for a server, and a person for a command.
 pub fn start(world: &World, size: &Size, figures: &mut Figures) {
     let heading = format!("start ({} times)", size.starts);
     let (mut initialized, mut listed) = (Vec::new(), Vec::new());
@@ -109,7 +109,7 @@ pub fn start(world: &World, size: &Size, figures: &mut Figures) {
     figures.quantiles(&heading, "`claude-peers peers`, start to end", calls);
 }
 
-/// The first call where no broker runs starts one.
+/// Measures the first call where no broker runs, which starts one.
 pub fn cold_start(world: &World, size: &Size, figures: &mut Figures) {
     let heading = format!("cold start ({} times)", size.cold_starts);
     let round = |_| {
@@ -118,13 +118,13 @@ pub fn cold_start(world: &World, size: &Size, figures: &mut Figures) {
         until("the broker is gone", || world.sandbox.broker().is_none());
         took
     };
-    // The first of all makes the database.
+    // The very first call creates the database.
     round(0);
     let took = (0..size.cold_starts).map(round).collect();
     figures.quantiles(&heading, "`claude-peers peers` with no broker, start to end", took);
 }
 
-/// As many messages as the calls can carry: none is lost, doubled or overtaken.
+/// Measures as many messages as the calls can carry. None may be lost, doubled or overtaken.
 pub fn burst(world: &World, size: &Size, figures: &mut Figures) {
     let heading = format!("burst ({} messages, calls not waited for)", size.burst);
     for (from, to) in [(1, 1), (8, 1), (1, 50)] {
@@ -136,7 +136,7 @@ pub fn burst(world: &World, size: &Size, figures: &mut Figures) {
     }
 }
 
-/// From the first call to the last push.
+/// Measures one burst from the first call to the last push.
 fn one_burst(world: &World, from: usize, to: usize, messages: usize) -> Duration {
     let name = |role: &str, number: usize| format!("{role}-{from}-{to}-{number}");
     let mut senders = live(&world.sandbox, (0..from).map(|number| name("from", number)));
@@ -182,12 +182,12 @@ fn one_burst(world: &World, from: usize, to: usize, messages: usize) -> Duration
     last - since
 }
 
-/// What sessions cost that do nothing.
+/// Measures the cost of sessions that do nothing.
 pub fn idle(world: &World, size: &Size, figures: &mut Figures) {
     let heading = format!("idle ({} sessions, {} s)", size.idle_sessions, size.idle_seconds);
     let peers =
         live(&world.sandbox, (0..size.idle_sessions).map(|number| format!("idle-{number}")));
-    // Threads that only a start needed are gone by then, and with them their counts.
+    // By then the threads that only the start needed have ended, and their counts are gone.
     std::thread::sleep(Duration::from_secs(size.idle_seconds + 1));
     let broker = [world.sandbox.broker().expect("a broker runs").pid];
     let servers: Vec<u32> = peers.iter().map(Peer::pid).collect();
@@ -215,16 +215,16 @@ pub fn idle(world: &World, size: &Size, figures: &mut Figures) {
     figures.line("size", "the program's file", "", &[("MB", binary)]);
 }
 
-/// What processes use: memory and threads of the largest, context switches of all.
+/// The resources of processes: memory and threads of the largest, context switches of all.
 struct Usage {
     resident: f64,
     anonymous: f64,
     threads: f64,
-    /// Of each thread.
+    /// By thread.
     switches: HashMap<String, f64>,
 }
 
-/// What threads did that lived all the while; the counts of one that ended are lost.
+/// The switches of threads that ran all the while; the counts of an ended thread are lost.
 fn switches(before: &Usage, after: &Usage) -> f64 {
     after
         .switches
@@ -233,7 +233,7 @@ fn switches(before: &Usage, after: &Usage) -> f64 {
         .sum()
 }
 
-/// `None` where there is no `/proc`.
+/// The resources of these processes; `None` where there is no `/proc`.
 fn usage(pids: &[u32]) -> Option<Usage> {
     let mut usage = Usage { resident: 0.0, anonymous: 0.0, threads: 0.0, switches: HashMap::new() };
     for pid in pids {

@@ -1,4 +1,6 @@
-//! One session as its client sees it: what is written in one piece, and when each line came back.
+//! One session as its client sees it.
+//!
+//! A request is written in one piece, and each line is kept with the time at which it came.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
@@ -20,7 +22,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts the process and nothing else.
+    /// Starts the process and does nothing else.
     pub fn spawn(sandbox: &Sandbox, name: &str) -> Self {
         let directory = sandbox.path().join(name);
         std::fs::create_dir_all(&directory).unwrap();
@@ -53,7 +55,7 @@ impl Peer {
         self.child.id()
     }
 
-    /// `initialize`; gives when it was answered.
+    /// Sends `initialize`; returns when it was answered.
     pub fn initialize(&mut self) -> Instant {
         let params = json!({
             "protocolVersion": "2025-11-25",
@@ -64,7 +66,7 @@ impl Peer {
         self.next().0
     }
 
-    /// Sends a request in one write; gives the instant just before.
+    /// Sends a request in one write; returns the instant just before.
     pub fn request(&mut self, method: &str, params: Value) -> Instant {
         let request =
             json!({ "jsonrpc": "2.0", "id": self.requests, "method": method, "params": params });
@@ -87,7 +89,7 @@ impl Peer {
         at
     }
 
-    /// The next line, and when it was there.
+    /// The next line, and the time at which it came.
     pub fn next(&self) -> (Instant, Value) {
         let (at, line) = self.lines.recv_timeout(PATIENCE).expect("the server says something");
         (at, serde_json::from_str(&line).unwrap())
@@ -102,7 +104,7 @@ impl Drop for Peer {
     }
 }
 
-/// Sessions that are live and may be pushed to.
+/// Starts sessions and waits until they are live and may be pushed to.
 pub fn live(sandbox: &Sandbox, names: impl IntoIterator<Item = String>) -> Vec<Peer> {
     let mut peers: Vec<Peer> = names.into_iter().map(|name| Peer::spawn(sandbox, &name)).collect();
     for peer in &mut peers {

@@ -1,5 +1,6 @@
-//! Sockets that a service manager listens on: the first connection starts the broker, which
-//! serves what it was handed and binds what is missing.
+//! Promise 8: the first connection to a socket of the service manager starts the broker.
+//!
+//! The broker serves the sockets that it was handed and binds those that are missing.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -36,7 +37,7 @@ fn health_on(port: u16) -> String {
     answer
 }
 
-/// A broker under a manager that listens on the Unix socket, for its whole life.
+/// Runs a broker under a manager that listens on the Unix socket, from its start to its end.
 fn serves_as_a_service(tcp: bool) {
     let sandbox = Sandbox::new();
     let manager = Manager::listen(&sandbox, true, tcp);
@@ -51,7 +52,7 @@ fn serves_as_a_service(tcp: bool) {
     assert_eq!(status["health"]["socket_inherited"], true);
     assert!(health_over_tcp(&sandbox).contains("\"status\":\"ok\""));
 
-    // Sessions are served, and no other broker is ever started.
+    // Sessions are served, and no other broker is started.
     let mut a = sandbox.session("a");
     let mut b = sandbox.session("b");
     a.send("b", "hello");
@@ -65,7 +66,7 @@ fn serves_as_a_service(tcp: bool) {
     assert!(sandbox.socket().exists(), "the socket is the manager's");
     is_ready_and_not_started(&sandbox);
 
-    // Killed, it comes back in the same way, and a session brings it.
+    // After a SIGKILL the next connection starts it again, and so does a session.
     let (_, mut broker) = manager.activate(&sandbox, || sandbox.ok(["peers"]));
     let mut c = sandbox.session("c");
     broker.kill().unwrap();
@@ -92,7 +93,7 @@ fn a_service_with_both_sockets_serves_both() {
 #[test]
 fn kill_broker_leaves_a_service_alone_that_is_another_broker() {
     let sandbox = Sandbox::new();
-    // A user manager whose service runs, as one with other settings than these does.
+    // A user manager whose service runs with other settings than these.
     let bin = sandbox.path().join("bin");
     let orders = sandbox.path().join("orders");
     std::fs::create_dir_all(&bin).unwrap();
@@ -127,12 +128,9 @@ fn a_service_whose_port_is_masked_binds_none() {
     let said = sandbox.ok(["status"]);
     assert!(said.contains("is not open (claude-peers-tcp.socket is masked)"), "{said}");
     let told = sandbox.ok(["doctor", "--no-claude"]);
-    assert!(
-        told.contains("is not open, as you chose: claude-peers-tcp.socket is masked"),
-        "{told}"
-    );
+    assert!(told.contains("is not open, as you chose: claude-peers-tcp.socket is masked"), "{told}");
     assert!(told.ends_with("\nNo problems found.\n"), "{told}");
-    // A reload tries for a port that was taken, and this one was not.
+    // A reload binds a port that was taken before. This one was not taken.
     send_signal(broker.id(), rustix::process::Signal::HUP);
     let log = || std::fs::read_to_string(sandbox.path().join("broker.log")).unwrap();
     until("it has read its configuration again", || log().contains("was reloaded"));
@@ -163,7 +161,7 @@ fn a_service_with_the_port_alone_binds_the_unix_socket_itself() {
 }
 
 #[test]
-fn an_idle_service_goes_and_its_socket_brings_it_back() {
+fn an_idle_service_exits_and_its_socket_starts_it_again() {
     let sandbox = Sandbox::new().with("CLAUDE_PEERS_IDLE_EXIT_SECONDS", "1");
     let manager = Manager::listen(&sandbox, true, false);
     for _ in 0..2 {
@@ -238,7 +236,7 @@ fn several_sockets_of_each_kind_are_all_served_in_whatever_order() {
 }
 
 #[test]
-fn where_the_manager_listens_elsewhere_the_settings_are_served_as_well() {
+fn where_the_manager_listens_on_other_addresses_the_settings_are_served_as_well() {
     let sandbox = Sandbox::new();
     let (other_port, other_path) = (free_port(), sandbox.path().join("other.sock"));
     let mut manager = Manager::default();
@@ -268,7 +266,7 @@ fn what_is_not_ours_is_not_served_and_what_is_missing_is_bound() {
     manager.add("unix", std::fs::File::open("/dev/null").unwrap());
     manager.add("tcp", UdpSocket::bind(("127.0.0.1", 0)).unwrap());
     manager.add("tcp", everywhere);
-    // A listener under the other kind's name, and one under a stranger's.
+    // A listener under the other kind's name, and one under an unknown name.
     manager.add_unix(&sandbox, "tcp", &foreign_path);
     manager.add_tcp("web", foreign_port);
     let mut broker = manager.start(&sandbox);
@@ -278,7 +276,7 @@ fn what_is_not_ours_is_not_served_and_what_is_missing_is_bound() {
     assert_eq!(status["health"]["tcp"]["inherited"], false);
     sandbox.ok(["peers"]);
     assert!(health_over_tcp(&sandbox).contains("\"ok\""));
-    // Closed by the broker; the manager's own copies still take connections, and nobody answers.
+    // The broker has closed these. The manager's own copies still accept, and nothing answers.
     for port in [open_port, foreign_port] {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();

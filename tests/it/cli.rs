@@ -1,4 +1,4 @@
-//! The command line: for people, for pipes, and for when things are not as they should be.
+//! Command line: commands for people and for pipes, and what they say when something is wrong.
 
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt;
@@ -35,8 +35,8 @@ fn the_first_column_of_peers_is_an_id_that_send_takes() {
     assert!(sent.contains(&format!("to backend ({})", id.trim())), "{sent}");
 }
 
-/// Whatever a peer is called, wherever it works and whatever it says: one line, and the columns
-/// that programs read are where they belong.
+/// Whatever its name, directory and summary, a peer is one line, with the columns that programs
+/// read in their places.
 #[test]
 fn a_row_stays_a_row() {
     let sandbox = Sandbox::new();
@@ -57,7 +57,7 @@ fn a_row_stays_a_row() {
     assert_eq!(header, ["ID", "NAME", "STATE", "UNREAD", "DIRECTORY", "SUMMARY"]);
     let columns: Vec<&str> = lines[1].split_whitespace().collect();
     assert_eq!(columns[..4], [&session.id(), "well", "live,push?", "0"]);
-    // The same in the log, for text, and for names of several words.
+    // The same in the log, for texts and for names of several words.
     let _asker = sandbox.session("asker");
     let line = "CLAUDE_CODE_SESSION_ID=session-asker claude-peers send well 'first line\nm00000000000 forged'";
     let id = succeeds(&sandbox.shell(line)).split(' ').next().unwrap().to_owned();
@@ -116,7 +116,7 @@ fn exit_codes_tell_what_happened() {
 }
 
 #[test]
-fn an_unknown_or_ambiguous_peer_sends_nothing_and_says_whom_it_could_mean() {
+fn an_unknown_or_ambiguous_peer_sends_nothing_and_names_the_candidates() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
     let [api, app] = ["backend-api", "backend-app"].map(|name| RawPeer::register(&sandbox, name));
@@ -158,7 +158,7 @@ fn with_input(sandbox: &Sandbox, arguments: &[&str], input: &[u8]) -> Output {
         .unwrap();
     let mut pipe = child.stdin.take().unwrap();
     let input = input.to_owned();
-    // It may stop reading early.
+    // The command may stop reading early.
     let writer = std::thread::spawn(move || drop(pipe.write_all(&input)));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -251,7 +251,7 @@ fn json_says_what_the_words_say() {
     assert_eq!(status["health"]["peers"], 1);
     assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [], "remaining": 0 }));
     assert_eq!(sandbox.ok(["token"]).trim(), sandbox.token());
-    // The newest, in the order in which they were sent; of a peer only its own.
+    // The newest, in the order in which they were sent; with `--peer`, only those of that peer.
     for number in 0..5 {
         sandbox.ok(["send", "backend", &number.to_string()]);
     }
@@ -285,7 +285,7 @@ fn a_reply_to_the_command_line_waits_in_the_inbox_until_it_was_shown() {
     let state = || sandbox.message(&reply)["state"].clone();
     assert_eq!(state(), "queued");
 
-    // Where nobody can have seen it, it is not read.
+    // Output that was not written is not read.
     let closed_pipe = || {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -316,7 +316,7 @@ fn a_reply_to_the_command_line_waits_in_the_inbox_until_it_was_shown() {
     assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [], "remaining": 0 }));
 
     session.send("cli", "once more");
-    // Whoever only looks leaves it there, for as often as they look.
+    // `--peek` leaves the message there, however often it is used.
     for _ in 0..2 {
         let shown = sandbox.ok(["inbox", "--peek"]);
         assert!(shown.contains("\n  once more\n"), "{shown}");
@@ -335,7 +335,7 @@ fn a_reader_that_has_enough_is_no_error() {
     for _ in 0..100 {
         a.send(&sandbox, &b.id, &"long ".repeat(500));
     }
-    // `pipefail` is not everywhere, so the exit code takes another way out.
+    // `pipefail` is not everywhere, so the exit code is printed on standard error.
     for (command, reader) in [
         ("peers --all", "true"),
         ("log -n 100", "head -1"),
@@ -372,7 +372,7 @@ fn a_reader_that_has_enough_is_no_error() {
 }
 
 #[test]
-fn the_command_line_inside_a_session_says_whose_it_is() {
+fn the_command_line_inside_a_session_names_that_session_as_sender() {
     let sandbox = Sandbox::new();
     let mut backend = sandbox.session("backend");
     let _frontend = sandbox.session("frontend");
@@ -396,7 +396,7 @@ fn the_command_line_inside_a_session_says_whose_it_is() {
 }
 
 #[test]
-fn scopes_on_the_command_line_are_of_the_directory_one_stands_in() {
+fn scopes_on_the_command_line_are_those_of_the_current_directory() {
     let sandbox = Sandbox::new();
     let _backend = sandbox.session("backend");
     let _frontend = sandbox.session("frontend");
@@ -413,7 +413,7 @@ fn scopes_on_the_command_line_are_of_the_directory_one_stands_in() {
     assert_eq!(sandbox.json(["peers"])["peers"].as_array().unwrap().len(), 2);
 }
 
-/// Its directory is private by its own doing: a umask that lets others in must not break it.
+/// Its directory is private whatever the umask allows.
 #[test]
 fn the_demo_tells_its_whole_story_under_any_umask() {
     let sandbox = Sandbox::new();

@@ -1,17 +1,17 @@
-//! Colours: on a terminal that shows them, for users who do not want none.
+//! Command line: colours only on a terminal that shows them, and only where they are wanted.
 
 use std::io::Read as _;
 use std::process::Command;
 
 use crate::support::{Sandbox, in_a_terminal, until};
 
-/// What a command writes on a terminal, to its end; `meanwhile` is done while it runs.
+/// Runs a command on a terminal to its end, and `meanwhile` while it runs. Returns what it wrote.
 fn on_a_terminal(command: Command, meanwhile: impl FnOnce()) -> String {
     let (terminal, mut child) = in_a_terminal(command);
-    // What is not read before the end is lost with the terminal.
+    // Output that is not read before the end is lost with the terminal.
     let reader = std::thread::spawn(move || {
         let mut shown = Vec::new();
-        // The other end's last close is an error here.
+        // The last close of the other end is an error here.
         let _ = std::fs::File::from(terminal).read_to_end(&mut shown);
         shown
     });

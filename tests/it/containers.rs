@@ -1,4 +1,6 @@
-//! The host's socket in containers: whoever is who there, is so for the broker outside.
+//! Promise 4: a process in a container is identified correctly by a broker outside, and vice versa.
+//!
+//! A bare process number means nothing across containers: two clients may have the same one.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -10,7 +12,7 @@ use crate::support::containers::{Container, Kind, contained, reached};
 use crate::support::hooks::hook_of;
 use crate::support::{PATIENCE, PROGRAM, Sandbox, Session, chmod, client_process, until};
 
-/// Mail that is sent to a session is shown by the hook that speaks as `session`.
+/// Sends a message to a session, and checks that a hook of `session` shows it.
 #[track_caller]
 fn reads(sandbox: &Sandbox, container: &Container, id: &str, session: &str, text: &str) {
     sandbox.ok(["send", id, text]);
@@ -18,7 +20,7 @@ fn reads(sandbox: &Sandbox, container: &Container, id: &str, session: &str, text
     assert!(shown.contains(&format!("| {text}")), "{shown:?}");
 }
 
-/// Two at once, so that the numbers of one are the numbers of the other.
+/// Two containers at once, so that both use the same process numbers.
 #[test]
 fn a_session_in_a_container_is_itself_for_the_broker_outside_also_after_clear() {
     for kind in [
@@ -36,7 +38,7 @@ fn a_session_in_a_container_is_itself_for_the_broker_outside_also_after_clear() 
         let (left_id, right_id) = (left.session.id(), right.session.id());
         assert_ne!(left_id, right_id, "{kind:?}");
 
-        // Tools, in and out.
+        // Tools, in both directions.
         left.session.send("host", "from inside");
         assert_eq!(host.push()["content"], "from inside");
         host.send("right", "from outside");
@@ -49,11 +51,11 @@ fn a_session_in_a_container_is_itself_for_the_broker_outside_also_after_clear() 
         }
         reads(&sandbox, &left, &left_id, "session-left", "for the left");
         reads(&sandbox, &right, &right_id, "session-right", "for the right");
-        // At each start clients that have ended are forgotten: these have not.
+        // At each start the broker forgets clients that have ended. These have not.
         let hooked = |name: &str| (name.to_owned(), "hooks".to_owned());
         assert_eq!(reached(&sandbox)[1..], [hooked("left"), hooked("right")], "{kind:?}");
 
-        // After /clear the window shows another session, in each.
+        // After /clear the client process shows another session, in each container.
         for (container, name) in [(&left, "left"), (&right, "right")] {
             assert_eq!(container.hook(&format!("cleared-{name}"), "SessionStart"), "");
         }
@@ -87,7 +89,7 @@ fn a_container_does_not_start_the_hosts_broker_and_finds_the_next_one() {
     }
 }
 
-/// The home is on a volume that both have, and so is the socket: who is left goes on.
+/// Home and socket are on a volume that both share. The container that is left goes on.
 #[test]
 fn of_two_containers_with_one_database_each_may_start_the_broker() {
     let sandbox = Sandbox::new();
@@ -106,7 +108,7 @@ fn of_two_containers_with_one_database_each_may_start_the_broker() {
     let (Some(first), Some(mut second)) = (start("first"), start("second")) else { return };
     let old = sandbox.broker().unwrap();
     let id = second.send("first", "from one to the other");
-    // All that runs in the first ends with it, the broker included.
+    // All processes of the first container end with it, the broker included.
     drop(first);
     until("another broker serves", || {
         sandbox.broker().is_some_and(|new| new.process != old.process)
@@ -116,9 +118,9 @@ fn of_two_containers_with_one_database_each_may_start_the_broker() {
     assert!(messages.contains(&id), "{messages}");
 }
 
-/// The word that a hook left where no broker ran is in the container's numbers.
+/// The hook spool holds process numbers of the container.
 #[test]
-fn a_hook_of_a_container_that_spoke_before_the_broker_ran_counts() {
+fn a_hook_event_of_a_container_is_spooled_while_no_broker_runs() {
     for kind in [Kind::ClientFirst, Kind::ClientLater, Kind::OtherTime] {
         let sandbox = Sandbox::new();
         sandbox.ok(["peers"]);
@@ -139,7 +141,7 @@ fn a_hook_of_a_container_that_spoke_before_the_broker_ran_counts() {
     }
 }
 
-/// It sees none of their processes, and takes none for ended or for another.
+/// The broker sees none of their processes, and takes none for ended or for another.
 #[test]
 fn clients_outside_are_themselves_for_a_broker_in_a_container() {
     let sandbox = Sandbox::new();
@@ -195,15 +197,15 @@ fn clients_outside_are_themselves_for_a_broker_in_a_container() {
     let _ = broker.wait();
 }
 
-/// Who it is in a container may show as another user outside.
+/// A user of a container may have another user id outside.
 #[test]
-fn another_user_is_told_whose_broker_it_is_and_nothing_else() {
+fn another_user_is_told_the_owner_of_the_broker_and_nothing_else() {
     const OTHER: u32 = 64_007;
     if !rustix::process::geteuid().is_root() {
         println!("skipped: only root can be another user");
         return;
     }
-    // A user namespace that does not know a user shows this number for it.
+    // A user namespace shows this number for users that it does not know.
     let hidden: u32 =
         std::fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap().trim().parse().unwrap();
     let sandbox = Sandbox::new();
@@ -215,7 +217,7 @@ fn another_user_is_told_whose_broker_it_is_and_nothing_else() {
     }
     for (uid, advice) in [(OTHER, "docker run --user"), (hidden, "--userns=keep-id")] {
         let socket = socket.clone();
-        // A user id that is changed by the system call itself is the thread's alone.
+        // The raw system call changes the user id of this thread only.
         let asked = std::thread::spawn(move || {
             let uid = rustix::process::Uid::from_raw(uid);
             rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();

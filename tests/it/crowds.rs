@@ -1,11 +1,11 @@
-//! Many to one, one to many, and a client that does not read.
+//! Promise 2: many senders to one receiver, one sender to many, and a client that does not read.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::support::{Sandbox, Session, SessionOptions, messages};
 
-/// `count` sessions that are live and may be pushed to.
+/// Starts `count` sessions and waits until they are live and may be pushed to.
 fn sessions(sandbox: &Sandbox, name: &str, count: usize) -> Vec<Session> {
     let mut all: Vec<Session> = (0..count)
         .map(|n| SessionOptions::new(&format!("{name}-{n}")).at_once().start(sandbox))
@@ -80,8 +80,8 @@ fn a_client_that_reads_nothing_blocks_no_sender_and_gets_all_in_order_later() {
     let ids = {
         let _nobody_reads = gate.hold();
         let ids = sender.send_all("receiver", &texts, false);
-        // What is under way is bounded: one window, and what pipe and test hold. All else waits
-        // in the database, and its sender is told so.
+        // At most one push window, and what pipe and test hold, is on its way. The rest waits in
+        // the database, and its sender is told so.
         let log = sandbox.json(["log", "--limit", "500"]);
         let offered =
             log["messages"].as_array().unwrap().iter().filter(|m| m["state"] == "offered").count();

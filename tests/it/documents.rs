@@ -1,10 +1,8 @@
-//! What the documentation teaches, as far as a program can tell whether it holds.
+//! Documentation: what it teaches, as far as a program can check it.
 
 use std::path::{Path, PathBuf};
 
-use claude_peers::config::{Config, Fallback, SETTINGS, Setting, Source};
-
-/// What people read before or after they install it.
+/// What people read before or after the installation.
 const DOCUMENTS: [&str; 6] = [
     "README.md",
     "debian/README.Debian",
@@ -74,14 +72,14 @@ fn the_readmes_configuration_file_is_read_as_it_stands_there() {
 }
 
 #[test]
-fn no_document_fishes_for_a_peers_id_where_its_name_would_do() {
+fn no_document_greps_for_a_peers_id_where_its_name_would_do() {
     for document in DOCUMENTS {
         let text = text(document);
         assert!(!text.contains("claude-peers peers |"), "{document}");
     }
 }
 
-/// Only a newer Claude Code has it, and two commands do in every version.
+/// Only a newer Claude Code has the one command. Two commands work in every version.
 #[test]
 fn the_one_command_that_installs_the_plugin_is_named_with_the_version_that_has_it() {
     let mut taught = 0;
@@ -106,7 +104,7 @@ fn the_one_command_that_installs_the_plugin_is_named_with_the_version_that_has_i
     assert_eq!(taught, 4, "README, Debian, the plugin itself and Homebrew");
 }
 
-/// Settings that were never written, or a database elsewhere, are no failure.
+/// Settings that were never written, or a database in another place, are no failure.
 #[test]
 fn what_removes_a_users_files_succeeds_where_some_are_missing() {
     let text = text("debian/README.Debian");
@@ -126,7 +124,7 @@ fn an_example_that_takes_the_mail_says_so() {
     }
 }
 
-/// What packages ship is optimised as a whole; what a newcomer builds is there soon.
+/// Packages are optimised as a whole. A newcomer's first build is quick.
 #[test]
 fn packages_have_a_profile_of_their_own_and_the_first_command_a_quick_one() {
     let manifest: toml::Table = text("Cargo.toml").parse().unwrap();

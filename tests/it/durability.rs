@@ -1,4 +1,4 @@
-//! Nothing that was accepted is lost, doubled or put out of order, whatever is killed and when.
+//! Promises 1 and 2: what was accepted is not lost, doubled or reordered, whatever is killed when.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,12 +20,12 @@ impl Drop for Raise<'_> {
     }
 }
 
-/// How often it is disturbed at most without any progress: a call has its time, and on a slow
-/// machine a broker that is always ended as it comes up would use that up.
+/// The largest number of disturbances without progress. A call has a time limit, which a broker
+/// that is always ended at its start would use up on a slow machine.
 const IN_A_ROW: usize = 3;
 
-/// Does `work`, which counts its progress, while `disturb` is called at random instants. It must
-/// have happened at least once.
+/// Does `work`, which counts its progress, while `disturb` is called at random instants, at least
+/// once.
 fn while_disturbed<T>(
     disturb: impl Fn() -> bool + Sync,
     work: impl FnOnce(&AtomicUsize) -> T,
@@ -67,7 +67,7 @@ fn texts(round: usize, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("round {round}, message {n}")).collect()
 }
 
-/// What must arrive, arrives by push: all, once, in order, not marked as repeated.
+/// Checks that all messages arrive by push: once, in order, not marked as repeats.
 #[track_caller]
 fn arrives_once_in_order(receiver: &mut Session, ids: &[String], texts: &[String]) {
     for (id, text) in ids.iter().zip(texts) {
@@ -78,10 +78,10 @@ fn arrives_once_in_order(receiver: &mut Session, ids: &[String], texts: &[String
     }
 }
 
-/// How many messages make a part of a burst, whose acceptance is progress.
+/// The number of messages in a part of a burst. An accepted part is progress.
 const PART: usize = 30;
 
-/// Bursts from one session to another while the broker is ended again and again.
+/// Sends bursts from one session to another while the broker is ended again and again.
 fn a_burst_survives(pipelined: bool, end_broker: impl Fn(&Sandbox) -> bool + Sync) {
     let sandbox = Sandbox::unlimited();
     let mut sender = sandbox.session("sender");
@@ -143,7 +143,7 @@ fn what_was_accepted_outlives_broker_and_receiver_killed_at_random() {
     let receiver_id = receiver.as_mut().unwrap().id();
     let texts = texts(0, messages(120));
     let over = AtomicBool::new(false);
-    // What each life of the receiver showed, in order, with its mark.
+    // What each server process of the receiver showed, in order, with its mark.
     let mut lives: Vec<Vec<(String, bool)>> = Vec::new();
     let ids = while_disturbed(
         || sandbox.kill9_broker().is_some(),
@@ -155,7 +155,7 @@ fn what_was_accepted_outlives_broker_and_receiver_killed_at_random() {
                     for part in texts.chunks(texts.len().div_ceil(2 * rounds(2))) {
                         ids.extend(sender.send_all(&receiver_id, part, false));
                         progress.fetch_add(1, Ordering::Relaxed);
-                        // Long enough for a life of the receiver in which pushes are shown.
+                        // Long enough for a server process to show pushes before it is killed.
                         std::thread::sleep(Duration::from_millis(600));
                     }
                     ids
@@ -229,8 +229,8 @@ fn what_was_accepted_outlives_its_sender() {
             })
             .collect();
         assert!(accepted.len() >= some && accepted.len() < texts.len(), "{}", accepted.len());
-        // The one behind the last accepted may come, too: nobody heard of it. So there is no
-        // count to wait for, but an end of the log.
+        // The message after the last accepted one may arrive as well: its answer was lost. So there
+        // is no count to wait for, only a pause.
         let mut arrived = 0;
         let mut wait = crate::support::PATIENCE;
         while arrived < accepted.len() || {

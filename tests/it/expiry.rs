@@ -1,4 +1,4 @@
-//! A message whose time runs out: its sender is told, once, and by claude-peers itself.
+//! Promise 3: a message whose time to live ends is reported to its sender, once, by a notice.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::http::{RawPeer, Request};
 use crate::support::{Sandbox, SessionOptions, until};
 
-/// Messages, notices among them, live so long here.
+/// A sandbox whose messages, notices included, live this many seconds.
 fn sandbox(seconds: &str) -> Sandbox {
     let sandbox = Sandbox::new().with("CLAUDE_PEERS_MESSAGE_TTL_SECONDS", seconds);
     sandbox.ok(["peers"]);
@@ -18,7 +18,7 @@ fn messages(sandbox: &Sandbox) -> Vec<Value> {
     sandbox.json(["log", "-n", "1000"])["messages"].as_array().unwrap().clone()
 }
 
-/// The notices that the broker wrote so far.
+/// The notices that the broker has written.
 fn notices(sandbox: &Sandbox) -> Vec<Value> {
     messages(sandbox).into_iter().filter(|message| message["from"]["id"] == "broker").collect()
 }
@@ -32,7 +32,7 @@ fn one_notice_for_each_recipient_says_which_messages_ended_how() {
     assert_eq!(first.take(&sandbox), ["one"]);
     let two = sender.send(&sandbox, "first", "two");
     let three = sender.send(&sandbox, "second", "three");
-    // All have ended when the clock is looked at next.
+    // All have ended when expiry runs next.
     sandbox.kill9_broker().expect("a broker runs");
     std::thread::sleep(Duration::from_millis(6_100));
     sandbox.ok(["peers"]);
@@ -54,7 +54,7 @@ fn one_notice_for_each_recipient_says_which_messages_ended_how() {
     assert!(said.contains("a message") && said.contains(&three), "{said}");
     assert!(sender.take(&sandbox).iter().all(|text| text.contains("has ended")));
 
-    // They end without a word, and another broker does not tell again.
+    // The notices expire silently, and another broker does not repeat them.
     until("the notices have ended", || {
         notices(&sandbox)
             .iter()
@@ -68,14 +68,14 @@ fn one_notice_for_each_recipient_says_which_messages_ended_how() {
 }
 
 #[test]
-fn a_notice_reaches_its_session_by_every_way_and_passes_for_nobodys() {
+fn a_notice_reaches_its_session_by_every_way_and_passes_for_no_peers_message() {
     let sandbox = sandbox("7");
     let mut pushed = sandbox.session("pushed");
     let mut quiet = SessionOptions::new("quiet").without_channel().start(&sandbox);
     let gone = RawPeer::register(&sandbox, "gone");
     let ids = [pushed.send("gone", "one"), quiet.send("gone", "two")];
     sandbox.ok(["send", "gone", "three"]);
-    // Whoever asks first has the clock looked at.
+    // The first request after that runs expiry.
     until("all are told", || notices(&sandbox).len() == 3);
     let push = pushed.push();
     assert!(push["content"].as_str().unwrap().contains(&ids[0]), "{push}");
@@ -95,7 +95,7 @@ fn a_notice_reaches_its_session_by_every_way_and_passes_for_nobodys() {
     let inbox = sandbox.ok(["inbox"]);
     assert!(inbox.contains("  notice from claude-peers, "), "{inbox}");
 
-    // Nobody answers it, and nobody is called so.
+    // Nothing can be sent to `broker`, and no peer can take that name.
     for words in [
         quiet.try_call("send_message", json!({ "to_id": "broker", "message": "thanks" })),
         quiet.try_call("set_summary", json!({ "summary": "x", "name": "broker" })),
@@ -109,7 +109,7 @@ fn a_notice_reaches_its_session_by_every_way_and_passes_for_nobodys() {
 }
 
 #[test]
-fn notices_count_against_no_limit_and_keep_nobody_listed() {
+fn notices_count_against_no_limit_and_keep_no_peer_listed() {
     let sandbox = sandbox("6").with("CLAUDE_PEERS_MAX_UNREAD", "1");
     sandbox.ok(["kill-broker"]);
     sandbox.ok(["peers"]);
@@ -131,7 +131,7 @@ fn notices_count_against_no_limit_and_keep_nobody_listed() {
     assert!(listed.iter().all(|peer| peer["id"] != "broker"), "{all}");
 }
 
-/// Nobody is told who cannot come back: a client that is known by its process, and has ended.
+/// A client that is known by its process, and has ended, cannot return.
 #[test]
 fn a_sender_that_cannot_return_is_told_nothing() {
     let sandbox = sandbox("2");
@@ -146,7 +146,7 @@ fn a_sender_that_cannot_return_is_told_nothing() {
             "instance": format!("instance-{name}"), "secret": secret, "session": session,
             "client": client, "cwd": "/srv", "channel": "absent", "name": name,
         });
-        // Over TCP nobody can tell who calls, so the client may be any process.
+        // Over TCP the caller's process is not known, so the client may be any process.
         let answer = Request::post("/v1/register", &body).token(&sandbox.token()).tcp(&sandbox);
         assert_eq!(answer.status, 200, "{:?}", answer.refusal());
         let id = answer.json()["peer"]["id"].as_str().unwrap().to_owned();

@@ -1,5 +1,7 @@
-//! A lock that is held in another container or on another machine, over a directory that is
-//! shared: nobody here is signalled for it, and the message says where the broker is.
+//! Promise 4: a lock whose owner runs in another container or on another machine ends no process
+//! here.
+//!
+//! The directory is shared. The message says where the broker is.
 
 use std::path::Path;
 use std::process::{Child, Command};
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Sandbox, SessionOptions};
 
-/// A process of this user that has nothing to do with us.
+/// A process of this user that has nothing to do with claude-peers.
 struct Bystander(Child);
 
 impl Bystander {
@@ -37,8 +39,8 @@ impl Drop for Bystander {
     }
 }
 
-/// What a lock file says of a holder that has the number of `process`.
-fn described(sandbox: &Sandbox, process: Option<&ProcessId>, pid: u32) -> String {
+/// The record in a lock file whose owner has this pid.
+fn described(sandbox: &Sandbox, process: Option<&Process>, pid: u32) -> String {
     let mut says = json!({
         "pid": pid,
         "started": "fallback",
@@ -60,7 +62,7 @@ fn hold(path: &Path, says: &str) -> LockFile {
     lock
 }
 
-/// Whatever a person or a session does, the process here that has the number lives.
+/// Checks that no command and no session ends the process that has the number here.
 #[track_caller]
 fn harms_nobody(sandbox: &Sandbox, bystander: &mut Bystander, place: &str) {
     let (code, error) = sandbox.fails(["peers"]);
@@ -92,7 +94,7 @@ fn harms_nobody(sandbox: &Sandbox, bystander: &mut Bystander, place: &str) {
     bystander.is_unharmed();
 }
 
-/// A lock is held that says of a bystander what `told` makes of it.
+/// Holds a lock whose record describes a bystander, changed by `told`.
 #[track_caller]
 fn is_harmless(told: impl FnOnce(ProcessId) -> Option<ProcessId>, place: &str) {
     let (sandbox, mut bystander) = (Sandbox::new(), Bystander::new());
@@ -114,16 +116,16 @@ fn a_lock_held_on_another_machine_ends_no_process_here() {
 }
 
 #[test]
-fn a_number_that_another_process_has_by_now_ends_nobody() {
-    is_harmless(|it| Some(ProcessId { start: "1".to_owned(), ..it }), "is not found here");
+fn a_number_that_another_process_has_by_now_ends_no_process() {
+    is_harmless(|it| Some(Process { start: "1".to_owned(), ..it }), "is not found here");
 }
 
 #[test]
-fn a_lock_that_gives_a_bare_number_ends_nobody() {
+fn a_lock_that_gives_a_bare_number_ends_no_process() {
     is_harmless(|_| None, "is not found here");
 }
 
-/// The runtime directory is a container's own, the home and so the database are shared.
+/// The runtime directory is the container's own; the home, and so the database, is shared.
 #[test]
 fn a_database_held_in_another_container_ends_no_process_here() {
     let (sandbox, mut bystander) = (Sandbox::new(), Bystander::new());
@@ -140,8 +142,8 @@ fn a_database_held_in_another_container_ends_no_process_here() {
     bystander.is_unharmed();
 }
 
-/// A real broker in a real container that shares the home: it is reached and obeyed through its
-/// socket, and where that is not shared it is left alone.
+/// A real broker in a container that shares the home. It is asked to stop through its socket; where
+/// the socket cannot be reached, it is left alone.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_broker_in_a_container_is_asked_through_its_socket_and_never_signalled() {
@@ -160,14 +162,14 @@ fn a_broker_in_a_container_is_asked_through_its_socket_and_never_signalled() {
         println!("skipped: namespaces are not allowed here");
         return;
     }
-    let holder = sandbox.broker().unwrap();
-    let process = holder.process.clone().unwrap();
-    assert_ne!(process.namespace, process::own().namespace);
+    let lock = sandbox.broker().unwrap();
+    let process = lock.process.clone().unwrap();
+    assert_ne!(process.namespace, Process::own().namespace);
     sandbox.ok(["peers"]);
-    assert!(holder.described().contains("of another container"), "{}", holder.described());
-    assert!(!holder.ask_to_stop() && !holder.kill(), "it is not signalled");
+    assert!(lock.described().contains("of another container"), "{}", lock.described());
+    assert!(!lock.ask_to_stop() && !lock.kill(), "it is not signalled");
 
-    // Its socket leads nowhere for us: nothing can be asked, and nothing is done.
+    // Its socket cannot be reached: nothing can be asked, and nothing is done.
     let socket = sandbox.socket();
     let away = socket.with_extension("away");
     std::fs::rename(&socket, &away).unwrap();

@@ -1,4 +1,4 @@
-//! Help and completions.
+//! Command line: help and shell completions.
 
 use std::process::Command;
 

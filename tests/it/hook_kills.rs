@@ -1,5 +1,7 @@
-//! SIGKILL at each step between a hook's offer and the evidence: nothing is lost, and what may have
-//! been shown is shown once more at most, under the same id and marked.
+//! Promises 1 and 2: SIGKILL at each step between a hook's offer and the evidence.
+//!
+//! Nothing is lost. A message that may have been shown is shown at most once more, under the same
+//! id and marked.
 
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read as _, Write as _};
 use std::process::{Child, Stdio};
@@ -31,7 +33,7 @@ fn full_pipe() -> (PipeReader, PipeWriter, usize) {
     (reader, writer, filled)
 }
 
-/// The hook of a prompt that was given the message and cannot say so, because nobody reads.
+/// Starts a prompt's hook that was offered the message and cannot write it, because nothing reads.
 fn stuck(sandbox: &Sandbox, id: &str) -> (Child, PipeReader, usize) {
     let (reader, writer, filled) = full_pipe();
     let mut hook = sandbox.command(["hook", "UserPromptSubmit"]);
@@ -48,7 +50,7 @@ fn prompt(sandbox: &Sandbox, turn: &str) -> String {
     context(sandbox, "UserPromptSubmit", "frontend", turn, json!({}))
 }
 
-/// The next turn shows the message again, marked; that counts, and it is never shown again.
+/// Checks that the next turn shows the message again, marked, and that it is then read.
 #[track_caller]
 fn is_shown_once_more(sandbox: &Sandbox, id: &str) {
     let again = prompt(sandbox, "next");
@@ -56,7 +58,7 @@ fn is_shown_once_more(sandbox: &Sandbox, id: &str) {
     is_settled(sandbox, id, "next");
 }
 
-/// The turn goes on, so the message is read; nothing shows it any more.
+/// Checks that the message is read when the turn goes on, and is not shown again.
 #[track_caller]
 fn is_settled(sandbox: &Sandbox, id: &str, turn: &str) {
     assert_eq!(context(sandbox, "Stop", "frontend", turn, json!({})), "");
@@ -78,7 +80,7 @@ fn a_hook_killed_before_it_asks_has_offered_nothing() {
     is_settled(&sandbox, &id, "t1");
 }
 
-/// The turn goes on, but not from what nobody saw.
+/// The turn goes on, but its output was never written.
 #[test]
 fn a_hook_killed_before_its_output_is_out_has_shown_nothing() {
     let (sandbox, _backend, _frontend, id) = one_sent();
@@ -91,9 +93,9 @@ fn a_hook_killed_before_its_output_is_out_has_shown_nothing() {
     is_shown_once_more(&sandbox, &id);
 }
 
-/// Nobody noted that the output is out: so it is shown once more.
+/// The receipt of the output is lost, so the message is shown once more.
 #[test]
-fn a_broker_killed_while_a_hook_speaks_comes_back_and_offers_it_again() {
+fn a_broker_killed_while_a_hook_writes_comes_back_and_offers_it_again() {
     let (sandbox, _backend, mut frontend, id) = one_sent();
     let (mut child, mut reader, filled) = stuck(&sandbox, &id);
     sandbox.kill9_broker().unwrap();
@@ -108,11 +110,11 @@ fn a_broker_killed_while_a_hook_speaks_comes_back_and_offers_it_again() {
 }
 
 #[test]
-fn a_broker_killed_after_a_hook_spoke_knows_what_it_said() {
+fn a_broker_killed_after_a_hook_ran_knows_what_it_showed() {
     let (sandbox, _backend, mut frontend, id) = one_sent();
     assert!(prompt(&sandbox, "t1").contains("| one"));
     sandbox.kill9_broker().unwrap();
-    // What this hook has to say is lost with the broker; the next one says it as well.
+    // This hook cannot report, because no broker runs. The next hook event reports as well.
     assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", json!({})), "");
     until("the session is back", || frontend.me()["live"] == true);
     sandbox.assert_state(&id, "offered", "hook");
@@ -120,7 +122,7 @@ fn a_broker_killed_after_a_hook_spoke_knows_what_it_said() {
 }
 
 #[test]
-fn a_server_killed_after_a_hook_spoke_changes_nothing() {
+fn a_server_killed_after_a_hook_ran_changes_nothing() {
     let (sandbox, _backend, frontend, id) = one_sent();
     assert!(prompt(&sandbox, "t1").contains("| one"));
     frontend.kill9();
@@ -129,9 +131,9 @@ fn a_server_killed_after_a_hook_spoke_changes_nothing() {
     has_nothing(&mut next);
 }
 
-/// The turn ended with its client: whoever resumes the session is shown it again.
+/// The turn ended with its client. The resumed session is shown the message again.
 #[test]
-fn a_client_killed_after_a_hook_spoke_is_shown_it_again_when_it_is_resumed() {
+fn a_client_killed_after_a_hook_ran_is_shown_it_again_when_it_is_resumed() {
     let (sandbox, _backend, frontend, id) = one_sent();
     assert!(prompt(&sandbox, "t1").contains("| one"));
     frontend.kill9();

@@ -1,4 +1,4 @@
-//! Hooks: mail for sessions that have no channel, and the evidence that they had it.
+//! Promises 2 and 3: hooks show mail to sessions without a channel, and report the evidence.
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Stdio;
@@ -24,7 +24,7 @@ fn a_hook_shows_mail_once_and_the_turns_next_event_proves_it() {
     sandbox.assert_state(&id, "read", "hook");
 }
 
-/// Tools that the model asked for together end one after the other, before it hears of any.
+/// Tools that the model called together end one after the other, before it sees any result.
 #[test]
 fn a_tool_that_was_running_already_proves_nothing() {
     let (sandbox, _backend, _frontend, id) = one_sent();
@@ -36,7 +36,7 @@ fn a_tool_that_was_running_already_proves_nothing() {
     sandbox.assert_state(&id, "read", "hook");
 }
 
-/// Who has our hooks in the settings and by the plugin has two of them for each event.
+/// With our hooks both in the settings and in the plugin, each event has two hooks.
 #[test]
 fn a_second_hook_of_the_same_event_proves_nothing() {
     let (sandbox, mut backend, _frontend, id) = one_sent();
@@ -60,7 +60,7 @@ fn a_second_hook_of_the_same_event_proves_nothing() {
 fn what_an_interrupted_turn_was_shown_is_shown_again_and_marked() {
     let (sandbox, _backend, _frontend, id) = one_sent();
     assert!(context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({})).contains("| one"));
-    // No further event of that turn: the next prompt begins another.
+    // That turn has no further event: the next prompt begins another.
     let again = context(&sandbox, "UserPromptSubmit", "frontend", "t2", json!({}));
     assert!(again.contains("| one") && again.contains("a repeat"), "{again}");
     sandbox.assert_state(&id, "offered", "hook");
@@ -89,7 +89,7 @@ fn a_subagent_a_stop_that_goes_on_and_a_session_start_show_nothing() {
     assert_eq!(silent("SessionEnd", json!({})), "");
     assert_eq!(sandbox.message(&id)["state"], "queued");
     assert!(silent("Stop", json!({})).contains("| one"));
-    // A subagent's event proves nothing of the main conversation.
+    // A subagent's event proves nothing about the main conversation.
     assert_eq!(silent("PostToolUse", json!({ "agent_id": "a1" })), "");
     sandbox.assert_state(&id, "offered", "hook");
     assert_eq!(silent("Stop", json!({ "stop_hook_active": true })), "");
@@ -121,7 +121,7 @@ fn a_long_backlog_is_shown_in_part_in_order_and_the_rest_is_named_once_a_turn() 
     assert_eq!(sandbox.message(&long)["state"], "queued", "naming it is no offer");
 }
 
-/// A text's length as the client counts it.
+/// A text's length as the client counts it, in UTF-16 units.
 fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
@@ -130,15 +130,15 @@ fn units(text: &str) -> usize {
 fn the_room_of_a_hook_is_counted_as_the_client_counts() {
     let sandbox = Sandbox::unlimited();
     let (mut backend, _frontend) = backend_and_frontend(&sandbox);
-    // Fewer characters than the client's limit, and more of its units: it would put the text into
-    // a file, and the turn would go on from a preview.
+    // Fewer characters than the client's limit, but more units: the client would write the text to
+    // a file, and show the model a preview.
     let long = backend.send("frontend", &"🦀".repeat(6_000));
     let told = context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({}));
     assert!(told.starts_with("1 message from a peer waits: check_messages"), "{}", units(&told));
     context(&sandbox, "PostToolUse", "frontend", "t1", json!({}));
     assert_eq!(sandbox.message(&long)["state"], "queued");
 
-    // Close to it, in lines, with all that stands around.
+    // Close to the limit, in lines, with everything around it.
     for (unit, count) in [("🦀", 4_500), ("🦀\n", 1_500), ("e", 9_000), ("é\n", 2_200)] {
         let (sandbox, mut backend, _frontend, first) = one_sent();
         let id = backend.send("frontend", &unit.repeat(count));
@@ -147,7 +147,7 @@ fn the_room_of_a_hook_is_counted_as_the_client_counts() {
         assert!(shown.contains(&first), "{unit:?}");
         assert!(shown.contains(&id) && shown.contains(unit), "{unit:?}: {}", units(&shown));
     }
-    // Two that fit one by one do not fit together.
+    // Two messages that fit one by one do not fit together.
     let (sandbox, mut backend, _frontend, _) = one_sent();
     let ids = [3_000, 3_000].map(|count| backend.send("frontend", &"🦀".repeat(count)));
     let shown = context(&sandbox, "UserPromptSubmit", "frontend", "t1", json!({}));
@@ -171,7 +171,7 @@ fn a_push_in_the_prompt_proves_the_channel_and_is_not_repeated_by_a_hook() {
     assert_eq!(frontend.push()["content"], "more");
     assert_eq!(context(&sandbox, "PostToolUse", "frontend", "t1", json!({})), "");
     sandbox.assert_state(&next, "offered", "channel");
-    // Somebody else's push in one's prompt is evidence of nothing.
+    // A push of another session in a prompt is no evidence.
     let other = frontend.send("backend", "hello");
     let prompt = format!("<channel source=\"claude-peers\" message_id=\"{other}\">x</channel>");
     context(&sandbox, "UserPromptSubmit", "frontend", "t2", json!({ "prompt": prompt }));
@@ -180,26 +180,26 @@ fn a_push_in_the_prompt_proves_the_channel_and_is_not_repeated_by_a_hook() {
 
 #[test]
 fn a_hook_without_a_broker_or_with_a_silent_one_says_nothing_and_starts_none() {
-    // As it is where nobody sets anything.
+    // Without the test's own time limit.
     let sandbox = Sandbox::new().with(HOOK_WAIT, "");
     for event in ["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd"] {
         assert_eq!(context(&sandbox, event, "frontend", "t1", json!({})), "");
     }
     assert!(sandbox.broker().is_none());
-    // Somebody who accepts and never answers, and nonsense on standard input.
+    // A listener that accepts and never answers, and nonsense on standard input.
     std::fs::create_dir_all(sandbox.socket().parent().unwrap()).unwrap();
     let _deaf = UnixListener::bind(sandbox.socket()).unwrap();
     assert_eq!(context(&sandbox, "Stop", "frontend", "t1", json!({})), "");
     let output = hook(&sandbox, "Stop", &json!("nonsense"));
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty());
-    // One whose queue of callers is full, as that of a stopped process gets.
+    // A listener whose backlog is full, as that of a stopped process.
     std::fs::remove_file(sandbox.socket()).unwrap();
     let full = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&full, &SocketAddrUnix::new(sandbox.socket()).unwrap()).unwrap();
     rustix::net::listen(&full, 0).unwrap();
     let _queued = UnixStream::connect(sandbox.socket()).unwrap();
     assert_eq!(context(&sandbox, "Stop", "frontend", "t1", json!({})), "");
-    // An input that never ends does not hold the session.
+    // An input that never ends does not block the session.
     let mut child = sandbox.command(["hook", "Stop"]).stdin(Stdio::piped()).spawn().unwrap();
     let held = child.stdin.take();
     assert!(ends(&mut child).success());
@@ -207,7 +207,7 @@ fn a_hook_without_a_broker_or_with_a_silent_one_says_nothing_and_starts_none() {
 }
 
 #[test]
-fn after_clear_the_window_has_another_session_and_the_same_mailbox() {
+fn after_clear_the_client_process_has_another_session_and_the_same_mailbox() {
     let (sandbox, mut backend, _frontend, id) = one_sent();
     let said = |sandbox: &Sandbox, event: &str, more: Value| {
         let mut input = json!({ "session_id": "cleared", "prompt_id": "t1" });
@@ -215,8 +215,8 @@ fn after_clear_the_window_has_another_session_and_the_same_mailbox() {
         let output = hook(sandbox, event, &input);
         String::from_utf8(output.stdout).unwrap()
     };
-    assert_eq!(said(&sandbox, "PostToolUse", json!({})), "", "nobody knows that session");
-    // The client of both sessions is this very process; the frontend came last.
+    assert_eq!(said(&sandbox, "PostToolUse", json!({})), "", "the session is not known");
+    // The client of both sessions is this test process; the frontend started last.
     let sandbox = sandbox.with("CLAUDE_PID", std::process::id().to_string());
     assert_eq!(said(&sandbox, "SessionStart", json!({ "source": "clear" })), "");
     let peers = backend.call("list_peers", json!({}))["structuredContent"]["peers"].clone();
@@ -226,9 +226,9 @@ fn after_clear_the_window_has_another_session_and_the_same_mailbox() {
     sandbox.assert_state(&id, "read", "hook");
 }
 
-/// A client runs its hooks beside its servers' start, so they may well speak first.
+/// A client runs its hooks while its servers start, so a hook may come first.
 #[test]
-fn hooks_that_spoke_before_the_session_registered_count() {
+fn hook_events_before_the_registration_count() {
     let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
     let peers = || sandbox.json(["peers"])["peers"].clone();
     assert_eq!(peers(), json!([]), "the broker runs");
@@ -238,9 +238,9 @@ fn hooks_that_spoke_before_the_session_registered_count() {
     assert_eq!(peers()[0]["reach"], "hooks", "{}", peers());
 }
 
-/// Where no broker runs yet, the first session's own server starts it, behind its hook.
+/// Where no broker runs yet, the first session's server starts it, after the hook has run.
 #[test]
-fn a_hook_that_spoke_before_the_broker_ran_counts() {
+fn a_hook_event_before_the_broker_ran_counts() {
     let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
     let start = |session: &str| {
         let input = json!({ "session_id": session, "source": "startup" });
@@ -256,7 +256,7 @@ fn a_hook_that_spoke_before_the_broker_ran_counts() {
     frontend.wait_end();
     sandbox.ok(["send", &id, "for later"]);
     sandbox.ok(["kill-broker"]);
-    // Its window goes on, and the client gives the server an id that nobody knows.
+    // The client process goes on, and its server gets an unknown session id.
     start("session-frontend");
     let mut again = server("thrown-away");
     assert_eq!(again.id(), id);
@@ -265,14 +265,14 @@ fn a_hook_that_spoke_before_the_broker_ran_counts() {
     assert!(!names.iter().any(|name| name.to_string_lossy().contains("unheard")), "{names:?}");
 }
 
-/// Both windows show the same session, and each has its own peer.
+/// Both client processes show the same session, and each has its own peer.
 #[test]
-fn a_hook_speaks_for_its_own_window_where_a_session_is_open_in_two() {
+fn a_hook_belongs_to_its_own_client_process_where_a_session_is_open_in_two() {
     let sandbox = Sandbox::new();
     let mut first = client_process(&sandbox, "work", "shared");
     let mut second = client_process(&sandbox, "work", "shared");
-    let said = |window: &Session, event: &str| {
-        hook_of(&sandbox, window.pid(), "shared", event, Value::Null)
+    let said = |client: &Session, event: &str| {
+        hook_of(&sandbox, client.pid(), "shared", event, Value::Null)
     };
     sandbox.ok(["send", &first.id(), "for the first"]);
     sandbox.ok(["send", &second.id(), "for the second"]);
@@ -280,7 +280,7 @@ fn a_hook_speaks_for_its_own_window_where_a_session_is_open_in_two() {
     assert!(shown.contains("| for the second") && !shown.contains("for the first"), "{shown}");
     let shown = said(&first, "UserPromptSubmit");
     assert!(shown.contains("| for the first") && !shown.contains("for the second"), "{shown}");
-    // Once the first is closed, the second keeps the peer that it is.
+    // After the first is closed, the second remains the same peer.
     first.close_input();
     first.wait_end();
     sandbox.ok(["send", &second.id(), "more for the second"]);

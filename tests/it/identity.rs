@@ -1,4 +1,4 @@
-//! Who is who: the same session is the same peer, whatever restarts; names, and scopes.
+//! Promise 8: the same session is the same peer, with its name and mailbox, whatever restarts.
 
 use std::path::Path;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn the_same_session_is_the_same_peer_after_an_end_and_a_crash() {
 }
 
 #[test]
-fn a_restart_of_the_broker_changes_nobody() {
+fn a_restart_of_the_broker_changes_no_peer() {
     let sandbox = Sandbox::new();
     let twin =
         |id| SessionOptions::new("twins").session_id(Some(id)).with("CLAUDE_PEERS_NAME", "twin");
@@ -60,7 +60,7 @@ fn a_restart_of_the_broker_changes_nobody() {
             _ => drop(sandbox.kill9_broker()),
         }
         until("another broker serves all", || {
-            sandbox.broker().is_some_and(|holder| holder.pid != old)
+            sandbox.broker().is_some_and(|broker| broker.pid != old)
                 && sandbox.json(["peers"])["peers"].as_array().unwrap().len() == sessions.len()
         });
         let after: Vec<_> = sessions.iter_mut().map(who).collect();
@@ -107,7 +107,7 @@ fn a_repository_is_one_scope_with_its_subdirectories_and_worktrees() {
     assert_eq!(own[4..], ["other", "plain"]);
     let mut of_repo = own[..4].to_vec();
     of_repo.sort();
-    // The link leads to the same directory as the first.
+    // The link leads to the same directory as the first session's.
     assert_eq!(of_repo, ["shop", "shop-2", "shop-deep", "shop-feature"]);
     let without = |index: usize| {
         let mut rest: Vec<String> =
@@ -130,7 +130,7 @@ fn a_repository_is_one_scope_with_its_subdirectories_and_worktrees() {
     let words = nowhere["content"][0]["text"].as_str().unwrap();
     assert!(words.contains("not inside a git repository"), "{words}");
     assert_eq!(names(&sessions[5].call("list_peers", json!({}))).len(), 5);
-    // On the command line, from any corner of it.
+    // On the command line, from any directory of it.
     let listed = sandbox
         .command(["peers", "--scope", "repo", "--json"])
         .current_dir(sandbox.path().join("shop-feature/src"))
@@ -159,7 +159,7 @@ fn an_ended_session_keeps_its_name_for_itself_while_it_has_mail() {
 }
 
 #[test]
-fn a_chosen_name_inherits_only_mail_that_was_sent_to_it_while_its_owner_was_away() {
+fn an_explicit_name_takes_over_only_mail_that_was_sent_to_it_while_its_owner_was_away() {
     let sandbox = Sandbox::new();
     let named = |id| {
         SessionOptions::new("work")
@@ -187,7 +187,7 @@ fn a_chosen_name_inherits_only_mail_that_was_sent_to_it_while_its_owner_was_away
     for other in ["by name, live", "by id", "by prefix"] {
         assert!(!text.contains(other), "{other}: {text}");
     }
-    // The first comes back: a number for it, and its own mail.
+    // The first session returns: its name gets a number, and it has its own mail.
     let mut back = named("first").start(&sandbox);
     assert_eq!(back.id(), id);
     assert_eq!(back.me()["name"], "reviewer-2");
@@ -207,7 +207,7 @@ fn a_chosen_name_inherits_only_mail_that_was_sent_to_it_while_its_owner_was_away
 }
 
 #[test]
-fn a_name_that_cannot_be_one_is_told_and_the_session_works() {
+fn an_invalid_name_is_reported_and_the_session_works() {
     let sandbox = Sandbox::new();
     for (number, name) in
         ["cli", "9lives", "\u{fc}b\u{435}r", "a b", "-x", "abcdefg1", "repo"].iter().enumerate()
@@ -227,7 +227,7 @@ fn a_name_that_cannot_be_one_is_told_and_the_session_works() {
 }
 
 #[test]
-fn a_name_that_is_taken_or_impossible_changes_nothing() {
+fn a_name_that_is_taken_or_invalid_changes_nothing() {
     let sandbox = Sandbox::new();
     let mut backend = sandbox.session("backend");
     let mut frontend = sandbox.session("frontend");
@@ -254,7 +254,7 @@ fn a_name_that_is_taken_or_impossible_changes_nothing() {
     assert!(text.contains("501 characters, 500 are allowed"), "{text}");
     assert!(text.contains("CLAUDE_PEERS_MAX_SUMMARY_CHARS"), "{text}");
     assert_eq!(frontend.me()["name"], "frontend");
-    // A good one changes both; the old name is free for others at once.
+    // A valid name changes both; the old name is free at once.
     frontend.call("set_summary", json!({ "summary": "after", "name": "Shop.Front_1" }));
     let me = frontend.me();
     assert_eq!((&me["name"], &me["summary"]), (&json!("shop.front_1"), &json!("after")));
@@ -266,7 +266,8 @@ fn a_name_that_is_taken_or_impossible_changes_nothing() {
 #[test]
 fn other_clients_are_known_by_their_process() {
     let sandbox = Sandbox::new();
-    // Another agent that runs inside a session inherits its id, and must not become it.
+    // Another agent inside a session has the session's id in its environment, and must not become
+    // that session.
     let mut claude = sandbox.session("work");
     let options =
         SessionOptions::new("work").session_id(Some("session-work")).client("other-agent");
@@ -279,8 +280,8 @@ fn other_clients_are_known_by_their_process() {
     sandbox.ok(["send", &claude_id, "for the session"]);
     assert_eq!(claude.push()["content"], "for the session");
     assert!(agent.push_within(Duration::from_millis(200)).is_none());
-    // The same client process starts its server again: the same peer. A second one beside it is
-    // another.
+    // A server that the same client process starts again is the same peer. A second one beside it
+    // is another.
     agent.close_input();
     agent.wait_end();
     sandbox.until_away(&agent_id);
@@ -292,7 +293,7 @@ fn other_clients_are_known_by_their_process() {
 }
 
 #[test]
-fn the_same_session_in_another_live_window_is_a_new_peer_and_the_mail_stays() {
+fn the_same_session_in_another_live_client_process_is_a_new_peer_and_the_mail_stays() {
     let sandbox = Sandbox::new();
     let mut first = client_process(&sandbox, "work", "shared");
     let id = first.id();
@@ -308,7 +309,7 @@ fn the_same_session_in_another_live_window_is_a_new_peer_and_the_mail_stays() {
     assert!(second.push_within(Duration::from_millis(200)).is_none());
     let text = second.text("check_messages", json!({}));
     assert!(text.starts_with("No messages wait for you."), "{text}");
-    // Once the first window is closed, whoever resumes the session is its peer.
+    // After the first client process has ended, a process that resumes the session is its peer.
     first.close_input();
     first.wait_end();
     sandbox.until_away(&id);
@@ -317,14 +318,14 @@ fn the_same_session_in_another_live_window_is_a_new_peer_and_the_mail_stays() {
 }
 
 #[test]
-fn two_servers_of_one_window_are_one_peer() {
+fn two_servers_of_one_client_process_are_one_peer() {
     let sandbox = Sandbox::new();
     let mut first = sandbox.session("work");
     let mut second = sandbox.session("work");
     assert_eq!(first.id(), second.id());
     assert_eq!(sandbox.json(["peers"])["peers"].as_array().unwrap().len(), 1);
     sandbox.ok(["send", "work", "once"]);
-    // The newest gets it, and it alone.
+    // The newest server gets it, and only that one.
     assert_eq!(second.push()["content"], "once");
     assert!(first.push_within(Duration::from_millis(300)).is_none());
     let id = first.id();

@@ -1,15 +1,15 @@
-//! What sessions cost while nothing happens, as Linux counts it.
+//! Promise 7: idle sessions and an idle broker never wake up, and take little memory (Linux).
 
 use std::time::Duration;
 
 use crate::support::{Sandbox, Session, SessionOptions, number, until};
 
-/// How often each thread of a process gave up or lost the processor, by thread id.
+/// How often each thread of a process was switched off the processor, by thread id.
 fn switches(pid: u32) -> std::collections::BTreeMap<u32, u64> {
     let mut found = std::collections::BTreeMap::new();
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
         let task = task.unwrap();
-        // A thread may end between the two.
+        // The thread may have ended since it was listed.
         let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };
         let count = status
             .lines()
@@ -21,7 +21,7 @@ fn switches(pid: u32) -> std::collections::BTreeMap<u32, u64> {
     found
 }
 
-/// A line of `/proc/PID/status` that counts in KiB.
+/// A value of `/proc/PID/status` in KiB.
 fn kibibytes(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -37,7 +37,7 @@ fn idle_sessions_never_wake_up_and_take_little_memory() {
         .map(|n| SessionOptions::new(&format!("idle-{n}")).at_once().start(&sandbox))
         .collect();
     until("all are live", || sandbox.live_names().len() == SESSIONS);
-    // The last one's pushes have begun, and what the last listing needed is done.
+    // By then the last session's pushes have begun, and the work after the last listing is done.
     std::thread::sleep(Duration::from_secs(2));
     let broker = sandbox.broker().unwrap().pid;
     let mut pids: Vec<u32> = sessions.iter().map(Session::pid).collect();
@@ -48,8 +48,8 @@ fn idle_sessions_never_wake_up_and_take_little_memory() {
         let what = if *pid == broker { "the broker" } else { "a session" };
         let after = switches(*pid);
         for (thread, count) in &after {
-            // A thread of the pool for blocking calls ends after ten idle seconds; the others
-            // stay as they are, and nobody starts a new one.
+            // A thread of the blocking pool ends after ten idle seconds. The others stay, and no
+            // new one starts.
             assert_eq!(before.get(thread), Some(count), "{what} woke up, thread {thread}");
         }
         assert!(after.contains_key(pid));
@@ -61,7 +61,7 @@ fn idle_sessions_never_wake_up_and_take_little_memory() {
         largest("VmRSS:"),
         largest("RssAnon:")
     );
-    // What a process has for itself. The rest is the program's file, which all of them share and
-    // which in a debug build is several times as large.
+    // Memory of the process alone. The rest is the program's file, which all processes share and
+    // which is several times as large in a debug build.
     assert!(largest("RssAnon:") < 5_000, "{} KiB", largest("RssAnon:"));
 }

@@ -1,4 +1,4 @@
-//! Signals that whoever starts us ignores or blocks, and a suite that is started in such a way.
+//! Promise 6: signals that our parent ignores or blocks harm neither a session nor the tests.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -38,7 +38,7 @@ fn block_all(command: &mut Command) {
 }
 
 #[test]
-fn a_broker_is_started_where_whoever_calls_ignores_the_end_of_its_children() {
+fn a_broker_is_started_where_the_caller_ignores_the_end_of_its_children() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(["peers"]);
     ignore(&mut command, &[libc::SIGCHLD]);
@@ -79,7 +79,7 @@ fn a_server_that_was_started_with_signals_blocked_ends_when_it_is_told_to() {
     assert_eq!(session.wait_end().0, 0);
 }
 
-/// `nohup claude`: the end of the terminal is neither the session's end nor its server's.
+/// `nohup claude`: the session and its server go on after the end of the terminal.
 #[test]
 fn a_server_whose_client_outlives_its_terminal_outlives_it_too() {
     let sandbox = Sandbox::new();
@@ -97,12 +97,12 @@ fn a_server_whose_client_outlives_its_terminal_outlives_it_too() {
     assert_eq!(session.wait_end().0, 0);
 }
 
-/// The suite itself, as `nohup`, a CI runner, a hook of git's or a careful shell would start it.
+/// The tests themselves, started as by `nohup`, a CI runner, a git hook or a careful shell.
 #[test]
-fn the_tests_hold_whatever_the_suite_inherits() {
+fn the_tests_pass_whatever_the_test_process_inherits() {
     let tests = [
         "start::the_broker_outlives_the_terminal_that_started_it",
-        "lifetime::a_server_ends_on_each_signal_that_means_so",
+        "lifetime::a_server_ends_on_each_termination_signal",
         "refusals::users::files_and_sockets_are_for_their_owner_alone_whatever_the_umask",
         "scopes::a_scope_reaches_all_live_sessions_in_it_but_the_sender",
     ];

@@ -1,4 +1,6 @@
-//! A server lives exactly as long as its session, and leaves nothing behind.
+//! Promise 6: a server lives exactly as long as its session, and leaves no trace.
+//!
+//! Promise 7: a server that is only checked by its client starts no broker.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,8 +16,8 @@ use crate::support::{
     with_default_signals,
 };
 
-/// How long an end may take on a loaded machine. The promise is 100 ms; what was measured is
-/// printed, for `--nocapture`.
+/// How long an end may take on a loaded machine. The goal is 100 ms; the measured times are
+/// printed, see `--nocapture`.
 const PROMPT: Duration = Duration::from_secs(2);
 
 const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
@@ -59,7 +61,7 @@ fn a_server_ends_when_its_client_closes_standard_input() {
 }
 
 #[test]
-fn a_server_ends_on_each_signal_that_means_so() {
+fn a_server_ends_on_each_termination_signal() {
     let sandbox = Sandbox::new();
     let _other = sandbox.session("other");
     for signal in SIGNALS {
@@ -68,7 +70,7 @@ fn a_server_ends_on_each_signal_that_means_so() {
         ends_promptly(&mut session, &format!("{signal:?}"));
         leaves_the_list(&sandbox, "leaver", &format!("{signal:?}"));
 
-        // Before a word was said, but after the program had time to hear signals.
+        // Before the handshake, but after the program has installed its signal handlers.
         let mut silent = SessionOptions::new("silent").spawn(&sandbox);
         silent.request("ping", json!({}));
         silent.signal(signal);
@@ -140,8 +142,8 @@ impl Unread {
         Self(child)
     }
 
-    /// Waits until so much stands in the pipe that nobody reads that no more goes in. How much
-    /// that is depends on the pieces: a page of the pipe may be filled in part.
+    /// Waits until the unread pipe takes no more. How much that is depends on the pieces: a page of
+    /// the pipe may be filled in part.
     fn until_stuck(&self) {
         let output = self.0.stdout.as_ref().unwrap();
         let standing = || rustix::io::ioctl_fionread(output).unwrap();
@@ -200,7 +202,7 @@ fn a_server_whose_client_reads_nothing_ends_all_the_same_and_loses_no_mail() {
         };
         deaf.ends_promptly(&how);
         leaves_the_list(&sandbox, &name, &how);
-        // Whatever had gone into the pipe, the next server has it all, in order.
+        // Whatever was in the pipe, the next server has all of it, in order.
         let mut next = SessionOptions::new(&name).at_once().start(&sandbox);
         for (n, id) in ids.iter().enumerate() {
             let push = next.push();
@@ -215,7 +217,7 @@ fn a_server_whose_client_reads_no_answers_ends_all_the_same() {
     let sandbox = Sandbox::new();
     for signal in SIGNALS {
         let mut deaf = Unread::start(&sandbox, "deaf");
-        // Fill the pipe with answers that nobody reads, and leave some to be written.
+        // Fills the pipe with unread answers, and leaves some to be written.
         let input = deaf.0.stdin.as_mut().unwrap();
         for id in 1..=40 {
             let request = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/list" });
@@ -227,7 +229,7 @@ fn a_server_whose_client_reads_no_answers_ends_all_the_same() {
     }
 }
 
-/// Whether a process that is not our child is gone, or dead and waits for its parent to see it.
+/// Whether a process that is not our child has ended, or is a zombie.
 fn is_gone(pid: u32) -> bool {
     process::of_pid(pid).is_none()
 }
@@ -240,7 +242,7 @@ fn a_server_ends_with_its_parent_though_its_input_stays_open() {
 /// As on a kernel before 5.3, in a container with an older seccomp profile, or before 5.10.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_server_ends_with_its_parent_also_where_a_process_has_no_descriptor() {
+fn a_server_ends_with_its_parent_also_where_there_are_no_pidfds() {
     use crate::support::seccomp::{Refused, refuse};
     for error in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
         let calls = [Refused::always(libc::SYS_pidfd_open, error)];
@@ -248,16 +250,16 @@ fn a_server_ends_with_its_parent_also_where_a_process_has_no_descriptor() {
     }
 }
 
-/// The kernel tells of the end of the thread that started it, and that is not its parent's.
+/// The kernel's signal reports the end of the parent's thread, not of the parent.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_server_without_a_descriptor_of_its_parent_outlives_the_thread_that_started_it() {
+fn a_server_without_a_pidfd_of_its_parent_outlives_the_thread_that_started_it() {
     use crate::support::seccomp::{Refused, refuse};
     let sandbox = Sandbox::new();
     let mut other = sandbox.session("other");
     let mut command = SessionOptions::new("started").command(&sandbox);
     refuse(&mut command, &[Refused::always(libc::SYS_pidfd_open, libc::ENOSYS)]);
-    // The thread goes on until the server listens to the signal.
+    // The thread goes on until the server handles the signal.
     let thread = std::thread::spawn(move || {
         let mut session = Session::spawn(command);
         session.handshake("claude-code");
@@ -271,10 +273,10 @@ fn a_server_without_a_descriptor_of_its_parent_outlives_the_thread_that_started_
     assert_eq!(session.wait_end().0, 0);
 }
 
-/// Its client is not its parent: nobody tells, and it looks now and then.
+/// Its client is not its parent, so the kernel reports nothing and the hook polls.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_hook_that_waits_ends_with_its_client_also_where_a_process_has_no_descriptor() {
+fn a_waiting_hook_ends_with_its_client_also_where_there_are_no_pidfds() {
     use crate::support::seccomp::{Refused, refuse};
     let sandbox = Sandbox::new();
     let _session = SessionOptions::new("waits").without_channel().start(&sandbox);
@@ -336,7 +338,7 @@ fn ends_with_its_parent(prepare: impl Fn(&mut Command) -> &mut Command) {
             std::thread::sleep(Duration::from_millis(1));
         }
         eprintln!("parent killed: the server ended after {:?}", since.elapsed());
-        // Only now: until here the pipe's end was open, and it was not that which told.
+        // Only now: until here the input was open, so its end was not what the server noticed.
         client.close_input();
         leaves_the_list(&sandbox, "orphan", "parent killed");
     }
@@ -350,7 +352,7 @@ fn a_server_that_is_killed_leaves_the_list_at_once() {
     assert!(sandbox.live_names().contains(&"victim".to_owned()));
     session.kill9();
     leaves_the_list(&sandbox, "victim", "SIGKILL");
-    // Nothing waits for it, and nobody chose its name: it is not even away.
+    // It has no mail and no explicit name, so it is not listed as away either.
     assert_eq!(sandbox.json(["peers", "--all"])["peers"].as_array().unwrap().len(), 1);
 }
 
@@ -385,7 +387,7 @@ fn a_session_that_dies_while_it_opens_its_stream_leaves_no_ghost() {
             "GET /v1/stream HTTP/1.1\r\nhost: localhost\r\nclaude-peers-session: {secret}\r\n\r\n"
         );
         let stream = http(&sandbox, &open);
-        // Somewhere between the request and its answer.
+        // Between the request and its answer.
         std::thread::sleep(Duration::from_micros(100 * (round % 20)));
         drop(stream);
     }
@@ -413,7 +415,7 @@ fn a_health_check_leaves_no_ghost_and_starts_no_broker() {
     for stay in stays {
         health_check(&sandbox, stay);
     }
-    // Longer than a session needs to be announced.
+    // Longer than it takes to announce a session.
     std::thread::sleep(Duration::from_millis(700));
     assert!(sandbox.broker().is_none(), "a broker was started");
     assert!(!sandbox.database().exists());

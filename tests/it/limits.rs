@@ -1,4 +1,4 @@
-//! What the limits refuse, and what they leave behind.
+//! Promise 3: what the limits refuse is refused clearly, and leaves nothing half-done.
 
 use serde_json::{Value, json};
 
@@ -41,10 +41,10 @@ fn the_rate_limit_names_its_key_and_leaves_nothing_behind() {
     );
     assert_eq!(count(&sandbox), accepted);
     assert_eq!(b.take(&sandbox).len(), accepted);
-    // Each pair for itself, each direction for itself.
+    // Each pair has its own limit, and each direction.
     a.send(&sandbox, &c.id, "another recipient");
     b.send(&sandbox, &a.id, "the other way");
-    // A retry of what was accepted costs nothing and does nothing.
+    // A retry of an accepted message costs nothing and does nothing.
     let keyed = Request::post("/v1/messages", &json!({ "to": a.id, "text": "once" }))
         .with("Idempotency-Key", "k1")
         .session(&c.secret);
@@ -69,7 +69,7 @@ fn a_full_mailbox_refuses_until_it_is_read() {
         assert!(json["hint"].as_str().unwrap().contains("CLAUDE_PEERS_MAX_UNREAD"), "{json}");
     }
     assert_eq!(count(&sandbox), 3);
-    // Taken is not read.
+    // A message that was taken is not read yet.
     assert_eq!(b.take(&sandbox), ["0", "1", "2"]);
     assert_eq!(a.try_send(&sandbox, &b.id, "too many").status, 429);
     let confirm = Request::post("/v1/mailbox/confirm", &json!({ "ids": [ids[0]] }));
@@ -98,27 +98,27 @@ fn the_message_limit_counts_bytes_and_names_its_key() {
 }
 
 #[test]
-fn time_that_runs_out_ends_offers_not_text_and_late_evidence_still_counts() {
+fn expiry_ends_offers_not_text_and_late_evidence_still_counts() {
     let sandbox = Sandbox::new().with("CLAUDE_PEERS_MESSAGE_TTL_SECONDS", "3");
     sandbox.ok(["peers"]);
     let [a, away, taker] = ["a", "away", "taker"].map(|name| RawPeer::register(&sandbox, name));
     let never = a.send(&sandbox, &away.id, "never offered");
     let offered = a.send(&sandbox, &taker.id, "offered");
     assert_eq!(taker.take(&sandbox), ["offered"]);
-    // Nobody writes meanwhile: the one who asks is told the truth all the same.
+    // No write happens meanwhile. A read shows the correct state nevertheless.
     let state = |id: &str| -> Value { sandbox.message(id)["state"].clone() };
     until("it is expired", || state(&never) == "expired");
     until("it is unconfirmed", || state(&offered) == "unconfirmed");
     assert_eq!(sandbox.message(&never)["text"], "never offered");
     assert_eq!(away.take(&sandbox), Vec::<String>::new(), "it is offered no more");
     assert_eq!(sandbox.json(["status"])["health"]["backlog"], 0);
-    // The receiver had it, and answers late.
+    // The receiver had it, and replies late.
     let reply =
         Request::post("/v1/messages", &json!({ "to": a.id, "text": "late", "reply_to": offered }));
     assert_eq!(reply.session(&taker.secret).unix(&sandbox).status, 200);
     assert_eq!(state(&offered), "read");
     assert_eq!(sandbox.message(&offered)["read_via"], "reply");
-    // Late evidence for the other one, too.
+    // Late evidence for the other message, too.
     let confirm = Request::post("/v1/mailbox/confirm", &json!({ "ids": [never] }));
     assert_eq!(confirm.session(&away.secret).unix(&sandbox).json()["noted"], 1);
     assert_eq!(state(&never), "read");

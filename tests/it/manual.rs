@@ -1,7 +1,7 @@
-//! The man pages, `packaging/man/*.1`, are what the definition of the command line makes of them.
+//! Documentation: the man pages, `packaging/man/*.1`, match the definition of the command line.
 //!
-//! They stand in the tree, so that no package has to compile a generator, and a change of the
-//! command line shows what it does to them. After one:
+//! They are kept in the repository, so that no package has to build a generator, and a change of
+//! the command line shows its effect on them. After such a change:
 //!
 //! ```sh
 //! UPDATE_MAN_PAGES=1 cargo test --test it manual
@@ -65,7 +65,7 @@ fn directory() -> PathBuf {
 
 /// The page of each command that is shown in the help, by file name.
 fn pages() -> BTreeMap<String, String> {
-    // Not a word about the screen of whoever generates them.
+    // The page does not depend on the width of the terminal.
     let mut root = claude_peers::cli::Cli::command().disable_help_subcommand(true);
     root.build();
     let mut pages = BTreeMap::new();
@@ -136,7 +136,7 @@ fn the_man_pages_are_those_of_this_command_line() {
     }
 }
 
-/// What reads man pages finds nothing to complain about.
+/// groff finds no fault in the pages.
 #[test]
 fn the_man_pages_are_sound() {
     let groff = Process::new("groff").arg("--version").stdout(Stdio::null()).status();

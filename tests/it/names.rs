@@ -1,4 +1,6 @@
-//! Names: of any script, by place and not by order, and never those of the dead alone.
+//! Names: of any script, derived from the place and not from the order of starts.
+//!
+//! A name has at most one live owner, and no name can be mistaken for another.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +14,7 @@ fn name(session: &mut Session) -> String {
     session.me()["name"].as_str().unwrap().to_owned()
 }
 
-/// A session in a directory, live.
+/// Starts a session in a directory and waits until it is live.
 fn at(sandbox: &Sandbox, id: &str, directory: &Path) -> Session {
     let options = SessionOptions::new("unused").session_id(Some(id)).directory(directory);
     let mut session = options.at_once().start(sandbox);
@@ -48,7 +50,8 @@ fn directories_of_any_script_give_their_sessions_names() {
         assert_eq!(name(&mut session), called, "{directory}");
         sessions.push(session);
     }
-    // Whatever the keyboard makes of it, they are found by name and by its beginning.
+    // Peers are found by their name and its beginning, however the keyboard composes the
+    // characters.
     for (word, found) in [
         ("支払い", 1),
         ("支払", 1),
@@ -70,7 +73,7 @@ fn directories_of_any_script_give_their_sessions_names() {
 }
 
 #[test]
-fn a_chosen_name_may_be_of_any_script_and_none_that_passes_for_another() {
+fn an_explicit_name_may_be_of_any_script_and_none_that_looks_like_another() {
     let sandbox = Sandbox::new();
     let named = |name: &str| {
         SessionOptions::new("work").session_id(Some(name)).with("CLAUDE_PEERS_NAME", name).at_once()
@@ -100,7 +103,7 @@ fn a_chosen_name_may_be_of_any_script_and_none_that_passes_for_another() {
 }
 
 #[test]
-fn worktrees_and_packages_are_told_apart_whoever_starts_first() {
+fn worktrees_and_packages_are_told_apart_in_any_order_of_starts() {
     let sandbox = Sandbox::new();
     let shop = sandbox.path().join("shop");
     repository(&shop);
@@ -128,10 +131,10 @@ fn worktrees_and_packages_are_told_apart_whoever_starts_first() {
     check(&mut places.iter(), "forwards");
     let other = Sandbox::new();
     let mut first = at(&other, "x", &places[4].0);
-    assert_eq!(name(&mut first), "shop-billing", "whoever is first");
+    assert_eq!(name(&mut first), "shop-billing", "in any order");
 }
 
-/// Two clones have the same name by nature: each keeps its own, in whatever order they start.
+/// Two clones have the same automatic name: each keeps its own, in whatever order they start.
 #[test]
 fn a_directory_gets_the_name_again_that_it_had() {
     let sandbox = Sandbox::new();
@@ -147,14 +150,14 @@ fn a_directory_gets_the_name_again_that_it_had() {
     for session in [one, two, beside] {
         end(&sandbox, session);
     }
-    // The next day: other sessions, the other way round.
+    // The next day: other sessions, in the other order.
     let (mut two, mut beside) = (open("b", "four"), open("b", "five"));
     let (mut one, mut again) = (open("a", "three"), open("a", "six"));
     assert_eq!([name(&mut one), name(&mut two)], ["shop", "shop-2"]);
     assert_eq!([name(&mut again), name(&mut beside)], ["shop-3", "shop-4"]);
 }
 
-/// What the client says in its own file of a session; `source` is who named it.
+/// Writes the client's own file of a session; `source` says how the name came about.
 fn client_says(sandbox: &Sandbox, pid: u32, name: &str, source: &str) {
     let directory = sandbox.home().join(".claude/sessions");
     std::fs::create_dir_all(&directory).unwrap();
@@ -165,7 +168,7 @@ fn client_says(sandbox: &Sandbox, pid: u32, name: &str, source: &str) {
 #[test]
 fn the_name_that_a_session_has_in_its_client_goes_before_that_of_its_place() {
     let sandbox = Sandbox::new();
-    // The window is `sh`, which `window` starts: its pid is the child's.
+    // The client process is `sh`, which `client_process` starts: its pid is that of our child.
     let mut plain = client_process(&sandbox, "work", "plain");
     assert_eq!(name(&mut plain), "work");
     client_says(&sandbox, plain.pid(), "work-a1", "derived");
@@ -174,7 +177,7 @@ fn the_name_that_a_session_has_in_its_client_goes_before_that_of_its_place() {
     client_says(&sandbox, plain.pid(), "Login & Abrechnung", "user");
     hook_of(&sandbox, plain.pid(), "plain", "PostToolUse", Value::Null);
     assert_eq!(name(&mut plain), "login-abrechnung", "/rename");
-    // What the session calls itself stays until the person says otherwise.
+    // A name that the session chose stays until the person gives a title.
     plain.call("set_summary", json!({ "summary": "s", "name": "mine" }));
     hook_of(&sandbox, plain.pid(), "plain", "PostToolUse", Value::Null);
     assert_eq!(name(&mut plain), "mine");
@@ -182,7 +185,7 @@ fn the_name_that_a_session_has_in_its_client_goes_before_that_of_its_place() {
     hook_of(&sandbox, plain.pid(), "plain", "Stop", Value::Null);
     assert_eq!(name(&mut plain), "支払い");
 
-    // Another window that is called the same gets a number, and by CLAUDE_PEERS_NAME its own.
+    // Another client process with the same title gets a number; with CLAUDE_PEERS_NAME, that name.
     let mut second = client_process(&sandbox, "other", "second");
     client_says(&sandbox, second.pid(), "支払い", "user");
     hook_of(&sandbox, second.pid(), "second", "PostToolUse", Value::Null);
@@ -199,7 +202,7 @@ fn a_name_from_the_clients_command_line_is_there_from_the_start() {
     let sandbox = Sandbox::new();
     let directory = sandbox.path().join("work");
     std::fs::create_dir_all(&directory).unwrap();
-    // As `claude --name Payments`, whose child the server is.
+    // As `claude --name Payments`, which is the server's parent.
     let script = "CLAUDE_CODE_SESSION_ID=s1 CLAUDE_CODE_ENTRYPOINT=cli \"$0\" mcp; exit";
     let program = crate::support::PROGRAM;
     let mut command = sandbox.command_of("sh", ["-c", script, program, "--name", "Payments"]);
@@ -211,7 +214,7 @@ fn a_name_from_the_clients_command_line_is_there_from_the_start() {
 }
 
 #[test]
-fn a_name_that_an_ended_session_gave_itself_passes_to_whoever_takes_it() {
+fn a_name_that_an_ended_session_gave_itself_is_free_for_another_session() {
     let sandbox = Sandbox::new();
     let mut first = sandbox.session("first");
     let mut second = sandbox.session("second");
@@ -230,7 +233,7 @@ fn a_name_that_an_ended_session_gave_itself_passes_to_whoever_takes_it() {
     sandbox.ok(["send", "reviewer", "for the second"]);
     assert_eq!(second.push()["content"], "for the second");
     assert!(second.push_within(Duration::from_millis(300)).is_none(), "the mail stays");
-    // The first comes back: under another name, with its mail.
+    // The first session returns, under another name, with its mail.
     let mut back = sandbox.session("first");
     assert_eq!((back.id(), name(&mut back)), (id, "first".to_owned()));
     assert_eq!(back.push()["content"], "for the first");
@@ -239,7 +242,7 @@ fn a_name_that_an_ended_session_gave_itself_passes_to_whoever_takes_it() {
 }
 
 #[test]
-fn away_are_those_with_mail_or_a_name_that_a_person_chose_and_all_lists_who_can_be_resumed() {
+fn away_are_peers_with_mail_or_an_explicit_name_and_all_lists_resumable_sessions() {
     let sandbox = Sandbox::new();
     let mut here = sandbox.session("here");
     let mut named = sandbox.session("named");
@@ -279,7 +282,7 @@ fn away_are_those_with_mail_or_a_name_that_a_person_chose_and_all_lists_who_can_
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(listed["ended"].as_array().unwrap().len(), 1);
 
-    // With mail it is away, and the words say how much.
+    // A peer with mail is away, and the line says how much mail waits.
     sandbox.ok(["send", &id, "one"]);
     sandbox.ok(["send", &id, "two"]);
     let text = here.text("list_peers", json!({}));

@@ -1,11 +1,11 @@
-//! Input that nobody means to write, and that comes all the same.
+//! Promise 6: input that is broken, and arrives nevertheless, is answered with a clear message.
 
 use serde_json::{Value, json};
 
 use crate::support::{Sandbox, SessionOptions};
 
 #[test]
-fn a_call_with_half_a_character_is_answered_and_all_else_of_it_arrives() {
+fn a_call_with_a_lone_surrogate_is_answered_and_the_rest_of_it_arrives() {
     let sandbox = Sandbox::new();
     let mut sender = SessionOptions::new("halves").start(&sandbox);
     let mut receiver = SessionOptions::new("wholes").without_channel().start(&sandbox);
@@ -20,7 +20,7 @@ fn a_call_with_half_a_character_is_answered_and_all_else_of_it_arrives() {
 }
 
 #[test]
-fn arguments_that_are_no_object_are_told_so() {
+fn arguments_that_are_no_object_are_refused_in_words() {
     let sandbox = Sandbox::new();
     let mut session = SessionOptions::new("caller").at_once().start(&sandbox);
     for arguments in [json!([]), json!("{}"), json!(5)] {
@@ -59,7 +59,7 @@ fn what_cannot_be_printed_is_sent_all_the_same_and_says_so() {
 }
 
 #[test]
-fn a_directory_that_is_gone_is_told() {
+fn a_working_directory_that_is_gone_is_reported() {
     let sandbox = Sandbox::new();
     for arguments in ["peers --scope directory", "peers --scope repo", "send --scope repo hello"] {
         let line = format!("mkdir gone && cd gone && rmdir ../gone && claude-peers {arguments}");
@@ -74,7 +74,7 @@ fn a_directory_that_is_gone_is_told() {
 }
 
 #[test]
-fn what_standard_input_has_too_much_of_is_not_taken_for_something_else() {
+fn too_much_standard_input_is_reported_as_too_much() {
     let sandbox = Sandbox::new();
     // Cut at the limit, this ends in the middle of a character.
     let input = sandbox.path().join("much");

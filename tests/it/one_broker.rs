@@ -1,5 +1,6 @@
-//! One user, one broker, however the shell came about: two runtime directories, one that goes and
-//! comes back, and one place under two names.
+//! Promise 8: one user has one broker, however the shell came about.
+//!
+//! Two runtime directories, one that is removed and made again, and one place under two names.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
@@ -66,7 +67,7 @@ fn two_runtime_directories_of_one_user_have_one_broker() {
 
     let stopped = other.json(["kill-broker"]);
     assert_eq!((&stopped["was_running"], &stopped["process"]), (&json!(true), &json!(broker)));
-    // Whoever starts the next one, all meet there.
+    // All clients meet at the next broker, whichever of them starts it.
     for session in [&mut third, &mut second, &mut first] {
         session.call("list_peers", json!({}));
     }
@@ -116,7 +117,7 @@ fn a_runtime_directory_of_another_user_does_not_end_the_search() {
 }
 
 #[test]
-fn a_socket_that_is_named_comes_first_and_where_nobody_listens_the_database_leads_on() {
+fn a_socket_that_is_named_comes_first_and_where_nothing_listens_the_database_leads_on() {
     let sandbox = Sandbox::new();
     let named = sandbox.path().join("run/named.sock").display().to_string();
     let by_name = sandbox.shell_with("CLAUDE_PEERS_SOCKET", named);
@@ -126,7 +127,7 @@ fn a_socket_that_is_named_comes_first_and_where_nobody_listens_the_database_lead
     assert_eq!(by_name.json(["status"])["process"], sandbox.json(["status"])["process"]);
     sandbox.ok(["kill-broker"]);
     drop(first);
-    // One that was started there is everybody's.
+    // A broker that was started there serves all shells.
     by_name.ok(["peers"]);
     let process = by_name.json(["status"])["process"].clone();
     assert_eq!(sandbox.json(["status"])["process"], process);
@@ -141,7 +142,7 @@ fn a_service_takes_over_from_a_broker_in_another_runtime_directory_and_all_come_
     let fallback = other.broker().unwrap();
     let mut manager = Manager::default();
     manager.add_unix(&sandbox, "unix", &sandbox.socket());
-    // Whoever asks the database finds the broker, and the service need not start.
+    // Clients find the broker by the database's lock, and the service need not start.
     sandbox.ok(["send", "first", "by the database"]);
     assert_eq!(first.push()["content"], "by the database");
     assert_eq!(sandbox.broker().unwrap().pid, fallback.pid);
@@ -161,7 +162,7 @@ fn a_service_takes_over_from_a_broker_in_another_runtime_directory_and_all_come_
     service.wait().unwrap();
 }
 
-/// The last logout takes it away, and the next login makes another; sessions in tmux outlive both.
+/// The last logout removes it, and the next login makes it again; sessions in tmux outlive both.
 #[test]
 fn a_runtime_directory_that_goes_and_comes_back_costs_no_call() {
     let sandbox = Sandbox::new();
@@ -185,7 +186,7 @@ fn a_runtime_directory_that_goes_and_comes_back_costs_no_call() {
     second.send("third", "welcome");
     assert_eq!(third.push()["content"], "welcome");
     assert_eq!(sandbox.broker().unwrap().pid, between);
-    // Once that one has gone, the runtime directory serves again.
+    // After that broker has ended, the runtime directory is used again.
     sandbox.ok(["kill-broker"]);
     first.call("list_peers", json!({}));
     third.send("second", "and now here");
@@ -194,7 +195,7 @@ fn a_runtime_directory_that_goes_and_comes_back_costs_no_call() {
     assert!(socket.starts_with(&run), "{}", socket.display());
 }
 
-/// Other names of the sandbox's places, as shells and clients come to have them.
+/// The same user in shells that name the sandbox's places in other ways.
 fn other_names(sandbox: &Sandbox) -> Vec<Sandbox> {
     let top = sandbox.path();
     symlink("home", top.join("home-link")).unwrap();
@@ -256,7 +257,7 @@ fn a_manager_that_listens_under_another_name_is_awaited() {
     for shell in &shells {
         assert!(shell.status_is("ready"), "{}", shell.ok(["status"]));
     }
-    // It hands over a socket by its own name for it; the settings have another.
+    // The manager hands over a socket under its own name for it; the settings have another.
     let (_, mut broker) = manager.activate(&shells[2], || shells[2].ok(["peers"]));
     let status = sandbox.json(["status"]);
     assert_eq!(status["health"]["socket_inherited"], true, "{status}");
@@ -271,7 +272,7 @@ fn a_database_link_whose_target_is_not_there_yet_is_followed() {
     std::fs::create_dir(&disk).unwrap();
     for target in [disk.join("mail.db"), PathBuf::from("../disk/other.db")] {
         symlink(&target, &link).unwrap();
-        // The examination's own call makes it.
+        // Doctor's own call creates it.
         assert_eq!(faults(&sandbox), Vec::<Value>::new());
         sandbox.ok(["peers"]);
         assert_eq!(sandbox.json(["status"])["state"], "running");
@@ -282,7 +283,7 @@ fn a_database_link_whose_target_is_not_there_yet_is_followed() {
         sandbox.ok(["kill-broker"]);
         std::fs::remove_file(&link).unwrap();
     }
-    // Where the link leads into nothing, it says so, and makes nothing.
+    // A link that leads nowhere is reported, and nothing is created.
     symlink(disk.join("missing/mail.db"), &link).unwrap();
     let output = sandbox.command(["peers"]).stdin(Stdio::null()).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
@@ -290,8 +291,8 @@ fn a_database_link_whose_target_is_not_there_yet_is_followed() {
     assert!(error.contains("missing"), "{error}");
 }
 
-/// A broker in a container with pids and mounts of its own, started by `script`, that sees the
-/// sandbox's home at `inside` as well. `None` where this machine does not let us make one.
+/// Starts a broker by `script` in a container with its own pids and mounts, which also sees the
+/// sandbox's home at `inside`. Returns `None` where that is not allowed.
 #[cfg(target_os = "linux")]
 fn contained(sandbox: &Sandbox, script: &str) -> Option<std::process::Child> {
     let namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
@@ -308,10 +309,10 @@ fn contained(sandbox: &Sandbox, script: &str) -> Option<std::process::Child> {
     Some(broker.spawn().unwrap())
 }
 
-/// It has the home, maybe by another name, and no runtime directory.
+/// It has the home, possibly under another name, and no runtime directory.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_broker_in_a_container_that_has_our_home_is_everybodys() {
+fn a_broker_in_a_container_that_has_our_home_serves_all() {
     for home in ["home", "inside"] {
         let sandbox = Sandbox::new();
         let sandbox = sandbox.shell_with("XDG_STATE_HOME", "");
@@ -331,10 +332,10 @@ fn a_broker_in_a_container_that_has_our_home_is_everybodys() {
     }
 }
 
-/// Its socket lies where only the container sees it: no service is to blame for that.
+/// Its socket is visible in the container only. That is no fault of any service.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_broker_that_is_out_of_reach_is_told_and_nobody_is_harmed() {
+fn a_broker_that_is_out_of_reach_is_reported_and_left_alone() {
     let sandbox = Sandbox::new();
     let script = "mount -t tmpfs -o mode=0700 tmpfs \"$XDG_RUNTIME_DIR\";";
     let Some(mut broker) = contained(&sandbox, script) else { return };
@@ -345,6 +346,6 @@ fn a_broker_that_is_out_of_reach_is_told_and_nobody_is_harmed() {
     assert_eq!(broker.try_wait().unwrap(), None);
     broker.kill().unwrap();
     broker.wait().unwrap();
-    // It ends along with the container; until then it is waited for.
+    // The broker ends with its container; until then commands fail.
     until("another can serve", || sandbox.run(["peers"]).status.success());
 }

@@ -1,4 +1,4 @@
-//! Beside the broker of the TypeScript claude-peers.
+//! Promise 4: beside the broker of the TypeScript claude-peers, which is named and left alone.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -26,7 +26,7 @@ fn typescript_broker(port: u16) {
 }
 
 #[test]
-fn kill_broker_beside_the_typescript_broker_says_whose_runs_and_leaves_it_alone() {
+fn kill_broker_beside_the_typescript_broker_names_it_and_leaves_it_alone() {
     let sandbox = Sandbox::new();
     assert_eq!(sandbox.ok(["kill-broker"]).trim(), "No broker is running.");
     typescript_broker(sandbox.port());
@@ -40,7 +40,7 @@ fn kill_broker_beside_the_typescript_broker_says_whose_runs_and_leaves_it_alone(
     if cfg!(target_os = "linux") {
         let pid = std::process::id();
         assert!(said.contains(&format!("process {pid}")), "{said}");
-        // A process that another test is just starting may have it for a moment, too.
+        // A process that another test is just starting may hold the socket for a moment, too.
         assert!(json["other"]["processes"].as_array().unwrap().contains(&json!(pid)), "{json}");
     }
 }

@@ -1,4 +1,4 @@
-//! The Claude Code plugin in `packaging/claude-plugin`: what its files say fits the program.
+//! Promise 6: the plugin in `packaging/claude-plugin` fits the program, and blocks no session.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ fn run_command(sandbox: &Sandbox, event: &str, hook: &Value, path: &str) -> Outp
         .spawn()
         .unwrap();
     let input = json!({ "session_id": "s", "hook_event_name": event, "prompt_id": "t" });
-    // One that leaves early does not read it.
+    // A hook that exits early does not read it.
     let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -54,7 +54,7 @@ fn run_command(sandbox: &Sandbox, event: &str, hook: &Value, path: &str) -> Outp
 fn the_plugin_is_of_this_version_and_its_parts_fit() {
     let manifest = read(plugin().join(".claude-plugin/plugin.json"));
     assert_eq!(manifest["version"], claude_peers::VERSION);
-    // `claude plugin validate` does not notice a channel of a server that is not there.
+    // `claude plugin validate` does not notice a channel whose server is missing.
     let servers = manifest["mcpServers"].as_object().unwrap();
     let channels = manifest["channels"].as_array().unwrap();
     assert!(!channels.is_empty());
@@ -116,7 +116,7 @@ fn without_the_program_a_session_is_told_once_at_its_start() {
     }
 }
 
-/// A plugin newer than the program: Claude Code takes a hook's 2 for an order.
+/// A plugin newer than the program: to Claude Code, exit code 2 of a hook blocks the session.
 #[test]
 fn a_hook_that_the_program_does_not_know_blocks_nothing() {
     let sandbox = Sandbox::new();

@@ -1,4 +1,6 @@
-//! Receivers come and go; the session's mail stays, and what may have been shown is marked.
+//! Promises 1 and 2: receivers come and go, and the session's mail stays.
+//!
+//! A message that may have been shown is marked as a repeat.
 
 use std::time::Duration;
 
@@ -6,14 +8,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Chance, Sandbox, Session, SessionOptions, rounds, until};
 
-/// Starts a session that is live and pushed to, but does not wait for it.
+/// Starts a session without waiting until it may be pushed to.
 fn begin(sandbox: &Sandbox, name: &str) -> Session {
     let mut session = SessionOptions::new(name).at_once().start(sandbox);
     session.me();
     session
 }
 
-/// From here on pushes go out to all that were begun before.
+/// Waits until pushes go out to all sessions that were started before.
 fn settle() {
     std::thread::sleep(Duration::from_millis(1_100));
 }
@@ -44,7 +46,7 @@ fn a_message_offered_to_a_receiver_that_is_killed_is_offered_to_the_next_as_a_re
                 assert!(answer["result"]["isError"] != true, "{answer}");
             }
         }
-        // While nobody is there, mail waits; it was never shown, so it is no repeat.
+        // Mail that is sent while no receiver exists was never shown, so it is no repeat.
         for name in &names {
             sender.send(name, "3");
         }
@@ -87,7 +89,7 @@ fn a_message_that_was_certainly_pushed_is_marked_for_the_next_server() {
     assert_eq!(read["structuredContent"]["messages"][0]["message_id"], id.as_str());
     until("it is read", || sandbox.message(&id)["state"] == "read");
     second.kill9();
-    // What was read is never offered again.
+    // A message that was read is never offered again.
     let mut third = sandbox.session("receiver");
     assert!(third.push_within(Duration::from_millis(500)).is_none());
 }
@@ -101,7 +103,7 @@ fn mail_for_a_session_that_is_away_waits_and_comes_in_order() {
     let id = me["id"].as_str().unwrap().to_owned();
     first.close_input();
     first.wait_end();
-    // More than one window of the stream.
+    // More messages than one push window.
     let texts: Vec<String> = (0..150).map(|n| format!("message {n}")).collect();
     let ids = sender.send_all(&id, &texts, true);
     assert_eq!(sandbox.message(&ids[0])["state"], "queued");
@@ -141,9 +143,9 @@ fn what_a_tool_took_is_read_only_if_its_result_came_out() {
             came_out += 1;
         } else {
             cut_off += 1;
-            assert_ne!(sandbox.message(&id)["state"], "read", "round {round}: nobody saw it");
+            assert_ne!(sandbox.message(&id)["state"], "read", "round {round}: it was not shown");
         }
-        // The next server gets all that is not known as read, however fresh the lease is.
+        // The next server gets every message that is not known as read, however fresh the lease is.
         let mut next = start();
         let again = next.call("check_messages", json!({}))["structuredContent"].clone();
         let again = again["messages"].as_array().unwrap();
@@ -170,7 +172,7 @@ fn what_a_tool_took_and_never_showed_is_pushed_to_the_next_server_at_once() {
     let big = sender.send("receiver", &"\"".repeat(38_000));
     {
         let _nobody_reads = gate.hold();
-        // The line on which the reader stops.
+        // The line at which the reader stops.
         session.start_request("tools/list", json!({}));
         session.start_request("tools/call", json!({ "name": "check_messages", "arguments": {} }));
         until("both were taken", || sandbox.message(&big)["state"] == "offered");
@@ -181,7 +183,7 @@ fn what_a_tool_took_and_never_showed_is_pushed_to_the_next_server_at_once() {
         session.child.kill().unwrap();
         session.child.wait().unwrap();
     }
-    // The lease of the take still runs, but its holder is gone.
+    // The lease of the take has not ended, but its receiver is gone.
     let mut next = sandbox.session("receiver");
     for id in [&small, &big] {
         let push = next.push();
@@ -220,7 +222,7 @@ fn two_receivers_of_one_session_are_pushed_to_once_and_the_other_takes_over() {
     assert!(push["meta"].get("repeat").is_none(), "{push}");
 }
 
-/// The servers of a session start one after the other: what waited is the first one's to push.
+/// The servers of a session start one after the other. The first one pushes the waiting mail.
 #[test]
 fn a_second_receiver_that_comes_later_does_not_push_again_what_the_first_pushed() {
     let sandbox = Sandbox::new();
@@ -235,7 +237,7 @@ fn a_second_receiver_that_comes_later_does_not_push_again_what_the_first_pushed(
     assert_eq!(push["content"], "late", "the newest pushes what is new, and only that");
     assert!(push["meta"].get("repeat").is_none(), "{push}");
     assert!(first.push_within(Duration::from_millis(300)).is_none(), "pushed twice");
-    // Whoever is left takes over what has no evidence.
+    // The receiver that is left takes over what has no evidence.
     first.kill9();
     let push = second.push();
     assert_eq!(push["meta"]["message_id"], early.as_str());

@@ -1,5 +1,6 @@
-//! Commands in a sandbox that forbids Unix sockets, or writing: the broker outside goes on, nothing
-//! is started or advised to be ended, and the message names the sandbox and its setting.
+//! Promise 4: a command in a sandbox starts and ends no broker, and names the sandbox's setting.
+//!
+//! The sandbox forbids Unix sockets, or writing. The broker outside goes on.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -23,13 +24,13 @@ fn run_in(calls: &[Refused], mut command: Command) -> Output {
     refuse(&mut command, calls).output().unwrap()
 }
 
-/// Each command in the sandbox, with and without a broker outside.
+/// Checks each command in the sandbox, with and without a broker outside.
 #[track_caller]
 fn nothing_is_harmed(calls: &[Refused]) {
     let sandbox = Sandbox::new();
     for with_broker in [false, true] {
         let mut session = with_broker.then(|| sandbox.session("outside"));
-        let before = sandbox.broker().map(|holder| holder.pid);
+        let before = sandbox.broker().map(|broker| broker.pid);
         for words in [
             &["peers"][..],
             &["send", "outside", "hello"],
@@ -42,14 +43,14 @@ fn nothing_is_harmed(calls: &[Refused]) {
             let output = run_in(calls, sandbox.command(words));
             let said = both(&output);
             if !with_broker && (words == ["status"] || words == ["kill-broker"]) {
-                // The lock may say that none runs, which is true.
+                // The lock may show that no broker runs, which is true.
                 assert!(sandbox.broker().is_none(), "{words:?}: {said}");
                 continue;
             }
             assert!(!output.status.success(), "{words:?}: {said}");
             assert!(said.contains(SETTING), "{words:?} names the setting: {said}");
             assert!(!said.contains("stops it"), "{words:?} advises no end: {said}");
-            let now = sandbox.broker().map(|holder| holder.pid);
+            let now = sandbox.broker().map(|broker| broker.pid);
             assert_eq!(now, before, "{words:?} started and stopped nothing");
         }
         let output = run_in(calls, sandbox.command(["doctor", "--no-claude", "--json"]));
@@ -59,8 +60,8 @@ fn nothing_is_harmed(calls: &[Refused]) {
             let advice = finding["fix"].as_str().unwrap_or_default();
             assert!(!advice.contains("kill") && !advice.contains("rm "), "{finding}");
         }
-        assert_eq!(sandbox.broker().map(|holder| holder.pid), before, "doctor harmed nothing");
-        // And the session outside goes on as if nothing had been.
+        assert_eq!(sandbox.broker().map(|broker| broker.pid), before, "doctor harmed nothing");
+        // The session outside goes on undisturbed.
         if let Some(session) = &mut session {
             sandbox.ok(["send", "outside", "still there"]);
             assert!(session.push().to_string().contains("still there"));
@@ -79,7 +80,7 @@ fn a_sandbox_that_refuses_the_connection_harms_no_broker_and_is_named() {
 }
 
 #[test]
-fn a_broker_that_cannot_look_takes_nobodys_place() {
+fn a_broker_that_cannot_check_for_another_replaces_none() {
     let sandbox = Sandbox::new();
     let mut session = sandbox.session("outside");
     let before = sandbox.broker().unwrap().pid;
@@ -106,7 +107,7 @@ fn a_session_without_descriptors_left_neither_starts_nor_stops_a_broker() {
     assert_eq!(sandbox.broker().unwrap().pid, before);
 }
 
-/// The whole sandbox read-only, as `workspace-write` and the like do with a home.
+/// The whole sandbox is read-only, as `workspace-write` and others make a home.
 #[test]
 fn a_read_only_file_system_harms_no_broker() {
     let sandbox = Sandbox::new();
@@ -132,7 +133,7 @@ fn a_read_only_file_system_harms_no_broker() {
     until("it serves as before", || sandbox.status_is("running"));
 }
 
-/// A server in such a sandbox answers its client all the same.
+/// A server in such a sandbox answers its client nevertheless.
 #[test]
 fn a_session_in_a_sandbox_is_told_by_its_tools() {
     let sandbox = Sandbox::new();

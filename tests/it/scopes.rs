@@ -1,4 +1,4 @@
-//! One message to all who are here: in this repository, this directory, or on this machine.
+//! Promise 3: a message to a scope says, for each recipient, what became of it.
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::http::{self, RawPeer, Request};
 use crate::support::{Sandbox, Session, SessionOptions, git, until};
 
-/// A live session without a channel.
+/// Starts a session without a channel and waits until it is live.
 fn session(sandbox: &Sandbox, name: &str) -> Session {
     let mut session = SessionOptions::new(name).without_channel().at_once().start(sandbox);
     session.me();
@@ -70,7 +70,7 @@ fn a_scope_reaches_all_live_sessions_in_it_but_the_sender() {
     assert_eq!(texts(&mut other), ["to all"]);
     assert!(texts(&mut top).is_empty() && away.take(&sandbox).is_empty());
 
-    // The command line, from where it stands.
+    // The command line uses its current directory.
     let run = |arguments: &[&str]| -> Output {
         sandbox.command(arguments).current_dir(repository.join("api")).output().unwrap()
     };
@@ -88,7 +88,7 @@ fn a_scope_reaches_all_live_sessions_in_it_but_the_sender() {
 }
 
 #[test]
-fn a_scope_that_is_wrong_or_empty_or_asked_too_much_of_sends_nothing_and_says_so() {
+fn an_invalid_or_empty_scope_or_one_with_other_options_sends_nothing_and_says_so() {
     let sandbox = Sandbox::new();
     let mut alone = session(&sandbox, "alone");
     let refused = |session: &mut Session, arguments: Value| {
@@ -122,7 +122,7 @@ fn a_scope_that_is_wrong_or_empty_or_asked_too_much_of_sends_nothing_and_says_so
     assert_eq!(sandbox.json(["log"])["messages"], json!([]));
 }
 
-/// A peer that is live, but is no process: it holds its stream open by hand.
+/// A live peer without a process: the test holds its stream open.
 struct Live {
     peer: RawPeer,
     stream: UnixStream,
@@ -133,7 +133,7 @@ fn live(sandbox: &Sandbox, name: &str) -> Live {
     let mut stream = http::unix(sandbox);
     let request = Request::get("/v1/stream").session(&peer.secret);
     std::io::Write::write_all(&mut stream, &request.bytes()).unwrap();
-    // Its first event says that it is live.
+    // The first event says that it is live.
     let mut said = String::new();
     while !said.contains("\"ready\"") {
         let mut bytes = [0; 512];
@@ -165,7 +165,7 @@ fn more_recipients_than_the_limit_are_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn one_that_cannot_take_it_keeps_nobody_else_from_it_and_a_retry_sends_nothing_twice() {
+fn a_full_mailbox_keeps_no_other_recipient_from_it_and_a_retry_sends_nothing_twice() {
     let sandbox = Sandbox::new()
         .with("CLAUDE_PEERS_MAX_UNREAD", "2")
         .with("CLAUDE_PEERS_MAX_RECIPIENTS", "0");
@@ -190,7 +190,7 @@ fn one_that_cannot_take_it_keeps_nobody_else_from_it_and_a_retry_sends_nothing_t
     assert_eq!(request.unix(&sandbox).json(), first.json(), "the stored answer");
     assert_eq!(free.peer.take(&sandbox), ["all"]);
     assert_eq!(full.peer.take(&sandbox), ["one", "two"]);
-    // The command line says it of each, and its exit code says that not all have it.
+    // The command line reports each, and its exit code says that not all have it.
     let output = sandbox.run(["send", "--scope", "machine", "again"]);
     let (out, error) = (String::from_utf8(output.stdout).unwrap(), output.stderr);
     assert_eq!(output.status.code(), Some(1), "{out}");

@@ -1,4 +1,4 @@
-//! Where the text of `send` comes from: words that begin with a dash, and files.
+//! Command line: the text of `send` from words that begin with a dash, and from files.
 
 use std::process::Output;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::http::RawPeer;
 use crate::support::{Sandbox, SessionOptions, until};
 
-/// What was sent, by what `send` printed.
+/// The text of the message whose id `send` printed.
 #[track_caller]
 fn sent(sandbox: &Sandbox, output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -37,7 +37,7 @@ fn text_that_begins_with_a_dash_is_sent_and_a_misspelt_option_is_not() {
         let line: Vec<&str> = ["send"].iter().chain(words).copied().collect();
         assert_eq!(sent(&sandbox, &sandbox.run(&line)), text);
     }
-    // Options count wherever they stand.
+    // Options count in every position.
     let said = sandbox.json(["send", "backend", "- build: green"]);
     assert_eq!(said["state"], "queued");
     let text = "- after all";

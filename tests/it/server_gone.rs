@@ -1,4 +1,4 @@
-//! The windows in which hooks speak: what is so once the server, the client or the hooks are gone.
+//! Promise 3: a session whose server, client or hooks are gone is listed as what it is.
 
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::hooks::{end, waiter_of};
 use crate::support::{Sandbox, Session, SessionOptions, until};
 
-/// A client's process, as far as its hooks are concerned.
+/// A client process, as far as its hooks are concerned.
 struct Client(Child);
 
 impl Client {
@@ -17,7 +17,7 @@ impl Client {
         Self(Command::new("sleep").arg("600").process_group(0).spawn().unwrap())
     }
 
-    /// What a hook of this client prints.
+    /// Runs a hook of this client. Returns its output.
     fn says(&self, sandbox: &Sandbox, event: &str, turn: &str) -> Value {
         let mut child = sandbox
             .command(["hook", event])
@@ -96,13 +96,13 @@ fn a_session_whose_server_is_dead_is_live_by_its_hooks_and_its_person_is_told_on
     assert!(said.to_string().contains("| two") && told(&said).is_empty(), "{said}");
     assert_eq!(client.says(&sandbox, "Stop", "t2"), Value::Null);
 
-    // Somebody reconnects it, and it dies once more.
+    // A new server connects, and dies as well.
     let again = frontend(&sandbox);
     assert_eq!(client.says(&sandbox, "UserPromptSubmit", "t3"), Value::Null);
     again.kill9();
     until("it is told again", || !told(&client.says(&sandbox, "PostToolUse", "t3")).is_empty());
 
-    // No ghost is left.
+    // The session leaves the list with its client.
     client.kill();
     until("it ends with its client", || !stands(&sandbox).0);
     assert_eq!(sandbox.live_peers(), Some(0));
@@ -120,9 +120,10 @@ fn a_session_that_ends_leaves_no_ghost_whatever_its_client_does() {
     assert_eq!(sandbox.live_peers(), Some(0));
 }
 
-/// A broker that comes anew knows of a window by its next hook, and gives servers time to come.
+/// A new broker learns of a client process by its next hook event, and gives servers time to
+/// connect.
 #[test]
-fn the_next_broker_hears_of_a_window_by_its_hooks() {
+fn the_next_broker_learns_of_a_client_process_by_its_hooks() {
     let sandbox = Sandbox::new();
     let (client, server) = (Client::start(), frontend(&sandbox));
     assert_eq!(client.says(&sandbox, "UserPromptSubmit", "t1"), Value::Null);
@@ -136,9 +137,9 @@ fn the_next_broker_hears_of_a_window_by_its_hooks() {
     waits.wait().unwrap();
 }
 
-/// `disableAllHooks`, written while it runs.
+/// `disableAllHooks`, written while the session runs.
 #[test]
-fn hooks_that_are_switched_off_while_the_session_runs_are_no_way_to_it() {
+fn hooks_that_are_disabled_while_the_session_runs_no_longer_reach_it() {
     let sandbox = Sandbox::unlimited();
     let mut server = frontend(&sandbox);
     let reach = |sandbox: &Sandbox| {
@@ -148,12 +149,12 @@ fn hooks_that_are_switched_off_while_the_session_runs_are_no_way_to_it() {
     let hooked = sandbox.command(["hook", "SessionStart"]);
     speak(hooked, std::process::id());
     assert_eq!(reach(&sandbox), "hooks");
-    // Tools whose hooks follow change nothing, however many there are.
+    // Tool calls that hooks follow change nothing, however many there are.
     for turn in ["t1", "t2"] {
         server.text("set_summary", json!({ "summary": turn }));
         speak(sandbox.command(["hook", "PostToolUse"]), std::process::id());
     }
-    // Nor does one that ends in an error: no such hook follows it.
+    // Nor does a call that ends in an error: no such hook follows it.
     assert_eq!(
         server.try_call("send_message", json!({ "to_id": "nobody", "message": "x" }))["isError"],
         true

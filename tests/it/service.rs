@@ -1,5 +1,6 @@
-//! The service where there is no service manager, and what clients say of a service that is not
-//! used. Orders to a real systemd are a system test.
+//! Service: without a service manager, and what clients say of a service that is not used.
+//!
+//! A real systemd is tested by `tests/system/systemd`.
 
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -31,7 +32,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// What `install` writes, put there by hand: a sandbox has no manager for which it would.
+/// Writes by hand what `install` writes: a sandbox has no manager for which it would.
 fn place_units(sandbox: &Sandbox) {
     let directory = unit_directory(sandbox);
     std::fs::create_dir_all(directory.join("sockets.target.wants")).unwrap();
@@ -42,7 +43,7 @@ fn place_units(sandbox: &Sandbox) {
 }
 
 #[test]
-fn without_a_manager_every_order_says_so_and_changes_nothing() {
+fn without_a_manager_every_command_says_so_and_changes_nothing() {
     let sandbox = Sandbox::new();
     let before = everything_below(sandbox.path());
     for order in ["install", "uninstall", "start", "stop", "restart", "status"] {
@@ -51,7 +52,7 @@ fn without_a_manager_every_order_says_so_and_changes_nothing() {
         assert!(error.contains("for this user") && error.contains("hint: "), "{order}: {error}");
     }
     assert_eq!(everything_below(sandbox.path()), before);
-    // And all goes on as it does without a service.
+    // Everything works as it does without a service.
     sandbox.ok(["peers"]);
 }
 
@@ -70,7 +71,7 @@ fn uninstall_removes_its_own_units_even_without_a_manager_and_no_others() {
     assert_eq!(everything_below(&unit_directory(&sandbox)), std::slice::from_ref(&other));
     std::fs::remove_file(other).unwrap();
 
-    // Links that enable what somebody has removed.
+    // Links that enable units which were removed by hand.
     place_units(&sandbox);
     for unit in UNITS {
         std::fs::remove_file(unit_directory(&sandbox).join(unit)).unwrap();
@@ -80,7 +81,7 @@ fn uninstall_removes_its_own_units_even_without_a_manager_and_no_others() {
     assert!(!unit_directory(&sandbox).exists());
 
     place_units(&sandbox);
-    // What somebody else has written is not ours to remove.
+    // A unit that another program wrote is not removed.
     std::fs::write(unit_directory(&sandbox).join(SOCKET), "[Socket]\n").unwrap();
     sandbox.ok(["service", "uninstall"]);
     assert_eq!(
@@ -109,7 +110,7 @@ fn status_says_why_no_service_serves() {
     assert!(said.contains(&format!("service   not used: {SOCKET} is masked; ")), "{said}");
     assert!(said.contains("unmask"), "{said}");
 
-    // A client starts the broker all the same, and the broker remembers why.
+    // A client starts the broker nevertheless, and the broker remembers the reason.
     sandbox.ok(["peers"]);
     let broker = sandbox.broker().unwrap();
     assert_eq!(broker.fallback_reason.as_deref(), Some(&*format!("{SOCKET} is masked")));
@@ -121,7 +122,7 @@ fn status_says_why_no_service_serves() {
 #[test]
 fn a_session_at_the_default_port_is_served_where_units_lie_and_no_manager_runs() {
     let sandbox = Sandbox::new();
-    // The default port's own socket and locks, and a port that nobody needs to reach.
+    // The default port's socket and locks, with a port of the test's own.
     let runtime = sandbox.path().join("run/claude-peers/broker.sock");
     let sandbox = sandbox.with("CLAUDE_PEERS_SOCKET", runtime.display().to_string());
     place_units(&sandbox);
@@ -144,7 +145,7 @@ fn logs_shows_the_file_of_a_broker_that_a_client_started() {
     assert!(error.contains("needs a journal"), "{error}");
 }
 
-/// As if a service manager ran for the user: what it would be asked by is there.
+/// Makes it look as if a service manager ran for the user.
 fn with_manager(sandbox: &Sandbox) -> UnixListener {
     let directory = sandbox.path().join("run/systemd");
     std::fs::create_dir_all(&directory).unwrap();
@@ -167,7 +168,7 @@ fn logs_shows_the_file_of_a_clients_broker_also_where_there_is_a_journal() {
 }
 
 #[test]
-fn uninstall_says_whose_units_it_leaves_alone() {
+fn uninstall_names_the_units_that_it_leaves_alone() {
     let sandbox = Sandbox::new();
     place_units(&sandbox);
     let directory = unit_directory(&sandbox);
@@ -181,7 +182,7 @@ fn uninstall_says_whose_units_it_leaves_alone() {
     assert!(!said.contains("not installed"), "{said}");
     assert_eq!(everything_below(&directory), before);
 
-    // Half of them ours: those go, and the others are named.
+    // Two units are of another program and one is ours: ours is removed, the others are named.
     place_units_text(&directory, UNITS[2]);
     let said = sandbox.ok(["service", "uninstall"]);
     assert!(said.contains(&format!("Removed {}", directory.join(UNITS[2]).display())), "{said}");

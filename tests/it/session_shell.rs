@@ -1,4 +1,4 @@
-//! The command line in the shell of a session: it speaks as that session, and hears its answers.
+//! Promise 4: a command line in a session's shell speaks as that session, and reads its mail.
 
 use std::process::{Command, Output, Stdio};
 
@@ -33,7 +33,7 @@ fn sessions<const N: usize>(sandbox: &Sandbox, names: [&str; N]) -> [Session; N]
 }
 
 #[test]
-fn what_a_sessions_shell_sends_is_the_sessions_and_the_answer_comes_into_its_conversation() {
+fn what_a_sessions_shell_sends_comes_from_the_session_and_the_answer_goes_to_its_conversation() {
     let sandbox = Sandbox::new();
     let [mut backend, mut frontend, mut other] =
         sessions(&sandbox, ["backend", "frontend", "other"]);
@@ -47,7 +47,7 @@ fn what_a_sessions_shell_sends_is_the_sessions_and_the_answer_comes_into_its_con
     let id = sent.split(' ').next().unwrap();
     assert_eq!(sandbox.message(id)["from"]["id"], frontend.id().as_str());
 
-    // By the id, by the reply, or by the very name that was shown.
+    // By the id, by the reply, or by the name that was shown.
     let from = push["meta"]["from_id"].as_str().unwrap();
     backend.call("send_message", json!({ "to_id": from, "message": "one", "reply_to": id }));
     backend.send("frontend (by its command line)", "two");
@@ -73,7 +73,7 @@ fn each_sessions_shell_reads_the_mail_of_its_own_session_and_no_other() {
     until("it is read", || sandbox.message(&for_backend)["state"] == "read");
     assert_eq!(sandbox.message(&for_backend)["read_via"], "cli");
     assert!(backend.text("check_messages", json!({})).starts_with("No messages"));
-    // What a hook could still show is shown once.
+    // A message that a hook could show is shown once only.
     assert_eq!(context(&sandbox, "PostToolUse", "backend", "t1", json!({})), "");
     assert_eq!(sandbox.message(&for_frontend)["state"], "queued");
     assert!(frontend.text("check_messages", json!({})).contains("| for the frontend"));
@@ -83,7 +83,7 @@ fn each_sessions_shell_reads_the_mail_of_its_own_session_and_no_other() {
 }
 
 #[test]
-fn who_waits_in_a_sessions_shell_gets_the_answer_and_the_conversation_does_not() {
+fn a_wait_in_a_sessions_shell_gets_the_answer_and_the_conversation_does_not() {
     let sandbox = Sandbox::new();
     let mut backend = sandbox.session("backend");
     let mut frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
@@ -99,7 +99,7 @@ fn who_waits_in_a_sessions_shell_gets_the_answer_and_the_conversation_does_not()
     assert_eq!(said(waiting.wait_with_output().unwrap()).0, "ready\n");
     assert!(frontend.text("check_messages", json!({})).starts_with("No messages"));
 
-    // The same for whatever comes first, and who gives up leaves it to the session.
+    // The same for the next message. A wait that times out leaves it to the session.
     let waiting = wait(&["inbox", "--wait", "60"]);
     let news = backend.send("frontend", "news");
     assert!(said(waiting.wait_with_output().unwrap()).0.contains("news"));
@@ -113,7 +113,7 @@ fn who_waits_in_a_sessions_shell_gets_the_answer_and_the_conversation_does_not()
 }
 
 #[test]
-fn peers_and_log_in_a_sessions_shell_are_the_sessions() {
+fn peers_and_log_in_a_sessions_shell_are_those_of_the_session() {
     let sandbox = Sandbox::new();
     let [mut backend, mut frontend] = sessions(&sandbox, ["backend", "frontend"]);
     let (out, error) = succeeds(bash(&sandbox, "frontend", &["peers"]));
@@ -131,7 +131,7 @@ fn peers_and_log_in_a_sessions_shell_are_the_sessions() {
     let texts: Vec<&Value> =
         json["messages"].as_array().unwrap().iter().map(|message| &message["text"]).collect();
     assert_eq!(texts, ["by the tool", "by the shell"]);
-    // A scope is of the directory that the shell stands in; the session itself is not in it.
+    // A scope is that of the shell's directory; the session itself is not in it.
     let mut command = bash(&sandbox, "frontend", &["send", "--scope", "directory", "to all"]);
     command.current_dir(sandbox.path().join("backend"));
     succeeds(command);
@@ -148,7 +148,7 @@ fn peers_and_log_in_a_sessions_shell_are_the_sessions() {
 }
 
 #[test]
-fn a_session_that_nobody_knows_has_the_persons_command_line_and_is_told_so() {
+fn an_unknown_session_has_the_persons_command_line_and_is_told_so() {
     let sandbox = Sandbox::new();
     let [mut backend, mut frontend] = sessions(&sandbox, ["backend", "frontend"]);
     let (out, error) = succeeds(bash(&sandbox, "unknown", &["send", "backend", "hello"]));
@@ -161,18 +161,18 @@ fn a_session_that_nobody_knows_has_the_persons_command_line_and_is_told_so() {
     let (_, error) = succeeds(bash(&sandbox, "unknown", &["peers"]));
     assert!(error.contains("is not registered"), "{error}");
     assert!(frontend.text("check_messages", json!({})).starts_with("No messages"));
-    // Outside any session there is nothing to say.
+    // Outside of a session nothing needs to be said.
     let output = sandbox.run(["peers"]);
     assert!(output.stderr.is_empty());
 }
 
-/// A window: a client process that runs the server and, when it is told to, a shell.
-struct Window {
+/// A client process that runs the server and, on request, a shell.
+struct ClientProcess {
     session: Session,
     fifo: std::path::PathBuf,
 }
 
-impl Window {
+impl ClientProcess {
     /// `program` is the client's name as the system knows it.
     fn open(sandbox: &Sandbox, name: &str, client: &str, program: &str) -> Self {
         let program = sandbox.path().join(program);
@@ -183,7 +183,7 @@ impl Window {
         std::fs::create_dir_all(&directory).unwrap();
         let fifo = directory.join("commands");
         assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-        // The shell's variable may be one of an earlier session, as after /clear or /resume.
+        // The shell's variable may name an earlier session, as after /clear or /resume.
         let script = r#"
             exec 3<&0 </dev/null
             CLAUDE_CODE_SESSION_ID="$1" CLAUDE_CODE_ENTRYPOINT=cli "$0" mcp <&3 &
@@ -206,7 +206,7 @@ impl Window {
         Self { session, fifo }
     }
 
-    /// Runs the program in the window's shell, whose variable names `session`.
+    /// Runs the program in the shell of the client process, whose variable names `session`.
     fn run(&self, session: &str, arguments: &str) -> String {
         let done = std::path::PathBuf::from(format!("{}.done", self.fifo.display()));
         let _ = std::fs::remove_file(&done);
@@ -221,42 +221,42 @@ impl Window {
 fn a_shell_whose_variable_is_out_of_date_is_known_by_the_processes_above_it() {
     let sandbox = Sandbox::new();
     let mut backend = sandbox.session("backend");
-    let mut window = Window::open(&sandbox, "frontend", "claude-code", "claude");
-    let id = window.session.id();
+    let mut client = ClientProcess::open(&sandbox, "frontend", "claude-code", "claude");
+    let id = client.session.id();
     for said in ["session-frontend", "session-of-yesterday"] {
-        let sent = window.run(said, "send backend hello");
+        let sent = client.run(said, "send backend hello");
         assert!(sent.contains("to backend"), "{sent}");
         let push = backend.push();
         assert_eq!(push["meta"]["from_id"], id.as_str(), "{said}");
     }
-    // An id of another session that lives elsewhere is that one's only where nothing else is
-    // known: the nearest client above the shell decides.
-    let other = Window::open(&sandbox, "other", "claude-code", "claude");
-    window.run("session-other", "send backend whose");
+    // The id of a session that lives elsewhere counts only where nothing else is known: the nearest
+    // client above the shell decides.
+    let other = ClientProcess::open(&sandbox, "other", "claude-code", "claude");
+    client.run("session-other", "send backend whose");
     assert_eq!(backend.push()["meta"]["from_id"], id.as_str());
     drop(other);
-    // After /resume the window shows another session, as its hooks say.
+    // After /resume the client process shows another session, as its hooks say.
     let mut resumed = sandbox.session("resumed");
     let id = resumed.id();
     resumed.close_input();
     resumed.wait_end();
     sandbox.until_away(&id);
-    hook_of(&sandbox, window.session.pid(), "session-resumed", "SessionStart", Value::Null);
-    window.session.close_input();
+    hook_of(&sandbox, client.session.pid(), "session-resumed", "SessionStart", Value::Null);
+    client.session.close_input();
     until("its old server is gone", || {
         let listed = sandbox.json(["peers"]);
         listed["peers"].as_array().unwrap().iter().all(|peer| peer["name"] != "frontend")
     });
-    window.run("session-frontend", "send backend resumed");
+    client.run("session-frontend", "send backend resumed");
     assert_eq!(backend.push()["meta"]["from_id"], id.as_str());
 }
 
 #[test]
-fn the_shell_of_another_agent_that_runs_inside_a_session_is_the_agents() {
+fn the_shell_of_another_agent_inside_a_session_speaks_as_that_agent() {
     let sandbox = Sandbox::new();
     let mut backend = sandbox.session("backend");
     let [mut outer] = sessions(&sandbox, ["outer"]);
-    let mut agent = Window::open(&sandbox, "agent", "codex-mcp-client", "codex");
+    let mut agent = ClientProcess::open(&sandbox, "agent", "codex-mcp-client", "codex");
     let sent = agent.run("session-outer", "send backend hello");
     assert!(sent.contains("to backend"), "{sent}");
     let push = backend.push();
@@ -264,7 +264,7 @@ fn the_shell_of_another_agent_that_runs_inside_a_session_is_the_agents() {
     assert_ne!(push["meta"]["from_id"], outer.id().as_str());
 }
 
-/// Older clients say nothing of where they run, older brokers do not ask.
+/// Older clients do not report where they run, and older brokers do not use it.
 #[test]
 fn a_command_line_of_an_earlier_version_goes_on_as_before() {
     use crate::support::http::Request;
@@ -276,7 +276,7 @@ fn a_command_line_of_an_earlier_version_goes_on_as_before() {
     assert_eq!(sent.status, 200, "{:?}", sent.refusal());
     let push = backend.push();
     assert_eq!(push["meta"]["from_name"], "cli (from frontend)");
-    // And whatever a header of a later version holds, the call is answered.
+    // Whatever a header of a later version holds, the call is answered.
     for odd in
         ["nonsense", "{\"inside\":{\"session\":\"session-frontend\",\"more\":1}}", "{\"inside\":5}"]
     {

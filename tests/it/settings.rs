@@ -1,4 +1,4 @@
-//! Settings, files and homes that make no sense, as the command line tells them.
+//! Command line: invalid settings, files and homes are named, with what to do.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn a_configuration_file_that_is_wrong_is_named_with_its_fault() {
             assert!(error.contains(reason), "{reason}: {error}");
             assert!(error.contains("hint: Correct "), "{error}");
         }
-        // What finds out what is wrong, or ends it, goes on with a warning.
+        // Commands that examine or stop the broker go on with a warning.
         for (command, code) in [("status", 3), ("kill-broker", 0)] {
             let output = sandbox.run([command]);
             let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -36,7 +36,7 @@ fn a_configuration_file_that_is_wrong_is_named_with_its_fault() {
             assert!(error.contains("hint: Correct "), "{error}");
         }
     }
-    // A session says it in words: a server that did not start would say nothing.
+    // A session reports it by its tools: a server that did not start could say nothing.
     let mut session = SessionOptions::new("backend").at_once().start(&sandbox);
     let result = session.try_call("list_peers", json!({}));
     assert_eq!(result["isError"], true);
@@ -58,7 +58,7 @@ fn a_configuration_file_that_is_wrong_is_named_with_its_fault() {
         assert!(error.contains("cannot be read") && error.contains("readable"), "{error}");
         std::fs::remove_file(&path).unwrap();
     }
-    // One that is right is heeded, and the environment goes before it.
+    // A valid file is used, and the environment takes precedence over it.
     std::fs::write(&path, "[limits]\nmax_message_bytes = 10\nmax_unread = 1\n").unwrap();
     let sandbox = sandbox.with("CLAUDE_PEERS_MAX_UNREAD", "2");
     sandbox.ok(["peers"]);
@@ -116,7 +116,7 @@ fn a_mistyped_key_is_shown_in_its_line_with_what_was_meant() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_named() {
+fn invalid_settings_are_named() {
     let sandbox = Sandbox::new();
     for (name, value) in [
         ("CLAUDE_PEERS_PORT", "0"),
@@ -178,7 +178,7 @@ fn a_home_that_is_missing_or_impossible_is_a_clear_error() {
             && error.contains("CLAUDE_PEERS_SOCKET"),
         "{error}"
     );
-    // Without a runtime directory a private one in the state directory serves.
+    // Without a runtime directory, a private one in the state directory is used.
     let private =
         sandbox.command(["status", "--json"]).env_remove("XDG_RUNTIME_DIR").output().unwrap();
     let status: Value = serde_json::from_slice(&private.stdout).unwrap();
@@ -186,9 +186,9 @@ fn a_home_that_is_missing_or_impossible_is_a_clear_error() {
     assert!(!socket.starts_with(&sandbox.path().join("run").display().to_string()), "{socket}");
 }
 
-/// The broker serves where the file said so before it got a mistake.
+/// The broker was started before the file got a mistake, and serves where the file said then.
 #[test]
-fn a_mistake_in_the_file_keeps_no_broker_from_being_looked_at_and_stopped() {
+fn a_mistake_in_the_file_keeps_no_broker_from_being_examined_and_stopped() {
     let sandbox = Sandbox::new();
     let port = sandbox.port();
     let path = sandbox.config().paths.config_file;
@@ -197,7 +197,7 @@ fn a_mistake_in_the_file_keeps_no_broker_from_being_looked_at_and_stopped() {
     for mistake in ["prot = 5\n", "[limits]\nmax_unread = \"many\"\n", "wake = \n", "channel = 7\n"]
     {
         std::fs::write(&path, &good).unwrap();
-        // Its port is in the file alone.
+        // Its port is in the file only.
         let sandbox = |arguments: &[&str]| {
             let mut command = sandbox.command(arguments);
             command.env_remove("CLAUDE_PEERS_PORT").stdin(std::process::Stdio::null());
@@ -238,7 +238,7 @@ fn a_mistake_in_the_file_keeps_no_broker_from_being_looked_at_and_stopped() {
 
 /// As in a container, whose home is another.
 #[test]
-fn a_client_that_names_the_socket_means_that_broker_whatever_its_database() {
+fn a_client_that_names_the_socket_uses_that_broker_whatever_its_database() {
     let sandbox = Sandbox::new();
     let mut host = sandbox.session("host");
     let home = sandbox.path().join("another-home");

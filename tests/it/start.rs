@@ -1,4 +1,5 @@
-//! A broker that nobody manages: any client starts it, one at a time, and it is nobody's child.
+//! Promise 8: where no service manager serves, the first client starts one broker, in the
+//! background.
 
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -12,13 +13,13 @@ use crate::support::{
     until,
 };
 
-/// How often a broker has begun to serve here, as its log tells.
+/// How many brokers have begun to serve here, by the log.
 fn brokers_started(sandbox: &Sandbox) -> usize {
     let log = std::fs::read_to_string(sandbox.config().paths.log).unwrap_or_default();
     log.lines().filter(|line| line.contains(" serves ")).count()
 }
 
-/// The brokers that run in this sandbox, whether they serve or not.
+/// The broker processes of this sandbox, whether they serve or not.
 #[cfg(target_os = "linux")]
 fn broker_processes(sandbox: &Sandbox) -> Vec<u32> {
     use claude_peers::sys::process::{argv, environment_value};
@@ -236,7 +237,7 @@ fn a_port_in_use_costs_sessions_nothing_and_the_token_stays_secret() {
     assert!(error.contains("the broker does not listen on"), "{error}");
     assert!(error.contains("CLAUDE_PEERS_PORT"), "{error}");
     assert!(!error.contains(&sandbox.token()));
-    // Nothing of ours ever called the stranger's port but the question who it is.
+    // Our programs never called the foreign port, except to ask whether it is ours.
     foreign.set_nonblocking(true).unwrap();
     while let Ok((mut stream, _)) = foreign.accept() {
         stream.set_nonblocking(false).unwrap();

@@ -1,4 +1,4 @@
-//! Standard input and output as Claude Code gives them: a pair of sockets each.
+//! Promise 6: standard input and output are pairs of sockets, as Claude Code gives them.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ struct Server {
     child: Child,
     input: UnixStream,
     output: UnixStream,
-    /// The server's own ends, which it may share with others.
+    /// The server's own ends, which other processes may share.
     its_ends: [UnixStream; 2],
 }
 
@@ -45,7 +45,7 @@ fn sockets_are_served_and_stay_as_they_were() {
     for end in &server.its_ends {
         assert!(!fcntl_getfl(end).unwrap().contains(OFlags::NONBLOCK));
     }
-    // Somebody else may hold its end; what counts is that the client closes its own.
+    // Another process may hold its end. What counts is that the client closes its own.
     drop(server.input);
     until("the server has ended", || server.child.try_wait().unwrap().is_some());
 }
@@ -80,17 +80,17 @@ fn a_client_that_reads_late_gets_every_answer_whole() {
 }
 
 #[test]
-fn a_server_whose_client_reads_nothing_ends_when_told() {
+fn a_server_whose_client_reads_nothing_ends_on_a_signal() {
     let sandbox = Sandbox::new();
     let mut server = start_server(&sandbox);
     writeln!(server.input, "{}", initialize()).unwrap();
-    // Before it is up it could not hear what it is told.
+    // Before it has started it could not handle the signal.
     let mut first = [0u8; 1];
     server.output.read_exact(&mut first).unwrap();
     server.input.set_nonblocking(true).unwrap();
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {} });
     let request = format!("{request}\n");
-    // Until nothing more goes in: it is stuck in its answers.
+    // Until nothing more goes in: the server is blocked by its unread answers.
     let mut refusals = 0;
     while refusals < 20 {
         match server.input.write(request.as_bytes()) {

@@ -1,4 +1,6 @@
-//! The broker ends: told to, idle, wedged. Sessions stay, and bring it back when they need it.
+//! Promises 6 and 8: the broker stops on request, when idle, or hangs; the sessions go on.
+//!
+//! Promise 7: an idle broker without live peers exits, and the next call starts it.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,7 @@ fn kill_broker_stops_the_broker_and_no_session() {
     let said = sandbox.ok(["kill-broker"]);
     assert!(said.contains(&format!("process {broker}")), "{said}");
     assert!(said.contains("2 running sessions"), "{said}");
-    // Nobody calls: the sessions come back by themselves.
+    // No call is made: the sessions reconnect by themselves.
     until("another broker runs", || sandbox.broker().is_some_and(|h| h.pid != broker));
     until("both are live again", || sandbox.live_peers() == Some(2));
     assert!(a.child.try_wait().unwrap().is_none() && b.child.try_wait().unwrap().is_none());
@@ -40,7 +42,7 @@ fn kill_broker_without_a_broker_says_so_and_succeeds() {
     assert_eq!(sandbox.json(["kill-broker"]), json!({ "stopped": false, "was_running": false }));
 }
 
-/// What `rm` of the database does to sessions that go on running.
+/// Removes the database while sessions run, and ends the broker.
 fn removal_resets_all(end_broker: impl Fn(&Sandbox)) {
     let sandbox = Sandbox::new();
     let mut a = sandbox.session("a");
@@ -71,7 +73,7 @@ fn removing_the_database_of_a_broker_that_is_killed_resets_all() {
 }
 
 #[test]
-fn a_wedged_broker_is_told_by_status_and_ended_by_kill_broker() {
+fn a_hung_broker_is_reported_by_status_and_ended_by_kill_broker() {
     let sandbox = Sandbox::new();
     let mut a = sandbox.session("a");
     let mut b = sandbox.session("b");
@@ -92,24 +94,23 @@ fn a_wedged_broker_is_told_by_status_and_ended_by_kill_broker() {
 }
 
 #[test]
-fn tools_end_with_words_when_the_broker_is_wedged_and_go_on_when_it_wakes() {
+fn tools_end_with_an_error_while_the_broker_hangs_and_work_again_afterwards() {
     let sandbox = Sandbox::new();
     let mut a = sandbox.session("a");
     let mut b = sandbox.session("b");
     let frozen = Frozen::new(sandbox.broker().unwrap().pid);
     let since = Instant::now();
-    let mut requests: Vec<u64> =
-        (0..4).map(|n| a.start_send("b", &format!("wedged {n}"))).collect();
+    let mut requests: Vec<u64> = (0..4).map(|n| a.start_send("b", &format!("hung {n}"))).collect();
     let list = json!({ "name": "list_peers", "arguments": {} });
     requests.push(a.start_request("tools/call", list));
-    // A request that concerns no broker is answered meanwhile.
+    // A request that needs no broker is answered meanwhile.
     let tools = a.request("tools/list", json!({}));
     assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 4);
     for (n, answer) in a.answers_to(&requests).iter().enumerate() {
         let result = &answer["result"];
         assert_eq!(result["isError"], true, "{answer}");
         let words = result["content"][0]["text"].as_str().unwrap();
-        // Those that waited behind the first send were not sent, and are told so.
+        // The messages behind the first were not sent, and the answers say so.
         let expected = if (1..4).contains(&n) { "Nothing was sent" } else { "does not answer" };
         assert!(words.contains(expected) && words.contains("`claude-peers "), "{words}");
     }
@@ -118,7 +119,7 @@ fn tools_end_with_words_when_the_broker_is_wedged_and_go_on_when_it_wakes() {
     drop(frozen);
     a.send("b", "awake");
     let mut last = b.push();
-    if last["content"] == "wedged 0" {
+    if last["content"] == "hung 0" {
         // Its sender was told that the broker is silent, not that nothing was sent.
         last = b.push();
     }
@@ -126,7 +127,7 @@ fn tools_end_with_words_when_the_broker_is_wedged_and_go_on_when_it_wakes() {
 }
 
 #[test]
-fn an_idle_broker_goes_and_the_next_call_brings_it_back() {
+fn an_idle_broker_exits_and_the_next_call_starts_it() {
     let sandbox = Sandbox::new().with("CLAUDE_PEERS_IDLE_EXIT_SECONDS", "1");
     sandbox.ok(["peers"]);
     let first = sandbox.broker().unwrap().pid;
@@ -152,7 +153,7 @@ fn a_broker_that_is_asked_to_stop_ends_its_streams_and_leaves_a_whole_database()
     let mut a = sandbox.session("a");
     let b = sandbox.session("b");
     a.send("b", "hello");
-    // Frozen, they neither read what the broker says nor start another.
+    // Frozen, they neither read from the broker nor start another.
     let frozen = (Frozen::new(a.pid()), Frozen::new(b.pid()));
     let wal = claude_peers::sys::files::beside(&sandbox.database(), "-wal");
     assert!(std::fs::metadata(&wal).unwrap().len() > 0, "the message is in the log only");
@@ -160,7 +161,7 @@ fn a_broker_that_is_asked_to_stop_ends_its_streams_and_leaves_a_whole_database()
     send_signal(broker.id(), Signal::TERM);
     let status = broker.wait().unwrap();
     assert!(status.success(), "{status:?}");
-    // Requests under way may take two seconds, twice; there are none.
+    // Requests in flight may take two seconds, twice; there are none.
     assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
     assert!(!wal.exists(), "the log was written back");
     assert!(!sandbox.socket().exists());
@@ -170,7 +171,7 @@ fn a_broker_that_is_asked_to_stop_ends_its_streams_and_leaves_a_whole_database()
 }
 
 #[test]
-fn sessions_that_start_while_the_broker_is_wedged_are_served_after_kill_broker() {
+fn sessions_that_start_while_the_broker_hangs_are_served_after_kill_broker() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
     let frozen = Frozen::new(sandbox.broker().unwrap().pid);

@@ -1,5 +1,4 @@
-//! Clients without sessions, which are known by their process: what becomes of name and mail once
-//! it has ended.
+//! Identity: name and mail of a client that is known by its process go to one successor.
 
 use std::thread;
 
@@ -9,7 +8,7 @@ use crate::support::{PROGRAM, Sandbox, Session, until};
 
 const CODEX: &str = "codex-mcp-client";
 
-/// A client's process of its own, which is no Claude Code, in a directory of this name.
+/// Starts a client process that is not Claude Code, in a directory of this name.
 fn client(sandbox: &Sandbox, program: &str, directory: &str) -> Session {
     let directory = sandbox.path().join(directory);
     std::fs::create_dir_all(&directory).unwrap();
@@ -43,7 +42,7 @@ fn a_client_that_is_started_again_in_its_directory_takes_over_name_and_mail() {
     let me = first.identity();
     sandbox.ok(["send", &me.0, "while it was here"]);
     end(&sandbox, first);
-    // Nobody says that the dead come back; what is sent waits for the next.
+    // The client can never return; what is sent waits for a successor.
     let by_name = sandbox.ok(["send", &me.1, "by name"]);
     let by_id = sandbox.ok(["send", &me.0, "by id"]);
     for said in [&by_name, &by_id] {
@@ -55,7 +54,7 @@ fn a_client_that_is_started_again_in_its_directory_takes_over_name_and_mail() {
     let standing = told["structuredContent"]["standing"].as_str().unwrap();
     assert!(standing.contains("has ended") && !standing.contains("away"), "{standing}");
     let listed = sender.call("list_peers", json!({}))["structuredContent"]["away"].clone();
-    assert_eq!(listed, 0, "who has ended is not away");
+    assert_eq!(listed, 0, "an ended peer is not away");
 
     let mut second = codex(&sandbox);
     assert_eq!(second.identity(), me);
@@ -69,7 +68,7 @@ fn a_client_that_is_started_again_in_its_directory_takes_over_name_and_mail() {
 }
 
 #[test]
-fn another_program_or_directory_inherits_nothing() {
+fn another_program_or_directory_takes_over_nothing() {
     let sandbox = Sandbox::new();
     let mut first = codex(&sandbox);
     let me = first.identity();
@@ -82,13 +81,13 @@ fn another_program_or_directory_inherits_nothing() {
         assert!(mail(&mut other).starts_with("No messages wait for you."));
         end(&sandbox, other);
     }
-    let mut heir = codex(&sandbox);
-    assert_eq!(heir.identity(), me);
-    assert!(mail(&mut heir).contains("| for the first"));
+    let mut successor = codex(&sandbox);
+    assert_eq!(successor.identity(), me);
+    assert!(mail(&mut successor).contains("| for the first"));
 }
 
 #[test]
-fn who_is_live_where_another_has_ended_is_named_and_nothing_is_sent_to_the_dead() {
+fn a_live_peer_is_named_where_another_has_ended_and_nothing_is_sent_to_the_ended_one() {
     let sandbox = Sandbox::new();
     let mut first = codex(&sandbox);
     let one = first.identity();
@@ -108,7 +107,7 @@ fn who_is_live_where_another_has_ended_is_named_and_nothing_is_sent_to_the_dead(
     let words = refused["content"][0]["text"].as_str().unwrap();
     assert!(words.contains("has ended") && words.contains(&two.0), "{words}");
     assert_eq!(sandbox.json(["log"])["messages"], json!([]));
-    // The next one is its heir all the same.
+    // The next client is its successor nevertheless.
     let mut third = codex(&sandbox);
     assert_eq!(third.identity(), one);
     sandbox.ok(["send", &one.1, "welcome back"]);
@@ -130,8 +129,8 @@ fn of_two_that_start_at_once_one_alone_takes_over_and_the_mail_is_not_split() {
     });
     let got: Vec<(String, String)> =
         both.iter_mut().map(|session| (session.identity().0, mail(session))).collect();
-    let heirs: Vec<_> = got.iter().filter(|(id, _)| *id == me.0).collect();
-    assert_eq!(heirs.len(), 1, "{got:?}");
+    let successors: Vec<_> = got.iter().filter(|(id, _)| *id == me.0).collect();
+    assert_eq!(successors.len(), 1, "{got:?}");
     for (id, shown) in &got {
         let count = shown.matches("\n| ").count();
         assert_eq!(count, if *id == me.0 { 3 } else { 0 }, "{got:?}");
@@ -161,7 +160,7 @@ fn mail_of_two_that_have_ended_is_neither_mixed_nor_guessed() {
 
 /// An old Claude Code without hooks is such a client, too.
 #[test]
-fn an_old_claude_code_without_hooks_goes_on_as_its_directory_s_peer() {
+fn an_old_claude_code_without_hooks_goes_on_as_the_peer_of_its_directory() {
     let sandbox = Sandbox::new();
     let mut first = client(&sandbox, "claude-code", "shop");
     let me = first.identity();

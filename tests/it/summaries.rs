@@ -1,4 +1,4 @@
-//! A session describes itself, by its own words or an endpoint's.
+//! Summaries: a session describes itself, or a chat endpoint describes it by names alone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,10 +46,10 @@ fn a_session_describes_itself_by_names_alone_and_once() {
     session.until_live();
     assert_eq!(session.id(), id);
     let old = sandbox.kill9_broker().unwrap();
-    until("another broker", || sandbox.broker().is_some_and(|holder| holder.pid != old));
+    until("another broker", || sandbox.broker().is_some_and(|broker| broker.pid != old));
     session.until_live();
     assert_eq!(session.me()["summary"], "Works on the shop's checkout.");
-    // Another session does; when it has its answer, the first has long had time to ask.
+    // Another session asks. When it has its answer, the first has had time to ask.
     let mut next = endpoint.options("next").start(&sandbox);
     until("the next one has its own", || next.me()["summary"] == "A second answer.");
     assert_eq!(endpoint.asked().len(), 2);
@@ -81,7 +81,7 @@ fn an_endpoint_that_fails_is_asked_once_and_the_session_works() {
         let mut session = endpoint.options(&name).start(&sandbox);
         until("it was asked", || !endpoint.asked().is_empty());
         session.until_live();
-        // The server's end ends whatever was still going on.
+        // The end of the server ends whatever was in flight.
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(session.me()["summary"], "", "{number}");
         session.kill9();
@@ -118,7 +118,7 @@ fn an_answer_that_comes_late_never_replaces_what_the_session_said() {
     let mut session = endpoint.options("work").start(&sandbox);
     let mut other = endpoint.options("other").start(&sandbox);
     until("both have asked", || endpoint.asked().len() == 2);
-    // Slowness holds nobody up.
+    // A slow endpoint delays no session.
     session.call("set_summary", json!({ "summary": "set by the session" }));
     go.store(true, Ordering::SeqCst);
     until("the answer has come", || other.me()["summary"] == "An automatic one.");
@@ -127,7 +127,7 @@ fn an_answer_that_comes_late_never_replaces_what_the_session_said() {
 }
 
 #[test]
-fn nobody_is_asked_where_it_is_switched_off_or_for_a_one_shot_session() {
+fn nothing_is_asked_where_it_is_switched_off_or_for_a_one_shot_session() {
     let sandbox = Sandbox::new();
     let endpoint = Endpoint::new([Behaviour::Says("Asked after all.".to_owned())]);
     let mut quiet = vec![
@@ -181,7 +181,7 @@ fn keys_and_tokens_of_a_session_never_reach_the_broker() {
     {
         assert!(!environment.contains(secret), "{secret}: {environment}");
     }
-    // Nor its log, nor the database.
+    // Nor do its log and the database have them.
     let log = std::fs::read_to_string(sandbox.config().paths.log).unwrap();
     assert!(!log.contains("secret"), "{log}");
     for suffix in ["", "-wal"] {
@@ -190,15 +190,15 @@ fn keys_and_tokens_of_a_session_never_reach_the_broker() {
         let hidden = b"sk-very-secret-key";
         assert!(!bytes.windows(hidden.len()).any(|part| part == hidden), "{suffix}");
     }
-    // The broker outlives who started it.
+    // The broker outlives the process that started it.
     session.kill9();
     let status = std::process::Command::new("kill").args(["-0", &pid.to_string()]).status();
     assert!(status.unwrap().success());
 }
 
-/// `rm DATABASE && claude-peers kill-broker`: the sessions' servers know what was said.
+/// `rm DATABASE && claude-peers kill-broker`: the sessions' servers know the summaries.
 #[test]
-fn a_broker_that_knows_nothing_is_told_each_sessions_name_and_summary_again() {
+fn a_new_broker_is_given_each_sessions_name_and_summary_again() {
     let sandbox = Sandbox::new();
     let endpoint = Endpoint::new([Behaviour::Says("Made by the endpoint.".to_owned())]);
     let mut spoken = sandbox.session("spoken");
@@ -219,8 +219,9 @@ fn a_broker_that_knows_nothing_is_told_each_sessions_name_and_summary_again() {
         })
     });
     assert_ne!(spoken.id(), before, "it is a new database");
-    assert_eq!(endpoint.asked().len(), 1, "nobody is asked again");
-    // The sources are kept, too: what was made gives way to what is said, and not the reverse.
+    assert_eq!(endpoint.asked().len(), 1, "the endpoint is not asked again");
+    // The sources are kept, too: a summary by the session replaces an automatic one, not vice
+    // versa.
     let connection = rusqlite::Connection::open(sandbox.database()).unwrap();
     let source = |name: &str| -> String {
         let select = "SELECT summary_source FROM peers WHERE name = ?1";

@@ -1,4 +1,4 @@
-//! What a service manager is told, and what it may order: ready, status, alive, reload, stop.
+//! Promises 7 and 8: the broker tells its service manager its state, and reloads on request.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use crate::support::{
     Manager, Notifications, PATIENCE, Sandbox, SessionOptions, send_signal, until,
 };
 
-/// A broker that its manager listens to, started by its first caller.
+/// Starts a broker by its first caller, with a manager that receives its notifications.
 fn supervised(sandbox: &Sandbox, watchdog: Option<Duration>) -> (Notifications, Child) {
     let notifications = Notifications::listen(sandbox);
     let mut manager = Manager::default();
@@ -41,20 +41,20 @@ fn statuses(told: &[Vec<String>]) -> Vec<&str> {
 }
 
 #[test]
-fn the_manager_hears_ready_before_any_caller_is_answered() {
+fn the_manager_is_told_ready_before_any_caller_is_answered() {
     for _ in 0..5 {
         let sandbox = Sandbox::new();
         let notifications = Notifications::listen(&sandbox);
         let mut manager = Manager::default();
         manager.add_unix(&sandbox, "unix", &sandbox.socket());
         manager.set("NOTIFY_SOCKET", notifications.address());
-        // The request lies in the socket before the broker even starts.
+        // The request is in the socket before the broker starts.
         let mut caller = UnixStream::connect(sandbox.socket()).unwrap();
         caller.set_read_timeout(Some(PATIENCE)).unwrap();
         caller.write_all(&Request::get("/health").bytes()).unwrap();
         let mut broker = manager.start(&sandbox);
         assert_eq!(read_answer(&mut caller).unwrap().status, 200);
-        // A datagram arrives as it is sent, so what was said before the answer is here.
+        // A datagram arrives at once, so what was sent before the answer is here.
         let told = notifications.told();
         assert_eq!(told[0][0], "READY=1", "{told:?}");
         assert_eq!(statuses(&told), ["serving 0 peers, 0 unread"]);
@@ -79,7 +79,7 @@ fn the_status_follows_peers_and_mail_and_says_nothing_while_nothing_changes() {
     sender.send(&sandbox, &away.id, "two");
     notifications.wait_for_status("serving 1 peer, 2 unread");
 
-    // A burst is a few lines. Nobody listens meanwhile, which must hold up no caller.
+    // A burst causes a few notifications. They are not read meanwhile, which must delay no caller.
     for n in 0..300 {
         sender.send(&sandbox, &away.id, &n.to_string());
     }
@@ -99,7 +99,7 @@ fn the_status_follows_peers_and_mail_and_says_nothing_while_nothing_changes() {
 }
 
 #[test]
-fn a_broker_that_goes_for_idleness_or_cannot_start_says_so() {
+fn a_broker_that_exits_idle_or_cannot_start_says_so() {
     let sandbox = Sandbox::new().with("CLAUDE_PEERS_IDLE_EXIT_SECONDS", "1");
     let (notifications, mut broker) = supervised(&sandbox, None);
     let told = notifications.wait_for("STOPPING=1");
@@ -136,11 +136,11 @@ fn the_watchdog_is_told_only_while_the_database_answers() {
     for _ in 0..5 {
         notifications.wait_for("WATCHDOG=1");
     }
-    // Another process locks the database: the broker's thread waits for it, 2 s at a time. A ping
-    // may slip through between two of these.
+    // Another process locks the database. The writer waits for it, 2 s at a time. One ping may come
+    // between two waits.
     let mut other = rusqlite::Connection::open(sandbox.database()).unwrap();
     let held = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
-    // What the thread does only once in a second is due by then.
+    // By then the writer's work of once a second is due.
     std::thread::sleep(Duration::from_millis(1_300));
     notifications.told();
     std::thread::sleep(Duration::from_millis(1_800));
@@ -155,11 +155,11 @@ fn the_watchdog_is_told_only_while_the_database_answers() {
 }
 
 #[test]
-fn without_a_watchdog_nobody_pings() {
+fn without_a_watchdog_nothing_is_sent() {
     let sandbox = Sandbox::new();
     let (notifications, mut broker) = supervised(&sandbox, None);
     notifications.wait_for("READY=1");
-    // Another process's watchdog is not ours.
+    // A watchdog that is meant for another process is ignored.
     assert_eq!(notifications.next_within(Duration::from_millis(1_500)), None);
     sandbox.ok(["kill-broker"]);
     assert!(broker.wait().unwrap().success());
@@ -192,17 +192,14 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
     assert!(said.contains("idle_exit_seconds 600 is now 1234"), "{said}");
     assert!(said.contains("max_message_bytes 65536 is now 1000"), "{said}");
 
-    // An error changes nothing, and is told until it is mended.
+    // An error changes nothing, and is reported until it is fixed.
     write_config(&sandbox, "idle_exit_seconds = 5\n[limits]\nmax_message_byte = 5\n");
     send_signal(broker.id(), Signal::HUP);
     notifications.wait_for("RELOADING=1");
     let told = notifications.wait_for("READY=1");
     let status = statuses(&told)[0];
-    assert!(
-        status.contains("the old settings stay in effect") && status.contains("config.toml"),
-        "{status}"
-    );
-    // Mended, for the clients read it as well, but not read again by the broker.
+    assert!(status.contains("the old settings stay in effect") && status.contains("config.toml"), "{status}");
+    // Fixed, because the clients read the file as well, but not read again by the broker.
     write_config(&sandbox, good);
     let health = &sandbox.json(["status"])["health"];
     assert_eq!(health["idle_exit_seconds"], 1234);
@@ -211,7 +208,7 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
     assert_eq!(sender.try_send(&sandbox, &away.id, "short").status, 200);
     assert!(broker_log(&sandbox).contains("the settings stay as they were"));
 
-    // What needs a restart says so; all else is in force.
+    // What needs a restart is named; all other values take effect.
     write_config(&sandbox, "database = \"~/other.db\"\n[limits]\nmax_message_bytes = 3000\n");
     send_signal(broker.id(), Signal::HUP);
     notifications.wait_for("RELOADING=1");
@@ -220,7 +217,7 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
         statuses(&told)[0].contains("restart the broker to apply the new database"),
         "{told:?}"
     );
-    // The clients go by it at once, so they name the difference; for them it is taken back.
+    // The clients use the file at once, so they report the difference; for them it is reverted.
     let (_, refused) = sandbox.fails(["peers"]);
     assert!(refused.contains("other.db"), "{refused}");
     write_config(&sandbox, "");
@@ -251,17 +248,17 @@ fn a_broker_that_a_client_started_reloads_as_well() {
     session.me();
     assert_eq!(sandbox.broker().unwrap().pid, broker.pid);
     drop(session);
-    // The new idleness is short.
+    // The new idle time is short.
     until("it has gone", || sandbox.broker().is_none());
 }
 
 #[test]
 fn a_reload_takes_a_port_that_was_freed() {
     let sandbox = Sandbox::new();
-    let stranger = std::net::TcpListener::bind(("127.0.0.1", sandbox.port())).unwrap();
+    let foreign = std::net::TcpListener::bind(("127.0.0.1", sandbox.port())).unwrap();
     let (notifications, mut broker) = supervised(&sandbox, None);
     notifications.wait_for_status("no TCP on port");
-    drop(stranger);
+    drop(foreign);
     send_signal(broker.id(), Signal::HUP);
     notifications.wait_for("RELOADING=1");
     let told = notifications.wait_for("READY=1");

@@ -1,5 +1,6 @@
-//! From a broker that a client started to one that a service manager started, and back: under
-//! load, without a failed call or a lost message.
+//! Promise 8: takeover from a fallback broker to the service and back, under load.
+//!
+//! No call fails and no message is lost.
 
 use std::collections::HashSet;
 use std::process::Child;
@@ -11,8 +12,8 @@ use rustix::process::Signal;
 use crate::support::http::Request;
 use crate::support::{Manager, Sandbox, send_signal, until};
 
-/// Sends from a session and from the command line all the while `change` happens; every call must
-/// succeed, and every message must arrive once.
+/// Sends from a session and from the command line while `change` happens. Every call must succeed,
+/// and every message must arrive once.
 fn under_load<T>(sandbox: &Sandbox, change: impl FnOnce() -> T) -> T {
     let mut sender = sandbox.session("sender");
     let mut receiver = sandbox.session("receiver");
@@ -60,7 +61,7 @@ fn under_load<T>(sandbox: &Sandbox, change: impl FnOnce() -> T) -> T {
     while !missing.is_empty() {
         let push = receiver.push();
         let id = push["meta"]["message_id"].as_str().unwrap();
-        assert!(missing.remove(id), "twice, or of nobody: {push}");
+        assert!(missing.remove(id), "twice, or never sent: {push}");
     }
     assert!(receiver.push_within(Duration::from_millis(300)).is_none(), "one too many");
     result
@@ -77,7 +78,7 @@ fn a_service_takes_over_from_a_fallback_broker_and_the_port_with_it() {
     let service = under_load(&sandbox, || {
         let fallback = sandbox.broker().unwrap();
         assert_eq!(Request::get("/health").tcp(&sandbox).status, 200);
-        // The manager takes the path away, as systemd does. Its port is not to be had.
+        // As systemd does, the manager takes over the path. It does not get the port.
         let mut manager = Manager::default();
         manager.add_unix(&sandbox, "unix", &sandbox.socket());
         let service = manager.start_on_connection(&sandbox);
@@ -105,7 +106,8 @@ fn a_fallback_broker_takes_over_where_the_service_is_stopped_for_good() {
     let (_, service) = manager.activate(&sandbox, || sandbox.ok(["peers"]));
     under_load(&sandbox, || {
         let pid = service.id();
-        // As masking the units does: the sockets close and their path goes, then the service ends.
+        // As masking the units does: the sockets close and their path is removed, then the service
+        // ends.
         std::fs::remove_file(sandbox.socket()).unwrap();
         drop(manager);
         stop(service);
@@ -143,16 +145,16 @@ fn a_fallback_broker_that_hangs_is_replaced_and_what_it_accepted_is_there() {
 fn a_process_that_got_a_dead_brokers_number_is_not_signalled() {
     let sandbox = Sandbox::new();
     let mut broker = sandbox.start_broker();
-    let mut holder = sandbox.broker().unwrap();
-    // The lock is held, but not by this one.
-    let mut stranger = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-    holder.pid = stranger.id();
-    holder.ask_to_stop();
-    holder.kill();
+    let mut lock = sandbox.broker().unwrap();
+    // The lock is held, but not by this process.
+    let mut bystander = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    lock.pid = bystander.id();
+    lock.ask_to_stop();
+    lock.kill();
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(stranger.try_wait().unwrap(), None);
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    assert_eq!(bystander.try_wait().unwrap(), None);
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
     sandbox.broker().unwrap().ask_to_stop();
     assert!(broker.wait().unwrap().success());
 }

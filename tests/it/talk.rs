@@ -1,4 +1,6 @@
-//! Sessions find each other and talk.
+//! Promise 2: two sessions find each other and talk, by channel and by tools.
+//!
+//! Promise 3: the state of each message is what really happened.
 
 use serde_json::json;
 

@@ -1,5 +1,4 @@
-//! What a sender is told: how the recipient is reached, what it has before it, and what became of
-//! each message.
+//! Promise 3: what a sender is told of the recipient, its backlog, and each message.
 
 use serde_json::{Value, json};
 
@@ -12,7 +11,7 @@ fn quiet(sandbox: &Sandbox, name: &str) -> Session {
 }
 
 #[test]
-fn a_sender_is_told_how_the_recipient_is_reached_and_what_lies_before_it() {
+fn a_sender_is_told_how_the_recipient_is_reached_and_its_backlog() {
     let sandbox = Sandbox::new();
     let mut sender = quiet(&sandbox, "sender");
     let _tools = quiet(&sandbox, "tools");
@@ -44,7 +43,7 @@ fn a_sender_is_told_how_the_recipient_is_reached_and_what_lies_before_it() {
         assert!(line.starts_with(cli) || line.contains(cli), "{line}");
         assert!(line.contains("; 2 unread, the oldest ") && line.ends_with(" old"), "{line}");
     }
-    // One that waits for mail in a call is given it at once, and that is what is said.
+    // A recipient that waits in a call gets it at once, and the answer says so.
     let mut waiting = quiet(&sandbox, "waiting");
     let check = json!({ "name": "check_messages", "arguments": { "wait_seconds": 60 } });
     let mut told = String::new();
@@ -60,7 +59,7 @@ fn a_sender_is_told_how_the_recipient_is_reached_and_what_lies_before_it() {
 }
 
 #[test]
-fn the_log_of_what_one_sent_says_state_time_and_way() {
+fn the_log_of_sent_messages_shows_state_time_and_way() {
     let sandbox = Sandbox::new();
     let mut reader = quiet(&sandbox, "reader");
     let other = RawPeer::register(&sandbox, "other");
@@ -100,7 +99,7 @@ fn the_log_of_what_one_sent_says_state_time_and_way() {
     assert_eq!(texts, ["not mine"]);
     assert_eq!(sandbox.fails(["log", "--sent", &read]).0, 2);
 
-    // A session is told the same of what is not read yet.
+    // A session is told the same of its unread messages.
     let result = reader.call("check_messages", json!({}));
     let own = &result["structuredContent"]["own_unread"][0];
     assert_eq!((&own["state"], &own["offered_via"]), (&json!("queued"), &Value::Null));

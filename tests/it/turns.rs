@@ -1,4 +1,4 @@
-//! Turns that end otherwise than by their own end: they fail, or are interrupted.
+//! Promise 3: a turn that fails or is interrupted has read nothing, and its mail wakes again.
 
 use std::path::PathBuf;
 
@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 use crate::support::hooks::{Inbox, context, end, still_waits, waiter};
 use crate::support::{Sandbox, Session, SessionOptions};
 
-/// A session whose client is this very process, with an inbox and hooks, and somebody who writes
-/// to it.
-struct Scene {
+/// A session with an inbox socket and hooks, whose client is this test process, and a peer that
+/// writes to it.
+struct Fixture {
     sandbox: Sandbox,
     inbox: Inbox,
     backend: Session,
     _frontend: Session,
 }
 
-impl Scene {
+impl Fixture {
     fn new() -> Self {
         let sandbox = Sandbox::new();
         let inbox = Inbox::open(&sandbox);
@@ -34,7 +34,7 @@ impl Scene {
         self.backend.send("frontend", text)
     }
 
-    /// As if so many seconds had passed since it was last woken.
+    /// Moves the last wake so many seconds into the past.
     fn ago(&self, seconds: i64) {
         let database = rusqlite::Connection::open(self.sandbox.database()).unwrap();
         let changed = database.execute(
@@ -50,7 +50,7 @@ impl Scene {
         assert_eq!(self.says("Notification", "", more), "");
     }
 
-    /// What the client says of itself, in its own file.
+    /// Writes the client's own status file.
     fn status(&self, said: &Value) {
         let path = self.status_file();
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -69,140 +69,140 @@ fn own(status: &str) -> Value {
 
 /// The model cannot be reached: an API error, a usage limit.
 #[test]
-fn after_a_turn_that_failed_the_same_mail_wakes_again_with_growing_pauses() {
-    let mut scene = Scene::new();
-    let id = scene.send("one");
-    scene.inbox.woken();
+fn after_a_failed_turn_the_same_mail_wakes_again_with_backoff() {
+    let mut fixture = Fixture::new();
+    let id = fixture.send("one");
+    fixture.inbox.woken();
     for (turn, pause) in [60, 120, 240].into_iter().enumerate() {
         let turn = format!("t{turn}");
-        assert!(scene.says("UserPromptSubmit", &turn, json!({})).contains("| one"));
-        assert_eq!(scene.says("StopFailure", &turn, json!({ "error": "rate_limit" })), "");
-        // The model has not had it: what the turn was shown is another turn's at once.
-        scene.sandbox.assert_state(&id, "offered", "hook");
-        scene.ago(pause - 10);
-        scene.waits_for_its_person();
-        scene.inbox.is_quiet();
-        scene.ago(10);
-        scene.waits_for_its_person();
-        scene.inbox.woken();
+        assert!(fixture.says("UserPromptSubmit", &turn, json!({})).contains("| one"));
+        assert_eq!(fixture.says("StopFailure", &turn, json!({ "error": "rate_limit" })), "");
+        // The model has not had it, so the next turn may show it at once.
+        fixture.sandbox.assert_state(&id, "offered", "hook");
+        fixture.ago(pause - 10);
+        fixture.waits_for_its_person();
+        fixture.inbox.is_quiet();
+        fixture.ago(10);
+        fixture.waits_for_its_person();
+        fixture.inbox.woken();
     }
-    // The turn goes well in the end, and that is all.
-    assert!(scene.says("UserPromptSubmit", "t9", json!({})).contains("| one"));
-    assert_eq!(scene.says("Stop", "t9", json!({ "stop_hook_active": true })), "");
-    scene.sandbox.assert_state(&id, "read", "hook");
-    scene.ago(100_000);
-    scene.waits_for_its_person();
-    scene.inbox.is_quiet();
+    // The turn ends well, and nothing more happens.
+    assert!(fixture.says("UserPromptSubmit", "t9", json!({})).contains("| one"));
+    assert_eq!(fixture.says("Stop", "t9", json!({ "stop_hook_active": true })), "");
+    fixture.sandbox.assert_state(&id, "read", "hook");
+    fixture.ago(100_000);
+    fixture.waits_for_its_person();
+    fixture.inbox.is_quiet();
 }
 
 #[test]
-fn after_a_turn_that_failed_new_mail_wakes_within_a_minute() {
-    let mut scene = Scene::new();
-    scene.send("one");
-    scene.inbox.woken();
-    assert!(scene.says("UserPromptSubmit", "t1", json!({})).contains("| one"));
-    assert_eq!(scene.says("StopFailure", "t1", json!({})), "");
-    scene.ago(50);
-    scene.send("two");
-    scene.inbox.is_quiet();
-    scene.ago(10);
-    scene.send("three");
-    assert!(scene.inbox.woken().contains("3 messages"));
+fn after_a_failed_turn_new_mail_wakes_within_a_minute() {
+    let mut fixture = Fixture::new();
+    fixture.send("one");
+    fixture.inbox.woken();
+    assert!(fixture.says("UserPromptSubmit", "t1", json!({})).contains("| one"));
+    assert_eq!(fixture.says("StopFailure", "t1", json!({})), "");
+    fixture.ago(50);
+    fixture.send("two");
+    fixture.inbox.is_quiet();
+    fixture.ago(10);
+    fixture.send("three");
+    assert!(fixture.inbox.woken().contains("3 messages"));
 }
 
-/// A client that has no hook for it says after a minute that it waits for its person.
+/// A client without a hook for failed turns reports after a minute that it waits for its person.
 #[test]
-fn a_client_that_waits_for_its_person_is_not_at_work() {
-    let mut scene = Scene::new();
-    assert_eq!(scene.says("UserPromptSubmit", "t1", json!({})), "");
-    scene.send("one");
-    scene.inbox.is_quiet();
+fn a_client_that_waits_for_its_person_is_idle() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.says("UserPromptSubmit", "t1", json!({})), "");
+    fixture.send("one");
+    fixture.inbox.is_quiet();
     // It also waits for its person in a dialog, in the middle of a turn.
-    scene.says("Notification", "t1", json!({ "notification_type": "permission_prompt" }));
-    scene.says("Notification", "t1", json!({}));
-    scene.inbox.is_quiet();
-    scene.waits_for_its_person();
-    scene.inbox.woken();
+    fixture.says("Notification", "t1", json!({ "notification_type": "permission_prompt" }));
+    fixture.says("Notification", "t1", json!({}));
+    fixture.inbox.is_quiet();
+    fixture.waits_for_its_person();
+    fixture.inbox.woken();
 }
 
-/// The hook that waited is gone with the wake that began the turn.
+/// The former waiting hook ended with the wake that began the turn.
 #[test]
-fn after_a_turn_that_failed_another_hook_waits() {
-    let mut scene = Scene::new();
-    let mut hook = waiter(&scene.sandbox, "StopFailure", "frontend");
+fn after_a_failed_turn_another_hook_waits() {
+    let mut fixture = Fixture::new();
+    let mut hook = waiter(&fixture.sandbox, "StopFailure", "frontend");
     still_waits(&mut hook);
-    scene.send("one");
+    fixture.send("one");
     let (code, notice) = end(hook);
     assert_eq!((code, notice.contains("1 message")), (2, true), "{notice}");
-    scene.inbox.is_quiet();
+    fixture.inbox.is_quiet();
 }
 
-/// Esc: no hook says so, but the client's own file does.
+/// Esc: no hook reports it, but the client's own file does.
 #[test]
 fn a_turn_that_was_interrupted_is_over_once_the_client_says_that_it_is_idle() {
-    let mut scene = Scene::new();
-    assert_eq!(scene.says("UserPromptSubmit", "t1", json!({})), "");
-    scene.status(&own("busy"));
-    scene.send("one");
-    scene.inbox.is_quiet();
-    scene.status(&own("waiting"));
-    scene.inbox.is_quiet();
-    scene.status(&own("idle"));
-    scene.inbox.woken();
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.says("UserPromptSubmit", "t1", json!({})), "");
+    fixture.status(&own("busy"));
+    fixture.send("one");
+    fixture.inbox.is_quiet();
+    fixture.status(&own("waiting"));
+    fixture.inbox.is_quiet();
+    fixture.status(&own("idle"));
+    fixture.inbox.woken();
 }
 
 #[test]
-fn the_hook_that_waits_looks_as_well() {
-    let mut scene = Scene::new();
-    let mut hook = waiter(&scene.sandbox, "Stop", "frontend");
-    assert_eq!(scene.says("UserPromptSubmit", "t1", json!({})), "");
-    scene.status(&own("busy"));
-    scene.send("one");
+fn the_waiting_hook_makes_the_idle_check_as_well() {
+    let mut fixture = Fixture::new();
+    let mut hook = waiter(&fixture.sandbox, "Stop", "frontend");
+    assert_eq!(fixture.says("UserPromptSubmit", "t1", json!({})), "");
+    fixture.status(&own("busy"));
+    fixture.send("one");
     still_waits(&mut hook);
-    scene.status(&own("idle"));
+    fixture.status(&own("idle"));
     assert_eq!(end(hook).0, 2);
-    scene.inbox.is_quiet();
+    fixture.inbox.is_quiet();
 }
 
-/// The file is documented nowhere.
+/// The file is not documented.
 #[test]
-fn what_the_client_says_in_another_form_or_of_another_process_ends_no_turn() {
-    let mut scene = Scene::new();
-    assert_eq!(scene.says("UserPromptSubmit", "t1", json!({})), "");
-    scene.send("one");
+fn a_status_file_of_another_form_or_process_ends_no_turn() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.says("UserPromptSubmit", "t1", json!({})), "");
+    fixture.send("one");
     for odd in [
         json!({ "pid": 1, "status": "idle" }),
         json!({ "pid": std::process::id(), "procStart": "1", "status": "idle" }),
         json!({ "pid": std::process::id(), "status": "resting" }),
         json!(["idle"]),
     ] {
-        scene.status(&odd);
-        scene.inbox.is_quiet();
+        fixture.status(&odd);
+        fixture.inbox.is_quiet();
     }
-    std::fs::remove_file(scene.status_file()).unwrap();
-    std::fs::create_dir(scene.status_file()).unwrap();
-    scene.inbox.is_quiet();
+    std::fs::remove_file(fixture.status_file()).unwrap();
+    std::fs::create_dir(fixture.status_file()).unwrap();
+    fixture.inbox.is_quiet();
 }
 
-/// A context that is full is made shorter, in the middle of a turn as well.
+/// A full context is compacted, also in the middle of a turn.
 #[test]
-fn a_turn_that_is_made_shorter_goes_on() {
-    let mut scene = Scene::new();
-    assert_eq!(scene.says("UserPromptSubmit", "t1", json!({})), "");
-    scene.send("one");
-    assert_eq!(scene.says("SessionStart", "t1", json!({ "source": "compact" })), "");
-    scene.inbox.is_quiet();
-    assert!(scene.says("Stop", "t1", json!({})).contains("| one"));
-    assert_eq!(scene.says("Stop", "t1", json!({ "stop_hook_active": true })), "");
+fn a_turn_whose_context_is_compacted_goes_on() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.says("UserPromptSubmit", "t1", json!({})), "");
+    fixture.send("one");
+    assert_eq!(fixture.says("SessionStart", "t1", json!({ "source": "compact" })), "");
+    fixture.inbox.is_quiet();
+    assert!(fixture.says("Stop", "t1", json!({})).contains("| one"));
+    assert_eq!(fixture.says("Stop", "t1", json!({ "stop_hook_active": true })), "");
     // Between two turns it begins none.
-    assert_eq!(scene.says("SessionStart", "t1", json!({ "source": "compact" })), "");
-    scene.send("two");
-    scene.inbox.woken();
-    // Any other start is the end of what was before.
-    assert!(scene.says("UserPromptSubmit", "t2", json!({})).contains("| two"));
-    assert_eq!(scene.says("PostToolUse", "t2", json!({})), "");
-    scene.send("three");
-    scene.inbox.is_quiet();
-    assert_eq!(scene.says("SessionStart", "", json!({ "source": "clear" })), "");
-    scene.inbox.woken();
+    assert_eq!(fixture.says("SessionStart", "t1", json!({ "source": "compact" })), "");
+    fixture.send("two");
+    fixture.inbox.woken();
+    // Any other start ends the session's former turn.
+    assert!(fixture.says("UserPromptSubmit", "t2", json!({})).contains("| two"));
+    assert_eq!(fixture.says("PostToolUse", "t2", json!({})), "");
+    fixture.send("three");
+    fixture.inbox.is_quiet();
+    assert_eq!(fixture.says("SessionStart", "", json!({ "source": "clear" })), "");
+    fixture.inbox.woken();
 }

@@ -1,5 +1,7 @@
-//! Sessions in directories that a stranger filled: nothing in them is run, they put nobody into
-//! another repository's scope, and no foreign name goes to the summary's endpoint.
+//! Promise 4: sessions in directories whose content comes from strangers.
+//!
+//! Nothing in them is run, they bring no session into another repository's scope, and no foreign
+//! name is sent to the summary's endpoint.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -13,8 +15,8 @@ use crate::support::{
 
 const SUMMARY: &str = "Works on something.";
 
-/// A session that has asked for its summary and got it: all that it reads of its directory is
-/// read by then.
+/// Starts a session and waits for its automatic summary: by then it has read all that it reads of
+/// its directory. Returns the request to the endpoint as well.
 fn described(sandbox: &Sandbox, name: &str, directory: &Path) -> (Session, String) {
     let endpoint = Endpoint::new([Behaviour::Says(SUMMARY.to_owned())]);
     let mut session = endpoint.options(name).directory(directory).start(sandbox);
@@ -30,7 +32,7 @@ fn in_repository(session: &mut Session) -> Vec<String> {
     peers.iter().map(|peer| peer["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// A program that leaves a mark beside itself.
+/// A program that leaves a mark beside itself when it is run.
 fn trap(directory: &Path) -> (PathBuf, PathBuf) {
     let (program, mark) = (directory.join("trap"), directory.join("sprung"));
     write_program(&program, format!("#!/bin/sh\n: > '{}'\ncat\n", mark.display()));
@@ -56,7 +58,7 @@ fn a_clone_with_a_directory_shaped_like_a_repository_runs_nothing() {
     );
     std::fs::write(docs.join("config"), config).unwrap();
     std::fs::write(docs.join("info/attributes"), "* filter=x diff=x\n").unwrap();
-    // The index's record is out of date, so whoever compares contents runs the filter.
+    // The index is out of date, so a comparison of contents runs the filter.
     std::fs::write(shop.join("src/deep/file.txt"), "CONTENTS-STAY-HERE, changed\n").unwrap();
     let status = Command::new("git")
         .args(["status", "--porcelain"])
@@ -70,7 +72,7 @@ fn a_clone_with_a_directory_shaped_like_a_repository_runs_nothing() {
     let (mut in_docs, request) = described(&sandbox, "docs", &docs);
     assert!(!mark.exists());
     assert!(!request.contains("CONTENTS-STAY-HERE"), "{request}");
-    // It is the clone's own content, and a session in it one of the clone's.
+    // It is content of the clone, and a session in it belongs to the clone.
     assert_eq!(in_repository(&mut top), [in_docs.id()]);
     assert_eq!(in_repository(&mut in_docs), [top.id()]);
     let listed =
@@ -81,7 +83,7 @@ fn a_clone_with_a_directory_shaped_like_a_repository_runs_nothing() {
 }
 
 #[test]
-fn a_pointer_to_a_repository_elsewhere_leads_nobody_into_it() {
+fn a_pointer_to_a_repository_elsewhere_leads_no_session_into_it() {
     let sandbox = Sandbox::new();
     let secret = sandbox.path().join("secret");
     repository(&secret);
@@ -116,7 +118,7 @@ fn a_pointer_to_a_repository_elsewhere_leads_nobody_into_it() {
 }
 
 #[test]
-fn a_repository_of_another_user_or_none_is_called_what_it_is() {
+fn a_repository_of_another_user_or_none_is_named_as_such() {
     let sandbox = Sandbox::new();
     let shop = sandbox.path().join("shop");
     repository(&shop);
@@ -125,7 +127,7 @@ fn a_repository_of_another_user_or_none_is_called_what_it_is() {
         let output = command.current_dir(directory).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    // Without git on the path it is a repository all the same.
+    // Without git in PATH it is a repository nevertheless.
     let mut without = sandbox.command(["peers", "--scope", "repo"]);
     let without = without.current_dir(&shop).env("PATH", "/nonexistent").output().unwrap();
     assert!(without.status.success(), "{}", String::from_utf8_lossy(&without.stderr));

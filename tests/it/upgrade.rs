@@ -1,4 +1,5 @@
-//! Old and new side by side: an older broker is replaced where we may, and nothing is lost.
+//! Promise 8: old and new versions side by side, and a client that replaces an older fallback
+//! broker.
 
 use std::process::{Child, Stdio};
 
@@ -13,8 +14,8 @@ use crate::support::{Sandbox, Session, SessionOptions, copy_program, until};
 /// Set for the process that is to be the older broker.
 const ROLE: &str = "CLAUDE_PEERS_TEST_OLDER_BROKER";
 
-/// Not a test: the program of the older broker, run by the tests below in a process of its own,
-/// because it is to be ended by a signal.
+/// Not a test: the older broker, run by the tests below as a process of its own, because it is to
+/// be ended by a signal.
 #[test]
 #[ignore = "the other tests run it, as a process of its own"]
 fn the_older_broker() {
@@ -43,7 +44,7 @@ pub fn older_broker(sandbox: &Sandbox, role: &str) -> Child {
         .spawn()
         .unwrap();
     until("the older broker serves", || {
-        sandbox.broker().is_some_and(|holder| holder.pid == child.id())
+        sandbox.broker().is_some_and(|broker| broker.pid == child.id())
             && claude_peers::sys::listening::is_listening(&sandbox.socket())
     });
     child

@@ -1,4 +1,4 @@
-//! Ask and wait: the answer comes back to whoever waits for it, once, and is never lost.
+//! Promises 2 and 3: the answer to a question goes to the call that waits for it, exactly once.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn the_answer_is_the_result_and_is_shown_nowhere_else() {
     let sandbox = Sandbox::new();
     let (mut asker, me, peer) = asker_and_peer(&sandbox);
     let (request, question) = ask(&sandbox, &mut asker, "peer", "which port?", LONG);
-    // The session goes on meanwhile, and other mail comes the ordinary way.
+    // The session goes on meanwhile, and other mail arrives as usual.
     asker.send("peer", "by the way");
     reply(&sandbox, &peer, &me, "something else", Some(&stored(&sandbox, "by the way")));
     assert_eq!(asker.push()["content"], "something else");
@@ -49,7 +49,7 @@ fn the_answer_is_the_result_and_is_shown_nowhere_else() {
 }
 
 #[test]
-fn a_call_that_waits_says_that_it_lives() {
+fn a_waiting_call_reports_progress() {
     let sandbox = Sandbox::new();
     let (mut asker, me, peer) = asker_and_peer(&sandbox);
     let (request, question) = ask(&sandbox, &mut asker, "peer", "progress", LONG);
@@ -97,7 +97,7 @@ fn a_cancelled_wait_takes_nothing_and_the_answer_comes_by_itself() {
     let answer = reply(&sandbox, &peer, &me, "too late", Some(&question));
     assert_eq!(asker.push()["meta"]["message_id"], answer.as_str());
     assert_eq!(sandbox.message(&answer)["state"], "offered");
-    // The same for a check that is cancelled while something was to be held for it.
+    // The same for a check that is cancelled while a message is reserved for it.
     let check = json!({ "name": "check_messages", "arguments": { "wait_seconds": LONG } });
     asker.text("check_messages", json!({}));
     until("all is read", || sandbox.message(&answer)["state"] == "read");
@@ -138,7 +138,7 @@ fn two_waits_at_once_each_get_their_answer_and_both_are_read() {
     let (mut asker, me, peer) = asker_and_peer(&sandbox);
     let (first, question_1) = ask(&sandbox, &mut asker, "peer", "one?", LONG);
     let (second, question_2) = ask(&sandbox, &mut asker, "peer", "two?", LONG);
-    // Whose this is nobody can tell.
+    // It cannot be told which question this answers.
     let nobodys = reply(&sandbox, &peer, &me, "well", None);
     assert_eq!(asker.push()["meta"]["message_id"], nobodys.as_str());
     let answer_2 = reply(&sandbox, &peer, &me, "2", Some(&question_2));
@@ -149,7 +149,7 @@ fn two_waits_at_once_each_get_their_answer_and_both_are_read() {
     }
     assert_read(&sandbox, &answer_1, "tool");
     assert_read(&sandbox, &answer_2, "tool");
-    // The only one who waits gets what names nothing.
+    // A reply without `reply_to` goes to the only waiter.
     let (third, _) = ask(&sandbox, &mut asker, "peer", "three?", LONG);
     reply(&sandbox, &peer, &me, "3", None);
     assert_eq!(result(&mut asker, third)["answer"]["message"]["text"], "3");
@@ -166,7 +166,7 @@ fn check_messages_waits_for_the_next_message() {
         "tools/call",
         json!({ "name": "check_messages", "arguments": { "wait_seconds": LONG } }),
     );
-    // Answered in order or not: the broker knows of the wait once a later call waited as well.
+    // The broker knows of the wait once a later call has waited as well.
     assert_eq!(asker.call("check_messages", json!({ "wait_seconds": 1 }))["isError"], false);
     let id = reply(&sandbox, &peer, &me, "news", None);
     let said = result(&mut asker, request);
@@ -174,7 +174,7 @@ fn check_messages_waits_for_the_next_message() {
     assert_eq!(said["messages"][0]["already_pushed"], false);
     assert_read(&sandbox, &id, "tool");
     assert!(asker.push_within(Duration::from_millis(300)).is_none(), "it is pushed as well");
-    // What is there is shown at once.
+    // Mail that is there is returned at once.
     let quiet = SessionOptions::new("quiet").without_channel();
     let mut quiet = quiet.start(&sandbox);
     let to = quiet.id();
@@ -184,7 +184,7 @@ fn check_messages_waits_for_the_next_message() {
 }
 
 #[test]
-fn a_wait_that_makes_no_sense_is_refused_in_words() {
+fn an_invalid_wait_is_refused_in_words() {
     let sandbox = Sandbox::new();
     let (mut asker, _, _peer) = asker_and_peer(&sandbox);
     for wrong in [json!(-1), json!("soon"), json!(1.5)] {

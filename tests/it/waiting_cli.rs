@@ -1,4 +1,4 @@
-//! Ask and wait on the command line, whose calls all share one mailbox.
+//! Promises 2 and 3: questions on the command line, whose calls share one mailbox.
 
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn the_command_line_prints_the_answer_alone_and_no_inbox_has_it() {
     assert_eq!(json["state"], "read");
     assert_eq!(json["answer"]["id"], answer_2.as_str());
     assert_eq!(json["answer"]["text"], "2\u{202e}\u{1b}[2J");
-    // The one that is left is the only one: what names nothing is its answer.
+    // The remaining waiter is the only one, so it gets a reply without `reply_to`.
     let answer_1 = reply(&sandbox, &peer, "cli", "1\nand more\u{1b}[2J", None);
     let (out, error) = ended(first, 0);
     assert!(out.starts_with("1\nand more") && !out.contains('\u{1b}'), "{out}");
@@ -49,7 +49,7 @@ fn the_command_line_prints_the_answer_alone_and_no_inbox_has_it() {
 }
 
 #[test]
-fn a_command_line_that_waited_in_vain_says_so_and_the_answer_goes_to_the_inbox() {
+fn a_command_line_that_timed_out_says_so_and_the_answer_goes_to_the_inbox() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
     let peer = RawPeer::register(&sandbox, "peer");
@@ -76,7 +76,7 @@ fn a_command_line_that_waited_in_vain_says_so_and_the_answer_goes_to_the_inbox()
     assert!(out.is_empty() && error.contains("interrupted") && error.contains(&question));
     reply(&sandbox, &peer, "cli", "later", Some(&question));
     assert!(sandbox.ok(["inbox"]).contains("later"));
-    // And so does a death.
+    // A kill does the same.
     let (mut child, question) = cli_ask(&sandbox, "peer", "doomed?", &[]);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -96,16 +96,16 @@ fn the_command_line_waits_on_when_its_broker_dies() {
     assert_eq!(sandbox.ok(["inbox"]), "No messages.\n");
 }
 
-/// Whoever waits keeps a broker that has nothing else to do.
+/// A waiter keeps a broker running that is idle otherwise.
 #[test]
-fn an_idle_broker_stays_for_whoever_waits() {
+fn an_idle_broker_stays_while_a_call_waits() {
     let sandbox = Sandbox::new().with("CLAUDE_PEERS_IDLE_EXIT_SECONDS", "1");
     sandbox.ok(["peers"]);
     let peer = RawPeer::register(&sandbox, "peer");
     let (child, question) = cli_ask(&sandbox, "peer", "patience", &[]);
     let broker = sandbox.broker().unwrap().pid;
     std::thread::sleep(Duration::from_millis(2_500));
-    assert_eq!(sandbox.broker().map(|holder| holder.pid), Some(broker));
+    assert_eq!(sandbox.broker().map(|broker| broker.pid), Some(broker));
     reply(&sandbox, &peer, "cli", "rewarded", Some(&question));
     assert_eq!(ended(child, 0).0, "rewarded\n");
     until("it leaves", || sandbox.broker().is_none());

@@ -1,4 +1,6 @@
-//! A wait, and a kill at any instant: the answer is never lost, and never read unseen.
+//! Promises 1 and 2: a process is killed at any instant of a wait; the answer is not lost.
+//!
+//! Promise 3: an answer that was not shown is not read.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use crate::support::http::{self, RawPeer, Request};
 use crate::support::questions::{ask, assert_read, cli_ask, reply};
 use crate::support::{Chance, Sandbox, SessionOptions, rounds, until};
 
-/// Replies as a client does that calls again until it is answered; gives the message's id.
+/// Replies as a client does that retries until it is answered. Returns the message's id.
 fn reply_at_last(sandbox: &Sandbox, from: &RawPeer, question: &str, text: &str) -> String {
     let request =
         Request::post("/v1/messages", &json!({ "to": "cli", "text": text, "reply_to": question }))
@@ -77,7 +79,7 @@ fn an_answer_whose_result_did_not_come_out_is_not_read_and_comes_to_the_next_ser
             came_out += 1;
         } else {
             cut_off += 1;
-            assert_ne!(sandbox.message(&id)["state"], "read", "round {round}: nobody saw it");
+            assert_ne!(sandbox.message(&id)["state"], "read", "round {round}: it was not shown");
         }
         let mut next = SessionOptions::new("asker").without_channel().at_once().start(&sandbox);
         let checked = next.call("check_messages", json!({}))["structuredContent"].clone();
@@ -98,9 +100,9 @@ fn an_answer_whose_result_did_not_come_out_is_not_read_and_comes_to_the_next_ser
     println!("came out {came_out}, cut off {cut_off}");
 }
 
-/// A caller that said it would wait, and died before it did: the answer is kept for a moment only.
+/// The caller announced a wait and died before it waited: the reservation is short.
 #[test]
-fn a_wait_that_never_comes_keeps_the_answer_from_nobody_for_long() {
+fn a_wait_that_never_comes_reserves_the_answer_for_a_short_time_only() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
     let peer = RawPeer::register(&sandbox, "peer");
@@ -132,7 +134,7 @@ fn a_wait_that_never_comes_keeps_the_answer_from_nobody_for_long() {
     assert_eq!(sandbox.message(&id)["state"], "offered");
 }
 
-/// Who said that it would wait, and died before it heard that its message is stored, holds nothing.
+/// A caller that announced a wait, and died before its message was acknowledged, reserves nothing.
 #[test]
 fn an_answer_for_an_asker_that_died_while_it_asked_goes_to_the_inbox() {
     let sandbox = Sandbox::unlimited();

@@ -1,4 +1,6 @@
-//! Waking: an idle session is told once that mail waits, and never what it says.
+//! Promise 3: a wake tells an idle session that mail waits, and is never a delivery.
+//!
+//! Promise 5: it never contains message text.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -37,7 +39,7 @@ fn an_idle_session_is_woken_once_for_a_batch_and_never_told_what_it_says() {
 }
 
 #[test]
-fn nobody_is_woken_who_does_not_want_it_or_cannot_be() {
+fn sessions_that_disable_wakes_or_cannot_be_woken_are_not_woken() {
     let sandbox = Sandbox::new();
     let inbox = Inbox::open(&sandbox);
     let mut backend = SessionOptions::new("backend").start(&sandbox);
@@ -50,7 +52,7 @@ fn nobody_is_woken_who_does_not_want_it_or_cannot_be() {
     inbox.is_quiet();
 }
 
-/// A program gives it prompts through an SDK, or an editor does: it is idle between them.
+/// A program prompts it through an SDK, or an editor does: it is idle between prompts.
 #[test]
 fn a_session_without_a_terminal_that_lasts_is_no_one_shot_and_is_woken() {
     let sandbox = Sandbox::new();
@@ -63,7 +65,7 @@ fn a_session_without_a_terminal_that_lasts_is_no_one_shot_and_is_woken() {
         ("sdk-cli", &["-p", "--output-format", "stream-json"], false),
     ] {
         let name = format!("{entrypoint}{}", words.len());
-        // Between the test and the server, with the command line of a client.
+        // A client process between the test and the server, with the command line of a client.
         let script = "CLAUDE_CODE_SESSION_ID=\"$1\" \"$0\" mcp; exit";
         let arguments = ["-c", script, PROGRAM, &format!("session-{name}")];
         let mut command = sandbox.command_of("sh", arguments.iter().chain(words));
@@ -91,7 +93,7 @@ fn a_session_without_a_terminal_that_lasts_is_no_one_shot_and_is_woken() {
 }
 
 #[test]
-fn the_hook_that_waits_wakes_before_the_server_does() {
+fn the_waiting_hook_wakes_before_the_server_does() {
     let sandbox = Sandbox::new();
     let inbox = Inbox::open(&sandbox);
     let mut backend = SessionOptions::new("backend").start(&sandbox);
@@ -107,13 +109,13 @@ fn the_hook_that_waits_wakes_before_the_server_does() {
     assert!(notice.starts_with("claude-peers: 2 messages from other sessions wait."), "{notice}");
     assert!(!notice.contains("secret"), "{notice}");
     inbox.is_quiet();
-    // The same mail wakes nobody again, however often a turn ends without reading it.
+    // The same mail does not wake again, however often a turn ends without reading it.
     let mut third = waiter(&sandbox, "Stop", "frontend");
     still_waits(&mut third);
     assert_eq!(read_all(&mut frontend), 2);
     backend.send("frontend", "another batch");
     assert_eq!(end(third).0, 2);
-    // Without a hook that waits, the server does it; also where that hook was killed.
+    // Without a waiting hook the server wakes, also where that hook was killed.
     assert_eq!(read_all(&mut frontend), 1);
     let mut fourth = waiter(&sandbox, "Stop", "frontend");
     std::thread::sleep(Duration::from_millis(500));
@@ -123,9 +125,9 @@ fn the_hook_that_waits_wakes_before_the_server_does() {
     inbox.woken();
 }
 
-/// A hook that dies with the wake in its hands has woken nobody.
+/// A hook that dies before it has woken the session is replaced by the server.
 #[test]
-fn a_wake_that_nobody_gave_is_somebody_elses() {
+fn a_wake_that_was_not_given_is_given_by_another_way() {
     let sandbox = Sandbox::new();
     let inbox = Inbox::open(&sandbox);
     let mut backend = SessionOptions::new("backend").start(&sandbox);
@@ -137,12 +139,12 @@ fn a_wake_that_nobody_gave_is_somebody_elses() {
     backend.send("frontend", "hello");
     let told = read_answer(&mut waits).unwrap().json();
     assert_eq!((&told["type"], &told["waiting"]), (&json!("mail"), &json!(1)), "{told}");
-    // It says nothing more.
+    // It reports nothing more.
     drop(waits);
     inbox.woken();
     inbox.is_quiet();
     assert_eq!(read_all(&mut frontend), 1);
-    // Nobody says for another that it was woken.
+    // No other peer can report this wake as given.
     let given = json!({ "peer": told["peer"], "upto": 1_000_000 });
     let other = RawPeer::register(&sandbox, "other");
     let refused = Request::post("/v1/wake/given", &given).session(&other.secret).unix(&sandbox);
@@ -170,7 +172,7 @@ fn a_turn_under_way_is_not_disturbed_and_its_end_shows_the_mail() {
     still_waits(&mut waiting);
     assert!(say("Stop", json!({})).contains("| hello"));
     let id_2 = backend.send("frontend", "and more");
-    // The turn goes on from the first; its second end may not be held up again.
+    // The turn goes on from the first; its second end may not be blocked again.
     assert_eq!(say("Stop", json!({ "stop_hook_active": true })), "");
     assert_eq!(sandbox.message(&id)["state"], "read");
     let (code, notice) = end(waiting);
@@ -182,7 +184,7 @@ fn a_turn_under_way_is_not_disturbed_and_its_end_shows_the_mail() {
 }
 
 #[test]
-fn the_hook_that_waits_outlives_brokers_and_ends_with_its_client() {
+fn the_waiting_hook_outlives_brokers_and_ends_with_its_client() {
     let sandbox = Sandbox::new();
     let mut backend = SessionOptions::new("backend").start(&sandbox);
     let _frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
@@ -201,7 +203,7 @@ fn the_hook_that_waits_outlives_brokers_and_ends_with_its_client() {
 }
 
 #[test]
-fn no_hook_waits_where_nobody_is_or_nobody_wants_it() {
+fn no_hook_waits_in_one_shot_sessions_or_where_wakes_are_disabled() {
     let sandbox = Sandbox::new();
     let _frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
     for (name, value) in [("CLAUDE_CODE_ENTRYPOINT", "sdk-cli"), ("CLAUDE_PEERS_WAKE", "off")] {
@@ -215,7 +217,7 @@ fn no_hook_waits_where_nobody_is_or_nobody_wants_it() {
             .unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     }
-    // Without the client's pid nobody would say when the session is over.
+    // Without the client's pid the hook would not notice the end of the session.
     let mut child = sandbox.command(["hook", "Stop", "--wait"]);
     let mut child = child.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"{\"session_id\": \"session-frontend\"}").unwrap();
@@ -225,7 +227,7 @@ fn no_hook_waits_where_nobody_is_or_nobody_wants_it() {
     assert_eq!(said, "");
 }
 
-/// To Claude Code exit code 2 of a hook blocks the session, or wakes it.
+/// To Claude Code, exit code 2 of a hook blocks the session, or wakes it.
 #[test]
 fn wrong_usage_of_a_hook_never_blocks_the_session() {
     let sandbox = Sandbox::new();
@@ -247,7 +249,7 @@ fn a_database_that_fails_for_a_moment_costs_no_later_wake() {
     let mut other = rusqlite::Connection::open(sandbox.database()).unwrap();
     let held = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     inbox.is_quiet();
-    // The wake is given up by now, and so is what was tried again at once.
+    // By now the wake was given up, and so was its retry.
     std::thread::sleep(Duration::from_secs(6));
     drop(held);
     backend.send("frontend", "and more");

@@ -1,5 +1,6 @@
-//! Servers and hooks that are told nothing: by an old client, or behind a wrapper that clears the
-//! environment. They belong to the client above them.
+//! Identity: servers and hooks without a session id belong to the client process above them.
+//!
+//! An old client gives them none, or a wrapper clears the environment.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,24 +12,24 @@ use serde_json::{Value, json};
 use crate::support::hooks::{hook_of, run_hook};
 use crate::support::{PROGRAM, Sandbox, Session, SessionOptions, until};
 
-/// Runs our server without a word about its session.
+/// Runs our server without a session id.
 const PLAIN: &str = r#""$0" mcp; exit"#;
 
-/// The same behind a wrapper that clears the environment, and stays between client and server.
+/// The same behind a wrapper that clears the environment and stays between client and server.
 const WRAPPED: &str = r#"env -i HOME="$HOME" PATH="$PATH" XDG_RUNTIME_DIR="$XDG_RUNTIME_DIR" \
     XDG_STATE_HOME="$XDG_STATE_HOME" XDG_CONFIG_HOME="$XDG_CONFIG_HOME" \
     CLAUDE_PEERS_PORT="$CLAUDE_PEERS_PORT" CLAUDE_PEERS_CHANNEL=off CLAUDE_PEERS_LOG=stderr \
     sh -c '"$0" mcp; exit' "$0"; exit"#;
 
-/// A client that gives its hooks no variable either: it runs one for each name that is written
-/// into the pipe `events`, with `input` as its input.
+/// A client that gives its hooks no variable either. It runs one hook for each name that is written
+/// to the pipe `events`, with `input` as its input.
 const WITH_HOOKS: &str = r#"/bin/sh -c 'while read -r event; do
             "$0" hook $event <"$1/input" >"$1/output" 2>&1; mv "$1/output" "$1/said"
         done <"$1/events"' "$0" "$1" </dev/null >/dev/null 2>&1 &
     "$0" mcp; exit"#;
 
-/// A window in a directory of this name, whose client runs as `program` and starts the server by
-/// `script`.
+/// Starts a client process in a directory of this name. It runs as `program`, and starts the server
+/// by `script`.
 fn untold(sandbox: &Sandbox, program: &str, script: &str, name: &str) -> Session {
     let directory = sandbox.path().join(name);
     fs::create_dir_all(&directory).unwrap();
@@ -41,7 +42,7 @@ fn untold(sandbox: &Sandbox, program: &str, script: &str, name: &str) -> Session
     session
 }
 
-/// A shell that goes by Claude Code's name.
+/// A shell that has Claude Code's name.
 fn claude(sandbox: &Sandbox) -> String {
     let path = sandbox.path().join("bin/claude");
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -49,16 +50,16 @@ fn claude(sandbox: &Sandbox) -> String {
     path.display().to_string()
 }
 
-/// What a hook of this window shows; the client names itself to it.
+/// Runs a hook of this client process, with the process's pid. Returns its output.
 fn told(sandbox: &Sandbox, client: &Session, event: &str, session: &str) -> String {
     hook_of(sandbox, client.pid(), session, event, Value::Null)
 }
 
-/// A window of [`WITH_HOOKS`].
+/// A client process of [`WITH_HOOKS`].
 struct Old {
     window: Session,
     directory: PathBuf,
-    /// Whoever runs the hooks ends once this is closed.
+    /// The loop that runs the hooks ends when this is closed.
     events: fs::File,
 }
 
@@ -68,12 +69,12 @@ impl Old {
         fs::create_dir_all(&directory).unwrap();
         let pipe = directory.join("events");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        // Opened for both, or opening it would wait for the other end.
+        // Opened for reading and writing, or the call would wait for the other end.
         let events = fs::File::options().read(true).write(true).open(pipe).unwrap();
         Self { window: untold(sandbox, program, WITH_HOOKS, name), directory, events }
     }
 
-    /// What a hook says.
+    /// Runs a hook. Returns its output.
     fn says(&mut self, event: &str, input: &Value) -> String {
         fs::write(self.directory.join("input"), input.to_string()).unwrap();
         writeln!(self.events, "{event}").unwrap();
@@ -92,7 +93,7 @@ fn reach(sandbox: &Sandbox, id: &str) -> String {
 }
 
 #[test]
-fn a_server_that_was_told_no_session_is_bound_by_its_client() {
+fn a_server_without_a_session_id_is_bound_by_its_client() {
     let sandbox = Sandbox::new();
     for (name, script) in [("plain", PLAIN), ("wrapped", WRAPPED)] {
         let mut window = untold(&sandbox, "sh", script, name);
@@ -103,7 +104,7 @@ fn a_server_that_was_told_no_session_is_bound_by_its_client() {
         assert_eq!(reach(&sandbox, &id), "hooks", "{name}");
         let shown = told(&sandbox, &window, "UserPromptSubmit", name);
         assert!(shown.contains("| for the untold"), "{name}: {shown}");
-        // The session can be resumed, in a window that is told nothing either.
+        // The session can be resumed, in a client process without a session id as well.
         window.close_input();
         window.wait_end();
         until("it is away", || sandbox.live_ids().is_empty());
@@ -121,7 +122,7 @@ fn a_server_that_was_told_no_session_is_bound_by_its_client() {
 }
 
 #[test]
-fn a_hook_that_spoke_first_binds_a_server_that_is_told_no_session() {
+fn a_hook_event_before_it_binds_a_server_without_a_session_id() {
     let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
     assert_eq!(sandbox.live_ids().len(), 0, "the broker runs");
     let said = |event: &str| {
@@ -137,9 +138,9 @@ fn a_hook_that_spoke_first_binds_a_server_that_is_told_no_session() {
     assert!(said("UserPromptSubmit").contains("| hello"));
 }
 
-/// What a sender hears is what a hook would do, and not that some hook has spoken.
+/// A sender is told what a hook would do, not just that a hook event came.
 #[test]
-fn hooks_that_speak_for_another_session_of_the_client_are_not_promised() {
+fn hooks_of_another_session_of_the_client_do_not_count() {
     let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
     let untold = |name: &str| SessionOptions::new(name).session_id(None).without_channel();
     let mut first = untold("first").start(&sandbox);
@@ -157,7 +158,7 @@ fn hooks_that_speak_for_another_session_of_the_client_are_not_promised() {
     assert!(shown.contains("| for the last") && !shown.contains("for the first"), "{shown}");
 }
 
-/// Clients before 2.1.154 tell neither their servers nor their hooks anything.
+/// Clients before 2.1.154 give their servers and hooks no variable.
 #[test]
 fn hooks_and_servers_of_an_old_client_find_each_other_by_the_client_above_both() {
     let sandbox = Sandbox::new();
@@ -182,7 +183,7 @@ fn hooks_and_servers_of_an_old_client_find_each_other_by_the_client_above_both()
     }
 }
 
-/// A hook that waits must know when its client is gone.
+/// A waiting hook must notice the end of its client.
 #[test]
 fn an_old_client_is_woken() {
     let sandbox = Sandbox::new();

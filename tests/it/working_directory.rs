@@ -1,4 +1,4 @@
-//! A session that moves is listed and addressed where it is.
+//! Identity: a session that changes its working directory is listed and addressed where it is.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ fn session(sandbox: &Sandbox, name: &str, directory: &Path) -> Session {
     SessionOptions::new(name).directory(directory).without_channel().start(sandbox)
 }
 
-/// A hook's event in this directory.
+/// Runs a hook in this directory. Returns the context for the model.
 fn at(sandbox: &Sandbox, name: &str, event: &str, cwd: &Path, more: Value) -> String {
     let mut input = json!({ "cwd": cwd });
     input.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
     context(sandbox, event, name, "t", input)
 }
 
-/// Whom this session finds in a scope.
+/// The names of the peers that this session finds in a scope.
 fn found(session: &mut Session, scope: &str) -> Vec<String> {
     let listed = session.call("list_peers", json!({ "scope": scope }));
     let peers = listed["structuredContent"]["peers"].as_array().unwrap().clone();
@@ -51,13 +51,13 @@ fn a_session_that_moves_is_listed_and_addressed_where_it_is() {
         there.call("send_message", json!({ "to_id": "scope:directory", "message": "hello" }));
     assert_eq!(told["structuredContent"]["recipients"][0]["id"], json!(id), "{told}");
     assert!(at(&sandbox, "mover", "UserPromptSubmit", &blog, json!({})).contains("| hello"));
-    // Messages say where they come from.
+    // A message shows the sender's directory.
     mover.send(there.id().as_str(), "from the new place");
     let shown = there.text("check_messages", json!({}));
     assert!(shown.contains(&format!(" in {}", blog.display())), "{shown}");
 }
 
-/// `EnterWorktree` goes into a directory below the one that the session began in.
+/// `EnterWorktree` goes into a directory below the one in which the session began.
 #[test]
 fn a_session_that_enters_a_worktree_keeps_its_repository_and_changes_its_directory() {
     let sandbox = Sandbox::new();
@@ -79,7 +79,7 @@ fn a_session_that_enters_a_worktree_keeps_its_repository_and_changes_its_directo
 }
 
 #[test]
-fn what_is_no_place_of_the_session_moves_nobody() {
+fn what_is_no_working_directory_of_the_session_changes_nothing() {
     let sandbox = Sandbox::new();
     let (shop, other) = (sandbox.path().join("shop"), sandbox.path().join("other"));
     for directory in [&shop, &other] {

@@ -1,4 +1,4 @@
-//! Damaged databases: moved aside whole, said loudly, and a fresh one serves.
+//! Promise 1: a damaged database is moved aside whole, all reports say so, and a new one serves.
 
 use std::path::{Path, PathBuf};
 
@@ -79,7 +79,7 @@ fn a_damaged_database_is_moved_aside_whole() {
         assert_eq!(std::fs::read(&moved).unwrap(), bytes, "{damage}");
         says_loudly(&sandbox, &moved);
         assert_eq!(sandbox.json(["log", "-n", "1000"])["messages"].as_array().unwrap().len(), 1);
-        // The warning is the broker's, which found it; the file stays.
+        // Only the broker that found the damage warns of it. The file stays.
         sandbox.ok(["kill-broker"]);
         sandbox.ok(["peers"]);
         assert!(moved.exists());
@@ -87,7 +87,7 @@ fn a_damaged_database_is_moved_aside_whole() {
     }
 }
 
-/// What a crash left in the log may be all that can be saved of a damaged database.
+/// What a crash left in the write-ahead log may be all that can be saved of a damaged database.
 #[test]
 fn the_log_of_a_damaged_database_is_moved_with_it() {
     let sandbox = Sandbox::unlimited();
@@ -110,12 +110,12 @@ fn the_log_of_a_damaged_database_is_moved_with_it() {
     says_loudly(&sandbox, &moved);
 }
 
-/// Damage that shows while the broker runs, by whatever touches it first.
+/// Damage that shows while the broker runs, at the first access.
 #[test]
 fn damage_at_run_time_moves_the_database_aside_and_sessions_come_back() {
     for by_reading in [true, false] {
         let sandbox = Sandbox::unlimited();
-        // More than SQLite keeps in memory, so that it must look at the file again.
+        // More than SQLite's cache holds, so that it must read the file again.
         with_history(&sandbox, 100, &"text ".repeat(12_000));
         let mut session = sandbox.session("backend");
         let before = session.id();
@@ -135,7 +135,7 @@ fn damage_at_run_time_moves_the_database_aside_and_sessions_come_back() {
             assert!(error.contains("The database was damaged; it was moved aside"), "{error}");
         }
         if by_reading {
-            // Nobody writes, and what the error said is true all the same.
+            // No write happens, and what the error said is true nevertheless.
             until("reading works again", || sandbox.run(["log"]).status.success());
             says_loudly(&sandbox, &moved_aside(&database));
         }

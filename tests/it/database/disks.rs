@@ -1,4 +1,4 @@
-//! Disks that are full or read-only.
+//! Promise 1: on a full or read-only disk, sends fail and nothing that was accepted is lost.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,10 +7,10 @@ use super::with_history;
 use crate::support::http::{RawPeer, Request};
 use crate::support::{Sandbox, mounted, until};
 
-/// A broker in a mount namespace of its own, with a file system of its own for the database; it
-/// vanishes with the broker. `None` where that is not allowed.
+/// Starts a broker in a mount namespace of its own, with a file system for the database that
+/// vanishes with it. Returns `None` where that is not allowed.
 fn broker_on_own_disk(sandbox: &Sandbox, directory: &Path, mount: &str) -> Option<u32> {
-    // The new process of the namespace is the broker itself, by exec.
+    // The process of the new namespace becomes the broker, by exec.
     let mut child = mounted(sandbox, directory, mount, "exec \"$2\" broker")?
         .stdout(Stdio::null())
         .stderr(std::fs::File::create(sandbox.path().join("broker.log")).unwrap())
@@ -32,7 +32,7 @@ fn on_a_full_disk_sends_fail_the_broker_lives_and_nothing_accepted_is_lost() {
     until("the broker serves", || sandbox.status_is("running"));
     let (a, b) = (RawPeer::register(&sandbox, "a"), RawPeer::register(&sandbox, "b"));
     let mut accepted = vec![a.send(&sandbox, &b.id, "before")];
-    // Seen through the broker's own root: the disk exists in its namespace alone.
+    // By the broker's own root: the disk exists in its namespace only.
     let ballast = PathBuf::from(format!("/proc/{pid}/root{}", disk.join("ballast").display()));
     let fill = || {
         let mut file = std::fs::File::options().create(true).append(true).open(&ballast).unwrap();
@@ -58,7 +58,7 @@ fn on_a_full_disk_sends_fail_the_broker_lives_and_nothing_accepted_is_lost() {
     let (code, error) = sandbox.fails(["send", &b.id, &"y".repeat(20_000)]);
     assert_eq!(code, 1);
     assert!(error.contains("full"), "{error}");
-    // It lives, answers, and reads.
+    // It runs, answers and reads.
     assert_eq!(Request::get("/health").unix(&sandbox).json()["pid"], pid);
     sandbox.ok(["peers"]);
     std::fs::remove_file(&ballast).unwrap();

@@ -1,4 +1,6 @@
-//! What forks of the TypeScript claude-peers left at our path, and ours with other tables than ours.
+//! Promise 1: databases of forks of the TypeScript claude-peers, and ours with other tables.
+//!
+//! Their messages become history, and nothing of them is lost.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +28,7 @@ const LEGACY: &str = "
         ('ab12cd34', 'zzzzzzz1', 'first', '2025-03-01T10:00:01Z', 1),
         ('zzzzzzz1', 'ab12cd34', 'second', '2025-03-01T10:00:02Z', 0);";
 
-/// A sandbox in whose database stands what `sql` makes.
+/// A sandbox whose database was made by this SQL.
 fn with(sql: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let connection = Connection::open(sandbox.database()).unwrap();
@@ -36,7 +38,7 @@ fn with(sql: &str) -> Sandbox {
     sandbox
 }
 
-/// The messages, as the log shows them: text and state.
+/// The messages as the history shows them: text and state.
 fn history(sandbox: &Sandbox) -> Vec<(String, String)> {
     let log = sandbox.json(["log", "-n", "100"]);
     let word = |value: &Value| value.as_str().unwrap().to_owned();
@@ -48,7 +50,7 @@ fn told(history: &[(String, String)]) -> Vec<(&str, &str)> {
     history.iter().map(|(text, state)| (text.as_str(), state.as_str())).collect()
 }
 
-/// The one copy of what was there before.
+/// The one copy of the former database.
 #[track_caller]
 fn copy(database: &Path) -> PathBuf {
     let copies: Vec<String> = suffixes(database)
@@ -59,7 +61,7 @@ fn copy(database: &Path) -> PathBuf {
     beside(database, &copies[0])
 }
 
-/// A new broker serves as ever.
+/// Checks that a new broker serves.
 #[track_caller]
 fn serves(sandbox: &Sandbox) {
     let (a, b) = (RawPeer::register(sandbox, "fresh-a"), RawPeer::register(sandbox, "fresh-b"));
@@ -158,12 +160,12 @@ fn columns_are_known_by_their_names_and_their_values_as_they_come() {
 #[test]
 fn what_cannot_be_read_lies_aside_whole_and_that_is_said() {
     for sql in [
-        // Its messages are in a table of another kind.
+        // The messages are in a table of another kind.
         "CREATE TABLE peers (id TEXT, pid INTEGER, cwd TEXT, summary TEXT, last_seen TEXT);
          INSERT INTO peers VALUES ('ab12cd34', 1, '/srv/api', 'api', 'now');
          CREATE VIRTUAL TABLE messages USING fts5 (from_id, to_id, text);
          INSERT INTO messages VALUES ('ab12cd34', 'cli', 'in a table of another kind');",
-        // Of ours, and the messages are gone.
+        // The tables are ours, and the messages are missing.
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT); PRAGMA user_version = 2;",
     ] {
         let sandbox = with(sql);
@@ -185,7 +187,8 @@ fn count(database: &Path) -> i64 {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap()
 }
 
-/// What is missing of ours is made anew where nothing is lost by it; else what is left is history.
+/// A missing table of ours is created again where nothing is lost by that; otherwise the rest
+/// becomes history.
 #[test]
 fn tables_of_ours_that_were_dropped_keep_no_broker_from_starting() {
     for (drop, is_kept) in [
@@ -216,7 +219,7 @@ fn tables_of_ours_that_were_dropped_keep_no_broker_from_starting() {
     }
 }
 
-/// A file that may not grow: the copy cannot be made.
+/// No copy can be made where a file may not grow.
 #[test]
 fn what_cannot_be_taken_over_stays_and_no_copy_is_left_of_each_attempt() {
     let many = "INSERT INTO messages (from_id, to_id, text, sent_at)

@@ -1,4 +1,4 @@
-//! The database of the TypeScript claude-peers.
+//! Promise 1: a database of the TypeScript claude-peers becomes history, and nothing is deleted.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{suffixes, why_not};
 use crate::support::Sandbox;
 
-/// The database of the TypeScript claude-peers, as its broker leaves it, and then some.
+/// A database as the broker of the TypeScript claude-peers leaves it, with odd values added.
 pub fn legacy(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
@@ -96,7 +96,7 @@ fn a_database_of_the_typescript_claude_peers_becomes_history() {
             ("from the command line", "unconfirmed", cli),
             ("🦀 ünïcödé\nsecond line", "unconfirmed", "ab12cd34"),
             ("", "unconfirmed", "ab12cd34"),
-            // "yes" is no number, so it counts as not delivered.
+            // "yes" is not a number, so the message counts as not delivered.
             ("12345", "expired", "ab12cd34"),
         ]
     );
@@ -107,18 +107,18 @@ fn a_database_of_the_typescript_claude_peers_becomes_history() {
     assert_eq!(messages[1]["sent_at"], "2025-03-01T10:00:02.000Z");
     assert_eq!(messages[0]["to"]["id"], "zzzzzzzz");
 
-    // The old ids are known, stay taken, and cannot receive; nobody lists them.
+    // The old ids are known and stay taken. They cannot receive, and are not listed.
     assert!(sandbox.ok(["log", "--peer", "ab12cd34"]).contains("hello"));
     let (code, error) = sandbox.fails(["send", "ab12cd34", "are you there?"]);
     assert_eq!(code, 1);
     assert!(error.contains("only in the history of an older database"), "{error}");
     assert_eq!(sandbox.json(["peers", "--all"])["peers"], json!([]));
-    // New ones talk.
+    // New peers can talk.
     let mut backend = sandbox.session("backend");
     let mut frontend = sandbox.session("frontend");
     backend.send("frontend", "as ever");
     assert_eq!(frontend.push()["content"], "as ever");
-    // A second start takes nothing over again.
+    // A second start imports nothing again.
     sandbox.ok(["kill-broker"]);
     assert_eq!(sandbox.json(["log", "-n", "100"])["messages"].as_array().unwrap().len(), 11);
     drop(copy);
@@ -130,7 +130,7 @@ fn a_database_of_the_typescript_claude_peers_becomes_history() {
     );
 }
 
-/// What its broker had not yet folded into the database when it was killed belongs to it.
+/// The write-ahead log may hold rows that the database file does not have yet, after a kill.
 #[test]
 fn what_only_the_log_of_the_old_database_holds_is_taken_over_too() {
     let sandbox = Sandbox::new();
@@ -160,8 +160,8 @@ fn while_its_own_broker_has_the_old_database_open_nothing_is_touched() {
     let before = (bytes(""), bytes("-wal"));
     let error = why_not(&sandbox);
     assert!(error.contains("TypeScript claude-peers, whose broker is still running"), "{error}");
-    let holder = format!("(process {} has it open)", std::process::id());
-    assert!(error.contains(&holder), "{error}");
+    let owner = format!("(process {} has it open)", std::process::id());
+    assert!(error.contains(&owner), "{error}");
     assert!(error.contains("nothing was changed"), "{error}");
     assert_eq!((bytes(""), bytes("-wal")), before);
     assert_eq!(suffixes(&database), ["-shm", "-wal"]);
@@ -170,7 +170,7 @@ fn while_its_own_broker_has_the_old_database_open_nothing_is_touched() {
     sandbox.ok(["peers"]);
 }
 
-/// Random ids of one second: among so many, two are all but surely alike.
+/// Random ids of one second: among so many, two are almost certainly equal.
 #[test]
 fn an_old_database_with_very_many_messages_of_one_time_is_taken_over_whole() {
     const MANY: i64 = 40_000;
@@ -206,7 +206,7 @@ fn while_its_own_broker_answers_on_the_port_nothing_is_touched() {
             let mut stream = stream.unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
             let mut request = [0; 1024];
-            // Whatever is asked, the answer is the same.
+            // The answer is the same for every request.
             let _ = std::io::Read::read(&mut stream, &mut request);
             let body = r#"{"status":"ok","peers":2}"#;
             let _ = std::io::Write::write_all(

@@ -1,4 +1,4 @@
-//! File systems and limits that are in the way: each has a hint that fits.
+//! Promise 1: file systems and resource limits that are in the way, each with a hint that fits.
 
 use std::process::{Command, Stdio};
 
@@ -6,7 +6,7 @@ use super::with_history;
 use crate::support::http::{RawPeer, Request};
 use crate::support::{PROGRAM, Sandbox, chmod, mounted, until};
 
-/// The program under test below a limit that `sh` sets.
+/// The program under test under a limit that `sh` sets.
 fn limited(sandbox: &Sandbox, limit: &str, arguments: &str) -> Command {
     let script = format!("{limit} && exec \"$0\" {arguments}");
     sandbox.command_of("sh", ["-c", &script, PROGRAM])
@@ -15,7 +15,7 @@ fn limited(sandbox: &Sandbox, limit: &str, arguments: &str) -> Command {
 #[test]
 fn a_limit_on_the_size_of_files_is_an_error_like_another_and_nothing_accepted_is_lost() {
     let sandbox = Sandbox::unlimited();
-    // In blocks of 512 bytes; the index that processes share has 64 of them.
+    // In blocks of 512 bytes; the shared-memory index takes 64 of them.
     let mut broker = limited(&sandbox, "ulimit -f 400", "broker")
         .stdout(Stdio::null())
         .stderr(std::fs::File::create(sandbox.path().join("broker.log")).unwrap())
@@ -45,11 +45,11 @@ fn a_limit_on_the_size_of_files_is_an_error_like_another_and_nothing_accepted_is
     assert_eq!(log["messages"].as_array().unwrap().len(), accepted);
 }
 
-/// A user whom nobody else is, so that his processes are counted right.
+/// A user id that no other process has, so that its processes are counted correctly.
 #[cfg(target_os = "linux")]
 const SOMEBODY: u32 = 54_321;
 
-/// The sandbox as that user's, and a command of his.
+/// Gives the sandbox to that user. Returns a command that runs as that user.
 #[cfg(target_os = "linux")]
 fn of_somebody(sandbox: &Sandbox, script: &str) -> Option<Command> {
     use std::os::unix::fs::chown;
@@ -90,7 +90,7 @@ fn where_no_thread_can_be_started_a_command_says_so() {
 #[test]
 fn where_no_thread_can_be_started_a_tool_call_is_answered() {
     let sandbox = Sandbox::new();
-    // Pipes of that user's own: those of another he cannot open.
+    // Pipes of that user: pipes of another user cannot be opened.
     let script = "cat | prlimit --nproc=1 \"$0\" mcp | cat";
     let Some(command) = of_somebody(&sandbox, script) else { return };
     let mut session = crate::support::Session::spawn(command);
@@ -106,7 +106,7 @@ fn where_no_thread_can_be_started_a_tool_call_is_answered() {
 fn a_read_only_home_is_told_where_else_to_go() {
     let sandbox = Sandbox::new();
     let home = sandbox.home();
-    // As it is by default: everything lies in the home directory.
+    // The default: everything is in the home directory.
     let sandbox = sandbox.with("XDG_STATE_HOME", "").with("XDG_RUNTIME_DIR", "");
     let mount = "mount -t tmpfs -o ro tmpfs \"$1\"";
     let Some(mut command) = mounted(&sandbox, &home, mount, "exec \"$2\" peers") else { return };
@@ -118,7 +118,7 @@ fn a_read_only_home_is_told_where_else_to_go() {
     assert!(error.contains("CLAUDE_PEERS_DB"), "{error}");
 }
 
-/// A FUSE file system as `bindfs` makes it, which lets no file be mapped by several processes.
+/// A FUSE file system as `bindfs` makes it, which allows no file to be mapped by several processes.
 #[test]
 fn a_file_system_without_shared_memory_takes_the_database_all_the_same() {
     let sandbox = Sandbox::new();
@@ -144,10 +144,10 @@ fn a_file_system_without_shared_memory_takes_the_database_all_the_same() {
     let doctor = String::from_utf8(doctor.stdout).unwrap();
     assert!(doctor.contains("on this file system only the broker can open it"), "{doctor}");
     assert!(doctor.contains("No problems found"), "{doctor}");
-    // From here it cannot be seen.
+    // From here the file system cannot be seen.
     let doctor = String::from_utf8(sandbox.run(["doctor", "--no-claude"]).stdout).unwrap();
     assert!(doctor.contains("the broker sees other file systems"), "{doctor}");
-    // What a kill leaves is as good as anywhere.
+    // After a kill the database is as good as on any other file system.
     drop((backend, frontend));
     sandbox.kill9_broker().unwrap();
     broker.wait().unwrap();

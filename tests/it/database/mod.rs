@@ -1,4 +1,4 @@
-//! Databases that cannot be used, or not yet, or no longer.
+//! Promise 1: databases that cannot be used, cannot be used yet, or cannot be used any longer.
 
 mod damage;
 mod disks;
@@ -15,7 +15,7 @@ use std::path::Path;
 use crate::support::Sandbox;
 use crate::support::http::RawPeer;
 
-/// What `peers` says when no broker can start; it must say so.
+/// Checks that no broker can start and that `peers` says so. Returns its message.
 #[track_caller]
 fn why_not(sandbox: &Sandbox) -> String {
     let (code, error) = sandbox.fails(["peers"]);
@@ -26,7 +26,7 @@ fn why_not(sandbox: &Sandbox) -> String {
     error
 }
 
-/// What follows its name in those of the files beside the database, the lock left out.
+/// The suffixes of the files beside the database, without the lock.
 fn suffixes(database: &Path) -> Vec<String> {
     let name = database.file_name().unwrap().to_string_lossy().into_owned();
     let mut found: Vec<String> = std::fs::read_dir(database.parent().unwrap())
@@ -39,7 +39,7 @@ fn suffixes(database: &Path) -> Vec<String> {
     found
 }
 
-/// A stopped broker's database with `count` messages in it.
+/// Leaves a stopped broker's database with `count` messages in it.
 fn with_history(sandbox: &Sandbox, count: usize, text: &str) {
     sandbox.ok(["peers"]);
     let (a, b) = (RawPeer::register(sandbox, "a"), RawPeer::register(sandbox, "b"));

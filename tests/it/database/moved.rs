@@ -1,4 +1,4 @@
-//! The database removed, moved or replaced under a running broker.
+//! Promise 1: the database is removed, moved or replaced under a running broker.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,14 @@ use super::{suffixes, with_history};
 use crate::support::http::RawPeer;
 use crate::support::{Sandbox, send_signal, until};
 
-/// What one might do to it.
+/// Removes the files with these suffixes.
 fn remove(database: &Path, suffixes: &[&str]) {
     for suffix in suffixes {
         std::fs::remove_file(beside(database, suffix)).unwrap();
     }
 }
 
-/// All that says what happened says it.
+/// Checks that status, doctor and the log all say it.
 #[track_caller]
 fn says(sandbox: &Sandbox, words: &str) {
     let status = sandbox.ok(["status"]);
@@ -33,7 +33,7 @@ fn doctor(sandbox: &Sandbox) -> (bool, String) {
     (output.status.success(), String::from_utf8(output.stdout).unwrap())
 }
 
-/// What the file at the path holds, asked without a broker.
+/// The texts in a database file, read without a broker.
 #[track_caller]
 fn texts(database: &Path) -> Vec<String> {
     let connection = Connection::open(database).unwrap();
@@ -43,7 +43,7 @@ fn texts(database: &Path) -> Vec<String> {
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
-/// Two peers of a broker, the first message between them accepted.
+/// Registers two peers and sends the first message between them.
 fn talking(sandbox: &Sandbox) -> (RawPeer, RawPeer) {
     sandbox.ok(["peers"]);
     let (a, b) = (RawPeer::register(sandbox, "a"), RawPeer::register(sandbox, "b"));
@@ -59,7 +59,7 @@ fn what_was_accepted_before_and_after_the_database_was_removed_is_in_it() {
         let database = sandbox.database();
         remove(&database, gone);
         a.send(&sandbox, &b.id, "after");
-        // Killed in that moment, so that all there is is what lies on the disk.
+        // Killed at that moment, so that only what is on the disk is left.
         sandbox.kill9_broker().unwrap();
         until("the broker is gone", || sandbox.broker().is_none());
         assert_eq!(texts(&database), ["before", "after"], "{gone:?}");
@@ -67,14 +67,14 @@ fn what_was_accepted_before_and_after_the_database_was_removed_is_in_it() {
 }
 
 #[test]
-fn a_removed_database_is_said_by_status_doctor_and_log() {
+fn a_removed_database_is_reported_by_status_doctor_and_log() {
     let sandbox = Sandbox::new();
     talking(&sandbox);
     remove(&sandbox.database(), &[""]);
     let status = sandbox.ok(["status"]);
     assert!(status.contains("WARNING: the database"), "{status}");
     assert!(status.contains("the broker still has its contents"), "{status}");
-    // The message that doctor sends brings it back.
+    // The message that doctor sends restores it.
     doctor(&sandbox);
     says(&sandbox, "database");
     let status = sandbox.json(["status"]);
@@ -96,7 +96,7 @@ fn kill_broker_says_nothing_of_a_database_that_is_not_there() {
     let saved = PathBuf::from(saved.lines().next().unwrap().trim_end_matches('.'));
     assert_eq!(texts(&saved), ["before"]);
     assert_eq!(texts(&sandbox.database()), Vec::<String>::new());
-    // One that hangs cannot save anything.
+    // A broker that hangs cannot save anything.
     sandbox.ok(["peers"]);
     send_signal(sandbox.broker().unwrap().pid, rustix::process::Signal::STOP);
     remove(&sandbox.database(), &["", "-wal", "-shm"]);
@@ -126,7 +126,7 @@ fn a_session_notices_nothing_of_a_database_that_was_moved_away_and_the_moved_one
     assert_eq!(texts(&database), ["before", "after"]);
 }
 
-/// A backup that is put back, by a copy that takes its place at once (`rsync`, `mv`) or over it.
+/// A backup is put back: by a rename (`rsync`, `mv`), or by a copy over it.
 #[test]
 fn another_database_in_its_place_serves_and_what_the_broker_had_is_saved() {
     let sandbox = Sandbox::new();
@@ -146,7 +146,7 @@ fn another_database_in_its_place_serves_and_what_the_broker_had_is_saved() {
     let note = status["health"]["database_note"].as_str().unwrap();
     let (_, saved) = note.split_once("the old contents are saved in ").unwrap();
     let saved = PathBuf::from(saved);
-    // The session makes itself known by itself.
+    // The session registers again by itself.
     until("the session is there again", || {
         sandbox.run(["send", "backend", "again"]).status.success()
     });
@@ -179,7 +179,7 @@ fn a_database_that_is_copied_over_is_noticed_before_anything_more_is_accepted() 
     assert_eq!(texts(&database), ["before", "after all"]);
 }
 
-/// `: > FILE`, which keeps the file and not what is in it.
+/// `: > FILE`, which keeps the file but not its content.
 #[test]
 fn what_was_emptied_in_place_costs_nothing_that_is_accepted_afterwards() {
     for suffix in ["", "-wal"] {
@@ -188,7 +188,8 @@ fn what_was_emptied_in_place_costs_nothing_that_is_accepted_afterwards() {
         let path = beside(&sandbox.database(), suffix);
         std::fs::File::create(path).unwrap();
         let answer = a.try_send(&sandbox, &b.id, "after");
-        // A database of which the log held all is there again; a log that is gone is not.
+        // A database whose content was all in the write-ahead log is restored; a log that is gone
+        // is not.
         let expected = if suffix.is_empty() { 200 } else { 503 };
         assert_eq!(answer.status, expected, "{suffix:?}");
         if expected == 503 {
@@ -206,9 +207,9 @@ fn what_was_emptied_in_place_costs_nothing_that_is_accepted_afterwards() {
     }
 }
 
-/// As a backup program does it, or a person at `sqlite3`.
+/// As a backup program or a person with `sqlite3` does it.
 #[test]
-fn a_log_that_somebody_else_folds_in_is_no_damage() {
+fn a_checkpoint_by_another_program_is_no_damage() {
     let sandbox = Sandbox::new();
     let (a, b) = talking(&sandbox);
     let connection = Connection::open(sandbox.database()).unwrap();
@@ -241,7 +242,7 @@ fn a_database_that_was_only_touched_goes_on() {
 }
 
 #[test]
-fn a_removed_log_is_folded_in_and_nothing_is_lost() {
+fn a_removed_write_ahead_log_costs_nothing() {
     for gone in [&["-wal"][..], &["-shm"], &["-wal", "-shm"]] {
         let sandbox = Sandbox::new();
         let (a, b) = talking(&sandbox);
@@ -279,7 +280,7 @@ fn without_its_directory_nothing_is_accepted_and_once_it_is_back_nothing_is_lost
     a.send(&sandbox, &b.id, "after");
     assert_eq!(texts(&database), ["before", "after"]);
     assert_eq!(sandbox.json(["status"])["health"]["database_problem"], json!(null));
-    // And a broker that must end without it says where everything is.
+    // A broker that must end without its directory says where everything is.
     std::fs::remove_dir_all(&directory).unwrap();
     let said = sandbox.ok(["kill-broker"]);
     let (_, saved) = said.split_once("its contents were saved in ").unwrap();
@@ -301,7 +302,7 @@ fn a_link_that_leads_elsewhere_now_leads_the_broker_there() {
     let (a, b) = talking(&sandbox);
     a.send(&sandbox, &b.id, "to the second");
     assert_eq!(texts(&second), ["before", "before", "to the second"]);
-    // And back: that one knows nothing of it.
+    // Back to the first database, which has none of this.
     std::fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink(&first, &link).unwrap();
     let answer = a.try_send(&sandbox, &b.id, "refused");

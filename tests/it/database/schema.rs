@@ -1,4 +1,5 @@
-//! Databases of another schema or program, or in use by another.
+//! Promise 8: databases of an older or newer schema, of another program, or in use by another
+//! broker.
 
 use std::path::PathBuf;
 
@@ -57,12 +58,12 @@ fn a_newer_database_is_left_as_it_is() {
     }
     assert_eq!(std::fs::read(&database).unwrap(), before);
     assert_eq!(suffixes(&database), Vec::<String>::new());
-    // A session says it in words, and does not end.
+    // A session reports it in its tool results, and does not end.
     let mut session = SessionOptions::new("backend").at_once().start(&sandbox);
     let result = session.try_call("list_peers", json!({}));
     assert_eq!(result["isError"], true);
     assert!(result["content"][0]["text"].as_str().unwrap().contains("newer"), "{result}");
-    // Put right, all is there, and the session goes on.
+    // With the version restored, everything is there and the session goes on.
     set_version(version);
     until("the session is live", || {
         session.try_call("list_peers", json!({}))["structuredContent"]["me"]["live"] == true
@@ -75,7 +76,7 @@ fn a_newer_database_that_was_not_closed_in_order_is_left_as_it_is() {
     let sandbox = Sandbox::new();
     with_history(&sandbox, 1, "precious");
     let database = sandbox.database();
-    // As a crash leaves it: the version stands in the log, not in the database.
+    // As a crash leaves it: the version is in the write-ahead log, not in the database file.
     let connection = Connection::open(&database).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     let copies: Vec<(PathBuf, Vec<u8>)> = ["", "-wal"]
@@ -167,7 +168,7 @@ fn a_database_of_another_user_is_refused() {
     assert_eq!(std::fs::read(sandbox.database()).unwrap(), before);
 }
 
-/// Two brokers never share a database, whatever their ports say.
+/// Two brokers never share a database, whatever their ports.
 #[test]
 fn a_database_in_use_by_another_broker_is_refused() {
     let first = Sandbox::new();
@@ -179,7 +180,7 @@ fn a_database_in_use_by_another_broker_is_refused() {
     let pid = first.broker().unwrap().pid;
     assert!(error.contains(&format!("in use by another broker (process {pid})")), "{error}");
     first.ok(["peers"]);
-    // And a client whose settings name another database is told both, and sends nothing.
+    // A client whose settings name another database is told both, and sends nothing.
     let other = first.path().join("other.db").display().to_string();
     let output = first.command(["send", "x", "y"]).env("CLAUDE_PEERS_DB", &other).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -1,4 +1,4 @@
-//! A database that takes long to be opened, and whoever waits for it.
+//! Promise 6: opening a database takes long, and callers are told so, or wait.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::support::{
     Frozen, Manager, Notifications, PATIENCE, Sandbox, SessionOptions, ends, until,
 };
 
-/// So many that a broker says what it does before it is done. Each test finds out.
+/// So many that the import takes noticeable time. Each test checks that it did.
 const MANY: i64 = 80_000;
 
 fn fill(connection: &Connection) {
@@ -21,7 +21,7 @@ fn fill(connection: &Connection) {
     connection.execute(insert, [MANY]).unwrap();
 }
 
-/// A world with the database of a TypeScript claude-peers of long standing.
+/// A sandbox with a large database of the TypeScript claude-peers.
 fn world() -> Sandbox {
     let sandbox = Sandbox::new();
     let connection = legacy(&sandbox.database());
@@ -30,19 +30,19 @@ fn world() -> Sandbox {
     sandbox
 }
 
-/// Waits until the broker says that it takes the database over, and keeps it at that.
+/// Waits until a broker reports that it imports the database, and freezes it there.
 fn at_work(sandbox: &Sandbox) -> (u32, Frozen) {
     let mut found = None;
     until("a broker takes the database over", || {
-        found = sandbox.broker().filter(|holder| holder.busy.is_some());
+        found = sandbox.broker().filter(|broker| broker.busy.is_some());
         found.is_some()
     });
-    let holder = found.unwrap();
-    let frozen = Frozen::new(holder.pid);
-    let words = holder.busy.unwrap();
+    let owner = found.unwrap();
+    let frozen = Frozen::new(owner.pid);
+    let words = owner.busy.unwrap();
     let expected = format!("taking over the database {}", sandbox.database().display());
     assert!(words.starts_with(&expected), "{words}");
-    (holder.pid, frozen)
+    (owner.pid, frozen)
 }
 
 fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
@@ -50,7 +50,7 @@ fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// What a command that has ended said: its code, standard output and standard error.
+/// Waits for the end of a command. Returns its code, standard output and standard error.
 fn said(mut child: Child) -> (Option<i32>, String, String) {
     ends(&mut child);
     let output = child.wait_with_output().unwrap();
@@ -59,14 +59,14 @@ fn said(mut child: Child) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn a_takeover_that_takes_longer_than_a_call_is_named_to_all_and_waited_for_by_commands() {
+fn an_import_that_takes_longer_than_a_call_is_reported_to_all_and_commands_wait_for_it() {
     let sandbox = world();
     let mut session = SessionOptions::new("worker").at_once().start(&sandbox);
     let first = start(&sandbox, &["peers", "--json"]);
     let (pid, frozen) = at_work(&sandbox);
     let second = start(&sandbox, &["send", "nobody", "hello"]);
 
-    // A tool call ends in its time, with the truth.
+    // A tool call ends within its time limit, with the truth.
     let since = Instant::now();
     let result = session.try_call("send_message", json!({ "to_id": "x", "message": "y" }));
     assert!(since.elapsed() < PATIENCE, "{:?}", since.elapsed());
@@ -75,7 +75,7 @@ fn a_takeover_that_takes_longer_than_a_call_is_named_to_all_and_waited_for_by_co
     for part in ["is not ready yet", "taking over the database", "Nothing was done"] {
         assert!(words.contains(part), "{words}");
     }
-    // Who looks is told the same, and nobody advises to end it.
+    // Status and doctor say the same, and do not advise to end the broker.
     let status = sandbox.run(["status"]);
     assert_eq!(status.status.code(), Some(1));
     let status = String::from_utf8(status.stdout).unwrap();
@@ -85,7 +85,7 @@ fn a_takeover_that_takes_longer_than_a_call_is_named_to_all_and_waited_for_by_co
     for told in [words, &status, &doctor] {
         assert!(!told.contains("kill-broker"), "{told}");
     }
-    assert_eq!(sandbox.broker().unwrap().pid, pid, "nobody began anew");
+    assert_eq!(sandbox.broker().unwrap().pid, pid, "no other broker started");
 
     drop(frozen);
     let (code, listed, told) = said(first);
@@ -100,7 +100,7 @@ fn a_takeover_that_takes_longer_than_a_call_is_named_to_all_and_waited_for_by_co
     assert_eq!(sandbox.json(["log", "-n", "5"])["messages"].as_array().unwrap().len(), 5);
 }
 
-/// A manager gives a service so much time to start, and more where it asks for it.
+/// A manager gives a service a time limit for its start, and extends it on request.
 #[test]
 fn a_service_that_takes_a_database_over_asks_its_manager_for_time_and_is_not_replaced() {
     let sandbox = world();
@@ -114,14 +114,14 @@ fn a_service_that_takes_a_database_over_asks_its_manager_for_time_and_is_not_rep
         told.last().unwrap().iter().any(|line| line.starts_with("EXTEND_TIMEOUT_USEC=")),
         "{told:?}"
     );
-    // As long as it asks for more time it is at work, however slow the machine is.
+    // While it asks for more time it is at work, however slow the machine is.
     while !notifications.next_within(PATIENCE).expect("a word").contains(&"READY=1".to_owned()) {}
     assert!(ends(&mut caller).success());
     sandbox.ok(["kill-broker"]);
     assert!(ends(&mut broker).success());
 }
 
-/// Another one would begin anew, and the first be ended in the middle of its work.
+/// A second broker would start over, and would end the first in the middle of its work.
 #[test]
 fn a_second_broker_leaves_one_that_takes_a_database_over_alone() {
     let sandbox = world();

@@ -1,11 +1,11 @@
-//! Brokers that are old, another build, or silent.
+//! Doctor: brokers that are old, of another build, or silent.
 
 use super::{find, follow, is_clean};
 use crate::support::{Sandbox, send_signal};
 use crate::upgrade::older_broker;
 
 #[test]
-fn an_old_broker_that_still_runs_is_told_and_not_ended() {
+fn an_old_broker_that_still_runs_is_reported_and_not_ended() {
     for role in ["fallback", "foreground"] {
         let sandbox = Sandbox::new();
         let mut older = older_broker(&sandbox, role);
@@ -19,7 +19,7 @@ fn an_old_broker_that_still_runs_is_told_and_not_ended() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
+fn a_broker_whose_program_was_replaced_or_is_another_is_reported() {
     use super::is_found_and_fixed;
     use crate::support::{PROGRAM, copy_program, until, write_program};
 
@@ -33,7 +33,7 @@ fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
         until("it serves", || sandbox.status_is("running"));
         child
     };
-    // A copy is as good as this program.
+    // A copy is as good as the program itself.
     let mut child = run();
     is_clean(&sandbox);
     // As a package manager does it: another file under the same name.
@@ -57,7 +57,7 @@ fn a_broker_whose_program_was_replaced_or_is_another_is_told() {
 }
 
 #[test]
-fn a_broker_that_hangs_is_told_and_not_ended() {
+fn a_broker_that_hangs_is_reported_and_not_ended() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
     let broker = sandbox.broker().unwrap();

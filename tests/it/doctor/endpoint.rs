@@ -1,4 +1,4 @@
-//! Sockets, ports and files that are not as they should be.
+//! Doctor: sockets, the port, the token, and files that other users could reach.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -6,7 +6,7 @@ use super::{examine, faults, find, follow, is_clean, is_found_and_fixed};
 use crate::support::{Sandbox, chmod, mode, until};
 
 #[test]
-fn a_stale_socket_is_told_though_the_examination_itself_mends_it() {
+fn a_stale_socket_is_reported_though_the_examination_itself_fixes_it() {
     let sandbox = Sandbox::new();
     for text in [false, true] {
         sandbox.ok(["peers"]);
@@ -29,7 +29,7 @@ fn a_stale_socket_is_told_though_the_examination_itself_mends_it() {
 }
 
 #[test]
-fn a_broker_that_lost_its_socket_is_told_and_not_ended() {
+fn a_broker_that_lost_its_socket_is_reported_and_not_ended() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
     let running = sandbox.broker().unwrap().pid;
@@ -38,25 +38,25 @@ fn a_broker_that_lost_its_socket_is_told_and_not_ended() {
     assert_ne!(sandbox.broker().unwrap().pid, running);
 }
 
-/// Not a test: a stranger that holds the port, run by the test below in a process of its own.
+/// Not a test: a foreign program on the port, run by the test below as a process of its own.
 #[test]
 #[ignore = "another test runs it, as a process of its own"]
-fn the_stranger_on_the_port() {
-    if let Ok(port) = std::env::var("CLAUDE_PEERS_TEST_STRANGER") {
+fn the_foreign_program_on_the_port() {
+    if let Ok(port) = std::env::var("CLAUDE_PEERS_TEST_FOREIGN_PORT") {
         let _listener = std::net::TcpListener::bind(("127.0.0.1", port.parse().unwrap())).unwrap();
         std::thread::sleep(std::time::Duration::from_secs(600));
     }
 }
 
 #[cfg(target_os = "linux")]
-fn stranger(port: u16) -> std::process::Child {
+fn foreign_program(port: u16) -> std::process::Child {
     use std::process::{Command, Stdio};
 
     let mut command = Command::new(std::env::current_exe().unwrap());
     crate::support::with_default_signals(&mut command);
     let child = command
-        .args(["--exact", "doctor::endpoint::the_stranger_on_the_port", "--ignored"])
-        .env("CLAUDE_PEERS_TEST_STRANGER", port.to_string())
+        .args(["--exact", "doctor::endpoint::the_foreign_program_on_the_port", "--ignored"])
+        .env("CLAUDE_PEERS_TEST_FOREIGN_PORT", port.to_string())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -67,24 +67,24 @@ fn stranger(port: u16) -> std::process::Child {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_stranger_on_the_port_is_named() {
+fn a_foreign_program_on_the_port_is_named() {
     let sandbox = Sandbox::new();
-    let mut stranger = stranger(sandbox.port());
-    let pid = format!("process {}", stranger.id());
+    let mut program = foreign_program(sandbox.port());
+    let pid = format!("process {}", program.id());
     is_found_and_fixed(&sandbox, "port", "warning", &["is held by", &pid]);
-    stranger.wait().unwrap();
+    program.wait().unwrap();
 
-    // It came and went: nobody has the port, and the broker did not get it.
+    // The port is free again, and the broker did not get it.
     sandbox.ok(["kill-broker"]);
-    let mut stranger = self::stranger(sandbox.port());
+    let mut program = foreign_program(sandbox.port());
     sandbox.ok(["peers"]);
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    program.kill().unwrap();
+    program.wait().unwrap();
     is_found_and_fixed(&sandbox, "port", "warning", &["is not open", "no other process"]);
 }
 
 #[test]
-fn a_database_of_another_user_is_told() {
+fn a_database_of_another_user_is_reported() {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: only root can give a file away");
         return;
@@ -119,11 +119,11 @@ fn a_token_that_others_could_read_is_replaced_by_the_advice() {
         if running {
             is_found_and_fixed(&sandbox, "files", "failure", &["token", "mode 0644"]);
         } else {
-            // A broker that starts has made a new one by now.
+            // A broker that starts has made a new token by now.
             is_clean(&sandbox);
         }
         assert_eq!(mode(&path), 0o600);
-        assert_ne!(sandbox.token(), token, "whoever read the old one has nothing");
+        assert_ne!(sandbox.token(), token, "the old one is of no use");
     }
     std::fs::remove_file(sandbox.config().paths.token).unwrap();
     is_found_and_fixed(&sandbox, "files", "warning", &["token", "is missing"]);
@@ -133,7 +133,7 @@ fn a_token_that_others_could_read_is_replaced_by_the_advice() {
 }
 
 #[test]
-fn directories_and_files_that_are_open_to_others_are_told() {
+fn directories_and_files_that_are_open_to_others_are_reported() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
     let paths = sandbox.config().paths;

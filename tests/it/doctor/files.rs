@@ -1,4 +1,4 @@
-//! `doctor` and files: what lies in the wrong place, is of the wrong kind, or another's.
+//! Doctor: files of the wrong kind, in the wrong place, or of another user.
 
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use claude_peers::sys::files::beside;
 use super::{is_clean, is_found_and_fixed};
 use crate::support::{Sandbox, chmod};
 
-/// A broker ran here, and left what it leaves.
+/// A sandbox in which a broker ran and stopped.
 fn used() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
@@ -38,7 +38,7 @@ fn what_is_no_socket_in_its_place_is_kept_and_moved_out_of_the_way() {
         plant(&path);
         let there = std::fs::symlink_metadata(&path).unwrap().ino();
         let (_, error) = sandbox.fails(["peers"]);
-        assert!(error.contains("is not a socket") && error.contains("move that away"), "{error}");
+        assert!(error.contains("is no socket") && error.contains("move that away"), "{error}");
         is_found_and_fixed(&sandbox, "socket", "failure", &["not a socket"]);
         assert_eq!(std::fs::symlink_metadata(beside(&path, ".old")).unwrap().ino(), there);
     }
@@ -70,7 +70,7 @@ fn what_is_no_token_is_replaced() {
         let path = sandbox.config().paths.token;
         std::fs::write(&path, garbage).unwrap();
         is_found_and_fixed(&sandbox, "files", "warning", &["token", "contains no token"]);
-        // The broker that starts needs no doctor for it.
+        // A broker that starts replaces it without doctor.
         sandbox.ok(["kill-broker"]);
         std::fs::write(&path, garbage).unwrap();
         sandbox.ok(["peers"]);
@@ -140,7 +140,7 @@ fn a_lock_of_another_user_costs_no_database() {
 }
 
 #[test]
-fn a_value_of_the_file_that_makes_no_sense_is_told_as_such() {
+fn an_invalid_value_in_the_file_is_reported_with_its_key() {
     for (line, words) in [
         ("database = \"x.db\"", ["database is", "an absolute path"]),
         ("channel = \"maybe\"", ["channel is", "on, off or auto"]),
@@ -156,7 +156,7 @@ fn a_value_of_the_file_that_makes_no_sense_is_told_as_such() {
 }
 
 #[test]
-fn a_database_whose_path_is_no_text_is_looked_into() {
+fn a_database_whose_path_is_not_utf_8_is_examined() {
     use std::os::unix::ffi::OsStrExt as _;
 
     let sandbox = Sandbox::new();

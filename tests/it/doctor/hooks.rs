@@ -1,4 +1,4 @@
-//! Claude Code's hooks: whether ours are run, and whether any has ever spoken.
+//! Doctor: whether Claude Code runs our hooks, and when the last hook event came.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn ours(events: &[&str]) -> Value {
 }
 
 #[test]
-fn doctor_says_whether_our_hooks_are_run_and_whether_any_has_spoken() {
+fn doctor_says_whether_our_hooks_are_run_and_when_the_last_event_came() {
     let sandbox = Sandbox::new();
     let user = sandbox.home().join(".claude/settings.json");
     let local = sandbox.path().join(".claude/settings.local.json");
@@ -56,7 +56,7 @@ fn doctor_says_whether_our_hooks_are_run_and_whether_any_has_spoken() {
     let found = of_hooks().unwrap();
     assert_eq!(found["level"], "ok");
     assert!(found["finding"].as_str().unwrap().contains("the last one ran about"), "{found}");
-    // The next broker knows.
+    // The next broker knows it.
     sandbox.kill9_broker().unwrap();
     assert_eq!(of_hooks().unwrap()["level"], "ok");
 
@@ -67,7 +67,7 @@ fn doctor_says_whether_our_hooks_are_run_and_whether_any_has_spoken() {
     assert!(found["finding"].as_str().unwrap().contains(&told), "{told}: {found}");
     write(&local, &json!({}));
 
-    // An earlier version set them up.
+    // Hooks that an earlier version set up.
     write(&user, &ours(&["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd"]));
     let found = of_hooks().unwrap();
     let missing = found["finding"].as_str().unwrap();

@@ -1,4 +1,6 @@
-//! `doctor`: each fault is planted, found, and gone once its advice was followed as printed.
+//! Doctor: each fault is planted, found, and gone after the printed fix was run.
+//!
+//! Promise 4: no fix ends or removes what is not proven ours.
 
 mod brokers;
 mod endpoint;
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 use crate::support::http::{RawPeer, Request};
 use crate::support::{Sandbox, until, write_program};
 
-/// Runs it; gives the exit code and the findings.
+/// Runs doctor. Returns the exit code and the findings.
 fn examine(sandbox: &Sandbox) -> (i32, Vec<Value>) {
     let output = sandbox.run(["doctor", "--json", "--no-claude"]);
     let error = String::from_utf8_lossy(&output.stderr);
@@ -23,7 +25,7 @@ fn examine(sandbox: &Sandbox) -> (i32, Vec<Value>) {
     (output.status.code().unwrap(), findings)
 }
 
-/// What is not as it should be.
+/// The findings that are not `ok`.
 fn faults(findings: &[Value]) -> Vec<&Value> {
     findings.iter().filter(|finding| finding["level"] != "ok").collect()
 }
@@ -36,7 +38,7 @@ fn is_clean(sandbox: &Sandbox) {
     assert!(text.ends_with("\nNo problems found.\n"), "{text}");
 }
 
-/// Finds the one fault of this check whose text has these words.
+/// Returns the fault of this check whose text has these words.
 #[track_caller]
 fn find(sandbox: &Sandbox, check: &str, level: &str, words: &[&str]) -> Value {
     let (code, findings) = examine(sandbox);
@@ -51,7 +53,7 @@ fn find(sandbox: &Sandbox, check: &str, level: &str, words: &[&str]) -> Value {
     found.clone()
 }
 
-/// Time passes between two runs.
+/// The uptime differs between two runs.
 fn without_uptime(text: &str) -> String {
     match text.split_once("running for ") {
         Some((before, after)) => {
@@ -61,7 +63,7 @@ fn without_uptime(text: &str) -> String {
     }
 }
 
-/// The same in the text, with the command.
+/// Checks that the text form says the same, with the fix.
 #[track_caller]
 fn is_told(text: &str, found: &Value) {
     let level = found["level"].as_str().unwrap().to_uppercase();
@@ -76,7 +78,7 @@ fn is_told(text: &str, found: &Value) {
     assert!(!text.contains('\u{1b}'), "{text:?}");
 }
 
-/// Follows the advice as it is printed.
+/// Runs the fix as it is printed.
 #[track_caller]
 fn follow(sandbox: &Sandbox, found: &Value) {
     let fix = found["fix"].as_str().unwrap_or_else(|| panic!("no advice: {found}"));
@@ -85,7 +87,7 @@ fn follow(sandbox: &Sandbox, found: &Value) {
     assert!(output.status.success(), "{fix}: {error}");
 }
 
-/// A planted fault that stays until it is fixed.
+/// Checks a fault that stays until it is fixed: it is found, and gone after the fix was run.
 #[track_caller]
 fn is_found_and_fixed(sandbox: &Sandbox, check: &str, level: &str, words: &[&str]) {
     let found = find(sandbox, check, level, words);
@@ -115,7 +117,7 @@ fn a_message_goes_the_whole_way_and_nothing_of_it_is_left() {
     assert!(told("port").contains(&sandbox.port().to_string()));
     assert!(told("database").contains("is intact"));
 
-    // Nobody sees any of it, and the order of what follows does not know of it.
+    // No trace is visible, and the order of later messages is not affected.
     let second = sandbox.ok(["send", "backend", "after"]);
     assert_eq!(session.push()["content"], "after");
     let log = sandbox.json(["log"]);
@@ -141,7 +143,7 @@ fn a_message_goes_the_whole_way_and_nothing_of_it_is_left() {
 }
 
 #[test]
-fn a_probe_that_was_left_is_seen_by_nobody_and_the_next_one_removes_it() {
+fn a_probe_that_was_left_is_invisible_and_the_next_one_removes_it() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
     let secret = "x".repeat(64);
@@ -185,8 +187,8 @@ fn a_probe_that_was_left_is_seen_by_nobody_and_the_next_one_removes_it() {
     assert_eq!(rows(), 0);
 }
 
-/// Claude Code itself is asked where it is; here a program of its name hangs, knows nothing, or
-/// is not there.
+/// Claude Code is asked for its servers. Here a program of its name hangs, knows nothing, or is
+/// missing.
 #[test]
 fn claude_code_is_asked_with_a_time_limit_or_left_out() {
     let sandbox = Sandbox::new();
@@ -212,7 +214,7 @@ fn claude_code_is_asked_with_a_time_limit_or_left_out() {
     let broken = told(&sandbox, "echo 'no configuration' >&2; exit 1");
     assert_eq!(broken["level"], "warning");
     assert!(broken["finding"].as_str().unwrap().contains("no configuration"), "{broken}");
-    // What it started must not be left behind either.
+    // The processes that it started must not be left behind either.
     let hangs =
         told(&sandbox, "[ $1 = mcp ] || exit 0; sleep 601 & echo $! > \"$HOME/child\"; wait");
     assert!(hangs["finding"].as_str().unwrap().contains("did not end within 20 s"), "{hangs}");
@@ -230,7 +232,7 @@ fn claude_code_is_asked_with_a_time_limit_or_left_out() {
 
 /// Measured with the real client: without the rule it asks each time, and `-p` refuses.
 #[test]
-fn a_permission_rule_that_is_missing_or_denied_is_named_with_its_mend() {
+fn a_permission_rule_that_is_missing_or_denied_is_named_with_its_fix() {
     for (name, rule) in [
         ("claude-peers", "mcp__claude-peers"),
         ("plugin:peers:claude-peers", "mcp__plugin_peers_claude-peers"),
@@ -259,7 +261,8 @@ fn a_permission_rule_that_is_missing_or_denied_is_named_with_its_mend() {
         assert_eq!((&missing[0]["level"], missing.len()), (&"warning".into(), 1));
         assert!(missing[0]["detail"].as_str().unwrap().contains(rule), "{missing:?}");
         assert!(missing[0]["fix"].as_str().unwrap().ends_with("setup claude"), "{missing:?}");
-        // The fix fixes it. The stand-in registers nothing, so the plugin's way shows it alone.
+        // The fix removes the finding. The stand-in registers nothing, so only the plugin's case
+        // shows it.
         if name.starts_with("plugin:") {
             put(&settings, json!({ "enabledPlugins": { "peers@claude-peers": true } }));
             sandbox.ok(["setup", "claude", "--yes"]);
@@ -267,7 +270,7 @@ fn a_permission_rule_that_is_missing_or_denied_is_named_with_its_mend() {
             put(&settings, json!({ "permissions": { "allow": [rule] } }));
         }
         assert_eq!(told(), Vec::<Value>::new());
-        // The project's own settings hold as well.
+        // The project's own settings count as well.
         std::fs::remove_file(&settings).unwrap();
         let local = sandbox.path().join(".claude/settings.local.json");
         put(&local, json!({ "permissions": { "allow": [format!("{rule}__*")] } }));

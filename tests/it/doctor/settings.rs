@@ -1,9 +1,9 @@
-//! Settings that differ, and where each value comes from.
+//! Doctor: settings that differ between client and broker, and the source of each value.
 
 use super::{examine, is_clean, is_found_and_fixed};
 use crate::support::{Sandbox, free_port, send_signal, until};
 
-/// The same, with a broker that was started where no variable says anything.
+/// The same sandbox, with a broker that was started without these variables.
 fn restarted_elsewhere(sandbox: Sandbox) -> Sandbox {
     sandbox.ok(["kill-broker"]);
     let mut command = sandbox.command(["peers"]);
@@ -14,7 +14,7 @@ fn restarted_elsewhere(sandbox: Sandbox) -> Sandbox {
     sandbox
 }
 
-/// The advice makes both go by the client's value, wherever the file stands.
+/// After the fix both use the client's value, wherever in the file it is.
 #[test]
 fn settings_that_differ_are_named_with_their_sources() {
     let sandbox = Sandbox::new();
@@ -26,7 +26,7 @@ fn settings_that_differ_are_named_with_their_sources() {
     is_found_and_fixed(&sandbox, "configuration", "failure", &words);
     assert_eq!(sandbox.json(["status"])["health"]["database"], other.as_str());
 
-    // The file has a key already, a table already, nothing of both.
+    // The file has the key already, has the table already, has neither.
     let sandbox = restarted_elsewhere(sandbox);
     let another = sandbox.path().join("another&.db").display().to_string();
     let sandbox = sandbox.with("CLAUDE_PEERS_DB", another.clone());
@@ -43,7 +43,7 @@ fn settings_that_differ_are_named_with_their_sources() {
     );
     assert_eq!(text, expected);
 
-    // What changed in the file since the broker started.
+    // A value that changed in the file since the broker started.
     std::fs::write(&file, text.replace("= 7", "= 8")).unwrap();
     let sandbox = sandbox.with("CLAUDE_PEERS_MAX_UNREAD", "");
     let words = ["limits.max_unread", "8 here (configuration file)", "7 in the broker"];
@@ -51,7 +51,7 @@ fn settings_that_differ_are_named_with_their_sources() {
 }
 
 #[test]
-fn a_reload_that_failed_is_told_until_the_broker_starts_anew() {
+fn a_reload_that_failed_is_reported_until_the_broker_starts_again() {
     let sandbox = Sandbox::new();
     is_clean(&sandbox);
     let paths = sandbox.config().paths;
@@ -60,7 +60,7 @@ fn a_reload_that_failed_is_told_until_the_broker_starts_anew() {
     let broker = sandbox.broker().unwrap();
     std::fs::write(&file, "no TOML").unwrap();
     send_signal(broker.pid, rustix::process::Signal::HUP);
-    // With a file like that nothing else can ask the broker; its log tells when it has looked.
+    // With such a file no command can ask the broker. Its log tells when it has read the file.
     let log = paths.log;
     until("it has read the file", || {
         std::fs::read_to_string(&log).unwrap().contains("could not be reloaded")
@@ -70,7 +70,7 @@ fn a_reload_that_failed_is_told_until_the_broker_starts_anew() {
 }
 
 #[test]
-fn a_database_that_a_broker_with_other_settings_has_is_told() {
+fn a_database_in_use_by_a_broker_with_other_settings_is_reported() {
     let sandbox = Sandbox::new();
     let database = sandbox.path().join("one.db").display().to_string();
     let sandbox = sandbox.with("CLAUDE_PEERS_DB", database);
@@ -104,7 +104,7 @@ fn a_configuration_that_cannot_be_used_is_a_finding() {
 }
 
 #[test]
-fn every_value_is_told_with_its_source_and_no_secret_is() {
+fn every_value_is_shown_with_its_source_and_no_secret_is() {
     let sandbox = Sandbox::new().with("OPENAI_API_KEY", "sk-secret-of-mine");
     std::fs::create_dir_all(sandbox.config().paths.config_file.parent().unwrap()).unwrap();
     std::fs::write(sandbox.config().paths.config_file, "[limits]\nmax_unread = 5\n").unwrap();

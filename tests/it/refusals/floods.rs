@@ -1,4 +1,4 @@
-//! Connections without end, and those that hold one for nothing.
+//! Promise 6: floods of connections, and connections that are held idle, disturb no session.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -15,7 +15,7 @@ fn descriptors() -> usize {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum.map(|m| m.min(1 << 20));
-    // An error leaves us with what we have.
+    // After an error the old limit remains.
     let _ = setrlimit(Resource::Nofile, limit);
     let now = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
     usize::try_from(now).unwrap().saturating_sub(600).max(100)
@@ -83,13 +83,14 @@ fn a_flood_on_the_unix_socket_leaves_the_broker_its_descriptors() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn who_asks_and_never_reads_is_cut_off() {
+fn a_caller_that_never_reads_is_cut_off() {
     let world = World::new();
     let mut stream = tcp(&world.sandbox);
     stream.set_nonblocking(true).unwrap();
     let requests = Request::get("/health").bytes().repeat(100);
     let mut last = Instant::now();
-    // Asks until the broker takes no more, because its answers lie unread, and then waits.
+    // Sends requests until the broker takes no more, because its answers are unread, and then
+    // waits.
     let end = loop {
         match stream.write(&requests) {
             Ok(_) => last = Instant::now(),
@@ -108,14 +109,14 @@ fn who_asks_and_never_reads_is_cut_off() {
 }
 
 #[test]
-fn who_dawdles_with_its_request_is_cut_off_and_makes_room() {
+fn a_caller_that_never_finishes_its_request_is_cut_off_and_makes_room() {
     const DRIP: Duration = Duration::from_millis(500);
     let world = World::new();
     let sandbox = &world.sandbox;
     let head = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ";
     let since = Instant::now();
-    // One says nothing, one is idle after a request, one knows the token and begins a body, the
-    // others never come to their headers' end. They fill all places.
+    // One connection is silent, one is idle after a request, one knows the token and begins a body,
+    // the others never finish their headers. They fill all places.
     let mut idle = tcp(sandbox);
     assert_eq!(exchange(&mut idle, &Request::get("/health").bytes()).unwrap().status, 200);
     let mut silent = tcp(sandbox);
@@ -129,12 +130,12 @@ fn who_dawdles_with_its_request_is_cut_off_and_makes_room() {
             stream
         })
         .collect();
-    // There is no room for another, and the Unix socket does not care.
+    // There is no room for another connection, and the Unix socket is not affected.
     until("the cap is reached", || {
         exchange(&mut tcp(sandbox), &Request::get("/health").bytes()).is_none()
     });
     assert_eq!(Request::get("/health").unix(sandbox).status, 200);
-    // Drips keep nobody alive.
+    // Single bytes keep no connection open.
     let mut dripping = slow.pop().unwrap();
     dripping.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     let mut byte = [0u8];

@@ -1,4 +1,4 @@
-//! Root in a user's home, and a user in another's: nothing is done there.
+//! Promise 4: root in a user's home, and a user in another's home, change nothing there.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -10,11 +10,12 @@ use serde_json::json;
 
 use crate::support::{PROGRAM, Sandbox, Session, chmod, copy_program};
 
-/// The user whose home it is, and another one.
+/// The owner of the home, and another user.
 const OWNER: u32 = 54_331;
 const OTHER: u32 = 54_332;
 
-/// A sandbox whose home is a user's, all in its usual places, with his own broker's traces in it.
+/// A sandbox whose home belongs to a user, with everything in its usual place and the traces of the
+/// user's own broker.
 fn home() -> Option<Sandbox> {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: only root can be in another user's home");
@@ -49,7 +50,7 @@ fn words(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// All that lies below a directory, and whose it is.
+/// Everything below a directory, with owner and inode.
 fn all(directory: &Path) -> BTreeMap<PathBuf, (u32, u64)> {
     let mut found = BTreeMap::new();
     let mut left = vec![directory.to_owned()];
@@ -79,7 +80,7 @@ fn is_refused(output: &Output, words_wanted: &[&str]) {
 }
 
 #[test]
-fn root_in_a_users_home_is_refused_by_all_that_does_anything() {
+fn root_in_a_users_home_is_refused_by_every_command_that_does_anything() {
     let Some(sandbox) = home() else { return };
     let before = all(&sandbox.home());
     for arguments in [
@@ -125,7 +126,7 @@ fn roots_hook_in_a_users_home_is_silent_and_its_server_says_why() {
             .spawn()
             .unwrap();
         let input = json!({ "session_id": "s", "cwd": "/", "hook_event_name": event });
-        // It may have gone without a look at it.
+        // The hook may have exited without reading it.
         let _ = hook.stdin.take().unwrap().write_all(input.to_string().as_bytes());
         let output = hook.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0));
@@ -154,7 +155,7 @@ fn root_is_refused_where_a_setting_leads_into_a_users_place() {
         let output = own.command(["peers"]).env(name, &place).output().unwrap();
         is_refused(&output, &[name, &format!("user id {OWNER}")]);
     }
-    // Be it by the configuration file, or by a link.
+    // The setting may come from the configuration file, or through a link.
     let config = own.path().join("config/claude-peers");
     std::fs::create_dir(&config).unwrap();
     let link = own.path().join("link.db");
@@ -168,7 +169,7 @@ fn root_is_refused_where_a_setting_leads_into_a_users_place() {
 }
 
 #[test]
-fn a_user_in_another_users_home_is_told_whose_it_is_unless_he_may_write_there() {
+fn a_user_in_another_users_home_is_refused_unless_it_is_writable() {
     let Some(sandbox) = home() else { return };
     chmod(&sandbox.home(), 0o755);
     let before = all(&sandbox.home());
@@ -186,10 +187,10 @@ fn a_user_in_another_users_home_is_told_whose_it_is_unless_he_may_write_there() 
     by(&sandbox, OTHER, &["kill-broker"]);
 }
 
-/// In a user namespace whoever has no number there bears that of nobody: it cannot be told whose
-/// such a home is.
+/// A user namespace shows users that have no number in it as nobody, so the owner of such a home
+/// cannot be determined.
 #[test]
-fn roots_home_in_a_user_namespace_is_root_s_or_nobodys() {
+fn in_a_user_namespace_the_home_belongs_to_root_or_its_owner_is_unknown() {
     let sandbox = Sandbox::new();
     let inside = |sandbox: &Sandbox, arguments: &[&str]| {
         let all = [&["--user", "--map-root-user", PROGRAM], arguments].concat();
@@ -205,7 +206,7 @@ fn roots_home_in_a_user_namespace_is_root_s_or_nobodys() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    // Somebody who has no number inside.
+    // A user that has no number in the namespace.
     chown(sandbox.home(), Some(OWNER), Some(OWNER)).unwrap();
     let output = inside(&sandbox, &["status"]);
     let error = words(&output.stderr);

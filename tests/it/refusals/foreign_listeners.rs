@@ -1,4 +1,4 @@
-//! Who listens where our broker should: another user's program, that would like to be told.
+//! Promise 4: a listener of another user in our broker's place hears nothing.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::chown;
@@ -22,7 +22,7 @@ fn may_act_as_others() -> bool {
     may
 }
 
-/// A broker that answers everybody, and what it heard.
+/// A false broker that answers every request and records what it hears.
 struct Fake {
     heard: Arc<Mutex<Vec<u8>>>,
 }
@@ -73,7 +73,7 @@ impl Fake {
     }
 }
 
-/// All that a person's shell and sessions do. Gives what `send` said, if it failed.
+/// Does all that a person's shell and sessions do. Returns the error of `send`, if it failed.
 fn talk(sandbox: &Sandbox) -> Option<String> {
     let sent = sandbox.run(["send", "somebody", "between us"]);
     for words in [&["peers"][..], &["status"], &["inbox"], &["log"], &["token"]] {
@@ -102,7 +102,7 @@ fn another_users_listener_at_our_socket_hears_not_a_byte_and_is_named() {
     if !may_act_as_others() {
         return;
     }
-    // In a directory that was ours alone for long: only the kernel tells who listens.
+    // The directory is private by now: only the kernel knows the listener's user.
     let sandbox = Sandbox::new();
     chmod(sandbox.path(), 0o755);
     let socket = sandbox.socket();
@@ -119,7 +119,7 @@ fn another_users_listener_at_our_socket_hears_not_a_byte_and_is_named() {
         assert!(error.contains(word), "{word}: {error}");
     }
     let (code, _) = sandbox.fails(["status"]);
-    assert_eq!(code, 3, "nobody of ours listens");
+    assert_eq!(code, 3, "no broker of ours listens");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_socket_in_a_directory_that_others_may_write_is_not_trusted() {
     if !may_act_as_others() {
         return;
     }
-    // Each place, its mode, and whether the fake makes the socket's directory in it.
+    // Each directory, its mode, and whether the false broker makes the socket's directory in it.
     for (mode, makes_directory) in [(0o777, false), (0o1777, false), (0o1777, true), (0o770, true)]
     {
         let sandbox = Sandbox::new();
@@ -166,7 +166,7 @@ fn a_link_of_another_user_leads_nowhere() {
     let (_, error) = sandbox.fails(["peers"]);
     assert!(error.contains(shared.to_str().unwrap()) && error.contains("65534"), "{error}");
     assert_eq!(std::fs::read_dir(&ours).unwrap().count(), 0, "nothing was made through it");
-    // A link of our own does lead there.
+    // A link of our own is followed.
     std::os::unix::fs::lchown(&link, Some(0), Some(0)).unwrap();
     sandbox.ok(["peers"]);
 }
@@ -183,7 +183,7 @@ fn a_runtime_directory_that_others_may_write_is_passed_over() {
         chmod(&run, 0o777);
         let fake = Fake::listen(&socket, NOBODY);
         chmod(&run, mode);
-        // Another place of ours serves instead.
+        // Another place of ours is used instead.
         talk(&sandbox);
         sandbox.ok(["peers"]);
         fake.heard_nothing(&format!("{mode:o}"));
@@ -213,8 +213,8 @@ fn a_state_directory_that_others_may_write_is_not_trusted() {
     assert!(error.contains(state.to_str().unwrap()), "{error}");
 }
 
-/// Whoever is not root does not take root for himself: what root listens on in a user's place is an
-/// accident or a fake.
+/// For an ordinary user, root is another user: a socket of root in the user's place is an accident
+/// or a trap.
 #[test]
 fn root_is_another_user_too() {
     if !may_act_as_others() {
@@ -241,9 +241,9 @@ fn root_is_another_user_too() {
     assert!(error.contains("user root (0)"), "{error}");
 }
 
-/// Without a number of our own in a user namespace everybody outside bears the same one.
+/// In a user namespace without a mapping, all users outside show as the same one.
 #[test]
-fn in_a_user_namespace_that_hides_users_nobody_is_taken_for_ourselves() {
+fn in_a_user_namespace_that_hides_users_no_listener_is_taken_for_ours() {
     let sandbox = Sandbox::new();
     let probe = sandbox.command_of("unshare", ["--user", "true"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {

@@ -1,4 +1,4 @@
-//! Who says that it is another.
+//! Promise 4: no caller can act as another session.
 
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
@@ -23,10 +23,10 @@ fn a_sender_cannot_be_forged() {
         let over_tcp = request.token(&world.token).tcp(sandbox);
         assert_eq!(over_tcp.refusal(), expected, "{field} over TCP");
     }
-    // A secret that nobody registered with is nobody, and neither is an instance's public name.
+    // An unregistered secret identifies no session, and neither does an instance's public id.
     for secret in ["0".repeat(64), alice.id.clone(), alice.instance.clone(), String::new()] {
         for (method, path) in &ROUTES[1..9] {
-            // The history is the owner's, whatever session asks.
+            // The history belongs to the owner, whatever the session.
             if (*method, *path) == ("GET", "/v1/messages") {
                 continue;
             }
@@ -69,17 +69,17 @@ fn one_session_cannot_register_as_another() {
     // Her instance, with another secret.
     let refusal = registration(&alice.instance, Value::Null).unix(sandbox).refusal();
     assert_eq!(refusal, (403, "forbidden".to_owned()));
-    // In the name of a process that the caller does not descend from.
-    let mut stranger = Command::new("sleep").arg("60").spawn().unwrap();
-    let refusal = registration("x", json!({ "pid": stranger.id() })).unix(sandbox).refusal();
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    // For a process that is not an ancestor of the caller.
+    let mut bystander = Command::new("sleep").arg("60").spawn().unwrap();
+    let refusal = registration("x", json!({ "pid": bystander.id() })).unix(sandbox).refusal();
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
     assert_eq!(refusal, (403, "forbidden".to_owned()));
     for pid in [world.pid, 1, 4_000_000_000] {
         let refusal = registration("x", json!({ "pid": pid })).unix(sandbox).refusal();
         assert_eq!(refusal, (403, "forbidden".to_owned()), "{pid}");
     }
-    // Of its own process or one above it, it may.
+    // For its own process or an ancestor, registration is allowed.
     let own = registration("x", json!({ "pid": std::process::id() })).unix(sandbox);
     assert_eq!(own.status, 200, "{:?}", own.refusal());
     assert_eq!(sandbox.message(&mail)["state"], "queued");
@@ -87,8 +87,8 @@ fn one_session_cannot_register_as_another() {
     world.still_serves();
 }
 
-/// A caller that names no client at all says nothing of its descent, so it must not share what
-/// a live client holds.
+/// A caller that names no client proves nothing about its ancestors, so it must not join a session
+/// of a live client.
 #[test]
 fn a_caller_that_hides_its_client_does_not_join_a_live_session() {
     let world = World::new();
@@ -107,8 +107,8 @@ fn a_caller_that_hides_its_client_does_not_join_a_live_session() {
     assert!(!forged.json()["notes"].as_array().unwrap().is_empty());
 }
 
-/// Not a test: what the test below runs as an orphan. It registers in the name of a process that
-/// it does not descend from, once its own parent is gone.
+/// Not a test: the orphan that the test below runs. It registers for a process that is not its
+/// ancestor, after its own parent has ended.
 #[test]
 #[ignore = "run by an_orphan_cannot_register_as_another"]
 fn orphan() {

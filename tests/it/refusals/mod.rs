@@ -1,4 +1,4 @@
-//! Who and what is refused, and that the broker goes on serving all the while.
+//! Promise 4: callers and requests that are refused, while the broker goes on serving.
 
 mod floods;
 #[cfg(target_os = "linux")]
@@ -47,7 +47,7 @@ impl World {
         Self { sandbox, pid, token }
     }
 
-    /// The same broker serves the command line, the Unix socket and TCP.
+    /// Checks that the same broker serves the command line, the Unix socket and TCP.
     #[track_caller]
     fn still_serves(&self) {
         let health = Request::get("/health").unix(&self.sandbox);

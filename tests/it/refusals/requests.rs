@@ -1,4 +1,4 @@
-//! Requests that are too much, or no requests at all.
+//! Promise 6: requests that are too large, malformed, or no requests at all, are refused.
 
 use std::io::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::World;
 use crate::support::http::{RawPeer, Request, exchange, read_answer, tcp, unix};
 
-/// Announces a body and sends it as long as the other side takes it.
+/// Announces a body and sends it as long as the other side takes it. Returns the status.
 fn flood(
     stream: &mut (impl std::io::Read + std::io::Write),
     head: &str,
@@ -42,22 +42,22 @@ fn a_body_of_64_mebibytes_is_refused_and_costs_no_memory() {
     let world = World::new();
     let sandbox = &world.sandbox;
     let before = world.process_status("VmHWM");
-    let stranger = "POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\n";
-    let owner = format!("{stranger}Authorization: Bearer {}\r\n", world.token);
+    let without_token = "POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\n";
+    let owner = format!("{without_token}Authorization: Bearer {}\r\n", world.token);
     for chunked in [false, true] {
-        // The connection may be closed before the answer was read, never accepted.
-        let without = flood(&mut tcp(sandbox), stranger, chunked);
+        // The connection may be closed before the answer was read; the request is never accepted.
+        let without = flood(&mut tcp(sandbox), without_token, chunked);
         assert!(matches!(without, None | Some(401)), "{without:?}");
         let with = flood(&mut tcp(sandbox), &owner, chunked);
         assert!(matches!(with, None | Some(413)), "{with:?}");
-        let local = flood(&mut unix(sandbox), stranger, chunked);
+        let local = flood(&mut unix(sandbox), without_token, chunked);
         assert!(matches!(local, None | Some(413)), "{local:?}");
         world.still_serves();
     }
     let grown = world.process_status("VmHWM") - before;
     assert!(grown < 32 * 1024, "the broker grew by {grown} KiB");
     assert_eq!(world.messages(), 0);
-    // Who waits for the answer is told why.
+    // A caller that waits for the answer gets the reason.
     let body = vec![b'x'; 8 * 1024 * 1024];
     let answer = Request::raw("/v1/messages", body).unix(sandbox);
     assert_eq!(answer.refusal(), (413, "too_large".to_owned()));
@@ -240,7 +240,7 @@ fn what_is_not_http_or_too_much_of_it_is_cut_off() {
             );
         }
     }
-    // Two lengths for one body: whatever is answered, what stands in the body is no request.
+    // Two lengths for one body: whatever the answer, the body is not taken for a request.
     let mut stream = unix(sandbox);
     let first = exchange(&mut stream, smuggled.as_bytes()).map(|answer| answer.status);
     assert!(first.is_none_or(|status| status >= 400), "{first:?}");
@@ -261,7 +261,7 @@ fn requests_on_one_connection_are_judged_one_by_one() {
             all.extend(request.bytes());
         }
     }
-    // All written before anything is read.
+    // All is written before anything is read.
     let mut stream = tcp(sandbox);
     stream.write_all(&all).unwrap();
     for round in 0..20 {

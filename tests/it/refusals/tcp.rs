@@ -1,4 +1,6 @@
-//! Over TCP anybody may call, a web page in the user's browser too.
+//! Promise 4: over TCP nothing works without the token, and a web page is refused with it.
+//!
+//! The checks of `Host` and `Origin` protect against DNS rebinding and cross-site requests.
 
 use serde_json::{Value, json};
 
@@ -6,7 +8,7 @@ use super::{ROUTES, World};
 use crate::support::http::{RawPeer, Request};
 
 #[test]
-fn over_tcp_nothing_is_heard_without_the_token() {
+fn over_tcp_everything_is_refused_without_the_token() {
     let world = World::new();
     let token = &world.token;
     let wrong = [
@@ -49,7 +51,7 @@ fn over_tcp_nothing_is_heard_without_the_token() {
 }
 
 #[test]
-fn a_foreign_host_is_refused_and_a_loopback_one_is_heard() {
+fn a_foreign_host_is_refused_and_a_loopback_one_is_accepted() {
     let world = World::new();
     let port = world.sandbox.port();
     let ask = |host: Option<&str>, path: &str| {
@@ -102,7 +104,7 @@ fn a_foreign_host_is_refused_and_a_loopback_one_is_heard() {
         assert_eq!(addressed, (403, "forbidden".to_owned()), "in the address, {path}");
         assert_eq!(ask(Some("127.0.0.1"), &format!("http://localhost:1{path}")).0, 200);
     }
-    // A web page's preflight finds nothing that lets it in.
+    // The answer to a web page's preflight allows nothing.
     let preflight = Request::new("OPTIONS", "/v1/messages")
         .with("Host", &own_port)
         .with("Origin", "https://evil.com")
@@ -129,7 +131,7 @@ fn any_origin_is_refused_even_where_no_token_is_needed() {
     world.still_serves();
 }
 
-/// The bodies that a web page can send without asking first are none of these.
+/// A web page can send these bodies without a preflight.
 #[test]
 fn a_body_that_is_not_json_by_its_type_is_refused() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Other users of the machine.
+//! Promise 4: other users of the machine can read and reach nothing.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -81,8 +81,8 @@ fn a_token_that_no_header_can_hold_is_replaced() {
     }
 }
 
-/// Calls the socket as another Unix user, from a thread of its own: on Linux a thread has its
-/// own credentials.
+/// Calls the socket as another Unix user, from a thread of its own: on Linux a thread has its own
+/// credentials.
 #[cfg(target_os = "linux")]
 fn as_nobody(socket: std::path::PathBuf) -> std::io::Result<Option<u16>> {
     use std::os::unix::net::UnixStream;
@@ -118,7 +118,7 @@ fn another_user_is_refused_by_the_directory_by_the_socket_and_by_the_uid_check()
     let open = |path: &Path, mode| {
         chmod(path, mode);
     };
-    // The sandbox's own directories are in the way as well; they are not what is tested.
+    // The sandbox's own directories are private as well; they are not what is tested.
     open(world.sandbox.path(), 0o755);
     open(&world.sandbox.path().join("run"), 0o755);
     assert_eq!(as_nobody(socket.clone()).unwrap_err().kind(), denied, "the directory is 0700");

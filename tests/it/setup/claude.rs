@@ -1,7 +1,7 @@
-//! Claude Code: its own command for the server, its `settings.json` for hooks and permission.
+//! Setup: Claude Code, by its own command for the server and its `settings.json` for the rest.
 //!
 //! The real client is run by `tests/system/claude-code`. Here a small program stands in for its
-//! `mcp` command, because what happens when that fails must be seen, too.
+//! `mcp` command, because failures of that command must be tested, too.
 
 use serde_json::{Value, json};
 
@@ -73,7 +73,7 @@ fn what_keeps_the_hooks_from_running_is_said_wherever_it_stands() {
         assert!(said.contains(&told), "{told}: {said}");
         write(&file, before.as_deref().unwrap_or("{}"));
     }
-    // The nearer file wins.
+    // The nearer file takes precedence.
     write(&project, "{\"disableAllHooks\": false}");
     write(&settings(&sandbox), "{\"disableAllHooks\": true}");
     let said = succeeds(&sandbox, &["claude", "--yes"]);
@@ -88,7 +88,7 @@ fn what_keeps_the_hooks_from_running_is_said_wherever_it_stands() {
     assert!(said.contains("disableAllHooks is set in"), "{said}");
 }
 
-/// Measured with the real client: one that does not know an event goes without the whole file.
+/// Measured with the real client: with an unknown hook event it ignores the whole file.
 #[test]
 fn a_client_that_may_not_know_a_hook_does_not_get_it() {
     for version in ["2.1.77 (Claude Code)", "nonsense", ""] {
@@ -98,7 +98,7 @@ fn a_client_that_may_not_know_a_hook_does_not_get_it() {
         assert!(said.contains("The hook StopFailure is left out"), "{version}: {said}");
         let hooks = read(&settings(&sandbox))["hooks"].clone();
         assert!(hooks["StopFailure"].is_null() && hooks["Stop"].is_array(), "{hooks}");
-        // Once it is newer, the rest follows.
+        // With a newer client, the rest is added.
         write(&sandbox.home().join("claude-version"), "2.1.78 (Claude Code)");
         let said = succeeds(&sandbox, &["claude", "--yes"]);
         assert!(!said.contains("skipped"), "{said}");
@@ -106,7 +106,7 @@ fn a_client_that_may_not_know_a_hook_does_not_get_it() {
     }
 }
 
-/// Measured with the real client: it goes without such a file, and says nothing.
+/// Measured with the real client: it silently ignores such a file.
 #[test]
 fn settings_that_the_client_ignores_are_said_to_be() {
     let sandbox = with_claude();
@@ -129,7 +129,7 @@ fn where_nothing_was_nothing_is_left() {
     is_set_up(&sandbox, PROGRAM);
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     assert!(!sandbox.home().join(".claude").exists());
-    // The client's own state is the client's.
+    // The client's own state file stays.
     assert_eq!(read(&state(&sandbox)), json!({ "numStartups": 1, "mcpServers": {} }));
     assert!(succeeds(&sandbox, &["claude", "--undo"]).contains("nothing to undo"));
 }
@@ -154,7 +154,7 @@ fn what_cannot_be_read_is_not_touched() {
             assert_eq!(everything(&sandbox), before);
         }
     }
-    // Its own file: the client itself would refuse it, or do worse.
+    // Its own file: the client itself would refuse it, or damage it.
     let sandbox = with_claude();
     write(&state(&sandbox), "{\"oauthAccount\": ");
     let before = everything(&sandbox);
@@ -165,7 +165,7 @@ fn what_cannot_be_read_is_not_touched() {
 }
 
 #[test]
-fn what_is_not_to_be_written_is_not_written() {
+fn what_is_read_only_is_not_written() {
     let sandbox = with_claude();
     write(&settings(&sandbox), "{}");
     chmod(&settings(&sandbox), 0o444);
@@ -270,7 +270,7 @@ fn a_program_that_only_its_installer_knows_of_is_found() {
     write_program(&program, CLAUDE);
     succeeds(&sandbox, &["claude", "--yes"]);
     is_set_up(&sandbox, PROGRAM);
-    // And without it the rest can still be undone.
+    // Without the program, the rest can still be undone.
     std::fs::remove_file(&program).unwrap();
     let said = succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     assert!(said.contains("claude mcp remove --scope user claude-peers"), "{said}");
@@ -278,7 +278,7 @@ fn a_program_that_only_its_installer_knows_of_is_found() {
 }
 
 #[test]
-fn another_server_of_that_name_gives_way_and_comes_back() {
+fn another_server_of_that_name_is_replaced_and_restored() {
     let sandbox = with_claude();
     let old = r#"{"command":"bun","args":["/home/me/claude-peers-mcp/server.ts"],"timeout":9}"#;
     let content = format!("{{\"numStartups\":3,\"mcpServers\":{{\"claude-peers\":{old}}}}}");
@@ -329,7 +329,7 @@ fn parts_can_be_left_out() {
         read(&settings(&sandbox)),
         json!({ "permissions": { "allow": ["mcp__claude-peers"] } })
     );
-    // The rest can follow, and one undo takes all of it back.
+    // The rest can follow, and one undo reverts all of it.
     succeeds(&sandbox, &["claude", "--yes"]);
     is_set_up(&sandbox, PROGRAM);
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);
@@ -361,12 +361,12 @@ fn beside_the_plugin_the_permission_rule_of_its_server_is_set_and_nothing_else()
     assert!(said.contains("is already set up") && !said.contains("is not needed"), "{said}");
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     assert_eq!(everything(&sandbox), before);
-    // Without a record it is known by its name.
+    // Without an undo record it is recognised by its name.
     write(&settings(&sandbox), &with_rule.to_string());
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     assert_eq!(read(&settings(&sandbox)), json!({ "enabledPlugins": with_rule["enabledPlugins"] }));
 
-    // Who had set it up before the plugin came is told that this is not needed.
+    // If it was set up before the plugin came, setup says that it is not needed.
     write(&settings(&sandbox), "{}");
     succeeds(&sandbox, &["claude", "--yes"]);
     let mut value = read(&settings(&sandbox));
@@ -383,13 +383,13 @@ fn beside_the_plugin_the_permission_rule_of_its_server_is_set_and_nothing_else()
 }
 
 #[test]
-fn another_directory_of_the_client_is_its_own_matter() {
+fn another_directory_of_the_client_has_its_own_configuration() {
     let sandbox = with_claude();
     let other = sandbox.home().join("work/claude");
     write(&other.join("settings.json"), "{}");
     write(&other.join(".claude.json"), "{\"mcpServers\":{}}");
     let sandbox = sandbox.with("CLAUDE_CONFIG_DIR", other.display().to_string());
-    // The stand-in knows only the home, so the result is missed.
+    // The stand-in uses only the home, so its result is missing.
     let error = fails(&sandbox, &["claude", "--yes"]);
     assert!(error.contains("work/claude/.claude.json does not have its result"), "{error}");
     assert_eq!(std::fs::read_to_string(other.join("settings.json")).unwrap(), "{}");
@@ -397,7 +397,7 @@ fn another_directory_of_the_client_is_its_own_matter() {
 }
 
 #[test]
-fn one_client_that_fails_is_no_reason_to_leave_the_others() {
+fn a_client_that_fails_does_not_stop_the_others() {
     let sandbox = with_claude();
     write(&sandbox.home().join("claude-fails"), "");
     std::fs::create_dir(sandbox.home().join(".cursor")).unwrap();
@@ -409,7 +409,7 @@ fn one_client_that_fails_is_no_reason_to_leave_the_others() {
 }
 
 #[test]
-fn where_its_sandbox_is_on_the_brokers_socket_is_let_through_and_taken_back() {
+fn where_its_sandbox_is_on_the_brokers_socket_is_allowed_and_the_rule_undone() {
     let sandbox = with_claude();
     let before = "{\n  \"sandbox\": { \"enabled\": true, \"network\": { \"allowUnixSockets\": [\"/run/docker.sock\"] } }\n}\n";
     write(&settings(&sandbox), before);
@@ -426,7 +426,7 @@ fn where_its_sandbox_is_on_the_brokers_socket_is_let_through_and_taken_back() {
     assert!(succeeds(&sandbox, &["claude", "--yes"]).contains("is already set up"));
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     assert_eq!(std::fs::read_to_string(settings(&sandbox)).unwrap(), before);
-    // Where it is off, nothing is offered.
+    // Where the sandbox is off, nothing is offered.
     write(&settings(&sandbox), "{}");
     succeeds(&sandbox, &["claude", "--yes"]);
     assert!(read(&settings(&sandbox)).get("sandbox").is_none());

@@ -1,4 +1,4 @@
-//! The other clients: one file each.
+//! Setup: the other clients, with one configuration file each.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::support::{SessionOptions, chmod};
 
-/// A client, where its file is, and what our entry in it is.
+/// A client, the place of its file, and our entry in it.
 struct Kind {
     name: &'static str,
     file: fn(&Sandbox) -> PathBuf,
@@ -173,7 +173,7 @@ fn what_cannot_be_read_or_written_is_not_touched() {
 }
 
 #[test]
-fn undo_takes_out_ours_and_leaves_what_was_edited_since() {
+fn undo_removes_our_entries_and_leaves_later_edits() {
     for kind in &KINDS {
         for with_record in [true, false] {
             let sandbox = sandbox();
@@ -222,7 +222,7 @@ fn another_path_takes_the_place_of_the_old_one_and_additions_stay() {
         succeeds(&sandbox, &[kind.name, "--undo", "--yes"]);
         assert_eq!(everything(&sandbox), before, "{}", kind.name);
     }
-    // Codex: what its user added to the table.
+    // Codex: what its user added to the table stays.
     let sandbox = sandbox();
     let file = sandbox.home().join(".codex/config.toml");
     write(
@@ -243,7 +243,7 @@ fn another_path_takes_the_place_of_the_old_one_and_additions_stay() {
 }
 
 #[test]
-fn opencode_has_one_entry_in_whichever_of_its_files() {
+fn opencode_has_one_entry_in_one_of_its_files() {
     let sandbox = sandbox();
     let directory = sandbox.path().join("config/opencode");
     let (json, jsonc_file) = (directory.join("opencode.json"), directory.join("opencode.jsonc"));
@@ -255,7 +255,7 @@ fn opencode_has_one_entry_in_whichever_of_its_files() {
     assert_eq!(parsed(&jsonc_file)["mcp"]["claude-peers"]["type"], "local");
     succeeds(&sandbox, &["opencode", "--undo", "--yes"]);
     assert_eq!(everything(&sandbox), before);
-    // One that is there already stays where it is.
+    // An entry that is there already stays in its file.
     write(
         &json,
         &format!(
@@ -269,12 +269,12 @@ fn opencode_has_one_entry_in_whichever_of_its_files() {
     assert_eq!(parsed(&json)["mcp"]["claude-peers"], wanted);
 }
 
-/// Whatever started it: who is not Claude Code has no channel, and a push would be lost.
+/// Only Claude Code has a channel; in any other client a push would be lost.
 #[test]
 fn another_client_is_never_pushed_to() {
     let sandbox = Sandbox::new();
     let claude = sandbox.path().join("claude");
-    // A client whose process looks as Claude Code does when it loads our channel.
+    // A client process that looks as Claude Code does when it loads our channel.
     write_program(&claude, format!("#!/bin/sh\n'{PROGRAM}' mcp\nexit $?\n"));
     let mut sender = sandbox.session("sender");
     for client in ["codex", "opencode", "gemini-cli-mcp-client", "cursor-vscode", "claude-code"] {
@@ -302,9 +302,9 @@ fn another_client_is_never_pushed_to() {
     }
 }
 
-/// Copies are files in a directory, and somebody may have tidied up.
+/// Copies are files in a directory, and may have been removed.
 #[test]
-fn without_its_copy_an_undo_takes_out_what_setup_put_there() {
+fn without_its_copy_an_undo_removes_what_setup_added() {
     let sandbox = sandbox();
     let path = sandbox.home().join(".cursor/mcp.json");
     let before =
@@ -333,7 +333,7 @@ fn a_client_that_cannot_be_set_up_does_not_keep_the_others_from_it() {
 }
 
 #[test]
-fn places_whose_names_are_no_text_are_told_and_nothing_is_done_there() {
+fn places_whose_names_are_not_utf_8_are_reported_and_nothing_is_done_there() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
 
@@ -359,7 +359,7 @@ fn places_whose_names_are_no_text_are_told_and_nothing_is_done_there() {
         }
     }
     assert_eq!(std::fs::read_dir(&odd).unwrap().count(), 0);
-    // A client there can be told all the same.
+    // A client in such a place is listed nevertheless.
     std::fs::write(odd.join("codex"), "#!/bin/sh\n").unwrap();
     chmod(&odd.join("codex"), 0o755);
     let output = run("PATH", &["--json"]);

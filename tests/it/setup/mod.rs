@@ -1,4 +1,4 @@
-//! `setup`: other programs' configuration is changed as far as it must be, and undone to the byte.
+//! Setup: other programs' configuration is changed no more than needed, and undone to the byte.
 
 mod claude;
 mod clients;
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::support::{PROGRAM, Sandbox, chmod, write_program};
 
-/// A home in which no client is, unless a test puts one there.
+/// A home without clients, unless a test adds one.
 pub fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     let bin = sandbox.path().join("bin");
@@ -23,7 +23,7 @@ pub fn sandbox() -> Sandbox {
     sandbox.with("PATH", path)
 }
 
-/// Runs it in the home of the sandbox.
+/// Runs setup in the home of the sandbox.
 pub fn setup(sandbox: &Sandbox, arguments: &[&str]) -> Output {
     sandbox.run(std::iter::once("setup").chain(arguments.iter().copied()))
 }
@@ -41,8 +41,8 @@ pub fn fails(sandbox: &Sandbox, arguments: &[&str]) -> String {
     error
 }
 
-/// Everything below the home and the other directories, with content, mode and links; the
-/// directory of setup's own record is left out.
+/// All files below the home and the configuration directory, with content, mode and links, without
+/// setup's undo records.
 pub fn everything(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut open = vec![sandbox.home(), sandbox.path().join("config")];
@@ -66,7 +66,7 @@ pub fn everything(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// What setup remembers, its lock aside.
+/// The names of setup's undo records, without the lock.
 pub fn remembered(sandbox: &Sandbox) -> Vec<String> {
     let directory = sandbox.path().join("state/claude-peers/setup");
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
@@ -81,13 +81,13 @@ pub fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-/// What tells that a file was not written again.
+/// Identifies a version of a file, to show that it was not written again.
 pub fn identity(path: &Path) -> (u64, i64, i64) {
     let metadata = std::fs::metadata(path).unwrap();
     (metadata.ino(), metadata.mtime(), metadata.mtime_nsec())
 }
 
-/// JSON with comments and trailing commas, as the clients read it.
+/// Parses JSON with comments and trailing commas, as the clients read it.
 pub fn jsonc(text: &str) -> Value {
     let mut plain = String::new();
     for line in text.trim_start_matches('\u{feff}').lines() {
@@ -110,10 +110,10 @@ pub fn jsonc(text: &str) -> Value {
     serde_json::from_str(&without).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// A way in which a configuration can lie there: what it is called, and what puts it there.
+/// A form of a configuration file: its name, and what writes it.
 pub type Case = (&'static str, fn(&Path, &str));
 
-/// The same content in every way that a file can have it.
+/// The same content in every form that a file can have.
 pub const WAYS: [Case; 5] = [
     ("plain", |path, text| write(path, text)),
     ("without a line end at its end", |path, text| write(path, text.trim_end())),
@@ -128,7 +128,7 @@ pub const WAYS: [Case; 5] = [
     }),
 ];
 
-/// The program under another path, as a package of another kind would have it.
+/// The program under another path, as another package would have it.
 pub fn elsewhere(sandbox: &Sandbox, directory: &str) -> PathBuf {
     let link = sandbox.path().join(directory).join("claude-peers");
     std::fs::create_dir_all(link.parent().unwrap()).unwrap();
@@ -136,8 +136,9 @@ pub fn elsewhere(sandbox: &Sandbox, directory: &str) -> PathBuf {
     link
 }
 
-/// Every line of `before` still stands in `after`, in its order. A comma may have come to its end,
-/// and an object or array that was one line may have got more: then its content stands there.
+/// Checks that every line of `before` is still in `after`, in the same order. A comma may have been
+/// added to its end, and an object or array of one line may have become longer: then its content is
+/// there.
 #[track_caller]
 pub fn keeps_lines(before: &str, after: &str) {
     let mut rest = after;

@@ -1,4 +1,4 @@
-//! Who is asked, what is only shown, and the overview.
+//! Setup: the question, the dry run, and the overview.
 
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
@@ -26,7 +26,7 @@ fn nothing_changes_without_a_yes() {
     assert_eq!(sandbox.fails(["setup", "emacs"]).0, 2);
 }
 
-/// Runs it at a terminal and types what `answer` gives; gives the exit code and what stood on the screen.
+/// Runs setup at a terminal and types what `answer` returns. Returns the exit code and the screen.
 pub fn at_a_terminal(
     sandbox: &Sandbox,
     arguments: &[&str],
@@ -43,7 +43,7 @@ pub fn at_a_terminal(
     let mut terminal = std::fs::File::from(ours);
     let mut screen = Vec::new();
     let mut bytes = [0u8; 4096];
-    // At its end a terminal gives an error.
+    // The end of a terminal is an error.
     while let Ok(count) = terminal.read(&mut bytes) {
         if count == 0 {
             break;
@@ -75,13 +75,13 @@ fn a_person_is_shown_the_change_and_asked() {
     let (code, screen) = at_a_terminal(&sandbox, &["cursor"], || "y\n");
     assert_eq!(code, 0, "{screen}");
     assert!(std::fs::read_to_string(&file).unwrap().contains("claude-peers"));
-    // What is in place needs no question.
+    // Where everything is in place there is no question.
     let (code, screen) = at_a_terminal(&sandbox, &[], || "");
     assert_eq!(code, 0, "{screen}");
     let (code, screen) = at_a_terminal(&sandbox, &["cursor", "--undo"], || "yes\n");
     assert_eq!(code, 0, "{screen}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "{}");
-    // Without a client those that are here are offered.
+    // Without a named client, those that are installed are offered.
     let (code, screen) = at_a_terminal(&sandbox, &[], || "y\n");
     assert_eq!((code, screen.matches("Make these changes?").count()), (0, 1), "{screen}");
     assert!(std::fs::read_to_string(&file).unwrap().contains("claude-peers"));
@@ -104,7 +104,7 @@ fn setup_always_says_what_it_did_or_why_it_did_nothing() {
 }
 
 #[test]
-fn undo_without_a_client_takes_back_all_that_was_set_up() {
+fn undo_without_a_client_undoes_everything_that_was_set_up() {
     let sandbox = sandbox();
     write(&sandbox.home().join(".cursor/mcp.json"), "{}");
     std::fs::create_dir(sandbox.home().join(".codex")).unwrap();
@@ -128,7 +128,7 @@ fn undo_without_a_client_takes_back_all_that_was_set_up() {
     assert_eq!((code, screen.matches("Make these changes?").count()), (1, 3), "{screen}");
     assert_eq!(everything(&sandbox), after);
 
-    // One that cannot be read is no reason to leave the others.
+    // A file that cannot be read does not stop the others.
     let codex = sandbox.home().join(".codex/config.toml");
     let text = std::fs::read_to_string(&codex).unwrap();
     write(&codex, "broken = [");
@@ -146,7 +146,7 @@ fn undo_without_a_client_takes_back_all_that_was_set_up() {
 }
 
 #[test]
-fn the_overview_tells_who_is_here_and_how_each_stands() {
+fn the_overview_lists_the_installed_clients_and_the_state_of_each() {
     let sandbox = sandbox();
     let state = |name: &str| {
         let list = sandbox.json(["setup"]);

@@ -1,4 +1,4 @@
-//! A program that stands in for `claude mcp`, and what is expected of a set-up with it.
+//! Setup: a program that stands in for `claude mcp`, and the expected result with it.
 
 use std::path::PathBuf;
 
@@ -65,7 +65,7 @@ pub fn server_entry(program: &str) -> Value {
     json!({ "type": "stdio", "command": program, "args": ["mcp"] })
 }
 
-/// Everything is there, once, and runs this program.
+/// Checks that every entry is there, once, and runs this program.
 #[track_caller]
 pub fn is_set_up(sandbox: &Sandbox, program: &str) {
     let value = read(&settings(sandbox));
@@ -101,7 +101,7 @@ pub fn is_set_up(sandbox: &Sandbox, program: &str) {
     );
 }
 
-/// Settings as a person writes them who does not know that Claude Code takes no comments.
+/// Settings of a person who does not know that Claude Code allows no comments.
 pub const RICH: &str = r#"{
   // The model that I like
   "model": "opus",

@@ -1,4 +1,4 @@
-//! What is undone where somebody else was at work in between.
+//! Setup: undo after other programs or people have changed the files.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::standin::*;
 use super::*;
 
 #[test]
-fn undo_takes_out_ours_and_leaves_what_was_edited_since() {
+fn undo_removes_our_entries_and_leaves_later_edits() {
     let sandbox = with_claude();
     write(&settings(&sandbox), RICH);
     succeeds(&sandbox, &["claude", "--yes"]);
@@ -16,7 +16,7 @@ fn undo_takes_out_ours_and_leaves_what_was_edited_since() {
         .replace("\"Bash(ls *)\",", "\"Bash(ls *)\", \"Bash(cat *)\",");
     assert_ne!(text, edited);
     write(&settings(&sandbox), &edited);
-    // The client's file lives on as well.
+    // The client's own file has changed as well.
     let lives = std::fs::read_to_string(state(&sandbox)).unwrap().replace(":1,", ":9,");
     write(&state(&sandbox), &lives);
 
@@ -36,14 +36,14 @@ fn undo_takes_out_ours_and_leaves_what_was_edited_since() {
         &left,
     );
     assert_eq!(read(&state(&sandbox)), json!({ "numStartups": 9, "mcpServers": {} }));
-    // The copy of the file as it was is where it was said to be.
+    // The copy of the original file is at the place that was named.
     assert_eq!(remembered(&sandbox), ["claude-settings.json.1"]);
     assert!(said.contains("claude-settings.json.1"), "{said}");
     assert!(succeeds(&sandbox, &["claude", "--undo"]).contains("nothing to undo"));
 }
 
 #[test]
-fn what_was_set_up_without_a_record_is_recognised() {
+fn what_was_set_up_without_an_undo_record_is_recognised() {
     let sandbox = with_claude();
     write(&settings(&sandbox), RICH);
     succeeds(&sandbox, &["claude", "--yes"]);
@@ -60,11 +60,11 @@ fn a_file_that_is_as_before_already_needs_no_undo() {
     let file = sandbox.home().join(".cursor/mcp.json");
     write(&file, "{ }");
     succeeds(&sandbox, &["cursor", "--yes"]);
-    // As after a crash between the record and the file.
+    // As after a crash between undo record and file.
     write(&file, "{ }");
     assert!(succeeds(&sandbox, &["cursor", "--undo"]).contains("nothing to undo"));
     assert_eq!(remembered(&sandbox), Vec::<String>::new());
-    // And a new setup does not take the old record for its own.
+    // A new setup does not use the old undo record.
     succeeds(&sandbox, &["cursor", "--yes"]);
     write(&file, "{  }");
     succeeds(&sandbox, &["cursor", "--yes"]);
@@ -74,7 +74,7 @@ fn a_file_that_is_as_before_already_needs_no_undo() {
 }
 
 #[test]
-fn without_the_copy_ours_is_taken_out_all_the_same() {
+fn without_the_copy_our_entries_are_removed_nevertheless() {
     let sandbox = sandbox();
     let file = sandbox.home().join(".codex/config.toml");
     write(&file, "model = \"o\"\n");
@@ -86,7 +86,7 @@ fn without_the_copy_ours_is_taken_out_all_the_same() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_said_and_nothing_changes() {
+fn an_undo_record_that_cannot_be_read_is_reported_and_nothing_changes() {
     let sandbox = sandbox();
     let file = sandbox.home().join(".cursor/mcp.json");
     write(&file, "{}");
@@ -99,9 +99,9 @@ fn a_record_that_cannot_be_read_is_said_and_nothing_changes() {
     assert_eq!(everything(&sandbox), before);
 }
 
-/// One who edits while setup waits for an answer keeps the edit.
+/// An edit that is made while setup waits for an answer is kept.
 #[test]
-fn an_edit_between_plan_and_deed_is_not_overwritten() {
+fn an_edit_between_plan_and_change_is_not_overwritten() {
     let sandbox = sandbox();
     let file = sandbox.home().join(".cursor/mcp.json");
     write(&file, "{}");
@@ -114,7 +114,7 @@ fn an_edit_between_plan_and_deed_is_not_overwritten() {
     assert_eq!(remembered(&sandbox), Vec::<String>::new());
 }
 
-/// Root who keeps the home of another would leave files that their user cannot write.
+/// Root would leave files in another user's home that this user cannot write.
 #[test]
 fn root_does_not_write_in_another_users_directory() {
     if claude_peers::sys::files::effective_uid() != 0 {

@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use super::ROUNDS;
 
-/// A number from the environment, for longer runs than the everyday ones.
+/// A number from an environment variable that changes a run; `None` where it is not set.
 pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|number| number.parse().unwrap())
 }
 
-/// How many rounds to go, where `default` are enough for an ordinary run.
+/// The number of rounds, where `default` is enough for an ordinary run.
 pub fn rounds(default: usize) -> usize {
     default * number(ROUNDS).map_or(1, |times| times as usize)
 }
 
-/// How many messages make a burst.
+/// The number of messages in a burst.
 pub fn messages(default: usize) -> usize {
     number("CLAUDE_PEERS_TEST_MESSAGES").map_or(default, |count| count as usize)
 }
 
-/// A source of random numbers that says its seed when its test fails.
+/// A source of random numbers that prints its seed.
 pub struct Chance(u64);
 
 impl Chance {
@@ -34,7 +34,7 @@ impl Chance {
             u64::from_ne_bytes(bytes)
         });
         println!("CLAUDE_PEERS_TEST_SEED={seed}");
-        // A state of zero would stay zero.
+        // A state of zero would remain zero.
         Self(seed | 1)
     }
 
@@ -46,7 +46,7 @@ impl Chance {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// Below `limit`.
+    /// A number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }

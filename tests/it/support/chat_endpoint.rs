@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{PATIENCE, SessionOptions};
 
-/// A chat endpoint on loopback. Each request gets the next behaviour; what was asked is kept.
+/// A chat endpoint on loopback. Each request gets the next behaviour. The requests are kept.
 pub struct Endpoint {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
@@ -22,10 +22,10 @@ pub struct Endpoint {
 pub enum Behaviour {
     Says(String),
     Body(u16, String),
-    /// Answers only when told, by the flag.
+    /// Answers once the flag is set.
     After(Arc<AtomicBool>, String),
     Closes,
-    /// Never answers; the flag says that the other side gave up.
+    /// Never answers. The flag is set when the other side has given up.
     Silent(Arc<AtomicBool>),
 }
 
@@ -68,7 +68,7 @@ impl Endpoint {
 impl Drop for Endpoint {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // Wakes the accept; an error means that it has ended.
+        // Wakes the accept loop; an error means that it has ended.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }

@@ -1,5 +1,6 @@
-//! Containers as an ordinary user can make them: a user, pid and mount namespace of their own, the
-//! host's socket, and a home of their own.
+//! Containers as an ordinary user can make them.
+//!
+//! Each has a user, pid and mount namespace of its own, the host's socket, and its own home.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,20 +10,20 @@ use serde_json::Value;
 
 use super::{PROGRAM, Sandbox, Session, until};
 
-/// What a container is like.
+/// The properties of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Its client is its first process.
     ClientFirst,
-    /// Another one comes before it.
+    /// Another process comes before its client.
     ClientLater,
-    /// The first, but it has no `/proc`.
+    /// As `ClientFirst`, but without `/proc`.
     WithoutProc,
-    /// The first, but `/proc` is the host's.
+    /// As `ClientFirst`, but with the host's `/proc`.
     HostsProc,
-    /// It is outside, and each server and each hook is alone in a container.
+    /// The client is outside, and each server and each hook is alone in a container.
     ServerAlone,
-    /// It counts processes as the host does, but its boot clock is set ahead.
+    /// Its process numbers are the host's, but its boot clock is set ahead.
     OtherTime,
 }
 
@@ -32,8 +33,8 @@ pub struct Container {
     directory: PathBuf,
 }
 
-/// Starts the server once it may, and runs the hooks that it is told to, one line for each:
-/// session, event, file for the output.
+/// Starts the server when the file `go` exists, and runs hooks on request, one line each: session,
+/// event, file for the output.
 const CLIENT: &str = r#"
     exec 3<&0
     (
@@ -50,14 +51,15 @@ const CLIENT: &str = r#"
 "#;
 
 impl Container {
-    /// A container called `name` with a live session; `None` where none can be made.
+    /// Starts a container called `name` with a live session. Returns `None` where that is not
+    /// allowed.
     pub fn start(sandbox: &Sandbox, name: &str, session: &str, kind: Kind) -> Option<Self> {
         let mut container = Self::without_server(sandbox, name, session, kind)?;
         container.serve();
         Some(container)
     }
 
-    /// The same, before its client starts its server.
+    /// Starts a container whose client has not yet started its server.
     pub fn without_server(
         sandbox: &Sandbox,
         name: &str,
@@ -66,14 +68,14 @@ impl Container {
     ) -> Option<Self> {
         let directory = sandbox.path().join(name);
         std::fs::create_dir_all(&directory).unwrap();
-        // Claude Code is known by its name.
+        // Claude Code is recognised by its name.
         let claude = directory.join("claude");
         super::write_program(&claude, std::fs::read("/bin/sh").unwrap());
         let made = Command::new("mkfifo").arg(directory.join("hooks")).status().unwrap();
         assert!(made.success());
         let mut command = contained(sandbox, &directory, kind)?;
         let client: &[&str] = match kind {
-            // The end keeps the shell from becoming the client.
+            // The `exit` keeps the shell from becoming the client.
             Kind::ClientLater => &["sh", "-c", "\"$@\"; exit", "sh"],
             _ => &[],
         };
@@ -81,14 +83,14 @@ impl Container {
         Some(Self { session: Session::spawn(command), directory })
     }
 
-    /// The client starts its server; returns once the session is live.
+    /// Has the client start its server, and waits until the session is live.
     pub fn serve(&mut self) {
         std::fs::write(self.directory.join("go"), "").unwrap();
         self.session.handshake("claude-code");
         until("the session is live", || self.session.me()["live"] == true);
     }
 
-    /// What a hook of the client says.
+    /// Runs a hook of the client. Returns its output.
     pub fn hook(&self, session: &str, event: &str) -> String {
         static CALLS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let call = CALLS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -105,7 +107,7 @@ impl Container {
 const NEW: [&str; 7] =
     ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
-/// What runs in a container of this kind the words that follow.
+/// The words before a command that run it in a container of this kind.
 fn container(kind: Kind) -> Vec<&'static str> {
     let mut words = vec!["unshare"];
     match kind {
@@ -120,8 +122,8 @@ fn container(kind: Kind) -> Vec<&'static str> {
     words
 }
 
-/// A command that runs what is added to it in a container, whose home is `directory`; `None` where
-/// none can be made.
+/// Returns a command that runs what is added to it in a container whose home is `directory`; `None`
+/// where that is not allowed.
 pub fn contained(sandbox: &Sandbox, directory: &Path, kind: Kind) -> Option<Command> {
     let words = container(kind);
     let alone = directory.join("alone");
@@ -157,7 +159,7 @@ pub fn contained(sandbox: &Sandbox, directory: &Path, kind: Kind) -> Option<Comm
     Some(command)
 }
 
-/// The live peers that are seen from outside: name and reach.
+/// The live peers as seen from outside: name and reachability.
 pub fn reached(sandbox: &Sandbox) -> Vec<(String, String)> {
     let peers = sandbox.json(["peers"])["peers"].clone();
     let text = |peer: &Value, key: &str| peer[key].as_str().unwrap_or_default().to_owned();

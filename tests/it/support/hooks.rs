@@ -82,7 +82,7 @@ pub fn one_sent() -> (Sandbox, Session, Session, String) {
     (sandbox, backend, frontend, id)
 }
 
-/// A session's inbox socket, as its client would hold it.
+/// A session's inbox socket, which its client would own.
 pub struct Inbox {
     pub path: PathBuf,
     lines: Receiver<Value>,
@@ -103,7 +103,7 @@ impl Inbox {
         Self { path, lines }
     }
 
-    /// A session that has this inbox, and no channel.
+    /// A session with this inbox socket and without a channel.
     pub fn session(&self, name: &str) -> SessionOptions {
         SessionOptions::new(name)
             .without_channel()
@@ -111,7 +111,7 @@ impl Inbox {
             .with("CLAUDE_CODE_MESSAGING_TOKEN", "the-token")
     }
 
-    /// Waits for one wake; gives the line's text.
+    /// Waits for one wake. Returns its text.
     #[track_caller]
     pub fn woken(&self) -> String {
         let auth = self.lines.recv_timeout(PATIENCE).unwrap();
@@ -130,7 +130,7 @@ impl Inbox {
     }
 }
 
-/// A waiting hook of the session of this name, in a client that is this very process.
+/// Starts a waiting hook of the session of this name, in a client that is this test process.
 pub fn waiter(sandbox: &Sandbox, event: &str, session: &str) -> Child {
     waiter_of(sandbox, event, session, std::process::id())
 }
@@ -145,12 +145,12 @@ pub fn waiter_of(sandbox: &Sandbox, event: &str, session: &str, client: u32) -> 
         .spawn()
         .unwrap();
     let input = json!({ "session_id": format!("session-{session}"), "stop_hook_active": false });
-    // One that leaves early does not read it.
+    // A hook that exits early does not read it.
     let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes());
     child
 }
 
-/// Its exit code, and what it said to the model.
+/// Waits for the end of a waiting hook. Returns its exit code and what it said to the model.
 #[track_caller]
 pub fn end(mut child: Child) -> (i32, String) {
     until("the hook ends", || child.try_wait().unwrap().is_some());

@@ -1,4 +1,4 @@
-//! Hand-written HTTP on plain sockets: what a stranger, a script or a broken client would send.
+//! HTTP written by hand on plain sockets: what a foreign, simple or broken client would send.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// With the headers that a well-behaved caller sends, but no token.
+    /// A request with the headers of a well-behaved caller, but without a token.
     pub fn new(method: &str, path: &str) -> Self {
         let headers = vec![("Host".to_owned(), "127.0.0.1".to_owned())];
         Self { line: format!("{method} {path} HTTP/1.1"), headers, body: Vec::new() }
@@ -42,7 +42,7 @@ impl Request {
         self.with("Content-Length", &length)
     }
 
-    /// Sets a header in the place of one of the same name.
+    /// Sets a header, which replaces one of the same name.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self = self.without(name);
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -74,13 +74,13 @@ impl Request {
         bytes
     }
 
-    /// Sends it over the Unix socket; the broker must answer.
+    /// Sends the request over the Unix socket; the broker must answer.
     #[track_caller]
     pub fn unix(&self, sandbox: &Sandbox) -> Answer {
         exchange(&mut unix(sandbox), &self.bytes()).expect("an answer over the Unix socket")
     }
 
-    /// Sends it over TCP; the broker must answer.
+    /// Sends the request over TCP; the broker must answer.
     #[track_caller]
     pub fn tcp(&self, sandbox: &Sandbox) -> Answer {
         exchange(&mut tcp(sandbox), &self.bytes()).expect("an answer over TCP")
@@ -102,7 +102,7 @@ impl Answer {
             .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
     }
 
-    /// The status, and the broker's code for it.
+    /// The status, and the broker's error code.
     pub fn refusal(&self) -> (u16, String) {
         let code = serde_json::from_slice::<Value>(&self.body)
             .ok()
@@ -125,14 +125,14 @@ pub fn tcp(sandbox: &Sandbox) -> TcpStream {
     stream
 }
 
-/// Writes and reads one answer. A server that answers early and closes is heard all the same.
+/// Writes a request and reads one answer, also from a server that answers early and closes.
 pub fn exchange(stream: &mut (impl Read + Write), request: &[u8]) -> Option<Answer> {
-    // An error means that the other side has closed; what it said before can still be read.
+    // An error means that the other side has closed; its answer can still be read.
     let _ = stream.write_all(request);
     read_answer(stream)
 }
 
-/// The next answer; `None` if the connection ends first.
+/// Reads the next answer; `None` if the connection ends first.
 pub fn read_answer(stream: &mut impl Read) -> Option<Answer> {
     let mut head = Vec::new();
     let mut byte = [0u8];
@@ -188,7 +188,7 @@ impl RawPeer {
             .unix(sandbox)
     }
 
-    /// Sends a message; gives its id.
+    /// Sends a message; returns its id.
     #[track_caller]
     pub fn send(&self, sandbox: &Sandbox, to: &str, text: &str) -> String {
         let answer = self.try_send(sandbox, to, text);
@@ -196,7 +196,7 @@ impl RawPeer {
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Asks for its mail; gives the texts. Nothing is confirmed.
+    /// Takes its mail; returns the texts. Nothing is confirmed.
     #[track_caller]
     pub fn take(&self, sandbox: &Sandbox) -> Vec<String> {
         let answer =

@@ -1,5 +1,7 @@
-//! A service manager in small: it listens, starts the broker on the first connection by the
-//! protocol of `sd_listen_fds(3)`, and hears what the broker tells it by that of `sd_notify(3)`.
+//! A small service manager.
+//!
+//! It listens, starts the broker on the first connection by the protocol of `sd_listen_fds(3)`, and
+//! receives the broker's notifications by that of `sd_notify(3)`.
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -18,13 +20,13 @@ const HIGH: i32 = 200;
 
 #[derive(Default)]
 pub struct Manager {
-    /// What is handed over, each with its name.
+    /// The sockets that are handed over, each with its name.
     sockets: Vec<(String, OwnedFd)>,
     variables: Vec<(String, String)>,
 }
 
 impl Manager {
-    /// Listens where the sandbox's settings say, under no names.
+    /// Listens at the addresses of the sandbox's settings, under unspecific names.
     pub fn listen(sandbox: &Sandbox, unix: bool, tcp: bool) -> Self {
         let mut manager = Self::default();
         if unix {
@@ -36,7 +38,7 @@ impl Manager {
         manager
     }
 
-    /// As systemd does: what is at the path is replaced.
+    /// Binds a Unix socket. As with systemd, a file at the path is replaced.
     pub fn add_unix(&mut self, sandbox: &Sandbox, name: &str, path: &Path) {
         claude_peers::sys::files::private_directory(sandbox.config().paths.runtime()).unwrap();
         let _ = std::fs::remove_file(path);
@@ -51,7 +53,7 @@ impl Manager {
         self.sockets.push((name.to_owned(), socket.into()));
     }
 
-    /// Sets a variable for the broker alone.
+    /// Sets a variable for the broker only.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         self.variables.push((name.to_owned(), value.into()));
     }
@@ -62,7 +64,7 @@ impl Manager {
         let mut watched: Vec<PollFd<'_>> =
             fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         let limit = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
-        assert!(poll(&mut watched, Some(&limit)).unwrap() > 0, "nobody connects");
+        assert!(poll(&mut watched, Some(&limit)).unwrap() > 0, "no client connects");
         self.start(sandbox)
     }
 
@@ -73,7 +75,7 @@ impl Manager {
             .append(true)
             .open(sandbox.path().join("broker.log"))
             .unwrap();
-        // The shell's process becomes the broker's, so its pid is the one to name.
+        // The shell's process becomes the broker's, so its pid is the right one.
         let script = "export LISTEN_PID=$$; exec \"$0\" broker";
         let mut command = sandbox.command_of("sh", ["-c", script, PROGRAM]);
         let names: Vec<&str> = self.sockets.iter().map(|(name, _)| name.as_str()).collect();
@@ -114,7 +116,7 @@ impl Manager {
     }
 }
 
-/// What the broker tells its manager.
+/// The notifications of the broker to its manager.
 pub struct Notifications {
     socket: UnixDatagram,
     path: PathBuf,
@@ -127,14 +129,14 @@ impl Notifications {
         Self { socket, path }
     }
 
-    /// For `NOTIFY_SOCKET`.
+    /// The value of `NOTIFY_SOCKET`.
     pub fn address(&self) -> String {
         self.path.display().to_string()
     }
 
     /// The lines of the next notification that comes within `limit`.
     pub fn next_within(&self, limit: Duration) -> Option<Vec<String>> {
-        // Zero would be no limit.
+        // Zero would mean no limit.
         self.socket.set_read_timeout(Some(limit.max(Duration::from_millis(1)))).unwrap();
         let mut bytes = [0; 4096];
         let length = self.socket.recv(&mut bytes).ok()?;
@@ -142,12 +144,12 @@ impl Notifications {
         Some(text.lines().map(str::to_owned).collect())
     }
 
-    /// All that was told by now.
+    /// All notifications up to now.
     pub fn told(&self) -> Vec<Vec<String>> {
         std::iter::from_fn(|| self.next_within(Duration::ZERO)).collect()
     }
 
-    /// Waits for a notification with this line; gives all of it, and those before.
+    /// Waits for a notification with this line. Returns it and those before.
     #[track_caller]
     pub fn wait_for(&self, line: &str) -> Vec<Vec<String>> {
         self.wait(line, |said| said == line)

@@ -1,12 +1,14 @@
-//! File systems of a test's own: they are seen by what it runs there, and vanish with it.
+//! File systems that only the processes of one test see, and that vanish with them.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{PROGRAM, Sandbox};
 
-/// A command of the sandbox that mounts something at `directory`, by `mount` with that as `$1`,
-/// and then runs `then`, to which the program under test is `$2`. `None` where that is not allowed.
+/// Returns a command of the sandbox that mounts something at `directory` and then runs `then`.
+///
+/// In `mount` and `then`, `$1` is the directory and `$2` the program under test. Returns `None`
+/// where mounting is not allowed.
 pub fn mounted(sandbox: &Sandbox, directory: &Path, mount: &str, then: &str) -> Option<Command> {
     let in_namespace = |script: &str| {
         let mut command = sandbox.command_of("unshare", ["-m", "sh", "-c", script, "sh"]);

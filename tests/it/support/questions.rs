@@ -7,11 +7,11 @@ use serde_json::json;
 use super::http::{RawPeer, Request};
 use super::{Sandbox, Session, until};
 
-/// Long enough for anything, and never waited out.
+/// A wait that is longer than any test needs, and never waited out, in seconds.
 pub const LONG: u64 = 60;
 
-/// Starts a `send_message` that waits; gives the request's id and, once it is stored, the
-/// message's.
+/// Starts a `send_message` that waits. Returns the request's id and, once it is stored, that of the
+/// message.
 pub fn ask(
     sandbox: &Sandbox,
     session: &mut Session,
@@ -39,7 +39,7 @@ pub fn stored(sandbox: &Sandbox, text: &str) -> String {
     id
 }
 
-/// Sends as the peer; gives the message's id.
+/// Sends as the peer; returns the message's id.
 #[track_caller]
 pub fn reply(
     sandbox: &Sandbox,
@@ -75,7 +75,7 @@ pub fn reply_to_the_next_broker(
     reply(sandbox, peer, to, text, Some(question))
 }
 
-/// Starts `claude-peers send --wait`; gives it and, once it is stored, its message's id.
+/// Starts `claude-peers send --wait`. Returns the process and, once it is stored, the message's id.
 pub fn cli_ask(sandbox: &Sandbox, to: &str, text: &str, more: &[&str]) -> (Child, String) {
     let wait = LONG.to_string();
     let mut command = sandbox.command(["send", "--wait", &wait]);

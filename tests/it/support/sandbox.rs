@@ -1,4 +1,4 @@
-//! A private world for one test: its own home, XDG directories, port, database and processes.
+//! A private home for one test: its own home, XDG directories, port, database and processes.
 //!
 //! This file depends on no other file of the tests, because the benchmarks include it as well.
 //! It holds what both need; what only tests ask of a sandbox is in `commands.rs`.

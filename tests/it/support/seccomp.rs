@@ -1,5 +1,6 @@
-//! Sandboxes of a test's own: system calls that a command and its children are refused, by a
-//! seccomp filter (seccomp(2)), as the sandboxes of coding agents and old containers do.
+//! Sandboxes that refuse system calls to a command and its children.
+//!
+//! By a seccomp filter (seccomp(2)), as the sandboxes of coding agents and old containers do it.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -25,14 +26,14 @@ impl Refused {
     }
 }
 
-/// Unix sockets cannot be made: what the sandboxes of Claude Code and Codex do on Linux.
+/// Unix sockets cannot be made: the sandboxes of Claude Code and Codex on Linux.
 pub const NO_UNIX_SOCKETS: [Refused; 1] =
     [Refused { call: libc::SYS_socket, first: Some(libc::AF_UNIX as u32), error: libc::EPERM }];
 
-/// Unix sockets can be made and not connected: what a sandbox of macOS does.
+/// Unix sockets can be made but not connected: a sandbox of macOS.
 pub const NO_CONNECTIONS: [Refused; 1] = [Refused::always(libc::SYS_connect, libc::EPERM)];
 
-/// Has the command and all that it starts refused these calls.
+/// Refuses these calls to the command and to all that it starts.
 pub fn refuse<'a>(command: &'a mut Command, calls: &[Refused]) -> &'a mut Command {
     let filter = program(calls);
     // SAFETY: between fork and exec only system calls are made, on memory that was filled before.

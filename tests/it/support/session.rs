@@ -1,4 +1,4 @@
-//! One session: `claude-peers mcp` as a child, driven with raw JSON lines.
+//! One session: `claude-peers mcp` as a child process, driven with raw JSON lines.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -19,11 +19,11 @@ pub struct Session {
     lines: Receiver<(Instant, String)>,
     pushes: VecDeque<(Instant, Value)>,
     next_id: u64,
-    /// Held by the thread that reads standard output, for each line.
+    /// Locked by the reading thread, for each line.
     reading: Arc<Mutex<()>>,
 }
 
-/// A client that reads nothing, until this is dropped.
+/// Stops a client from reading while its guard is held.
 pub struct NotReading(Arc<Mutex<()>>);
 
 impl NotReading {
@@ -43,7 +43,7 @@ pub fn initialize() -> Value {
 }
 
 impl Session {
-    /// Runs any command that speaks MCP over standard input and output.
+    /// Runs a command that speaks MCP over standard input and output.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -82,7 +82,7 @@ impl Session {
         self.child.id()
     }
 
-    /// `initialize`, `notifications/initialized`; gives the result of the first.
+    /// Sends `initialize` and `notifications/initialized`. Returns the result of the first.
     pub fn handshake(&mut self, client: &str) -> Value {
         let answer = self.request(
             "initialize",
@@ -103,7 +103,7 @@ impl Session {
         input.flush().unwrap();
     }
 
-    /// Writes bytes as they are, a line's end included only if it is among them.
+    /// Writes bytes as they are. No line end is added.
     pub fn write_bytes(&mut self, bytes: &[u8]) {
         let input = self.input.as_mut().expect("standard input was closed");
         input.write_all(bytes).unwrap();
@@ -114,7 +114,7 @@ impl Session {
         self.write_line(&message.to_string());
     }
 
-    /// Sends a request without waiting for its answer; gives its id.
+    /// Sends a request without waiting for its answer; returns its id.
     pub fn start_request(&mut self, method: &str, params: Value) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -139,7 +139,7 @@ impl Session {
         }
     }
 
-    /// Waits for the answers to several requests, whatever their order.
+    /// Waits for the answers to several requests, in any order.
     #[track_caller]
     pub fn answers_to(&mut self, ids: &[u64]) -> Vec<Value> {
         let mut answers: HashMap<u64, Value> = HashMap::new();
@@ -155,8 +155,8 @@ impl Session {
         ids.iter().map(|id| answers[id].clone()).collect()
     }
 
-    /// Calls `send_message` once for each text, one after the other or all at once. None may
-    /// fail. Gives the messages' ids.
+    /// Calls `send_message` once for each text, one after the other or all at once. None may fail.
+    /// Returns the messages' ids.
     #[track_caller]
     pub fn send_all(&mut self, to: &str, texts: &[String], pipelined: bool) -> Vec<String> {
         if !pipelined {
@@ -171,13 +171,13 @@ impl Session {
         answers.iter().map(id).collect()
     }
 
-    /// Starts a `send_message` call; gives the request's id.
+    /// Starts a `send_message` call; returns the request's id.
     pub fn start_send(&mut self, to: &str, text: &str) -> u64 {
         let arguments = json!({ "to_id": to, "message": text });
         self.start_request("tools/call", json!({ "name": "send_message", "arguments": arguments }))
     }
 
-    /// The next message from the server; pushes are also kept aside.
+    /// Reads the next message from the server. Pushes are also kept for `push`.
     pub fn read(&mut self, limit: Duration) -> Option<(Instant, Value)> {
         let (at, line) = self.read_line(limit)?;
         let message: Value = serde_json::from_str(&line)
@@ -192,7 +192,7 @@ impl Session {
         self.lines.recv_timeout(limit).ok()
     }
 
-    /// Calls a tool; its result, which must not be an error.
+    /// Calls a tool. Returns its result, which must not be an error.
     #[track_caller]
     pub fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.try_call(tool, arguments);
@@ -200,7 +200,7 @@ impl Session {
         result
     }
 
-    /// Calls a tool; its result, error or not.
+    /// Calls a tool. Returns its result, error or not.
     #[track_caller]
     pub fn try_call(&mut self, tool: &str, arguments: Value) -> Value {
         let answer = self.request("tools/call", json!({ "name": tool, "arguments": arguments }));
@@ -208,12 +208,12 @@ impl Session {
         answer["result"].clone()
     }
 
-    /// The text of a tool's result.
+    /// Calls a tool. Returns the text of its result.
     pub fn text(&mut self, tool: &str, arguments: Value) -> String {
         self.call(tool, arguments)["content"][0]["text"].as_str().unwrap().to_owned()
     }
 
-    /// Who this session is.
+    /// This session's own entry, as `list_peers` shows it.
     pub fn me(&mut self) -> Value {
         self.call("list_peers", json!({}))["structuredContent"]["me"].clone()
     }
@@ -236,14 +236,14 @@ impl Session {
         self.me()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Sends a message; gives its id.
+    /// Sends a message; returns its id.
     #[track_caller]
     pub fn send(&mut self, to: &str, message: &str) -> String {
         let result = self.call("send_message", json!({ "to_id": to, "message": message }));
         result["structuredContent"]["id"].as_str().unwrap().to_owned()
     }
 
-    /// The next push within the limit: when it stood on standard output, and its params.
+    /// The next push within the limit: the time at which it was read, and its params.
     pub fn push_within(&mut self, limit: Duration) -> Option<(Instant, Value)> {
         let since = Instant::now();
         loop {
@@ -263,7 +263,7 @@ impl Session {
         self.push_within(PATIENCE).expect("a push arrives").1
     }
 
-    /// Closes standard input, as a client that goes does.
+    /// Closes standard input, as a client does at its end.
     pub fn close_input(&mut self) {
         self.input = None;
     }
@@ -272,7 +272,8 @@ impl Session {
         super::send_signal(self.pid(), signal);
     }
 
-    /// Waits for the end of the process; gives its exit code, or -signal, and how long it took.
+    /// Waits for the end of the process. Returns its exit code, or the negative signal, and the
+    /// time.
     #[track_caller]
     pub fn wait_end(&mut self) -> (i32, Duration) {
         let since = Instant::now();
@@ -286,8 +287,8 @@ impl Session {
         }
     }
 
-    /// Ends the process with SIGKILL; gives what its client could still read, pushes that were
-    /// set aside included. A line that was cut off is no message.
+    /// Ends the process with SIGKILL. Returns what its client could still read, pushes that were
+    /// kept included. A line that was cut off is no message.
     pub fn kill9_and_drain(mut self) -> Vec<Value> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

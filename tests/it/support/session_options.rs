@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::{PROGRAM, Sandbox, Session};
 
-/// How a session is to be.
+/// The properties of a session.
 pub struct SessionOptions {
     pub name: String,
-    /// `CLAUDE_CODE_SESSION_ID`; `None` for a client that has none.
+    /// `CLAUDE_CODE_SESSION_ID`; `None` for a client without one.
     pub session_id: Option<String>,
     pub client: String,
     pub variables: Vec<(String, String)>,
     pub directory: Option<PathBuf>,
-    /// Wait until the session is live and pushes may reach it.
+    /// Whether `start` waits until the session is live and pushes may reach it.
     pub settle: bool,
 }
 
@@ -83,7 +83,7 @@ impl SessionOptions {
         let mut session = self.spawn(sandbox);
         session.handshake(&self.client);
         if self.settle {
-            // The peer's own listing says when it is live; pushes begin one second after
+            // The peer's own listing says when it is live. Pushes begin one second after
             // `initialized`.
             let since = Instant::now();
             session.until_live();

@@ -1,4 +1,4 @@
-//! The first lines of a session, and what it says before it has a broker.
+//! Promise 6: the handshake is answered before the broker is contacted.
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,6 @@ use crate::support::{Sandbox, SessionOptions, until};
 
 /// What Claude Code writes first, before `initialize`.
 const PROBE: &str = r#"{"jsonrpc":"2.0","id":"server-discover-probe-1","method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"claude-code","version":"2.1.330"},"io.modelcontextprotocol/clientCapabilities":{}}}}"#;
-
-// The handshake
 
 #[test]
 fn the_probe_for_a_newer_protocol_is_refused_and_the_same_process_then_initializes() {
@@ -55,7 +53,7 @@ fn initialize_and_the_list_of_tools_are_answered_without_a_broker() {
         ("2025-11-25", "2025-11-25"),
         ("2025-06-18", "2025-06-18"),
         ("2024-11-05", "2024-11-05"),
-        // No handshake exists for the one, and nobody knows the other.
+        // The first has no handshake, and the second is unknown.
         ("2026-07-28", "2025-11-25"),
         ("1999-01-01", "2025-11-25"),
     ] {
@@ -86,14 +84,14 @@ fn a_ping_is_answered_before_the_handshake() {
     let sandbox = Sandbox::new();
     let mut session = spawn(&sandbox, "early");
     assert!(is_pinged(&mut session));
-    // Too early, but no reason to die: a server that ends stays dead for its client.
+    // Too early, but no reason to exit: a server that ends is not restarted by its client.
     let early = session.request("tools/call", json!({ "name": "list_peers", "arguments": {} }));
     assert!(early["error"]["code"].is_number(), "{early}");
     assert_eq!(initialize(&mut session, "2025-11-25")["protocolVersion"], "2025-11-25");
 }
 
 #[test]
-fn a_configuration_that_cannot_be_read_is_told_by_the_tools() {
+fn a_configuration_that_cannot_be_read_is_reported_by_the_tools() {
     let sandbox = Sandbox::new();
     let config = sandbox.path().join("bad-config");
     std::fs::create_dir_all(config.join("claude-peers")).unwrap();

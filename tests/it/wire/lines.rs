@@ -1,4 +1,4 @@
-//! Lines that make no sense.
+//! Promise 6: lines that are no valid JSON-RPC cost the session nothing.
 
 use std::time::Duration;
 
@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 use super::{initialize, spawn, write_initialized};
 use crate::support::Sandbox;
 
-// Lines that no client should write
-
-/// What says nothing, each with its line's end where it has one.
+/// Lines without a valid request, each with its line end.
 fn noise() -> Vec<Vec<u8>> {
     let mut lines: Vec<Vec<u8>> = [
         "",
@@ -57,7 +55,7 @@ fn noise() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_line_that_makes_no_sense_costs_the_session_nothing() {
+fn an_invalid_line_costs_the_session_nothing() {
     let sandbox = Sandbox::new();
     let mut session = spawn(&sandbox, "noisy");
     initialize(&mut session, "2025-11-25");
@@ -72,7 +70,7 @@ fn a_line_that_makes_no_sense_costs_the_session_nothing() {
                 assert_eq!(message["result"], json!({}));
                 break;
             }
-            // Anything else may only be an error, and under no id that somebody waits for.
+            // Any other answer may only be an error, and under no id that is in use.
             assert!(message["error"]["code"].is_number(), "{shown}: {message}");
             assert!(message.get("id").is_none_or(Value::is_null), "{shown}: {message}");
         }
@@ -90,7 +88,7 @@ fn a_line_that_makes_no_sense_costs_the_session_nothing() {
 }
 
 #[test]
-fn a_line_that_makes_no_sense_before_the_handshake_costs_nothing_either() {
+fn an_invalid_line_before_the_handshake_costs_nothing_either() {
     let sandbox = Sandbox::new();
     for line in noise() {
         let shown = String::from_utf8_lossy(&line[..line.len().min(100)]).into_owned();

@@ -1,4 +1,4 @@
-//! The wire: JSON-RPC lines as clients of every kind write them, and what comes back.
+//! Promises 5 and 6: JSON-RPC lines as clients of every kind write them, and the answers.
 
 mod handshake;
 mod hostile;
@@ -38,7 +38,7 @@ fn write_initialized(session: &mut Session) {
     session.write(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
 }
 
-/// The words of a tool's error.
+/// Calls a tool, which must fail. Returns the text of its error.
 #[track_caller]
 fn refused(session: &mut Session, tool: &str, arguments: Value) -> String {
     let called = format!("{tool} {arguments}");
@@ -53,7 +53,7 @@ fn is_pinged(session: &mut Session) -> bool {
     session.request("ping", json!({}))["result"] == json!({})
 }
 
-/// One peer, as the command line sees it.
+/// One peer, as the command line lists it.
 fn peer(sandbox: &Sandbox, name: &str) -> Value {
     let list = sandbox.json(["peers", "--all"]);
     let mut peers = list["peers"].as_array().unwrap().iter();
@@ -71,7 +71,8 @@ const META: [&str; 8] = [
     "repeat",
 ];
 
-/// A push is only what the client lets through: text, and attributes that are one-line strings.
+/// Checks that a push has only what the client accepts: text, and attributes that are strings of
+/// one line.
 #[track_caller]
 fn check_form(push: &Value) {
     let params = push.as_object().unwrap();
@@ -92,7 +93,8 @@ fn check_form(push: &Value) {
     }
 }
 
-/// Nothing hidden, nothing that moves a cursor, and no tag that a client or a model may obey.
+/// Checks that a text has nothing hidden, no cursor movement, and no tag that a client or a model
+/// may obey.
 #[track_caller]
 fn harmless(text: &str) {
     let hidden = |c: char| {
@@ -102,7 +104,7 @@ fn harmless(text: &str) {
             || matches!(c, '\u{ad}' | '\u{e0000}'..='\u{e007f}')
     };
     assert!(!text.contains(hidden), "{text:?}");
-    // As a careless reader sees it: small letters, no gaps.
+    // As a careless reader sees it: in lower case, without gaps.
     let seen: String = text
         .chars()
         .map(|c| if c == '\u{ff1c}' { '<' } else { c })

@@ -1,4 +1,4 @@
-//! Numbers as models write them: in quotes, with a point, with a unit, or not at all.
+//! Promise 6: numbers as models write them: in quotes, with a point, with a unit, or missing.
 
 use serde_json::{Value, json};
 
@@ -32,12 +32,12 @@ fn a_number_in_any_form_is_understood_and_the_message_goes_out() {
         let sent = writer.call("send_message", arguments)["structuredContent"].clone();
         let waited = sent["standing"].as_str().unwrap().contains("No answer came within 1 s.");
         assert_eq!(waited, number >= 7, "{form}: {sent}");
-        // As long for the reader, and something is there.
+        // The reader waits as long, and mail is there.
         let arguments = json!({ "wait_seconds": form });
         let mail = reader.call("check_messages", arguments)["structuredContent"].clone();
         assert_eq!(mail["messages"][0]["text"], text.as_str(), "{form}");
     }
-    // Beyond all limits it is the longest wait, which an answer ends.
+    // Numbers beyond all limits mean the longest wait, which an answer ends.
     for form in [json!(1e300), json!("99999999999999999999"), json!(u64::MAX)] {
         let arguments = json!({ "to_id": "reader", "message": "well?", "wait_seconds": form });
         let params = json!({ "name": "send_message", "arguments": arguments });
@@ -52,7 +52,7 @@ fn a_number_in_any_form_is_understood_and_the_message_goes_out() {
 }
 
 #[test]
-fn what_is_no_number_is_told_by_name_and_nothing_is_sent() {
+fn what_is_no_number_is_refused_by_name_and_nothing_is_sent() {
     let sandbox = Sandbox::new();
     let mut writer = sandbox.session("writer");
     let mut reader = sandbox.session("reader");

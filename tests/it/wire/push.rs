@@ -1,4 +1,4 @@
-//! Pushes: when there is one, and its form.
+//! Promise 2: when a message is pushed, to which sessions, and in which form.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,7 @@ use serde_json::json;
 use super::{A_WHILE, check_form, initialize, is_pinged, peer, spawn, write_initialized};
 use crate::support::{Sandbox, Session, SessionOptions, until};
 
-// Pushes
-
-/// A message that waits for `name`, which is away.
+/// Sends a message to `name`, which is away. Returns the message's id.
 fn leave_mail(sandbox: &Sandbox, sender: &mut Session, name: &str, text: &str) -> String {
     let mut gone = SessionOptions::new(name).at_once().start(sandbox);
     gone.id();
@@ -29,7 +27,7 @@ fn nothing_is_pushed_before_the_client_can_listen() {
     let mut frontend = spawn(&sandbox, "frontend");
     initialize(&mut frontend, "2025-11-25");
     assert!(frontend.read(A_WHILE).is_none(), "without `initialized` nothing is said");
-    // A tool call makes it live, and still nobody said that the client listens.
+    // A tool call makes it live, and still the client has not said that it listens.
     assert!(is_pinged(&mut frontend));
     until("frontend is live", || frontend.me()["live"] == true);
     assert!(frontend.push_within(A_WHILE).is_none(), "pushed before `initialized`");
@@ -82,7 +80,7 @@ fn the_attributes_of_a_push_are_the_known_ones_and_strings_of_one_line() {
         assert!(!meta["from_summary"].as_str().unwrap().is_empty());
         assert!(meta["from_cwd"].as_str().unwrap().contains("a \"b\" <"), "{push}");
     }
-    // An answer names what it answers.
+    // A reply names the message that it answers.
     let question = writer.send("reader", "well?");
     reader.push();
     let reply = json!({ "to_id": "quoted", "message": "yes", "reply_to": question });
@@ -91,7 +89,7 @@ fn the_attributes_of_a_push_are_the_known_ones_and_strings_of_one_line() {
     check_form(&push);
     assert_eq!(push["meta"]["reply_to"], question.as_str());
     assert!(push["meta"].get("from_summary").is_none(), "an empty value is left out");
-    // A repeat says so, as a string.
+    // A repeat is marked, by a string.
     let id = writer.send("reader", "once more");
     reader.push();
     until("it is offered", || sandbox.message(&id)["state"] == "offered");
@@ -107,8 +105,6 @@ fn the_attributes_of_a_push_are_the_known_ones_and_strings_of_one_line() {
         }
     }
 }
-
-// Who is pushed to
 
 #[test]
 fn only_a_session_that_may_have_a_channel_is_pushed_to() {
@@ -130,7 +126,7 @@ fn only_a_session_that_may_have_a_channel_is_pushed_to() {
         assert_eq!(mail["structuredContent"]["messages"][0]["text"], "hello");
         assert!(session.push_within(Duration::from_millis(50)).is_none(), "{name}");
     }
-    // The same without any of that is pushed to, so the above says something.
+    // A session without any of that is pushed to, so the checks above mean something.
     let mut session = auto("plain").start(&sandbox);
     sender.send("plain", "hello");
     assert_eq!(session.push()["content"], "hello");

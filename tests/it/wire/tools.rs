@@ -7,8 +7,6 @@ use serde_json::{Value, json};
 use super::{TOOLS, initialize, is_pinged, peer, refused, spawn};
 use crate::support::{Frozen, Sandbox, Session, SessionOptions, until};
 
-// Tools
-
 #[test]
 fn the_tools_are_listed_in_a_form_that_every_client_takes() {
     let sandbox = Sandbox::new();
@@ -31,7 +29,7 @@ fn the_tools_are_listed_in_a_form_that_every_client_takes() {
         }
         assert_eq!(tool["inputSchema"]["additionalProperties"], false, "{name}");
         let hints = &tool["annotations"];
-        // None changes what the session works on; a client that plans calls no others.
+        // None changes what the session works on; a client in plan mode calls no others.
         assert_eq!(hints["readOnlyHint"], true, "{name}");
         assert_eq!(hints["destructiveHint"], false, "{name}");
         assert_eq!(hints["openWorldHint"], false, "{name}");
@@ -50,7 +48,7 @@ fn the_tools_are_listed_in_a_form_that_every_client_takes() {
     assert_eq!(properties(3), ["wait_seconds"]);
 }
 
-/// Only what the plainest client knows, at any depth.
+/// Checks that a schema has only keywords that the simplest client knows, at any depth.
 fn plain(schema: &Value, at: &str) {
     let known =
         ["description", "enum", "minimum", "properties", "required", "additionalProperties"];
@@ -70,7 +68,7 @@ fn plain(schema: &Value, at: &str) {
     assert!(kind != "null" && (kind != "array" || schema["items"].is_object()), "{at}: {schema}");
 }
 
-/// What is wrong with a value by its schema, as far as our schemas go.
+/// Validates a value by a schema, for the keywords that ours use. Returns the first fault.
 fn violation(schema: &Value, value: &Value, at: &str) -> Option<String> {
     let wrong = |what: &str| Some(format!("{at}: {value} is no {what}"));
     if let Some(options) = schema["enum"].as_array()
@@ -199,7 +197,7 @@ fn an_unknown_method_or_tool_is_an_error_with_its_name() {
 }
 
 #[test]
-fn wrong_arguments_are_refused_in_words_that_name_them_and_nothing_is_done() {
+fn wrong_arguments_are_refused_by_name_and_nothing_is_done() {
     let sandbox = Sandbox::new();
     let mut session = sandbox.session("writer");
     let _one = SessionOptions::new("reader-one").at_once().start(&sandbox);
@@ -211,7 +209,7 @@ fn wrong_arguments_are_refused_in_words_that_name_them_and_nothing_is_done() {
     let large = "x".repeat(64 * 1_024 + 1);
     let long = "x".repeat(501);
     let cases = [
-        // Wrong by themselves.
+        // Wrong in form.
         ("list_peers", json!({ "scope": "galaxy" }), vec!["scope", "galaxy", "machine", "repo"]),
         ("list_peers", json!({ "scope": 7 }), vec!["scope"]),
         ("list_peers", json!({ "where": "here" }), vec!["where", "scope"]),
@@ -239,7 +237,7 @@ fn wrong_arguments_are_refused_in_words_that_name_them_and_nothing_is_done() {
         ("set_summary", json!({ "summary": "x", "name": {} }), vec!["name"]),
         ("set_summary", json!({ "text": "x" }), vec!["text", "summary"]),
         ("check_messages", json!({ "from": "reader-one" }), vec!["from"]),
-        // Wrong by what they say.
+        // Wrong in content.
         ("send_message", json!({ "to_id": "reader-one", "message": "" }), vec!["empty"]),
         ("send_message", json!({ "to_id": "reader-one", "message": " \n\t " }), vec!["empty"]),
         (
@@ -321,7 +319,7 @@ fn a_request_can_be_cancelled_while_the_broker_does_not_answer() {
     session.write(&json!({
         "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel
     }));
-    // Whether a cancelled request is answered is the server's choice; a result it cannot have.
+    // A server may or may not answer a cancelled request, but not with a result.
     let ping = session.start_request("ping", json!({}));
     loop {
         let (_, message) = session.read(crate::support::PATIENCE).expect("the ping is answered");
