@@ -1,5 +1,4 @@
-//! Promise 4: a lock whose owner runs in another container or on another machine ends no process
-//! here.
+//! Promise 4: a lock whose owner runs in another container or machine ends no process here.
 //!
 //! The directory is shared. The message says where the broker is.
 

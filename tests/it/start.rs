@@ -1,5 +1,4 @@
-//! Promise 8: where no service manager serves, the first client starts one broker, in the
-//! background.
+//! Promise 8: where no service manager serves, the first client starts one broker.
 
 use std::net::TcpListener;
 use std::process::Stdio;

@@ -1,5 +1,4 @@
-//! Promise 8: old and new versions side by side, and a client that replaces an older fallback
-//! broker.
+//! Promise 8: old and new versions side by side; a newer client replaces a fallback broker.
 
 use std::process::{Child, Stdio};
 

@@ -1,5 +1,4 @@
-//! Promise 8: databases of an older or newer schema, of another program, or in use by another
-//! broker.
+//! Promise 8: databases of another schema or program, or in use by another broker.
 
 use std::path::PathBuf;
 
