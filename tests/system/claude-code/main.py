@@ -17,7 +17,7 @@ import scenarios
 from harness.lab import Lab
 from harness.report import Abandoned, Report
 
-# The order in which a person would meet them; what is not named here follows by name.
+# The order in which a person would meet them. The other scenarios follow by name.
 ORDER = ["registration", "setup", "contract", "permission", "conversation", "resume", "terminal"]
 
 
@@ -28,7 +28,7 @@ def names() -> list[str]:
 
 
 def play(name: str, options: argparse.Namespace, work: str, report: Report) -> None:
-    """Runs one scenario. Whatever it does, its processes are gone afterwards."""
+    """Runs one scenario, and ends all its processes afterwards."""
     module = importlib.import_module("scenarios." + name)
     report.scenario(name, module.__doc__)
     missing = [tool for tool in getattr(module, "NEEDS", []) if shutil.which(tool) is None]
@@ -65,7 +65,7 @@ def main() -> int:
     options.claude = os.path.abspath(options.claude)
     options.claude_peers = os.path.abspath(options.claude_peers)
 
-    # A test that is told to stop still ends what it started.
+    # A test that is terminated still ends the processes that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Directly under /tmp: a socket's path may have 104 bytes on macOS.
     work = tempfile.mkdtemp(prefix="cps-", dir="/tmp")

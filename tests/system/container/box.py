@@ -13,7 +13,7 @@ from typing import Any
 from harness.lab import SERVER, Lab
 from harness.terminal import Terminal
 
-# What is done before the client runs: as the first process, `sh` makes the mounts.
+# `sh`, the first process, makes the mounts before the client runs.
 MOUNTS = """
 mount --bind "$HOST_RUNTIME" "$MOUNTED" &&
 mount -t tmpfs tmpfs "$HOST_HOME" &&
@@ -40,7 +40,7 @@ class Box(Lab):
         }
 
     def env(self) -> dict[str, str]:
-        """As the container sets it: it has no runtime directory of its own."""
+        """The environment in the container, which has no runtime directory of its own."""
         return {name: value for name, value in super().env().items() if name not in ("XDG_RUNTIME_DIR", "CLAUDE_PEERS_PORT")}
 
     def contained(self, *argv: str) -> list[str]:
@@ -57,7 +57,7 @@ class Box(Lab):
         return terminal
 
     def prepare(self, waits: bool) -> None:
-        """Our server and hooks in the client's settings; with a hook that waits to wake it, or without."""
+        """Writes our server and hooks to the client's settings, with a waiting hook or without."""
         hooks = self.hooks(before="tee -a %s | " % shlex.quote(self.log))
         if waits:
             wait = {"type": "command", "command": shlex.join([self.peers_binary, "hook", "Stop", "--wait"])}
@@ -68,10 +68,10 @@ class Box(Lab):
             raise RuntimeError("claude mcp add: " + done.stdout + done.stderr)
 
     def stop_broker(self) -> None:
-        """It has none."""
+        """Does nothing: the broker is the host's."""
 
     def numbers(self, program: str) -> list[list[int]]:
-        """The numbers of this container's processes of this name: the host's first, its own last."""
+        """The process numbers of this container's processes of this name: the host's first, its own last."""
         found = []
         for pid in (name for name in os.listdir("/proc") if name.isdigit()):
             try:

@@ -1,9 +1,9 @@
-"""The walk: two containers at once, each with the real client, and the broker outside."""
+"""Two containers at once, each with the real client, and a broker outside."""
 
 from __future__ import annotations
 
 import argparse
-# An interpreter in root's home cannot load more once we are an ordinary user.
+# An interpreter in root's home cannot load modules once this process is an ordinary user.
 import encodings.idna  # noqa: F401
 import json
 import os
@@ -40,18 +40,18 @@ class Room:
         return len(self.lab.api.conversations())
 
     def contexts(self, text: str) -> list[str]:
-        """What hooks added with this text, in all requests to the model."""
+        """The hooks' contexts with this text, in all requests to the model."""
         every = (s for body in self.lab.api.conversations() for s in strings(body))
         return [s for s in every if "hook additional context" in s and text in s]
 
     def session(self) -> str:
-        """The session that the window shows, as its last hook said."""
+        """The session that the client process shows, by its last hook event."""
         with open(self.lab.log, encoding="utf-8") as f:
             lines = [line for line in f.read().replace("}{", "}\n{").splitlines() if line.endswith("}")]
         return json.loads(lines[-1])["session_id"]
 
     def call(self, tool: str, **arguments: Any) -> str:
-        """A turn in which the model calls our tool: the result as the model got it."""
+        """Runs a turn in which the model calls our tool. Returns the result that the model got."""
         prompt = "please use %s, turn %d" % (tool, self.turns())
         call = self.lab.api.on(prompt, "mcp__%s__%s" % (SERVER, tool), arguments)
         self.terminal.type(prompt)
@@ -79,8 +79,8 @@ def walk(host: Lab, check: Report, work: str, first: bool) -> None:
     for room in rooms:
         check.check("it is the same peer after /clear", wait_until(room.is_itself), host.peers())
         read(host, check, room, "after /clear", "Mail for %s, after its /clear." % room.peer["id"])
-    woken(host, check, left, "by the hook that waits", "hook")
-    woken(host, check, right, "through its inbox", "hook")
+    woken(host, check, left, "by the waiting hook", "hook")
+    woken(host, check, right, "through its inbox socket", "hook")
     restarted(host, check, rooms)
     for room in rooms:
         room.terminal.type("/exit")
@@ -102,7 +102,7 @@ def opened(host: Lab, check: Report, base: str, first: bool) -> Iterator[Room]:
         check.require("its session is a live peer of the broker outside", len(found) == 1, room.terminal.screen() + str(host.peers()))
         room.peer = found[0]
         told = wait_until(lambda: [p["reach"] for p in room.live()] == ["hooks"])
-        check.check("its hooks have spoken for it", told, host.peers())
+        check.check("its hook events have come", told, host.peers())
         yield room
 
 
@@ -111,13 +111,13 @@ def tools(host: Lab, check: Report, left: Room, right: Room) -> None:
     result = left.call("send_message", to_id=right.peer["id"], message=text)
     check.check("its model sends a message to the other container", wait_until(lambda: host.message(text), timeout=10), result)
     listed = right.call("list_peers")
-    check.check("the other one sees who is there", left.peer["id"] in listed, listed)
+    check.check("the other one lists it", left.peer["id"] in listed, listed)
     done = wait_until(lambda: host.message(text).get("state") == "read", timeout=20)
     check.check("and has read it", done, host.message(text))
 
 
 def read(host: Lab, check: Report, room: Room, when: str, text: str) -> None:
-    """Mail that waits is shown with the next prompt, and only there, and counts as read."""
+    """Checks that waiting mail is shown with the next prompt, and counts as read."""
     lies = "A message of no matter. "
     host.send(room.peer["id"], lies + text)
     room.terminal.type("go on")
@@ -137,7 +137,7 @@ def woken(host: Lab, check: Report, room: Room, how: str, by: str) -> None:
 
 
 def restarted(host: Lab, check: Report, rooms: list[Room]) -> None:
-    """The broker is killed, and somebody outside starts another."""
+    """Kills the broker, and starts another from outside."""
     before = host.processes("broker")
     for pid in before:
         os.kill(pid, signal.SIGKILL)
@@ -161,14 +161,14 @@ def play(host: Lab, check: Report, work: str) -> None:
         except Abandoned:
             pass
         except Exception:
-            check.check("the walk runs to its end", False, traceback.format_exc())
+            check.check("the scenario runs to its end", False, traceback.format_exc())
         finally:
             for box in host.boxes:
                 box.__exit__()
 
 
 def copy_programs(work: str, options: argparse.Namespace, is_hidden: Callable[[str], bool]) -> None:
-    """Makes both programs available to the containers, wherever they lie."""
+    """Copies a program to the work directory if the containers cannot see it."""
     for name in ("claude", "claude_peers"):
         if is_hidden(getattr(options, name)):
             copy = os.path.join(work, name.replace("_", "-"))
@@ -183,7 +183,7 @@ def is_in_tmp(program: str) -> bool:
 
 
 def become(user: int, work: str, options: argparse.Namespace) -> None:
-    """An ordinary user from here on, who must be able to reach both programs."""
+    """Becomes an ordinary user, which must be able to run both programs."""
     os.chown(work, user, user)
     reached = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", "test", "-x"]
     copy_programs(work, options, lambda program: subprocess.run([*reached, program], check=False).returncode != 0)
@@ -196,13 +196,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--claude", required=True, help="binary of the Claude Code client")
     parser.add_argument("--claude-peers", required=True, help="binary under test")
-    parser.add_argument("--user", type=int, required=True, help="whom root becomes")
+    parser.add_argument("--user", type=int, required=True, help="the user id that root changes to")
     parser.add_argument("--keep", action="store_true", help="keep the work directory")
     options = parser.parse_args()
     options.claude = os.path.abspath(options.claude)
     options.claude_peers = os.path.abspath(options.claude_peers)
 
-    # A test that is told to stop still ends what it started.
+    # A test that is terminated still ends the processes that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Not under /tmp, which each container has of its own; and short, for a socket's path.
     work = tempfile.mkdtemp(prefix="cpc-", dir="/var/tmp")

@@ -1,8 +1,8 @@
 #!/usr/bin/env ruby
 # formula_check.rb FORMULA.rb TARBALL PROGRAM - install and test a Homebrew formula without Homebrew.
 #
-# Homebrew itself runs on no machine that builds this. Here stands in for it just what a formula of
-# a Rust program calls: any other call (a misspelt one, say) is an error. TARBALL is unpacked and
+# Homebrew itself runs on no machine that builds this. This file defines just what a formula of a
+# Rust program calls, so any other call (a misspelt one, say) is an error. TARBALL is unpacked and
 # installed from as the formula says, with one difference: `cargo install` puts PROGRAM in place and
 # compiles nothing. Completions and man pages are really made, and the `test do` block really runs.
 require "digest"

@@ -3,7 +3,7 @@
 
 Checks what launchctl would silently ignore or refuse (well-formedness, doubled, unknown or mistyped
 keys, relative or unexpanded paths, socket definitions; the keys are those of launchd.plist(5)), and
-that it is the agent which we mean: PROGRAM's broker, started on demand, its socket below HOME.
+that it is the intended agent: PROGRAM's broker, started on demand, its socket below HOME.
 """
 
 import os
@@ -63,7 +63,7 @@ def absolute(where, value):
 
 
 def sound(job):
-    """What is wrong with any job."""
+    """The faults of any job."""
     yield from typed("job", job, KEYS)
     if not job.get("Label"):
         yield "job: no Label"
@@ -95,7 +95,7 @@ def sound(job):
 
 
 def ours(job, program, home):
-    """How it differs from the agent that we mean."""
+    """The differences from the intended agent."""
     unix = job.get("Sockets", {}).get("unix", {})
     tcp = job.get("Sockets", {}).get("tcp", {})
     wanted = [

@@ -75,7 +75,7 @@ class World:
                 os.close(descriptor)
 
     def broker(self) -> int | None:
-        """The number of the broker's process; `None` if none runs."""
+        """The pid of the broker; `None` if no broker runs."""
         status = self.run("status", "--json")
         return json.loads(status.stdout).get("process") if status.stdout else None
 
@@ -101,7 +101,7 @@ def no_sockets(world: World, report: Report) -> None:
 
 
 def no_broker(world: World, report: Report) -> None:
-    """The same sandbox where no broker runs: none is started"""
+    """The same sandbox where no broker runs: no broker is started"""
     for words in [["peers"], ["send", "cli", "x"], ["inbox"]]:
         result = world.boxed(words, sockets=False)
         report.check("%s fails and names the setting" % words[0], result.returncode != 0 and SETTING in said(result), said(result))
@@ -121,7 +121,7 @@ def read_only(world: World, report: Report) -> None:
 
 
 def hidden(world: World, report: Report) -> None:
-    """A sandbox that hides the runtime directory, with a read-only home: no second broker, and none is ended"""
+    """A sandbox that hides the runtime directory, with a read-only home: no broker is started or ended"""
     world.run("peers")
     before = world.broker()
     for words in [["peers"], ["kill-broker"], ["status"]]:

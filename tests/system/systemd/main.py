@@ -10,7 +10,7 @@ import time
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Report and waiting are the same as for the client's system test.
+# Reports and waiting are shared with the system test of the client.
 sys.path.append(os.path.join(HERE, "..", "claude-code"))
 
 from harness.report import Abandoned, Report  # noqa: E402

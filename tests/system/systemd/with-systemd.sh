@@ -6,7 +6,7 @@
 # Boots systemd as PID 1 of new PID, mount, network, IPC, UTS and cgroup namespaces on a
 # copy-on-write view of a cached Debian tree, installs the given .deb files inside it, and runs
 # COMMAND as the unprivileged user "tester" in a real login session: logind, PAM, journald,
-# `systemctl --user`, `journalctl --user` and the session bus are the genuine articles.
+# `systemctl --user`, `journalctl --user` and the session bus are real.
 # COMMAND's output is passed through, its exit status is returned, and nothing is left behind.
 #
 # Options:
@@ -87,7 +87,7 @@ debian_sources() {
     awk -v suite="$suite" '$2 ~ "^" suite "(-updates|-security)?$" { k = $1 " " $2; c[k] = c[k] " " $3 } END { for (k in c) print k c[k] }' <<<"$known" | sort
 }
 
-# What every run shares: accounts, sudo, and units that make no sense without hardware.
+# Prepares what every run shares: accounts, sudo, and masks for units that need hardware.
 prepare_tree() {
     local tree=$1 unit
     chroot "$tree" useradd --create-home --shell /bin/bash --uid 1000 tester
@@ -148,7 +148,7 @@ if [ ! -d "$tree" ]; then
     mkdir -p "$cache"
     exec {lock}>"$tree.lock"
     flock "$lock"
-    if [ ! -d "$tree" ]; then # nobody else built it while we waited
+    if [ ! -d "$tree" ]; then # no other run built it meanwhile
         rm -rf --one-file-system "$tree.new"
         build_tree "$tree.new" "$include"
         mv -T "$tree.new" "$tree"
@@ -220,7 +220,7 @@ root=$2 stage=${0%/*}
 ip link set lo up
 hostname with-systemd
 mount -t proc -o nosuid,noexec,nodev proc "$root/proc"
-for path in sys sysrq-trigger; do # the kernel's settings are not ours to change
+for path in sys sysrq-trigger; do # the kernel's settings must not be changed
     [ -e "$root/proc/$path" ] || continue
     mount --bind "$root/proc/$path" "$root/proc/$path"
     mount -o remount,bind,ro "$root/proc/$path"

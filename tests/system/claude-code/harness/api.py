@@ -1,8 +1,9 @@
 """A scripted stand-in for the Anthropic Messages API, on loopback and in this process.
 
 The client believes that it talks to a model. A scenario decides what this model does: by default
-it answers every prompt with a word; `on` makes it call a tool instead, `hold` lets it think, `fails` gives an error. Every request is kept,
-because what stands in a request is what the model would have seen. Nothing here knows claude-peers.
+it answers every prompt with a word. `on` makes it call a tool instead, `hold` delays its answer, and
+`fails` makes it answer with an error. Every request is kept, because a request is what the model
+would have seen. Nothing here knows claude-peers.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class FakeApi:
-    """Listens as soon as it is made; `close` ends it. `log` gets every request, for a post mortem."""
+    """Listens as soon as it is made; `close` ends it. `log` gets every request."""
 
     def __init__(self, log: str):
         self._lock = threading.Lock()
@@ -57,7 +58,7 @@ class FakeApi:
         self._calls: list[tuple[str, dict[str, Any]]] = []
         self._held: list[tuple[str, threading.Event]] = []
         self._ids = itertools.count(1)
-        # While it is set, the model answers no conversation but with an error.
+        # While this is set, every conversation is answered with an error.
         self.fails = threading.Event()
         api = self
 
@@ -78,7 +79,7 @@ class FakeApi:
         with self._lock:
             self._log.close()
 
-    # What a scenario says and asks.
+    # The scenario's side.
 
     def on(self, prompt: str, tool: str, arguments: dict[str, Any]) -> str:
         """A prompt that contains `prompt` makes the model call `tool`. Returns the call's id."""
@@ -113,10 +114,10 @@ class FakeApi:
         return wait_until(find, timeout)
 
     def model_saw(self, text: str) -> bool:
-        """Whether `text` stood in a string anywhere in a conversation's request."""
+        """Whether `text` was in a string anywhere in a conversation's request."""
         return any(text in string for body in self.conversations() for string in strings(body))
 
-    # What the client asks.
+    # The client's side.
 
     def new_id(self, kind: str) -> str:
         return "%s_%04d" % (kind, next(self._ids))
@@ -126,7 +127,7 @@ class FakeApi:
         last = next((m for m in reversed(body.get("messages") or []) if m.get("role") == "user"), {})
         text = ""
         for block in blocks(last):
-            # What stands before a tool's result has been answered already, by the call.
+            # Text before a tool's result was answered already, by the call.
             text = "" if block.get("type") == "tool_result" else text + block.get("text", "") + "\n"
         if body.get("tools"):
             with self._lock:
@@ -191,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/v1/messages/count_tokens":
             self._json(200, {"input_tokens": len(raw) // 4})
         elif path == "/v1/messages" and body.get("tools") and self.api.fails.is_set():
-            # One that the client does not try again by itself.
+            # An error after which the client does not retry.
             self._json(400, {"type": "error", "error": {"type": "invalid_request_error", "message": "made to fail"}})
         elif path == "/v1/messages":
             self._message(body)

@@ -1,8 +1,8 @@
-"""Runs a hook command, and kills it after the broker has given it the newest message and before a word of it is out.
+"""Runs a hook command, and kills it after the broker has offered it the newest message and before it has written it.
 
     killed.py FLAG -- COMMAND hook EVENT
 
-Only while the file FLAG is there; it is taken away. Otherwise the command is run as it is.
+This is done only if the file FLAG exists, which is removed. Otherwise the command runs as it is.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _offered(program: str) -> bool:
-    """Whether the newest message has been given to somebody."""
+    """Whether the newest message has been offered."""
     done = subprocess.run([program, "log", "-n", "1", "--json"], capture_output=True, check=True)
     return json.loads(done.stdout)["messages"][0]["state"] == "offered"
 

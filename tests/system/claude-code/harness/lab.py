@@ -1,4 +1,4 @@
-"""The laboratory: one throw-away home in which the client and claude-peers run, and nothing else.
+"""The laboratory: a temporary home in which only the client and claude-peers run.
 
 The client gets a clean environment, a dummy key, and the fake API as its only host. claude-peers
 gets directories and a port of its own, so that no broker of the developer is ever touched. All
@@ -32,7 +32,7 @@ SERVER = "claude-peers"
 PLUGIN_SERVER = "plugin:peers:claude-peers"
 REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 4))
 PATH = "/usr/local/bin:/usr/bin:/bin"
-# Known before the first client runs, because the client rewrites its configuration at any time.
+# Configured before the first client runs, because the client may rewrite its configuration at any time.
 PROJECTS = ("a", "b")
 
 
@@ -48,7 +48,7 @@ class Lab:
         self._clients: list[Union[Session, Terminal]] = []
         self._numbers = itertools.count(1)
         self.extra_env: dict[str, str] = {}
-        # The server that sessions are asked about, as the client names it.
+        # The name of our server in the client.
         self.server = SERVER
         self.api = FakeApi(os.path.join(base, "api.jsonl"))
         self._write_client_config()
@@ -61,7 +61,7 @@ class Lab:
         self.stop_broker()
         self.api.close()
 
-    # What a person prepares.
+    # What a person sets up.
 
     def project(self, name: str) -> str:
         """The path of one of `PROJECTS`, which the client trusts."""
@@ -78,7 +78,7 @@ class Lab:
         self.settings(permissions={"allow": ["mcp__" + SERVER]})
 
     def hooks(self, *events: str, before: str = "") -> dict[str, Any]:
-        """Settings for our hooks at these events, or at all that we know; `before` stands before each command."""
+        """Settings for our hooks at these events, or at all known ones; `before` is put before each command."""
         every = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", "StopFailure", "Notification", "SessionEnd")
 
         def command(event: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Lab:
         return {event: [{"hooks": [command(event)]}] for event in events or every}
 
     def killed_hooks(self, flag: str) -> dict[str, Any]:
-        """The same, but with the file `flag` there the next one is killed before its output is out, once."""
+        """The same, but if the file `flag` exists, the next hook is killed once before its output is written."""
         return self.hooks(before=shlex.join([sys.executable, killed.__file__, flag, "--"]) + " ")
 
     def register(self) -> subprocess.CompletedProcess[str]:
@@ -176,17 +176,17 @@ class Lab:
         return self._run(self.peers_binary, arguments)
 
     def from_outside(self, *arguments: str) -> list[str]:
-        """A command of claude-peers that is not taken for that of the session whose shell runs it."""
+        """A command of claude-peers that does not belong to the session whose shell runs it."""
         return ["env", "-u", "CLAUDE_CODE_SESSION_ID", self.peers_binary, *arguments]
 
     def send(self, to: str, text: str) -> None:
-        """Sends a message from the command line, whatever stands in it."""
+        """Sends a message from the command line, with any content."""
         done = self._run(self.peers_binary, ("send", to, "-"), said=text)
         if done.returncode:
             raise RuntimeError("claude-peers send: " + done.stdout + done.stderr)
 
     def peers(self, *options: str) -> list[dict[str, Any]]:
-        """What `claude-peers peers --json` lists: the caller at the command line is not in it."""
+        """The list of `claude-peers peers --json`, without the caller at the command line."""
         return self._json("peers", "--json", *options)["peers"]
 
     def peers_in(self, cwd: str) -> list[dict[str, Any]]:
@@ -205,7 +205,7 @@ class Lab:
         return next((m for m in self._json("log", "--json")["messages"] if m["text"] == text), {})
 
     def processes(self, *arguments: str) -> list[int]:
-        """The processes of our program in this lab, and in no other, that run with arguments that begin so."""
+        """The processes of our program in this lab whose arguments begin with these."""
         found = []
         for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
             try:
@@ -221,7 +221,7 @@ class Lab:
         return found
 
     def database(self) -> sqlite3.Connection:
-        """The broker's database; what is written there is on the caller."""
+        """A connection to the broker's database, which may be written to."""
         return sqlite3.connect(os.path.join(self.home, ".claude-peers-%d.db" % self._port), isolation_level=None)
 
     def stop_broker(self) -> None:
@@ -231,7 +231,7 @@ class Lab:
         return wait_until(lambda: not self.broker_answers())
 
     def broker_answers(self) -> bool:
-        """Whether something listens on a socket of ours or on the port. Starts nothing."""
+        """Whether a process listens on a socket of ours or on the port. Starts nothing."""
         sockets = glob.glob(os.path.join(self._runtime, "claude-peers", "*.sock"))
         return _listens(socket.AF_INET, ("127.0.0.1", self._port)) or any(_listens(socket.AF_UNIX, path) for path in sockets)
 
@@ -241,7 +241,7 @@ class Lab:
             raise RuntimeError("claude-peers %s: %s" % (" ".join(arguments), done.stdout + done.stderr))
         return json.loads(done.stdout)
 
-    # The surroundings.
+    # The environment.
 
     def env(self) -> dict[str, str]:
         """The whole environment of every process in the lab."""
@@ -262,7 +262,7 @@ class Lab:
             "DISABLE_ERROR_REPORTING": "1",
             "DISABLE_TELEMETRY": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            # Not covered by the line above: a terminal session would `git clone` the plugin market.
+            # Not covered by the variable above: a terminal session would `git clone` the plugin marketplace.
             "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
             **self.extra_env,
         }
@@ -289,7 +289,7 @@ class Lab:
 
 
 def _free_port() -> int:
-    """None that the system may give to a connection meanwhile."""
+    """A port outside of the range that the system assigns to connections."""
     while _listens(socket.AF_INET, ("127.0.0.1", port := random.randrange(10_240, 32_240))):
         pass
     return port

@@ -1,4 +1,4 @@
-"""Two sessions that are connected, which is how most stories begin."""
+"""Starts two connected sessions, with which most scenarios begin."""
 
 from __future__ import annotations
 

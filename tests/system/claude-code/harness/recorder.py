@@ -1,9 +1,8 @@
-"""Stands between the client and an MCP stdio server, and writes down what passes.
+"""Runs an MCP stdio server for a client, and records all that passes between them.
 
     recorder.py LOG.jsonl -- COMMAND ARGS...
 
-Lines go through unchanged in both directions, signals are passed on, and the server's exit status
-is kept. Each event is one line of the log: `start`, `in` (from the client), `out`, `stderr`,
+Lines are passed on unchanged in both directions, as are signals and the server's exit status. Each event is one line of the log: `start`, `in` (from the client), `out`, `stderr`,
 `signal`, `eof` (of stdin), `exit`. `Recording` reads such a log.
 """
 
@@ -119,7 +118,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # The pumps may hang in a read: the process ends without waiting for them.
+    # The reading threads may hang in a read: the process ends without waiting for them.
     status = _Recorder(sys.argv[1], sys.argv[sys.argv.index("--") + 1 :]).run()
     sys.stdout.flush()
     os._exit(status)

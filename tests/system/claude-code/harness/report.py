@@ -1,4 +1,4 @@
-"""Checks: a line for each, a count at the end, an exit status."""
+"""Prints a line for each check and a count at the end, and gives the exit status."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ EVIDENCE_LIMIT = 4000
 
 
 class Abandoned(Exception):
-    """A check failed without which the rest of its scenario has no meaning."""
+    """A check failed on which the rest of its scenario depends."""
 
 
 class Report:
@@ -22,7 +22,7 @@ class Report:
         print("\n%s: %s" % (name, (doc or "").strip().splitlines()[0]), flush=True)
 
     def check(self, what: str, holds: object, evidence: object = "") -> bool:
-        """Notes whether `what` holds. The evidence is printed only if it does not."""
+        """Records whether `what` holds. Prints the evidence only if it does not."""
         if holds:
             self.passed += 1
             print("ok    " + what, flush=True)

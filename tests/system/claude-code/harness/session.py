@@ -1,4 +1,4 @@
-"""A session without a terminal: `claude -p` that reads prompts as they come (stream-json)."""
+"""A session without a terminal: `claude -p` that reads a stream of prompts (stream-json)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Session:
             threading.Thread(target=pump, daemon=True).start()
 
     def say(self, prompt: str) -> dict[str, Any]:
-        """One turn: gives the prompt, waits for the end of the answer, returns its `result` event."""
+        """Runs one turn: writes the prompt, waits for the end of the answer, returns its `result` event."""
         done = len(self._results())
         message = {"type": "user", "message": {"role": "user", "content": prompt}}
         self.process.stdin.write(json.dumps(message) + "\n")
@@ -45,13 +45,13 @@ class Session:
         return self._results()[done]
 
     def begin(self, prompt: str) -> Future[dict[str, Any]]:
-        """The same turn, without waiting: the result of `say`, once it is there."""
+        """Begins a turn without waiting for it. Returns the future result of `say`."""
         return ThreadPoolExecutor(max_workers=1).submit(self.say, prompt)
 
     def connect(self) -> str:
-        """Waits until the client has connected our server; returns the last word about it.
+        """Waits until the client has connected our server; returns the last reported status.
 
-        The client reports it at the start of each turn only, and it need not wait for servers.
+        The client reports it only at the start of each turn, and need not wait for servers.
         """
 
         def status() -> str:
@@ -62,7 +62,7 @@ class Session:
         return wait_until(lambda: (s := status()) != "pending" and s) or "pending"
 
     def call(self, tool: str, **arguments: Any) -> ToolResult:
-        """One turn in which the model calls our tool; returns the result as the model got it."""
+        """Runs one turn in which the model calls our tool. Returns the result that the model got."""
         prompt = "please use %s (task %d)" % (tool, next(_numbers))
         server = re.sub("[^A-Za-z0-9_-]", "_", self._server)
         call = self.api.on(prompt, "mcp__%s__%s" % (server, tool), arguments)
@@ -73,7 +73,7 @@ class Session:
         return result
 
     def events(self, subtype: str) -> list[dict[str, Any]]:
-        """What the client reported of itself under this name."""
+        """The client's events of this subtype."""
         return [e for e in self._events if e.get("subtype") == subtype]
 
     @property
@@ -82,7 +82,7 @@ class Session:
         return self._results()[-1]["session_id"]
 
     def close(self) -> int:
-        """Ends the session as a script does: no more input."""
+        """Ends the session as a script does, by closing its input."""
         self.process.stdin.close()
         return self.process.wait(PATIENCE)
 
@@ -91,7 +91,7 @@ class Session:
         self.process.wait()
 
     def end(self) -> None:
-        """Makes sure that the process is gone; harmless if it is."""
+        """Ends the process, if it still runs."""
         if self.process.poll() is None:
             self.process.terminate()
             try:

@@ -29,7 +29,7 @@ class Terminal:
         return "\n".join(line.rstrip() for line in lines if line.strip())
 
     def wait(self, pattern: str, timeout: float = PATIENCE) -> bool:
-        """Whether the pattern comes to stand on the screen in time."""
+        """Whether the pattern appears on the screen in time."""
         return bool(wait_until(lambda: re.search(pattern, self.screen()), timeout))
 
     def type(self, text: str) -> None:
@@ -46,7 +46,7 @@ class Terminal:
         return self.wait(ENDED, timeout)
 
     def end(self) -> None:
-        """Ends tmux and with it the client; harmless if they are gone."""
+        """Ends tmux and with it the client, if they still run."""
         subprocess.run(self._argv("kill-server"), env=self._env, capture_output=True, check=False)
 
     def _argv(self, *arguments: str) -> list[str]:

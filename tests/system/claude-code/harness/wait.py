@@ -1,4 +1,4 @@
-"""Waiting for what another process does. Limits are generous: they only end a test that hangs."""
+"""Waits for other processes. The timeouts are generous: they only end a test that hangs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PATIENCE = 60.0
 
 
 def wait_until(probe: Callable[[], T], timeout: float = PATIENCE, step: float = 0.05) -> T:
-    """Calls `probe` until it gives something true, or time is up; returns its last answer."""
+    """Calls `probe` until it returns something true or the timeout ends. Returns its last result."""
     end = time.monotonic() + timeout
     while True:
         value = probe()

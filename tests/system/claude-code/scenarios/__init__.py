@@ -1,1 +1,1 @@
-"""One file per story. Each has `run(lab, check)` and may name tools that it `NEEDS`."""
+"""One file per scenario. Each has `run(lab, check)` and may name tools that it `NEEDS`."""

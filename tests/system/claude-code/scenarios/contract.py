@@ -1,4 +1,4 @@
-"""What the client demands of an MCP server, seen on the wire."""
+"""What the client demands of an MCP server, by the recorded traffic."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from harness.wait import wait_until
 
 # The oldest client that has channels cuts instructions and descriptions here.
 TEXT_LIMIT = 2048
-# Without an answer the client waits 3 s before it goes on; anything near that is a fault.
+# Without an answer the client waits 3 s before it goes on.
 AT_ONCE = 1.0
-# A server that needs more than the client's 100 ms fails every time; a busy machine does not.
+# A server that needs more than the client's 100 ms fails every time; on a busy machine it fails sometimes.
 SHUTDOWNS = 3
 
 
@@ -72,9 +72,9 @@ def in_the_models_context(lab: Lab, session: Session, recording: Recording, chec
     check.check("the model has read our instructions to the end", instructions and lab.api.model_saw(instructions.strip()))
     result = session.call("list_peers", scope="machine")
     check.check("a tool's result reaches the model", not result.is_error and result.text, result.block)
-    # The client drops a result's text for its structured content, so that has to say everything.
+    # The client shows the structured content instead of the text, so it must contain everything.
     seen = parsed(result.text)
-    check.check("and begins with who the session is", list(seen)[:1] == ["me"] and seen["me"]["id"], result.block)
+    check.check("and begins with the session itself", list(seen)[:1] == ["me"] and seen["me"]["id"], result.block)
 
 
 def ends_on_sigint(lab: Lab, recording: Recording, check: Report) -> None:
@@ -102,7 +102,7 @@ def ends_with_its_client(lab: Lab, recording: Recording, check: Report) -> None:
     session.connect()
     session.kill()
     ended = wait_until(lambda: recording.events("exit"), timeout=10)
-    check.check("it ends at the end of stdin, when the client is killed", ended, recording.events()[-3:])
+    check.check("it ends with its standard input, when the client is killed", ended, recording.events()[-3:])
 
 
 def parsed(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Two sessions find each other and talk by tools; the state told to the sender is true."""
+"""Two sessions find each other and talk by tools, and the state that the sender is told is true."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(lab: Lab, check: Report) -> None:
     check.check("B is not shown the message twice", not again.is_error and QUESTION not in again.text, again.block)
 
     code = a.close()
-    check.check("session A ends well", code == 0, code)
+    check.check("session A ends with exit code 0", code == 0, code)
     check.check("A's peer leaves with it", wait_until(lambda: not lab.peers_in(a.cwd)), lab.peers())
     check.check("B's peer stays", len(lab.peers_in(b.cwd)) == 1, lab.peers())
     b.kill()
@@ -49,7 +49,7 @@ def run(lab: Lab, check: Report) -> None:
 
 
 def received(lab: Lab, check: Report, name: str, session: Session, text: str) -> None:
-    """The session's model gets the message by its tool, and the sender is told just that."""
+    """The session's model gets the message by its tool, and the sender is told so."""
     result = session.call("check_messages")
     message = lab.message(text)
     check.check("the message stands in the tool result that %s's model gets" % name, text in result.text, result.block)

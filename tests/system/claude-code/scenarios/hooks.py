@@ -1,4 +1,4 @@
-"""Hooks only, no channel: mail reaches the model with its next step, and the sender is told the truth."""
+"""With hooks and without a channel: mail reaches the model with its next step, and the sender is told the truth."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def run(lab: Lab, check: Report) -> None:
     lab.register()
     a, b = connected(lab, check)
     peer_b = lab.peer_of(b)
-    # The client runs them beside its servers' start.
+    # The client runs them while its servers start.
     told = wait_until(lambda: lab.peer_of(b)["reach"] == "hooks", timeout=10)
-    check.check("its hooks are said to reach it", told, lab.peer_of(b))
+    check.check("it is listed as reachable by hooks", told, lab.peer_of(b))
 
     a.call("send_message", to_id=peer_b["id"], message=WITH_PROMPT)
     b.say("good morning")
@@ -58,7 +58,7 @@ def run(lab: Lab, check: Report) -> None:
 
 
 def inputs(log: str) -> list[dict[str, Any]]:
-    """What the client wrote to the hooks."""
+    """The inputs that the client wrote to the hooks."""
     with open(log, encoding="utf-8") as f:
         return [json.loads(line) for line in f if line.endswith("}\n") or line.endswith("}")]
 
@@ -70,7 +70,7 @@ def tool(lab: Lab, session: Any, name: str, arguments: dict[str, Any]) -> None:
 
 
 def contexts(lab: Lab, text: str) -> list[tuple[str, str]]:
-    """Where `text` stood as a hook's additional context: in the main conversation or a subagent's."""
+    """Where `text` was a hook's additional context: in the main conversation or a subagent's."""
     found = []
     for body in lab.api.conversations():
         first = text_of(blocks(body["messages"][0]))
@@ -90,7 +90,7 @@ def body_text(message: dict[str, Any]) -> str:
 
 
 def shown(lab: Lab, check: Report, when: str, text: str) -> None:
-    check.check("the text stands in a request to the model, " + when, wait_until(lambda: lab.api.model_saw(text), timeout=10))
+    check.check("the text is in a request to the model, " + when, wait_until(lambda: lab.api.model_saw(text), timeout=10))
 
 
 def state(lab: Lab, check: Report, text: str) -> None:

@@ -18,16 +18,16 @@ NEEDS = ["tmux"]
 OVER_RECONNECT = "Mail that waits while the server is replaced."
 OVER_CRASH = "Mail that comes while there is no server."
 OVER_CLEAR = "Mail that waits while the conversation is cleared."
-OVER_RESUME = "Mail that comes between two windows."
+OVER_RESUME = "Mail that comes between two clients."
 OVER_CONTINUE = "Mail for the one who continues."
-FOR_THE_FIRST = "Mail for the window that was there first."
+FOR_THE_FIRST = "Mail for the client that was there first."
 INTERRUPTED = "Mail that a turn was shown which was then interrupted."
 
 
 def run(lab: Lab, check: Report) -> None:
     log = os.path.join(lab.base, "hooks.jsonl")
     lab.settings(permissions={"allow": ["mcp__" + SERVER]}, hooks=lab.hooks(before="tee -a %s | " % shlex.quote(log)))
-    # Nothing begins a turn but what is typed here.
+    # Only what is typed here begins a turn.
     lab.extra_env["CLAUDE_PEERS_WAKE"] = "off"
     lab.register()
     terminal, me = started(lab, check, "a session starts")
@@ -48,7 +48,7 @@ def run(lab: Lab, check: Report) -> None:
     before = session_id(log)
     lab.send(me["id"], OVER_CLEAR)
     terminal.type("/clear")
-    check.require("/clear begins another session in the window", wait_until(lambda: session_id(log) != before), terminal.screen())
+    check.require("/clear begins another session in the client process", wait_until(lambda: session_id(log) != before), terminal.screen())
     check.check("after /clear it is the same peer", same(lab, terminal, me), lab.peers())
     reads(lab, check, terminal, OVER_CLEAR)
     reconnect(lab, check, terminal, me, "after /clear and /mcp reconnect")
@@ -61,7 +61,7 @@ def run(lab: Lab, check: Report) -> None:
     reads(lab, check, terminal, OVER_RESUME)
     leave(check, terminal)
     lab.send(me["id"], OVER_CONTINUE)
-    # The client gives the server an id that nobody knows, and the hook finds no broker to tell it better.
+    # The client gives the server an unknown session id, and the hook finds no broker to correct it.
     lab.stop_broker()
     check.require("no broker runs", lab.broker_is_gone())
     terminal, _ = started(lab, check, "after --continue, and with another broker, it is the same peer", me, "--continue")
@@ -71,13 +71,13 @@ def run(lab: Lab, check: Report) -> None:
 
 
 def interrupted(lab: Lab, check: Report, terminal: Terminal, me: dict[str, Any]) -> None:
-    """What a turn was shown and did not go on from is offered again, under the same id."""
+    """A message that an interrupted turn was shown is offered again, under the same id."""
     lab.send(me["id"], INTERRUPTED)
     answer = lab.api.hold("a long task")
     terminal.type("a long task")
     check.require("a turn is shown mail, and the model thinks", wait_until(lambda: lab.api.model_saw(INTERRUPTED)), terminal.screen())
     terminal.press("Escape")
-    # Before the model has said a word, the client takes the turn back: the prompt is to be typed again.
+    # Before the model has answered, the client takes the turn back: the prompt is in the input line again.
     check.require("the turn is interrupted", terminal.wait("❯.a long task\n─"), terminal.screen())
     answer.set()
     terminal.press("C-u")
@@ -90,17 +90,17 @@ def interrupted(lab: Lab, check: Report, terminal: Terminal, me: dict[str, Any])
 
 
 def second_window(lab: Lab, check: Report, terminal: Terminal, me: dict[str, Any], session: str) -> None:
-    """Who resumes a session that is still open elsewhere is somebody else."""
+    """A session that is still open and resumed in another client process is another peer there."""
     other = lab.session("a", "--resume", session)
     status = other.connect()
-    check.require("the session is resumed while its first window is open", (status, other.id) == ("connected", session), (status, other.id))
+    check.require("the session is resumed while its first client process runs", (status, other.id) == ("connected", session), (status, other.id))
     both = wait_until(lambda: len(lab.peers_in(terminal.cwd)) == 2) and lab.peers_in(terminal.cwd)
     check.require("it is a new peer beside the first", both and me["id"] in [p["id"] for p in both], lab.peers())
     lab.send(me["id"], FOR_THE_FIRST)
     seen = len(lab.api.conversations())
     other.say("is there mail?")
     said = json.dumps(lab.api.conversations()[seen:])
-    check.check("the mail is not shown in the second window", FOR_THE_FIRST not in said, said[-2000:])
+    check.check("the mail is not shown in the second client process", FOR_THE_FIRST not in said, said[-2000:])
     result = other.call("check_messages")
     check.check("nor by its tool", FOR_THE_FIRST not in result.text, result.text)
     reads(lab, check, terminal, FOR_THE_FIRST)
@@ -111,13 +111,13 @@ def started(lab: Lab, check: Report, what: str, me: dict[str, Any] | None = None
     check.require("the client starts", terminal.wait("❯"), terminal.screen())
     peer = lab.peer_of(terminal)
     check.require(what, me is None or identity(peer) == identity(me), (me, peer))
-    check.require("its hooks have spoken", wait_until(lambda: lab.peer_of(terminal)["reach"] == "hooks"), lab.peers())
+    check.require("its hook events have come", wait_until(lambda: lab.peer_of(terminal)["reach"] == "hooks"), lab.peers())
     return terminal, peer
 
 
 def leave(check: Report, terminal: Terminal) -> None:
     terminal.type("/exit")
-    check.require("the window is closed", terminal.ended(), terminal.screen())
+    check.require("the client has ended", terminal.ended(), terminal.screen())
 
 
 def reconnect(lab: Lab, check: Report, terminal: Terminal, me: dict[str, Any], when: str) -> None:
@@ -137,7 +137,7 @@ def identity(peer: dict[str, Any]) -> tuple[str, str]:
 
 
 def reads(lab: Lab, check: Report, terminal: Terminal, text: str) -> None:
-    """The next prompt brings the mail, and it counts."""
+    """The next prompt shows the mail, and it counts as read."""
     terminal.type("go on")
     check.check("its mail comes with the next prompt", wait_until(lambda: [s for s in contexts(lab) if text in s]), terminal.screen())
     read(lab, check, text)
@@ -149,12 +149,12 @@ def read(lab: Lab, check: Report, text: str) -> None:
 
 
 def contexts(lab: Lab) -> list[str]:
-    """What hooks added, in all requests to the model."""
+    """The hooks' contexts in all requests to the model."""
     return [s for body in lab.api.conversations() for s in strings(body) if "hook additional context" in s]
 
 
 def session_id(log: str) -> str:
-    """The session that the window shows, as its last hook said."""
+    """The session that the client process shows, by its last hook event."""
     with open(log, encoding="utf-8") as f:
         lines = [line for line in f.read().replace("}{", "}\n{").splitlines() if line.endswith("}")]
     return json.loads(lines[-1])["session_id"]

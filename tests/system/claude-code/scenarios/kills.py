@@ -1,4 +1,4 @@
-"""SIGKILL between offer and evidence: no mail is lost, and it is shown once more at most, with the same id."""
+"""SIGKILL between offer and evidence: no mail is lost, and it is shown at most once more, with the same id."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def server(lab: Lab, check: Report, session: Session) -> None:
 
 
 def broker(lab: Lab, check: Report, session: Session) -> None:
-    # The server that was killed before is not started again by the client: another session is.
+    # The client does not restart the server that was killed, so another session is used.
     session.close()
     session = lab.session("a")
     session.connect()
@@ -78,13 +78,13 @@ def client(lab: Lab, check: Report, before: Session) -> None:
     check.check("nothing counts as read", state(lab, text) == "offered", lab.message(text))
     resumed = lab.session("b", "--resume", before.id)
     resumed.connect()
-    check.check("who resumes it is the same peer", lab.peer_of(resumed)["id"] == me["id"], lab.peers())
+    check.check("the resumed session is the same peer", lab.peer_of(resumed)["id"] == me["id"], lab.peers())
     resumed.say("where were we?")
     settled(lab, check, resumed, text, times=2)
 
 
 def thinks(lab: Lab, check: Report, session: Session, text: str, prompt: str) -> tuple[Any, Any]:
-    """The session is shown mail with this prompt, and its model is thinking: the turn, and what lets it answer."""
+    """Shows the session mail with this prompt, and delays the model. Returns the turn, and the event that ends the delay."""
     lab.send(lab.peer_of(session)["id"], text)
     answer = lab.api.hold(prompt)
     turn = session.begin(prompt)
@@ -93,7 +93,7 @@ def thinks(lab: Lab, check: Report, session: Session, text: str, prompt: str) ->
 
 
 def settled(lab: Lab, check: Report, session: Session, text: str, times: int) -> None:
-    """In the end the mail is read; it was shown so often, always under its id, and is not shown again."""
+    """Checks that the mail is read in the end, was shown so often, always under its id, and is not shown again."""
     done = wait_until(lambda: state(lab, text) == "read", timeout=10)
     check.check("it is read by a hook in the end", done and lab.message(text)["read_via"] == "hook", lab.message(text))
     session.say("anything else?")
@@ -104,7 +104,7 @@ def settled(lab: Lab, check: Report, session: Session, text: str, times: int) ->
 
 
 def shown(lab: Lab, text: str) -> list[str]:
-    """The hooks' words with this text that reached the model. A request repeats its conversation, so each counts once."""
+    """The hooks' contexts with this text that reached the model, each once: a request repeats its conversation."""
     every = (s for body in lab.api.conversations() for s in strings(body))
     return list(dict.fromkeys(s for s in every if "hook additional context" in s and text in s))
 

@@ -1,4 +1,4 @@
-"""A session is called what its person calls it, and its shell speaks as the session."""
+"""A session has the name that its person gives it, and its shell speaks as the session."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def run(lab: Lab, check: Report) -> None:
 def in_the_client(lab: Lab, check: Report) -> None:
     plain = lab.terminal("b", "--permission-mode", "default")
     check.require("the client starts", plain.wait("❯"), plain.screen())
-    check.check("without a name it is called by its place", lab.peer_of(plain)["name"] == "b", lab.peers())
+    check.check("without a title its name comes from its directory", lab.peer_of(plain)["name"] == "b", lab.peers())
     plain.type("good morning")
     check.require("its turn ends", wait_until(lambda: lab.api.conversations()), plain.screen())
-    check.check("what the client makes up is no name", lab.peer_of(plain)["name"] == "b", lab.peers())
+    check.check("a title that the client made up is no name", lab.peer_of(plain)["name"] == "b", lab.peers())
     plain.type("/rename Zahlungen & Löhne")
     plain.type("and now?")
     renamed = wait_until(lambda: lab.peer_of(plain)["name"] == "zahlungen-löhne", timeout=20)
-    check.check("/rename names it with the next event", renamed, (lab.peers(), plain.screen()))
+    check.check("/rename changes its name with the next hook event", renamed, (lab.peers(), plain.screen()))
     plain.type("/exit")
     check.require("it ends", plain.ended(), plain.screen())
 
@@ -41,7 +41,7 @@ def in_the_shell(lab: Lab, check: Report) -> None:
     a, b = lab.session("a", "--name", "支払い"), lab.session("b")
     check.require("both sessions have our server", (a.connect(), b.connect()) == ("connected", "connected"))
     peer_a, peer_b = lab.peer_of(a), lab.peer_of(b)
-    check.check("--name names it from the start", peer_a["name"] == "支払い", peer_a)
+    check.check("--name gives it its name from the start", peer_a["name"] == "支払い", peer_a)
 
     bash(lab, a, "send", peer_b["id"], FROM_THE_SHELL)
     check.require("its shell sends", wait_until(lambda: lab.message(FROM_THE_SHELL)), lab.peers())
@@ -56,11 +56,11 @@ def in_the_shell(lab: Lab, check: Report) -> None:
     printed = bash(lab, b, "inbox")
     check.check("no other session's shell has it", printed.strip() == "No messages.", printed)
     done = lab.run_peers("inbox")
-    check.check("nor has the person", done.stdout.strip() == "No messages.", done.stdout)
+    check.check("nor has the inbox of the person", done.stdout.strip() == "No messages.", done.stdout)
 
 
 def bash(lab: Lab, session: Any, *arguments: str) -> str:
-    """Runs claude-peers by the session's Bash tool; returns what the model gets of it."""
+    """Runs claude-peers by the session's Bash tool. Returns the output that the model gets."""
     command = shlex.join([lab.peers_binary, *arguments])
     prompt = "please run %s" % json.dumps(command)
     call = lab.api.on(prompt, "Bash", {"command": command, "description": "runs it"})

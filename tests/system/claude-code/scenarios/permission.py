@@ -1,4 +1,4 @@
-"""Without an allow rule the client refuses our tools by itself, and we are not even asked."""
+"""Without an allow rule the client refuses our tools itself, and does not call the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def run(lab: Lab, check: Report) -> None:
 
     result = session.call("list_peers", scope="machine")
     check.check("the call is refused, in the client's words", result.is_error and "requested permissions" in result.text, result.block)
-    check.check("it never came to us", not recording.requests("tools/call"), recording.requests("tools/call"))
+    check.check("the server was not called", not recording.requests("tools/call"), recording.requests("tools/call"))
 
     # The rule that our documentation names.
     session.close()

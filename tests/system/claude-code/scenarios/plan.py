@@ -1,4 +1,4 @@
-"""Plan mode: a session that plans reads its mail, asks, and is told apart by nobody."""
+"""In plan mode a session can use all our tools, like any other session."""
 
 from __future__ import annotations
 

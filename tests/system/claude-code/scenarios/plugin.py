@@ -1,4 +1,4 @@
-"""The plugin: two commands install server, hooks, channel and skill, and all of it works."""
+"""Two commands install the plugin with server, hooks, channel and skill, and all of it works."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def valid(lab: Lab, check: Report) -> None:
 def mail(lab: Lab, check: Report, a: Session, b: Session) -> None:
     peer_b = lab.peer_of(b)
     told = wait_until(lambda: lab.peer_of(b)["reach"] == "hooks", timeout=10)
-    check.check("the hooks are said to reach the session", told, lab.peer_of(b))
+    check.check("the session is listed as reachable by hooks", told, lab.peer_of(b))
     sent = a.call("send_message", to_id=peer_b["id"], message=BY_HOOK)
     check.check("a tool works under the plugin's name for it", not sent.is_error, sent.block)
     b.say("good morning")
-    check.check("mail stands in the request to the model, with the prompt", lab.api.model_saw(BY_HOOK))
+    check.check("mail is in the request to the model, with the prompt", lab.api.model_saw(BY_HOOK))
     wait_until(lambda: lab.message(BY_HOOK)["state"] == "read", timeout=10)
     message = lab.message(BY_HOOK)
     check.check("it counts as read, by a hook", (message["state"], message["read_via"]) == ("read", "hook"), message)
@@ -72,7 +72,7 @@ def skill(lab: Lab, check: Report, session: Session) -> None:
 
 
 def wakes(lab: Lab, check: Report) -> None:
-    """An idle session in a terminal has its mail by the plugin's hook that waits."""
+    """An idle session in a terminal gets its mail by the plugin's waiting hook."""
     terminal = lab.terminal("b")
     check.require("a session in a terminal starts", terminal.wait("❯"), terminal.screen())
     peer = lab.peer_of(terminal)
@@ -95,7 +95,7 @@ def ends(lab: Lab, check: Report) -> None:
 
 
 def beside_another(lab: Lab, check: Report, recording: Recording) -> None:
-    """Who ran `claude mcp add` before has our server twice."""
+    """After an earlier `claude mcp add` the client has our server twice."""
     lab.run_claude("mcp", "add", "--scope", "user", "--transport", "stdio", SERVER, "--", "claude-peers", "mcp")
     check.check("the same command is one server", servers(lab) == {SERVER: True}, mcp_list(lab))
     lab.run_claude("mcp", "remove", "--scope", "user", SERVER)
@@ -104,7 +104,7 @@ def beside_another(lab: Lab, check: Report, recording: Recording) -> None:
     check.check("another command makes it two", servers(lab) == {SERVER: True, PLUGIN_SERVER: True}, mcp_list(lab))
     for each in (recording, other):
         each.clear()
-    # The client has no channel here: what is written to it is what we look at.
+    # The client has no channel here, so the test looks at what is written to the client.
     lab.extra_env["CLAUDE_PEERS_CHANNEL"] = "on"
     session = lab.session("a")
     session.connect()
@@ -123,12 +123,12 @@ def beside_another(lab: Lab, check: Report, recording: Recording) -> None:
 
 
 def without_the_program(lab: Lab, check: Report) -> None:
-    """A person is told once, and no prompt is disturbed. The client remembers the failure for a while, so this is last."""
+    """The person is told once, and no prompt fails. The client remembers the failure for a while, so this is last."""
     del lab.extra_env["PATH"]
     if shutil.which("claude-peers", path=PATH):
         check.skip("a plugin without its program", "claude-peers is installed on this machine")
         return
-    check.check("without the program its server is said not to connect", servers(lab) == {PLUGIN_SERVER: False}, mcp_list(lab))
+    check.check("without the program the client lists its server as not connected", servers(lab) == {PLUGIN_SERVER: False}, mcp_list(lab))
     session = lab.session("b")
     session.say("hello")
     outputs = [e["stdout"] for e in session.events("hook_response") if e.get("stdout")]

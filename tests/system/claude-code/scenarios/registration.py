@@ -1,4 +1,4 @@
-"""The client takes us as its documentation says, and its health check leaves no ghost."""
+"""The client registers the server as its documentation says, and its health check leaves no trace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.report import Report
 
 def run(lab: Lab, check: Report) -> None:
     added = lab.register()
-    check.require("`claude mcp add` takes us", added.returncode == 0, added.stdout + added.stderr)
+    check.require("`claude mcp add` registers the server", added.returncode == 0, added.stdout + added.stderr)
 
     # The client starts the server, lists its tools, and ends it some 20 ms after `initialized`.
     listed = lab.run_claude("mcp", "list")
@@ -20,7 +20,7 @@ def run(lab: Lab, check: Report) -> None:
     asked = lab.run_peers("peers", "--all", "--json")
     if asked.returncode == 0:
         ghosts = json.loads(asked.stdout)["peers"]
-        check.check("its health check was announced to nobody", not ghosts, json.dumps(ghosts, indent=1))
+        check.check("its health check became no peer", not ghosts, json.dumps(ghosts, indent=1))
     else:
-        # Where there is no broker, nobody was told anything.
-        check.check("its health check was announced to nobody", not lab.broker_answers(), asked.stdout + asked.stderr)
+        # Without a broker no peer can exist.
+        check.check("its health check became no peer", not lab.broker_answers(), asked.stdout + asked.stderr)

@@ -1,4 +1,4 @@
-"""The session's server is killed and the session is not: it is live by its hooks, and its person is told once."""
+"""The server of a session is killed: the session is live by its hooks, and its person is told once."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def run(lab: Lab, check: Report) -> None:
     wait_until(lambda: not lab.processes("mcp"))
     time.sleep(1)
     now = lab.peer_of(terminal)
-    check.check("it is still who it was, live, and reached by its hooks", (now["id"], now["live"], now["reach"]) == (peer["id"], True, "hooks"), now)
-    check.check("nobody is told before anything happens", TOLD not in terminal.screen(), terminal.screen())
+    check.check("it is the same peer, live, and reachable by hooks", (now["id"], now["live"], now["reach"]) == (peer["id"], True, "hooks"), now)
+    check.check("the person is told nothing before a hook runs", TOLD not in terminal.screen(), terminal.screen())
 
     sent = lab.run_peers("send", "--scope", "machine", SHOWN)
-    check.check("a message to all reaches it", sent.returncode == 0, sent.stdout + sent.stderr)
+    check.check("a message to all is sent to it", sent.returncode == 0, sent.stdout + sent.stderr)
     check.check("and wakes it", wait_until(lambda: read_via(lab, SHOWN) == "hook", timeout=20), lab.message(SHOWN))
-    check.check("its person is told how to bring the server back", terminal.wait(TOLD, timeout=10), terminal.screen())
+    check.check("the person is told how to restart the server", terminal.wait(TOLD, timeout=10), terminal.screen())
     terminal.type("and now?")
     time.sleep(2)
     check.check("once", terminal.screen().count(TOLD) == 1, terminal.screen())
@@ -52,4 +52,4 @@ def run(lab: Lab, check: Report) -> None:
         os.kill(pid, signal.SIGKILL)
     terminal.type("/exit")
     check.check("the session ends", terminal.ended(), terminal.screen())
-    check.check("and leaves no ghost", wait_until(lambda: not lab.peers(), timeout=5), lab.peers())
+    check.check("and its peer leaves the list", wait_until(lambda: not lab.peers(), timeout=5), lab.peers())

@@ -1,4 +1,4 @@
-"""`claude-peers setup claude` registers server, hooks and permission with the client, and takes them back."""
+"""`claude-peers setup claude` registers server, hooks and permission with the client, and undoes it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(lab: Lab, check: Report) -> None:
     os.makedirs(os.path.dirname(path))
     with open(path, "w", encoding="utf-8") as f:
         f.write(SETTINGS)
-    # The client brings its own file up to date whenever it runs.
+    # The client updates its own file whenever it runs.
     lab.run_claude("mcp", "list")
     before = read(lab)
 
@@ -39,7 +39,7 @@ def run(lab: Lab, check: Report) -> None:
     undo_at_once(lab, check, before)
 
     done = lab.run_peers("setup", "claude", "--yes")
-    check.require("setup does it", done.returncode == 0, done.stdout + done.stderr)
+    check.require("setup succeeds", done.returncode == 0, done.stdout + done.stderr)
     after = read(lab)
     listed = lab.run_claude("mcp", "list")
     ours = [line for line in listed.stdout.splitlines() if line.startswith(SERVER + ":")]
@@ -51,20 +51,20 @@ def run(lab: Lab, check: Report) -> None:
     works(lab, check)
     lab.end_clients()
     undone = lab.run_peers("setup", "claude", "--undo", "--yes")
-    check.check("--undo takes it back", undone.returncode == 0, undone.stdout + undone.stderr)
+    check.check("--undo succeeds", undone.returncode == 0, undone.stdout + undone.stderr)
     settings, state = read(lab)
     check.check("the settings are as they were, byte for byte", settings == before[0], settings)
     state = json.loads(state)
     check.check("the server is gone from the client's own file", not state.get("mcpServers"), state.get("mcpServers"))
-    check.check("what the client noted there meanwhile is not", state.get("projects") and state != json.loads(before[1]), state)
+    check.check("what the client wrote there meanwhile is kept", state.get("projects") and state != json.loads(before[1]), state)
     listed = lab.run_claude("mcp", "list")
     check.check("`claude mcp list` knows us no more", SERVER not in listed.stdout, listed.stdout)
 
 
 def undo_at_once(lab: Lab, check: Report, before: tuple[str, str]) -> None:
-    """Nothing happens in between, so that the client's own file can be the same, too."""
+    """The client does not run in between, so its own file is restored as well."""
     done = lab.run_peers("setup", "claude", "--yes")
-    check.require("setup does it, and", done.returncode == 0, done.stdout + done.stderr)
+    check.require("setup succeeds, and", done.returncode == 0, done.stdout + done.stderr)
     lab.run_peers("setup", "claude", "--undo", "--yes")
     check.check("undone at once, both files are as they were, byte for byte", read(lab) == before, read(lab))
 
@@ -72,11 +72,11 @@ def undo_at_once(lab: Lab, check: Report, before: tuple[str, str]) -> None:
 def works(lab: Lab, check: Report) -> None:
     a, b = connected(lab, check)
     told = wait_until(lambda: lab.peer_of(b)["reach"] == "hooks", timeout=10)
-    check.check("its hooks are said to reach it", told, lab.peer_of(b))
+    check.check("it is listed as reachable by hooks", told, lab.peer_of(b))
     result = a.call("send_message", to_id=lab.peer_of(b)["id"], message=TEXT)
-    check.check("our tools need no question", not result.is_error, result.text)
+    check.check("our tools need no confirmation", not result.is_error, result.text)
     b.say("good morning")
-    check.check("the hook's text stands in a request to the model", wait_until(lambda: lab.api.model_saw(TEXT), timeout=10))
+    check.check("the hook's text is in a request to the model", wait_until(lambda: lab.api.model_saw(TEXT), timeout=10))
     wait_until(lambda: lab.message(TEXT)["state"] == "read", timeout=10)
     message: dict[str, Any] = lab.message(TEXT)
     check.check("the message counts as read, by a hook", (message["state"], message["read_via"]) == ("read", "hook"), message)

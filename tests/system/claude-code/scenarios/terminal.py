@@ -1,4 +1,4 @@
-"""In a terminal: the channel's gates, and `/mcp reconnect`, which keeps the peer."""
+"""In a terminal: the client's checks for a channel, and `/mcp reconnect`, which keeps the peer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from harness.report import Report
 from harness.wait import wait_until
 
 NEEDS = ["tmux"]
-# The last gate: the channel's feature flag, which is off in a client that cannot reach its vendor.
-# The gates before it are the capability and the protocol revision.
+# The last check is the feature flag, which is off in a client that cannot reach its vendor.
+# The checks before it are the capability and the protocol revision.
 LAST_GATE = "channels feature is not currently available"
 
 
@@ -17,12 +17,12 @@ def run(lab: Lab, check: Report) -> None:
     recording = lab.register_recorded()
     terminal = lab.terminal("a")
     check.require("the client starts", terminal.wait("❯"), terminal.screen())
-    check.require("it connects us", connections(recording, 1), terminal.screen())
+    check.require("it connects the server", connections(recording, 1), terminal.screen())
     before = lab.peer_of(terminal)
     check.check("the session is a live peer", before["live"], before)
 
     gates = wait_until(lambda: lab.debug_lines('"%s": Channel notifications' % SERVER), timeout=10)
-    check.check("our channel comes through all gates but the last", gates and all(LAST_GATE in line for line in gates), gates)
+    check.check("our channel passes all checks but the last", gates and all(LAST_GATE in line for line in gates), gates)
 
     terminal.type("/mcp reconnect " + SERVER)
     check.require("/mcp reconnect starts a second server", connections(recording, 2), terminal.screen())
@@ -37,5 +37,5 @@ def run(lab: Lab, check: Report) -> None:
 
 
 def connections(recording: Recording, number: int) -> bool:
-    """Whether so many server processes have come to list their tools."""
+    """Whether so many server processes have listed their tools."""
     return wait_until(lambda: len(recording.requests("tools/list")) >= number)

@@ -1,4 +1,4 @@
-"""Turns that fail, are interrupted or made shorter: the session is woken when it is idle, and not before."""
+"""Turns that fail or are interrupted: the session is woken when it is idle, and not before."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ INTERRUPTED = "The index is being rebuilt."
 def run(lab: Lab, check: Report) -> None:
     lab.register()
     lab.settings(permissions={"allow": ["mcp__" + SERVER, "Bash"]}, hooks=hooks(lab))
-    for what, beside in (("a hook that waits", True), ("its inbox", False)):
-        # Without a turn that ended there is no hook that waits.
+    for what, beside in (("a waiting hook", True), ("its inbox", False)):
+        # A waiting hook starts with the end of the first turn.
         terminal = lab.terminal("b", "--permission-mode", "default")
         check.require("the client starts, to be woken by " + what, terminal.wait("❯"), terminal.screen())
         peer = lab.peer_of(terminal)["id"]
@@ -35,7 +35,7 @@ def run(lab: Lab, check: Report) -> None:
 
 
 def interrupted(lab: Lab, check: Report, terminal: Terminal, peer: str, what: str) -> None:
-    """Esc while the model thinks, which no hook tells."""
+    """Esc while the model thinks, which no hook event reports."""
     text = "%s (%s)" % (INTERRUPTED, what)
     answer = lab.api.hold("think about " + what)
     turns = len(lab.api.conversations())
@@ -49,7 +49,7 @@ def interrupted(lab: Lab, check: Report, terminal: Terminal, peer: str, what: st
     woken = wait_until(lambda: len(lab.api.conversations()) > turns, timeout=20)
     check.check("after Esc it is woken by %s, and soon" % what, woken, terminal.screen())
     answer.set()
-    # The client puts the prompt back.
+    # The client puts the prompt back into the input line.
     terminal.press("C-u")
     check.check("it has the text", wait_until(lambda: read_via(lab, text) == "hook", timeout=10), lab.message(text))
     time.sleep(1)
@@ -66,7 +66,7 @@ def failed(lab: Lab, check: Report, terminal: Terminal, peer: str, what: str) ->
     check.check("the turn was shown the text", first in shown, shown[-2000:])
     time.sleep(QUIET)
     check.check("that does not count as read", lab.message(first)["state"] == "offered", lab.message(first))
-    # The client asks several times in one turn.
+    # The client retries in the same turn.
     check.check("it is left alone for a while", terminal.screen().count("made to fail") == 1, terminal.screen())
     lab.api.fails.clear()
     turns = len(lab.api.conversations())
@@ -79,7 +79,7 @@ def failed(lab: Lab, check: Report, terminal: Terminal, peer: str, what: str) ->
 
 
 def a_minute_later(lab: Lab) -> None:
-    """For what the broker knows of its wakes."""
+    """Moves the broker's record of wakes one minute into the past."""
     database = lab.database()
     database.execute("UPDATE peers SET woken_at = woken_at - 60000, last_woken_at = last_woken_at - 60000")
     database.close()

@@ -1,4 +1,4 @@
-"""An idle session is woken: by the hook that waits, or through its inbox; and what it reads is known."""
+"""An idle session is woken, by its waiting hook or through its inbox socket, and reads its mail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TO_HOOKS = "The nightly build is red since noon."
 LATER = "It is green again."
 TO_INBOX = ["The certificate was renewed this morning.", "The staging host is back."]
 BATCH = ["Item %d of the list is done." % n for n in range(1, 11)]
-# Longer than mail is gathered for before a wake.
+# Longer than the gather time before a wake.
 QUIET = 3.0
 
 
@@ -47,7 +47,7 @@ def by_hook(lab: Lab, check: Report) -> None:
     time.sleep(QUIET)
     check.check("it is not woken again for it", len(lab.api.conversations()) == woken, said(lab.api.conversations()[-1])[-2000:])
 
-    # Ten messages come while it is at work: with the tool's result, once each, in order.
+    # Ten messages come during a turn: they are shown with the tool's result, once each, in order.
     lines = "; ".join(shlex.join(lab.from_outside("send", b["id"], text)) for text in BATCH)
     prompt = "please wait for the list"
     lab.api.on(prompt, "Bash", {"command": lines, "description": "sends"})
@@ -69,7 +69,7 @@ def by_hook(lab: Lab, check: Report) -> None:
 
     terminal.type("/exit")
     check.check("the session ends", terminal.ended(), terminal.screen())
-    check.check("the hook that waited ends with it", wait_until(lambda: not waiters(lab), timeout=10), waiters(lab))
+    check.check("the waiting hook ends with it", wait_until(lambda: not waiters(lab), timeout=10), waiters(lab))
 
 
 def by_inbox(lab: Lab, check: Report) -> None:
@@ -81,7 +81,7 @@ def by_inbox(lab: Lab, check: Report) -> None:
         call = lab.api.on("call the tool check_messages", "mcp__%s__check_messages" % SERVER, {})
         turns = len(lab.api.conversations())
         lab.run_peers("send", a["id"], text)
-        check.require("its inbox wakes it", wait_until(lambda: len(lab.api.conversations()) > turns, timeout=20), terminal.screen())
+        check.require("its inbox socket wakes it", wait_until(lambda: len(lab.api.conversations()) > turns, timeout=20), terminal.screen())
         first = said(lab.api.conversations()[turns])
         check.check("the wake has nothing of the message", text not in first and "1 message from another session waits" in first, first[-2000:])
         check.check("check_messages gives it", wait_until(lambda: lab.api.model_saw(text), timeout=10), lab.api.tool_result(call))
@@ -100,7 +100,7 @@ def hooks(lab: Lab) -> dict[str, Any]:
 
 
 def waiters(lab: Lab) -> list[int]:
-    """The hooks that wait in this lab: its program is found by its path and its own runtime directory."""
+    """The processes of waiting hooks in this lab."""
     return lab.processes("hook", "Stop", "--wait") + lab.processes("hook", "StopFailure", "--wait")
 
 
@@ -109,7 +109,7 @@ def read_via(lab: Lab, text: str) -> str:
 
 
 def said(body: dict[str, Any]) -> str:
-    """All that the model was told in a request."""
+    """All strings of the messages in a request."""
     return "\n".join(strings(body["messages"]))
 
 

@@ -1,1 +1,1 @@
-"""What the scenarios share: the machine they stand on, sessions, and a crowd of sessions."""
+"""What the scenarios share: the booted machine, sessions, and a crowd of sessions."""

@@ -1,8 +1,8 @@
-"""Many sessions that talk in a ring, beside command lines that call, while things happen.
+"""Many sessions that talk in a ring, and command lines that send, while a scenario disturbs them.
 
 What was acknowledged must arrive: at its receiver, once, in the sender's order; and no call may
-fail. Each session sends to the next one and to nobody else, so what a session is shown must be
-exactly what the one before it was told to be accepted.
+fail. Each session sends to the next one only, so the messages that a session is shown must be
+exactly those that the session before it was told to be accepted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ARRIVAL = 45.0
 
 
 class Sender:
-    """What one sender was told."""
+    """The messages of one sender that were acknowledged."""
 
     def __init__(self, receiver: Session):
         self.receiver = receiver
@@ -68,7 +68,7 @@ class Crowd:
         return cls(report, list(sessions), command_lines, pause)
 
     async def __aenter__(self) -> "Crowd":
-        """Everybody begins to talk."""
+        """All sessions begin to send."""
         self._stop.clear()
         self._tasks = [asyncio.create_task(self._talk(*pair)) for pair in self._ring]
         self._tasks += [
@@ -79,7 +79,7 @@ class Crowd:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Everybody finishes what he says."""
+        """All sessions stop sending."""
         self._stop.set()
         await asyncio.gather(*self._tasks)
 
@@ -90,7 +90,7 @@ class Crowd:
         expected = sum(len(sender.accepted) for sender in senders)
         while sum(len(s.pushes) for s in self.sessions) < expected and time.monotonic() < end:
             await asyncio.sleep(0.05)
-        # One too many would come now.
+        # A message too many would come now.
         await asyncio.sleep(0.3)
         self.report.check("%s: no call fails" % what, not self.failures, "\n".join(self.failures[:20]))
         problems = [problem for sender in senders if (problem := self._compare(sender))]
@@ -111,7 +111,7 @@ class Crowd:
     async def leave(self) -> None:
         """All sessions end as their clients do."""
         codes = await asyncio.gather(*(session.end() for session in self.sessions))
-        self.report.check("all servers lived to the end and leave with 0", not any(codes), codes)
+        self.report.check("all servers run to the end and exit with 0", not any(codes), codes)
 
     async def _talk(self, session: Session, sender: Sender) -> None:
         await asyncio.sleep(random.uniform(0, self.pause))
@@ -149,7 +149,7 @@ class Crowd:
 
     def _compare(self, sender: Sender) -> str | None:
         accepted = [pair for pair in sender.accepted]
-        # Texts of one sender begin alike, and nobody else's begin so.
+        # All texts of one sender begin alike, and no others do.
         if not accepted:
             return "a sender to %s had nothing accepted" % sender.receiver.name
         begin = accepted[0][1].rsplit(" ", 1)[0] + " "

@@ -32,7 +32,7 @@ CONFIG = os.path.join(HOME, ".config/claude-peers/config.toml")
 TOKEN = os.path.join(HOME, ".local/state/claude-peers/token")
 PORT = 7899
 
-# Both packages, bound here by `run`: what is under test, and the same with a higher version.
+# Both packages, bound here by `run`: the one under test, and the same with a higher version.
 PACKAGE = "/packages/claude-peers_1.deb"
 NEXT_PACKAGE = "/packages/claude-peers_2.deb"
 
@@ -76,7 +76,7 @@ def run(*command: str, timeout: float = PATIENCE, text: str | None = None, **var
 
 
 async def aside(*command: str, **options: Any) -> Done:
-    """The same beside what else goes on."""
+    """Runs a command without blocking the other tasks."""
     return await asyncio.to_thread(run, *command, **options)
 
 
@@ -172,7 +172,7 @@ async def until(
     evidence: Callable[[], object] = states,
     limit: float = PATIENCE,
 ) -> T:
-    """Checks that `probe` gives something true in time. Without it the scenario ends."""
+    """Checks that `probe` returns something true in time. Otherwise the scenario ends."""
     end = asyncio.get_running_loop().time() + limit
     while not (value := await asyncio.to_thread(probe)):
         if asyncio.get_running_loop().time() > end:
@@ -184,5 +184,5 @@ async def until(
 
 
 def leftovers(patterns: list[str]) -> list[str]:
-    """What still stands at these places, dead links included."""
+    """The files that still exist at these places, dead links included."""
     return sorted(path for pattern in patterns for path in glob.glob(pattern, include_hidden=True))

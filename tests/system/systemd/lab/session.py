@@ -1,4 +1,4 @@
-"""A session: `claude-peers mcp` as a child, spoken to as Claude Code speaks to it."""
+"""A session: `claude-peers mcp` as a child process, used as Claude Code uses it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINE = 16 * 1024 * 1024
 
 
 class CallFailed(Exception):
-    """A tool's result was an error, or none came."""
+    """A tool's result was an error, or was missing."""
 
 
 class Push:
@@ -100,7 +100,7 @@ class Session:
         return result["structuredContent"]
 
     async def me(self) -> dict[str, Any]:
-        """Who this session is, as the broker sees it."""
+        """The broker's entry for this session."""
         found = (await self.call("list_peers", scope="directory"))["me"]
         self.id = found["id"]
         return found
@@ -117,7 +117,7 @@ class Session:
         return (await self.call("send_message", to_id=to, message=text))["id"]
 
     async def end(self) -> int:
-        """Closes the server's input, as a client that goes does; its exit code."""
+        """Closes the server's input, as a client does at its end. Returns the exit code."""
         assert self.process.stdin
         self.process.stdin.close()
         code = await asyncio.wait_for(self.process.wait(), PATIENCE)

@@ -1,4 +1,4 @@
-"""`service install` and `uninstall` from the bare program, twice each; and without systemd at all."""
+"""`service install` and `uninstall` from the program alone, twice each, and without systemd."""
 
 # package: none
 
@@ -13,7 +13,7 @@ from lab import machine
 from lab.machine import HOME, RUNTIME, SERVICE, SOCKET, TCP_SOCKET, UNITS, active, systemctl
 from lab.session import Session
 
-# A path with what units have to quote, where people put programs.
+# A path with characters that units have to quote.
 PROGRAM = os.path.join(HOME, "my programs", "100%", "claude-peers")
 
 
@@ -53,12 +53,12 @@ async def installs(report: Report) -> None:
     await session.becomes_live(report)
     report.check("systemd runs the broker", active(SERVICE) == "active", machine.states())
     program = os.readlink("/proc/%d/exe" % machine.main_pid())
-    report.check("by this very program", program == PROGRAM, program)
+    report.check("with this program", program == PROGRAM, program)
     pid = machine.main_pid()
     done = ours("service", "install")
-    report.check("a third time under way disturbs nobody", done.ok and machine.main_pid() == pid, machine.states())
+    report.check("a third time, while it runs, disturbs no session", done.ok and machine.main_pid() == pid, machine.states())
     done = machine.run("systemd-analyze", "--user", "verify", "--man=no", *(machine.show(u, "FragmentPath") for u in UNITS))
-    report.check("systemd-analyze verify has nothing to say", done.ok and not done.out + done.err, done)
+    report.check("systemd-analyze verify finds nothing", done.ok and not done.out + done.err, done)
     await session.end()
     done = ours("service", "status")
     report.check("service status says that it runs", done.ok and "run" in done.out, done)
@@ -117,14 +117,14 @@ def odd_path(report: Report, before: list[str]) -> None:
 
 
 def half_installed(report: Report, before: list[str]) -> None:
-    """Files that somebody removed by hand, under a broker that runs."""
+    """Unit files that were removed by hand while a broker runs."""
     units = os.path.join(HOME, ".config/systemd/user")
     ours("service", "install")
     ours("peers")
     for unit in UNITS:
         os.remove(os.path.join(units, unit))
     done = ours("service", "uninstall")
-    report.check("uninstall takes away what is left of it", done.ok and tree() == before, (done, tree()))
+    report.check("uninstall removes what is left of it", done.ok and tree() == before, (done, tree()))
     report.check("and ends what runs", active(SOCKET) == active(SERVICE) == "inactive", machine.states())
 
     os.makedirs(units)
@@ -139,7 +139,7 @@ def half_installed(report: Report, before: list[str]) -> None:
 
 
 def port_masked(report: Report, before: list[str]) -> None:
-    """Who masks the port's unit wants none, of the broker either."""
+    """A masked port unit means that the broker does not serve the port either."""
     systemctl("mask", TCP_SOCKET)
     done = ours("service", "install")
     report.check("service install respects a masked port", done.ok, done)
@@ -147,7 +147,7 @@ def port_masked(report: Report, before: list[str]) -> None:
     listens = machine.run("ss", "--no-header", "--listening", "--tcp", "--numeric").out
     report.check("the broker serves and does not listen on it", active(SERVICE) == "active" and ":7899" not in listens, listens)
     done = ours("doctor", "--no-claude")
-    report.check("the doctor names it, and how to allow it", "is masked" in done.out and "systemctl --user unmask " + TCP_SOCKET in done.out, done)
+    report.check("doctor names it, and how to allow it", "is masked" in done.out and "systemctl --user unmask " + TCP_SOCKET in done.out, done)
     ours("service", "uninstall")
     systemctl("unmask", TCP_SOCKET)
     shutil.rmtree(os.path.join(HOME, ".config/systemd"), ignore_errors=True)
@@ -156,7 +156,7 @@ def port_masked(report: Report, before: list[str]) -> None:
 
 
 def beside_the_package(report: Report) -> None:
-    """An installed package is used, not fought."""
+    """An installed package is used, and not changed."""
     before = tree()
     done = machine.install()
     report.check("the package is installed", done.ok and active(SOCKET) == "active", done)
@@ -177,7 +177,7 @@ def beside_the_package(report: Report) -> None:
 
 
 def without_systemd(report: Report) -> None:
-    """A user without a service manager, as in a container: a clear word and nothing half-done."""
+    """A user without a service manager, as in a container: a clear message, and nothing half-done."""
     home = "/home/bystander"
     places = {
         "no manager runs for the user": ["setpriv", "--reuid=1001", "--regid=1001", "--clear-groups", "env", "-i"],

@@ -41,7 +41,7 @@ async def run(report: Report) -> None:
 
 
 def doctor(environment: str = "") -> tuple[int, list[Finding]]:
-    """Asks the doctor; Claude Code is not installed here, so what it says of that is no matter."""
+    """Runs doctor. Claude Code is not installed here, so findings about it are left out."""
     done = machine.run("bash", "-c", environment + "claude-peers doctor --json")
     try:
         findings = json.loads(done.out)
@@ -67,7 +67,7 @@ def healthy(report: Report) -> None:
 
 
 def reset(report: Report, plant: str) -> None:
-    """As after a new login; what a plant could not fix does not spoil the next."""
+    """Restores the state after a login, so that no fault affects the next one."""
     peers("kill-broker")
     systemctl("stop", *UNITS)
     systemctl("unmask", *UNITS)
@@ -98,8 +98,8 @@ def fixes(
     if not report.check("%s is found" % fault, found, json.dumps(wrong(findings), indent=1)):
         return
     failures = any(finding["level"] == "failure" for finding in findings)
-    report.check("%s: the exit code says how grave it is (%d)" % (fault, code), (code != 0) >= failures, found)
-    command = found[0].get("fix")
+    report.check("%s: the exit code tells a failure from a warning (%d)" % (fault, code), (code != 0) >= failures, found)
+    command = found[0].get("mend")
     if not report.check("%s: there is a command that fixes it" % fault, command, found):
         return
     # In one shell, because a command may be about its variables.
@@ -107,8 +107,8 @@ def fixes(
     code, findings = doctor(environment if "unset" not in command else "")
     left = [finding for finding in wrong(findings) if is_it(finding)]
     report.check("%s: `%s` fixes it" % (fault, command), not left and done.ok, "%s\n%s" % (done, json.dumps(left, indent=1)))
-    # What the fault brought in its train is fixed as the doctor says, too: another broker has
-    # been started meanwhile, and is to make way.
+    # Consequences of the fault are fixed by doctor's commands as well: another broker has been
+    # started meanwhile, and must be stopped.
     for _ in range(3):
         for finding in wrong(findings):
             machine.run("bash", "-c", environment + finding.get("fix", "true"))
@@ -161,7 +161,7 @@ def a_failed_start_limit(report: Report) -> None:
 
 
 def listener() -> subprocess.Popen[bytes]:
-    """A program on our port that is none of ours."""
+    """Starts another program on our port."""
     script = (
         "import socket, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
         "s.bind(('127.0.0.1', 7899)); s.listen(); time.sleep(1000)"
@@ -183,7 +183,7 @@ def a_program_on_the_port(report: Report) -> None:
 
 
 def another_user_on_the_port(report: Report) -> None:
-    """It cannot be fixed without the other user; but who it is can be said, and all else works."""
+    """It cannot be fixed without the other user, but is named, and everything else works."""
     systemctl("stop", *UNITS)
     # With the package the other user's own units take the port.
     machine.root("systemctl", "start", "user@1001.service")
@@ -192,7 +192,7 @@ def another_user_on_the_port(report: Report) -> None:
     found = [finding for finding in wrong(findings) if finding["check"] == "port"]
     report.check("another user's listener on 7899 is found, with the user's name", found and "bystander" in json.dumps(found), wrong(findings))
     others = [finding for finding in wrong(findings) if finding["check"] != "port" and TCP_SOCKET not in finding["finding"]]
-    report.check("and nothing else is amiss", not others, others)
+    report.check("and there is no other finding", not others, others)
     machine.root("systemctl", "stop", "user@1001.service")
 
 
@@ -215,7 +215,7 @@ def an_open_token(report: Report) -> None:
 
 
 def replace_program() -> None:
-    """The program's file is a new one, as after an upgrade that told nobody."""
+    """Replaces the program's file, as an upgrade without a restart does."""
     machine.root("cp", "/usr/bin/claude-peers", "/usr/bin/claude-peers.new")
     machine.root("mv", "/usr/bin/claude-peers.new", "/usr/bin/claude-peers")
 

@@ -1,4 +1,4 @@
-"""The broker leaves when it is idle and comes back a hundred times; restarts trip no limit."""
+"""The broker exits when it is idle and is started again, a hundred times; restarts reach no limit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lab.session import Session
 
 ROUNDS = 100
 
-# As short as it can be set.
+# The shortest possible value.
 IDLE = 1.0
 
 
 async def run(report: Report) -> None:
     machine.configure("idle_exit_seconds = %d\n%s" % (IDLE, machine.NO_LIMITS))
-    # Somebody to write to.
+    # A recipient.
     session = await Session.start("away")
     await session.me()
     await session.end()
@@ -37,7 +37,7 @@ async def comes_and_goes(report: Report) -> None:
         end = time.monotonic() + 20
         while (state := active(SERVICE)) != "inactive":
             if time.monotonic() > end:
-                report.check("round %d: the idle broker leaves" % number, False, machine.states())
+                report.check("round %d: the idle broker exits" % number, False, machine.states())
                 raise Abandoned
             await asyncio.sleep(0.1)
         since = time.monotonic()
@@ -55,7 +55,7 @@ async def comes_and_goes(report: Report) -> None:
 
 
 async def at_the_last_moment(report: Report) -> None:
-    """Calls that come as the broker leaves."""
+    """Calls at the moment at which the broker exits."""
     failures = []
     for _ in range(15):
         await asyncio.sleep(IDLE + random.uniform(-0.03, 0.06))
@@ -66,7 +66,7 @@ async def at_the_last_moment(report: Report) -> None:
 
 
 async def restarts(report: Report) -> None:
-    """More than the 20 that are promised, and as quickly as the service manager can."""
+    """More than the promised 20, as quickly as the service manager can."""
     since = time.monotonic()
     for number in range(60):
         done = systemctl("restart", SERVICE)

@@ -1,4 +1,4 @@
-"""After `apt install` a login has a broker that nobody starts, and the tools of systemd explain it."""
+"""After `apt install` every login has a broker on demand, and the tools of systemd explain it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def asking_starts_nothing(report: Report) -> None:
 
 
 async def the_first_call_starts_it(report: Report) -> None:
-    """Whoever calls first; each time from a stopped service."""
+    """Each kind of first call, each time with a stopped service."""
     done = peers("peers")
     report.check("the first `peers` is answered and starts it", done.ok and active(SERVICE) == "active", done)
 
@@ -91,7 +91,7 @@ async def the_journal(report: Report) -> None:
         found = machine.entries()
         return [entry for entry in found if entry.get("CLAUDE_PEERS_EVENT") == event]
 
-    await until(report, "journalctl --user -u claude-peers tells of the start, with fields", lambda: of("started"), lambda: machine.journal("--unit", SERVICE))
+    await until(report, "journalctl --user -u claude-peers shows the start, with fields", lambda: of("started"), lambda: machine.journal("--unit", SERVICE))
     last = of("started")[-1]
     wanted = {"_PID": str(pid), "SYSLOG_IDENTIFIER": "claude-peers"}
     report.check("it is the broker's own entry", wanted.items() <= last.items(), last)
@@ -118,22 +118,22 @@ async def a_reload(report: Report) -> None:
     def seconds() -> int:
         return broker().get("health", {}).get("idle_exit_seconds", 0)
 
-    await until(report, "the new settings are in force", lambda: seconds() == 1234, broker, 10)
+    await until(report, "the new settings are effective", lambda: seconds() == 1234, broker, 10)
     machine.configure("idle_exit_seconds = nonsense\n")
     systemctl("reload", SERVICE)
     await asyncio.sleep(0.5)
     health = show(SERVICE, "StatusText")
-    report.check("nonsense leaves the old ones in force, and STATUS says so", "config" in health and active(SERVICE) == "active", health)
+    report.check("after an invalid file the old settings stay effective, and STATUS says so", "config" in health and active(SERVICE) == "active", health)
     machine.configure("idle_exit_seconds = 600\n")
     systemctl("reload", SERVICE)
-    await until(report, "correct ones are taken again", lambda: seconds() == 600, broker, 10)
+    await until(report, "a valid file takes effect again", lambda: seconds() == 600, broker, 10)
     report.check("the process is the same", main_pid() == before, machine.states())
 
 
 def units_are_right(report: Report) -> None:
     found = [show(unit, "FragmentPath") for unit in machine.UNITS]
     done = machine.run("systemd-analyze", "--user", "verify", "--man=no", *found)
-    report.check("systemd-analyze verify has nothing to say", done.ok and not done.out + done.err, done)
+    report.check("systemd-analyze verify finds nothing", done.ok and not done.out + done.err, done)
     done = machine.run("systemd-analyze", "--user", "security", "--no-pager", SERVICE)
     last = (done.out.strip().splitlines() or [""])[-1]
     report.check("systemd-analyze security: %s" % last.strip("→ "), done.ok, done)

@@ -51,7 +51,7 @@ async def run(report: Report) -> None:
 
 
 async def a_short_watchdog(report: Report, crowd: Crowd) -> None:
-    """A broker that works is left alone: a watchdog that nobody feeds would replace it as well."""
+    """A working broker is not replaced by its watchdog; without its pings it would be."""
     machine.drop_in("[Service]\nWatchdogSec=1s\n")
     machine.systemctl("restart", SERVICE)
     before = main_pid()
@@ -64,12 +64,12 @@ async def a_short_watchdog(report: Report, crowd: Crowd) -> None:
 
 
 async def hang(report: Report) -> None:
-    """SIGSTOP is as near as one comes to a hang from outside."""
+    """SIGSTOP stands for a hang."""
     before = main_pid()
     os.kill(before, signal.SIGSTOP)
     await until(report, "a hung broker is replaced", lambda: main_pid() not in (0, before))
     text = await asyncio.to_thread(machine.journal, "--unit", SERVICE)
-    report.check("the journal tells of the watchdog", "Watchdog timeout" in text, text[-3000:])
+    report.check("the journal shows the watchdog timeout", "Watchdog timeout" in text, text[-3000:])
     report.check("the hung process is gone", not os.path.exists("/proc/%d" % before))
 
 

@@ -11,7 +11,7 @@ from harness.report import Report
 from lab import machine
 from lab.machine import SERVICE, SOCKET, TCP_SOCKET, Done, active, bystander, peers, root, until
 
-# What cron gives its jobs.
+# The environment that cron gives its jobs.
 BARE = ("env", "-i", "PATH=/usr/bin:/bin")
 
 OTHER = "/tmp/other-runtime"
@@ -37,13 +37,13 @@ async def in_the_session(report: Report) -> None:
 
     # A script over TCP knows nothing of databases: its call starts the service.
     report.check("a call over TCP starts the service", tcp_health() == 200)
-    await until(report, "which takes over", lambda: started(status()) == "systemd")
-    report.check("the other shell comes along", started(status(**other)) == "systemd", status(**other))
+    await until(report, "and the service takes over", lambda: started(status()) == "systemd")
+    report.check("the other shell uses it as well", started(status(**other)) == "systemd", status(**other))
     report.check("and is served", peers("peers", **other).ok)
     sockets_listen(report, "nothing was closed")
     report.check("nothing is remembered against the service", not os.path.exists(machine.RUNTIME + "/service-failed"))
     doctor = peers("doctor", "--no-claude")
-    report.check("doctor is content", doctor.ok, doctor)
+    report.check("doctor finds nothing", doctor.ok, doctor)
     doctor = peers("doctor", "--no-claude", **other)
     report.check("in the other shell as well", doctor.ok, doctor)
 
@@ -81,18 +81,18 @@ async def run(report: Report) -> None:
     done = machine.run(*job, "peers")
     report.check("after the logout cron is served", done.ok, done)
 
-    # The broker goes away meanwhile: the next login begins with the service again.
+    # The broker is stopped meanwhile: the next login begins with the service again.
     machine.run(*job, "kill-broker")
     done = bystander("sh", "-c", "claude-peers peers && claude-peers status --json")
     report.check("the next login is served by the service", done.ok and '"systemd"' in done.out, done)
     await until(report, "that login is over, too", lambda: not os.path.exists("/run/user/1001"))
     done = machine.run(*job, "peers")
-    report.check("whose end costs no call", done.ok, done)
+    report.check("and the end of that login costs no call", done.ok, done)
     machine.run(*job, "kill-broker")
 
 
 async def in_a_container(report: Report) -> None:
-    """A container has the home, and a runtime directory that nobody else sees."""
+    """A container has the home, and a runtime directory of its own."""
     script = (
         "mount -t tmpfs -o uid=1000,mode=0700 tmpfs /run/user/1000 && "
         "exec setpriv --reuid=1000 --regid=1000 --init-groups env HOME=%s XDG_RUNTIME_DIR=/run/user/1000 claude-peers broker" % machine.HOME
@@ -104,8 +104,8 @@ async def in_a_container(report: Report) -> None:
             report.check("it says why", False, container.communicate()[1])
         for _ in range(3):
             done = peers("peers")
-            report.check("a call says who has the database", not done.ok and "of another container" in done.err, done)
-        sockets_listen(report, "the service is not started in vain, and its sockets stay")
+            report.check("a call names the owner of the database", not done.ok and "of another container" in done.err, done)
+        sockets_listen(report, "the service is not started without need, and its sockets stay")
     finally:
         for pid, arguments in machine.processes().items():
             if arguments.split()[1:2] == ["broker"]:

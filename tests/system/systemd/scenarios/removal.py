@@ -12,10 +12,10 @@ from lab import machine
 from lab.machine import DATABASE, NEXT_PACKAGE, PACKAGE, SERVICE, SOCKET, TCP_SOCKET, UNITS, active, apt, bystander, peers, systemctl, until
 from lab.session import Session
 
-# Where a package may leave things; the users' own directories are looked at apart.
+# Where a package may leave files; the users' own directories are checked separately.
 PLACES = ["/usr", "/etc", "/var/lib/systemd", "/opt", "/var/log/apt", "/run/systemd"]
 
-# What every apt run touches.
+# Files that every apt run changes.
 CHURN = ["/etc/ld.so.cache", "/usr/lib/systemd/catalog", "/var/lib/systemd/catalog", "/run/systemd/", "/var/log/apt", "/var/lib/systemd/linger", "/var/lib/systemd/timers"]
 
 
@@ -23,7 +23,7 @@ async def run(report: Report) -> None:
     machine.root("loginctl", "enable-linger", "bystander")
     machine.root("systemctl", "start", "user@1001.service")
     before = files()
-    # Made by the session itself and no business of the package.
+    # The files of the session itself are in place by now.
     done = machine.install(PACKAGE)
     report.require("apt installs the package", done.ok, done)
     choices_survive(report)
@@ -33,7 +33,7 @@ async def run(report: Report) -> None:
 
 
 def choices_survive(report: Report) -> None:
-    """What a user masks and an administrator disables stays so; others are served."""
+    """Masks of a user and a disable by the administrator are kept; other users are served."""
     systemctl("mask", "--now", SOCKET)
     systemctl("mask", "--now", SERVICE)
     done = machine.root("systemctl", "--global", "disable", TCP_SOCKET)
@@ -66,7 +66,7 @@ def choices_survive(report: Report) -> None:
 
 
 async def remove(report: Report) -> None:
-    # Sessions that lose their broker call for another one, whoever takes it away.
+    # Sessions that lose their broker start another one, whatever stopped it.
     sessions = [await Session.start("worker-%d" % number) for number in range(6)]
     for session in sessions:
         await session.becomes_live(report)
@@ -88,7 +88,7 @@ def nothing_runs(report: Report) -> None:
         done = machine.root("test", "-e", path)
         report.check("the socket of user %d is gone" % uid, not done.ok)
     listening = machine.root("ss", "--no-header", "--listening", "--tcp", "--numeric", "sport", "=", ":7899").out
-    report.check("nobody listens on the port", not listening, listening)
+    report.check("no process listens on the port", not listening, listening)
 
 
 def no_units(report: Report) -> None:

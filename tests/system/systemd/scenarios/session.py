@@ -1,4 +1,4 @@
-"""A package that comes while users are logged in serves them at once, also a user who logs in later."""
+"""A package that is installed while users are logged in serves them at once, and users that log in later."""
 
 # package: during the session
 

@@ -1,4 +1,4 @@
-"""Fallback broker to service and back again, with 320 clients under load: nobody notices."""
+"""From fallback broker to service and back, with 320 clients under load: no call fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAUSE = 1.0
 
 async def run(report: Report) -> None:
     machine.configure(machine.NO_LIMITS)
-    # No service at first, as on a machine where the user has put it off.
+    # No service at first, as on a machine where the user has masked it.
     systemctl("mask", "--now", *machine.UNITS)
     crowd = await Crowd.gather(report, CLIENTS, command_lines=4, pause=PAUSE)
     first = broker()
@@ -60,13 +60,13 @@ async def to_service(report: Report, fallback: int) -> None:
     # The broker that leaves has the port; whether this unit gets it is settled below.
     await aside("systemctl", "--user", "start", TCP_SOCKET)
     await until(report, "systemd's broker serves", lambda: started(broker()) == "systemd")
-    await until(report, "the fallback broker leaves", lambda: not os.path.exists("/proc/%d" % fallback))
+    await until(report, "the fallback broker exits", lambda: not os.path.exists("/proc/%d" % fallback))
 
 
 async def to_fallback(report: Report) -> None:
     before = main_pid()
     done = await aside("systemctl", "--user", "mask", SERVICE)
-    report.check("the service is masked in mid-flight", done.ok, done)
+    report.check("the service is masked while it runs", done.ok, done)
     os.kill(before, signal.SIGKILL)
     await until(report, "clients start a broker instead", lambda: started(broker()) == "fallback")
     report.check("the masked service does not run", active(SERVICE) != "active", machine.states())

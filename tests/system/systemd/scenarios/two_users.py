@@ -48,7 +48,7 @@ def second_without_port(report: Report) -> None:
     report.check("so does STATUS", "no TCP" in done.out, done)
     done = bystander("claude-peers", "doctor", "--json")
     found = [finding for finding in findings(done) if finding["check"] == "port" and finding["level"] != "ok"]
-    report.check("`doctor` says whose the port is", any("tester" in json.dumps(finding) for finding in found), done)
+    report.check("`doctor` names the owner of the port", any("tester" in json.dumps(finding) for finding in found), done)
 
 
 def findings(done: machine.Done) -> list[dict]:
@@ -78,7 +78,7 @@ async def both_work(report: Report) -> None:
     shown = await mine.call("check_messages")
     report.check("to the first user's session", [m["text"] for m in shown["messages"]] == ["mine"], shown)
     listed = peers("peers", "--all", "--json").out
-    report.check("nobody of the second user is listed", "/home/bystander" not in listed, listed)
+    report.check("no session of the second user is listed", "/home/bystander" not in listed, listed)
     await mine.end()
 
 
@@ -86,13 +86,13 @@ def by_the_socket(report: Report) -> None:
     try:
         with socket.socket(socket.AF_UNIX) as stranger:
             stranger.connect(OTHER_SOCKET)
-        report.check("the second's socket is shut to the first", False)
+        report.check("the first user cannot connect to the second's socket", False)
     except PermissionError:
-        report.check("the second's socket is shut to the first", True)
+        report.check("the first user cannot connect to the second's socket", True)
     script = "import socket; socket.socket(socket.AF_UNIX).connect(%r)" % machine.SOCKET_PATH
     done = bystander("python3", "-c", script)
-    report.check("the first's socket is shut to the second", "PermissionError" in done.err, done)
-    # Even where the directories are open, the broker itself asks who is there.
+    report.check("the second user cannot connect to the first's socket", "PermissionError" in done.err, done)
+    # Even where the directories are open, the broker checks the user of each caller.
     machine.run("chmod", "711", machine.RUNTIME)
     machine.root("chmod", "711", "/run/user/1000")
     machine.run("chmod", "666", machine.SOCKET_PATH)

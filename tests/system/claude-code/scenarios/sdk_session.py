@@ -1,4 +1,4 @@
-"""A session that a program leads through an SDK: it lasts, is woken, and ends as soon as its program ends it."""
+"""A session that a program runs through an SDK is no one-shot: it is woken, and ends when its program ends it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.wait import wait_until
 from scenarios.wake import hooks, read_via, waiters
 
 NEWS = "The schema was changed."
-# Longer than a client takes that has nothing to wait for.
+# Longer than a client needs to end.
 ENDS = 10.0
 
 
@@ -24,14 +24,14 @@ def run(lab: Lab, check: Report) -> None:
         status = session.connect()
         check.require("the session is connected: " + entrypoint, status == "connected", status)
         peer = lab.peer_of(session)
-        check.check("it is no one-shot", not peer["one_shot"], peer)
+        check.check("it is no one-shot session", not peer["one_shot"], peer)
         lab.send(peer["id"], text)
         check.check("it is woken", wait_until(lambda: lab.api.model_saw(text), timeout=20), lab.message(text))
-        check.check("what it was shown counts as read", wait_until(lambda: read_via(lab, text) == "hook", timeout=10), lab.message(text))
+        check.check("the message that it was shown counts as read", wait_until(lambda: read_via(lab, text) == "hook", timeout=10), lab.message(text))
         check.check("no hook waits beside it", not waiters(lab), waiters(lab))
         begun = time.monotonic()
         session.close()
-        check.check("it ends as soon as its program says so", time.monotonic() - begun < ENDS, time.monotonic() - begun)
+        check.check("it ends as soon as its program ends it", time.monotonic() - begun < ENDS, time.monotonic() - begun)
         wait_until(lambda: not lab.peers_in(session.cwd))
     del lab.extra_env["CLAUDE_CODE_ENTRYPOINT"]
     done = lab.run_claude("-p", "hello")

@@ -1,4 +1,4 @@
-"""A window that resumes another session with `/resume`, or moves to another directory, is known for what and where it is."""
+"""A client process that resumes another session with `/resume`, or changes its directory, is listed as it is."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from harness.wait import wait_until
 
 NEEDS = ["tmux", "git"]
 FOR_ONE = "Mail for the session that will be resumed."
-FOR_TWO = "Mail for the session that the window has left."
+FOR_TWO = "Mail for the session that the client process has left."
 
 
 def run(lab: Lab, check: Report) -> None:
     log = os.path.join(lab.base, "hooks.jsonl")
     allowed = ["mcp__" + SERVER, "Bash", "EnterWorktree"]
     lab.settings(permissions={"allow": allowed}, hooks=lab.hooks(before="tee -a %s | " % shlex.quote(log)))
-    # Nothing begins a turn but what is typed here.
+    # Only what is typed here begins a turn.
     lab.extra_env["CLAUDE_PEERS_WAKE"] = "off"
     lab.register()
     repository(lab.project("a"))
@@ -38,7 +38,7 @@ def run(lab: Lab, check: Report) -> None:
     second = last(log)["session_id"]
     check.require("another session is another peer", (second, two["id"]) != (first, one["id"]), (one, two))
     resume(lab, check, log, terminal, first)
-    check.check("the window is the resumed session's peer", wait_until(lambda: known_in(lab, terminal.cwd, one)), lab.peers())
+    check.check("the client process is the resumed session's peer", wait_until(lambda: known_in(lab, terminal.cwd, one)), lab.peers())
     lab.send(two["id"], FOR_TWO)
     reads(lab, check, terminal, FOR_ONE)
     call = lab.api.on("who are you", "mcp__%s__list_peers" % SERVER, {})
@@ -47,25 +47,25 @@ def run(lab: Lab, check: Report) -> None:
     check.check("its tools speak for that one", result and one["id"] in result.text and two["id"] not in result.text, result)
     check.check("the other's mail is not shown", not shown(lab, FOR_TWO) and lab.message(FOR_TWO)["state"] == "queued", lab.message(FOR_TWO))
     resume(lab, check, log, terminal, second)
-    check.check("and back again", wait_until(lambda: known_in(lab, terminal.cwd, two)), lab.peers())
+    check.check("and that of the second session again", wait_until(lambda: known_in(lab, terminal.cwd, two)), lab.peers())
     reads(lab, check, terminal, FOR_TWO)
     moves(lab, check, terminal, two)
 
 
 def repository(directory: str) -> None:
-    """One with a commit, from which a worktree can be made."""
+    """Makes a repository with a commit, from which a worktree can be made."""
     me = ["-c", "user.name=test", "-c", "user.email=test@example.invalid", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q"], [*me, "commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run(["git", *command], cwd=directory, check=True)
 
 
 def moves(lab: Lab, check: Report, terminal: Terminal, me: dict[str, Any]) -> None:
-    """Where the client's shell goes, and into a worktree; the peer stays the same."""
+    """Changes the directory of the client's shell, and enters a worktree. The peer stays the same."""
     below = os.path.join(terminal.cwd, "below")
     os.makedirs(below)
     lab.api.on("go below", "Bash", {"command": "cd below && pwd", "description": "Go below"})
     terminal.type("go below")
-    check.check("a session whose shell goes elsewhere is listed there", wait_until(lambda: known_in(lab, below, me)), lab.peers())
+    check.check("a session whose shell changes its directory is listed there", wait_until(lambda: known_in(lab, below, me)), lab.peers())
     lab.api.on("enter a worktree", "EnterWorktree", {"name": "login"})
     terminal.type("enter a worktree")
     tree = os.path.join(terminal.cwd, ".claude", "worktrees", "login")
@@ -79,7 +79,7 @@ def known_in(lab: Lab, directory: str, me: dict[str, Any]) -> bool:
 
 
 def started(lab: Lab, check: Report, log: str) -> tuple[Terminal, dict[str, Any]]:
-    """A window in which something was said: only such a session can be resumed."""
+    """Starts a client and runs one turn: only a session with a turn can be resumed."""
     terminal = lab.terminal("a")
     check.require("the client starts", terminal.wait("❯"), terminal.screen())
     peer = lab.peer_of(terminal)
@@ -90,7 +90,7 @@ def started(lab: Lab, check: Report, log: str) -> tuple[Terminal, dict[str, Any]
 
 def resume(lab: Lab, check: Report, log: str, terminal: Terminal, session: str) -> None:
     terminal.type("/resume " + session)
-    check.require("the window shows the resumed session", wait_until(lambda: last(log)["session_id"] == session), terminal.screen())
+    check.require("the client process shows the resumed session", wait_until(lambda: last(log)["session_id"] == session), terminal.screen())
 
 
 def reads(lab: Lab, check: Report, terminal: Terminal, text: str) -> None:
@@ -104,7 +104,7 @@ def shown(lab: Lab, text: str) -> bool:
 
 
 def last(log: str) -> dict[str, Any]:
-    """What the last hook was told."""
+    """The input of the last hook."""
     if not os.path.exists(log):
         return {}
     with open(log, encoding="utf-8") as f:

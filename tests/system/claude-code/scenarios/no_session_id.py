@@ -1,4 +1,4 @@
-"""A server whose wrapper clears the environment, and hooks that are told no client, belong to the session above them."""
+"""A server whose wrapper clears the environment, and hooks without a client's pid, find their session."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from harness.wait import wait_until
 NEEDS = ["tmux"]
 FIRST = "Mail for a session that its server knows nothing of."
 OVER_CLEAR = "Mail that waits while the conversation is cleared."
-OVER_RESUME = "Mail that comes between two windows."
-# What a wrapper lets through; of the session it is nothing.
+OVER_RESUME = "Mail that comes between two clients."
+# The variables that the wrapper keeps. None is about the session.
 KEPT = ("HOME", "PATH", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "CLAUDE_PEERS_PORT")
 
 
 def run(lab: Lab, check: Report) -> None:
-    # Clients before 2.1.213 give their hooks no such variable.
+    # Clients before 2.1.213 do not set this variable.
     lab.settings(permissions={"allow": ["mcp__" + SERVER]}, hooks=lab.hooks(before="env -u CLAUDE_PID "))
     lab.extra_env["CLAUDE_PEERS_WAKE"] = "off"
     kept = " ".join('%s="$%s"' % (name, name) for name in KEPT)
-    # It stays between the client and the server.
+    # The shell stays between the client and the server.
     script = "env -i %s %s mcp; exit" % (kept, shlex.quote(lab.peers_binary))
     added = lab.run_claude("mcp", "add", "--scope", "user", "--transport", "stdio", SERVER, "--", "/bin/sh", "-c", script)
     check.require("a wrapper is registered", added.returncode == 0, added.stdout + added.stderr)
 
     terminal = started(lab, check)
     me = lab.peer_of(terminal)
-    check.check("its hooks are known to speak for it", wait_until(lambda: lab.peer_of(terminal)["reach"] == "hooks"), lab.peers())
+    check.check("its hook events are bound to it", wait_until(lambda: lab.peer_of(terminal)["reach"] == "hooks"), lab.peers())
     lab.send(me["id"], FIRST)
     reads(lab, check, terminal, FIRST)
     lab.send(me["id"], OVER_CLEAR)
     terminal.type("/clear")
     reads(lab, check, terminal, OVER_CLEAR)
     terminal.type("/exit")
-    check.require("the window is closed", terminal.ended() and wait_until(lambda: not lab.peers_in(terminal.cwd)), terminal.screen())
+    check.require("the client has ended", terminal.ended() and wait_until(lambda: not lab.peers_in(terminal.cwd)), terminal.screen())
 
     lab.send(me["id"], OVER_RESUME)
     terminal = started(lab, check, "--continue")
