@@ -1,13 +1,14 @@
 //! Promises 1 and 2: what was accepted is not lost, doubled or reordered, whatever is killed when.
 
 use std::collections::{HashMap, HashSet};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::http::Request;
-use crate::support::{Chance, Sandbox, Session, SessionOptions, messages, rounds, until};
+use crate::support::{Chance, PATIENCE, Sandbox, Session, SessionOptions, messages, rounds, until};
 
 const CHANNEL: &str = "notifications/claude/channel";
 
@@ -232,7 +233,7 @@ fn what_was_accepted_outlives_its_sender() {
         // The message after the last accepted one may arrive as well: its answer was lost. So there
         // is no count to wait for, only a pause.
         let mut arrived = 0;
-        let mut wait = crate::support::PATIENCE;
+        let mut wait = PATIENCE;
         while arrived < accepted.len() || {
             wait = Duration::from_millis(300);
             true
@@ -308,3 +309,56 @@ fn a_registration_and_a_profile_survive_the_broker() {
     }
     assert_eq!(after["summary"], "mends the roof");
 }
+
+/// A power loss takes what was not synced, so no answer may come before the sync.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_send_is_accepted_only_after_its_message_was_synced_to_the_disk() {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    use crate::support::http::{self, RawPeer};
+    use crate::support::seccomp::{Asked, Verdict};
+
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(["broker"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let (asked, mut broker) = match Asked::spawn(&mut command, &SYNCS) {
+        Ok(spawned) => spawned,
+        Err(error) => return println!("skipped: system calls cannot be intercepted here: {error}"),
+    };
+    let intercepts = Arc::new(AtomicBool::new(false));
+    let (ask, syncs) = channel();
+    let (decide, verdicts) = channel();
+    let intercepted = Arc::clone(&intercepts);
+    std::thread::spawn(move || {
+        let judge = || {
+            if !intercepted.load(Ordering::SeqCst) || ask.send(()).is_err() {
+                return Verdict::Continue;
+            }
+            verdicts.recv().unwrap_or(Verdict::Continue)
+        };
+        while asked.next(judge) {}
+    });
+    until("the broker serves", || sandbox.status_is("running"));
+    let (a, b) = (RawPeer::register(&sandbox, "a"), RawPeer::register(&sandbox, "b"));
+    for (verdict, status) in [(Verdict::Continue, 200), (Verdict::Fail(libc::EIO), 503)] {
+        let body = json!({ "to": b.id, "text": "hello" });
+        let request = Request::post("/v1/messages", &body).session(&a.secret).bytes();
+        let mut stream = http::unix(&sandbox);
+        intercepts.store(true, Ordering::SeqCst);
+        let send = std::thread::spawn(move || http::exchange(&mut stream, &request).unwrap());
+        syncs.recv_timeout(PATIENCE).expect("the message is synced");
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!send.is_finished(), "it was answered before it was synced");
+        intercepts.store(false, Ordering::SeqCst);
+        decide.send(verdict).unwrap();
+        assert_eq!(send.join().unwrap().status, status, "{verdict:?}");
+    }
+    broker.kill().unwrap();
+    broker.wait().unwrap();
+}
+
+/// The system calls that sync a file.
+#[cfg(target_os = "linux")]
+const SYNCS: [libc::c_long; 2] = [libc::SYS_fsync, libc::SYS_fdatasync];
