@@ -198,7 +198,10 @@ fn a_reload_takes_effect_at_once_and_names_what_it_cannot_change() {
     notifications.wait_for("RELOADING=1");
     let told = notifications.wait_for("READY=1");
     let status = statuses(&told)[0];
-    assert!(status.contains("the old settings stay in effect") && status.contains("config.toml"), "{status}");
+    assert!(
+        status.contains("the old settings stay in effect") && status.contains("config.toml"),
+        "{status}"
+    );
     // Fixed, because the clients read the file as well, but not read again by the broker.
     write_config(&sandbox, good);
     let health = &sandbox.json(["status"])["health"];

@@ -141,9 +141,13 @@ impl Drop for Sandbox {
         if Arc::strong_count(&self.directory) > 1 {
             return;
         }
+        // A failed test may leave a configuration that cannot be read, and a panic here would end
+        // all tests.
+        let config = Config::from_environment(&|name| self.variable(name).map(Into::into));
+        let Ok(config) = config else { return };
         // Sessions that are dropped later may start another broker, so this is repeated.
         let since = Instant::now();
-        while let Some(running) = self.broker()
+        while let Some(running) = holder(&config)
             && since.elapsed() < Duration::from_secs(5)
         {
             running.kill();

@@ -99,7 +99,7 @@ def fixes(
         return
     failures = any(finding["level"] == "failure" for finding in findings)
     report.check("%s: the exit code tells a failure from a warning (%d)" % (fault, code), (code != 0) >= failures, found)
-    command = found[0].get("mend")
+    command = found[0].get("fix")
     if not report.check("%s: there is a command that fixes it" % fault, command, found):
         return
     # In one shell, because a command may be about its variables.
