@@ -39,7 +39,7 @@ impl Drop for Bystander {
 }
 
 /// The record in a lock file whose owner has this pid.
-fn described(sandbox: &Sandbox, process: Option<&Process>, pid: u32) -> String {
+fn described(sandbox: &Sandbox, process: Option<&ProcessId>, pid: u32) -> String {
     let mut says = json!({
         "pid": pid,
         "started": "fallback",
@@ -116,7 +116,7 @@ fn a_lock_held_on_another_machine_ends_no_process_here() {
 
 #[test]
 fn a_number_that_another_process_has_by_now_ends_no_process() {
-    is_harmless(|it| Some(Process { start: "1".to_owned(), ..it }), "is not found here");
+    is_harmless(|it| Some(ProcessId { start: "1".to_owned(), ..it }), "is not found here");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_broker_in_a_container_is_asked_through_its_socket_and_never_signalled() {
     }
     let lock = sandbox.broker().unwrap();
     let process = lock.process.clone().unwrap();
-    assert_ne!(process.namespace, Process::own().namespace);
+    assert_ne!(process.namespace, process::own().namespace);
     sandbox.ok(["peers"]);
     assert!(lock.described().contains("of another container"), "{}", lock.described());
     assert!(!lock.ask_to_stop() && !lock.kill(), "it is not signalled");

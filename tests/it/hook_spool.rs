@@ -1,22 +1,22 @@
-//! What hooks report while no broker runs is not lost, whatever becomes of the next broker.
+//! Promise 8: hook events that come while no broker runs are spooled, and none is lost.
 
 use std::path::PathBuf;
 
 use claude_peers::sys::files::beside;
 use serde_json::json;
 
-use crate::hooks::hook;
+use crate::support::hooks::hook;
 use crate::support::http::Request;
 use crate::support::{Sandbox, Session, SessionOptions, until};
 
-/// Where no broker runs yet, the first session's own server starts it, behind its hook.
+/// Where no broker runs yet, the first session's server starts it, after the hook has run.
 #[test]
-fn a_hook_that_spoke_before_the_broker_ran_counts() {
+fn a_hook_event_before_the_broker_ran_counts() {
     let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
     let start = |session: &str| {
         let input = json!({ "session_id": session, "source": "startup" });
         assert!(hook(&sandbox, "SessionStart", &input).stdout.is_empty());
-        assert!(sandbox.holder().is_none());
+        assert!(sandbox.broker().is_none());
     };
     let server = |session: &str| SessionOptions::new(session).without_channel().start(&sandbox);
     start("session-frontend");
@@ -27,7 +27,7 @@ fn a_hook_that_spoke_before_the_broker_ran_counts() {
     frontend.wait_end();
     sandbox.ok(["send", &id, "for later"]);
     sandbox.ok(["kill-broker"]);
-    // Its window goes on, and the client gives the server an id that nobody knows.
+    // The client process goes on, and its server gets an unknown session id.
     start("session-frontend");
     let mut again = server("thrown-away");
     assert_eq!(again.id(), id);
@@ -36,9 +36,9 @@ fn a_hook_that_spoke_before_the_broker_ran_counts() {
     assert!(!names.iter().any(|name| name.to_string_lossy().contains("unheard")), "{names:?}");
 }
 
-/// A session that has ended, whose window goes on: its hook spoke while no broker ran. Gives the id
-/// of its peer.
-fn spoken_without_a_broker() -> (Sandbox, String) {
+/// Leaves a session that has ended, and whose client process goes on: its hook ran while no broker
+/// did. Returns the id of its peer.
+fn spooled_event() -> (Sandbox, String) {
     let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
     let input = json!({ "session_id": "session-frontend", "source": "startup" });
     let mut frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
@@ -47,27 +47,28 @@ fn spoken_without_a_broker() -> (Sandbox, String) {
     frontend.wait_end();
     sandbox.ok(["kill-broker"]);
     assert!(hook(&sandbox, "SessionStart", &input).stdout.is_empty());
-    assert!(spool(&sandbox, "").exists() && sandbox.holder().is_none());
+    assert!(spool(&sandbox, "").exists() && sandbox.broker().is_none());
     (sandbox, id)
 }
 
-/// What hooks leave for the next broker, or with a suffix what a broker has set aside of it.
+/// The hook spool; with a suffix, what a broker has set aside of it.
 fn spool(sandbox: &Sandbox, suffix: &str) -> PathBuf {
     beside(&sandbox.socket(), &format!(".unheard{suffix}"))
 }
 
-/// A server to which the client gave the id of a session that nobody knows.
-fn server_of_the_window(sandbox: &Sandbox) -> Session {
+/// Starts a server that got an unknown session id from its client, and waits until the spool is
+/// empty.
+fn server_of_the_client_process(sandbox: &Sandbox) -> Session {
     let server = SessionOptions::new("thrown-away").without_channel().start(sandbox);
-    until("what hooks left is gone", || {
+    until("the spool is empty", || {
         !spool(sandbox, "").exists() && !spool(sandbox, "-taken").exists()
     });
     server
 }
 
 #[test]
-fn a_registration_that_is_refused_costs_nothing_of_what_hooks_left() {
-    let (sandbox, id) = spoken_without_a_broker();
+fn a_registration_that_is_refused_loses_no_spooled_event() {
+    let (sandbox, id) = spooled_event();
     sandbox.ok(["peers"]);
     let refused = json!({ "instance": "i", "secret": "short", "cwd": "/", "channel": "absent" });
     let answer = Request::post("/v1/register", &refused).unix(&sandbox);
@@ -76,25 +77,25 @@ fn a_registration_that_is_refused_costs_nothing_of_what_hooks_left() {
         answer.json().to_string().contains("too short"),
         "refused in its transaction: {answer:?}"
     );
-    assert_eq!(server_of_the_window(&sandbox).id(), id);
+    assert_eq!(server_of_the_client_process(&sandbox).id(), id);
 }
 
 #[test]
-fn a_broker_that_dies_before_it_has_applied_what_hooks_left_leaves_it_to_the_next() {
-    let (sandbox, id) = spoken_without_a_broker();
-    // As a broker leaves it that dies before the commit, with a hook that speaks afterwards.
+fn a_broker_that_dies_before_it_has_applied_the_spool_leaves_it_to_the_next() {
+    let (sandbox, id) = spooled_event();
+    // As a broker leaves it that dies before the commit; a hook runs afterwards.
     std::fs::rename(spool(&sandbox, ""), spool(&sandbox, "-taken")).unwrap();
     let left = std::fs::read(spool(&sandbox, "-taken")).unwrap();
     let input = json!({ "session_id": "session-frontend", "source": "resume" });
     assert!(hook(&sandbox, "SessionStart", &input).stdout.is_empty());
     assert!(spool(&sandbox, "").exists());
-    let mut server = server_of_the_window(&sandbox);
+    let mut server = server_of_the_client_process(&sandbox);
     assert_eq!(server.id(), id);
     server.close_input();
     server.wait_end();
-    // As a broker leaves it that dies between the commit and the end of the file.
+    // As a broker leaves it that dies between the commit and the removal of the file.
     sandbox.kill9_broker().unwrap();
-    until("the broker is gone", || sandbox.holder().is_none());
+    until("the broker is gone", || sandbox.broker().is_none());
     std::fs::write(spool(&sandbox, "-taken"), left).unwrap();
-    assert_eq!(server_of_the_window(&sandbox).id(), id);
+    assert_eq!(server_of_the_client_process(&sandbox).id(), id);
 }

@@ -238,33 +238,6 @@ fn hook_events_before_the_registration_count() {
     assert_eq!(peers()[0]["reach"], "hooks", "{}", peers());
 }
 
-/// Where no broker runs yet, the first session's server starts it, after the hook has run.
-#[test]
-fn a_hook_event_before_the_broker_ran_counts() {
-    let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
-    let start = |session: &str| {
-        let input = json!({ "session_id": session, "source": "startup" });
-        assert!(hook(&sandbox, "SessionStart", &input).stdout.is_empty());
-        assert!(sandbox.broker().is_none());
-    };
-    let server = |session: &str| SessionOptions::new(session).without_channel().start(&sandbox);
-    start("session-frontend");
-    let mut frontend = server("frontend");
-    let id = frontend.id();
-    assert_eq!(sandbox.json(["peers"])["peers"][0]["reach"], "hooks");
-    frontend.close_input();
-    frontend.wait_end();
-    sandbox.ok(["send", &id, "for later"]);
-    sandbox.ok(["kill-broker"]);
-    // The client process goes on, and its server gets an unknown session id.
-    start("session-frontend");
-    let mut again = server("thrown-away");
-    assert_eq!(again.id(), id);
-    let left = std::fs::read_dir(sandbox.socket().parent().unwrap()).unwrap();
-    let names: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!names.iter().any(|name| name.to_string_lossy().contains("unheard")), "{names:?}");
-}
-
 /// Both client processes show the same session, and each has its own peer.
 #[test]
 fn a_hook_belongs_to_its_own_client_process_where_a_session_is_open_in_two() {

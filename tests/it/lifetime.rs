@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use claude_peers::sys::process::Process;
+use claude_peers::sys::process;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

@@ -23,6 +23,7 @@ mod expiry;
 mod foreign_locks;
 mod help;
 mod hook_kills;
+mod hook_spool;
 mod hooks;
 mod identity;
 #[cfg(target_os = "linux")]
