@@ -128,7 +128,10 @@ fn a_service_whose_port_is_masked_binds_none() {
     let said = sandbox.ok(["status"]);
     assert!(said.contains("is not open (claude-peers-tcp.socket is masked)"), "{said}");
     let told = sandbox.ok(["doctor", "--no-claude"]);
-    assert!(told.contains("is not open, as you chose: claude-peers-tcp.socket is masked"), "{told}");
+    assert!(
+        told.contains("is not open, as you chose: claude-peers-tcp.socket is masked"),
+        "{told}"
+    );
     assert!(told.ends_with("\nNo problems found.\n"), "{told}");
     // A reload binds a port that was taken before. This one was not taken.
     send_signal(broker.id(), rustix::process::Signal::HUP);

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use claude_peers::config::{Config, Fallback, SETTINGS, Setting, Source};
+
 /// What people read before or after the installation.
 const DOCUMENTS: [&str; 6] = [
     "README.md",

@@ -29,6 +29,7 @@ mod identity;
 #[cfg(target_os = "linux")]
 mod idle;
 mod inherited;
+mod layering;
 mod lifetime;
 mod limits;
 mod manual;

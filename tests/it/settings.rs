@@ -138,6 +138,12 @@ fn invalid_settings_are_named() {
         assert!(error.contains(&format!("hint: Correct or unset {name}.")), "{error}");
         assert!(error.contains(", but must be "), "{error}");
     }
+    let output = sandbox.command(["peers"]).env("CLAUDE_PEERS_PORT", "abc").output().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: CLAUDE_PEERS_PORT is \"abc\", but must be a whole number from 1 to 65535\n\
+         hint: Correct or unset CLAUDE_PEERS_PORT.\n"
+    );
     assert!(sandbox.broker().is_none());
 }
 

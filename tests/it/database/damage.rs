@@ -34,7 +34,7 @@ fn says_loudly(sandbox: &Sandbox, moved: &Path) {
 }
 
 #[track_caller]
-fn serves_with_default_signals(sandbox: &Sandbox) {
+fn serves_a_new_database(sandbox: &Sandbox) {
     let (a, b) = (RawPeer::register(sandbox, "fresh-a"), RawPeer::register(sandbox, "fresh-b"));
     let id = a.send(sandbox, &b.id, "after all");
     assert_eq!(sandbox.message(&id)["text"], "after all");
@@ -46,7 +46,7 @@ fn a_file_that_is_no_database_is_moved_aside_and_a_fresh_one_serves() {
         let sandbox = Sandbox::new();
         let database = sandbox.database();
         std::fs::write(&database, &garbage).unwrap();
-        serves_with_default_signals_after_start(&sandbox);
+        serves_a_new_database_after_start(&sandbox);
         let moved = moved_aside(&database);
         assert_eq!(std::fs::read(&moved).unwrap(), garbage);
         says_loudly(&sandbox, &moved);
@@ -54,9 +54,9 @@ fn a_file_that_is_no_database_is_moved_aside_and_a_fresh_one_serves() {
 }
 
 #[track_caller]
-pub fn serves_with_default_signals_after_start(sandbox: &Sandbox) {
+pub fn serves_a_new_database_after_start(sandbox: &Sandbox) {
     sandbox.ok(["peers"]);
-    serves_with_default_signals(sandbox);
+    serves_a_new_database(sandbox);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_damaged_database_is_moved_aside_whole() {
             _ => bytes.truncate(bytes.len() / 2),
         }
         std::fs::write(&database, &bytes).unwrap();
-        serves_with_default_signals_after_start(&sandbox);
+        serves_a_new_database_after_start(&sandbox);
         let moved = moved_aside(&database);
         assert_eq!(std::fs::read(&moved).unwrap(), bytes, "{damage}");
         says_loudly(&sandbox, &moved);
@@ -103,7 +103,7 @@ fn the_log_of_a_damaged_database_is_moved_with_it() {
     bytes[middle..middle + 8 * 4096].fill(0xa5);
     std::fs::write(&database, &bytes).unwrap();
     std::fs::write(beside(&database, "-wal"), &log).unwrap();
-    serves_with_default_signals_after_start(&sandbox);
+    serves_a_new_database_after_start(&sandbox);
     let moved = moved_aside(&database);
     assert_eq!(std::fs::read(beside(&moved, "-wal")).unwrap(), log);
     assert_eq!(std::fs::read(&moved).unwrap(), bytes);

@@ -6,7 +6,7 @@ use claude_peers::sys::files::beside;
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::damage::serves_with_default_signals_after_start;
+use super::damage::serves_a_new_database_after_start;
 use super::{suffixes, why_not, with_history};
 use crate::support::{Sandbox, SessionOptions, chmod, until};
 
@@ -98,7 +98,7 @@ fn a_newer_database_that_was_not_closed_in_order_is_left_as_it_is() {
 fn an_empty_file_is_a_new_database() {
     let sandbox = Sandbox::new();
     std::fs::write(sandbox.database(), b"").unwrap();
-    serves_with_default_signals_after_start(&sandbox);
+    serves_a_new_database_after_start(&sandbox);
     assert!(!sandbox.ok(["status"]).contains("WARNING"));
 }
 

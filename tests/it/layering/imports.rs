@@ -1,4 +1,4 @@
-//! Reads which file of a crate uses which, from its `use` lines and from the paths in its code.
+//! Layout: reads which file uses which, from the `use` lines and from the paths in the code.
 //!
 //! Re-exports are followed to the file that defines the item. Files and modules for tests are left
 //! out.

@@ -1,5 +1,6 @@
-//! The architecture that `docs/architecture.md` describes holds: no module imports upward, and no
-//! files import each other in a circle.
+//! Layout: no module imports upward, and no files import each other in a circle.
+//!
+//! `docs/architecture.md` describes the order of the modules.
 
 mod imports;
 

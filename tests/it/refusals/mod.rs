@@ -24,7 +24,7 @@ const ROUTES: [(&str, &str); 12] = [
     ("POST", "/v1/mailbox/confirm"),
     ("POST", "/v1/mailbox/written"),
     ("POST", "/v1/shutdown"),
-    ("POST", "/v1/with_default_signals"),
+    ("POST", "/v1/afresh"),
     ("GET", "/no/such/route"),
 ];
 

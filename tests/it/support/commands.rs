@@ -16,16 +16,20 @@ impl Sandbox {
             .with(name, value)
     }
 
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
     pub fn home(&self) -> PathBuf {
         self.path().join("home")
     }
 
     pub fn port(&self) -> u16 {
-        self.config().port.value
+        self.config().port
     }
 
     pub fn database(&self) -> PathBuf {
-        self.config().database.value
+        self.config().database
     }
 
     /// The TCP token; the broker must have run.

@@ -79,12 +79,8 @@ impl Sandbox {
         self.directory.path()
     }
 
-    pub fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
-
     pub fn config(&self) -> Config {
-        Config::from_environment(&|name| self.variable(name).map(Into::into)).unwrap()
+        Config::from_environment(&self.variables.iter().cloned().collect()).unwrap()
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -143,7 +139,7 @@ impl Drop for Sandbox {
         }
         // A failed test may leave a configuration that cannot be read, and a panic here would end
         // all tests.
-        let config = Config::from_environment(&|name| self.variable(name).map(Into::into));
+        let config = Config::from_environment(&self.variables.iter().cloned().collect());
         let Ok(config) = config else { return };
         // Sessions that are dropped later may start another broker, so this is repeated.
         let since = Instant::now();
