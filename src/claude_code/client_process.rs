@@ -1,27 +1,29 @@
-//! Which process above us is the client: the window that a server or a hook belongs to.
+//! Finds the client process of a server or a hook among its ancestors.
 //!
-//! Newer clients tell it by variables. Where they do not (an old client, a wrapper that clears the
-//! environment), the nearest process of Claude Code's name is it.
+//! Newer clients set variables for this. Without them (an old client, a wrapper that clears the
+//! environment), the client is the nearest process with Claude Code's name.
 
 use crate::protocol::ProcessId;
 use crate::sys::process;
 use crate::sys::process::{ancestors, command_name, environment_value, is_init, parent_pid};
 
-/// The name that Claude Code runs under.
+/// The name under which Claude Code runs.
 const NAME: &str = "claude";
 
-/// Whether the process with this pid goes by Claude Code's name.
+/// Returns whether the process with this pid has Claude Code's name.
 #[must_use]
 pub fn is_claude(pid: u32) -> bool {
     command_name(pid).as_deref() == Some(NAME)
 }
 
-/// The client whose server this process is. `session` is the session id that it was told, if any;
-/// `of_claude` says that the client introduced itself as Claude Code.
+/// Returns the client process of this server.
 ///
-/// A client gives a session's id to its children only, so it is the nearest process above us that
-/// does not carry it: a wrapper (a shell, a package runner) is seen through. Without an id it is
-/// the nearest that goes by Claude Code's name, and where there is none, our parent.
+/// `session` is the session id in the server's environment, if any; `of_claude` says that the client
+/// introduced itself as Claude Code.
+///
+/// A client sets a session's id for its children only, so the client is the nearest ancestor without
+/// it; wrappers (a shell, a package runner) have it. Without an id the client is the nearest ancestor
+/// with Claude Code's name, else our parent.
 #[must_use]
 pub fn client_of_server(session: Option<&str>, of_claude: bool) -> Option<ProcessId> {
     let parent = parent_pid();
@@ -36,23 +38,27 @@ pub fn client_of_server(session: Option<&str>, of_claude: bool) -> Option<Proces
         None => None,
     };
     let pid = pid.unwrap_or(parent);
-    // Our parent is init where the client is gone, and nobody where it is of another pid namespace:
-    // then the broker may see it. In a container the client may itself be the first process.
+    // Our parent is init if the client has ended, and 0 if it is of another pid namespace; the
+    // broker may see it then. In a container the client itself may be the first process.
     if pid == 0 || is_init(pid) { None } else { process::of_pid(pid) }
 }
 
-/// The client that runs this hook. `told` is `CLAUDE_PID`, which clients set from 2.1.213 on.
+/// Returns the client process that runs this hook.
+///
+/// `told` is `CLAUDE_PID`, which clients set from version 2.1.213 on.
 #[must_use]
 pub fn client_of_hook(told: Option<u32>) -> Option<ProcessId> {
-    // Each look costs a program here, and the variable is as good.
+    // Each look-up runs a program here, and the variable is as good.
     if cfg!(not(target_os = "linux")) && told.is_some() {
         return told.and_then(process::of_pid);
     }
     client_of(&ancestors(std::process::id()), told, is_claude).and_then(process::of_pid)
 }
 
-/// An older client inside a session inherits the variable of the newer one around it: between us
-/// and that one there is then another of the name, and it is the client.
+/// Returns the client among the ancestors `above`, nearest first.
+///
+/// An older client that runs inside a session of a newer one inherits its variable. The nearest
+/// ancestor with Claude Code's name is the client then.
 fn client_of(above: &[u32], told: Option<u32>, is_claude: impl Fn(u32) -> bool) -> Option<u32> {
     match told {
         Some(told) if !above.contains(&told) => Some(told),

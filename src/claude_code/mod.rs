@@ -1,4 +1,4 @@
-//! What Claude Code, as a program, tells of itself: its processes and its session files.
+//! Claude Code as a program: its processes and its session files.
 
 pub mod client_process;
 pub mod session_file;

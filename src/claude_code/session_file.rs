@@ -1,10 +1,10 @@
-//! What Claude Code leaves in a file about each session that runs: `sessions/PID.json` in its
+//! The file that Claude Code keeps for each running session: `sessions/PID.json` in its
 //! configuration directory.
 //!
-//! Read by the MCP server and by hooks, for the name that the person gave the session, and, while
-//! mail waits, for whether it is at work: an interrupted turn has an end that no hook tells, and it
-//! stands here within a second. The file is undocumented: what is absent or unlike what we know is
-//! unknown, and never an error.
+//! The MCP server and the hooks read the session's title from it and, while mail waits, whether the
+//! session is idle: no hook reports the end of an interrupted turn, but the file shows it within a
+//! second. The file is undocumented, so absent or unexpected content counts as unknown and never as
+//! an error.
 
 use std::fs::OpenOptions;
 use std::io::Read as _;
@@ -16,27 +16,27 @@ use serde::Deserialize;
 
 use crate::protocol::ProcessId;
 use crate::sys::process;
-use crate::sys::subprocess::in_background;
+use crate::sys::subprocess::run_in_background;
 
-/// It has some hundred bytes.
+/// The largest file that is read, in bytes. It normally has some hundred.
 const LARGEST: u64 = 64 * 1024;
 
-/// A home may be somewhere in the network.
+/// The time limit for reading, because a home directory may be on a network file system.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Names are cut to this length, in characters.
+/// The most characters of a title; longer ones are cut.
 const LONGEST: usize = 200;
 
-/// The parts that concern us.
+/// The fields that are used here.
 #[derive(Debug, Deserialize)]
 struct SessionFile {
     pid: u32,
     #[serde(default)]
     name: Option<String>,
-    /// Who named it; absent for a name from the command line or from a session that was resumed.
+    /// The source of the name; absent for a name from the command line or of a resumed session.
     #[serde(default, rename = "nameSource")]
     source: Option<String>,
-    /// As the system counts it, where it counts.
+    /// The start time of the process as the system writes it, if the client records it.
     #[serde(default, rename = "procStart")]
     start: Option<String>,
     #[serde(default)]
@@ -44,7 +44,7 @@ struct SessionFile {
 }
 
 impl SessionFile {
-    /// Whether it is about this client and not an earlier process of that number.
+    /// Returns whether the file is about this client and not about an earlier process of that pid.
     fn is_of(&self, client: &ProcessId) -> bool {
         let counts = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let another_start = self
@@ -55,15 +55,16 @@ impl SessionFile {
     }
 }
 
-/// Returns the name that the person gave the session of this client, by `--name` or `/rename`;
-/// `None` for one that the client made up itself, and where nothing is known.
+/// Returns the name that the person gave the session of this client, by `--name` or `/rename`.
+///
+/// `None` for a name that the client generated, and where nothing is known.
 #[must_use]
 pub fn session_title(config_directory: &Path, client: &ProcessId) -> Option<String> {
     let file = config_directory.join("sessions").join(format!("{}.json", client.pid));
     let in_file = read(&file).filter(|file| file.is_of(client));
     let named = match in_file {
         Some(SessionFile { name: Some(name), source, .. }) => {
-            // A "collision" is the person's name with a suffix of the client's.
+            // A "collision" is the person's name with a suffix that the client added.
             let by_person = matches!(source.as_deref(), None | Some("user" | "peer" | "collision"));
             Some(name).filter(|_| by_person)
         }
@@ -73,17 +74,17 @@ pub fn session_title(config_directory: &Path, client: &ProcessId) -> Option<Stri
     Some(name).filter(|name| !name.is_empty())
 }
 
-/// The same, for who must not wait for a file system that hangs.
+/// Returns the same as [`session_title`], with a time limit and without blocking other tasks.
 pub async fn session_title_async(config_directory: &Path, client: &ProcessId) -> Option<String> {
     let (directory, client) = (config_directory.to_owned(), client.clone());
-    let read = in_background("own name", move || session_title(&directory, &client));
+    let read = run_in_background("own name", move || session_title(&directory, &client));
     tokio::time::timeout(PATIENCE, read).await.ok()?.ok()?
 }
 
-/// Whether this client says that it waits for its person; `None` where it does not say.
+/// Returns whether this client waits for its person; `None` if that is not known.
 pub async fn is_idle(config_directory: &Path, client: &ProcessId) -> Option<bool> {
     let (directory, client) = (config_directory.to_owned(), client.clone());
-    let read = in_background("idle", move || idle(&directory, &client));
+    let read = run_in_background("idle", move || idle(&directory, &client));
     tokio::time::timeout(PATIENCE, read).await.ok()?.ok()?
 }
 
@@ -91,14 +92,14 @@ fn idle(config_directory: &Path, client: &ProcessId) -> Option<bool> {
     let file = config_directory.join("sessions").join(format!("{}.json", client.pid));
     match read(&file).filter(|file| file.is_of(client))?.status.as_str()? {
         "idle" => Some(true),
-        // In a dialog it takes no other prompt.
+        // In a dialog the client accepts no other prompt.
         "busy" | "waiting" => Some(false),
         _ => None,
     }
 }
 
 fn read(path: &Path) -> Option<SessionFile> {
-    // Whatever else has that name must not hold us.
+    // A pipe of that name must not block us.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     if !file.metadata().ok()?.is_file() {
@@ -109,7 +110,7 @@ fn read(path: &Path) -> Option<SessionFile> {
     serde_json::from_slice(&text).ok()
 }
 
-/// The name that a command line gives.
+/// Returns the name in the arguments of a command line.
 fn named_by(words: &[String]) -> Option<String> {
     let mut words = words.iter().skip(1).take_while(|word| *word != "--");
     while let Some(word) = words.next() {
@@ -131,7 +132,7 @@ mod tests {
     fn the_persons_name_counts_and_none_that_the_client_made_up() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("sessions")).unwrap();
-        // A process that has no such command line.
+        // A process without such a command line.
         let client = process::own();
         let file = directory.path().join("sessions").join(format!("{}.json", client.pid));
         let pid = client.pid;
@@ -185,7 +186,7 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             assert_eq!(idle(directory.path(), &client), said, "{text}");
         }
-        // What is no file holds nobody.
+        // Something other than a file blocks no reader.
         std::fs::remove_file(&file).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
         assert_eq!(idle(directory.path(), &client), None, "a pipe");

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::common::runtime;
 use crate::config::{Config, Environment};
 use crate::hook;
-use crate::protocol::hook::Event;
+use crate::protocol::hook::HookEventName;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -34,7 +34,7 @@ enum EventName {
     SessionEnd,
 }
 
-impl From<EventName> for Event {
+impl From<EventName> for HookEventName {
     fn from(name: EventName) -> Self {
         match name {
             EventName::SessionStart => Self::SessionStart,

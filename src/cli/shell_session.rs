@@ -5,21 +5,21 @@ use crate::claude_code::client_process;
 use crate::cli::output::note;
 use crate::config::Config;
 use crate::protocol::messages::Party;
-use crate::protocol::{Around, Inside, ProcessId};
+use crate::protocol::{CallerContext, ProcessId, ShellSession};
 use crate::sys::process;
 
 /// The most processes that are looked at above the command line. No agent's shell has so many.
 const MAX_ANCESTORS: usize = 32;
 
 /// Returns what is known of the session that encloses this command line.
-pub fn around(config: &Config) -> Around {
+pub fn around(config: &Config) -> CallerContext {
     let claude = config.claude.session.as_deref().map(|id| ("CLAUDE_CODE_SESSION_ID", id));
     let codex = config.codex_thread.as_deref().map(|id| ("CODEX_THREAD_ID", id));
-    let inside = claude.or(codex).map(|(variable, id)| Inside {
+    let inside = claude.or(codex).map(|(variable, id)| ShellSession {
         session: config.claude.session.clone(),
         above: above(variable, id),
     });
-    Around { inside, ..Around::default() }
+    CallerContext { inside, ..CallerContext::default() }
 }
 
 /// Returns the ancestors of this process up to the session's client process.

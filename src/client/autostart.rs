@@ -28,7 +28,7 @@ use crate::service::{Unavailable, manager};
 use crate::sys::files::{LockFile, private_directory};
 use crate::sys::listening::Listening;
 use crate::sys::self_exe::own_file;
-use crate::sys::subprocess::{Heard, hear, in_background};
+use crate::sys::subprocess::{ReadUntil, read_until, run_in_background};
 use crate::sys::trust::check_way;
 
 /// The limit of a broker's start, and of the wait for another client that starts it.
@@ -55,7 +55,7 @@ pub async fn ensure(config: &Config, tell: Option<Tell>) -> Result<(), StartErro
         return Ok(());
     }
     let config = config.anew();
-    off_thread(move || {
+    run_on_thread(move || {
         refuse_if_busy(&config)?;
         let _lock = spawn_lock(&config)?;
         if is_served(&config)? { Ok(()) } else { start(&config, tell.as_ref()) }
@@ -86,7 +86,7 @@ fn start(config: &Config, tell: Option<&Tell>) -> Result<(), StartError> {
 /// broker of our own serves.
 pub async fn unstick(config: &Config) -> Result<(), StartError> {
     let config = config.anew();
-    off_thread(move || {
+    run_on_thread(move || {
         if manager(&config).availability().is_err() || a_broker_stays(&config) {
             return Ok(());
         }
@@ -123,7 +123,7 @@ fn a_broker_stays(config: &Config) -> bool {
 /// Replaces a fallback broker that is older than this client. All it knows is in the database.
 pub async fn replace(config: &Config) -> Result<(), StartError> {
     let config = config.anew();
-    off_thread(move || {
+    run_on_thread(move || {
         let _lock = spawn_lock(&config)?;
         if let Some(running) = holder(&config).filter(|h| h.protocol < crate::protocol::PROTOCOL) {
             stop(&config, &running)?;
@@ -133,10 +133,12 @@ pub async fn replace(config: &Config) -> Result<(), StartError> {
     .await
 }
 
-async fn off_thread(
+async fn run_on_thread(
     work: impl FnOnce() -> Result<(), StartError> + Send + 'static,
 ) -> Result<(), StartError> {
-    in_background("starter", work).await.unwrap_or_else(|error| Err(StartError::NoThread(error)))
+    run_in_background("starter", work)
+        .await
+        .unwrap_or_else(|error| Err(StartError::NoThread(error)))
 }
 
 fn spawn_lock(config: &Config) -> Result<LockFile, StartError> {
@@ -219,9 +221,9 @@ fn spawn(config: &Config, why: &Unavailable, tell: Option<&Tell>) -> Result<(), 
     // The child daemonises: it starts the broker and exits.
     child.wait().map_err(file("the broker's program", &program))?;
     match hear_ready(config, output, tell)? {
-        Heard::Enough => Ok(()),
-        Heard::Closed(said) => Err(last_words(&said, log_path, log_start)),
-        Heard::TooSlow => Err(StartError::TooSlow(START)),
+        ReadUntil::Enough => Ok(()),
+        ReadUntil::Closed(said) => Err(last_words(&said, log_path, log_start)),
+        ReadUntil::TooSlow => Err(StartError::TooSlow(START)),
     }
 }
 
@@ -231,13 +233,13 @@ fn hear_ready(
     config: &Config,
     mut output: ChildStdout,
     tell: Option<&Tell>,
-) -> Result<Heard, StartError> {
+) -> Result<ReadUntil, StartError> {
     let is_ready = |said: &[u8]| said.starts_with(READY.as_bytes());
     let since = Instant::now();
     loop {
-        let heard = hear(&mut output, LISTEN, is_ready);
+        let heard = read_until(&mut output, LISTEN, is_ready);
         let heard = heard.map_err(|error| StartError::Failed(error.to_string(), None))?;
-        if heard != Heard::TooSlow {
+        if heard != ReadUntil::TooSlow {
             return Ok(heard);
         }
         let over = since.elapsed() >= START;

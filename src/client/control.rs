@@ -17,7 +17,7 @@ use crate::service;
 use crate::service::{ServiceError, Step, systemd};
 use crate::sys::listening::{Listening, listening, may_use_sockets};
 use crate::sys::socket_owner::Owner;
-use crate::sys::subprocess::in_background;
+use crate::sys::subprocess::run_in_background;
 
 /// How long a broker may take to end after the order to stop.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -190,12 +190,12 @@ async fn stop_unit(config: &Config, pid: u32) -> bool {
             && systemd::systemctl_within(&environment, ORDER_TIMEOUT, &["stop", systemd::SERVICE])
                 .is_ok()
     };
-    in_background("systemctl", stop).await.unwrap_or(false)
+    run_in_background("systemctl", stop).await.unwrap_or(false)
 }
 
 /// Waits on a thread of its own until the broker has released its locks.
 async fn is_released(config: &Config, running: &Holder, limit: Duration) -> bool {
     let (config, running) = (config.clone(), running.clone());
     let wait = move || wait_until_released(&config, &running, limit);
-    in_background("release", wait).await.unwrap_or(false)
+    run_in_background("release", wait).await.unwrap_or(false)
 }

@@ -8,9 +8,11 @@ use tokio::time::timeout;
 use crate::client::Client;
 use crate::client::call::attempt;
 use crate::client::error::{ClientError, Result};
-use crate::protocol::hook::{HookEvent, HookMail, HookMoved, HookWritten};
+use crate::protocol::hook::{DirectoryChanged, HookEvent, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
-use crate::protocol::wake::{AwaitWake, Look, Looked, Looks, Reason, Wake, WakeGiven};
+use crate::protocol::wake::{
+    AwaitWake, IdleCheck, IdleCheckResult, Wake, WakeGiven, WakeOptions, WakeReason,
+};
 use crate::protocol::{ErrorCode, route};
 
 impl Client {
@@ -29,7 +31,7 @@ impl Client {
         let attempts = async {
             match ask(event).await {
                 Err(error) if error.code() == Some(ErrorCode::BadRequest) => {
-                    ask(&event.for_an_older_broker()).await
+                    ask(&event.without_new_fields()).await
                 }
                 answer => answer,
             }
@@ -52,7 +54,7 @@ impl Client {
     /// # Errors
     ///
     /// If there is no broker any more, or no quick answer.
-    pub async fn hook_moved(&self, moved: &HookMoved, limit: Duration) -> Result<Noted> {
+    pub async fn hook_moved(&self, moved: &DirectoryChanged, limit: Duration) -> Result<Noted> {
         let request = self.request(&Method::POST, route::HOOK_MOVED).json(moved);
         timeout(limit, attempt(request)).await.unwrap_or(Err(ClientError::Silent))
     }
@@ -62,14 +64,14 @@ impl Client {
     /// # Errors
     ///
     /// If there is no broker, or it ends.
-    pub async fn await_wake(&self, request: &AwaitWake, looks: Looks) -> Result<Wake> {
+    pub async fn await_wake(&self, request: &AwaitWake, looks: WakeOptions) -> Result<Wake> {
         let call = self.request(&Method::POST, route::WAKE).query(&looks);
         attempt(call.json(request)).await
     }
 
     /// Reports whether the client was idle although a turn seemed to run.
-    pub async fn looked(&self, look: &Look, idle: bool) -> Result<Noted> {
-        let looked = Looked { peer: look.peer.clone(), turn: look.turn, idle };
+    pub async fn looked(&self, look: &IdleCheck, idle: bool) -> Result<Noted> {
+        let looked = IdleCheckResult { peer: look.peer.clone(), turn: look.turn, idle };
         self.post(route::WAKE_LOOKED, &looked).await
     }
 
@@ -84,7 +86,7 @@ impl Client {
     }
 
     /// Reports that a session was woken.
-    pub async fn wake_given(&self, reason: &Reason) -> Result<Noted> {
+    pub async fn wake_given(&self, reason: &WakeReason) -> Result<Noted> {
         let given = WakeGiven { peer: reason.peer.clone(), upto: reason.upto };
         self.post(route::WAKE_GIVEN, &given).await
     }

@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
 use crate::config::Config;
-use crate::protocol::health::{Afresh, Health, Stopping};
+use crate::protocol::health::{FreshDatabase, Health, Stopping};
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 use crate::protocol::messages::{
     ListMessages, MessageList, SendMessage, SendToScope, Sent, SentToScope,
@@ -36,7 +36,7 @@ use crate::protocol::messages::{
 use crate::protocol::peers::{
     ListPeers, Peer, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
-use crate::protocol::{Around, ErrorCode, PROTOCOL, header, route};
+use crate::protocol::{CallerContext, ErrorCode, PROTOCOL, header, route};
 use crate::sys::files::identity;
 use crate::sys::random;
 
@@ -96,7 +96,7 @@ impl Client {
 
     /// Makes each call tell about the session in whose shell it was made.
     #[must_use]
-    pub fn around(self, around: &Around) -> Self {
+    pub fn around(self, around: &CallerContext) -> Self {
         let value = around.to_header().and_then(|json| HeaderValue::from_bytes(&json).ok());
         Self { around: value, ..self }
     }
@@ -215,8 +215,8 @@ impl Client {
     }
 
     /// Makes a broker whose database was removed continue with an empty one. Starts no broker.
-    pub async fn begin_afresh(&self) -> Result<Afresh> {
-        self.post(route::AFRESH, &serde_json::json!({})).await
+    pub async fn begin_afresh(&self) -> Result<FreshDatabase> {
+        self.post(route::FRESH_DATABASE, &serde_json::json!({})).await
     }
 
     /// Opens the session's event stream. The session is live while the stream is open.
@@ -352,7 +352,7 @@ impl Client {
             request = request.header(header::SESSION, &*session.registration.secret);
         }
         if let Some(around) = &self.around {
-            request = request.header(header::AROUND, around);
+            request = request.header(header::CONTEXT, around);
         }
         request
     }

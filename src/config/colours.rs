@@ -1,9 +1,10 @@
-//! Whether what we print may have colours.
+//! Whether output may have colours.
 
 use crate::config::Environment;
 
-/// Whether output may have colours: on a terminal that shows them, and whose user does not want
-/// none. `NO_COLOR` counts unless it is empty (no-color.org).
+/// Returns whether output may have colours.
+///
+/// The terminal must support them, and `NO_COLOR` must be unset or empty (no-color.org).
 #[must_use]
 pub fn colours(is_terminal: bool, environment: &Environment) -> bool {
     let refused = environment.get("NO_COLOR").is_some();

@@ -1,11 +1,11 @@
-//! The settings as they are in effect, for people.
+//! The effective settings, as they are shown to people.
 
 use crate::config::settings::{Fallback, Kind, SETTINGS, Setting};
 use crate::config::value::Source;
 use crate::config::value::Value;
 use crate::config::values::Values;
 
-/// A setting with its value in words and where that came from. A secret's value is not in it.
+/// A setting with its value as text and its source. A secret's value is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EffectiveSetting {
     /// The row of the table.
@@ -32,7 +32,7 @@ pub(super) fn list(values: &Values) -> Vec<EffectiveSetting> {
     SETTINGS.iter().map(one).collect()
 }
 
-/// Returns a value as people read it: no secret and no password is shown.
+/// Returns a value as text for people, without secrets and passwords.
 fn shown(values: &Values, setting: &Setting) -> String {
     match (values.value(setting.id), setting.default) {
         (Some(Value::Number(number)), _) => number.to_string(),
@@ -45,7 +45,7 @@ fn shown(values: &Values, setting: &Setting) -> String {
     }
 }
 
-/// A URL without what may stand before its host: a name and a password.
+/// Returns a URL without the user name and password before its host.
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = match rest.find(['/', '?', '#']) {

@@ -10,17 +10,17 @@ use std::sync::Arc;
 
 use crate::config::settings::{Reader, SETTINGS, Setting, SettingId, setting};
 
-/// Tells a broker that a client starts why the service manager does not serve.
+/// Tells a broker that a client starts why the service manager does not provide one.
 pub const FALLBACK_REASON: &str = "CLAUDE_PEERS_FALLBACK_REASON";
 
-/// The variables that say where our files lie: the XDG base directory specification.
+/// The variables for the places of our files (XDG base directory specification).
 pub const DIRECTORIES: [&str; 3] = ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME"];
 
 /// Other programs' variables that a broker needs.
 const OF_BROKER: [&str; 9] =
     ["HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "TZ", "RUST_LOG", "RUST_BACKTRACE"];
 
-/// A snapshot of environment variables. A copy of it is cheap.
+/// A snapshot of environment variables. It is cheap to clone.
 #[derive(Clone, Default)]
 pub struct Environment(Arc<BTreeMap<OsString, OsString>>);
 
@@ -39,7 +39,7 @@ impl Environment {
         Some(value.as_os_str()).filter(|value| !value.is_empty())
     }
 
-    /// Returns a variable as text; what is not UTF-8 in it is replaced.
+    /// Returns a variable as text; invalid UTF-8 in it is replaced.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(|value| value.to_string_lossy().into_owned())
@@ -51,8 +51,9 @@ impl Environment {
         self.get(name).map(PathBuf::from)
     }
 
-    /// Returns a variable as a path, unless that is relative: a variable of the XDG base directory
-    /// specification is then invalid.
+    /// Returns a variable as a path, unless the path is relative.
+    ///
+    /// By the XDG base directory specification a relative path is invalid.
     #[must_use]
     pub fn absolute_path(&self, name: &str) -> Option<PathBuf> {
         self.path(name).filter(|path| path.is_absolute())
@@ -69,8 +70,10 @@ impl Environment {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
-    /// Returns what a broker needs that a client starts. Claude Code gives its servers keys and
-    /// tokens of its own, and a broker outlives the session that started it.
+    /// Returns the variables for a broker that a client starts.
+    ///
+    /// All others are left out: Claude Code gives its servers keys and tokens, and a broker outlives
+    /// the session that started it.
     pub fn for_broker(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.iter().filter(|(name, _)| name.to_str().is_some_and(is_for_broker))
     }
@@ -91,7 +94,7 @@ pub fn meeting_variables() -> impl Iterator<Item = &'static str> {
     DIRECTORIES.into_iter().chain(both.map(|setting| setting.variable))
 }
 
-/// Returns the variables that a session's server needs of a client that hands few of its own on.
+/// Returns the variables that a session's server needs, for a client that passes few to its servers.
 pub fn server_variables() -> impl Iterator<Item = &'static str> {
     meeting_variables().chain([setting(SettingId::Name).variable])
 }
@@ -103,7 +106,7 @@ impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Environment 
     }
 }
 
-/// Only the names: among the values are keys and tokens.
+/// Shows the names only, because the values include keys and tokens.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()

@@ -31,7 +31,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Returns what to do about it.
+    /// Returns a hint what to do.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
@@ -75,7 +75,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// Returns what to do about it.
+    /// Returns a hint what to do.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {

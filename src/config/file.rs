@@ -1,5 +1,6 @@
-//! The configuration file, `$XDG_CONFIG_HOME/claude-peers/config.toml`: for what a service must
-//! see too, because a service does not see a shell's variables.
+//! The configuration file, `$XDG_CONFIG_HOME/claude-peers/config.toml`.
+//!
+//! It holds settings for a service too, which does not have a shell's variables.
 
 use std::io::{self, Read as _};
 use std::ops::Range;
@@ -13,7 +14,7 @@ use crate::config::mistake::Mistake;
 use crate::config::settings::{Kind, SETTINGS, Setting, SettingId};
 use crate::config::value::{Expected, Value, is_absolute};
 
-/// Bytes of the largest file that is read.
+/// The largest file that is read, in bytes.
 const LIMIT: u64 = 256 * 1024;
 
 /// The values that the file sets, in the order of [`SETTINGS`].
@@ -21,7 +22,7 @@ const LIMIT: u64 = 256 * 1024;
 pub(super) struct File(Vec<Option<Value>>);
 
 impl File {
-    /// Reads the file; one that is not there is empty.
+    /// Reads the file; a missing file counts as empty.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         match text(path) {
             Ok(text) => parse(&text).map_err(|mistake| FileError::Invalid {
@@ -40,8 +41,9 @@ impl File {
         }
     }
 
-    /// Reads what can be used of a file with mistakes: where the broker serves, and from which
-    /// database. For commands that must work whatever stands in the file.
+    /// Reads what can be used of a file with mistakes: the endpoint and the database of the broker.
+    ///
+    /// For commands that must work even if the file is invalid.
     pub fn salvage(path: &Path) -> Self {
         let text = text(path).unwrap_or_default();
         let (table, _) = DeTable::parse_recoverable(&text);
@@ -55,7 +57,7 @@ impl File {
         file
     }
 
-    /// Takes a setting's value out.
+    /// Removes and returns a setting's value.
     pub fn take(&mut self, id: SettingId) -> Option<Value> {
         self.0.get_mut(id as usize)?.take()
     }
@@ -74,12 +76,12 @@ fn parse(text: &str) -> Result<File, Mistake> {
         Mistake::at(text, span, problem)
     })?;
     let mut file = File::default();
-    // In the order of the file, so that its first mistake is told.
+    // In the order of the file, so that its first mistake is reported.
     collect(text, "", table.get_ref(), &mut file)?;
     Ok(file)
 }
 
-/// Takes over what a table sets; `prefix` is its name and a dot.
+/// Collects the values of a table; `prefix` is its name and a dot.
 fn collect(text: &str, prefix: &str, table: &DeTable<'_>, file: &mut File) -> Result<(), Mistake> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
@@ -134,14 +136,14 @@ fn described(kind: Kind) -> String {
     }
 }
 
-/// A value that its setting cannot have.
+/// Returns the mistake for a value that its setting cannot have.
 fn wrong(text: &str, key: &str, kind: Kind, span: Range<usize>) -> Mistake {
     let written: String = text.get(span.clone()).unwrap_or_default().chars().take(100).collect();
     let expected = described(kind);
     Mistake::at(text, span, format!("{key} is {written}, but must be {expected}"))
 }
 
-/// Reads a value as it stands in the file.
+/// Reads a value as it is in the file.
 fn read(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
     match (kind, value) {
         (Kind::Number { from, to }, DeValue::Integer(number)) => {
@@ -164,8 +166,9 @@ fn read(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
     }
 }
 
-/// Reads the file's text. Hooks and sessions wait for it, so a pipe that nothing writes to and a
-/// file without an end are refused.
+/// Reads the file's text.
+///
+/// Hooks and sessions wait for this, so a pipe, which may block, and an endless file are refused.
 fn text(path: &Path) -> io::Result<String> {
     let refused = |problem: &str| Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     if std::fs::metadata(path)?.file_type().is_fifo() {

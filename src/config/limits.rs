@@ -1,16 +1,16 @@
-//! Limits of the mailbox, as they can be set.
+//! The limits of the mailbox that can be set.
 
 use std::time::Duration;
 
 use crate::config::settings::{MAX_MESSAGE_BYTES, SettingId};
 use crate::config::values::Values;
 
-/// Limits of the mailbox; 0 is no limit.
+/// The limits of the mailbox; 0 means no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Messages a minute for each sender and recipient.
+    /// Messages a minute from one sender to one recipient.
     pub messages_per_minute: u32,
-    /// How many of these may come at once.
+    /// How many messages may come at once within that rate.
     pub burst: u32,
     /// Unread messages in one mailbox.
     pub max_unread: u32,
@@ -37,7 +37,7 @@ impl Limits {
             burst: values.bounded(SettingId::MessageBurst),
             max_unread: values.bounded(SettingId::MaxUnread),
             max_recipients: values.bounded(SettingId::MaxRecipients),
-            // Without a limit of its own the hard one holds.
+            // Without a set limit the fixed one applies.
             max_message_bytes: match values.bounded(SettingId::MaxMessageBytes) {
                 0 => MAX_MESSAGE_BYTES,
                 bytes => MAX_MESSAGE_BYTES.min(bytes),
@@ -51,5 +51,5 @@ impl Limits {
     }
 }
 
-/// A time-to-live without end: a century.
+/// The time to live that stands for no limit: a century.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);

@@ -1,4 +1,4 @@
-//! A mistake in the configuration file: where it is, what is wrong, and what was probably meant.
+//! A mistake in the configuration file: its place, the problem, and the key that was probably meant.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,24 +8,25 @@ use crate::config::settings::SETTINGS;
 /// Characters of a line that are shown.
 const LONGEST_EXCERPT: usize = 160;
 
-/// A mistake in the configuration file. It is displayed on one line, and [`Mistake::excerpt`] is
-/// the picture below that.
+/// A mistake in the configuration file.
+///
+/// It is displayed on one line; [`Mistake::excerpt`] returns the lines to show below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// The line, from 1.
+    /// The number of the line, from 1.
     pub line: usize,
     problem: String,
-    /// The whole line.
+    /// The text of the whole line.
     text: String,
-    /// Where in it the mistake is, in characters.
+    /// The column of the mistake in the line, in characters.
     column: usize,
     width: usize,
-    /// The key as it is written, and the one that was probably meant in its place.
+    /// The key as it is written, and the key that was probably meant.
     pub renamed: Option<(String, &'static str)>,
 }
 
 impl Mistake {
-    /// A mistake at a place of the file, in bytes.
+    /// Returns a mistake at a place of the file, given in bytes.
     pub(super) fn at(file: &str, span: Range<usize>, problem: String) -> Self {
         let before = file.get(..span.start).unwrap_or(file);
         let begin = before.rfind('\n').map_or(0, |at| at + 1);
@@ -43,26 +44,26 @@ impl Mistake {
         }
     }
 
-    /// A key that is no setting.
+    /// Returns the mistake for a key that is not a setting.
     pub(super) fn unknown(file: &str, span: Range<usize>, key: &str) -> Self {
         let Some(meant) = similar(key) else {
             return Self::at(file, span, format!("there is no setting {key:?}"));
         };
         let problem = format!("there is no setting {key:?}; did you mean {meant:?}?");
         let mistake = Self::at(file, span, problem);
-        // One of another table cannot stand in this place.
+        // A key of another table cannot be in this place.
         let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
         let (other, meant) = meant.rsplit_once('.').unwrap_or(("", meant));
         let renamed = (table == other).then(|| (name.to_owned(), meant));
         Self { renamed, ..mistake }
     }
 
-    /// Returns the line with its number and a mark below what is wrong in it; of a very long line
-    /// only the beginning.
+    /// Returns the line with its number, and a mark below the mistake; only the beginning of a very
+    /// long line.
     #[must_use]
     pub fn excerpt(&self) -> [String; 2] {
         let number = self.line.to_string();
-        // A tab would move the mark.
+        // A tab would displace the mark.
         let text: String = self.text.replace('\t', " ").chars().take(LONGEST_EXCERPT).collect();
         let gap = " ".repeat(number.len());
         let column = self.column.min(LONGEST_EXCERPT);

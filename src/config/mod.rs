@@ -1,7 +1,7 @@
 //! Configuration: environment, file and defaults, read once at start and passed down.
 //!
-//! A value's order of precedence is flag, environment, file, default; each keeps where it came
-//! from, so that a person can be told. Nothing below `main` reads the environment by itself.
+//! The order of precedence is flag, environment, file, default. Each value keeps its source, to show it
+//! to people. Nothing below `main` reads the environment by itself.
 
 mod colours;
 mod effective;
@@ -39,18 +39,18 @@ pub use value::{Secret, Source};
 use values::Values;
 pub use whose::refuse_others_places;
 
-/// `CLAUDE_PEERS_CHANNEL`: what to believe about pushes.
+/// `CLAUDE_PEERS_CHANNEL`: whether messages are pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelSetting {
-    /// Find out.
+    /// Decide by what is known of the client.
     Auto,
-    /// Push, though nobody can tell whether it is shown.
+    /// Push, even if it is not known whether a push is shown.
     On,
     /// Never push.
     Off,
 }
 
-/// The automatic description of a session.
+/// Whether and how a session gets an automatic summary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AutoSummary {
     pub enabled: bool,
@@ -58,7 +58,7 @@ pub struct AutoSummary {
     pub model: String,
 }
 
-/// Everything that can be set.
+/// The values of all settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub paths: Paths,
@@ -67,67 +67,67 @@ pub struct Config {
     pub channel: ChannelSetting,
     /// Whether a session without a channel is woken when mail waits for it.
     pub wake: bool,
-    /// The session's name, as its person chose it.
+    /// The name of the session that its person chose.
     pub name: Option<String>,
     pub limits: Limits,
-    /// Time without peers and calls after which the broker exits; zero is never.
+    /// The time without peers and calls after which the broker exits; zero means never.
     pub idle_exit: Duration,
-    /// How long a hook may hold its session up while it waits for the broker's answer.
+    /// How long a hook may block its session while it waits for the broker's answer.
     pub hook_wait: Duration,
     pub auto_summary: AutoSummary,
     pub openai_api_key: Option<Secret>,
     /// [`FALLBACK_REASON`], in a broker that a client started.
     pub fallback_reason: Option<String>,
-    /// The Claude Code session around us, if there is one.
+    /// The Claude Code session in which this process runs, if there is one.
     pub claude: ClaudeEnvironment,
     /// `CODEX_THREAD_ID`: the Codex session whose shell this is
     pub codex_thread: Option<String>,
-    /// The environment that all of this was read from, for programs that are started.
+    /// The environment from which all of this was read, for programs that are started.
     pub environment: Environment,
-    /// The same once more: every value and where it came from.
+    /// Every value with its source.
     values: Values,
 }
 
-/// How a session of Claude Code was begun, as far as it tells.
+/// How a session of Claude Code was started, as far as it tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Entrypoint {
-    /// A person sits before it: in a terminal, in an editor's window.
+    /// By a person, in a terminal or an editor.
     #[default]
     Person,
     /// `claude -p`
     Print,
-    /// A program, through an SDK.
+    /// By a program, through an SDK.
     Sdk,
 }
 
-/// What Claude Code tells its children.
+/// The variables that Claude Code sets for its children.
 #[derive(Debug, Clone, Default)]
 pub struct ClaudeEnvironment {
     /// `CLAUDE_CODE_SESSION_ID`
     pub session: Option<String>,
     /// `CLAUDE_CODE_ENTRYPOINT`
     pub entrypoint: Entrypoint,
-    /// `CLAUDE_CONFIG_DIR`, or `.claude` in the home: its settings and what it says of itself
+    /// `CLAUDE_CONFIG_DIR`, or `.claude` in the home: its settings and session files
     pub directory: PathBuf,
-    /// How it names our MCP server, as far as a hook can tell: `CLAUDE_PLUGIN_ROOT` says that the
-    /// plugin brought it
+    /// The name of our MCP server, as far as a hook can tell: `CLAUDE_PLUGIN_ROOT` means that the
+    /// plugin configured it
     pub server: &'static str,
     /// `CLAUDE_PROJECT_DIR`
     pub project: Option<PathBuf>,
-    /// `CLAUDE_PID`: the client's process, as its hooks are told
+    /// `CLAUDE_PID`: the client process, as its hooks get it
     pub pid: Option<u32>,
-    /// `CLAUDE_CODE_MESSAGING_SOCKET`: the session's own inbox
+    /// `CLAUDE_CODE_MESSAGING_SOCKET`: the session's inbox socket
     pub inbox: Option<PathBuf>,
-    /// `CLAUDE_CODE_MESSAGING_TOKEN`: what the inbox wants to be shown
+    /// `CLAUDE_CODE_MESSAGING_TOKEN`: the token for the inbox socket
     pub inbox_token: Option<Secret>,
 }
 
 impl Config {
-    /// Reads the settings, and refuses places that belong to another user.
+    /// Reads the settings, and refuses directories that belong to another user.
     ///
     /// # Errors
     ///
-    /// If a value makes no sense or the file cannot be read.
+    /// If a value is not valid, the file cannot be read, or a directory belongs to another user.
     pub fn load(environment: &Environment) -> Result<Self, ConfigError> {
         refuse_others_places(environment)?;
         let config = Self::from_environment(environment)?;
@@ -135,12 +135,14 @@ impl Config {
         Ok(config)
     }
 
-    /// The same, for commands that find out what is wrong or end it: a mistake in the
-    /// configuration file is handed back beside what can be used without it.
+    /// Reads the settings like [`Config::load`], but returns a mistake in the configuration file
+    /// beside the settings that can be used without it.
+    ///
+    /// For commands that find a problem or solve it.
     ///
     /// # Errors
     ///
-    /// If a value of the environment makes no sense.
+    /// If a value of the environment is not valid, or a directory belongs to another user.
     pub fn load_despite_file(
         environment: &Environment,
     ) -> Result<(Self, Option<ConfigError>), ConfigError> {
@@ -157,7 +159,7 @@ impl Config {
         Ok((config, problem))
     }
 
-    /// Reads the settings of any environment, whoever's places it names.
+    /// Reads the settings of any environment, without the check of directories.
     ///
     /// # Errors
     ///
@@ -189,7 +191,7 @@ impl Config {
         let hook_wait = Duration::from_millis(values.number(SettingId::HookMilliseconds));
         let hook_wait = hook_wait.min(LONGEST_HOOK_WAIT);
 
-        // What is in effect where that is not what was set.
+        // Effective values that differ from what was set.
         values.settle(SettingId::Database, Value::Path(database.clone()));
         values.settle(SettingId::Socket, Value::Path(paths.socket.clone()));
         values.settle(SettingId::MaxMessageBytes, Value::Number(limits.max_message_bytes.into()));
@@ -243,19 +245,19 @@ impl Config {
         })
     }
 
-    /// Returns where a setting's value came from.
+    /// Returns the source of a setting's value.
     #[must_use]
     pub fn source(&self, id: SettingId) -> Source {
         self.values.source(id)
     }
 
-    /// Lists all settings as they are in effect, in the order of the table.
+    /// Returns all effective settings, in the order of the table.
     #[must_use]
     pub fn effective(&self) -> Vec<EffectiveSetting> {
         effective::list(&self.values)
     }
 
-    /// Returns these settings with what a running broker cannot change as it is there.
+    /// Returns these settings with the values of `running` for those that need a restart.
     #[must_use]
     pub fn in_place_of(self, running: &Self) -> Self {
         Self {
@@ -279,14 +281,15 @@ impl Config {
         Self { paths: self.paths.anew(), ..self.clone() }
     }
 
-    /// The database as the settings name it, for people.
+    /// Returns the database as the settings name it, for people.
     #[must_use]
     pub fn database_path(&self) -> &Path {
         &self.database
     }
 }
 
-/// The entries that we make give a hook 5 s; somebody else's may give it a minute.
+/// The longest time limit for a hook. The entries of `setup` allow 5 s; a person's own may allow a
+/// minute.
 const LONGEST_HOOK_WAIT: Duration = Duration::from_secs(50);
 
 #[cfg(test)]

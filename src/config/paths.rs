@@ -1,6 +1,7 @@
-//! Where everything lies. Socket and locks in the runtime directory, token and log in the state
-//! directory, but on macOS the log in `~/Library/Logs`. A broker on another port is another
-//! broker, so its files carry the port.
+//! The paths of all files.
+//!
+//! Socket and locks are in the runtime directory, token and log in the state directory, but on macOS
+//! the log is in `~/Library/Logs`. The files of a broker on another port have the port in their names.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,7 +15,7 @@ use crate::config::settings::DEFAULT_PORT;
 use crate::sys::files::beside;
 use crate::sys::trust::{check_way, lets_others_write};
 
-/// The longest path a socket can have, in bytes, without the terminating NUL.
+/// The longest path of a socket, in bytes, without the terminating NUL.
 pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
 /// The files of one broker.
@@ -22,25 +23,25 @@ pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 1
 pub struct Paths {
     /// The broker's Unix socket.
     pub socket: PathBuf,
-    /// `CLAUDE_PEERS_SOCKET` names it: that broker is meant, wherever its database lies.
+    /// `CLAUDE_PEERS_SOCKET` names the socket: that broker is meant, whatever its database is.
     pub socket_is_named: bool,
-    /// Held by the broker for its whole life.
+    /// The broker lock, which the broker keeps for its whole life.
     pub broker_lock: PathBuf,
-    /// Held by a client while it starts a broker.
+    /// The lock that a client keeps while it starts a broker.
     pub spawn_lock: PathBuf,
-    /// The secret for calls over TCP.
+    /// The file with the token for calls over TCP.
     pub token: PathBuf,
-    /// Where a broker that a client started writes its log.
+    /// The log file of a broker that a client started.
     pub log: PathBuf,
     pub config_file: PathBuf,
     pub home: PathBuf,
-    /// The directories in which the socket may lie, best first; none if it is named.
+    /// The directories in which the socket may be, best first; none if the socket is named.
     places: Vec<PathBuf>,
 }
 
 pub(super) fn home(environment: &Environment) -> Result<PathBuf, ConfigError> {
     let home = environment.path("HOME").ok_or(ConfigError::NoHome)?;
-    // Not made by us: a home that is missing is a mistake, and mail in it would be lost from sight.
+    // A missing home is not created: it is a mistake, and mail in it would not be found again.
     match (home.is_absolute(), home.is_dir()) {
         (false, _) => Err(ConfigError::RelativeHome(home)),
         (true, false) => Err(ConfigError::MissingHome(home)),
@@ -53,7 +54,7 @@ pub(super) fn config_file(home: &Path, environment: &Environment) -> PathBuf {
     base.unwrap_or_else(|| home.join(".config")).join("claude-peers/config.toml")
 }
 
-/// Returns a path with the home directory in the place of `~`.
+/// Returns a path with `~` replaced by the home directory.
 pub(super) fn absolute(path: &Path, home: &Path) -> PathBuf {
     path.strip_prefix("~").map_or_else(|_| path.to_owned(), |rest| home.join(rest))
 }
@@ -91,8 +92,10 @@ impl Paths {
         })
     }
 
-    /// The same, as they are now: a runtime directory comes with a login and goes with the last
-    /// logout, and sessions outlive both.
+    /// Returns these paths with the place of the socket as it is now.
+    ///
+    /// A runtime directory is created at login and removed at the last logout, and sessions outlive
+    /// both.
     #[must_use]
     pub fn anew(&self) -> Self {
         let Some(name) = self.socket.file_name().filter(|_| !self.socket_is_named) else {
@@ -101,13 +104,13 @@ impl Paths {
         self.at(best(&self.places, &self.home).join(name))
     }
 
-    /// All places where the socket may lie, best first; none if it is named.
+    /// Returns all places where the socket may be, best first; none if the socket is named.
     pub fn all_sockets(&self) -> impl Iterator<Item = PathBuf> {
         let name = self.socket.file_name().unwrap_or_default();
         self.places.iter().map(move |place| place.join(name))
     }
 
-    /// The same, with the socket at another place.
+    /// Returns these paths with the socket in another place.
     #[must_use]
     pub fn at(&self, socket: PathBuf) -> Self {
         Self {
@@ -118,33 +121,35 @@ impl Paths {
         }
     }
 
-    /// The directory of the socket and its locks.
+    /// Returns the directory of the socket and its locks.
     #[must_use]
     pub fn runtime(&self) -> &Path {
         self.socket.parent().unwrap_or(Path::new("/"))
     }
 
-    /// The directory of the token.
+    /// Returns the directory of the token.
     #[must_use]
     pub fn state(&self) -> &Path {
         self.token.parent().unwrap_or(Path::new("/"))
     }
 
-    /// What would be lost with the database's own place is saved beside this file.
+    /// Returns the path beside which data is saved that would be lost with the database's own place.
     #[must_use]
     pub fn refuge(&self) -> PathBuf {
         self.state().join("claude-peers.db")
     }
 
-    /// The directory of the log.
+    /// Returns the directory of the log.
     #[must_use]
     pub fn logs(&self) -> &Path {
         self.log.parent().unwrap_or(Path::new("/"))
     }
 }
 
-/// The directories of token and log: those of the XDG base directory specification, or, on a Mac
-/// where its variable is not set, Apple's.
+/// Returns the directories of token and log.
+///
+/// They follow the XDG base directory specification; on macOS, if its variable is not set, Apple's
+/// conventions.
 pub(super) fn state_and_logs(
     home: &Path,
     environment: &Environment,
@@ -160,9 +165,11 @@ pub(super) fn state_and_logs(
     (state, logs)
 }
 
-/// The directories in which the socket may lie, best first: in the runtime directory that the
-/// environment names, in the one that logind makes (a cron job has no variable, `su` keeps that of
-/// another user), and a private one in the state directory.
+/// Returns the directories in which the socket may be, best first.
+///
+/// These are in the runtime directory that the environment names, in the one that logind creates (a
+/// cron job has no variable, `su` keeps that of another user), and a private one in the state
+/// directory.
 fn places(state: &Path, environment: &Environment) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = runtime_directories(environment)
         .into_iter()
@@ -172,7 +179,8 @@ fn places(state: &Path, environment: &Environment) -> Vec<PathBuf> {
     places
 }
 
-/// The first place that is ours alone; else the last, of which it is said what is wrong with it.
+/// Returns the first place that only our user can change; else the last one, whose problem is
+/// reported later.
 fn best<'a>(places: &'a [PathBuf], home: &Path) -> &'a Path {
     let (last, others) = match places.split_last() {
         Some((last, others)) => (last.as_path(), others),
@@ -181,8 +189,8 @@ fn best<'a>(places: &'a [PathBuf], home: &Path) -> &'a Path {
     others.iter().find(|place| is_usable(place, home)).map_or(last, PathBuf::as_path)
 }
 
-/// Whether a directory of ours is there, or can be made, where nobody else could put one. What else
-/// of ours lies in its place is for a person to move away.
+/// Returns whether a directory of our user exists or can be created where no other user can create
+/// one. A person has to move away anything else of ours in its place.
 fn is_usable(place: &Path, home: &Path) -> bool {
     let Some(runtime) = place.parent().filter(|runtime| is_ours(runtime)) else { return false };
     let can_be = match std::fs::metadata(place) {
@@ -192,7 +200,7 @@ fn is_usable(place: &Path, home: &Path) -> bool {
     can_be && check_way(&place.join("broker.sock"), home).is_ok()
 }
 
-/// What may be the runtime directory of this user's sessions, best first.
+/// Returns the possible runtime directories of this user's sessions, best first.
 fn runtime_directories(environment: &Environment) -> Vec<PathBuf> {
     let uid = crate::sys::files::effective_uid();
     let logind = cfg!(target_os = "linux").then(|| PathBuf::from(format!("/run/user/{uid}")));
@@ -200,15 +208,16 @@ fn runtime_directories(environment: &Environment) -> Vec<PathBuf> {
     named.into_iter().chain(logind).filter(|path| path.is_absolute()).collect()
 }
 
-/// A directory of ours in which nobody else can make anything.
+/// Returns whether a directory is our user's, and no other user can create files in it.
 fn is_ours(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|m| {
         m.is_dir() && m.uid() == crate::sys::files::effective_uid() && !lets_others_write(&m)
     })
 }
 
-/// Returns the runtime directory of this user's sessions, where the service manager listens, too:
-/// `$XDG_RUNTIME_DIR`, or the one that logind makes. `None` if there is none that is truly theirs.
+/// Returns the runtime directory of this user's sessions, where the service manager listens, too.
+///
+/// That is `$XDG_RUNTIME_DIR`, or the one that logind creates; `None` if neither is our user's.
 #[must_use]
 pub fn session_runtime_directory(environment: &Environment) -> Option<PathBuf> {
     runtime_directories(environment).into_iter().find(|path| is_ours(path))

@@ -1,8 +1,8 @@
 //! The table of settings: everything that can be set, each in one place.
 //!
-//! Loading, the list that `doctor` prints, the README's table, the man page, and what is handed on
-//! to a broker, to launchd and to Codex all come from it. A new setting is one row here, one name
-//! in [`SettingId`], and the line that uses its value.
+//! Loading, the list of `doctor`, the README's table, the man page, and the variables for a broker,
+//! launchd and Codex all come from it. A new setting is one row here, one name in [`SettingId`], and
+//! the line that uses its value.
 
 /// The largest message in bytes, whatever the settings say: far above the default limit, and low enough
 /// that no request can exhaust the broker's memory.
@@ -40,23 +40,23 @@ pub enum SettingId {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Setting {
     pub id: SettingId,
-    /// Its key in the configuration file, behind its table's name; `None` where only the
-    /// environment has it.
+    /// Its key in the configuration file, after its table's name; `None` if only the environment has
+    /// it.
     pub key: Option<&'static str>,
-    /// Its environment variable, which wins over the file.
+    /// Its environment variable, which has precedence over the file.
     pub variable: &'static str,
-    /// Another program's variable, which counts where `variable` is not set.
+    /// Another program's variable, which counts if `variable` is not set.
     pub other_variable: Option<&'static str>,
     pub kind: Kind,
     pub default: Fallback,
     pub reader: Reader,
-    /// Its value is never shown, only whether there is one.
+    /// Its value is never shown, only whether it is set.
     pub is_secret: bool,
-    /// One line for the documents, in Markdown.
+    /// One line for the documentation, in Markdown.
     pub help: &'static str,
 }
 
-/// What a value may be.
+/// The kind of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A whole number within bounds, both included.
@@ -66,35 +66,35 @@ pub enum Kind {
     },
     /// On or off; `true` or `false` in the file.
     Switch,
-    /// One of a few words.
+    /// One of several words.
     Choice(&'static [&'static str]),
     /// An absolute path; `~/` stands for the home directory.
     Path,
     Text,
-    /// Text in which a password may stand, which is not shown.
+    /// Text that may contain a password, which is not shown.
     Url,
 }
 
-/// What counts where nothing is set.
+/// The value if nothing is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
     /// This value, written as in the environment.
     Value(&'static str),
-    /// No fixed value; these words say what happens instead.
+    /// No fixed value; the text says what happens instead.
     Words(&'static str),
 }
 
-/// Which process goes by a setting.
+/// The processes that use a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// The broker. Its value counts, whatever its clients have.
+    /// The broker. Its value counts, and not that of its clients.
     Broker,
     /// A session's server, its hooks, or a command.
     Session,
-    /// The broker and its clients, which must agree: it says where they meet. A running broker
-    /// cannot change it.
+    /// The broker and its clients, which must agree, because the setting says where they meet. A
+    /// running broker cannot change it.
     Both,
-    /// Every process for itself.
+    /// Every process, each with its own value.
     Each,
 }
 
@@ -105,13 +105,13 @@ impl Setting {
         self.key.unwrap_or(self.variable)
     }
 
-    /// Returns whether the broker goes by it, so that client and broker should agree.
+    /// Returns whether the broker uses the setting, so that client and broker should agree.
     #[must_use]
     pub fn is_of_broker(&self) -> bool {
         matches!(self.reader, Reader::Broker | Reader::Both)
     }
 
-    /// Returns whether only a restart of the broker changes it.
+    /// Returns whether a new value needs a restart of the broker.
     #[must_use]
     pub fn is_fixed(&self) -> bool {
         self.reader == Reader::Both
@@ -125,7 +125,7 @@ pub fn setting(id: SettingId) -> &'static Setting {
     &SETTINGS[id as usize]
 }
 
-/// A row for what most settings are: in file and environment alike, and no secret.
+/// Returns a row for most settings, which are in file and environment, and no secret.
 const fn row(id: SettingId, key: &'static str, variable: &'static str, reader: Reader) -> Setting {
     Setting {
         id,
@@ -147,7 +147,7 @@ const fn number(to: u64) -> Kind {
 /// The largest number of a limit.
 const MOST: u64 = u32::MAX as u64;
 
-/// Everything that can be set, in the order in which people read of it.
+/// All settings, in the order of the documentation.
 pub const SETTINGS: &[Setting] = &[
     Setting {
         kind: Kind::Number { from: 1, to: 65_535 },
@@ -349,7 +349,7 @@ mod tests {
                 Fallback::Value(text) => assert!(parse(row.kind, text.as_ref()).is_ok()),
                 Fallback::Words(words) => assert!(!words.is_empty(), "{:?}", row.id),
             }
-            // Whatever reads a number or a switch finds one.
+            // The code that reads a number or a switch finds one.
             let is_typed = matches!(row.kind, Kind::Number { .. } | Kind::Switch);
             assert!(!is_typed || matches!(row.default, Fallback::Value(_)), "{:?}", row.id);
         }

@@ -1,11 +1,11 @@
-//! Where the user's service manager looks for units: systemd.unit(5), "User Unit Search Path".
+//! The directories of the user's systemd units: systemd.unit(5), "User Unit Search Path".
 
 use std::path::{Path, PathBuf};
 
 use crate::config::Environment;
 use crate::config::paths::session_runtime_directory;
 
-/// Where packages put them whatever the environment says.
+/// The directories for packages, which do not depend on the environment.
 const FIXED: [&str; 5] = [
     "/usr/local/share/systemd/user",
     "/usr/share/systemd/user",
@@ -14,10 +14,11 @@ const FIXED: [&str; 5] = [
     "/lib/systemd/user",
 ];
 
-/// The directories in which the user's service manager looks for units, but for the user's own.
+/// Returns the directories in which the user's service manager finds units, without the user's own.
 ///
-/// Those of administrator, user's packages and packages, the first in force. They are the
-/// manager's own, whose environment is that of the login; a shell's is as near as we get.
+/// These are the directories of the administrator, the user's packages, and packages, in order of
+/// precedence. They depend on the manager's environment, which is that of the login; the environment
+/// of a shell is the best approximation.
 #[must_use]
 pub fn unit_directories(environment: &Environment) -> Vec<PathBuf> {
     let several = |name: &str, default: &str| {

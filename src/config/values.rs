@@ -13,7 +13,7 @@ use crate::config::value::{Expected, Secret, Source, Value, parse};
 pub(super) struct Values(Vec<(Option<Value>, Source)>);
 
 impl Values {
-    /// Takes each value from the environment, else from the file, else the default.
+    /// Takes each value from the environment, else from the file, else from the default.
     pub fn load(environment: &Environment, mut file: File) -> Result<Self, ConfigError> {
         let one = |setting: &'static Setting| match from_environment(setting, environment)? {
             Some(value) => Ok((Some(value), Source::Environment)),
@@ -25,7 +25,7 @@ impl Values {
         Ok(Self(SETTINGS.iter().map(one).collect::<Result<_, ConfigError>>()?))
     }
 
-    /// Returns the defaults alone.
+    /// Returns the defaults.
     pub fn defaults() -> Self {
         Self(SETTINGS.iter().map(|setting| (default(setting), Source::Default)).collect())
     }
@@ -38,12 +38,12 @@ impl Values {
         self.0[id as usize].0.as_ref()
     }
 
-    /// Replaces a value by the one that follows from it and keeps its source.
+    /// Replaces a value by one that is derived from it, and keeps its source.
     pub fn settle(&mut self, id: SettingId, value: Value) {
         self.0[id as usize].0 = Some(value);
     }
 
-    /// Returns these values, but for those that a running broker cannot change.
+    /// Returns these values, with those of `running` for the settings that need a restart.
     pub fn fixed_as_in(mut self, running: &Self) -> Self {
         for (at, setting) in SETTINGS.iter().enumerate() {
             if setting.is_fixed() {
@@ -53,7 +53,7 @@ impl Values {
         self
     }
 
-    /// Returns a number; 0 where the setting is none, which a test of the table rules out.
+    /// Returns a number; 0 if the setting is not a number, which a test of the table excludes.
     pub fn number(&self, id: SettingId) -> u64 {
         match self.value(id) {
             Some(Value::Number(number)) => *number,

@@ -1,8 +1,9 @@
-//! Whose the places are in which everything of ours would lie.
+//! Checks to which user the directories for our files belong.
 //!
-//! Root in a user's home (`sudo` that keeps HOME, `su` without `-`) would make files there that the
-//! user can neither read nor remove, and lock him out of his own database. So nothing is done there
-//! at all. For anybody else the system refuses most of it, and a home that a group shares is fine.
+//! Root in a user's home (`sudo` that keeps HOME, `su` without `-`) would create files there that the
+//! user can neither read nor remove, and so make the user's own database unusable. So nothing is done
+//! there at all. Other users cannot create most of these files, and a home that a group shares is
+//! fine.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -19,17 +20,17 @@ use crate::sys::files::effective_uid;
 
 const ROOT: u32 = 0;
 
-/// Variables that name a place in which files are made.
+/// The variables that name a directory in which files are created.
 const PLACES: [&str; 2] = ["XDG_STATE_HOME", "XDG_CONFIG_HOME"];
 
-/// Refuses to run where what it would make is in the way of another user.
+/// Refuses directories of another user, in which our files would cause trouble.
 ///
 /// # Errors
 ///
 /// [`ConfigError::AnothersPlace`].
 pub fn refuse_others_places(environment: &Environment) -> Result<(), ConfigError> {
     let Some(home) = environment.absolute_path("HOME") else {
-        // That is said elsewhere.
+        // An invalid value is reported elsewhere.
         return Ok(());
     };
     refuse("HOME", &home)?;
@@ -45,9 +46,9 @@ pub fn refuse_others_places(environment: &Environment) -> Result<(), ConfigError
     }
 }
 
-/// The same for the directory of a database, wherever its name came from.
+/// Refuses a database in a directory of another user.
 pub(super) fn check_database(database: &Path) -> Result<(), ConfigError> {
-    // A database that is a link lies where it leads.
+    // If the database is a link, its target counts.
     let real = crate::sys::files::real_path(database);
     refuse_root(setting(SettingId::Database).variable, real.parent().unwrap_or(Path::new("/")))
 }
@@ -55,7 +56,7 @@ pub(super) fn check_database(database: &Path) -> Result<(), ConfigError> {
 fn refuse(name: &'static str, home: &Path) -> Result<(), ConfigError> {
     refuse_root(name, home)?;
     let Some(owner) = owner_of(home) else { return Ok(()) };
-    // Root's: a home of no user, as many containers and services have it.
+    // A directory of root is no user's home, as in many containers and services.
     let is_ours = owner == effective_uid() || owner == ROOT;
     if is_ours || access(home, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
         return Ok(());
@@ -77,8 +78,7 @@ fn another(name: &'static str, place: &Path, owner: u32) -> ConfigError {
     ConfigError::AnothersPlace { name, place: place.to_owned(), owner, user: effective_uid() }
 }
 
-/// Who owns it, or, while it is not there, the directory in which it would be made. `None` where
-/// that cannot be told.
+/// Returns the owner of a path, or of the directory in which it would be created; `None` if unknown.
 fn owner_of(place: &Path) -> Option<u32> {
     for path in place.ancestors() {
         match std::fs::metadata(path) {
@@ -90,18 +90,18 @@ fn owner_of(place: &Path) -> Option<u32> {
     None
 }
 
-/// Whether this number stands for users who have none here: in a user namespace all of them bear
-/// the same one.
+/// Returns whether this id stands for users without an id here: in a user namespace they all have the
+/// same one.
 fn is_unknown(owner: u32) -> bool {
     let number = std::fs::read_to_string("/proc/sys/kernel/overflowuid");
     let hidden = number.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(HIDDEN);
     owner == hidden && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_all(&map))
 }
 
-/// What Linux calls them unless told otherwise.
+/// The default overflow user id of Linux.
 const HIDDEN: u32 = 65_534;
 
-/// Whether a map of users is that of the whole machine, where every number is somebody's.
+/// Returns whether a user map is that of the whole machine, where every id is a real user.
 fn is_all(map: &str) -> bool {
     let fields: Vec<&str> = map.split_whitespace().collect();
     fields == ["0", "0", "4294967295"]

@@ -27,7 +27,7 @@ pub struct PendingCheck(io::Result<Receiver<Vec<Finding>>>);
 /// Starts the check of Claude Code.
 pub fn start(environment: &Environment) -> PendingCheck {
     let environment = environment.clone();
-    PendingCheck(subprocess::off_thread(CHECK, move || ask(&environment)))
+    PendingCheck(subprocess::run_on_thread(CHECK, move || ask(&environment)))
 }
 
 impl PendingCheck {
@@ -43,18 +43,18 @@ impl PendingCheck {
 }
 
 fn ask(environment: &Environment) -> Vec<Finding> {
-    if subprocess::in_path(environment.search_path(), "claude").is_none() {
+    if subprocess::find_in_path(environment.search_path(), "claude").is_none() {
         return vec![Finding::ok(CHECK, "skipped: there is no `claude` in PATH")];
     }
-    let version = match subprocess::program("claude", &["--version"], VERSION) {
+    let version = match subprocess::run_named("claude", &["--version"], VERSION) {
         Ok(said) if said.succeeded() => said.output.trim().to_owned(),
         Ok(said) => {
-            let problem = said.complaint();
+            let problem = said.first_line();
             return vec![Finding::warning(CHECK, format!("`claude --version` fails: {problem}"))];
         }
         Err(problem) => return vec![Finding::warning(CHECK, problem)],
     };
-    vec![match subprocess::program("claude", &["mcp", "list"], LIST) {
+    vec![match subprocess::run_named("claude", &["mcp", "list"], LIST) {
         Ok(said) if said.succeeded() => {
             let found = registered(environment, &version, &said.output);
             let server = our_server(&said.output);
@@ -64,7 +64,7 @@ fn ask(environment: &Environment) -> Vec<Finding> {
         }
         Ok(said) => Finding::warning(
             CHECK,
-            format!("{version}; `claude mcp list` fails: {}", said.complaint()),
+            format!("{version}; `claude mcp list` fails: {}", said.first_line()),
         ),
         Err(problem) => Finding::warning(CHECK, format!("{version}; {problem}")).detail(
             "another configured server may hang; it is not known whether ours is registered",
@@ -145,7 +145,7 @@ fn registered(environment: &Environment, version: &str, list: &str) -> Finding {
 /// Returns the command that sets up Claude Code, with a path if this program is not in PATH.
 pub fn setup_command(environment: &Environment) -> String {
     let program = match (
-        subprocess::in_path(environment.search_path(), "claude-peers"),
+        subprocess::find_in_path(environment.search_path(), "claude-peers"),
         std::env::current_exe(),
     ) {
         (None, Ok(path)) => shell::path(&path),

@@ -48,7 +48,7 @@ fn look(snapshot: &Snapshot) -> Finding {
 fn readable(environment: &Environment) -> Finding {
     let arguments = ["--user", "-u", SERVICE, "-n", "1", "-q", "--no-pager", "-o", "short-iso"];
     let read = format!("journalctl --user -u {SERVICE}");
-    match subprocess::program("journalctl", &arguments, LIMIT) {
+    match subprocess::run_named("journalctl", &arguments, LIMIT) {
         Ok(said) if said.succeeded() && !said.output.trim().is_empty() => {
             Finding::ok(CHECK, format!("journald accepts entries; to read them: {read}"))
         }

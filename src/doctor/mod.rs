@@ -108,7 +108,7 @@ fn limited(
     check: impl FnOnce(&Snapshot) -> Vec<Finding> + Send + 'static,
 ) -> Vec<Finding> {
     let snapshot = snapshot.clone();
-    let started = subprocess::off_thread(name, move || check(&snapshot));
+    let started = subprocess::run_on_thread(name, move || check(&snapshot));
     let ended = started.map_err(|error| error.to_string()).and_then(|running| {
         // A thread that hangs ends with the process.
         running.recv_timeout(LIMIT).map_err(|_| "it hangs".to_owned())

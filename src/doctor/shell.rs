@@ -10,7 +10,7 @@ pub fn as_root(environment: &Environment, command: &str) -> Option<String> {
     if effective_uid() == 0 {
         return Some(command.to_owned());
     }
-    subprocess::in_path(environment.search_path(), "sudo").map(|_| format!("sudo {command}"))
+    subprocess::find_in_path(environment.search_path(), "sudo").map(|_| format!("sudo {command}"))
 }
 
 /// Returns the command by `su`, which asks for root's password.

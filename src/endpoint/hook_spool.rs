@@ -21,7 +21,7 @@ use crate::config::Paths;
 use crate::protocol::{ProcessId, Timestamp};
 use crate::sys::files::{beside, private_directory};
 
-/// Limit of the file's size, in bytes, where no broker ever comes. Some hundred events.
+/// The largest size of the file, in bytes, for the case that no broker ever runs: some hundred events.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// One event in the spool: a client process shows a session.
@@ -36,16 +36,16 @@ pub struct SpooledEvent {
     pub said_at: Timestamp,
 }
 
-/// Events that were drained, and the file that holds them until they are applied.
+/// The drained events, and the file that holds them until they are applied.
 #[derive(Debug)]
 pub struct Drained {
     file: PathBuf,
-    /// The oldest first.
+    /// The events, oldest first.
     pub events: Vec<SpooledEvent>,
 }
 
 impl Drained {
-    /// Deletes the events, which have been applied.
+    /// Deletes the file, after the events have been applied.
     ///
     /// # Errors
     ///

@@ -5,8 +5,8 @@ use std::io::Read;
 use serde::Deserialize;
 
 use crate::protocol::MessageId;
-use crate::protocol::hook::Event;
-use crate::protocol::js_json::{Words, measure_or_zero, or_nothing};
+use crate::protocol::hook::HookEventName;
+use crate::protocol::js_json::{LossyString, invalid_as_default, lenient_measure};
 
 /// Longest tool duration, in milliseconds: some thirty years.
 const MAX_DURATION: u64 = 1_000_000_000_000;
@@ -17,25 +17,25 @@ pub struct Input {
     /// The session that the client process shows now.
     pub session_id: String,
     /// The turn; empty where the client does not name its turns.
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "invalid_as_default")]
     pub prompt_id: String,
     /// At the start of a session: what started it (`startup`, `resume`, `clear`, …).
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "invalid_as_default")]
     pub source: String,
     /// Where the session works now.
     #[serde(default)]
-    cwd: Option<Words>,
+    cwd: Option<LossyString>,
     #[serde(default)]
-    prompt: Option<Words>,
-    #[serde(default, deserialize_with = "or_nothing")]
+    prompt: Option<LossyString>,
+    #[serde(default, deserialize_with = "invalid_as_default")]
     pub stop_hook_active: bool,
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "invalid_as_default")]
     tool_use_id: String,
     /// What a notification is about.
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "invalid_as_default")]
     notification_type: String,
     /// The duration of the tool call.
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "invalid_as_default")]
     duration_ms: Milliseconds,
     /// Present at events of a subagent.
     #[serde(default)]
@@ -44,7 +44,7 @@ pub struct Input {
 
 /// A duration. JSON has no integers, and a value that is not a duration counts as zero.
 #[derive(Debug, Default, Deserialize)]
-struct Milliseconds(#[serde(deserialize_with = "measure_or_zero")] u64);
+struct Milliseconds(#[serde(deserialize_with = "lenient_measure")] u64);
 
 impl Input {
     /// Returns the duration of the tool call, in milliseconds.
@@ -65,25 +65,25 @@ impl Input {
 
     /// Whether the event says nothing about the session's state, such as a notification that a dialog
     /// is open.
-    pub fn is_irrelevant(&self, event: Event) -> bool {
-        event == Event::Notification && self.notification_type != "idle_prompt"
+    pub fn is_irrelevant(&self, event: HookEventName) -> bool {
+        event == HookEventName::Notification && self.notification_type != "idle_prompt"
     }
 
     /// Returns the directory in which the session works now; empty if the client does not say.
     pub fn cwd(&self) -> &str {
-        self.cwd.as_ref().map_or("", |Words(cwd)| cwd)
+        self.cwd.as_ref().map_or("", |LossyString(cwd)| cwd)
     }
 
     /// Returns what tells this event from others of the turn; empty if nothing does.
-    pub fn event_key(&self, event: Event) -> String {
+    pub fn event_key(&self, event: HookEventName) -> String {
         match event {
-            Event::PostToolUse => self.tool_use_id.clone(),
-            Event::Stop => format!("stop {}", self.stop_hook_active),
-            Event::SessionStart
-            | Event::UserPromptSubmit
-            | Event::StopFailure
-            | Event::Notification
-            | Event::SessionEnd => String::new(),
+            HookEventName::PostToolUse => self.tool_use_id.clone(),
+            HookEventName::Stop => format!("stop {}", self.stop_hook_active),
+            HookEventName::SessionStart
+            | HookEventName::UserPromptSubmit
+            | HookEventName::StopFailure
+            | HookEventName::Notification
+            | HookEventName::SessionEnd => String::new(),
         }
     }
 
@@ -93,7 +93,7 @@ impl Input {
     /// session is checked by the broker.
     pub fn pushes_in_prompt(&self) -> Vec<MessageId> {
         const NAME: &str = " message_id=\"";
-        let prompt = self.prompt.as_ref().map_or("", |Words(prompt)| prompt);
+        let prompt = self.prompt.as_ref().map_or("", |LossyString(prompt)| prompt);
         let tags = prompt.split("<channel ").skip(1);
         tags.filter_map(|tag| {
             let attributes = tag.split_once('>')?.0;

@@ -24,8 +24,8 @@ use crate::client::{Client, ClientError};
 use crate::config::Config;
 use crate::endpoint::hook_spool;
 use crate::endpoint::hook_spool::SpooledEvent;
-use crate::protocol::Around;
-use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
+use crate::protocol::CallerContext;
+use crate::protocol::hook::{DirectoryChanged, HookEvent, HookEventName, HookMail, HookWritten};
 use crate::sys::clock;
 use crate::sys::git::Git;
 use input::Input;
@@ -45,7 +45,7 @@ const MAX_CONTEXT_UNITS: usize = 10_000;
 const MAIL_UNITS: usize = MAX_CONTEXT_UNITS - output::FRAME_UNITS;
 
 /// Handles one event. Nothing is reported: whatever goes wrong, the session goes on.
-pub fn run(event: Event, input: impl Read, config: Config, runtime: Runtime) {
+pub fn run(event: HookEventName, input: impl Read, config: Config, runtime: Runtime) {
     let limit = TimeLimit::start(config.hook_wait);
     let Some(input) = Input::read(input) else { return };
     // Subagents run hooks as well, and what a subagent reads ends with it.
@@ -86,7 +86,7 @@ async fn report_directory(request: HookEvent, client: &Client) {
     let Ok(directory) = tokio::fs::canonicalize(path).await else { return };
     let repository = Git::new(client.config().environment.iter()).repository(path).await.ok();
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let moved = HookMoved {
+    let moved = DirectoryChanged {
         directory: Some(text(&directory)),
         repo: repository.as_ref().map(|repository| text(&repository.common_dir)),
         worktree: repository.as_ref().map(|repository| text(&repository.top)),
@@ -119,7 +119,7 @@ fn show(request: HookEvent, mail: HookMail, client: &Client, runtime: &Runtime, 
 /// Leaves the event in the hook spool, because no broker runs. The session's server is about to
 /// start one, which should know the event.
 fn append_to_spool(request: HookEvent, config: &Config) {
-    if let (Event::SessionStart, Some(client)) = (request.event, request.client) {
+    if let (HookEventName::SessionStart, Some(client)) = (request.event, request.client) {
         let (session, source) = (request.session, request.source);
         let event = SpooledEvent { client, session, source, said_at: clock::now() };
         // Where nothing can be written, no broker can run either.
@@ -128,16 +128,21 @@ fn append_to_spool(request: HookEvent, config: &Config) {
 }
 
 /// Returns what the broker is asked at this event.
-fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
+fn request(event: HookEventName, input: &Input, config: &Config) -> HookEvent {
     let room = match event {
         // Either a prompt follows, whose own hook shows the messages together with it, or Claude
         // Code ignores the output.
-        Event::SessionStart | Event::StopFailure | Event::Notification | Event::SessionEnd => 0,
+        HookEventName::SessionStart
+        | HookEventName::StopFailure
+        | HookEventName::Notification
+        | HookEventName::SessionEnd => 0,
         // The turn already goes on because a hook said so: once is enough.
-        Event::Stop if input.stop_hook_active => 0,
-        Event::UserPromptSubmit | Event::PostToolUse | Event::Stop => MAIL_UNITS,
+        HookEventName::Stop if input.stop_hook_active => 0,
+        HookEventName::UserPromptSubmit | HookEventName::PostToolUse | HookEventName::Stop => {
+            MAIL_UNITS
+        }
     };
-    let is_prompt = event == Event::UserPromptSubmit;
+    let is_prompt = event == HookEventName::UserPromptSubmit;
     HookEvent {
         event,
         session: input.session_id.clone(),
@@ -147,18 +152,22 @@ fn request(event: Event, input: &Input, config: &Config) -> HookEvent {
         lasted: input.tool_duration(),
         seen: if is_prompt { input.pushes_in_prompt() } else { Vec::new() },
         room,
-        source: if event == Event::SessionStart { input.source.clone() } else { String::new() },
+        source: if event == HookEventName::SessionStart {
+            input.source.clone()
+        } else {
+            String::new()
+        },
         cwd: input.cwd().to_owned(),
     }
 }
 
 /// Returns the session's title, which may have changed since its last event.
-fn around(request: &HookEvent, config: &Config) -> Around {
+fn around(request: &HookEvent, config: &Config) -> CallerContext {
     let title = request
         .client
         .as_ref()
         .and_then(|client| session_file::session_title(&config.claude.directory, client));
-    Around { title, ..Around::default() }
+    CallerContext { title, ..CallerContext::default() }
 }
 
 /// The time limit of the whole process, whatever it waits for: the client may keep our input open,

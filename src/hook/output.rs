@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::protocol::MessageId;
-use crate::protocol::hook::{Event, HookMail};
+use crate::protocol::hook::{HookEventName, HookMail};
 use crate::sys::clock;
 use crate::text;
 use crate::text::message;
@@ -21,7 +21,7 @@ pub const FRAME_UNITS: usize = 600;
 /// messages that the client cuts off must not count as shown. `server` is the name of our MCP server
 /// in the session's client.
 pub fn context(
-    event: Event,
+    event: HookEventName,
     mut mail: HookMail,
     max_units: usize,
     server: &str,
@@ -139,7 +139,7 @@ mod tests {
             (vec![3_000, 3_000, 1], vec!["m1"]),
             (vec![6_000], vec![]),
         ] {
-            let (text, ids) = context(Event::Stop, mail(&lengths), 10_000, "x").unwrap();
+            let (text, ids) = context(HookEventName::Stop, mail(&lengths), 10_000, "x").unwrap();
             let said: Value = serde_json::from_str(&text).unwrap();
             let said = said["hookSpecificOutput"]["additionalContext"].as_str().unwrap().to_owned();
             assert!(text::units(&said) <= 10_000);
@@ -148,6 +148,6 @@ mod tests {
             assert_eq!(said.contains("check_messages shows"), left > 0, "{said}");
             assert!(left == 0 || said.contains(&left.to_string()), "{said}");
         }
-        assert!(context(Event::Stop, HookMail::default(), 10_000, "x").is_none());
+        assert!(context(HookEventName::Stop, HookMail::default(), 10_000, "x").is_none());
     }
 }

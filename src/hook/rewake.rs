@@ -16,7 +16,7 @@ use crate::client::{Client, ClientError};
 use crate::config::{Config, Entrypoint};
 use crate::hook::input::Input;
 use crate::protocol::ProcessId;
-use crate::protocol::wake::{AwaitWake, Looks, Wake};
+use crate::protocol::wake::{AwaitWake, Wake, WakeOptions};
 use crate::sys::backoff::Backoff;
 use crate::sys::process;
 
@@ -60,7 +60,7 @@ pub fn wait_for_wake(input: impl Read, config: Config, runtime: &Runtime) -> Opt
 async fn await_wake(config: Config, process: &ProcessId, request: &AwaitWake) -> Option<String> {
     let client = Client::new(config).ok()?.without_start();
     let mut failures = Failures::default();
-    let mut looks = Looks { look_in: Some(0) };
+    let mut looks = WakeOptions { look_in: Some(0) };
     loop {
         let since = Instant::now();
         let refused = match client.await_wake(request, looks).await {

@@ -1,7 +1,7 @@
-//! The journal: structured fields, and the number of the catalogue's entry.
+//! Logging to the journal, with structured fields and the id of the log catalogue's entry.
 //!
 //! A field `peer` of an event becomes `CLAUDE_PEERS_PEER`, and so on. `MESSAGE_ID` makes
-//! `journalctl -x` print the text that `systemd/claude-peers.catalog` has under that number.
+//! `journalctl -x` print the text that `systemd/claude-peers.catalog` has under that id.
 
 use std::fmt::Debug;
 use std::io;
@@ -17,7 +17,7 @@ use crate::logging::role::Role;
 
 const PREFIX: &str = "CLAUDE_PEERS";
 
-/// What an operator may need explained. The numbers are for good: logs of years ago name them.
+/// The log events that the catalogue explains. Their ids must never change, because old logs have them.
 const CATALOGUE: &[(&str, &str)] = &[
     ("started", "26d3f7ff564e47dbbd3dc12d16630e74"),
     ("takeover", "ec6a4ff578814d73a19228c0ea927486"),
@@ -43,7 +43,7 @@ pub struct Journal {
 impl Journal {
     /// # Errors
     ///
-    /// If no journal listens.
+    /// If the journal does not listen.
     pub fn connect(role: Role) -> io::Result<Self> {
         Ok(Self { role, layer: layer(role)? })
     }
@@ -73,7 +73,7 @@ where
         if extra.fields.is_empty() {
             return self.layer.on_event(event, context);
         }
-        // Such events are rare; a socket of their own is no cost.
+        // Such events are rare, so a socket for each is cheap enough.
         match layer(self.role) {
             Ok(layer) => layer.with_custom_fields(extra.fields).on_event(event, context),
             Err(_) => self.layer.on_event(event, context),
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// Fields that the event does not carry under the journal's own names.
+/// The fields of an event for which the journal has names of its own.
 #[derive(Default)]
 struct Extra {
     fields: Vec<(&'static str, String)>,

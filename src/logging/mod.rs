@@ -1,9 +1,9 @@
-//! Where the program's log goes: the journal, standard error, or both.
+//! The program's log: to the journal, to standard error, or to both.
 //!
-//! The broker as a systemd service writes to the journal with structured fields; started by a
-//! client or by hand it writes to standard error, which the former made a file. A session's MCP
-//! server writes to both: its standard error ends in its client's debug log, where few look.
-//! Never the text of a message.
+//! The broker as a systemd service writes to the journal with structured fields. Otherwise it writes
+//! to standard error, which is a log file if a client started the broker. A session's MCP server
+//! writes to both, because its standard error ends in its client's debug log, which is rarely read.
+//! The text of a message is never logged.
 
 #[cfg(target_os = "linux")]
 mod journal;
@@ -19,8 +19,10 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 pub use role::Role;
 
-/// Begins to log. What is wrong with the configuration goes to the log, so this comes first, and
-/// asks the environment alone. `RUST_LOG` overrides the filters.
+/// Starts logging. `RUST_LOG` overrides the filters.
+///
+/// Mistakes in the configuration are logged, so this runs before it is read and uses the environment
+/// only.
 pub fn start(role: Role, environment: &Environment) {
     let filter = |default: &str| filter(environment, default);
     let journal = || journal(filter(role.filter()), role);
@@ -30,7 +32,7 @@ pub fn start(role: Role, environment: &Environment) {
     let journal = match wanted.as_str() {
         "stderr" => None,
         "journal" | "both" => journal(),
-        // Standard error that is the journal already would carry the text alone.
+        // If standard error is the journal already, it would have the text without the fields.
         _ if role == Role::Mcp || stderr_is_journal => journal(),
         _ => None,
     };
@@ -46,7 +48,7 @@ pub fn start(role: Role, environment: &Environment) {
             .with_target(false)
             .with_filter(filter(role.stderr_filter()))
     });
-    // An error means that a log is set up already.
+    // An error means that logging has been started already.
     let _ = tracing_subscriber::registry().with(journal).with(stderr).try_init();
 }
 
@@ -60,7 +62,7 @@ type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
 #[cfg(target_os = "linux")]
 fn journal(filter: EnvFilter, role: Role) -> Option<Boxed> {
-    // No journal on this machine is nothing to complain about.
+    // A machine without a journal is no problem.
     let journal = journal::Journal::connect(role).ok()?;
     Some(journal.with_filter(filter).boxed())
 }
@@ -70,9 +72,10 @@ fn journal(_filter: EnvFilter, _role: Role) -> Option<Boxed> {
     None
 }
 
-/// Returns whether standard error is this stream, which the service manager connected to the
-/// journal (`$JOURNAL_STREAM`, systemd.exec(5)). The variable is inherited by children whose
-/// standard error is something else, so device and inode are compared.
+/// Returns whether standard error is the given stream, which the service manager connected to the
+/// journal (`$JOURNAL_STREAM`, systemd.exec(5)).
+///
+/// Children with another standard error inherit the variable, so device and inode are compared.
 fn is_stderr(stream: &OsStr) -> bool {
     rustix::fs::fstat(io::stderr())
         .is_ok_and(|stat| stream == &*format!("{}:{}", stat.st_dev, stat.st_ino))

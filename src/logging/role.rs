@@ -1,4 +1,4 @@
-//! The programs that write a log, and what each writes.
+//! The programs that write a log, and what each of them logs.
 
 /// The program that writes the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// `SYSLOG_IDENTIFIER`, for `journalctl -t`.
+    /// Returns the `SYSLOG_IDENTIFIER`, for `journalctl -t`.
     #[cfg(target_os = "linux")]
     pub(super) fn identifier(self) -> &'static str {
         match self {
@@ -17,7 +17,7 @@ impl Role {
         }
     }
 
-    /// What is logged where `RUST_LOG` does not say otherwise.
+    /// Returns the filter that applies without `RUST_LOG`.
     pub(super) fn filter(self) -> &'static str {
         match self {
             Self::Broker => "info,hyper=warn",
@@ -25,7 +25,7 @@ impl Role {
         }
     }
 
-    /// Standard error of a session is for what its user should know.
+    /// Returns the filter for standard error, which for a session has only what its user should know.
     pub(super) fn stderr_filter(self) -> &'static str {
         match self {
             Self::Broker => self.filter(),

@@ -1,5 +1,4 @@
-//! What the broker says when it refuses: a code for programs, a sentence for people, and what
-//! to do about it.
+//! Refusals: a code for programs, a sentence for people, and a hint what to do.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +10,7 @@ pub enum ErrorCode {
     BadRequest,
     /// No token, or a wrong one.
     Unauthorized,
-    /// The session's secret is not known here (a new database, say): register again.
+    /// The session token is not known here, for example in a new database: register again.
     UnknownSession,
     /// The caller may not do this.
     Forbidden,
@@ -37,7 +36,7 @@ pub enum ErrorCode {
     BrokerTooOld,
     /// The database could not be written: read-only, full, damaged.
     Storage,
-    /// The broker is on its way out; try again.
+    /// The broker is stopping: try again.
     ShuttingDown,
     /// A code of a later version.
     #[serde(other)]
@@ -45,7 +44,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The HTTP status that carries this code.
+    /// Returns the HTTP status that carries this code.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
@@ -65,7 +64,7 @@ impl ErrorCode {
     }
 }
 
-/// A refusal. Nothing of the refused request was done.
+/// A refusal. The refused request has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
@@ -75,8 +74,8 @@ pub struct ApiError {
     /// What to do about it, one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// For [`ErrorCode::Ambiguous`]: the peers that fit. For a peer that has ended: who is live
-    /// where it was.
+    /// For [`ErrorCode::Ambiguous`]: the peers that match. For an ended peer: the live peers in its
+    /// directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
 }
@@ -97,7 +96,7 @@ impl ApiError {
         Self { code, message: message.into(), hint: None, candidates: Vec::new() }
     }
 
-    /// The broker takes no more calls: the next one will.
+    /// Returns the refusal of a broker that stops; the next broker will accept the call.
     #[must_use]
     pub fn stopping() -> Self {
         Self::new(ErrorCode::ShuttingDown, "the broker is stopping").hint("Try again.")

@@ -1,5 +1,7 @@
-//! `GET /health`: the one route that is open to all. Over TCP it gives status and protocol and no
-//! more; over the Unix socket the fields of [`Detail`] stand beside them.
+//! `GET /health`: the only route without a token.
+//!
+//! Over TCP the answer has status and protocol only; over the Unix socket also the fields of
+//! [`HealthDetail`].
 
 use std::path::{Path, PathBuf};
 
@@ -7,19 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::{ProcessId, Timestamp};
 
-/// How the broker came to run.
+/// How the broker was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Started {
     /// A client started it, because no service manager did.
     Fallback,
-    /// systemd handed it its sockets.
+    /// systemd started it and passed its sockets.
     Systemd,
-    /// launchd handed it its sockets.
+    /// launchd started it and passed its sockets.
     Launchd,
-    /// Somebody ran `claude-peers broker`.
+    /// A person or a script ran `claude-peers broker`.
     Foreground,
-    /// In a way of a later version.
+    /// A value of a later version.
     #[default]
     #[serde(other)]
     Unknown,
@@ -35,12 +37,12 @@ pub struct Health {
     pub detail: Option<Detail>,
 }
 
-/// What the owner may know of the broker.
+/// What the broker tells its own user only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Detail {
     pub version: String,
     pub pid: u32,
-    /// The process, by all that makes it one; an older broker does not tell.
+    /// The identity of the broker process; absent from an older broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessId>,
     pub started: Started,
@@ -51,51 +53,52 @@ pub struct Detail {
     /// Unread messages in all mailboxes.
     pub backlog: u64,
     pub socket: String,
-    /// The service manager listens on the socket and handed it over.
+    /// The service manager bound the socket and passed it to the broker.
     #[serde(default)]
     pub socket_inherited: bool,
     pub database: String,
-    /// Where a damaged database was moved to when this broker started or ran.
+    /// Where this broker moved a damaged database.
     #[serde(default)]
     pub database_moved_to: Option<String>,
-    /// What last happened to the database's files under this broker, a sentence: that they were
-    /// removed or replaced, and what was done about it.
+    /// What last happened to the database's files under this broker, as a sentence: that they were
+    /// removed or replaced, and what the broker did then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database_note: Option<String>,
-    /// Why nothing can be stored now, a sentence.
+    /// Why nothing can be stored now, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database_problem: Option<String>,
     pub tcp: Tcp,
-    /// When a hook of ours last spoke in any session, to the hour; none ever did, or an older
-    /// broker does not tell.
+    /// When a hook of any session last reported an event, to the hour. Absent if none ever did, and
+    /// from an older broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks_spoke_at: Option<Timestamp>,
-    /// Seconds without peers and calls after which the broker exits; 0 is never.
+    /// Seconds without peers and calls after which the broker exits; 0 means never.
     pub idle_exit_seconds: u64,
-    /// Where the secret for calls over TCP lies; empty where an older broker does not tell.
+    /// The path of the token for calls over TCP; empty from an older broker.
     #[serde(default)]
     pub token_file: String,
-    /// The configuration file, whether it is there or not; empty where an older broker does not
-    /// tell.
+    /// The path of the configuration file, whether or not it exists; empty from an older broker.
     #[serde(default)]
     pub config_file: String,
-    /// Why the settings in force are not those of the configuration file as it was last read.
+    /// Why the effective settings differ from the configuration file as it was last read.
     #[serde(default)]
     pub settings_problem: Option<String>,
-    /// The settings that the broker goes by; empty where an older one does not tell.
+    /// The effective settings of the broker; empty from an older broker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Setting>,
 }
 
 impl Detail {
-    /// Where the broker keeps its token: a service need not have the directories of a shell.
+    /// Returns the path of the broker's token, else `otherwise` if an older broker does not tell it.
+    ///
+    /// The directories of a service may differ from those of a shell.
     #[must_use]
     pub fn token_file(&self, otherwise: &Path) -> PathBuf {
         if self.token_file.is_empty() { otherwise.to_owned() } else { (&self.token_file).into() }
     }
 }
 
-/// A setting that is in force.
+/// An effective setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     /// Its key in the configuration file, or its environment variable if it has no key.
@@ -110,10 +113,10 @@ pub struct Setting {
 pub struct Tcp {
     pub port: u16,
     pub listening: bool,
-    /// The service manager listens on the port and handed it over.
+    /// The service manager bound the port and passed it to the broker.
     #[serde(default)]
     pub inherited: bool,
-    /// Why not, if it does not listen.
+    /// Why the broker does not listen, as a sentence.
     #[serde(default)]
     pub problem: Option<String>,
 }
@@ -124,10 +127,10 @@ pub struct Stopping {
     pub pid: u32,
 }
 
-/// The answer to `POST /v1/afresh`: a database that was removed is to be begun anew.
+/// The answer to `POST /v1/afresh`, the request for an empty database in place of a removed one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Afresh {
-    /// Where what the broker had was saved; `None` if its database lies where it should.
+pub struct FreshDatabase {
+    /// Where the broker saved its data; `None` if its database is in place.
     #[serde(default)]
     pub saved_in: Option<String>,
 }

@@ -1,13 +1,13 @@
-//! Hooks: what a client's hook event says, and the mail that it may show.
+//! Hooks: the event that a hook reports, and the mail that it may show.
 
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::{MessageId, ProcessId};
 
-/// A hook event of Claude Code that concerns us.
+/// The name of a hook event of Claude Code, of those that the broker uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Event {
+pub enum HookEventName {
     SessionStart,
     UserPromptSubmit,
     PostToolUse,
@@ -19,14 +19,14 @@ pub enum Event {
     SessionEnd,
 }
 
-impl Event {
-    /// Whether the turn that was under way goes on from what its earlier events showed.
+impl HookEventName {
+    /// Returns whether the event proves that its turn went on with what earlier events showed.
     #[must_use]
-    pub const fn proves_the_turn(self) -> bool {
+    pub const fn continues_turn(self) -> bool {
         matches!(self, Self::PostToolUse | Self::Stop)
     }
 
-    /// The event's name, as Claude Code writes it.
+    /// Returns the event's name, as Claude Code writes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,42 +41,47 @@ impl Event {
     }
 }
 
-/// The source of a [`Event::SessionStart`] that goes on with the same session, only shorter: it is
-/// no start, and may come in the middle of a turn.
+/// The source of a [`HookEventName::SessionStart`] after a session was shortened.
+///
+/// It is not the start of a session, and may come in the middle of a turn.
 pub const COMPACT: &str = "compact";
 
 /// `POST /v1/hook`: a hook event of the main conversation of a session.
 ///
-/// What an earlier event of the same turn showed is read now; what another turn was shown and
-/// left no evidence of is offered again.
+/// The event is evidence for what an earlier event of the same turn showed. What was shown in another
+/// turn without evidence is offered again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HookEvent {
-    pub event: Event,
+    pub event: HookEventName,
     /// The session that the client shows now.
     pub session: String,
     /// The client's process.
     #[serde(default)]
     pub client: Option<ProcessId>,
-    /// The turn's id, where the client tells it.
+    /// The turn's id; empty if the client does not tell it.
     #[serde(default)]
     pub turn: String,
-    /// What tells this event from others of the turn, where the client says enough for that. An
-    /// event may have several hooks of ours, and one is no evidence of what another showed.
+    /// Identifies this event within the turn, if the client tells enough for that.
+    ///
+    /// Several hooks of ours may run for one event, and one of them is no evidence for what another
+    /// showed.
     #[serde(default)]
     pub occasion: String,
-    /// For a tool: how long it ran, in milliseconds. What was shown after its start is not yet
-    /// proven by it: the model asked for it before, together with others perhaps.
+    /// For a tool: how long it ran, in milliseconds.
+    ///
+    /// The event is no evidence for what was shown after the tool began: the model called the tool
+    /// before that, perhaps together with others.
     #[serde(default)]
     pub lasted: u64,
-    /// Messages that stood in the prompt as pushes of ours.
+    /// The messages that the prompt contained as pushes of ours.
     #[serde(default)]
     pub seen: Vec<MessageId>,
-    /// How much mail the output takes, in UTF-16 code units, as its reader counts; 0 shows nothing.
+    /// How much mail the output may hold, in UTF-16 code units, as the client counts; 0 shows nothing.
     #[serde(default)]
     pub room: usize,
-    /// For a session's start: what began it, in the client's word (`startup`, `resume`, `clear`,
-    /// `compact`, `fork`).
+    /// For `SessionStart`: what began the session, in the client's word (`startup`, `resume`,
+    /// `clear`, `compact`, `fork`).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// Where the session works now, an absolute path.
@@ -85,9 +90,9 @@ pub struct HookEvent {
 }
 
 impl HookEvent {
-    /// The event without what a broker of the first release does not know, and would refuse.
+    /// Returns the event without the fields that a broker of the first release would refuse.
     #[must_use]
-    pub fn for_an_older_broker(&self) -> Self {
+    pub fn without_new_fields(&self) -> Self {
         Self { source: String::new(), cwd: String::new(), ..self.clone() }
     }
 }
@@ -95,26 +100,27 @@ impl HookEvent {
 /// The answer to [`HookEvent`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct HookMail {
-    /// What to show, oldest first. It is read once the turn goes on from it.
+    /// The messages to show, oldest first. They are read once the turn goes on.
     #[serde(default)]
     pub messages: Vec<Delivery>,
-    /// How many more wait that are not shown; 0 if the turn was told so already.
+    /// How many more messages are unread; 0 if this turn has shown the number already.
     #[serde(default)]
     pub remaining: u64,
-    /// The session's MCP server has ended, and its person is to be told: once.
+    /// The session's MCP server has ended. The hook tells the person, once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub server_gone: bool,
-    /// The session is listed elsewhere than where it works now: [`HookMoved`] is to tell the rest.
+    /// The session is listed in another directory. The hook answers with [`DirectoryChanged`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub moved: bool,
 }
 
-/// `POST /v1/hook/moved`: where the session works now, in all that others go by. The hook says so
-/// only if it was asked, because to find it out takes a look at the file system.
+/// `POST /v1/hook/moved`: the directory in which the session works now, with its repository.
+///
+/// A hook reports this only on request, because it has to read the file system for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HookMoved {
-    /// As in the [`HookEvent`] that was answered.
+pub struct DirectoryChanged {
+    /// As in the [`HookEvent`] before.
     pub session: String,
     #[serde(default)]
     pub client: Option<ProcessId>,
@@ -131,13 +137,14 @@ pub struct HookMoved {
     pub worktree: Option<String>,
 }
 
-/// `POST /v1/hook/written`: the output that shows these messages is out, whole.
+/// `POST /v1/hook/written`: the receipt for hook output, which was written completely.
 ///
-/// Only then can the turn's next event be evidence: a hook may have been killed before.
+/// Without it the turn's next event is no evidence, because the hook may have been killed before it
+/// wrote.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HookWritten {
-    /// As in the [`HookEvent`] that was answered.
+    /// As in the [`HookEvent`] before.
     pub session: String,
     #[serde(default)]
     pub turn: String,
@@ -152,7 +159,7 @@ mod tests {
     fn an_older_broker_is_told_what_it_knows_and_nothing_else() {
         let known = ["event", "session", "client", "turn", "occasion", "lasted", "seen", "room"];
         let event = HookEvent {
-            event: Event::SessionStart,
+            event: HookEventName::SessionStart,
             session: "s".to_owned(),
             client: None,
             turn: String::new(),
@@ -168,7 +175,7 @@ mod tests {
             value.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
         };
         assert!(keys(&event).iter().any(|key| !known.contains(&key.as_str())));
-        let mut old = keys(&event.for_an_older_broker());
+        let mut old = keys(&event.without_new_fields());
         old.sort_unstable_by_key(|key| known.iter().position(|known| known == key));
         assert_eq!(old, known);
     }

@@ -1,7 +1,7 @@
 //! Ids of peers, messages and receivers, and the secrets that authorize calls.
 //!
-//! All are made from random bytes that the caller hands in, and none is ever reused. A peer's id
-//! is short, because people type it.
+//! All are made from random bytes that the caller provides, and none is ever reused. A peer's id is
+//! short, because people type it.
 
 use std::fmt::{self, Write as _};
 
@@ -11,7 +11,7 @@ use crate::protocol::Timestamp;
 
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// How many characters of [`ALPHABET`] are letters; they stand first.
+/// How many characters of [`ALPHABET`] are letters; the letters come first.
 const LETTERS: u128 = 26;
 
 /// The beginning of 2026, from which message ids count, in Unix seconds.
@@ -47,7 +47,7 @@ pub fn secret(bytes: [u8; 32]) -> String {
     })
 }
 
-/// Whether a text can be a secret: long enough, and fit for an HTTP header and a shell.
+/// Returns whether a text can be a secret: long enough, and safe in an HTTP header and a shell.
 #[must_use]
 pub fn is_secret(text: &str) -> bool {
     text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -98,8 +98,9 @@ id! {
     InstanceId
 }
 
-/// The id of the broker as the sender of notices. It has not the form of a peer id, so that no
-/// other peer can ever get it.
+/// The id of the broker as the sender of notices.
+///
+/// It does not have the form of a peer id, so no other peer can ever get it.
 pub(super) const BROKER: &str = "broker";
 
 impl PeerId {
@@ -109,7 +110,7 @@ impl PeerId {
         Self(BROKER.to_owned())
     }
 
-    /// Whether this is the broker itself, which receives no messages.
+    /// Returns whether this is the broker itself, which receives no messages.
     #[must_use]
     pub fn is_broker(&self) -> bool {
         self.0 == BROKER
@@ -118,8 +119,8 @@ impl PeerId {
     /// Makes an id from random bytes. All ids are equally likely.
     #[must_use]
     pub fn from_random(bytes: [u8; 16]) -> Self {
-        // Ids are counted by the place of their first digit: letters stand before it, and anything
-        // behind it.
+        // Ids are counted by the place of their first digit: only letters come before it, and letters
+        // or digits after it.
         let after = |place: u32| 36u128.pow(PEER_ID_LENGTH - 1 - place);
         let count = |place: u32| LETTERS.pow(place) * 10 * after(place);
         let mut number = u128::from_le_bytes(bytes) % (0..PEER_ID_LENGTH).map(count).sum::<u128>();
@@ -166,7 +167,9 @@ impl InstanceId {
     }
 }
 
-/// Whether `text` has the form of a peer id. A name never has it, so the two cannot be confused.
+/// Returns whether `text` has the form of a peer id.
+///
+/// A name never has this form, so the two cannot be confused.
 #[must_use]
 pub fn looks_like_peer_id(text: &str) -> bool {
     text.len() == 8

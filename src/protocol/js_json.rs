@@ -1,29 +1,30 @@
-//! JSON as programs and models write it: `null` for what is not there, strings that are no text,
-//! and numbers in quotes, with a point, or with a unit.
+//! JSON as programs and models write it: `null` for absent values, strings that are not valid
+//! Unicode, and numbers in quotes, with a decimal point, or with a unit.
 
 use std::fmt;
 
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// A string that may have been cut in the middle of a character: JavaScript writes such a half as
-/// an escape that is no text, and here it is U+FFFD.
+/// A string in which unpaired surrogates become U+FFFD.
+///
+/// JavaScript writes them as escapes where a string was cut in the middle of a character.
 #[derive(Debug)]
-pub struct Words(pub String);
+pub struct LossyString(pub String);
 
-impl<'de> Deserialize<'de> for Words {
+impl<'de> Deserialize<'de> for LossyString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bytes;
 
         impl Visitor<'_> for Bytes {
-            type Value = Words;
+            type Value = LossyString;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Words, E> {
-                Ok(Words(String::from_utf8_lossy(bytes).into_owned()))
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<LossyString, E> {
+                Ok(LossyString(String::from_utf8_lossy(bytes).into_owned()))
             }
         }
 
@@ -31,12 +32,12 @@ impl<'de> Deserialize<'de> for Words {
     }
 }
 
-/// `null` counts as left out.
+/// Reads a value; `null` counts as absent.
 ///
 /// # Errors
 ///
 /// If the value is of another type.
-pub fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -44,42 +45,45 @@ where
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// A whole number from 0 on, however it is written: `30`, `30.0`, `"30"`, `" 30 "`; 0 where it
-/// says that there is none: `null`, `false`, an empty string.
+/// Reads a whole number from 0 on, in any notation: `30`, `30.0`, `"30"`, `" 30 "`.
+///
+/// `null`, `false` and an empty string count as 0.
 ///
 /// # Errors
 ///
-/// If it is below 0, a fraction, too large to be meant, or no number.
-pub fn number_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+/// If it is negative, a fraction, above 2^53 as a float, or not a number.
+pub fn lenient_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let number = deserializer.deserialize_any(Number { unit: false, fraction: false })?;
     Ok(number.unwrap_or_default())
 }
 
-/// The same, rounded up: for what is measured.
+/// Reads a measured number like [`lenient_number`], but rounds a fraction up.
 ///
 /// # Errors
 ///
-/// If it is below 0, or no number.
-pub fn measure_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+/// If it is negative, or not a number.
+pub fn lenient_measure<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let number = deserializer.deserialize_any(Number { unit: false, fraction: true })?;
     Ok(number.unwrap_or_default())
 }
 
-/// A whole number of seconds, which may have a unit: `"30s"` and `"2m"` are understood as well.
+/// Reads a whole number of seconds, which may have a unit: `"30s"`, `"2m"`.
 ///
 /// # Errors
 ///
-/// As [`number_or_zero`].
-pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+/// As [`lenient_number`].
+pub fn lenient_seconds<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
     deserializer.deserialize_any(Number { unit: true, fraction: false })
 }
 
-/// What is no sensible value counts as left out: for what others write and we can do without.
+/// Reads an optional value that another program writes; an invalid one counts as absent.
 ///
 /// # Errors
 ///
-/// If it is no JSON at all.
-pub fn or_nothing<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// If it is not JSON at all.
+pub fn invalid_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + serde::de::DeserializeOwned,
@@ -88,7 +92,7 @@ where
     Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
-/// The largest whole number that a float can hold with all that are below it, 2^53.
+/// The largest number up to which a float holds every whole number: 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 struct Number {
@@ -99,12 +103,12 @@ struct Number {
 }
 
 impl Number {
-    fn of_words(&self, words: &str) -> Option<u64> {
+    fn from_text(&self, words: &str) -> Option<u64> {
         if let Ok(whole) = words.parse() {
             return Some(whole);
         }
         match words.parse::<f64>() {
-            Ok(number) => self.of_float(number),
+            Ok(number) => self.from_float(number),
             Err(_) if self.unit => {
                 let duration = humantime::parse_duration(words).ok()?;
                 Some(duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)))
@@ -114,9 +118,9 @@ impl Number {
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it saturates
-    fn of_float(&self, number: f64) -> Option<u64> {
+    fn from_float(&self, number: f64) -> Option<u64> {
         let whole = number.ceil();
-        // What is not a number is not at least 0 either. A time may be as long as it likes.
+        // NaN is not at least 0 either. A time has no upper bound.
         let fits = self.unit || self.fraction || number <= EXACT;
         (number >= 0.0 && fits && (self.fraction || whole <= number)).then_some(whole as u64)
     }
@@ -141,7 +145,7 @@ impl<'de> Visitor<'de> for Number {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
-        let found = self.of_float(number);
+        let found = self.from_float(number);
         found.map(Some).ok_or_else(|| E::invalid_value(Unexpected::Float(number), &self))
     }
 
@@ -157,7 +161,7 @@ impl<'de> Visitor<'de> for Number {
         {
             return Ok(None);
         }
-        let found = self.of_words(trimmed);
+        let found = self.from_text(trimmed);
         found.map(Some).ok_or_else(|| E::invalid_value(Unexpected::Str(words), &self))
     }
 
@@ -208,7 +212,7 @@ mod tests {
             (json!(false), None),
             (Value::Null, None),
         ] {
-            assert_eq!(seconds(written.clone()).unwrap(), read, "{written}");
+            assert_eq!(lenient_seconds(written.clone()).unwrap(), read, "{written}");
         }
         for wrong in [
             json!(-1),
@@ -223,12 +227,12 @@ mod tests {
             json!([30]),
             json!({}),
         ] {
-            let error = seconds(wrong.clone()).unwrap_err().to_string();
+            let error = lenient_seconds(wrong.clone()).unwrap_err().to_string();
             assert!(error.contains("a number of seconds from 0 on"), "{wrong}: {error}");
         }
-        assert_eq!(number_or_zero(json!("7.0")).unwrap(), 7);
-        assert_eq!(number_or_zero(json!(null)).unwrap(), 0);
-        assert!(number_or_zero(json!("7s")).is_err());
-        assert_eq!(measure_or_zero(json!(7.2)).unwrap(), 8);
+        assert_eq!(lenient_number(json!("7.0")).unwrap(), 7);
+        assert_eq!(lenient_number(json!(null)).unwrap(), 0);
+        assert!(lenient_number(json!("7s")).is_err());
+        assert_eq!(lenient_measure(json!(7.2)).unwrap(), 8);
     }
 }

@@ -1,4 +1,4 @@
-//! The mailbox, from the receiver's side: take, confirm, and the receipt of pushes.
+//! The mailbox from the receiver's side: take, confirm, and receipts of pushes.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,36 +22,38 @@ pub struct Delivery {
     pub text: String,
     #[serde(default)]
     pub reply_to: Option<MessageId>,
-    /// It was handed to an earlier receiver, so the model may have seen it already.
+    /// An earlier receiver was offered it, so the model may have seen it already.
     #[serde(default)]
     pub repeat: bool,
-    /// It was pushed to this very session, so the model may have seen it already.
+    /// It was pushed to this same session, so the model may have seen it already.
     #[serde(default)]
     pub already_pushed: bool,
 }
 
-/// Query parameters of the calls that can wait. How long one is ready to wait is no part of what
-/// it asks: a repetition with less time left is the same call, with the same idempotency key.
+/// Query parameters of the calls that can wait.
+///
+/// The time to wait is not part of the request: a retry with less time left is the same call, with
+/// the same idempotency key.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wait {
-    /// Wait up to so many seconds, and not longer than [`MAX_WAIT`].
-    #[serde(default, deserialize_with = "js_json::number_or_zero")]
+    /// How long to wait, in seconds; at most [`MAX_WAIT`].
+    #[serde(default, deserialize_with = "js_json::lenient_number")]
     pub wait_seconds: u64,
 }
 
-/// The longest wait of one call, in seconds. Whoever has more time calls again.
+/// The longest wait of one call, in seconds. A caller with more time calls again.
 pub const MAX_WAIT: u64 = 600;
 
-/// `POST /v1/mailbox/take`: offer me what is unread, or, with [`Wait`], what comes first.
+/// `POST /v1/mailbox/take`: requests the unread messages or, with [`Wait`], the first to come.
 ///
-/// What is taken is held back from other receivers for a short lease; it is read once
-/// [`Confirm`] says so, and offered again if nobody does.
+/// Each message has a short lease, in which no other receiver is offered it. It is read after
+/// [`Confirm`], and offered again without it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Take {
-    /// Stop before the texts exceed so many bytes (at least one message comes); 0 is no limit.
-    #[serde(default, deserialize_with = "js_json::number_or_zero")]
+    /// The most bytes of text, but at least one message is returned; 0 means no limit.
+    #[serde(default, deserialize_with = "js_json::lenient_number")]
     pub max_bytes: u64,
 }
 
@@ -59,21 +61,21 @@ pub struct Take {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Taken {
     pub messages: Vec<Delivery>,
-    /// How many more wait after these.
+    /// How many more messages are unread after these.
     pub remaining: u64,
     /// The caller's own messages that are not read yet, newest first, at most ten.
     pub own_unread: Vec<OwnUnread>,
-    /// How many these are in all.
+    /// How many of these there are in all.
     pub own_unread_total: u64,
-    /// Whose mailbox it is: for a command line, that it reads a session's.
+    /// The owner of the mailbox, for a command line that reads the mail of a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Party>,
 }
 
-/// `POST /v1/mailbox/answer`: offer me the answer to this message of mine, and nothing else; with
-/// [`Wait`], once it comes.
+/// `POST /v1/mailbox/answer`: requests the reply to a message of the caller, and no other message;
+/// with [`Wait`], as soon as it comes.
 ///
-/// An answer names the message. One that names none counts if nobody else waits for one of its
+/// A message without `reply_to` counts as the reply if no other call waits for a reply of the same
 /// sender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,22 +86,22 @@ pub struct TakeAnswer {
 /// The answer to [`TakeAnswer`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Answered {
-    /// It is read once [`Confirm`] says so, and offered again if nobody does.
+    /// The reply. It is read after [`Confirm`], and offered again without it.
     #[serde(default)]
     pub answer: Option<Delivery>,
-    /// Where the message that was asked about stands now, and since when.
+    /// The state of the message that the caller sent, and since when.
     pub state: MessageState,
     pub since: Timestamp,
-    /// By which way it was offered or read.
+    /// The way by which that message was offered or read.
     #[serde(default)]
     pub via: Option<Via>,
-    /// Its recipient, with its reachability and backlog.
+    /// The recipient of that message, with its reachability and backlog.
     pub to: Peer,
     /// Messages that wait for the caller.
     pub waiting: u64,
 }
 
-/// One of the caller's own messages that nobody is known to have read.
+/// A message of the caller that is not known to have been read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OwnUnread {
     pub id: MessageId,
@@ -108,21 +110,23 @@ pub struct OwnUnread {
     pub to_name: Option<String>,
     pub sent_at: Timestamp,
     pub state: MessageState,
-    /// When and by which way it was offered last, if it was.
+    /// When and by which way it was last offered; absent if it was not.
     #[serde(default)]
     pub offered_at: Option<Timestamp>,
     #[serde(default)]
     pub offered_via: Option<Via>,
 }
 
-/// `POST /v1/mailbox/confirm`: these stood in a result that went out.
+/// `POST /v1/mailbox/confirm`: reports a tool result with these messages as sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Confirm {
     pub ids: Vec<MessageId>,
 }
 
-/// `POST /v1/mailbox/written`: these pushes were written to the client. An offer, not a read.
+/// `POST /v1/mailbox/written`: reports that these pushes were written to the client.
+///
+/// That is a receipt, and no evidence that they were read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Written {
@@ -132,6 +136,6 @@ pub struct Written {
 /// The answer to [`Confirm`] and [`Written`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Noted {
-    /// How many of the ids were the caller's.
+    /// How many of the ids belong to messages of the caller's mailbox.
     pub noted: u64,
 }

@@ -1,4 +1,4 @@
-//! Messages: sending, and what became of them.
+//! Messages: sending them, and their states.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,20 +6,22 @@ use crate::protocol::peers::Peer;
 use crate::protocol::scope::Scope;
 use crate::protocol::{ApiError, MessageId, PeerId, Timestamp};
 
-/// Where a message stands. `queued → offered → read`; after its time-to-live a message that was
-/// never offered is `expired`, one that was offered without evidence is `unconfirmed`.
+/// The state of a message: `queued → offered → read`.
+///
+/// After its time to live a message that was never offered is `expired`, and one that was offered
+/// without evidence is `unconfirmed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageState {
-    /// Stored; no receiver has had it yet.
+    /// Stored, and offered to no receiver yet.
     Queued,
-    /// Handed to a receiver; whether the model had it is not known yet.
+    /// Offered to a receiver; whether the model had it is not known yet.
     Offered,
     /// There is evidence that the model had it.
     Read,
-    /// Its time ran out before it was ever offered.
+    /// Its time to live ended before it was ever offered.
     Expired,
-    /// Its time ran out after an offer without evidence: nobody knows.
+    /// Its time to live ended after an offer without evidence; it may have been read.
     Unconfirmed,
     /// A state of a later version.
     #[serde(other)]
@@ -48,13 +50,13 @@ pub enum Via {
 macro_rules! words {
     ($type:ident { $($variant:ident = $word:literal),* $(,)? }) => {
         impl $type {
-            /// The word for this on the wire, in the database and for people.
+            /// Returns the word for this on the wire, in the database and for people.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
             }
 
-            /// The reverse of [`Self::as_str`]; an unknown word is [`Self::Unknown`].
+            /// Reads what [`Self::as_str`] returns; an unknown word is [`Self::Unknown`].
             #[must_use]
             pub fn from_word(word: &str) -> Self {
                 match word { $($word => Self::$variant,)* _ => Self::Unknown }
@@ -85,26 +87,28 @@ words!(Via {
     Unknown = "unknown",
 });
 
-/// `POST /v1/messages`. The sender is not in it: the broker stamps it.
+/// `POST /v1/messages`: sends a message to one peer.
+///
+/// The broker derives the sender from the session token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SendMessage {
     /// Id, name, or an unambiguous prefix of either.
     pub to: String,
     pub text: String,
-    /// The message that this one answers; it must have been addressed to the sender.
+    /// The message to which this is a reply; the sender must be its recipient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
     /// The Claude Code session that a command line was called from, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_session: Option<String>,
-    /// The caller is about to wait for the answer by `POST /v1/mailbox/answer`, so that nobody
-    /// else is given it in between.
+    /// The caller is about to wait for the reply with `POST /v1/mailbox/answer`, so the reply is
+    /// reserved for that call.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wait: bool,
 }
 
-/// The answer to [`SendMessage`]: the message is stored and survives whatever comes.
+/// The answer to [`SendMessage`]: the message is stored durably.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sent {
     pub id: MessageId,
@@ -112,26 +116,26 @@ pub struct Sent {
     pub sent_at: Timestamp,
     /// The recipient, with its reachability and backlog.
     pub to: Peer,
-    /// A call of the recipient's waits for this message and is given it at once.
+    /// A call of the recipient is waiting for this message and gets it at once.
     #[serde(default)]
     pub awaited: bool,
-    /// Messages that wait for the sender.
+    /// How many messages are unread in the sender's own mailbox.
     pub waiting: u64,
-    /// Whose message it is: for a command line, that it speaks as a session.
+    /// The sender, for a command line that speaks as a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Party>,
 }
 
-/// `POST /v1/messages/scope`: the same text to all live sessions of a scope but the sender.
+/// `POST /v1/messages/scope`: sends the same text to all live sessions of a scope but the sender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SendToScope {
     pub scope: Scope,
     pub text: String,
-    /// For a caller that is no session: the directory that `scope` refers to.
+    /// The directory to which `scope` refers, for a caller that is not a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
-    /// For a caller that is no session: the repository that `scope` refers to.
+    /// The repository to which `scope` refers, for a caller that is not a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
     /// The Claude Code session that a command line was called from, if any.
@@ -139,18 +143,18 @@ pub struct SendToScope {
     pub from_session: Option<String>,
 }
 
-/// The answer to [`SendToScope`]: for each recipient, the message is stored or was refused.
+/// The answer to [`SendToScope`]: for each recipient, its message was stored or refused.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SentToScope {
     pub outcomes: Vec<Outcome>,
-    /// Messages that wait for the sender.
+    /// How many messages are unread in the sender's own mailbox.
     pub waiting: u64,
-    /// Whose message it is: for a command line, that it speaks as a session.
+    /// The sender, for a command line that speaks as a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Party>,
 }
 
-/// What became of the message to one recipient.
+/// The result of the message to one recipient.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
     /// The recipient, with its reachability and backlog.
@@ -160,10 +164,10 @@ pub struct Outcome {
     pub id: Option<MessageId>,
     #[serde(default)]
     pub state: Option<MessageState>,
-    /// A call of the recipient's waits for this message and is given it at once.
+    /// A call of the recipient is waiting for this message and gets it at once.
     #[serde(default)]
     pub awaited: bool,
-    /// Why not, otherwise.
+    /// Why it is not stored.
     #[serde(default)]
     pub refusal: Option<ApiError>,
 }
@@ -176,7 +180,7 @@ pub struct Party {
     pub name: Option<String>,
 }
 
-/// A message and where it stands.
+/// A message and its state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Message {
     pub id: MessageId,
@@ -199,7 +203,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Since when it stands where it stands, and by which way it got there.
+    /// Returns since when the message has its state, and by which way it got there.
     #[must_use]
     pub fn standing(&self) -> (Timestamp, Option<Via>) {
         match self.state {
@@ -212,20 +216,20 @@ impl Message {
     }
 }
 
-/// `GET /v1/messages`: query parameters. The newest come first in choice, last in print.
+/// `GET /v1/messages`: query parameters. The newest messages are chosen, and listed oldest first.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListMessages {
-    /// At most so many of the newest; 0 is the default of 20.
+    /// The most messages to list; 0 means the default of 20.
     #[serde(default)]
     pub limit: u32,
-    /// Only those from or to this peer.
+    /// Lists only messages from or to this peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// Only this message.
+    /// Lists only this message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
-    /// Only those that this peer sent; without a peer, those of the caller.
+    /// Lists only messages that this peer sent; without a peer, those that the caller sent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sent: bool,
 }
@@ -234,7 +238,7 @@ pub struct ListMessages {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MessageList {
     pub messages: Vec<Message>,
-    /// Older ones were left out, because the answer would have become too large.
+    /// Older messages were left out, because the answer would have become too large.
     #[serde(default)]
     pub truncated: bool,
 }

@@ -4,7 +4,7 @@
 //! module and on nothing else of each other. MCP servers outlive upgrades of the
 //! broker, so a field may be added (with a default) but never renamed or removed.
 
-pub mod around;
+pub mod context;
 pub mod error;
 pub mod health;
 pub mod hook;
@@ -20,29 +20,31 @@ pub mod stream;
 pub mod time;
 pub mod wake;
 
-pub use around::{Around, Inside};
+pub use context::{CallerContext, ShellSession};
 pub use error::{ApiError, ErrorCode};
 pub use ids::{InstanceId, MessageId, PeerId};
 pub use process_id::ProcessId;
 pub use time::Timestamp;
 
-/// The protocol that this build speaks. It grows when a client needs something that an older
-/// broker does not have; a fallback broker that is older than its client is then replaced.
+/// The version of the protocol that this build speaks.
+///
+/// It grows when a client needs something that an older broker does not have. A client then replaces
+/// a fallback broker that is older than itself.
 pub const PROTOCOL: u32 = 1;
 
-/// Names of the HTTP headers that carry what is common to all calls.
+/// Names of the HTTP headers that are common to all calls.
 pub mod header {
-    /// The caller's [`super::PROTOCOL`]; the broker answers with its own under the same name.
+    /// The caller's [`super::PROTOCOL`]; the broker's answer has its own under the same name.
     pub const PROTOCOL: &str = "claude-peers-protocol";
-    /// The database path that the caller's settings name, so that a mismatch is refused.
+    /// The database path in the caller's settings; the broker refuses another one than its own.
     pub const DATABASE: &str = "claude-peers-database";
-    /// The device and inode of that database, if it is there: a container may name it otherwise.
+    /// The device and inode of that database, if it exists: its path may differ in a container.
     pub const DATABASE_FILE: &str = "claude-peers-database-file";
-    /// The secret of a registered session; it decides who the sender of a message is.
+    /// The session token, from which the broker derives the sender of a message.
     pub const SESSION: &str = "claude-peers-session";
-    /// What the call knows of the session around it: [`super::around::Around`], as JSON.
-    pub const AROUND: &str = "claude-peers-around";
-    /// One random key per write; a retry with the same key gets the stored answer.
+    /// The context of the call: [`super::context::CallerContext`], as JSON.
+    pub const CONTEXT: &str = "claude-peers-around";
+    /// The idempotency key: random for each write. A retry with the same key gets the stored answer.
     pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 }
 
@@ -68,5 +70,5 @@ pub mod route {
     pub const WAKE_GIVEN: &str = "/v1/wake/given";
     pub const WAKE_LOOKED: &str = "/v1/wake/looked";
     pub const SHUTDOWN: &str = "/v1/shutdown";
-    pub const AFRESH: &str = "/v1/afresh";
+    pub const FRESH_DATABASE: &str = "/v1/afresh";
 }

@@ -1,4 +1,4 @@
-//! Peers: registration, the directory of who is here, and what a peer says of itself.
+//! Peers: registration, the list of peers, and a peer's own description of itself.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,20 +8,20 @@ use crate::protocol::{InstanceId, PeerId, ProcessId, Timestamp};
 /// The name by which Claude Code introduces itself to its MCP servers.
 pub const CLAUDE_CODE: &str = "claude-code";
 
-/// Whether a push of ours can reach the model of a session.
+/// Whether a push can reach the model of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
-    /// It loads no channel of ours: never pushed.
+    /// The client loads no channel of ours: nothing is pushed.
     Absent,
-    /// It cannot be ruled out: pushed, but not counted on.
+    /// A channel cannot be ruled out: messages are pushed, without a lease.
     Presumed,
-    /// This instance has had evidence of a push.
+    /// This instance has had evidence of a push: messages are pushed with a lease.
     Proven,
 }
 
 impl Channel {
-    /// Returns its word on the wire and in the database.
+    /// Returns the word on the wire and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl Channel {
         }
     }
 
-    /// Reads what [`Self::as_str`] writes; any other word is [`Self::Absent`].
+    /// Reads what [`Self::as_str`] returns; any other word is [`Self::Absent`].
     #[must_use]
     pub fn from_word(word: &str) -> Self {
         match word {
@@ -42,28 +42,28 @@ impl Channel {
     }
 }
 
-/// `POST /v1/register`: a receiver process makes its session known.
+/// `POST /v1/register`: registers a server's session.
 ///
-/// The same `instance` may register again at any time; it gets the same answer.
+/// The same `instance` may register again at any time, and gets the same answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
-    /// One life of the receiver process.
+    /// One life of the server process.
     pub instance: InstanceId,
-    /// The secret that later calls of this instance carry; at least 32 characters.
+    /// The session token for later calls of this instance; at least 32 characters.
     pub secret: String,
     /// Claude Code's session id, if the client is Claude Code.
     #[serde(default)]
     pub session: Option<String>,
-    /// The process whose session this is.
+    /// The client process of the session.
     #[serde(default)]
     pub client: Option<ProcessId>,
-    /// The name that the MCP client gave itself, such as `claude-code`.
+    /// The name that the MCP client sent in `initialize`, such as `claude-code`.
     #[serde(default)]
     pub client_name: String,
     #[serde(default)]
     pub client_version: String,
-    /// Where the session works, an absolute path.
+    /// The directory in which the session works, as an absolute path.
     pub cwd: String,
     /// The canonical form of `cwd`: the scope `directory`.
     #[serde(default)]
@@ -71,22 +71,22 @@ pub struct Register {
     /// The canonical git common directory: the scope `repo`.
     #[serde(default)]
     pub repo: Option<String>,
-    /// The name that the person chose by `CLAUDE_PEERS_NAME`.
+    /// The name from `CLAUDE_PEERS_NAME`.
     #[serde(default)]
     pub name: Option<String>,
     /// `absent` or `presumed`; only the broker decides that a channel is proven.
     pub channel: Channel,
-    /// `claude -p`: the session ends with its answer.
+    /// The session ends with its answer (`claude -p`).
     #[serde(default)]
     pub one_shot: bool,
-    /// The receiver can wake its session.
+    /// The server can wake its session.
     #[serde(default)]
     pub wakes: bool,
-    /// The version of the receiver's program.
+    /// The version of the server's program.
     #[serde(default)]
     pub version: String,
-    /// A throw-away peer that checks the way of a message: nobody sees it, it can only write to
-    /// itself, and `POST /v1/unregister` removes it without a trace.
+    /// Registers a probe: a temporary peer that is in no list and can only send to itself.
+    /// `POST /v1/unregister` removes it without a trace.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub probe: bool,
 }
@@ -94,7 +94,7 @@ pub struct Register {
 /// The answer to `POST /v1/unregister`, by which a probe ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Unregistered {
-    /// How many messages went with it.
+    /// How many messages were deleted with it.
     pub messages: u64,
 }
 
@@ -102,55 +102,55 @@ pub struct Unregistered {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Registered {
     pub peer: Peer,
-    /// What the session should know, a sentence each: a name that was taken, say.
+    /// Notes for the session, each a sentence: for example that a name was taken.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// Nobody has described the session yet, nor tried to.
+    /// The session has no summary, and no automatic one was tried.
     #[serde(default)]
     pub undescribed: bool,
-    /// What the broker knows that the session has said of itself, if anything.
+    /// The profile that the session has set, as the broker knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<Profile>,
 }
 
-/// What a session has said of itself.
+/// A session's own description of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// The program made the summary.
+    /// The summary was generated.
     #[serde(default)]
     pub automatic: bool,
-    /// The name that it chose.
+    /// The name that the session chose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// How a peer can be reached, by evidence and not by hope.
+/// How a peer can be reached now, by evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reachability {
-    /// Live, and a push has been seen to arrive.
+    /// Live, and there is evidence that a push arrived.
     ChannelProven,
-    /// Live; pushed to, but whether that is shown is not known.
+    /// Live, and pushed to; whether a push is shown is not known.
     ChannelPresumed,
-    /// Live; its client's hooks show mail with the session's next step.
+    /// Live; the hooks of its client show mail with the session's next step.
     Hooks,
     /// Live; it sees mail when it calls a tool.
     Tools,
-    /// Not here; mail waits for it.
+    /// Not live; its mail is kept until it returns.
     Away,
-    /// Its program has ended and cannot come back as this peer. Mail waits for an heir: whoever
-    /// starts the program there next.
+    /// Its program has ended and cannot return as this peer. Its mail is kept for a successor: the
+    /// next client of the same program in the same directory.
     Ended,
-    /// The person at the CLI, who reads by `claude-peers inbox`.
+    /// The person at the command line, who reads with `claude-peers inbox`.
     Inbox,
-    /// Something of a later version.
+    /// A value of a later version.
     #[serde(other)]
     Unknown,
 }
 
-/// What a peer is.
+/// The kind of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerKind {
@@ -160,9 +160,9 @@ pub enum PeerKind {
     Client,
     /// The person or script at the command line.
     Cli,
-    /// A peer imported from a legacy database. It only appears in the history.
+    /// A legacy peer, from an imported database. It only appears in the history.
     Legacy,
-    /// A peer that was made by mistake and whose mail and receivers are another peer's now. It only
+    /// A peer that was created by mistake, and whose mail and receivers are another peer's now. It only
     /// appears in the history.
     Absorbed,
     /// The temporary peer with which `doctor` sends a message the whole way.
@@ -175,7 +175,7 @@ pub enum PeerKind {
 }
 
 impl PeerKind {
-    /// Returns its word on the wire and in the database.
+    /// Returns the word on the wire and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -190,7 +190,7 @@ impl PeerKind {
         }
     }
 
-    /// Reads what [`Self::as_str`] writes; any other word is [`Self::Unknown`].
+    /// Reads what [`Self::as_str`] returns; any other word is [`Self::Unknown`].
     #[must_use]
     pub fn from_word(word: &str) -> Self {
         match word {
@@ -213,10 +213,10 @@ pub struct Peer {
     #[serde(default)]
     pub name: Option<String>,
     pub kind: PeerKind,
-    /// Its server holds its stream open right now, or its hooks speak and its client runs.
+    /// Its event stream is open, or its hooks report events and its client process runs.
     pub live: bool,
     pub reach: Reachability,
-    /// Live since, or away since.
+    /// Since when the peer is live or away.
     pub since: Timestamp,
     #[serde(default)]
     pub summary: String,
@@ -229,9 +229,9 @@ pub struct Peer {
     pub client_version: String,
     #[serde(default)]
     pub one_shot: bool,
-    /// Messages that wait for it.
+    /// The backlog: unread messages without a running lease.
     pub unread: u64,
-    /// When the oldest of these was sent.
+    /// When the oldest unread message was sent.
     #[serde(default)]
     pub oldest_unread: Option<Timestamp>,
 }
@@ -242,13 +242,13 @@ pub struct Peer {
 pub struct ListPeers {
     #[serde(default)]
     pub scope: Scope,
-    /// Away peers in full, too.
+    /// Lists away peers and ended sessions, too.
     #[serde(default)]
     pub all: bool,
-    /// For a caller that is no session: the directory that `scope` refers to.
+    /// The directory to which `scope` refers, for a caller that is not a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
-    /// For a caller that is no session: the repository that `scope` refers to.
+    /// The repository to which `scope` refers, for a caller that is not a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
 }
@@ -259,31 +259,31 @@ pub struct PeerList {
     /// The caller, if it is a session.
     #[serde(default)]
     pub me: Option<Peer>,
-    /// The others: live ones first; away ones only with `all`.
+    /// The other peers, live ones first; away ones only with `all`.
     pub peers: Vec<Peer>,
-    /// How many away peers with mail, or with a name that the person chose, were left out.
+    /// How many away peers, with mail or with a name that the person chose, were left out.
     pub away: u64,
-    /// Messages that wait for those.
+    /// The backlog of the away peers that were left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub away_unread: Option<u64>,
-    /// With `all`: sessions that have ended and can be resumed, the last ones first.
+    /// With `all`: ended sessions that can be resumed, the most recently ended first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<EndedSession>,
-    /// There are more of these, which ended earlier.
+    /// There are more ended sessions, which ended earlier.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more_ended: bool,
-    /// Messages that wait for the caller.
+    /// How many messages are unread in the caller's own mailbox.
     pub waiting: u64,
 }
 
-/// A session that has ended: nothing waits for it, and it comes back if its client resumes it.
+/// An ended session: it is not live, and returns if its client resumes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EndedSession {
     pub id: PeerId,
-    /// The name that it had; another may have it now.
+    /// The name that it had; another peer may have it now.
     #[serde(default)]
     pub name: Option<String>,
-    /// By which its client resumes it.
+    /// The session id with which its client resumes it.
     #[serde(default)]
     pub session: Option<String>,
     pub cwd: String,
@@ -293,7 +293,7 @@ pub struct EndedSession {
     pub summary: String,
 }
 
-/// `POST /v1/profile`: what a session says of itself.
+/// `POST /v1/profile`: sets the summary and the name of a session.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetProfile {
@@ -301,8 +301,8 @@ pub struct SetProfile {
     pub summary: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The summary was made by the program. It never replaces one that the session set itself.
-    /// An empty one says that the program is about to try, so that it tries once only.
+    /// The summary was generated. It never replaces one that the session set itself. An empty one
+    /// records an attempt, so that there is only one.
     #[serde(default)]
     pub automatic: bool,
 }
@@ -313,10 +313,10 @@ pub struct ProfileSet {
     pub peer: Peer,
     /// False if an automatic summary gave way to one that the session set itself.
     pub changed: bool,
-    /// Messages that wait for the session.
+    /// How many messages are unread in the session's mailbox.
     #[serde(default)]
     pub waiting: u64,
-    /// What the session should know, a sentence each: of whom it took its name over, say.
+    /// Notes for the session, each a sentence: for example from which peer it took over its name.
     #[serde(default)]
     pub notes: Vec<String>,
 }

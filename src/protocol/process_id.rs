@@ -1,28 +1,28 @@
 //! The identity of a process: boot, pid namespace, start time and pid.
 //!
-//! Plain data, as it goes over the wire and into the database. Whether such a process runs is for
-//! `sys::process` to find out.
+//! Plain data, as it is on the wire and in the database. `sys::process` finds out whether such a
+//! process runs.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// One process for its whole life, and no other.
+/// Identifies one process for its whole life.
 ///
-/// Two processes are the same only where all four parts agree: a pid is given out again, and means
-/// another process in another container.
+/// Two processes are the same only if all four parts agree: pids are reused, and mean other processes
+/// in other containers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessId {
     pub pid: u32,
     /// The start time as the system writes it; empty where it cannot be read.
     #[serde(default)]
     pub start: String,
-    /// The boot that the start time counts from; empty where it cannot be read.
+    /// The id of the boot from which the start time counts; empty where it cannot be read.
     #[serde(default)]
     pub boot: String,
-    /// The inode of the pid namespace that `pid` counts in (see pid_namespaces(7)); empty where it
-    /// cannot be read, and for the namespace that a machine boots with.
+    /// The inode of the pid namespace of `pid` (see pid_namespaces(7)); empty where it cannot be
+    /// read, and for the initial namespace of the machine.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
 }
@@ -35,7 +35,7 @@ impl fmt::Display for ProcessId {
     }
 }
 
-/// A text that is no process identity.
+/// The error for a text that is not a process identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a process identity of the form PID:START:BOOT")]
 pub struct InvalidProcessId;
@@ -51,8 +51,8 @@ impl FromStr for ProcessId {
         let (start, boot, namespace) = match parts.as_slice() {
             [start, boot] => ((*start).to_owned(), *boot, ""),
             [start, boot, namespace] => ((*start).to_owned(), *boot, *namespace),
-            // `ps` writes a time of day, which has two colons of its own. Only systems without pid
-            // namespaces are asked by `ps`.
+            // `ps` writes a time of day, which contains two colons. It is only used on systems without
+            // pid namespaces.
             [start @ .., boot] if !start.is_empty() => (start.join(":"), *boot, ""),
             _ => return Err(InvalidProcessId),
         };

@@ -1,27 +1,27 @@
-//! Scopes: a set of peers, and the word by which a message is addressed to all of them.
+//! Scopes: sets of peers, and the words that address a message to all peers of a set.
 
 use serde::{Deserialize, Serialize};
 
-/// What a recipient begins with that means a whole scope and not one peer.
+/// The beginning of an address that means a whole scope and not one peer.
 pub const PREFIX: &str = "scope:";
 
 /// A set of peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// All on this machine.
+    /// All peers on this machine.
     #[default]
     Machine,
-    /// Those in the same directory.
+    /// The peers in the same directory.
     Directory,
-    /// Those in the same git repository, its worktrees and subdirectories included.
+    /// The peers in the same git repository, including its worktrees and subdirectories.
     Repo,
 }
 
 impl Scope {
     pub const ALL: [Self; 3] = [Self::Machine, Self::Directory, Self::Repo];
 
-    /// Returns its word, on the wire and for people.
+    /// Returns the word on the wire and for people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl Scope {
         }
     }
 
-    /// Returns where its peers are, as the end of a sentence.
+    /// Returns the place of the peers, as the end of a sentence.
     #[must_use]
     pub const fn place(self) -> &'static str {
         match self {
@@ -41,13 +41,13 @@ impl Scope {
         }
     }
 
-    /// Returns the scope that a recipient such as `scope:repo` means; `None` for the name or id of
+    /// Returns the scope that an address such as `scope:repo` means; `None` for the name or id of
     /// one peer.
     ///
     /// # Errors
     ///
-    /// Names the scopes that there are, if the recipient begins with [`PREFIX`] and means none.
-    pub fn of_recipient(word: &str) -> Option<Result<Self, String>> {
+    /// If the address begins with [`PREFIX`] and means no scope; the error lists the scopes.
+    pub fn from_address(word: &str) -> Option<Result<Self, String>> {
         let word = word.trim().to_lowercase();
         let named = word.strip_prefix(PREFIX)?.trim_start();
         let found = Self::ALL.into_iter().find(|scope| scope.as_str() == named);
@@ -66,17 +66,17 @@ mod tests {
     #[test]
     fn a_scope_is_told_from_a_peer() {
         for peer in ["", "repo", "backend", "scopes", "scope-repo", "x scope:repo"] {
-            assert!(Scope::of_recipient(peer).is_none(), "{peer}");
+            assert!(Scope::from_address(peer).is_none(), "{peer}");
         }
         for (word, scope) in [
             ("scope:machine", Scope::Machine),
             (" Scope:Directory ", Scope::Directory),
             ("scope: repo", Scope::Repo),
         ] {
-            assert_eq!(Scope::of_recipient(word), Some(Ok(scope)));
+            assert_eq!(Scope::from_address(word), Some(Ok(scope)));
         }
         for wrong in ["scope:", "scope:galaxy", "scope:repo;x", "scope:\u{1b}[2J"] {
-            let error = Scope::of_recipient(wrong).unwrap().unwrap_err();
+            let error = Scope::from_address(wrong).unwrap().unwrap_err();
             for right in ["scope:machine", "scope:directory", "scope:repo"] {
                 assert!(error.contains(right), "{error}");
             }

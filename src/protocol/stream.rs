@@ -1,14 +1,14 @@
-//! The event stream `GET /v1/stream`: server-sent events, one JSON object each.
+//! The event stream `GET /v1/stream`: server-sent events, each one JSON object.
 //!
-//! The open stream *is* the session's presence: it is live as long as the stream is open.
+//! An open stream makes its session live.
 
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::peers::Peer;
-use crate::protocol::wake::{Look, Reason};
+use crate::protocol::wake::{IdleCheck, WakeReason};
 
-/// What the broker sends down a session's stream.
+/// An event that the broker sends on a session's stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
@@ -16,13 +16,14 @@ pub enum Event {
     Ready { peer: Box<Peer> },
     /// A message to push into the session.
     Message { delivery: Box<Delivery> },
-    /// Mail waits and the session is idle: wake it. Only for one that registered that it can.
-    Wake { reason: Reason },
-    /// Mail waits, and a turn seems to be under way. Only for one that registered that it can wake.
-    Look { look: Look },
+    /// Mail waits and the session is idle: wake it. Only for a server that registered with `wakes`.
+    Wake { reason: WakeReason },
+    /// Mail waits, and a turn seems to run: check whether the client is idle. Only for a server that
+    /// registered with `wakes`.
+    Look { look: IdleCheck },
     /// The broker ends the stream; the session may connect again.
     Bye { reason: ByeReason },
-    /// An event of a later version; to be ignored.
+    /// An event of a later version, which is ignored.
     #[serde(other)]
     Unknown,
 }

@@ -10,34 +10,33 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From milliseconds since the Unix epoch.
+    /// Makes a timestamp from milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     #[must_use]
     pub const fn millis(self) -> i64 {
         self.0
     }
 
-    /// This moment, moved by a duration into the future.
+    /// Returns the moment that is `duration` later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(millis))
     }
 
-    /// How long ago `earlier` was, zero if it lies in the future.
+    /// Returns how long ago `earlier` was at this moment; zero if it is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0).max(0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 
-    /// How long ago this was at `now`, in one unit, which is enough to know whether it matters:
-    /// "12s", "5m", "3h", "2d".
+    /// Returns how long ago this was at `now`, in the largest unit that fits: "12s", "5m", "3h", "2d".
     #[must_use]
     pub fn age(self, now: Self) -> String {
         let seconds = now.since(self).as_secs();

@@ -1,14 +1,14 @@
-//! Waking: a session that is idle is told that mail waits. A wake carries no text of a peer, and
-//! it is never a delivery.
+//! Waking: a hint to an idle session that mail waits.
+//!
+//! A wake contains no text of a peer, and is never a delivery.
 
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{PeerId, ProcessId};
 
-/// `POST /v1/wake`: answered when mail waits that the session is to be woken for; until then the
-/// request stays open.
+/// `POST /v1/wake`: waits until the session is to be woken for mail.
 ///
-/// One waits for each client: a newer one takes the place of an older one.
+/// One request waits for each client process; a newer one replaces an older one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitWake {
@@ -19,14 +19,15 @@ pub struct AwaitWake {
     pub client: Option<ProcessId>,
 }
 
-/// Why a session is to be woken. Whoever does it says so by [`WakeGiven`]; if nobody does, somebody
-/// is told again.
+/// Why a session is to be woken.
+///
+/// The receiver of the wake reports it with [`WakeGiven`]; without that the broker sends another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
+pub struct WakeReason {
     pub peer: PeerId,
     /// How many messages wait.
     pub waiting: u64,
-    /// The last of them, by its place in the order of messages.
+    /// The sequence number of the last of these messages.
     pub upto: i64,
 }
 
@@ -35,46 +36,48 @@ pub struct Reason {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Wake {
     /// Mail waits.
-    Mail(Reason),
-    /// Mail waits, and a turn seems to be under way. Only for one that said that it can look.
-    Look(Look),
-    /// A newer one waits now, or the client shows another session.
+    Mail(WakeReason),
+    /// Mail waits, and a turn seems to run: check whether the client is idle. Only for a caller that
+    /// set [`WakeOptions::look_in`].
+    Look(IdleCheck),
+    /// A newer request waits now, or the client shows another session.
     Replaced,
-    /// Something of a later version; it wakes nobody.
+    /// A value of a later version, which causes no wake.
     #[serde(other)]
     Unknown,
 }
 
-/// What `POST /v1/wake` may be told in its query: an older broker does not read it.
+/// Query parameters of `POST /v1/wake`. An older broker ignores them.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Looks {
-    /// The caller can look whether the client is idle, and wants to be asked for that in so many
-    /// seconds at the earliest.
+pub struct WakeOptions {
+    /// The caller can check whether the client is idle, and accepts the first [`IdleCheck`] in so
+    /// many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_in: Option<u64>,
 }
 
-/// A turn's end that no hook told: an interruption is heard of by nobody. Who is beside the client
-/// is to look whether it is idle, and says so by [`Looked`].
+/// A request to check whether the client is idle, because no hook reports an interrupted turn.
+///
+/// The receiver answers with [`IdleCheckResult`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Look {
+pub struct IdleCheck {
     pub peer: PeerId,
-    /// The turn that seems to be under way. A later event of a hook is another.
+    /// The turn that seems to run. A later hook event begins another.
     pub turn: u64,
 }
 
-/// `POST /v1/wake/looked`: what the client itself says of the turn. Who does not know says nothing.
+/// `POST /v1/wake/looked`: the result of an idle check. An unknown result is not reported.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Looked {
+pub struct IdleCheckResult {
     pub peer: PeerId,
-    /// As in the [`Look`].
+    /// As in the [`IdleCheck`].
     pub turn: u64,
-    /// The client waits for its person; otherwise it is at work.
+    /// Whether the client waits for its person; if not, it is working.
     pub idle: bool,
 }
 
-/// `POST /v1/wake/given`: the session was told, so these messages are no reason for another wake.
+/// `POST /v1/wake/given`: reports a wake, so these messages cause no other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WakeGiven {

@@ -67,7 +67,7 @@ impl Host {
     /// Returns the first of these programs that exists.
     pub fn program_of(&self, names: &[&str], elsewhere: &[PathBuf]) -> Option<PathBuf> {
         let path = self.environment.search_path();
-        let found = names.iter().find_map(|name| subprocess::in_path(path, name));
+        let found = names.iter().find_map(|name| subprocess::find_in_path(path, name));
         found.or_else(|| elsewhere.iter().find(|path| path.is_file()).cloned())
     }
 }

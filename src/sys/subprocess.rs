@@ -1,4 +1,4 @@
-//! Threads and programs that are given up when they take too long.
+//! Threads and other programs, with time limits.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Runs `work` on a thread of its own.
-pub fn off_thread<T: Send + 'static>(
+/// Runs `work` on a thread of its own, and returns the receiver of its result.
+pub fn run_on_thread<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Receiver<T>> {
@@ -24,13 +24,14 @@ pub fn off_thread<T: Send + 'static>(
     Ok(receiver)
 }
 
-/// Runs `work` on a thread of its own, and waits for it without keeping other tasks from running.
-/// The runtime's own threads for such work bring their caller down where none can be started.
+/// Runs `work` on a thread of its own, and waits for it without blocking other tasks.
+///
+/// `tokio::task::spawn_blocking` is not used, because it panics if no thread can be started.
 ///
 /// # Errors
 ///
-/// If no thread can be started, or `work` came to no end.
-pub async fn in_background<T: Send + 'static>(
+/// If no thread can be started, or `work` panicked.
+pub async fn run_in_background<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
@@ -42,13 +43,13 @@ pub async fn in_background<T: Send + 'static>(
     receiver.await.map_err(|_| io::Error::other(format!("the thread {name} ended early")))
 }
 
-/// Finds a program in the directories of `PATH`, whose value is given.
-pub fn in_path(path: &OsStr, program: &str) -> Option<PathBuf> {
+/// Finds a program in the directories of a value of `PATH`.
+pub fn find_in_path(path: &OsStr, program: &str) -> Option<PathBuf> {
     in_directories(std::env::split_paths(path), program.as_ref())
 }
 
-/// The same in those of the directories that have one meaning wherever one stands.
-pub fn in_absolute_path(path: &OsStr, program: &str) -> Option<PathBuf> {
+/// Finds a program in the absolute directories of a value of `PATH`.
+pub fn find_in_absolute_path(path: &OsStr, program: &str) -> Option<PathBuf> {
     let mut directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());
     in_directories(&mut directories, program.as_ref())
 }
@@ -64,43 +65,44 @@ fn in_directories(
     directories.find_map(|directory| Some(directory.join(program)).filter(is_program))
 }
 
-/// What a program said, and how it ended.
+/// The output of a program, and how it ended.
 #[derive(Debug)]
-pub struct Said {
+pub struct Output {
     pub status: ExitStatus,
     pub output: String,
     pub errors: String,
 }
 
-impl Said {
+impl Output {
     #[must_use]
     pub fn succeeded(&self) -> bool {
         self.status.success()
     }
 
-    /// Why it failed, as far as its first line tells.
+    /// Returns the first line of the error output, else of the output, that is not empty.
     #[must_use]
-    pub fn complaint(&self) -> &str {
+    pub fn first_line(&self) -> &str {
         let mut lines = self.errors.lines().chain(self.output.lines()).map(str::trim);
         lines.find(|line| !line.is_empty()).unwrap_or("it says nothing")
     }
 
-    /// Why it failed, in all its words on one line; how it ended if it has none.
+    /// Returns error output and output on one line; the exit status if both are empty.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn one_line(&self) -> String {
         let words = self.errors.split_whitespace().chain(self.output.split_whitespace());
         let words: Vec<&str> = words.collect();
         if words.is_empty() { self.status.to_string() } else { words.join(" ") }
     }
 }
 
-/// Runs a program to its end. One that takes longer is ended with all that it started, and gives
-/// `None`.
+/// Runs a program to its end, and returns its output.
+///
+/// `None` if it takes longer than `limit`: it is killed then, with all processes that it started.
 ///
 /// # Errors
 ///
-/// If it cannot be run.
-pub fn run(command: &mut Command, limit: Duration) -> io::Result<Option<Said>> {
+/// If the program cannot be run.
+pub fn run(command: &mut Command, limit: Duration) -> io::Result<Option<Output>> {
     let child = command
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
@@ -110,80 +112,81 @@ pub fn run(command: &mut Command, limit: Duration) -> io::Result<Option<Said>> {
         .spawn()?;
     let group = child.id();
     let name = command.get_program().to_string_lossy();
-    // It reads both pipes at once: a program that fills one of them would wait for us.
-    let ended = off_thread(&name, move || child.wait_with_output());
-    let ended = ended.inspect_err(|_| end_group(group))?;
+    // Reads both pipes at once: a program that fills one of them would block.
+    let ended = run_on_thread(&name, move || child.wait_with_output());
+    let ended = ended.inspect_err(|_| kill_group(group))?;
     if let Ok(output) = ended.recv_timeout(limit) {
         let output = output?;
-        return Ok(Some(Said {
+        return Ok(Some(Output {
             status: output.status,
             output: String::from_utf8_lossy(&output.stdout).into_owned(),
             errors: String::from_utf8_lossy(&output.stderr).into_owned(),
         }));
     }
-    end_group(group);
+    kill_group(group);
     Ok(None)
 }
 
-/// The same by a name or path, and in words for a person where nothing was heard.
+/// Runs the program with this name or path to its end, and returns its output.
 ///
 /// # Errors
 ///
-/// If it cannot be run, or takes longer than `limit`.
-pub fn program(program: &str, arguments: &[&str], limit: Duration) -> Result<Said, String> {
-    let said = run(Command::new(program).args(arguments), limit)
+/// A sentence for people, if the program cannot be run or takes longer than `limit`.
+pub fn run_named(program: &str, arguments: &[&str], limit: Duration) -> Result<Output, String> {
+    let output = run(Command::new(program).args(arguments), limit)
         .map_err(|error| format!("{program} cannot be run: {error}"))?;
-    said.ok_or_else(|| {
+    output.ok_or_else(|| {
         let line = format!("{program} {}", arguments.join(" "));
         format!("`{line}` did not end within {} s", limit.as_secs())
     })
 }
 
-/// How listening to another program came to its end.
+/// How [`read_until`] ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// It has said enough.
+pub enum ReadUntil {
+    /// Enough was read.
     Enough,
-    /// It closed the pipe before, and said this.
+    /// The pipe was closed before that. Holds what was read.
     Closed(Vec<u8>),
+    /// The time limit was over before that.
     TooSlow,
 }
 
-/// Reads a pipe until what was said is enough, it closes, or `limit` is over.
+/// Reads a pipe until `enough` accepts what was read, the pipe is closed, or `limit` is over.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
-pub fn hear(
+/// If the pipe cannot be read.
+pub fn read_until(
     mut pipe: impl io::Read + AsFd,
     limit: Duration,
     enough: impl Fn(&[u8]) -> bool,
-) -> io::Result<Heard> {
+) -> io::Result<ReadUntil> {
     let since = Instant::now();
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     loop {
         let left = limit.saturating_sub(since.elapsed());
-        // It fits: the limits are seconds.
+        // The conversion cannot fail: the limits are seconds.
         let timeout = Timespec::try_from(left).unwrap_or_default();
         let fd = pipe.as_fd();
         if poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout))? == 0 {
-            return Ok(Heard::TooSlow);
+            return Ok(ReadUntil::TooSlow);
         }
         let mut bytes = [0u8; 4096];
         match pipe.read(&mut bytes)? {
-            0 => return Ok(Heard::Closed(said)),
-            count => said.extend_from_slice(&bytes[..count]),
+            0 => return Ok(ReadUntil::Closed(output)),
+            count => output.extend_from_slice(&bytes[..count]),
         }
-        if enough(&said) {
-            return Ok(Heard::Enough);
+        if enough(&output) {
+            return Ok(ReadUntil::Enough);
         }
     }
 }
 
-/// Ends a process that was started as the first of its group, and all that it started.
-pub fn end_group(first: u32) {
+/// Kills a process group, given its first process.
+pub fn kill_group(first: u32) {
     if let Some(group) = i32::try_from(first).ok().and_then(rustix::process::Pid::from_raw) {
-        // An error means that it has ended just now.
+        // An error means that the group has just ended.
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
 }
@@ -194,19 +197,19 @@ mod tests {
 
     use crate::sys::process;
 
-    fn shell(script: &str, limit: Duration) -> Option<Said> {
+    fn shell(script: &str, limit: Duration) -> Option<Output> {
         run(Command::new("sh").args(["-c", script]), limit).unwrap()
     }
 
     #[test]
-    fn a_program_is_heard_to_its_end() {
+    fn the_whole_output_of_a_program_is_read() {
         let limit = Duration::from_secs(60);
-        let said = shell("echo one; echo '  two  ' >&2; exit 3", limit).unwrap();
-        assert_eq!((said.status.code(), said.output.as_str()), (Some(3), "one\n"));
-        assert_eq!((said.complaint(), said.words().as_str()), ("two", "two one"));
+        let output = shell("echo one; echo '  two  ' >&2; exit 3", limit).unwrap();
+        assert_eq!((output.status.code(), output.output.as_str()), (Some(3), "one\n"));
+        assert_eq!((output.first_line(), output.one_line().as_str()), ("two", "two one"));
         let silent = shell("exit 3", limit).unwrap();
         assert_eq!(
-            (silent.complaint(), silent.words().as_str()),
+            (silent.first_line(), silent.one_line().as_str()),
             ("it says nothing", "exit status: 3")
         );
     }

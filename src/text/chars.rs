@@ -1,16 +1,15 @@
-//! The first pass over peer text, one character at a time: what is hidden gets a visible form.
+//! The first pass over peer text, one character at a time: hidden characters get a visible form.
 //!
-//! Called by the parent module only, before any other pass, so the others may trust that a control
-//! character never reaches them. Joiners and selectors, without which Persian and emoji would
-//! break, may stay between characters that can use them, and never beside ASCII: the search for
-//! tags relies on this.
+//! Called by the parent module only, before any other pass, so the others never see a control
+//! character. Persian and emoji need joiners and selectors, so these stay between characters that can
+//! use them, but never beside ASCII: the search for tags relies on this.
 
 use std::fmt::Write as _;
 
-/// No script needs more in a row, and long runs of them can carry a hidden message.
+/// The most soft characters in a row. No script needs more, and long runs could hide a message.
 const JOINERS: usize = 3;
 
-/// Replaces everything that moves a cursor, turns text around or cannot be seen.
+/// Makes characters visible that move a cursor, change the direction of text or are hidden.
 pub(super) fn visible(text: &str) -> String {
     settle_soft(&spell_out(text))
 }
@@ -36,7 +35,7 @@ fn spell_out(text: &str) -> String {
                 while chars.next_if(|c| is_hidden(*c)).is_some() {
                     more += 1;
                 }
-                // One name for a whole run, so that 64 KiB of them do not become three times that.
+                // One note for a whole run, so that 64 KiB of them do not become three times as long.
                 let code = u32::from(c);
                 let _ = match more {
                     0 => write!(out, "[U+{code:04X}]"),
@@ -49,7 +48,7 @@ fn spell_out(text: &str) -> String {
     out
 }
 
-/// What stands behind a note like `[U+202E]` or `[U+202E +5]` at the start of `text`.
+/// Returns the text after a note like `[U+202E]` or `[U+202E +5]` at the start of `text`.
 pub(super) fn strip_note(text: &str) -> Option<&str> {
     let body = text.strip_prefix("[U+")?;
     let end = body.bytes().take(32).position(|b| b == b']')?;
@@ -76,7 +75,7 @@ fn settle_soft(text: &str) -> String {
     out
 }
 
-/// Keeps of a run of soft characters what can have a meaning between `before` and `after`.
+/// Keeps those of a run of soft characters that can have a meaning between `before` and `after`.
 fn settle_run(run: &str, before: Option<char>, after: Option<char>, out: &mut String) {
     let keycap = matches!(before, Some('0'..='9' | '#' | '*')) && after == Some('\u{20E3}');
     let hosted = before.is_some_and(can_host);
@@ -97,7 +96,7 @@ fn settle_run(run: &str, before: Option<char>, after: Option<char>, out: &mut St
     }
 }
 
-/// Whether a joiner or selector beside `c` can have a meaning, and `c` is no part of a tag.
+/// Returns whether a joiner or selector beside `c` can have a meaning, and `c` is not part of a tag.
 fn can_host(c: char) -> bool {
     !c.is_ascii() && !c.is_whitespace() && !is_open(c)
 }
@@ -106,23 +105,25 @@ fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200C}' | '\u{200D}')
 }
 
-/// Returns whether `c` is `<` or a character that models and people take for it.
+/// Returns whether `c` is `<` or a character that looks like it.
 pub(super) fn is_open(c: char) -> bool {
     matches!(c, '<' | '\u{2C2}' | '\u{1438}' | '\u{FE64}' | '\u{FF1C}')
 }
 
-/// Invisible, but part of ordinary writing: joiners and variation selectors.
+/// Returns whether `c` is invisible but part of ordinary writing: a joiner or variation selector.
 pub(super) fn is_soft(c: char) -> bool {
     is_joiner(c) || matches!(c, '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}')
 }
 
-/// Soft hyphen and grapheme joiner. They have no meaning here, and pages that people copy from have
-/// many of them.
+/// Returns whether `c` is a soft hyphen or grapheme joiner.
+///
+/// They have no meaning here, but are frequent in text that was copied from web pages.
 pub(super) fn is_ignorable(c: char) -> bool {
     matches!(c, '\u{AD}' | '\u{34F}')
 }
 
-/// Bidi controls, and all else that Unicode ignores by default or gives no shape.
+/// Returns whether `c` is a bidi control, or another character that Unicode ignores by default or
+/// that has no glyph.
 pub(super) fn is_hidden(c: char) -> bool {
     matches!(c,
         '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180E}'

@@ -1,10 +1,10 @@
-//! Text written by other sessions ("peer text"), made harmless before anything shows it.
+//! Makes text of other sessions ("peer text") harmless before it is shown.
 //!
-//! The MCP server calls [`block`], [`line()`] and [`quoted`] for everything a model will read, the
-//! command line [`terminal`] and [`terminal_line`] for what a person will read. Here is no I/O and
-//! no trust: nothing may panic, take more than linear time, or let a text through because of who
-//! wrote it. Text is cleaned where it is shown and never where it is stored, so every function here
-//! leaves its own output alone when it is run twice (`quoted` excepted: it quotes again).
+//! The MCP server calls [`block`], [`line()`] and [`quoted`] for all text that a model reads, the
+//! command line [`terminal`] and [`terminal_line`] for text that a person reads. There is no I/O here,
+//! and no trusted author: no function may panic or take more than linear time. Text is cleaned where
+//! it is shown and never where it is stored, so every function is idempotent, except for `quoted`,
+//! which quotes again.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -16,64 +16,65 @@ mod tags;
 mod tests;
 
 use chars::{is_hidden, is_ignorable, is_soft, visible};
-use tags::defuse;
+use tags::escape_tags;
 
-/// More blank lines than this in a row push our own words out of sight.
+/// The most blank lines in a row. More could push our own words out of sight.
 const BLANK_LINES: usize = 8;
 
-/// How long a text is where a client written in JavaScript has a limit: in UTF-16 code units. A
-/// character beyond the first plane, as most emoji are, counts twice there.
+/// Returns the length of a text in UTF-16 code units, as clients written in JavaScript count.
+///
+/// A character beyond the first plane, such as most emoji, counts twice.
 #[must_use]
 pub fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// Text of many lines for a model: no control, hidden or bidi character, no tag, no endless gap.
+/// Returns text of many lines for a model: without control, hidden and bidi characters, tags, and long
+/// gaps.
 #[must_use]
 pub fn block(text: &str) -> String {
-    fold_blank_lines(&defuse(&visible(text)))
+    fold_blank_lines(&escape_tags(&visible(text)))
 }
 
-/// The same on one line of at most `max_chars` characters, the `…` of a cut included.
+/// Returns text for a model on one line of at most `max_chars` characters, including the `…` of a cut.
 ///
 /// For attribute values and list entries.
 #[must_use]
 pub fn line(text: &str, max_chars: usize) -> String {
-    let mut line = defuse(&one_line(text));
+    let mut line = escape_tags(&one_line(text));
     loop {
-        // A cut can make a harmless word a tag's name (`<users` to `<user`), so look again. This
-        // ends: each round but the last gives another `<` its backslash, for good.
+        // A cut can turn a harmless word into a tag's name (`<users` to `<user`), so it is checked
+        // again. The loop ends, because each round but the last adds a backslash to another `<`.
         let cut = cut(&line, max_chars);
-        line = defuse(&cut);
+        line = escape_tags(&cut);
         if line == cut {
             return line;
         }
     }
 }
 
-/// Text of many lines for a model, each behind `| `, so that none can pass for one of ours.
+/// Returns text of many lines for a model, each after `| `, so that none looks like a line of ours.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let lines: Vec<String> = block(text).split('\n').map(|line| format!("| {line}")).collect();
     lines.join("\n")
 }
 
-/// Text of many lines for a person's terminal: like [`block`], but tags mean nothing there.
+/// Returns text of many lines for a terminal: like [`block`], but with tags as they are.
 #[must_use]
 pub fn terminal(text: &str) -> String {
     fold_blank_lines(&visible(text))
 }
 
-/// One line for a person's terminal: like [`line()`], but tags mean nothing there.
+/// Returns one line for a terminal: like [`line()`], but with tags as they are.
 #[must_use]
 pub fn terminal_line(text: &str, max_chars: usize) -> String {
     cut(&one_line(text), max_chars)
 }
 
-/// One line without the characters that [`line()`] makes visible: hidden ones are removed, and control
-/// characters become spaces.
+/// Returns one line without hidden characters; control characters become spaces.
 ///
-/// For text that should not have any, such as a model's summary.
+/// For text that should have neither, such as a model's summary.
 #[must_use]
 pub fn stripped_line(text: &str) -> String {
     let kept = text.chars().filter(|c| !is_hidden(*c) && !is_ignorable(*c));
@@ -96,7 +97,7 @@ fn single_spaces(text: &str) -> String {
     line
 }
 
-/// Cuts a line to at most `max_chars` characters, the `…` included.
+/// Cuts a line to at most `max_chars` characters, including the `…`.
 #[must_use]
 pub fn cut(line: &str, max_chars: usize) -> String {
     if line.chars().nth(max_chars).is_none() {
@@ -106,7 +107,7 @@ pub fn cut(line: &str, max_chars: usize) -> String {
         return String::new();
     };
     let end = line.char_indices().nth(keep).map_or(line.len(), |(at, _)| at);
-    // A joiner whose right half was cut off would be an invisible character at the end.
+    // A joiner without a character after it would be an invisible character at the end.
     let kept = line[..end].trim_end_matches(|c: char| c.is_whitespace() || is_soft(c));
     format!("{kept}…")
 }
@@ -114,7 +115,7 @@ pub fn cut(line: &str, max_chars: usize) -> String {
 fn fold_blank_lines(text: &str) -> String {
     let mut out: Vec<Cow<str>> = Vec::new();
     let mut blank = 0;
-    // The `None` behind the last line closes a gap that reaches to the end.
+    // The `None` after the last line closes a gap at the end.
     for line in text.split('\n').map(Some).chain([None]) {
         if line.is_some_and(|line| line.trim().is_empty()) {
             blank += 1;
@@ -130,8 +131,8 @@ fn fold_blank_lines(text: &str) -> String {
     out.join("\n")
 }
 
-/// JSON whose control, bidirectional and invisible characters are written as escapes: the same
-/// value, harmless on a terminal.
+/// Returns JSON of the same value with control, bidi and invisible characters as escapes, which is
+/// harmless on a terminal.
 #[must_use]
 pub fn escaped_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());

@@ -1,12 +1,12 @@
 //! The second pass over peer text: a tag that a client or a model could obey gets a backslash.
 //!
-//! Called by the parent module only, on text whose characters are all visible. A `<` that the
-//! backslash already follows is left alone, so a second run changes nothing. Code must survive, and
-//! most tags are code: elements of pages, namespaces, type arguments, comparisons. So only names
-//! count that a client itself writes into a model's context, or that models are trained to heed
-//! (taken from Claude Code 2.1.330; of other clients what they put around hooks and rules). What
-//! never may happen: such a name behind `<` or `</` untouched, `Vec<User>` excepted (see
-//! `is_type_argument`), which can have no attributes and no end tag.
+//! Called by the parent module only, on text whose characters are all visible. A `<` with a backslash
+//! after it is left alone, so a second run changes nothing. Code must stay as it is, and most tags are
+//! code: elements of pages, namespaces, type arguments, comparisons. So only names count that a client
+//! itself writes into a model's context, or that models are trained to obey (taken from Claude Code
+//! 2.1.330, and from other clients the tags around hooks and rules). Such a name after `<` or `</` must
+//! never be left as it is, except for `Vec<User>` (see `is_type_argument`), which can have no
+//! attributes and no end tag.
 
 use crate::text::chars::{is_open, is_soft, strip_note};
 
@@ -15,7 +15,7 @@ const WORDS: &str = "\
     antml anthropic assistant channel developer env event function functions human instructions \
     invoke message parameter relay reminder system thinking user wake";
 
-/// Names of several; `_` is written `-` here.
+/// Names of several words; `_` is written `-` here.
 const NAMES: &str = "\
     agent-message artifact-room-event autonomous-loop autonomous-loop-dynamic available-skills \
     cc-memory claude-md closing-notice command-args command-contents command-message command-name \
@@ -33,18 +33,18 @@ const NAMES: &str = "\
     untrusted-context user-action user-claude-md user-instructions user-memory-input \
     user-message user-prompt webhook-payload";
 
-/// Families of names, each with members that a client may yet add to.
+/// Beginnings of names, to which a client may add new ones.
 const BEGINNINGS: [&str; 6] =
     ["antml-", "anthropic-", "bash-", "local-command-", "mcp-", "user-prompt-"];
 const END: &str = "-hook";
 
-/// Puts a backslash behind every `<` that opens or closes a dangerous tag.
-pub(super) fn defuse(text: &str) -> String {
+/// Puts a backslash after every `<` that opens or closes a dangerous tag.
+pub(super) fn escape_tags(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut copied = 0;
     for (at, open) in text.char_indices().filter(|(_, c)| is_open(*c)) {
         let behind = at + open.len_utf8();
-        // Linear for all that: no scan goes past the next `<`.
+        // The time is linear, because no scan goes past the next `<`.
         if is_tag(&text[..at], &text[behind..]) {
             out.push_str(&text[copied..behind]);
             out.push('\\');
@@ -55,17 +55,17 @@ pub(super) fn defuse(text: &str) -> String {
     out
 }
 
-/// A name behind a `<`, with what decides whether the two are a tag.
+/// A name after a `<`, with the context that decides whether they are a tag.
 struct Tag<'a> {
-    /// Lower case, plain ASCII, without the punctuation that ends a word (`T` in `<T: Copy>`).
+    /// The name in lower-case ASCII, without punctuation at its end (`T` in `<T: Copy>`).
     name: &'a str,
-    /// Written like a type: a capital, then a small letter.
+    /// The name is written like a type: a capital, then a small letter.
     capital: bool,
     /// The text before the `<`.
     before: &'a str,
-    /// What stood between the `<` and the name.
+    /// The text between the `<` and the name.
     gap: &'a str,
-    /// The text behind the name.
+    /// The text after the name.
     after: &'a str,
 }
 
@@ -82,8 +82,8 @@ fn is_tag(before: &str, behind: &str) -> bool {
     let mut hidden = false;
     loop {
         if let Some(rest) = skip_hidden(after) {
-            // `<user[U+200B]x>`: both `user` and `userx` could be what a reader sees. Asking at
-            // the first gap only keeps the time linear.
+            // `<user[U+200B]x>`: a reader may see `user` or `userx`. Both are checked at the first
+            // gap only, which keeps the time linear.
             if !hidden && Tag::new(&full, capital, before, gap, after).is_dangerous() {
                 return true;
             }
@@ -96,7 +96,7 @@ fn is_tag(before: &str, behind: &str) -> bool {
             break;
         }
     }
-    // Nor has such a name the excuses of code.
+    // Such a name is never part of code.
     let (before, gap) = if hidden { ("", "/") } else { (before, gap) };
     let tag = Tag::new(&full, capital, before, gap, after);
     tag.is_dangerous() || hidden && tag.is_parted()
@@ -109,7 +109,7 @@ impl<'a> Tag<'a> {
     }
 
     fn is_dangerous(&self) -> bool {
-        // Not a digit, dot or dash: `<-channel` is Go, and no tag begins so.
+        // No digit, dot or dash: `<-channel` is Go, and no tag begins like that.
         if !self.name.starts_with(|c: char| c.is_ascii_lowercase() || matches!(c, '_' | ':')) {
             return false;
         }
@@ -117,7 +117,7 @@ impl<'a> Tag<'a> {
         if is_among(WORDS, &dashed) {
             return !self.is_type_argument();
         }
-        // `antml:invoke`, and whatever else somebody may put before a name.
+        // `antml:invoke`, and any other prefix of a name.
         let mut parts = dashed.split(':').filter(|part| !part.is_empty());
         let namespaced = dashed.contains(':');
         let vendor = namespaced && parts.clone().any(|part| matches!(part, "antml" | "anthropic"));
@@ -126,18 +126,20 @@ impl<'a> Tag<'a> {
             || self.is_cut_off(&dashed)
     }
 
-    /// The text ends within a name, and who knows what is put behind it.
+    /// Returns whether the text ends within a name, which a following text could complete.
     fn is_cut_off(&self, dashed: &str) -> bool {
         let begins = || NAMES.split(' ').any(|name| name.starts_with(dashed));
         self.after.is_empty() && dashed.contains('-') && begins()
     }
 
-    /// Hidden characters in a name of several words are no code of anybody's.
+    /// Returns whether a name of several words has hidden characters, which no code has.
     fn is_parted(&self) -> bool {
         self.name.contains(['-', ':', '_'])
     }
 
-    /// `Vec<User>`, `Result<System, E>`: one word, glued on the left, nothing like an attribute.
+    /// Returns whether this is a type argument, as in `Vec<User>` or `Result<System, E>`.
+    ///
+    /// That is one word without a space before the `<`, and nothing that looks like an attribute.
     fn is_type_argument(&self) -> bool {
         let one_word = self.capital && !self.name.contains(['-', '_']);
         let ends = [">", ",", "<", "[]", " |"].iter().any(|end| self.after.starts_with(end));
@@ -158,7 +160,7 @@ fn is_among(list: &str, word: &str) -> bool {
     !word.is_empty() && list.split(' ').any(|known| known == word)
 }
 
-/// Skips what a careless reader does not see between a `<` and its name, slashes included.
+/// Skips what a reader may overlook between a `<` and its name, including slashes.
 fn skip_gap(mut text: &str) -> &str {
     let slash = |c| matches!(fold(c), '/' | '\\');
     loop {
@@ -170,15 +172,16 @@ fn skip_gap(mut text: &str) -> &str {
     }
 }
 
-/// Skips one character, or the note that took its place, which a reader may overlook in a word.
+/// Skips one character, or the note in its place, that a reader may overlook in a word.
 fn skip_hidden(text: &str) -> Option<&str> {
     let overlooked =
         |c| is_soft(c) || matches!(c, '\u{300}'..='\u{36F}' | '\u{2400}'..='\u{2421}' | '\u{FFFD}');
     text.strip_prefix(overlooked).or_else(|| strip_note(text))
 }
 
-/// What looks like an ASCII character, as that character: full-width, mathematical and circled
-/// forms, and letters of other scripts.
+/// Returns the ASCII character that `c` looks like, else `c`.
+///
+/// Covers full-width, mathematical and circled forms, and letters of other scripts.
 fn fold(c: char) -> char {
     let letter = |offset: u32| {
         let first = if offset < 26 { 'A' } else { 'a' };

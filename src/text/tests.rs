@@ -1,13 +1,12 @@
-//! What peer text may look like after cleaning, by table and by chance.
+//! Tests of the cleaning of peer text, with tables and with random texts.
 //!
-//! Run by `cargo test` only. The checks here must not call the code that they check: `forged` looks
-//! for tags in its own, cruder way.
+//! The checks must not call the code that they test: `forged` finds tags in its own, simpler way.
 
 use proptest::prelude::*;
 
 use crate::text::{block, line, quoted, terminal, terminal_line};
 
-/// Ordinary messages; every one must come through as it was.
+/// Ordinary messages, which must not be changed.
 const ORDINARY: &[&str] = &[
     "",
     "plain words, \"quoted\" & 'so' on; 50% \\ C:\\Users\\me",
@@ -249,7 +248,7 @@ fn huge_hostile_text_is_quick_and_stays_small() {
     }
 }
 
-/// The first known tag that a careless reader could see in `text`; `Vec<User>` is none.
+/// Returns the first known tag that a reader could see in `text`; `Vec<User>` is none.
 fn forged(text: &str) -> Option<&'static str> {
     const TAGS: [&str; 9] = [
         "channel",
@@ -282,7 +281,7 @@ fn forged(text: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether Unicode gives `c` no shape of its own, `\n` and `\t` excepted.
+/// Returns whether `c` has no glyph in Unicode, except for `\n` and `\t`.
 fn unseen(c: char) -> bool {
     let n = u32::from(c);
     let joiner = matches!(n, 0x200c | 0x200d);
@@ -302,7 +301,7 @@ fn lone_joiner(text: &str) -> bool {
         })
 }
 
-/// Text made of the pieces that attacks are made of.
+/// Returns a random text made of typical pieces of attacks.
 fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => prop::sample::select(vec!["<", "＜", "﹤", "/", "\\", ">", "／", "_", "-", ":", "::", ",", "@"]),

@@ -122,7 +122,7 @@ fn an_unknown_or_ambiguous_peer_sends_nothing_and_names_the_candidates() {
     let [api, app] = ["backend-api", "backend-app"].map(|name| RawPeer::register(&sandbox, name));
     let (code, error) = sandbox.fails(["send", "backend", "hello"]);
     assert_eq!(code, 1);
-    assert!(error.starts_with("error: \"backend\" fits 2 peers; nothing was done\n"), "{error}");
+    assert!(error.starts_with("error: \"backend\" matches 2 peers; nothing was done\n"), "{error}");
     for peer in [&api, &app] {
         assert!(
             error.contains(&format!("  {} {} /srv/{}\n", peer.id, peer.name, peer.name)),
@@ -135,7 +135,7 @@ fn an_unknown_or_ambiguous_peer_sends_nothing_and_names_the_candidates() {
     for blank in ["", " ", "@"] {
         let (code, error) = sandbox.fails(["send", blank, "hello"]);
         assert_eq!(code, 1);
-        assert!(error.contains("no peer is named"), "{blank:?}: {error}");
+        assert!(error.contains("no peer is given"), "{blank:?}: {error}");
     }
     assert_eq!(sandbox.json(["log"])["messages"], json!([]));
     // Unambiguous: a longer prefix, the id, its beginning, any case, an @.

@@ -301,8 +301,11 @@ fn the_same_session_in_another_live_client_process_is_a_new_peer_and_the_mail_st
     assert_ne!(second.id(), id);
     let listing = second.call("list_peers", json!({}));
     let note = listing["structuredContent"]["notes"][0].as_str().unwrap();
-    assert!(note.contains("Another live client already holds this session as work"), "{note}");
-    assert!(note.contains("earlier mail stays there"), "{note}");
+    assert!(
+        note.contains("Another running client is already registered for this session, as work"),
+        "{note}"
+    );
+    assert!(note.contains("earlier messages stay with the other one"), "{note}");
     sandbox.ok(["send", &id, "for the first"]);
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(first.push()["content"], "for the first");

@@ -228,8 +228,10 @@ fn a_name_that_an_ended_session_gave_itself_is_free_for_another_session() {
     let set = second.call("set_summary", json!({ "summary": "s", "name": "Reviewer" }));
     assert_eq!(set["structuredContent"]["name"], "reviewer");
     let note = set["structuredContent"]["notes"][0].as_str().unwrap();
-    assert!(note.contains(&id) && note.contains("1 message waits there"), "{note}");
-    assert!(set["content"][0]["text"].as_str().unwrap().contains("Note: The name reviewer was"));
+    assert!(note.contains(&id) && note.contains("1 unread message is kept"), "{note}");
+    assert!(
+        set["content"][0]["text"].as_str().unwrap().contains("Note: The name reviewer belonged to")
+    );
     sandbox.ok(["send", "reviewer", "for the second"]);
     assert_eq!(second.push()["content"], "for the second");
     assert!(second.push_within(Duration::from_millis(300)).is_none(), "the mail stays");

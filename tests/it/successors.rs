@@ -60,7 +60,10 @@ fn a_client_that_is_started_again_in_its_directory_takes_over_name_and_mail() {
     assert_eq!(second.identity(), me);
     assert_eq!(second.me()["summary"], "", "it is another conversation");
     let notes = second.call("list_peers", json!({}))["structuredContent"]["notes"].clone();
-    assert!(notes[0].as_str().unwrap().contains("its unread mail are yours"), "{notes}");
+    assert!(
+        notes[0].as_str().unwrap().contains("you continue it, with its name and its unread mail"),
+        "{notes}"
+    );
     let shown = mail(&mut second);
     for text in ["while it was here", "by name", "by id", "by a session"] {
         assert!(shown.contains(&format!("| {text}")), "{text}: {shown}");

@@ -11,7 +11,7 @@ use sd_notify::NotifyState;
 
 use crate::broker::registry;
 use crate::broker::shared::Shared;
-use crate::sys::subprocess::in_background;
+use crate::sys::subprocess::run_in_background;
 
 /// Debounce of the status line: for so long changes are coalesced into one notification, so that a
 /// burst of messages does not cause thousands.
@@ -38,7 +38,7 @@ async fn send_without_timeout(states: &[NotifyState<'_>]) {
     let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
     let text = lines.join("\n");
     let send = move || sd_notify::notify(&[NotifyState::Custom(&text)]);
-    let result = in_background("notify", send).await.and_then(|sent| sent);
+    let result = run_in_background("notify", send).await.and_then(|sent| sent);
     if let Err(error) = result {
         tracing::warn!("the service manager cannot be notified: {error}");
     }

@@ -9,7 +9,7 @@ use crate::broker::http::request::{EmptyBody, Refusal, Transport, WriteRequest};
 use crate::broker::registry;
 use crate::broker::shared::Shared;
 use crate::config::Config;
-use crate::protocol::health::{Afresh, Detail, Health, Setting, Stopping};
+use crate::protocol::health::{Detail, FreshDatabase, Health, Setting, Stopping};
 use crate::sys::process;
 
 /// Describes the broker. Over TCP, where no token is needed for this route, only that it is up.
@@ -20,7 +20,7 @@ pub async fn health(
     let mut health = Health { status: "ok".to_owned(), protocol: shared.protocol, detail: None };
     if transport != Transport::Tcp {
         let (peers, backlog) = shared.store.inspect(registry::live_and_backlog).await?;
-        let hooks_spoke_at = shared.store.inspect(registry::hooks_spoke_at).await?;
+        let hooks_spoke_at = shared.store.inspect(registry::last_hook_at).await?;
         let settings = Arc::clone(&shared.settings.borrow());
         health.detail = Some(Detail {
             version: crate::VERSION.to_owned(),
@@ -73,7 +73,7 @@ pub async fn shutdown(
 pub async fn start_fresh_database(
     State(shared): State<Arc<Shared>>,
     _: WriteRequest<EmptyBody>,
-) -> Result<Json<Afresh>, Refusal> {
+) -> Result<Json<FreshDatabase>, Refusal> {
     let saved = shared.store.start_fresh_database().await?;
-    Ok(Json(Afresh { saved_in: saved.map(|path| path.display().to_string()) }))
+    Ok(Json(FreshDatabase { saved_in: saved.map(|path| path.display().to_string()) }))
 }

@@ -12,10 +12,10 @@ use crate::broker::http::wake;
 use crate::broker::shared::Shared;
 use crate::broker::store::Fault;
 use crate::broker::{mailbox, registry};
-use crate::protocol::hook::{Event, HookEvent, HookMail, HookMoved, HookWritten};
+use crate::protocol::hook::{DirectoryChanged, HookEvent, HookEventName, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
-use crate::protocol::wake::{AwaitWake, Looked, Looks, Wake, WakeGiven};
-use crate::protocol::{ApiError, Around, ErrorCode, PeerId, ProcessId};
+use crate::protocol::wake::{AwaitWake, IdleCheckResult, Wake, WakeGiven, WakeOptions};
+use crate::protocol::{ApiError, CallerContext, ErrorCode, PeerId, ProcessId};
 use crate::sys::process;
 
 /// Takes a hook event, and answers with the unread messages to show.
@@ -26,7 +26,7 @@ pub async fn hook(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
-    Extension(around): Extension<Around>,
+    Extension(around): Extension<CallerContext>,
     WriteRequest { mut body, .. }: WriteRequest<HookEvent>,
 ) -> Result<Json<HookMail>, Refusal> {
     only_owner(&identity)?;
@@ -35,7 +35,7 @@ pub async fn hook(
         body.client = client_or_ancestor(tx, transport, body.client);
         let mail = mailbox::hook(tx, &body)?;
         if let Some(title) = &around.title {
-            registry::note_title(tx, &body.session, title)?;
+            registry::adopt_session_title(tx, &body.session, title)?;
         }
         Ok(mail)
     });
@@ -51,7 +51,7 @@ fn client_or_ancestor(
     transport: Transport,
     named: Option<ProcessId>,
 ) -> Option<ProcessId> {
-    named.or_else(|| registry::client_above(tx, transport.pid()?))
+    named.or_else(|| registry::client_of_hook_pid(tx, transport.pid()?))
 }
 
 /// Takes the working directory of a session, for which the answer to its last hook event asked.
@@ -59,13 +59,13 @@ pub async fn directory_changed(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
-    WriteRequest { mut body, .. }: WriteRequest<HookMoved>,
+    WriteRequest { mut body, .. }: WriteRequest<DirectoryChanged>,
 ) -> Result<Json<Noted>, Refusal> {
     only_owner(&identity)?;
     body.client = registry::client_of_hook(transport.pid(), body.client, &body.session);
     let noted = shared.store.write(move |tx| {
         body.client = client_or_ancestor(tx, transport, body.client);
-        registry::note_place(tx, &body)
+        registry::set_working_directory(tx, &body)
     });
     Ok(Json(noted.await?))
 }
@@ -87,7 +87,7 @@ pub async fn await_wake(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Extension(transport): Extension<Transport>,
-    Query(looks): Query<Looks>,
+    Query(looks): Query<WakeOptions>,
     WriteRequest { mut body, .. }: WriteRequest<AwaitWake>,
 ) -> Result<Json<Wake>, Refusal> {
     only_owner(&identity)?;
@@ -99,7 +99,7 @@ pub async fn await_wake(
     let find = move |tx: &mut Tx<'_>| {
         let peer = mailbox::peer_to_wake(tx, &body.session, body.client.as_ref())?;
         if let (Some(peer), Some(client)) = (&peer, &body.client) {
-            mailbox::record_client_process(tx, peer, client, Event::Stop)?;
+            mailbox::record_client_process(tx, peer, client, HookEventName::Stop)?;
         }
         Ok(peer)
     };
@@ -165,7 +165,7 @@ pub async fn wake_given(
 pub async fn idle_checked(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
-    WriteRequest { body, .. }: WriteRequest<Looked>,
+    WriteRequest { body, .. }: WriteRequest<IdleCheckResult>,
 ) -> Result<Json<Noted>, Refusal> {
     let noted = shared.store.write_unsynced(move |tx| {
         only_itself(tx, &identity, &body.peer)?;

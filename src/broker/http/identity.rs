@@ -3,7 +3,7 @@
 use crate::broker::core::{Caller, Tx};
 use crate::broker::registry;
 use crate::broker::store::Fault;
-use crate::protocol::{ApiError, ErrorCode, Inside, InstanceId};
+use crate::protocol::{ApiError, ErrorCode, InstanceId, ShellSession};
 
 /// The identity that a request claims, by its transport and its session token.
 #[derive(Debug, Clone)]
@@ -11,7 +11,7 @@ pub enum Identity {
     /// The owner, by the Unix socket's credentials or the token of the TCP port: acts as `cli`.
     Owner,
     /// The owner's command line inside a session: acts as that session, if it has a peer here.
-    Inside(Inside),
+    Inside(ShellSession),
     /// A server, by the session token that it received when it registered.
     Session(String),
 }
@@ -27,7 +27,7 @@ impl Identity {
             Self::Owner => Caller::owner(tx.db),
             Self::Inside(inside) => {
                 let presence = &tx.state.live.presence;
-                match registry::peer_around(tx.db, inside, presence)? {
+                match registry::peer_of_shell(tx.db, inside, presence)? {
                     Some(peer) => Ok(Caller::command_line_of(peer)),
                     None => Caller::owner(tx.db),
                 }

@@ -39,7 +39,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(route::HEALTH, get(health::health))
         .route(route::SHUTDOWN, post(health::shutdown))
-        .route(route::AFRESH, post(health::start_fresh_database))
+        .route(route::FRESH_DATABASE, post(health::start_fresh_database))
         .route(route::REGISTER, post(peers::register))
         .route(route::UNREGISTER, post(peers::unregister))
         .route(route::PEERS, get(peers::list))

@@ -14,13 +14,13 @@ use crate::endpoint::hook_spool;
 use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
-use crate::protocol::{ApiError, Around};
+use crate::protocol::{ApiError, CallerContext};
 
 /// Registers a server. No idempotency key is needed: the instance id is one.
 pub async fn register(
     State(shared): State<Arc<Shared>>,
     Extension(transport): Extension<Transport>,
-    Extension(around): Extension<Around>,
+    Extension(around): Extension<CallerContext>,
     WriteRequest { mut body, .. }: WriteRequest<Register>,
 ) -> Result<Json<Registered>, Refusal> {
     body.client =

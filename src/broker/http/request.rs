@@ -25,7 +25,7 @@ use crate::broker::core::idempotency::IdempotencyKey;
 use crate::broker::http::identity::Identity;
 use crate::broker::registry;
 use crate::broker::shared::Shared;
-use crate::protocol::{ApiError, Around, ErrorCode, header, route};
+use crate::protocol::{ApiError, CallerContext, ErrorCode, header, route};
 use crate::sys::files::{effective_uid, identity, same_place};
 
 /// The limit for a TCP client to send its body. A slow client would keep its connection from others.
@@ -99,8 +99,8 @@ pub async fn check(
     let checked = check_request(&shared, transport, &request);
     let mut response = match checked {
         Ok(()) => {
-            let around = request.headers().get(header::AROUND).map(HeaderValue::as_bytes);
-            let around = around.map(Around::from_header).unwrap_or_default();
+            let around = request.headers().get(header::CONTEXT).map(HeaderValue::as_bytes);
+            let around = around.map(CallerContext::from_header).unwrap_or_default();
             let identity = match (request.headers().get(header::SESSION), &around.inside) {
                 (Some(secret), _) => Identity::Session(lossy(secret)),
                 (None, Some(inside)) => {

@@ -17,7 +17,7 @@ use crate::broker::mailbox;
 use crate::broker::mailbox::WakeTime;
 use crate::broker::shared::Shared;
 use crate::protocol::stream::Event;
-use crate::protocol::wake::{Look, Looks, Reason, Wake};
+use crate::protocol::wake::{IdleCheck, Wake, WakeOptions, WakeReason};
 use crate::protocol::{ApiError, InstanceId, PeerId};
 
 /// The pause before the next try after the database failed.
@@ -55,7 +55,7 @@ pub async fn await_wake(
     shared: &Arc<Shared>,
     client: String,
     peer: PeerId,
-    looks: Looks,
+    looks: WakeOptions,
 ) -> Result<Wake, ApiError> {
     let (generation, replaced) = shared.live.hook_waiters.register(client.clone(), peer.clone());
     let registration =
@@ -123,9 +123,9 @@ async fn wake_peer(shared: &Shared, instance: &InstanceId, generation: u64, peer
 
 /// What a hook or a server is to do.
 enum WakeOutcome {
-    Reason(Reason),
+    Reason(WakeReason),
     /// Check whether the turn that seems to be under way has ended.
-    AtWork(Look),
+    AtWork(IdleCheck),
 }
 
 impl From<WakeOutcome> for Wake {

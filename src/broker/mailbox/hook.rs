@@ -10,9 +10,9 @@ use rusqlite::{OptionalExtension as _, params};
 use crate::broker::core::{Receiver, TurnChange, Tx};
 use crate::broker::mailbox::{lease, push, session_change, wake};
 use crate::broker::registry;
-use crate::broker::registry::Said;
+use crate::broker::registry::HookReport;
 use crate::broker::store::Fault;
-use crate::protocol::hook::{COMPACT, Event, HookEvent, HookMail, HookWritten};
+use crate::protocol::hook::{COMPACT, HookEvent, HookEventName, HookMail, HookWritten};
 use crate::protocol::mailbox::Noted;
 use crate::protocol::messages::Via;
 use crate::protocol::{InstanceId, MessageId, PeerId, ProcessId};
@@ -22,8 +22,8 @@ use crate::text::message;
 ///
 /// The hook of a session that has no peer shows nothing.
 pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
-    registry::note_hook(tx)?;
-    if request.event == Event::SessionStart {
+    registry::record_hook(tx)?;
+    if request.event == HookEventName::SessionStart {
         registry::forget_ended_clients(tx)?;
     }
     let Some(peer) = peer(tx, request)? else { return Ok(HookMail::default()) };
@@ -35,16 +35,16 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     for id in &request.seen {
         record_push_in_prompt(tx, &peer, id)?;
     }
-    if request.event.proves_the_turn() {
+    if request.event.continues_turn() {
         confirm_turn(tx, &peer, &receiver, request)?;
     }
-    if request.turn.is_empty() && request.event == Event::UserPromptSubmit {
+    if request.turn.is_empty() && request.event == HookEventName::UserPromptSubmit {
         begin_turn(tx, &peer, &receiver)?;
     }
     // The model did not see what a failed turn was shown: that is treated like another turn's.
-    let turn = Some(request.turn.as_str()).filter(|_| request.event != Event::StopFailure);
+    let turn = Some(request.turn.as_str()).filter(|_| request.event != HookEventName::StopFailure);
     release_other_turns(tx, &peer, &receiver, turn)?;
-    let mut mail = if request.room == 0 || request.event == Event::SessionEnd {
+    let mut mail = if request.room == 0 || request.event == HookEventName::SessionEnd {
         HookMail::default()
     } else {
         show(tx, &peer, &receiver, request)?
@@ -52,7 +52,7 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     record_turn(tx, &peer, request, &mail)?;
     mail.server_gone = is_in_turn(request.event) && needs_server_gone_notice(tx, &peer);
     mail.moved =
-        request.event != Event::SessionEnd && registry::is_elsewhere(tx, &peer, &request.cwd)?;
+        request.event != HookEventName::SessionEnd && registry::has_moved(tx, &peer, &request.cwd)?;
     Ok(mail)
 }
 
@@ -61,8 +61,11 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
 fn peer(tx: &mut Tx<'_>, request: &HookEvent) -> Result<Option<PeerId>, Fault> {
     let HookEvent { session, client, source, .. } = request;
     match client {
-        Some(client) if request.event != Event::SessionEnd => {
-            session_change::follow_session_change(tx, &Said { session, client, source, at: tx.now })
+        Some(client) if request.event != HookEventName::SessionEnd => {
+            session_change::follow_session_change(
+                tx,
+                &HookReport { session, client, source, at: tx.now },
+            )
         }
         client => registry::peer_of_session(tx, session, client.as_ref()),
     }
@@ -94,10 +97,10 @@ pub fn record_client_process(
     tx: &mut Tx<'_>,
     peer: &PeerId,
     client: &ProcessId,
-    event: Event,
+    event: HookEventName,
 ) -> Result<(), Fault> {
     let live = tx.state.live.clone();
-    if event != Event::SessionEnd {
+    if event != HookEventName::SessionEnd {
         let is_served = live.presence.lock().is_live(peer);
         live.client_processes.record_hook(peer, client, is_served);
         return Ok(());
@@ -118,8 +121,11 @@ pub fn client_process_ended(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault>
 }
 
 /// Whether the person sees what a hook prints at this event in a turn.
-const fn is_in_turn(event: Event) -> bool {
-    matches!(event, Event::UserPromptSubmit | Event::PostToolUse | Event::Stop)
+const fn is_in_turn(event: HookEventName) -> bool {
+    matches!(
+        event,
+        HookEventName::UserPromptSubmit | HookEventName::PostToolUse | HookEventName::Stop
+    )
 }
 
 /// Whether the person is to be told that the session's server has ended. True once for each server.
@@ -138,17 +144,22 @@ fn record_turn(
 ) -> Result<(), Fault> {
     let effects = &mut tx.state.effects;
     match request.event {
-        Event::PostToolUse | Event::Stop => effects.turn(peer, TurnChange::ModelAnswered),
-        Event::StopFailure => effects.turn(peer, TurnChange::ModelFailed),
+        HookEventName::PostToolUse | HookEventName::Stop => {
+            effects.turn(peer, TurnChange::ModelAnswered)
+        }
+        HookEventName::StopFailure => effects.turn(peer, TurnChange::ModelFailed),
         _ => {}
     }
     let goes_on = match request.event {
-        Event::UserPromptSubmit | Event::PostToolUse => true,
+        HookEventName::UserPromptSubmit | HookEventName::PostToolUse => true,
         // The turn goes on with what was shown at its end.
-        Event::Stop => !mail.messages.is_empty(),
+        HookEventName::Stop => !mail.messages.is_empty(),
         // Compaction may come within a turn or between two: it changes nothing.
-        Event::SessionStart if request.source == COMPACT => return Ok(()),
-        Event::SessionStart | Event::StopFailure | Event::Notification | Event::SessionEnd => false,
+        HookEventName::SessionStart if request.source == COMPACT => return Ok(()),
+        HookEventName::SessionStart
+        | HookEventName::StopFailure
+        | HookEventName::Notification
+        | HookEventName::SessionEnd => false,
     };
     if goes_on {
         effects.turn(peer, TurnChange::Began);
@@ -157,7 +168,11 @@ fn record_turn(
         effects.notify(peer);
     }
     // A notification says that the session is idle.
-    if request.event == Event::Notification { Ok(()) } else { wake::record_activity(tx, peer) }
+    if request.event == HookEventName::Notification {
+        Ok(())
+    } else {
+        wake::record_activity(tx, peer)
+    }
 }
 
 /// Records that a prompt held a push: the message was read, and the channel that pushed it works.

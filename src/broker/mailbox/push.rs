@@ -34,7 +34,7 @@ pub fn open_stream(
         .prepare_cached("SELECT wakes FROM receivers WHERE instance = ?1")?
         .query_row([instance.as_str()], |row| row.get(0))?;
     // Read here and not before: a hook may have attached it to another peer since.
-    let mut options = registry::opening(tx, instance)?;
+    let mut options = registry::stream_options(tx, instance)?;
     options.origin.server_pid = server_pid;
     let id = options.peer.clone();
     registry::set_seen_now(tx, &id)?;

@@ -57,7 +57,7 @@ pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<S
         id,
         state,
         sent_at: tx.now,
-        to: found.now(tx)?,
+        to: found.refresh(tx)?,
         awaited,
         waiting: registry::waiting(tx, &caller.peer)?,
         from: Some(from),
@@ -260,7 +260,7 @@ fn check_ended(tx: &Tx<'_>, found: &Resolved) -> Result<(), Fault> {
         ErrorCode::NotFound,
         format!(
             "{} ({}) has ended and will not come back; nothing was sent",
-            found.called(),
+            found.display_name(),
             found.id()
         ),
     )

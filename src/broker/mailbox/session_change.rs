@@ -8,7 +8,7 @@ use crate::broker::core::{Effect, TurnChange, Tx};
 use crate::broker::live::waiters::WaiterChange;
 use crate::broker::mailbox::push;
 use crate::broker::registry;
-use crate::broker::registry::{Said, Shown};
+use crate::broker::registry::{HookReport, ShownPeer};
 use crate::broker::store::Fault;
 use crate::endpoint::hook_spool::SpooledEvent;
 use crate::protocol::{InstanceId, PeerId, ProcessId};
@@ -16,16 +16,19 @@ use crate::sys::process;
 
 /// Returns the peer whose session a client process shows. Its servers are that peer's receivers from now
 /// on.
-pub fn follow_session_change(tx: &mut Tx<'_>, said: &Said<'_>) -> Result<Option<PeerId>, Fault> {
-    match registry::shown(tx, said)? {
-        Shown::Nobody => Ok(None),
-        Shown::Peer(peer) => Ok(Some(peer)),
-        Shown::Moves { from, to, just_made } => {
-            let instances = registry::hand_over(tx, said.client, &from, &to)?;
+pub fn follow_session_change(
+    tx: &mut Tx<'_>,
+    report: &HookReport<'_>,
+) -> Result<Option<PeerId>, Fault> {
+    match registry::peer_for_hook(tx, report)? {
+        ShownPeer::NoPeer => Ok(None),
+        ShownPeer::Peer(peer) => Ok(Some(peer)),
+        ShownPeer::Changes { from, to, just_made } => {
+            let instances = registry::reattach_receivers(tx, report.client, &from, &to)?;
             attach(tx, &instances, &from, &to);
             leave(tx, &from)?;
             if just_made {
-                registry::absorb(tx, &from, &to)?;
+                registry::merge_new_peer(tx, &from, &to)?;
             }
             arrive(tx, &instances, &to)?;
             tracing::info!(event = "moved", from = %from, peer = %to, "a client process shows another session");
@@ -41,9 +44,9 @@ pub fn apply_spooled(tx: &mut Tx<'_>, events: &[SpooledEvent]) -> Result<(), Fau
         // A hook in a container names the process by its pid there.
         let client = &process::translate(client).unwrap_or_else(|| client.clone());
         if registry::still_runs(&client.to_string())
-            && !registry::has_spoken_since(tx, client, session, *said_at)?
+            && !registry::has_newer_hook(tx, client, session, *said_at)?
         {
-            follow_session_change(tx, &Said { session, client, source, at: *said_at })?;
+            follow_session_change(tx, &HookReport { session, client, source, at: *said_at })?;
         }
     }
     Ok(())
@@ -56,10 +59,10 @@ pub fn peer_to_wake(
     client: Option<&ProcessId>,
 ) -> Result<Option<PeerId>, Fault> {
     let Some(client) = client else { return registry::peer_of_session(tx, session, None) };
-    if registry::is_past(tx, session, client)? {
+    if registry::has_moved_on(tx, session, client)? {
         return Ok(None);
     }
-    follow_session_change(tx, &Said { session, client, source: "", at: tx.now })
+    follow_session_change(tx, &HookReport { session, client, source: "", at: tx.now })
 }
 
 /// Attaches the streams of these servers to the new peer: no message of the former one may be pushed

@@ -15,7 +15,7 @@ use crate::broker::mailbox::lease;
 use crate::broker::store::Fault;
 use crate::protocol::PeerId;
 use crate::protocol::peers::Channel;
-use crate::protocol::wake::{Look, Looked, Reason, WakeGiven};
+use crate::protocol::wake::{IdleCheck, IdleCheckResult, WakeGiven, WakeReason};
 
 /// How long new messages wait before they cause a wake, so that messages that come together cause one,
 /// and for the hook of a turn that is just ending.
@@ -40,10 +40,10 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// When to wake a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WakeTime {
-    Now(Reason),
+    Now(WakeReason),
     /// After the turn that seems to be under way.
     AfterTurn {
-        look: Look,
+        look: IdleCheck,
         /// The time until an idle check makes sense.
         settles_in: Duration,
         /// For how long the turn still counts if no other hook event comes.
@@ -71,7 +71,7 @@ pub fn next_wake(tx: &Tx<'_>, peer: &PeerId) -> Result<WakeTime, Fault> {
         rest = Some(rest.map_or(due, |lease| lease.min(due)));
         if due.is_zero() {
             if let Some(turn) = tx.state.turns.current(peer) {
-                let look = Look { peer: peer.clone(), turn: turn.number };
+                let look = IdleCheck { peer: peer.clone(), turn: turn.number };
                 let (settles_in, left) = (turn.settles_in, turn.remaining);
                 return Ok(WakeTime::AfterTurn { look, settles_in, left });
             }
@@ -83,7 +83,7 @@ pub fn next_wake(tx: &Tx<'_>, peer: &PeerId) -> Result<WakeTime, Fault> {
                 return Ok(WakeTime::In(handover));
             }
             let waiting = unreserved.len() as u64;
-            return Ok(WakeTime::Now(Reason { peer: peer.clone(), waiting, upto: *last }));
+            return Ok(WakeTime::Now(WakeReason { peer: peer.clone(), waiting, upto: *last }));
         }
     }
     Ok(rest.map_or(WakeTime::OnSignal, WakeTime::In))
@@ -93,7 +93,7 @@ pub fn next_wake(tx: &Tx<'_>, peer: &PeerId) -> Result<WakeTime, Fault> {
 ///
 /// `None` means that it is not time any more, or that the turn changes in this very transaction. The
 /// caller then asks again when.
-pub fn claim_wake(tx: &mut Tx<'_>, peer: &PeerId) -> Result<Option<Reason>, Fault> {
+pub fn claim_wake(tx: &mut Tx<'_>, peer: &PeerId) -> Result<Option<WakeReason>, Fault> {
     let reason = match next_wake(tx, peer)? {
         WakeTime::Now(reason) if !tx.state.effects.changes_turn(peer) => reason,
         _ => return Ok(None),
@@ -211,7 +211,7 @@ pub fn record_activity(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
 }
 
 /// Records the result of an idle check of the client. If the turn has ended, the peer is notified.
-pub fn record_idle_check(tx: &mut Tx<'_>, looked: &Looked) {
+pub fn record_idle_check(tx: &mut Tx<'_>, looked: &IdleCheckResult) {
     let change = TurnChange::Checked { number: looked.turn, idle: looked.idle };
     tx.state.effects.turn(&looked.peer, change);
 }

@@ -1,8 +1,8 @@
-//! Automatic names: what a place is called, with `-2`, `-3` … where that is taken.
+//! Automatic names: the name of the place where a session works, with `-2`, `-3` … where it is taken.
 //!
-//! A directory gets the name again that it had, whoever starts first, and keeps it from other
-//! directories for a while. Within it an automatic name is free once its owner has ended and
-//! nothing waits for it.
+//! A directory keeps its automatic names from other directories for a while, and its sessions get
+//! them again, in whatever order they start. Within the directory an automatic name is free once
+//! its owner has ended and has no unread mail.
 
 use std::time::Duration;
 
@@ -13,29 +13,27 @@ use crate::broker::registry::keys::{is_past_grace, owner_is_gone};
 use crate::broker::registry::name_owners::{
     NameOwner, NameSource, assign, conflicting_owners, numbered_names, release,
 };
-use crate::broker::registry::place_names::Place;
+use crate::broker::registry::place_names::WorkingPlace;
 use crate::broker::store::Fault;
 use crate::protocol::PeerId;
 use crate::protocol::names;
 
-/// How long a directory that nobody works in keeps its automatic name from other directories.
+/// How long a directory without sessions keeps its automatic names from other directories.
 const REMEMBERED_FOR: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// Gives a peer that has no name an automatic one.
-///
-/// # Errors
-///
-/// If the database fails.
 pub fn ensure_automatic_name(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     let (place, named) = tx
         .db
         .prepare_cached(&format!(
             "SELECT {}, name IS NOT NULL FROM peers WHERE id = ?1",
-            Place::COLUMNS
+            WorkingPlace::COLUMNS
         ))?
-        .query_row([id.as_str()], |row| Ok((Place::read(row, 0)?, row.get::<_, bool>(3)?)))?;
+        .query_row([id.as_str()], |row| {
+            Ok((WorkingPlace::read(row, 0)?, row.get::<_, bool>(3)?))
+        })?;
     if named {
-        return keep_in_memory(tx, id);
+        return renew_remembered(tx, id);
     }
     let base = place.name();
     let before = remembered(tx, &place.directory)?;
@@ -53,7 +51,9 @@ pub fn ensure_automatic_name(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Takes a name for a place, if nobody has it and it is no other place's.
+/// Gives the peer this name unless another peer or another directory has it.
+///
+/// Returns whether the peer got the name.
 fn try_automatic(tx: &Tx<'_>, id: &PeerId, name: &str, directory: &str) -> Result<bool, Fault> {
     let since =
         tx.now.millis().saturating_sub_unsigned(REMEMBERED_FOR.as_millis().try_into().unwrap_or(0));
@@ -81,7 +81,7 @@ fn try_automatic(tx: &Tx<'_>, id: &PeerId, name: &str, directory: &str) -> Resul
     Ok(true)
 }
 
-/// The automatic names that a directory had, `shop` before `shop-2`.
+/// Returns the automatic names that a directory had, `shop` before `shop-2`.
 fn remembered(tx: &Tx<'_>, directory: &str) -> Result<Vec<String>, Fault> {
     Ok(tx
         .db
@@ -92,8 +92,8 @@ fn remembered(tx: &Tx<'_>, directory: &str) -> Result<Vec<String>, Fault> {
         .collect::<rusqlite::Result<_>>()?)
 }
 
-/// A place whose name is in use is not forgotten, however long ago it got it.
-fn keep_in_memory(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
+/// Renews the time for which a directory keeps the automatic name of this peer.
+fn renew_remembered(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     tx.db
         .prepare_cached(
             "UPDATE remembered_names SET used_at = ?2
@@ -103,8 +103,11 @@ fn keep_in_memory(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A name that no person chose, whose owner has ended with nothing in its mailbox. A moment of
-/// grace lets a session reconnect under its old name, unless its client has ended as well.
+/// Returns whether a name is free again: no person chose it, and its owner has ended without unread
+/// mail.
+///
+/// During the grace period a session can reconnect under its old name, unless its client process has
+/// ended as well.
 fn is_left(tx: &Tx<'_>, owner: &NameOwner) -> bool {
     !owner.explicit
         && owner.unread == 0
@@ -113,7 +116,7 @@ fn is_left(tx: &Tx<'_>, owner: &NameOwner) -> bool {
         && !tx.state.live.client_processes.has_open_client(&owner.id)
 }
 
-/// Whether `name` is `base`, or `base` with a number.
+/// Returns whether `name` is `base`, or `base` with a number.
 fn is_numbered(name: &str, base: &str) -> bool {
     name.strip_prefix(base).is_some_and(|rest| {
         rest.is_empty() || rest.strip_prefix('-').is_some_and(|rest| rest.parse::<u32>().is_ok())

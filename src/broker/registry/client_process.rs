@@ -8,7 +8,7 @@
 //! `caller` is always the pid of the calling process as the broker sees it, where the kernel reports
 //! one.
 
-use crate::protocol::{ApiError, ErrorCode, Inside, ProcessId};
+use crate::protocol::{ApiError, ErrorCode, ProcessId, ShellSession};
 use crate::sys::process;
 use crate::sys::process::Translation;
 
@@ -66,17 +66,19 @@ pub fn client_of_hook(
 
 /// Returns what a command line inside a session reports about that session, with its processes as
 /// the broker sees them.
-pub fn client_of_shell(caller: Option<u32>, inside: &Inside) -> Inside {
+pub fn client_of_shell(caller: Option<u32>, inside: &ShellSession) -> ShellSession {
     let session = inside.session.clone();
     let named = inside.above.iter().cloned();
     let seen = named.filter_map(|named| {
         client_of_hook(caller, Some(named), session.as_deref().unwrap_or_default())
     });
-    Inside { above: seen.collect(), session: session.clone() }
+    ShellSession { above: seen.collect(), session: session.clone() }
 }
 
-/// Translates a process that is not an ancestor of the caller: to the process as the broker sees it,
-/// else to its foreign pid with the namespace of that pid. `None` if the result would be ambiguous.
+/// Translates a process that is not an ancestor of the caller.
+///
+/// Returns the process as the broker sees it, else its foreign pid with the namespace of that pid;
+/// `None` if the result would be ambiguous.
 fn translate(caller: u32, named: ProcessId) -> Option<ProcessId> {
     let named = process::in_namespace_of(caller, named)?;
     match process::translate(&named) {
@@ -85,9 +87,10 @@ fn translate(caller: u32, named: ProcessId) -> Option<ProcessId> {
     }
 }
 
-/// Returns the Claude Code process above a caller that cannot name it, because the caller has no
-/// `/proc` or is alone in its namespace. That is the nearest ancestor without this session's id in
-/// its environment, if it runs as `claude`.
+/// Returns the Claude Code process above a caller that cannot name it.
+///
+/// Such a caller has no `/proc` or is alone in its namespace. The client is the nearest ancestor
+/// without this session's id in its environment, if that process runs as `claude`.
 fn nearest_client(caller: u32, session: Option<&str>) -> Option<ProcessId> {
     let session = session?;
     let has_session = |pid: &u32| {

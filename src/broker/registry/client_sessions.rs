@@ -1,8 +1,8 @@
-//! Which peer a hook speaks for: it knows the session that its client shows now.
+//! Which peer a hook event belongs to: a hook knows the session that its client process shows now.
 //!
-//! A window (a client's process) shows one session at a time. Its server is told the first one and
-//! no other, so what its hooks say decides whose receiver the server is: a window that resumes a
-//! session which is open nowhere else *is* that session's peer from then on.
+//! A client process shows one session at a time. Its server learns the first session only, so the
+//! hooks decide to which peer the server's receiver belongs. A client process that resumes a session
+//! which is open in no other process becomes that session's peer.
 
 use std::collections::BTreeSet;
 
@@ -21,77 +21,73 @@ use crate::protocol::{InstanceId, PeerId, ProcessId, Timestamp};
 use crate::sys::process;
 use crate::sys::process::ancestors;
 
-/// The client's word for the beginning of a session that goes on.
+/// The source of a `SessionStart` event that continues an earlier session.
 const RESUME: &str = "resume";
 
-/// What a hook says of its window.
-pub struct Said<'a> {
+/// Holds what a hook reports about its client process.
+pub struct HookReport<'a> {
     /// The session that the client shows.
     pub session: &'a str,
     pub client: &'a ProcessId,
-    /// What began the session, in the client's word; empty if this is not its beginning.
+    /// What began the session, in the client's word; empty if the event does not begin one.
     pub source: &'a str,
     pub at: Timestamp,
 }
 
-/// The peer of a window.
+/// The peer of the session that a client process shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shown {
-    /// It has none of ours.
-    Nobody,
+pub enum ShownPeer {
+    /// The client process has no peer here.
+    NoPeer,
+    /// The client process shows the session of this peer.
     Peer(PeerId),
-    /// It was `from` until now, and is `to` from now on.
-    Moves {
+    /// The client process belonged to `from` until now, and belongs to `to` from now on.
+    Changes {
         from: PeerId,
         to: PeerId,
-        /// `from` was made for this very window before its hooks had said a word.
+        /// `from` was created for this client process before its first hook event.
         just_made: bool,
     },
 }
 
-/// The peer of the session that a window shows. What the hook says is remembered, also where there
-/// is no peer yet: a server that registers later finds its session by it.
+/// Returns the peer of the session that a client process shows, and records the hook's report.
 ///
-/// # Errors
-///
-/// If the database fails.
-pub fn shown(tx: &Tx<'_>, said: &Said<'_>) -> Result<Shown, Fault> {
-    let before = session_of(tx, said.client)?;
-    remember(tx, said)?;
-    let window = window(tx, said.client)?;
-    let key = session_key(said.session);
-    let changes = before.as_deref() != Some(said.session);
-    let own = window.shown(tx, before.as_deref(), said.source)?;
+/// The report is recorded even if there is no peer yet: a server that registers later finds its
+/// session by it.
+pub fn peer_for_hook(tx: &Tx<'_>, report: &HookReport<'_>) -> Result<ShownPeer, Fault> {
+    let before = session_of(tx, report.client)?;
+    remember(tx, report)?;
+    let process = client_process_peers(tx, report.client)?;
+    let key = session_key(report.session);
+    let changes = before.as_deref() != Some(report.session);
+    let own = process.before_event(tx, before.as_deref(), report.source)?;
     Ok(match (peer_of_key(tx.db, &key)?, own) {
-        (Some(known), _) if window.peers.contains(&known) => Shown::Peer(known),
-        (Some(known), Some(from)) if changes && from != known && is_free(tx, &known, said)? => {
-            Shown::Moves { from, to: known, just_made: before.is_none() }
+        (Some(known), _) if process.peers.contains(&known) => ShownPeer::Peer(known),
+        (Some(known), Some(from)) if changes && from != known && is_free(tx, &known, report)? => {
+            ShownPeer::Changes { from, to: known, just_made: before.is_none() }
         }
-        (Some(known), _) => of_two_windows(tx, known, said.client, &window)?,
-        // Another conversation, of which nobody has heard.
-        (None, Some(from)) if said.source == RESUME && changes && before.is_some() => {
+        (Some(known), _) => of_two_processes(tx, known, report.client, &process)?,
+        // A resumed session that has no peer yet is another conversation.
+        (None, Some(from)) if report.source == RESUME && changes && before.is_some() => {
             let to = create_peer(tx, PeerKind::Session)?;
             bind_key(tx, &key, &to)?;
-            Shown::Moves { from, to, just_made: false }
+            ShownPeer::Changes { from, to, just_made: false }
         }
-        // After /clear the window shows a new session. The peer is the same.
-        (None, own) => match own.or(window.last) {
+        // After /clear the client process shows a new session. The peer is the same.
+        (None, own) => match own.or(process.last) {
             Some(own) => {
                 bind_key(tx, &key, &own)?;
                 make_session(tx, &own)?;
-                Shown::Peer(own)
+                ShownPeer::Peer(own)
             }
-            None => Shown::Nobody,
+            None => ShownPeer::NoPeer,
         },
     })
 }
 
-/// The peer that hooks of this session speak for, by what is known already: nothing is remembered,
-/// and nothing moves.
+/// Returns the peer to which hooks of this session belong, by what is known already.
 ///
-/// # Errors
-///
-/// If the database fails.
+/// Records nothing, and moves no receiver.
 pub fn peer_of_session(
     tx: &Tx<'_>,
     session: &str,
@@ -99,34 +95,28 @@ pub fn peer_of_session(
 ) -> Result<Option<PeerId>, Fault> {
     let known = peer_of_key(tx.db, &session_key(session))?;
     let (Some(known), Some(client)) = (known.clone(), client) else { return Ok(known) };
-    let window = window(tx, client)?;
-    if window.peers.contains(&known) {
+    let process = client_process_peers(tx, client)?;
+    if process.peers.contains(&known) {
         return Ok(Some(known));
     }
-    match of_two_windows(tx, known, client, &window)? {
-        Shown::Peer(peer) => Ok(Some(peer)),
-        Shown::Nobody | Shown::Moves { .. } => Ok(None),
+    match of_two_processes(tx, known, client, &process)? {
+        ShownPeer::Peer(peer) => Ok(Some(peer)),
+        ShownPeer::NoPeer | ShownPeer::Changes { .. } => Ok(None),
     }
 }
 
-/// Whether a window's hooks have said since that it shows another session than this one.
+/// Returns whether the hooks of a client process have since reported another session.
 ///
-/// # Errors
-///
-/// If the database fails.
-pub fn is_past(tx: &Tx<'_>, session: &str, client: &ProcessId) -> Result<bool, Fault> {
+/// Always false for a session that has no peer.
+pub fn has_moved_on(tx: &Tx<'_>, session: &str, client: &ProcessId) -> Result<bool, Fault> {
     let shows = session_of(tx, client)?;
     let known = peer_of_key(tx.db, &session_key(session))?.is_some();
     Ok(known && shows.is_some_and(|shows| shows != session))
 }
 
-/// Whether hooks have spoken in the window that holds this peer, and speak for it.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn speak_for(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
-    let said: Option<(String, Option<String>)> = tx
+/// Returns whether the client process of this peer has hooks, and they belong to this peer.
+pub fn has_hooks_for(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
+    let known: Option<(String, Option<String>)> = tx
         .db
         .prepare_cached(
             "SELECT p.client_process, k.peer
@@ -136,45 +126,49 @@ pub fn speak_for(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
         )?
         .query_row([peer.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((client, shown)) = said else { return Ok(false) };
+    let Some((client, shown)) = known else { return Ok(false) };
     if shown.as_deref() == Some(peer.as_str()) {
         return Ok(true);
     }
-    Ok(live_in_window(tx, &client).into_iter().eq([peer.clone()]))
+    Ok(live_under(tx, &client).into_iter().eq([peer.clone()]))
 }
 
-/// The client of a hook that does not know it: the nearest process above the hook that the servers
-/// of one live session, which were told as little, named as theirs. `hook` is the hook's pid.
+/// Returns the client process of a hook that does not know it, by the hook's pid.
+///
+/// That is the nearest process above the hook which the servers of exactly one live session named
+/// as their client, if these servers have no session id either.
 #[must_use]
-pub fn client_above(tx: &Tx<'_>, hook: u32) -> Option<ProcessId> {
+pub fn client_of_hook_pid(tx: &Tx<'_>, hook: u32) -> Option<ProcessId> {
     let above: Vec<ProcessId> = ancestors(hook).into_iter().filter_map(process::of_pid).collect();
     above.into_iter().find(|process| {
         let client = process.to_string();
         let inner = tx.state.live.presence.lock();
-        let untold = inner.of_client(&client).any(|(_, stream)| stream.origin.without_session_id);
+        let without_id =
+            inner.of_client(&client).any(|(_, stream)| stream.origin.without_session_id);
         drop(inner);
-        untold && live_in_window(tx, &client).len() == 1
+        without_id && live_under(tx, &client).len() == 1
     })
 }
 
-/// The live peers whose servers run in a client's window.
-fn live_in_window(tx: &Tx<'_>, client: &str) -> BTreeSet<PeerId> {
+/// Returns the live peers whose servers run under a client process.
+fn live_under(tx: &Tx<'_>, client: &str) -> BTreeSet<PeerId> {
     let inner = tx.state.live.presence.lock();
     inner.of_client(client).map(|(_, stream)| stream.peer.clone()).collect()
 }
 
-/// The peers whose servers run in a window.
-struct Window {
-    /// Those that are live.
+/// Holds the peers whose servers run under one client process.
+struct ClientProcessPeers {
+    /// The live peers.
     peers: BTreeSet<PeerId>,
-    /// Whose it was last. Where none is live, its server may be on its way back to a new broker.
+    /// The last peer of this client process. If none is live, its server may be about to reconnect to a
+    /// new broker.
     last: Option<PeerId>,
 }
 
-impl Window {
-    /// The peer that the window was until a hook spoke: that of the session which it showed
-    /// `before`, as far as is known.
-    fn shown(
+impl ClientProcessPeers {
+    /// Returns the peer of the client process before this hook event: that of the session which it
+    /// showed `before`, as far as is known.
+    fn before_event(
         &self,
         tx: &Tx<'_>,
         before: Option<&str>,
@@ -189,8 +183,10 @@ impl Window {
         Ok(self.own().or_else(last))
     }
 
-    /// The peer that the window is. A process that serves several at once is no window as we know
-    /// them, and nothing of it is moved without a word that says so.
+    /// Returns the only peer of the client process.
+    ///
+    /// `None` for a process that serves several peers at once: nothing of it is moved unless a hook
+    /// reports which one.
     fn own(&self) -> Option<PeerId> {
         match self.peers.len() {
             0 => self.last.clone(),
@@ -200,41 +196,45 @@ impl Window {
     }
 }
 
-/// Whether a window may become this peer. One whose server died in this very window is shown by
-/// its hooks all the same, and takes no other server's place but where it is resumed in so many
-/// words.
-fn is_free(tx: &Tx<'_>, known: &PeerId, said: &Said<'_>) -> Result<bool, Fault> {
+/// Returns whether the client process may become this peer.
+///
+/// A peer whose server ended under this same client process is still shown by its hooks. It takes
+/// the place of another server's peer only if the hook reports a resume.
+fn is_free(tx: &Tx<'_>, known: &PeerId, report: &HookReport<'_>) -> Result<bool, Fault> {
     let here: bool = tx
         .db
         .prepare_cached("SELECT client_process IS ?2 FROM peers WHERE id = ?1")?
-        .query_row([known.as_str(), &said.client.to_string()], |row| row.get(0))?;
-    Ok(!is_live_or_arriving(tx, known) && (!here || said.source == RESUME))
+        .query_row([known.as_str(), &report.client.to_string()], |row| row.get(0))?;
+    Ok(!is_live_or_arriving(tx, known) && (!here || report.source == RESUME))
 }
 
-fn window(tx: &Tx<'_>, client: &ProcessId) -> Result<Window, Fault> {
+fn client_process_peers(tx: &Tx<'_>, client: &ProcessId) -> Result<ClientProcessPeers, Fault> {
     let text = client.to_string();
-    let mut peers = live_in_window(tx, &text);
-    if peers.is_empty() && find_guesses(tx, client)? {
-        peers = live_in_window(tx, &text);
+    let mut peers = live_under(tx, &text);
+    if peers.is_empty() && assign_unverified(tx, client)? {
+        peers = live_under(tx, &text);
     }
-    Ok(Window { peers, last: last_of_process(tx, client)? })
+    Ok(ClientProcessPeers { peers, last: last_of_process(tx, client)? })
 }
 
-/// A server that was told nothing may have taken a wrapper for its client. If it descends from
-/// this client, and no other Claude Code is between them, it is this window's.
-fn find_guesses(tx: &Tx<'_>, client: &ProcessId) -> Result<bool, Fault> {
-    let guesses: Vec<(InstanceId, PeerId, u32)> = {
+/// Assigns servers with an unverified client process to this client, and returns whether there were
+/// any.
+///
+/// A server without a session id may have taken a wrapper for its client. If the server descends from
+/// this client, and no other Claude Code process is between them, it belongs to this client.
+fn assign_unverified(tx: &Tx<'_>, client: &ProcessId) -> Result<bool, Fault> {
+    let unverified: Vec<(InstanceId, PeerId, u32)> = {
         let inner = tx.state.live.presence.lock();
         let of = |(instance, stream): (&InstanceId, &Stream)| {
             Some((instance.clone(), stream.peer.clone(), stream.origin.server_pid?))
         };
         inner.unverified().filter_map(of).collect()
     };
-    if guesses.is_empty() || !process::is_alive(client) {
+    if unverified.is_empty() || !process::is_alive(client) {
         return Ok(false);
     }
     let mut found = false;
-    for (instance, peer, server) in guesses {
+    for (instance, peer, server) in unverified {
         let above = ancestors(server);
         let nearest =
             above.iter().find(|pid| **pid == client.pid || client_process::is_claude(**pid));
@@ -246,7 +246,7 @@ fn find_guesses(tx: &Tx<'_>, client: &ProcessId) -> Result<bool, Fault> {
     Ok(found)
 }
 
-/// The server of `instance` is in this client's window.
+/// Records that the server of `instance` runs under this client process.
 fn place(
     tx: &Tx<'_>,
     instance: &InstanceId,
@@ -267,38 +267,42 @@ fn place(
     Ok(())
 }
 
-/// The peer of a window that shows the session of `known`, which has not become its own. Who
-/// resumes a session that is open in another window is a peer of its own, and the mail stays with
-/// the first.
-fn of_two_windows(
+/// Returns the peer of a client process that shows the session of `known`, a peer that does not run
+/// under it.
+///
+/// A client process that resumes a session which is open in another one keeps a peer of its own, and
+/// the mail stays with the first.
+fn of_two_processes(
     tx: &Tx<'_>,
     known: PeerId,
     client: &ProcessId,
-    window: &Window,
-) -> Result<Shown, Fault> {
-    let holder: Option<String> = tx
+    process: &ClientProcessPeers,
+) -> Result<ShownPeer, Fault> {
+    let owner: Option<String> = tx
         .db
         .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")?
         .query_row([known.as_str()], |row| row.get(0))?;
-    let Some(holder) = holder.filter(|holder| *holder != client.to_string()) else {
-        return Ok(Shown::Peer(known));
+    let Some(owner) = owner.filter(|owner| *owner != client.to_string()) else {
+        return Ok(ShownPeer::Peer(known));
     };
-    if let Some(own) = window.own().filter(|own| is_live_or_arriving(tx, own)) {
-        return Ok(Shown::Peer(own));
+    if let Some(own) = process.own().filter(|own| is_live_or_arriving(tx, own)) {
+        return Ok(ShownPeer::Peer(own));
     }
-    // This window's own server is still to come. A server behind a wrapper may have named that one
-    // as its client, and then it is this window's: so the holder must be Claude Code for certain.
-    let elsewhere = is_claude(&holder) && still_runs(&holder) && is_live_or_arriving(tx, &known);
-    Ok(if elsewhere { Shown::Nobody } else { Shown::Peer(known) })
+    // The server of this client process has not registered yet. If `known` has a wrapper as its
+    // client, it may belong to this client process: so the recorded one must be Claude Code for
+    // certain.
+    let elsewhere = is_claude(&owner) && still_runs(&owner) && is_live_or_arriving(tx, &known);
+    Ok(if elsewhere { ShownPeer::NoPeer } else { ShownPeer::Peer(known) })
 }
 
-/// Whether a process in its text form runs here, and goes by Claude Code's name.
+/// Returns whether a process, given in its text form, runs here under the name of Claude Code.
 fn is_claude(process: &str) -> bool {
     process.parse().is_ok_and(|process| process::runs_as(&process, "claude"))
 }
 
-/// A server that was told no session is known by its process; now that its session has a name it
-/// can be resumed like any other.
+/// Makes a peer that is known by its process a session, which can be resumed.
+///
+/// A server without a session id registers by its process; the hooks then report its session.
 fn make_session(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     tx.db
         .prepare_cached("UPDATE peers SET kind = 'session' WHERE id = ?1 AND kind = 'client'")?
@@ -306,13 +310,9 @@ fn make_session(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether a client process has a newer hook event than the one at `said_at`, or that one is known
-/// already.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn has_spoken_since(
+/// Returns whether the event at `said_at` is outdated: the client process has a newer hook event, or
+/// this one is recorded already.
+pub fn has_newer_hook(
     tx: &Tx<'_>,
     client: &ProcessId,
     session: &str,
@@ -328,21 +328,17 @@ pub fn has_spoken_since(
         .query_row(event, |row| row.get(0))?)
 }
 
-fn remember(tx: &Tx<'_>, said: &Said<'_>) -> Result<(), Fault> {
+fn remember(tx: &Tx<'_>, report: &HookReport<'_>) -> Result<(), Fault> {
     tx.db
         .prepare_cached(
             "INSERT INTO clients (process, session, said_at) VALUES (?1, ?2, ?3)
              ON CONFLICT (process) DO UPDATE SET session = excluded.session, said_at = excluded.said_at",
         )?
-        .execute(params![said.client.to_string(), said.session, said.at.millis()])?;
+        .execute(params![report.client.to_string(), report.session, report.at.millis()])?;
     Ok(())
 }
 
-/// Clients that have ended say nothing more.
-///
-/// # Errors
-///
-/// If the database fails.
+/// Deletes the reports of client processes that have ended.
 pub fn forget_ended_clients(tx: &Tx<'_>) -> Result<(), Fault> {
     let processes: Vec<String> = tx
         .db

@@ -1,5 +1,5 @@
-//! Sessions that have ended: in no listing of who is here, but their mailboxes are kept, and they
-//! come back if their clients resume them.
+//! Ended sessions: they are listed on request only, but their mailboxes are kept, and they return
+//! if their clients resume them.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,20 +7,21 @@ use std::time::Duration;
 use rusqlite::{Row, params};
 
 use crate::broker::core::Tx;
-use crate::broker::registry::place_names::Place;
+use crate::broker::registry::place_names::WorkingPlace;
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::{EndedSession, Peer};
 use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp, names};
 
-/// Claude Code keeps a session so long by default (`cleanupPeriodDays`).
-const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long an ended session is listed: as long as Claude Code keeps a session by default
+/// (`cleanupPeriodDays`).
+const LISTED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// So many are listed at most.
-const LISTED: usize = 50;
+/// The most sessions that are listed.
+const MAX_LISTED: usize = 50;
 
-/// So many of one name are named at most.
-const NAMED: usize = 5;
+/// The most sessions of one name that an error names.
+const MAX_NAMED: usize = 5;
 
 const COLUMNS: &str = "id, coalesce(name, former_name), cwd, seen_at, summary,
     (SELECT substr(key, length('session:') + 1) FROM keys
@@ -38,26 +39,24 @@ fn read(row: &Row<'_>) -> rusqlite::Result<EndedSession> {
 }
 
 fn oldest(tx: &Tx<'_>) -> i64 {
-    tx.now.millis().saturating_sub_unsigned(KEPT.as_millis().try_into().unwrap_or(u64::MAX))
+    tx.now.millis().saturating_sub_unsigned(LISTED_FOR.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
-/// Those that can be resumed, the last ones first, without the caller and those that are listed
-/// anyway; and whether there are more. One-shot sessions answered, and nobody resumes them.
+/// Returns the sessions that can be resumed, the most recently ended first, and whether there are
+/// more.
 ///
-/// # Errors
-///
-/// If the database fails.
+/// Leaves out the caller, the peers in `listed`, and one-shot sessions, which are never resumed.
 pub fn list(
     tx: &Tx<'_>,
     caller: &PeerId,
     listed: &[Peer],
-    in_scope: impl Fn(&Place) -> bool,
+    in_scope: impl Fn(&WorkingPlace) -> bool,
 ) -> Result<(Vec<EndedSession>, bool), Fault> {
     let mut statement = tx.db.prepare_cached(&format!(
         "SELECT {COLUMNS}, {} FROM peers
          WHERE kind = 'session' AND NOT one_shot AND seen_at > ?1 AND id <> ?2
          ORDER BY seen_at DESC, id",
-        Place::COLUMNS
+        WorkingPlace::COLUMNS
     ))?;
     let mut rows = statement.query(params![oldest(tx), caller.as_str()])?;
     let mut found = Vec::new();
@@ -65,10 +64,10 @@ pub fn list(
         let is_live = |id: &PeerId| tx.state.live.presence.lock().is_live_or_arriving(id);
         let session = read(row)?;
         let is_listed = listed.iter().any(|peer| peer.id == session.id) || is_live(&session.id);
-        if is_listed || !in_scope(&Place::read(row, 6)?) {
+        if is_listed || !in_scope(&WorkingPlace::read(row, 6)?) {
             continue;
         }
-        if found.len() == LISTED {
+        if found.len() == MAX_LISTED {
             return Ok((found, true));
         }
         found.push(session);
@@ -76,13 +75,15 @@ pub fn list(
     Ok((found, false))
 }
 
-/// What to say where a word names no peer that is here, but one that has ended, or begins its name
-/// and no other's. `here` are those that are here and whose names begin with it.
+/// Returns the error for a word that means an ended session and no listed peer.
 ///
-/// # Errors
-///
-/// If the database fails.
-pub fn called(tx: &Tx<'_>, word: &str, here: &[Candidate]) -> Result<Option<ApiError>, Fault> {
+/// `None` if the word is no ended session's name. The beginning of a name counts only if `here`, the
+/// listed peers whose names begin with the word, is empty.
+pub fn find_by_name(
+    tx: &Tx<'_>,
+    word: &str,
+    here: &[Candidate],
+) -> Result<Option<ApiError>, Fault> {
     let key = names::key(word);
     let all = named(tx)?;
     let name_of = |one: &EndedSession| one.name.as_deref().map(names::key).unwrap_or_default();
@@ -95,7 +96,7 @@ pub fn called(tx: &Tx<'_>, word: &str, here: &[Candidate]) -> Result<Option<ApiE
     let message = match found.len() {
         1 => format!("{word:?} was {}, which {ended}; nothing was done", last.id),
         count => format!(
-            "{count} sessions that {word:?} fits have ended, the last of them, {}, {ended}; nothing was done",
+            "{word:?} matches {count} sessions that have ended (most recently {}, which {ended}); nothing was done",
             last.id
         ),
     };
@@ -104,7 +105,7 @@ pub fn called(tx: &Tx<'_>, word: &str, here: &[Candidate]) -> Result<Option<ApiE
             "Mail to the id {} waits until that session is resumed (`claude --resume {session}` in its directory).",
             last.id
         ),
-        None => "Its client cannot call it back.".to_owned(),
+        None => "Its client cannot resume sessions.".to_owned(),
     };
     if !here.is_empty() {
         let names: Vec<&str> =
@@ -112,7 +113,7 @@ pub fn called(tx: &Tx<'_>, word: &str, here: &[Candidate]) -> Result<Option<ApiE
         let _ = write!(hint, " Here now: {}.", names.join(", "));
     }
     let mut error = ApiError::new(ErrorCode::NotFound, message).hint(hint);
-    let candidates = found.into_iter().take(NAMED).map(|one| Candidate {
+    let candidates = found.into_iter().take(MAX_NAMED).map(|one| Candidate {
         id: one.id.clone(),
         name: one.name.clone(),
         cwd: one.cwd.clone(),
@@ -121,7 +122,7 @@ pub fn called(tx: &Tx<'_>, word: &str, here: &[Candidate]) -> Result<Option<ApiE
     Ok(Some(error))
 }
 
-/// All that have ended and had a name, the last ones first.
+/// Returns all ended sessions that had a name, the most recently ended first.
 fn named(tx: &Tx<'_>) -> Result<Vec<EndedSession>, Fault> {
     let mut statement = tx.db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM peers

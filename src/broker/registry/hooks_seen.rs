@@ -1,4 +1,4 @@
-//! Whether hooks of ours have ever spoken, in any session.
+//! When a hook of ours last reported an event, in any session.
 
 use std::time::Duration;
 
@@ -8,16 +8,12 @@ use crate::broker::core::Tx;
 use crate::broker::store::Fault;
 use crate::protocol::Timestamp;
 
-/// How exactly it is kept: a row more for each event would cost every turn.
-const EXACTLY: Duration = Duration::from_secs(60 * 60);
+/// How exactly the time is recorded. One more write for each event would slow down every turn.
+const PRECISION: Duration = Duration::from_secs(60 * 60);
 
-/// A hook speaks.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn note_hook(tx: &mut Tx<'_>) -> Result<(), Fault> {
-    if tx.state.hooks_spoke_at.is_some_and(|at| tx.now.since(at) < EXACTLY) {
+/// Records that a hook reports an event now.
+pub fn record_hook(tx: &mut Tx<'_>) -> Result<(), Fault> {
+    if tx.state.hooks_spoke_at.is_some_and(|at| tx.now.since(at) < PRECISION) {
         return Ok(());
     }
     tx.db
@@ -30,16 +26,12 @@ pub fn note_hook(tx: &mut Tx<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// When a hook last spoke, to the hour.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn hooks_spoke_at(tx: &Tx<'_>) -> Result<Option<Timestamp>, Fault> {
-    let said: Option<String> = tx
+/// Returns when a hook last reported an event, to the hour; `None` if none ever did.
+pub fn last_hook_at(tx: &Tx<'_>) -> Result<Option<Timestamp>, Fault> {
+    let recorded: Option<String> = tx
         .db
         .prepare_cached("SELECT value FROM meta WHERE key = 'hooks_spoke_at'")?
         .query_row([], |row| row.get(0))
         .optional()?;
-    Ok(said.and_then(|millis| millis.parse().ok()).map(Timestamp::from_millis))
+    Ok(recorded.and_then(|millis| millis.parse().ok()).map(Timestamp::from_millis))
 }

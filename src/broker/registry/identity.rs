@@ -1,8 +1,8 @@
-//! Who is who: the same key gets the same peer, name and mailbox again.
+//! Registration: the same key gets the same peer, name and mailbox again.
 //!
 //! A session of Claude Code is known by its session id, any other client by its process and
-//! directory. Peers are never merged: when two claim one identity, the second is a new peer, and
-//! the mail stays with the first.
+//! directory. Peers are never merged: if two clients claim one identity, the second becomes a new
+//! peer, and the mail stays with the first.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -15,19 +15,26 @@ use crate::broker::registry::listing::peer;
 use crate::broker::registry::{names, probe, succession};
 use crate::broker::store::Fault;
 use crate::protocol::peers::{CLAUDE_CODE, Channel, PeerKind, Profile, Register, Registered};
-use crate::protocol::{ApiError, Around, ErrorCode, PeerId, ProcessId};
+use crate::protocol::{ApiError, CallerContext, ErrorCode, PeerId, ProcessId};
 use crate::sys::process;
 
 fn is_session(key: &str) -> bool {
     key.starts_with("session:")
 }
 
-/// Makes a receiver's session known; the same instance may do so any number of times.
+/// Registers a server's session and returns its peer.
+///
+/// The same instance may register any number of times, and gets the same peer.
 ///
 /// # Errors
 ///
-/// If the instance belongs to somebody with another secret, or the request makes no sense.
-pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<Registered, Fault> {
+/// * [`ErrorCode::Forbidden`] if the instance registered with another secret.
+/// * [`ErrorCode::BadRequest`] if the instance id or the secret is too short.
+pub fn register(
+    tx: &mut Tx<'_>,
+    request: &Register,
+    around: &CallerContext,
+) -> Result<Registered, Fault> {
     if request.secret.len() < 32 || request.instance.as_str().is_empty() {
         return Err(ApiError::new(ErrorCode::BadRequest, "instance or secret is too short").into());
     }
@@ -40,16 +47,16 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
         Some(id) => id,
         None => match find(tx, request)? {
             RegistrationMatch::Peer(id) => id,
-            RegistrationMatch::Heir { of, key } => {
+            RegistrationMatch::Successor { of, key } => {
                 bind_key(tx, &key, &of)?;
                 succession::reset_summary(tx, &of)?;
                 notes.push(
-                    "An earlier session of your program in this directory has ended; its name and its unread mail are yours."
+                    "An earlier session of your program in this directory has ended; you continue it, with its name and its unread mail."
                         .to_owned(),
                 );
                 of
             }
-            RegistrationMatch::Nobody { key } => {
+            RegistrationMatch::New { key } => {
                 let kind = if is_session(&key) { PeerKind::Session } else { PeerKind::Client };
                 let id = create_peer(tx, kind)?;
                 bind_key(tx, &key, &id)?;
@@ -58,7 +65,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
             RegistrationMatch::Claimed { by } => {
                 let first = peer(tx, &by)?;
                 notes.push(format!(
-                    "Another live client already holds this session as {}; you are a new peer, and earlier mail stays there.",
+                    "Another running client is already registered for this session, as {}. You are registered as a new peer; earlier messages stay with the other one.",
                     first.name.as_deref().unwrap_or(by.as_str())
                 ));
                 create_peer(tx, PeerKind::Session)?
@@ -83,10 +90,10 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
             tx.now.millis(),
             request.wakes,
         ])?;
-    // A session that only reconnects keeps its name, whoever else is slower to come back.
+    // A session that only reconnects keeps its name, even if an earlier owner reconnects later.
     let wanted = request.name.as_deref().filter(|_| known.is_none());
     let around =
-        Around { title: around.title.clone().filter(|_| known.is_none()), ..around.clone() };
+        CallerContext { title: around.title.clone().filter(|_| known.is_none()), ..around.clone() };
     names::assign_at_registration(tx, &id, wanted, &around, &mut notes)?;
     let before = tx.state.live.presence.lock().note_arriving(&id);
     tx.state.effects.push(Effect::Arriving { peer: id.clone(), before });
@@ -96,7 +103,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register, around: &Around) -> Result<
     Ok(Registered { peer: peer(tx, &id)?, notes, undescribed, profile })
 }
 
-/// What a session has said of itself.
+/// Returns the profile that a session has set: its summary and the name that it chose.
 fn profile(tx: &Tx<'_>, id: &PeerId) -> Result<Profile, Fault> {
     Ok(tx
         .db
@@ -111,13 +118,14 @@ fn profile(tx: &Tx<'_>, id: &PeerId) -> Result<Profile, Fault> {
         })?)
 }
 
+/// The identity under which a server registers.
 enum RegistrationMatch {
     /// The same identity as before.
     Peer(PeerId),
-    /// That of a client which has ended, to be known by this key as well.
-    Heir { of: PeerId, key: String },
-    /// A new identity, to be known by this key.
-    Nobody { key: String },
+    /// The identity of a client which has ended. This key is added to it.
+    Successor { of: PeerId, key: String },
+    /// A new identity with this key.
+    New { key: String },
     /// The identity is in use by another live client.
     Claimed { by: PeerId },
 }
@@ -125,19 +133,20 @@ enum RegistrationMatch {
 fn find(tx: &Tx<'_>, request: &Register) -> Result<RegistrationMatch, Fault> {
     match (&request.session, &request.client) {
         (Some(session), client) => {
-            // Its hooks know better: a server is told the wrong id where a session is continued.
-            let said = client.as_ref().map(|client| session_of(tx, client)).transpose()?.flatten();
-            find_session(tx, said.as_ref().unwrap_or(session), client.as_ref())
+            // The session that the hooks report is right: where a session is continued, its server gets
+            // another id.
+            let shown = client.as_ref().map(|client| session_of(tx, client)).transpose()?.flatten();
+            find_session(tx, shown.as_ref().unwrap_or(session), client.as_ref())
         }
         (None, Some(client)) => match session_of(tx, client)? {
-            // It was told nothing, and its client's hooks know.
-            Some(said) if request.client_name == CLAUDE_CODE => {
-                find_session(tx, &said, Some(client))
+            // The server has no session id, but the hooks of its client reported one.
+            Some(shown) if request.client_name == CLAUDE_CODE => {
+                find_session(tx, &shown, Some(client))
             }
             _ => find_process(tx, client, request),
         },
         (None, None) => {
-            Ok(RegistrationMatch::Nobody { key: format!("instance:{}", request.instance) })
+            Ok(RegistrationMatch::New { key: format!("instance:{}", request.instance) })
         }
     }
 }
@@ -153,15 +162,15 @@ fn find_session(
         .prepare_cached("SELECT p.id, p.client_process FROM keys k JOIN peers p ON p.id = k.peer WHERE k.key = ?1")?
         .query_row([&key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    if let Some((id, held_by)) = known {
+    if let Some((id, owner)) = known {
         let id = PeerId::from_text(id);
-        let same_client = match (client, &held_by) {
-            (Some(client), Some(held_by)) => client.to_string() == *held_by,
-            // Who does not say which client it serves does not share another's.
+        let same_client = match (client, &owner) {
+            (Some(client), Some(owner)) => client.to_string() == *owner,
+            // A server that names no client does not share the client of another.
             (None, Some(_)) => false,
             (_, None) => true,
         };
-        let gone = held_by.as_deref().is_some_and(|holder| !still_runs(holder));
+        let gone = owner.as_deref().is_some_and(|owner| !still_runs(owner));
         let claimed = !same_client && !gone && is_live_or_arriving(tx, &id);
         return Ok(if claimed {
             RegistrationMatch::Claimed { by: id }
@@ -169,8 +178,8 @@ fn find_session(
             RegistrationMatch::Peer(id)
         });
     }
-    // After /clear a reconnected server may be given a session id that nobody knows yet. The
-    // window is the same, and so is the peer, if its last server is gone.
+    // After /clear a server that reconnects may have a session id without a peer. The client
+    // process is the same, and so is the peer, if its last server is gone.
     if let Some(client) = client.filter(|client| process::runs_as(client, "claude"))
         && let Some(id) = last_of_process(tx, client)?
         && !is_live_or_arriving(tx, &id)
@@ -178,11 +187,13 @@ fn find_session(
         bind_key(tx, &key, &id)?;
         return Ok(RegistrationMatch::Peer(id));
     }
-    Ok(RegistrationMatch::Nobody { key })
+    Ok(RegistrationMatch::New { key })
 }
 
-/// A client that has no session ids may host several sessions in one process, so each takes the
-/// first identity of its process and directory that nobody uses.
+/// Returns the identity of a client without session ids.
+///
+/// Such a client may host several sessions in one process, so each session takes the first identity
+/// of its process and directory that is not in use.
 fn find_process(
     tx: &Tx<'_>,
     client: &ProcessId,
@@ -201,8 +212,8 @@ fn find_process(
         match known.map(PeerId::from_text) {
             None => {
                 return Ok(match succession::predecessor(tx, request)? {
-                    Some(of) => RegistrationMatch::Heir { of, key },
-                    None => RegistrationMatch::Nobody { key },
+                    Some(of) => RegistrationMatch::Successor { of, key },
+                    None => RegistrationMatch::New { key },
                 });
             }
             Some(id) if !is_live_or_arriving(tx, &id) => {

@@ -1,5 +1,5 @@
-//! What the other files of the registry stand on: the keys by which a peer is found again, the
-//! client process that it belongs to, and whether it may return.
+//! The base of the registry's other files: the keys that identify a returning peer, its client
+//! process, and whether it may return.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ pub fn known_instance(tx: &Tx<'_>, request: &Register) -> Result<Option<PeerId>,
     }
 }
 
-/// Returns the session that a client process shows by the last report of its hooks; `None` before
+/// Returns the session that a client process shows, by the last report of its hooks; `None` before
 /// the first.
 pub fn session_of(tx: &Tx<'_>, client: &ProcessId) -> Result<Option<String>, Fault> {
     Ok(tx
@@ -107,8 +107,9 @@ pub fn last_of_process(tx: &Tx<'_>, client: &ProcessId) -> Result<Option<PeerId>
     Ok(id.map(PeerId::from_text))
 }
 
-/// Whether a process, in its text form, still runs. One that cannot be looked up counts as running;
-/// one of an earlier boot has ended.
+/// Returns whether a process, given in its text form, still runs.
+///
+/// A process that cannot be looked up counts as running; a process of an earlier boot has ended.
 pub fn still_runs(process: &str) -> bool {
     let status = process.parse().map(|process| process::status(&process));
     !matches!(status, Ok(ProcessStatus::Gone | ProcessStatus::OtherBoot))
@@ -123,17 +124,17 @@ fn client_process(tx: &Tx<'_>, id: &PeerId) -> Option<String> {
     process.ok().flatten()
 }
 
-/// Whether the client process of a peer runs, so that its session may reconnect at any moment.
+/// Returns whether the client process of a peer runs, so that its session may reconnect at any time.
 pub fn owner_may_return(tx: &Tx<'_>, id: &PeerId) -> bool {
     client_process(tx, id).is_some_and(|process| still_runs(&process))
 }
 
-/// Whether the client process of a peer is known to have ended.
+/// Returns whether the client process of a peer is known to have ended.
 pub fn owner_is_gone(tx: &Tx<'_>, id: &PeerId) -> bool {
     client_process(tx, id).is_some_and(|process| !still_runs(&process))
 }
 
-/// Whether the grace period of a peer that was last seen at `seen_at` (Unix milliseconds) is over.
+/// Returns whether the grace period of a peer last seen at `seen_at` (Unix milliseconds) is over.
 ///
 /// Peers that are away because the previous broker stopped have it from this broker's start on.
 pub fn is_past_grace(tx: &Tx<'_>, seen_at: i64) -> bool {
@@ -141,13 +142,14 @@ pub fn is_past_grace(tx: &Tx<'_>, seen_at: i64) -> bool {
     tx.now.since(since) > GRACE
 }
 
-/// Whether a peer is live, or has registered and is about to open its stream.
+/// Returns whether a peer is live, or has registered and is about to open its stream.
 pub fn is_live_or_arriving(tx: &Tx<'_>, peer: &PeerId) -> bool {
     tx.state.live.presence.lock().is_live_or_arriving(peer)
 }
 
-/// Whether a peer is live or may return. A session can be resumed at any time; a peer that is known
-/// by its process ends with it.
+/// Returns whether a peer is live or may return.
+///
+/// A session can be resumed at any time; a peer that is known by its process ends with that process.
 pub fn may_return(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
     let (kind, process): (String, Option<String>) = tx
         .db
@@ -160,7 +162,7 @@ pub fn may_return(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
     })
 }
 
-/// Whether a peer is away and cannot return. A successor may take it over.
+/// Returns whether a peer is away and cannot return, so that a successor may take it over.
 pub fn cannot_return(tx: &Tx<'_>, id: &PeerId) -> Result<bool, Fault> {
     Ok(!is_live_or_arriving(tx, id) && !may_return(tx, id)?)
 }

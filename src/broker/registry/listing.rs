@@ -1,9 +1,9 @@
-//! The directory: a peer as others see it, and who is here.
+//! The list of peers, and a peer as other peers see it.
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::broker::core::{Caller, Tx};
-use crate::broker::registry::place_names::Place;
+use crate::broker::registry::place_names::WorkingPlace;
 use crate::broker::registry::{client_sessions, ended, keys};
 use crate::broker::store::Fault;
 use crate::protocol::peers::{Channel, ListPeers, Peer, PeerKind, PeerList, Reachability};
@@ -15,20 +15,20 @@ pub(super) const COLUMNS: &str =
     unread, directory, name_source IN ('environment', 'reserved') OR client_named,
     EXISTS (SELECT 1 FROM clients c WHERE c.process = peers.client_process)";
 
-/// A row of the directory, before it is known whether it is live and what waits for it.
-pub(super) struct Entry {
+/// A peer as the database has it; [`complete`] adds whether it is live, and its backlog.
+pub(super) struct ListedPeer {
     pub peer: Peer,
-    /// Messages without evidence of having been read, also those on their way.
+    /// The number of unread messages, including those under a running lease.
     pub unread: u64,
     pub directory: Option<String>,
-    /// The person chose its name, so that it may be called back by it.
+    /// The person chose the name, so a session may be resumed by it.
     pub explicit: bool,
     pub seen_at: i64,
-    /// Hooks of ours have spoken in the client that holds it.
+    /// The client process of this peer has had hook events.
     pub hooked: bool,
 }
 
-pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<ListedPeer> {
     let seen_at: i64 = row.get(3)?;
     let peer = Peer {
         id: PeerId::from_text(row.get::<_, String>(0)?),
@@ -46,7 +46,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         unread: 0,
         oldest_unread: None,
     };
-    Ok(Entry {
+    Ok(ListedPeer {
         peer,
         unread: u64::try_from(row.get::<_, i64>(10)?).unwrap_or(0),
         directory: row.get(11)?,
@@ -56,25 +56,25 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     })
 }
 
-/// Adds what only memory and the mailbox know.
-fn complete(tx: &Tx<'_>, mut entry: Entry) -> Result<Entry, Fault> {
-    look_for(tx, &mut entry)?;
+/// Adds the presence and the backlog, which are not part of the row.
+fn complete(tx: &Tx<'_>, mut entry: ListedPeer) -> Result<ListedPeer, Fault> {
+    add_presence(tx, &mut entry)?;
     if entry.unread > 0 {
         count_mail(tx, &mut entry.peer)?;
     }
     Ok(entry)
 }
 
-/// Adds whether it is live, and how it is reached.
-pub(super) fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
+/// Adds whether the peer is live, and how it can be reached.
+pub(super) fn add_presence(tx: &Tx<'_>, entry: &mut ListedPeer) -> Result<(), Fault> {
     let (live, id) = (&tx.state.live, &entry.peer.id);
     let channel = live.presence.lock().channel(id);
-    // Its server has ended, and its hooks have not.
+    // Its server has ended, and its client process goes on.
     let by_hooks = channel.is_none() && live.client_processes.has_open_client(id);
     entry.peer.live = channel.is_some() || by_hooks;
     let hooked = entry.hooked
         && !live.client_processes.hooks_are_off(id)
-        && client_sessions::speak_for(tx, id)?;
+        && client_sessions::has_hooks_for(tx, id)?;
     entry.peer.reach = match channel {
         None if by_hooks => Reachability::Hooks,
         None if entry.peer.kind == PeerKind::Cli => Reachability::Inbox,
@@ -83,7 +83,7 @@ pub(super) fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
         }
         None => Reachability::Away,
         Some(Channel::Proven) => Reachability::ChannelProven,
-        // Better than a push that may not be shown.
+        // Hooks are more reliable than a push that may not be shown.
         Some(_) if hooked => Reachability::Hooks,
         Some(Channel::Presumed) => Reachability::ChannelPresumed,
         Some(Channel::Absent) => Reachability::Tools,
@@ -91,7 +91,7 @@ pub(super) fn look_for(tx: &Tx<'_>, entry: &mut Entry) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Adds what waits for it.
+/// Adds the peer's backlog.
 pub(super) fn count_mail(tx: &Tx<'_>, peer: &mut Peer) -> Result<(), Fault> {
     peer.unread = backlog(tx, &peer.id)?;
     if peer.unread > 0 {
@@ -109,7 +109,7 @@ pub(super) fn count_mail(tx: &Tx<'_>, peer: &mut Peer) -> Result<(), Fault> {
     Ok(())
 }
 
-fn load(tx: &Tx<'_>, id: &PeerId) -> Result<Entry, Fault> {
+fn load(tx: &Tx<'_>, id: &PeerId) -> Result<ListedPeer, Fault> {
     let found = tx
         .db
         .prepare_cached(&format!("SELECT {COLUMNS} FROM peers WHERE id = ?1"))?
@@ -117,16 +117,16 @@ fn load(tx: &Tx<'_>, id: &PeerId) -> Result<Entry, Fault> {
     complete(tx, found)
 }
 
-/// A peer, by its id.
+/// Returns a peer by its id.
 ///
 /// # Errors
 ///
-/// If the database fails or has no such peer.
+/// If there is no such peer.
 pub fn peer(tx: &Tx<'_>, id: &PeerId) -> Result<Peer, Fault> {
     Ok(load(tx, id)?.peer)
 }
 
-/// The peers that are live, each once.
+/// Returns the live peers, each once.
 fn live_ids(tx: &Tx<'_>) -> Vec<PeerId> {
     let presence = tx.state.live.presence.lock();
     let with_server = presence.live_ids();
@@ -135,9 +135,10 @@ fn live_ids(tx: &Tx<'_>) -> Vec<PeerId> {
     live
 }
 
-/// All that could be listed: live, or away with something to come back to.
-pub(super) fn listed(tx: &Tx<'_>) -> Result<Vec<Entry>, Fault> {
-    // Plain strings, which always serialise.
+/// Returns all peers that can be listed: live ones, and away ones with mail or a name that the
+/// person chose.
+pub(super) fn all_listed(tx: &Tx<'_>) -> Result<Vec<ListedPeer>, Fault> {
+    // Serialising plain strings cannot fail.
     let live = serde_json::to_string(&live_ids(tx)).unwrap_or_default();
     let mut statement = tx.db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM peers
@@ -154,20 +155,20 @@ pub(super) fn listed(tx: &Tx<'_>) -> Result<Vec<Entry>, Fault> {
     Ok(found)
 }
 
-/// Who is here, as `caller` sees it.
+/// Returns the peers in a scope, as `caller` sees them.
 ///
 /// # Errors
 ///
-/// If the scope refers to a place that the caller does not have.
+/// [`ErrorCode::BadRequest`] for the scope `repo` of a caller that is in no repository.
 pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerList, Fault> {
     let is_session = caller.instance.is_some() || caller.by_command_line;
     let me = is_session.then(|| load(tx, &caller.peer)).transpose()?;
     let (directory, repo) = match &me {
         Some(me) if !caller.by_command_line => (me.directory.clone(), me.peer.repo.clone()),
-        // A shell may stand elsewhere than its session works.
+        // A shell may be in another directory than its session.
         _ => (request.directory.clone(), request.repo.clone()),
     };
-    let in_scope = |candidate: &Entry| match request.scope {
+    let in_scope = |candidate: &ListedPeer| match request.scope {
         Scope::Machine => true,
         Scope::Directory => directory.is_some() && candidate.directory == directory,
         Scope::Repo => repo.is_some() && candidate.peer.repo == repo,
@@ -177,7 +178,7 @@ pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerLis
             .hint("Use the scope directory or machine.")
             .into());
     }
-    let mut peers: Vec<Peer> = listed(tx)?
+    let mut peers: Vec<Peer> = all_listed(tx)?
         .into_iter()
         .filter(|candidate| candidate.peer.id != caller.peer && in_scope(candidate))
         .map(|candidate| candidate.peer)
@@ -185,7 +186,7 @@ pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerLis
     let (mut away, mut away_unread) = (0, None);
     let (mut ended, mut more_ended) = (Vec::new(), false);
     if request.all {
-        let in_scope = |place: &Place| match request.scope {
+        let in_scope = |place: &WorkingPlace| match request.scope {
             Scope::Machine => true,
             Scope::Directory => directory.as_ref() == Some(&place.directory),
             Scope::Repo => repo.is_some() && place.repo == repo,
@@ -203,11 +204,7 @@ pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerLis
     Ok(PeerList { me, peers, away, away_unread, ended, more_ended, waiting })
 }
 
-/// How many peers are live, and how many messages wait in all.
-///
-/// # Errors
-///
-/// If the database fails.
+/// Returns how many peers are live, and how many messages are unread in all mailboxes.
 pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
     let live = live_ids(tx).len() as u64;
     let backlog: i64 = tx
@@ -219,7 +216,7 @@ pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
     Ok((live, u64::try_from(backlog).unwrap_or(0)))
 }
 
-/// Messages of peers without evidence of having been read.
+/// Returns the number of unread messages of a peer, without notices.
 pub fn unread(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
     let unread: i64 = tx
         .db
@@ -228,7 +225,7 @@ pub fn unread(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
     Ok(u64::try_from(unread).unwrap_or(0))
 }
 
-/// A peer's backlog, as others see it: unread, and not on its way by a channel that works.
+/// Returns a peer's backlog: its unread messages without a running lease.
 pub fn backlog(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
     let leased: i64 = tx
         .db
@@ -240,7 +237,7 @@ pub fn backlog(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
     Ok(unread(tx, peer)?.saturating_sub(u64::try_from(leased).unwrap_or(0)))
 }
 
-/// The same, and what the broker has to tell it.
+/// Returns the backlog of a peer, and the notices for it without a running lease.
 pub fn waiting(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
     let notices: i64 = tx
         .db

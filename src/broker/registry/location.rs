@@ -1,20 +1,18 @@
-//! Where a session works: what its server said first, and its hooks say since.
+//! Where a session works: as its server registered it, and as its hooks report it since.
 
 use rusqlite::params;
 
 use crate::broker::core::Tx;
 use crate::broker::registry::client_sessions::peer_of_session;
 use crate::broker::store::Fault;
-use crate::protocol::hook::HookMoved;
+use crate::protocol::hook::DirectoryChanged;
 use crate::protocol::mailbox::Noted;
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
-/// Whether a session that works in `cwd`, as its hook says, is listed elsewhere.
+/// Returns whether a session whose hook reports `cwd` is listed in another directory.
 ///
-/// # Errors
-///
-/// If the database fails.
-pub fn is_elsewhere(tx: &Tx<'_>, peer: &PeerId, cwd: &str) -> Result<bool, Fault> {
+/// Always false for a relative path.
+pub fn has_moved(tx: &Tx<'_>, peer: &PeerId, cwd: &str) -> Result<bool, Fault> {
     if !cwd.starts_with('/') {
         return Ok(false);
     }
@@ -24,16 +22,16 @@ pub fn is_elsewhere(tx: &Tx<'_>, peer: &PeerId, cwd: &str) -> Result<bool, Fault
         .query_row([peer.as_str(), cwd], |row| row.get(0))?)
 }
 
-/// A session works elsewhere now: it is listed and addressed there. A name that it has it keeps.
+/// Sets the directory in which a session works now. Its name stays.
 ///
 /// # Errors
 ///
-/// [`ErrorCode::NotFound`] if nobody knows the session.
-pub fn note_place(tx: &Tx<'_>, moved: &HookMoved) -> Result<Noted, Fault> {
+/// [`ErrorCode::NotFound`] if the session has no peer.
+pub fn set_working_directory(tx: &Tx<'_>, moved: &DirectoryChanged) -> Result<Noted, Fault> {
     let Some(peer) = peer_of_session(tx, &moved.session, moved.client.as_ref())? else {
         return Err(ApiError::new(ErrorCode::NotFound, "this session has no peer here").into());
     };
-    let HookMoved { cwd, directory, repo, worktree, .. } = moved;
+    let DirectoryChanged { cwd, directory, repo, worktree, .. } = moved;
     let noted = tx
         .db
         .prepare_cached(

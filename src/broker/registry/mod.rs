@@ -1,7 +1,7 @@
-//! Peers: identity, names, place, and what other peers see of them.
+//! Peers: identity, names, working directory, and what other peers see of them.
 //!
-//! Like the mailbox, the registry runs inside a request's transaction. `keys` and `name_owners` stand
-//! below the other files.
+//! Like the mailbox, the registry runs inside a request's transaction. The other files build on `keys`
+//! and `name_owners`.
 
 mod automatic_names;
 mod client_process;
@@ -25,17 +25,17 @@ mod succession;
 pub use automatic_names::ensure_automatic_name as ensure_name;
 pub use client_process::{client_of_hook, client_of_session, client_of_shell};
 pub use client_sessions::{
-    Said, Shown, client_above, forget_ended_clients, has_spoken_since, is_past, peer_of_session,
-    shown,
+    HookReport, ShownPeer, client_of_hook_pid, forget_ended_clients, has_moved_on, has_newer_hook,
+    peer_for_hook, peer_of_session,
 };
-pub use hooks_seen::{hooks_spoke_at, note_hook};
+pub use hooks_seen::{last_hook_at, record_hook};
 pub use identity::register;
 pub use keys::{may_return, still_runs};
 pub use listing::{list, live_and_backlog, peer, unread, waiting};
-pub use location::{is_elsewhere, note_place};
+pub use location::{has_moved, set_working_directory};
 pub use lookup::{Resolved, resolve};
 pub use probe::{next_number as next_probe_number, unregister};
-pub use profile::{Sender, note_title, party, sender, set_profile, set_seen_now};
-pub use session_servers::{absorb, hand_over, opening};
-pub use shell_session::peer_around;
+pub use profile::{Sender, adopt_session_title, party, sender, set_profile, set_seen_now};
+pub use session_servers::{merge_new_peer, reattach_receivers, stream_options};
+pub use shell_session::peer_of_shell;
 pub use succession::live_in_same_place;

@@ -1,5 +1,5 @@
-//! Names in the database: which peer has one, which names can be taken for each other, and the
-//! numbered names beside one that is taken.
+//! Names in the database: which peer has a name, which names look alike, and the numbered names
+//! beside a name that is taken.
 
 use rusqlite::{Row, params};
 
@@ -7,12 +7,12 @@ use crate::broker::core::Tx;
 use crate::broker::store::Fault;
 use crate::protocol::{PeerId, names};
 
-/// Where a name comes from.
+/// The source of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameSource {
     /// `CLAUDE_PEERS_NAME`.
     Environment,
-    /// The name that the session has in its client.
+    /// The title of the session in its client.
     Client,
     /// `set_summary`.
     Tool,
@@ -20,7 +20,7 @@ pub enum NameSource {
 }
 
 impl NameSource {
-    /// The columns `name_source` and `client_named`.
+    /// Returns the values of the columns `name_source` and `client_named`.
     const fn columns(self) -> (&'static str, bool) {
         match self {
             Self::Environment => ("environment", false),
@@ -31,10 +31,11 @@ impl NameSource {
     }
 }
 
+/// A peer that has a name.
 pub struct NameOwner {
     pub id: PeerId,
     pub name: String,
-    /// The person chose the name, so the session may be called back by it.
+    /// The person chose the name, so a session may be resumed by it.
     pub explicit: bool,
     pub unread: u64,
     pub seen_at: i64,
@@ -52,9 +53,9 @@ fn read_owner(row: &Row<'_>) -> rusqlite::Result<NameOwner> {
     })
 }
 
-/// The others that have this name, or one that could be taken for it.
+/// Returns the other peers that have this name, or a name that looks like it.
 pub fn conflicting_owners(tx: &Tx<'_>, id: &PeerId, name: &str) -> Result<Vec<NameOwner>, Fault> {
-    // Two names of ASCII alone are never alike, and these are found by the index.
+    // Two names of ASCII alone never look alike, so the index finds them.
     let mut statement = tx.db.prepare_cached(&format!(
         "SELECT {OWNER_COLUMNS} WHERE name IS NOT NULL AND id <> ?1
          AND (name = ?2 OR ?3 OR length(name) <> length(CAST(name AS BLOB)))"
@@ -71,6 +72,7 @@ pub fn conflicting_owners(tx: &Tx<'_>, id: &PeerId, name: &str) -> Result<Vec<Na
     Ok(found)
 }
 
+/// Gives a peer a name that is free.
 pub fn assign(tx: &Tx<'_>, id: &PeerId, name: &str, source: NameSource) -> Result<(), Fault> {
     let (word, by_client) = source.columns();
     tx.db
@@ -82,7 +84,7 @@ pub fn assign(tx: &Tx<'_>, id: &PeerId, name: &str, source: NameSource) -> Resul
     Ok(())
 }
 
-/// One that has ended loses its name to another, and is still found by it.
+/// Takes the name from an ended peer. It is still found by its former name.
 pub fn release(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     tx.db
         .prepare_cached(
@@ -93,7 +95,7 @@ pub fn release(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `base`, `base-2`, `base-3` …
+/// Returns `base`, `base-2`, `base-3` …, each at most [`names::MAX`] characters long.
 pub fn numbered_names(base: &str) -> impl Iterator<Item = String> {
     let with = move |number: u32| {
         let tail = format!("-{number}");

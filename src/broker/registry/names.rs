@@ -1,9 +1,9 @@
-//! Names: chosen by the person, given in the session's client, set by the session, or taken from
-//! its place.
+//! Names: chosen by the person, given in the session's client, set by the session, or derived from
+//! the place where it works.
 //!
-//! A name has at most one live owner. One whose owner has ended passes to whoever asks for it;
-//! the mail stays with the one who ended, and the new owner is told so. By `CLAUDE_PEERS_NAME`
-//! alone the mail is inherited that was addressed to the name in the meantime.
+//! A name has at most one live owner. The name of an ended peer passes to the next peer that asks for
+//! it. The mail stays with the ended peer, and a note tells the new owner so. Only a name from
+//! `CLAUDE_PEERS_NAME` takes over the mail that was addressed to the name in the meantime.
 
 use std::time::Duration;
 
@@ -18,17 +18,17 @@ use crate::broker::registry::name_owners::{
 use crate::broker::store::Fault;
 use crate::protocol::names;
 use crate::protocol::names::RULE;
-use crate::protocol::{ApiError, Around, ErrorCode, PeerId};
+use crate::protocol::{ApiError, CallerContext, ErrorCode, PeerId};
 
-/// How long after its start a broker waits for the sessions that it may have been restarted under.
+/// How long after its start a broker keeps names for sessions that lived through its restart.
 const RETURN_GRACE: Duration = Duration::from_secs(10);
 
-/// Gives a registering session its name.
+/// Gives a session its name when it registers.
 pub fn assign_at_registration(
     tx: &mut Tx<'_>,
     id: &PeerId,
     wanted: Option<&str>,
-    around: &Around,
+    around: &CallerContext,
     notes: &mut Vec<String>,
 ) -> Result<(), Fault> {
     if let Some(worktree) = &around.worktree {
@@ -55,23 +55,21 @@ pub fn assign_at_registration(
     ensure_automatic_name(tx, id)
 }
 
-/// The person named the session in its client. That goes before what the place is called, and
-/// before what the session called itself earlier, but not before `CLAUDE_PEERS_NAME`.
+/// Makes the title that the person gave the session in its client the peer's name.
 ///
-/// # Errors
-///
-/// If the database fails.
+/// A title has precedence over the automatic name and over a name that the session set earlier, but
+/// not over `CLAUDE_PEERS_NAME`. A title that was adopted before changes nothing.
 pub fn adopt_title(
     tx: &Tx<'_>,
     id: &PeerId,
     title: &str,
     notes: &mut Vec<String>,
 ) -> Result<(), Fault> {
-    let (heard, source): (Option<String>, Option<String>) = tx
+    let (adopted, source): (Option<String>, Option<String>) = tx
         .db
         .prepare_cached("SELECT client_title, name_source FROM peers WHERE id = ?1")?
         .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if heard.as_deref() == Some(title) {
+    if adopted.as_deref() == Some(title) {
         return Ok(());
     }
     tx.db
@@ -88,8 +86,9 @@ pub fn adopt_title(
     Ok(())
 }
 
-/// Takes a name of the person's or the session's choice, also from one that has ended; false if
-/// its owner keeps it.
+/// Gives a peer a name that the person or the session chose, if need be from an ended peer.
+///
+/// Returns false if the owner keeps it.
 fn take(
     tx: &Tx<'_>,
     id: &PeerId,
@@ -98,47 +97,50 @@ fn take(
     notes: &mut Vec<String>,
 ) -> Result<bool, Fault> {
     let rivals = conflicting_owners(tx, id, name)?;
-    if rivals.iter().any(|owner| keeps_it(tx, owner, source)) {
+    if rivals.iter().any(|owner| keeps_name(tx, owner, source)) {
         return Ok(false);
     }
     for owner in rivals {
         release(tx, &owner.id)?;
-        let inherited = match source {
-            NameSource::Environment if owner.name == name => inherit(tx, &owner.id, id, name)?,
+        let taken_over = match source {
+            NameSource::Environment if owner.name == name => {
+                take_over_queued(tx, &owner.id, id, name)?
+            }
             _ => 0,
         };
-        notes.extend(left_behind(tx, &owner, owner.unread.saturating_sub(inherited))?);
+        notes.extend(note_on_kept_mail(tx, &owner, owner.unread.saturating_sub(taken_over))?);
     }
     assign(tx, id, name, source)?;
     Ok(true)
 }
 
-/// Whether a name's owner keeps it from a claim of this kind: it is here, or its person chose the
-/// name and no person claims it now.
-fn keeps_it(tx: &Tx<'_>, owner: &NameOwner, source: NameSource) -> bool {
+/// Returns whether a name's owner keeps it from a claim of this kind: it is live or about to return,
+/// or a person chose its name and no person makes the claim.
+fn keeps_name(tx: &Tx<'_>, owner: &NameOwner, source: NameSource) -> bool {
     is_in_use(tx, owner) || (source == NameSource::Tool && owner.explicit)
 }
 
-/// What whoever takes a name over should know of the one who had it.
-fn left_behind(tx: &Tx<'_>, owner: &NameOwner, unread: u64) -> Result<Option<String>, Fault> {
-    let waits = match unread {
+/// Returns the note for the new owner of a name, if the former one has unread messages.
+fn note_on_kept_mail(tx: &Tx<'_>, owner: &NameOwner, unread: u64) -> Result<Option<String>, Fault> {
+    let kept = match unread {
         0 => return Ok(None),
-        1 => "1 message waits".to_owned(),
-        count => format!("{count} messages wait"),
+        1 => "unread message is kept".to_owned(),
+        count => format!("{count} unread messages are kept"),
     };
     let cwd: String = tx
         .db
         .prepare_cached("SELECT cwd FROM peers WHERE id = ?1")?
         .query_row([owner.id.as_str()], |row| row.get(0))?;
     Ok(Some(format!(
-        "The name {} was that of {}, a session in {cwd} that has ended. {waits} there for its return, not for you.",
+        "The name {} belonged to {}, a session in {cwd} that has ended. That session's {kept} for it; you do not get them.",
         owner.name, owner.id
     )))
 }
 
-/// Mail that was addressed to the name while its owner was away, and that nobody had yet. Returns
-/// how much it was.
-fn inherit(tx: &Tx<'_>, from: &PeerId, to: &PeerId, name: &str) -> Result<u64, Fault> {
+/// Moves the queued messages that were addressed to the name from its former owner to the new one.
+///
+/// Returns how many these were.
+fn take_over_queued(tx: &Tx<'_>, from: &PeerId, to: &PeerId, name: &str) -> Result<u64, Fault> {
     let moved = tx
         .db
         .prepare_cached(
@@ -148,7 +150,7 @@ fn inherit(tx: &Tx<'_>, from: &PeerId, to: &PeerId, name: &str) -> Result<u64, F
     Ok(moved as u64)
 }
 
-/// Takes the first of `base-2`, `base-3` … that no live session has.
+/// Gives a peer the first of `base-2`, `base-3` … that no live session has, and returns it.
 fn numbered(
     tx: &Tx<'_>,
     id: &PeerId,
@@ -161,14 +163,14 @@ fn numbered(
             return Ok(name);
         }
     }
-    // The numbers have no end.
+    // Unreachable: the numbers have no end.
     Ok(base.to_owned())
 }
 
-/// Whether a name's owner is here, or is about to come back to a broker that was restarted.
+/// Returns whether a name's owner is live, or about to reconnect to a broker that was restarted.
 fn is_in_use(tx: &Tx<'_>, owner: &NameOwner) -> bool {
     let presence = tx.state.live.presence.lock();
-    // One that has been here under this broker has left by itself.
+    // An owner that was live under this broker has left by itself.
     let returning = owner.seen_at < tx.state.started_at.millis()
         && tx.now.since(tx.state.started_at) < RETURN_GRACE
         && owner_may_return(tx, &owner.id);
@@ -177,11 +179,12 @@ fn is_in_use(tx: &Tx<'_>, owner: &NameOwner) -> bool {
         || returning
 }
 
-/// The session names itself.
+/// Gives a session the name that it chose for itself.
 ///
 /// # Errors
 ///
-/// If the name is not valid, or another live peer has it.
+/// * [`ErrorCode::BadRequest`] if the name is not valid.
+/// * [`ErrorCode::NameTaken`] if another peer keeps it, or a name that looks like it.
 pub fn assign_chosen(
     tx: &Tx<'_>,
     id: &PeerId,
@@ -204,7 +207,7 @@ pub fn assign_chosen(
     }
     let rival = conflicting_owners(tx, id, &wanted)?
         .into_iter()
-        .find(|owner| keeps_it(tx, owner, NameSource::Tool));
+        .find(|owner| keeps_name(tx, owner, NameSource::Tool));
     let belongs = match rival {
         Some(rival) if rival.name == wanted => {
             format!("the name {wanted} belongs to peer {}", rival.id)

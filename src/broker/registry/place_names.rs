@@ -1,7 +1,7 @@
-//! What a place is called: the automatic name of the sessions that work there.
+//! The name of a place, which is the automatic name of the sessions that work there.
 //!
-//! It follows from the place alone, so that it is the same every day: the repository's name, and
-//! before it what tells places within the repository apart, its worktree and its package.
+//! The name depends on the place alone, so that it is the same every day: the repository's name,
+//! followed by what distinguishes places within the repository, the worktree and the package.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use rusqlite::Row;
 use crate::protocol::names;
 use crate::sys::git::Repository;
 
-/// Where a peer works.
-pub struct Place {
-    /// Canonical where that is known.
+/// The place where a peer works.
+pub struct WorkingPlace {
+    /// The directory; canonical where the canonical form is known.
     pub directory: String,
     /// The canonical git common directory.
     pub repo: Option<String>,
@@ -20,17 +20,19 @@ pub struct Place {
     worktree: Option<String>,
 }
 
-impl Place {
-    /// The columns that [`Place::read`] wants.
+impl WorkingPlace {
+    /// The columns that [`WorkingPlace::read`] expects.
     pub const COLUMNS: &str = "coalesce(directory, cwd), repo, worktree";
 
-    /// Reads them where they begin in a row.
+    /// Reads a place from a row; `at` is the index of the first of [`WorkingPlace::COLUMNS`].
     pub fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
         Ok(Self { directory: row.get(at)?, repo: row.get(at + 1)?, worktree: row.get(at + 2)? })
     }
 
-    /// Returns the name that this place gives: `shop`, `shop-login` for the worktree `login` of
-    /// `shop`, `shop-api` for its package `api`; without a repository that of the directory.
+    /// Returns the name of this place.
+    ///
+    /// `shop` for a repository, `shop-login` for its worktree `login`, `shop-api` for its package
+    /// `api`; without a repository, the name of the directory.
     pub fn name(&self) -> String {
         let directory = Path::new(&self.directory);
         let Some(common_dir) = self.repo.as_deref().map(Path::new) else {
@@ -52,8 +54,10 @@ impl Place {
         names::from_text(&name)
     }
 
-    /// The worktree's root. A session of an earlier version does not tell it: then the directory
-    /// counts as one, where it is not below the main worktree.
+    /// Returns the worktree's root.
+    ///
+    /// A session of an earlier version does not report it. Its directory counts as the root then, if
+    /// it is not below the main worktree.
     fn top<'a>(
         &'a self,
         directory: &'a Path,
@@ -69,7 +73,7 @@ impl Place {
     }
 }
 
-/// The worktree that a repository was made with: `shop` of `shop/.git`.
+/// Returns the worktree that a repository was created with: `shop` of `shop/.git`.
 fn main_worktree(common_dir: &Path) -> Option<&Path> {
     common_dir.parent().filter(|_| common_dir.ends_with(".git"))
 }
@@ -85,7 +89,7 @@ mod tests {
     fn name(directory: &str, repo: Option<&str>, worktree: Option<&str>) -> String {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let directory = directory.to_owned();
-        Place { directory, repo: owned(repo), worktree: owned(worktree) }.name()
+        WorkingPlace { directory, repo: owned(repo), worktree: owned(worktree) }.name()
     }
 
     #[test]
@@ -111,11 +115,11 @@ mod tests {
             ("/src/big/app", Some("/src/big/.git/modules/app"), Some("/src/big/app"), "app"),
             ("/src/plain", None, None, "plain"),
             ("/", None, None, "session"),
-            // A session of an earlier version does not tell its worktree.
+            // A session of an earlier version does not report its worktree.
             ("/src/shop", git, None, "shop"),
             ("/src/shop/packages/api", git, None, "shop-api"),
             ("/src/login", git, None, "shop-login"),
-            // It has moved since it told it.
+            // A session that has moved since it reported its worktree.
             ("/src/shop/packages/api", git, Some("/src/login"), "shop-api"),
         ] {
             assert_eq!(name(directory, repo, worktree), called, "{directory}");

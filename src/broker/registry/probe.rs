@@ -1,9 +1,9 @@
-//! Probes: throw-away peers by which `doctor` sends a message the whole way.
+//! Probes: temporary peers with which `doctor` sends a message the whole way.
 //!
-//! No listing shows a probe, no other peer can write to it, and it has no name. It writes to itself only. Its messages bear negative numbers, so that the
-//! order of all others, which never goes back, does not know of them. One row more than before it
-//! came would be a ghost, so everything of it is deleted: the one exception to the rule that no
-//! peer and no message ever is.
+//! No list shows a probe, no other peer can send to it, and it has no name. A probe sends messages to
+//! itself only. Their sequence numbers are negative, so they do not affect the order of all other
+//! messages, which only grows. At its end everything of a probe is deleted: the one exception to the
+//! rule that no peer and no message ever is.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::broker::store::Fault;
 use crate::protocol::peers::{PeerKind, Register, Registered, Unregistered};
 use crate::protocol::{ApiError, ErrorCode, InstanceId};
 
-/// A probe lives for milliseconds. One that is older was killed.
+/// The age at which a probe counts as killed. A probe normally lives for milliseconds.
 const PROBE_LIFETIME: Duration = Duration::from_secs(60);
 
-/// Makes a probe known; the same instance may do so any number of times.
+/// Registers a probe. The same instance may register any number of times.
 pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault> {
     sweep(tx)?;
     let id = match known_instance(tx, request)? {
@@ -40,7 +40,7 @@ pub fn register(tx: &mut Tx<'_>, request: &Register) -> Result<Registered, Fault
     Ok(Registered { peer: peer(tx, &id)?, notes: Vec::new(), undescribed: false, profile: None })
 }
 
-/// The number of a probe's next message.
+/// Returns the sequence number of a probe's next message.
 pub fn next_number(tx: &Tx<'_>) -> Result<i64, Fault> {
     Ok(tx
         .db
@@ -48,11 +48,11 @@ pub fn next_number(tx: &Tx<'_>) -> Result<i64, Fault> {
         .query_row([], |row| row.get(0))?)
 }
 
-/// Ends a probe.
+/// Deletes a probe with its messages.
 ///
 /// # Errors
 ///
-/// [`ErrorCode::Forbidden`] for a session: its mailbox waits for its return.
+/// [`ErrorCode::Forbidden`] for a session, whose mailbox is kept for its return.
 pub fn unregister(
     tx: &mut Tx<'_>,
     caller: &Caller,
@@ -65,7 +65,7 @@ pub fn unregister(
     Ok(Unregistered { messages: delete(tx, caller.peer.as_str(), instance.as_str())? })
 }
 
-/// Probes whose doctor died before it could end them.
+/// Deletes probes whose `doctor` was killed before it could unregister them.
 fn sweep(tx: &Tx<'_>) -> Result<(), Fault> {
     let before = tx.now.millis() - i64::try_from(PROBE_LIFETIME.as_millis()).unwrap_or(i64::MAX);
     let left: Vec<(String, String)> = tx
@@ -82,7 +82,7 @@ fn sweep(tx: &Tx<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Everything of a probe. Gives the number of its messages.
+/// Deletes everything of a probe, and returns the number of its messages.
 fn delete(tx: &Tx<'_>, peer: &str, instance: &str) -> Result<u64, Fault> {
     tx.db
         .prepare_cached(

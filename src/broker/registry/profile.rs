@@ -1,4 +1,4 @@
-//! What a peer says of itself, and how it is shown as the sender of a message.
+//! A peer's own description of itself, and how the peer is shown as the sender of a message.
 
 use rusqlite::params;
 
@@ -11,7 +11,7 @@ use crate::protocol::messages::Party;
 use crate::protocol::peers::{ProfileSet, SetProfile};
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
-/// Records that a peer's presence begins or ends now.
+/// Records that a peer becomes live or stops being live now.
 pub fn set_seen_now(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     tx.db
         .prepare_cached("UPDATE peers SET seen_at = ?2 WHERE id = ?1")?
@@ -19,22 +19,20 @@ pub fn set_seen_now(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// How a message's sender is shown to its recipient.
+/// Holds how a message's sender is shown to its recipient.
 pub struct Sender {
     pub name: Option<String>,
     pub summary: String,
     pub cwd: String,
 }
 
-/// What stands behind a session's name where its command line speaks for it.
+/// Follows a session's name where a command line in its shell sends for it.
 pub const COMMAND_LINE_SUFFIX: &str = " (by its command line)";
 
-/// The sender as it is now. A session's command line says so, and so does one in a session that
-/// nobody knows: `cli (from a session)`.
+/// Returns the sender as it is now.
 ///
-/// # Errors
-///
-/// If the database fails.
+/// The name shows that a session's command line sends ([`COMMAND_LINE_SUFFIX`]), also in a session
+/// that has no peer: `cli (from a session)`.
 pub fn sender(tx: &Tx<'_>, caller: &Caller, from_session: Option<&str>) -> Result<Sender, Fault> {
     let one = |id: &str| {
         tx.db
@@ -56,11 +54,11 @@ pub fn sender(tx: &Tx<'_>, caller: &Caller, from_session: Option<&str>) -> Resul
     Ok(Sender { name: Some(format!("cli (from {name})")), ..me })
 }
 
-/// A peer, by its id and name alone.
+/// Returns the id and name of a peer.
 ///
 /// # Errors
 ///
-/// If the database fails or has no such peer.
+/// If there is no such peer.
 pub fn party(tx: &Tx<'_>, id: &PeerId) -> Result<Party, Fault> {
     let name = tx
         .db
@@ -69,23 +67,21 @@ pub fn party(tx: &Tx<'_>, id: &PeerId) -> Result<Party, Fault> {
     Ok(Party { id: id.clone(), name })
 }
 
-/// A session's client says how its person calls it.
-///
-/// # Errors
-///
-/// If the database fails.
-pub fn note_title(tx: &Tx<'_>, session: &str, title: &str) -> Result<(), Fault> {
+/// Records the title that the person gave a session in its client.
+pub fn adopt_session_title(tx: &Tx<'_>, session: &str, title: &str) -> Result<(), Fault> {
     match peer_of_session_id(tx.db, session)? {
         Some(id) => names::adopt_title(tx, &id, title, &mut Vec::new()),
         None => Ok(()),
     }
 }
 
-/// Sets what a session says of itself. Both parts are set, or none.
+/// Sets the summary and the name of a session: both, or none if one is refused.
 ///
 /// # Errors
 ///
-/// If the summary is too long, or the name is not valid or taken.
+/// * [`ErrorCode::TooLarge`] if the summary is too long.
+/// * [`ErrorCode::BadRequest`] if the name is not valid.
+/// * [`ErrorCode::NameTaken`] if another peer keeps the name.
 pub fn set_profile(
     tx: &mut Tx<'_>,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! A window's servers: whose receivers they are, and how they become another peer's.
+//! The servers of a client process: to which peer their receivers belong, and how that changes.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -7,22 +7,24 @@ use crate::broker::live::presence::{ServerOrigin, StreamOptions};
 use crate::broker::registry::names;
 use crate::broker::store::Fault;
 use crate::protocol::peers::{CLAUDE_CODE, Channel};
-use crate::protocol::{Around, InstanceId, PeerId, ProcessId};
+use crate::protocol::{CallerContext, InstanceId, PeerId, ProcessId};
 
-/// How young a peer must be, in milliseconds, to count as made by mistake: a client that continues
-/// a session gives its server another id, and its hook, which knows better, may speak a moment
-/// later.
-const JUST_MADE: i64 = 30_000;
+/// The age, in milliseconds, up to which a peer may have been created by mistake.
+///
+/// A client that continues a session gives its server another session id; its hook, which reports the
+/// right one, may come a moment later.
+const NEW_PEER_MILLIS: i64 = 30_000;
 
-/// How far back messages are looked at, in their number: far more than can be sent meanwhile.
+/// How many of the last messages are searched for one that the peer sent: far more than can be sent
+/// in that time.
 const RECENT: i64 = 10_000;
 
-/// What the stream of a registered receiver is to be opened with; not its server's pid.
+/// Returns the options for the stream of a registered receiver, without its server's pid.
 ///
 /// # Errors
 ///
-/// If the database fails, or there is no such receiver.
-pub fn opening(tx: &Tx<'_>, instance: &InstanceId) -> Result<StreamOptions, Fault> {
+/// If there is no such receiver.
+pub fn stream_options(tx: &Tx<'_>, instance: &InstanceId) -> Result<StreamOptions, Fault> {
     Ok(tx
         .db
         .prepare_cached(
@@ -48,13 +50,11 @@ pub fn opening(tx: &Tx<'_>, instance: &InstanceId) -> Result<StreamOptions, Faul
         })?)
 }
 
-/// Makes the receivers that `from` has in the window of `client` those of `to`, and `to` the peer
-/// that works there. `from` is away from then on, like a session that has ended.
+/// Attaches the receivers that `from` has under `client` to `to`, and returns their instances.
 ///
-/// # Errors
-///
-/// If the database fails.
-pub fn hand_over(
+/// `to` takes over directory and client of `from`, which is away from then on, like a session that
+/// has ended.
+pub fn reattach_receivers(
     tx: &Tx<'_>,
     client: &ProcessId,
     from: &PeerId,
@@ -71,7 +71,7 @@ pub fn hand_over(
         tx.db
             .prepare_cached("UPDATE receivers SET peer = ?2 WHERE instance = ?1")?
             .execute([instance.as_str(), to.as_str()])?;
-        // What it was handed for the other conversation it may not show in this one.
+        // Messages offered to it for the former conversation may not be shown in this one.
         tx.db
             .prepare_cached(
                 "UPDATE messages SET lease_until = NULL, lease_by = NULL
@@ -88,8 +88,8 @@ pub fn hand_over(
              FROM (SELECT * FROM peers WHERE id = ?1) AS f WHERE peers.id = ?2",
         )?
         .execute(params![from.as_str(), to.as_str(), text, tx.now.millis()])?;
-    // One that is known by its process only ends with it; a session is nobody's until it is
-    // resumed.
+    // A peer that is known by its process only ends with it; a session has no client process until
+    // it is resumed.
     tx.db
         .prepare_cached(
             "UPDATE peers SET seen_at = ?2,
@@ -100,14 +100,12 @@ pub fn hand_over(
     Ok(instances)
 }
 
-/// Removes every trace of a peer that was made for a window a moment ago, if it has not spoken:
-/// its keys, its mail and a name that its person chose are those of `to`, whom the window shows.
+/// Merges a new and unused peer into `to`, the peer that the client process shows.
 ///
-/// # Errors
-///
-/// If the database fails.
-pub fn absorb(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> {
-    if !is_blank(tx, from)? {
+/// The keys of `from`, its mail and a name that its person chose become those of `to`. Does nothing
+/// if `from` is older than 30 s or has sent or set anything.
+pub fn merge_new_peer(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> {
+    if !is_new_and_unused(tx, from)? {
         return Ok(());
     }
     for update in [
@@ -122,7 +120,7 @@ pub fn absorb(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> 
         .prepare_cached("SELECT name FROM peers WHERE id = ?1 AND name_source = 'environment'")?
         .query_row([from.as_str()], |row| row.get(0))
         .optional()?;
-    // A row is never deleted, because its id must not be used again. No listing shows this kind.
+    // The row stays, because its id must never be reused; peers of this kind are in no list.
     tx.db
         .prepare_cached(
             "UPDATE peers SET kind = 'absorbed', name = NULL, name_source = NULL, client_named = 0,
@@ -130,13 +128,19 @@ pub fn absorb(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(), Fault> 
         )?
         .execute([from.as_str()])?;
     if let Some(name) = chosen {
-        names::assign_at_registration(tx, to, Some(&name), &Around::default(), &mut Vec::new())?;
+        names::assign_at_registration(
+            tx,
+            to,
+            Some(&name),
+            &CallerContext::default(),
+            &mut Vec::new(),
+        )?;
     }
     Ok(())
 }
 
-/// Whether a peer is new, has sent nothing, and has not said who it is.
-fn is_blank(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
+/// Returns whether a peer is new, has sent nothing, and has set neither summary nor name.
+fn is_new_and_unused(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
     Ok(tx
         .db
         .prepare_cached(
@@ -146,5 +150,5 @@ fn is_blank(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
                                     WHERE sender = ?1)
              FROM peers WHERE id = ?1",
         )?
-        .query_row(params![peer.as_str(), tx.now.millis() - JUST_MADE, RECENT], |row| row.get(0))?)
+        .query_row(params![peer.as_str(), tx.now.millis() - NEW_PEER_MILLIS, RECENT], |row| row.get(0))?)
 }

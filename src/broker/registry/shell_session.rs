@@ -1,26 +1,23 @@
-//! Which session a command line runs inside, so that it speaks as that one.
+//! Which session a command line runs inside: the command line speaks as that session.
 //!
-//! Two things tell it: the session's id in the shell's environment, which is wrong once the window
-//! shows another session, and the processes above the shell, of which one is the session's client.
-//! Between processes of one user this is what they say, and no proof.
+//! There are two sources: the session's id in the shell's environment, which is wrong once the client
+//! process shows another session, and the processes above the shell, one of which is the session's
+//! client. Both are claims of a process of the same user, and no proof.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::broker::live::presence::Presence;
 use crate::broker::registry::keys::{peer_of_session_id, still_runs};
 use crate::broker::store::Fault;
-use crate::protocol::{Inside, PeerId, ProcessId};
+use crate::protocol::{PeerId, ProcessId, ShellSession};
 use crate::sys::process;
 
-/// The peer of the session around a command line; `None` if that has none here, or has ended, or
-/// it cannot be told which it is.
+/// Returns the peer of the session in whose shell a command line runs.
 ///
-/// # Errors
-///
-/// If the database fails.
-pub fn peer_around(
+/// `None` if the session has no peer here, or has ended, or is ambiguous.
+pub fn peer_of_shell(
     db: &Connection,
-    inside: &Inside,
+    inside: &ShellSession,
     presence: &Presence,
 ) -> Result<Option<PeerId>, Fault> {
     let is_live = |id: &PeerId| presence.lock().is_live_or_arriving(id);
@@ -28,39 +25,40 @@ pub fn peer_around(
         inside.session.as_deref().map(|session| peer_of_session_id(db, session)).transpose()?;
     let own = own.flatten();
     for process in &inside.above {
-        let mut live = held_by(db, process)?;
+        let mut live = peers_of_client(db, process)?;
         live.retain(is_live);
         if let Some(own) = own.as_ref().filter(|own| live.contains(own)) {
             return Ok(Some(own.clone()));
         }
-        // The window has moved on from the session that the shell was started in.
-        if let Some(shown) = shown_by(db, process)? {
+        // The client process shows another session than the one that started the shell.
+        if let Some(shown) = peer_shown_by(db, process)? {
             return Ok(Some(shown));
         }
         match live.as_slice() {
-            [only] if shows_one(db, process, only)? => return Ok(Some(only.clone())),
+            [only] if shows_single_session(db, process, only)? => return Ok(Some(only.clone())),
             [] | [_] => {}
-            // A client of several sessions: the shell's own word is all there is.
+            // A client of several sessions: only the shell's environment tells which one it is.
             _ => break,
         }
     }
     match own {
-        Some(own) if is_live(&own) || has_client(db, &own)? => Ok(Some(own)),
+        Some(own) if is_live(&own) || client_still_runs(db, &own)? => Ok(Some(own)),
         _ => Ok(None),
     }
 }
 
-/// Whether a client process is known to show the session of this one peer and no other: Claude Code
-/// does, and other clients do as far as anybody can tell.
-fn shows_one(db: &Connection, process: &ProcessId, id: &PeerId) -> Result<bool, Fault> {
+/// Returns whether a client process shows the session of this one peer and no other.
+///
+/// Claude Code shows one session at a time; other clients are assumed to.
+fn shows_single_session(db: &Connection, process: &ProcessId, id: &PeerId) -> Result<bool, Fault> {
     let kind: String = db
         .prepare_cached("SELECT kind FROM peers WHERE id = ?1")?
         .query_row([id.as_str()], |row| row.get(0))?;
     Ok(kind == "client" || process::runs_as(process, "claude"))
 }
 
-/// The peers that a client process held last.
-fn held_by(db: &Connection, process: &ProcessId) -> Result<Vec<PeerId>, Fault> {
+/// Returns the peers whose last client process is this one.
+fn peers_of_client(db: &Connection, process: &ProcessId) -> Result<Vec<PeerId>, Fault> {
     Ok(db
         .prepare_cached(
             "SELECT id FROM peers WHERE client_process = ?1 AND kind IN ('session', 'client')",
@@ -69,8 +67,8 @@ fn held_by(db: &Connection, process: &ProcessId) -> Result<Vec<PeerId>, Fault> {
         .collect::<rusqlite::Result<_>>()?)
 }
 
-/// The peer of the session that a client's hooks said it shows.
-fn shown_by(db: &Connection, process: &ProcessId) -> Result<Option<PeerId>, Fault> {
+/// Returns the peer of the session that a client process shows, as its hooks reported.
+fn peer_shown_by(db: &Connection, process: &ProcessId) -> Result<Option<PeerId>, Fault> {
     let session: Option<String> = db
         .prepare_cached("SELECT session FROM clients WHERE process = ?1")?
         .query_row([process.to_string()], |row| row.get(0))
@@ -81,8 +79,8 @@ fn shown_by(db: &Connection, process: &ProcessId) -> Result<Option<PeerId>, Faul
     }
 }
 
-/// Whether the client that held a peer last is known to run, so that it is away for a moment only.
-fn has_client(db: &Connection, id: &PeerId) -> Result<bool, Fault> {
+/// Returns whether the peer's last client process still runs, so that the peer is likely to return.
+fn client_still_runs(db: &Connection, id: &PeerId) -> Result<bool, Fault> {
     let process: Option<String> = db
         .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")?
         .query_row(params![id.as_str()], |row| row.get(0))?;

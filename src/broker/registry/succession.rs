@@ -1,9 +1,9 @@
-//! Clients that are known by their process, once that has ended: who takes over from them.
+//! Succession: how a new client continues the peer of an ended one that was known by its process.
 //!
-//! Nobody can come back as such a peer. Whoever starts the same program in the same directory next
-//! goes on where it stopped: that client is this peer from then on, with its id, its name and its
-//! mail. A mailbox is taken over whole and by one only; where it is not clear whose it is, nobody
-//! gets it, and who writes to it is told so.
+//! The ended client cannot return as that peer. The next client of the same program in the same
+//! directory is its successor: it takes over the peer, with its id, name and mail. A mailbox has one
+//! successor, which takes over all of it. Where it is not clear whose it is, it has none, and an
+//! error tells senders so.
 
 use rusqlite::params;
 
@@ -14,18 +14,15 @@ use crate::protocol::error::Candidate;
 use crate::protocol::peers::Register;
 use crate::protocol::{PeerId, names};
 
-/// One that has ended and has something to leave.
+/// An ended peer that a successor may take over.
 struct Predecessor {
     id: PeerId,
     has_mail: bool,
 }
 
-/// Whom a client that registers for the first time takes over from: the only one with mail, or if
-/// none has any, the one that was here last.
+/// Returns the predecessor of a client that registers for the first time.
 ///
-/// # Errors
-///
-/// If the database fails.
+/// That is the only ended peer with mail, or, if none has mail, the one that was seen last.
 pub fn predecessor(tx: &Tx<'_>, request: &Register) -> Result<Option<PeerId>, Fault> {
     let ended = ended_in_same_place(tx, request)?;
     let mut with_mail = ended.iter().filter(|one| one.has_mail);
@@ -37,8 +34,10 @@ pub fn predecessor(tx: &Tx<'_>, request: &Register) -> Result<Option<PeerId>, Fa
     Ok(chosen.map(|one| one.id.clone()))
 }
 
-/// The peers of this program in this directory whose processes have ended, the last one first. A
-/// name that its person chose is inherited by that name, and not by whoever comes.
+/// Returns the peers of this program in this directory whose processes have ended, the last one
+/// first.
+///
+/// A peer with a name from `CLAUDE_PEERS_NAME` is included only if the new client has the same name.
 fn ended_in_same_place(tx: &Tx<'_>, request: &Register) -> Result<Vec<Predecessor>, Fault> {
     if request.client_name.is_empty() {
         return Ok(Vec::new());
@@ -65,11 +64,7 @@ fn ended_in_same_place(tx: &Tx<'_>, request: &Register) -> Result<Vec<Predecesso
     Ok(ended.collect())
 }
 
-/// Another conversation begins: what the former one said of itself is true no more.
-///
-/// # Errors
-///
-/// If the database fails.
+/// Removes the summary, which described an earlier conversation.
 pub fn reset_summary(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     tx.db
         .prepare_cached("UPDATE peers SET summary = '', summary_source = 'none' WHERE id = ?1")?
@@ -77,11 +72,7 @@ pub fn reset_summary(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Who is live where a client of this program has ended.
-///
-/// # Errors
-///
-/// If the database fails.
+/// Returns the live peers of the ended peer's program in the same directory.
 pub fn live_in_same_place(tx: &Tx<'_>, ended: &PeerId) -> Result<Vec<Candidate>, Fault> {
     let mut statement = tx.db.prepare_cached(
         "SELECT p.id, p.name, p.cwd FROM peers p JOIN peers e ON e.id = ?1

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::mcp::session::channel;
 use crate::mcp::session::inbox::InboxSocket;
 use crate::mcp::session::one_shot::is_one_shot;
-use crate::protocol::Around;
+use crate::protocol::CallerContext;
 use crate::protocol::peers::{CLAUDE_CODE, Register};
 use crate::sys::git::Git;
 use crate::sys::random;
@@ -20,7 +20,7 @@ pub struct Registration {
     /// The registration itself, with a new instance id and session token.
     pub request: Register,
     /// What goes with every call.
-    pub around: Around,
+    pub around: CallerContext,
     /// The session's inbox socket, if it may be used to wake the session.
     pub inbox: Option<InboxSocket>,
 }
@@ -47,7 +47,7 @@ pub async fn registration(config: &Config, client: &InitializeRequestParams) -> 
         None => None,
     };
     let worktree = repository.as_ref().map(|repository| text(&repository.top));
-    let around = Around { title, worktree, inside: None };
+    let around = CallerContext { title, worktree, inside: None };
     let request = Register {
         wakes: inbox.is_some(),
         instance: random::instance_id(),

@@ -12,7 +12,7 @@ use crate::client::{Client, ClientError};
 use crate::mcp::session::inbox::InboxSocket;
 use crate::mcp::session::push::Pusher;
 use crate::protocol::stream::{ByeReason, Event};
-use crate::protocol::wake::Look;
+use crate::protocol::wake::IdleCheck;
 use crate::protocol::{PeerId, ProcessId};
 use crate::sys::backoff::Backoff;
 
@@ -138,7 +138,7 @@ async fn follow_stream(
 }
 
 /// Reports whether the client is idle. Where that is not known the broker goes by hooks.
-async fn check_idle(client: Client, process: ProcessId, look: Look) {
+async fn check_idle(client: Client, process: ProcessId, look: IdleCheck) {
     let Some(idle) = session_file::is_idle(&client.config().claude.directory, &process).await
     else {
         return;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::sys::git::{Files, Git};
-use crate::sys::subprocess::in_background;
+use crate::sys::subprocess::run_in_background;
 
 /// Longest time for looking at the files. A dead mount may take forever.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ async fn recent_files_within(
         Files::Bare => Vec::new(),
         Files::Unknown => newest_in_directory(&dir, limit),
     };
-    let looked = tokio::time::timeout(timeout, in_background("recent files", look)).await;
+    let looked = tokio::time::timeout(timeout, run_in_background("recent files", look)).await;
     looked.ok().and_then(Result::ok).unwrap_or_default()
 }
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::mcp::summary::answer;
 use crate::mcp::summary::facts::{MAX_FILES, SessionFacts};
-use crate::sys::subprocess::in_background;
+use crate::sys::subprocess::run_in_background;
 use crate::text;
 
 /// Time limit of the whole exchange: certificates, connection, answer.
@@ -195,7 +195,7 @@ async fn client(url: &Url) -> Result<Client, SummaryError> {
             built => built,
         }
     };
-    match in_background("certificates", build).await {
+    match run_in_background("certificates", build).await {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => Err(SummaryError::Client(root_cause(error))),
         Err(error) => Err(SummaryError::Client(error.to_string())),

@@ -121,7 +121,7 @@ impl Tools {
     ) -> Result<Output, String> {
         let limit = waiting::limit(arguments.wait_seconds, context);
         let reply_to = arguments.reply_to.filter(|id| !id.trim().is_empty());
-        if let Some(scope) = Scope::of_recipient(&arguments.to_id) {
+        if let Some(scope) = Scope::from_address(&arguments.to_id) {
             let scope = scope.map_err(|error| not_sent(&format!("{error}.")))?;
             if reply_to.is_some() || !limit.is_zero() {
                 return Err(not_sent(

@@ -116,7 +116,7 @@ pub struct SendMessageArguments {
     pub reply_to: Option<String>,
     /// Seconds to wait for the peer's answer, which is then returned: at most 110, fewer in some
     /// clients. Default: return at once; an answer then arrives like any message.
-    #[serde(default, deserialize_with = "js_json::seconds")]
+    #[serde(default, deserialize_with = "js_json::lenient_seconds")]
     pub wait_seconds: Option<u64>,
 }
 
@@ -136,7 +136,7 @@ pub struct SetSummaryArguments {
 pub struct CheckMessagesArguments {
     /// Seconds to wait for the next message if there is none yet: at most 110, fewer in some
     /// clients. Default: return at once.
-    #[serde(default, deserialize_with = "js_json::seconds")]
+    #[serde(default, deserialize_with = "js_json::lenient_seconds")]
     pub wait_seconds: Option<u64>,
 }
 

@@ -1,9 +1,9 @@
 //! Peers' names: letters of any script, and one spelling for each name.
 //!
-//! A name is kept in the form that [`canonical`] gives it, so that the same word typed in another
-//! case, in full width or in decomposed letters is the same name. Within one word of a name scripts
-//! do not mix where a letter of one could pass for a letter of the other (Unicode Technical
-//! Standard 39), and nothing that turns text around or cannot be seen is ever part of it.
+//! A name is kept in its [`canonical`] form, so that the same word in another case, in full width or
+//! in decomposed letters is the same name. Within one word of a name, scripts do not mix if a letter
+//! of one looks like a letter of the other (Unicode Technical Standard 39). Characters that are
+//! invisible or change the direction of text are never part of a name.
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
@@ -18,25 +18,27 @@ use crate::protocol::ids::{BROKER, looks_like_peer_id};
 /// The longest name of a peer, in characters.
 pub const MAX: usize = 40;
 
-/// The rule, for whoever broke it.
+/// The rule for names, as the hint of an error.
 pub const RULE: &str = "A name is 1 to 40 letters of any script, digits, '.', '_' and '-', begins with a letter, mixes no look-alike scripts within a word, and is not reserved.";
 
-/// Names that belong to no session.
+/// Names that no session can have.
 const RESERVED: [&str; 6] = ["cli", BROKER, "all", "machine", "directory", "repo"];
 
-/// What a directory without a letter is called.
+/// The name of a directory that has no letter in its own.
 const NAMELESS: &str = "session";
 
-/// Room for the `-2` that tells two of a name apart.
+/// The characters that are left free for a suffix such as `-2`.
 const TAIL: usize = 4;
 
-/// No script stacks more marks on one letter.
+/// The most combining marks on one letter; no script needs more.
 const MARKS: usize = 4;
 
-/// Longer texts are no names; nothing reads them to their end.
+/// The characters of a text that are read. Longer texts are no names.
 const LONGEST: usize = 1_000;
 
-/// Returns the one form of a name: NFKC, lower case, without joiners. It need not be a valid name.
+/// Returns the canonical form of a name: NFKC, lower case, without joiners.
+///
+/// The result need not be a valid name.
 #[must_use]
 pub fn canonical(text: &str) -> String {
     let folded: String = text.trim().chars().take(LONGEST).nfkc().collect();
@@ -45,23 +47,25 @@ pub fn canonical(text: &str) -> String {
     settled.trim().to_owned()
 }
 
-/// Returns what words that differ in nothing but their spelling share: `STRASSE` and `straße`,
-/// `οδοσ` and `οδος`. For comparison only.
+/// Returns a key that is equal for different spellings of one word.
+///
+/// Such as `STRASSE` and `straße`, `οδοσ` and `οδος`. The key is for comparison only.
 #[must_use]
 pub fn key(text: &str) -> String {
     let upper = canonical(text).to_uppercase();
     upper.chars().flat_map(char::to_lowercase).nfkc().filter(|c| *c != DOT).collect()
 }
 
-/// Whether two names are different and could be taken for each other. Two of ASCII alone never
-/// are: everybody who reads code tells `l` from `1`.
+/// Returns whether two names differ but look alike.
+///
+/// Two names of ASCII alone never do: people who read code can distinguish `l` from `1`.
 #[must_use]
 pub fn look_alike(one: &str, other: &str) -> bool {
     one != other && !(one.is_ascii() && other.is_ascii()) && skeleton(one).eq(skeleton(other))
 }
 
-/// Whether `name` may be a peer's name: canonical, by the rule, not reserved, and not in the form
-/// of an id.
+/// Returns whether `name` may be a peer's name: canonical, by the [`RULE`], not reserved, and not in
+/// the form of an id.
 #[must_use]
 pub fn is_valid(name: &str) -> bool {
     name.chars().take(MAX + 1).count() <= MAX
@@ -72,13 +76,15 @@ pub fn is_valid(name: &str) -> bool {
         && !looks_like_peer_id(name)
 }
 
-/// Returns the name that a directory, a repository or a title gives: what cannot stand in a name
-/// becomes `-`, and so does the border between scripts that must not mix.
+/// Returns the name derived from a directory, a repository or a title.
+///
+/// Characters that are not allowed in a name become `-`, and so does the border between scripts that
+/// must not mix.
 #[must_use]
 pub fn from_text(text: &str) -> String {
     let name = spelled(text);
     let name: String = name.chars().take(MAX - TAIL).collect();
-    // What was cut or cleaned may have changed which lower case a letter has where it stands now.
+    // A final sigma depends on the next letter, which may have been removed.
     let name = canonical(name.trim_end_matches(is_separator));
     match name.as_str() {
         "" => NAMELESS.to_owned(),
@@ -87,12 +93,14 @@ pub fn from_text(text: &str) -> String {
     }
 }
 
-/// Returns the name that `part` has within `whole`, such as `shop-login`: `part` alone where it
-/// says `whole` already. What is too long is cut in front, because the end tells names apart.
+/// Returns the name of `part` within `whole`, such as `shop-login`.
+///
+/// Returns `part` alone if it begins with `whole`. A long name is cut in `whole`, because the end of
+/// names distinguishes them.
 #[must_use]
 pub fn within(whole: &str, part: &str) -> String {
     let whole = spelled(whole);
-    // Behind another word it may begin with a digit.
+    // After another word, `part` may begin with a digit.
     let part = if whole.is_empty() { spelled(part) } else { spell(&canonical(part)) };
     let says_whole = part
         .strip_prefix(&*whole)
@@ -108,13 +116,13 @@ pub fn within(whole: &str, part: &str) -> String {
     }
 }
 
-/// Returns whether a text has a letter by which it can be called.
+/// Returns whether a text has a letter, so that a name can be derived from it.
 #[must_use]
 pub fn can_name(text: &str) -> bool {
     !spelled(text).is_empty()
 }
 
-/// Spells a text with what may stand in names, from its first letter on.
+/// Spells a text, from its first letter on, with the characters allowed in names.
 fn spelled(text: &str) -> String {
     let text = canonical(text);
     spell(text.trim_start_matches(|c| !is_letter(c)))
@@ -139,7 +147,7 @@ const fn is_separator(c: char) -> bool {
     matches!(c, '.' | '_' | '-')
 }
 
-/// Whether letters, marks and digits can stand together between two separators.
+/// Returns whether letters, marks and digits form a valid word between two separators.
 fn is_word(word: &str) -> bool {
     let mut marks = 0;
     let mut in_place = true;
@@ -157,8 +165,9 @@ fn is_letter(c: char) -> bool {
         || (!c.is_ascii() && c.is_alphabetic() && !is_combining_mark(c) && may_stand(c))
 }
 
-/// Whether a character is ordinary writing: living scripts and dead ones, but nothing that is
-/// phonetic notation, has another form, or is no part of words.
+/// Returns whether a character belongs to ordinary writing, of living and historic scripts.
+///
+/// Phonetic notation, compatibility forms and characters that are not part of words do not.
 fn may_stand(c: char) -> bool {
     use IdentifierType as Type;
     c.identifier_type().is_some_and(|kind| {
@@ -174,7 +183,7 @@ fn may_stand(c: char) -> bool {
     })
 }
 
-/// Whether the letters of a word are of one script, or cannot be taken for one another.
+/// Returns whether the letters of a word are of one script, or of scripts that do not look alike.
 fn is_of_one_script(word: &str) -> bool {
     if word.is_ascii() || !AugmentedScriptSet::for_str(word).is_empty() {
         return true;
@@ -187,7 +196,7 @@ fn is_of_one_script(word: &str) -> bool {
     is_east_asian || !others.chars().any(is_potential_mixed_script_confusable_char)
 }
 
-/// Zero-width joiners of ordinary writing: a name reads the same without them.
+/// Returns whether a character is a zero-width joiner, without which a name reads the same.
 const fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200C}' | '\u{200D}')
 }
@@ -196,10 +205,10 @@ fn is_ignorable(c: char) -> bool {
     c.identifier_type() == Some(IdentifierType::Default_Ignorable)
 }
 
-/// What the lower case of `İ` has behind its `i`, which has a dot already.
+/// The combining dot that follows the `i` in the lower case of `İ`.
 const DOT: char = '\u{307}';
 
-/// Gives letters that have two lower cases the one that belongs there.
+/// Replaces letters with two lower-case forms by the one for their place: `ς` ends a word.
 fn settle(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();

@@ -8,7 +8,7 @@ use crate::service::error::ManagerError;
 use crate::service::launchd::plist::SessionType;
 use crate::sys::files::effective_uid;
 use crate::sys::subprocess;
-use crate::sys::subprocess::Said;
+use crate::sys::subprocess::Output;
 
 /// The limit of one call. A restart waits for requests in flight, a few seconds at worst.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -144,10 +144,10 @@ impl Launchctl {
         if said.succeeded() {
             return Ok(());
         }
-        Err(ManagerError::Failed { command: described(arguments), message: said.words() })
+        Err(ManagerError::Failed { command: described(arguments), message: said.one_line() })
     }
 
-    fn call(&self, arguments: &[&str]) -> Result<Said, ManagerError> {
+    fn call(&self, arguments: &[&str]) -> Result<Output, ManagerError> {
         let command = || described(arguments);
         subprocess::run(Command::new(&self.program).args(arguments), LIMIT)
             .map_err(|e| ManagerError::Failed { command: command(), message: e.to_string() })?

@@ -244,7 +244,7 @@ fn call(
     match subprocess::run(&mut command, limit).map_err(ManagerError::Systemctl)? {
         None => Err(ManagerError::TimedOut { command: described(), limit }),
         Some(said) if said.succeeded() => Ok(said.output),
-        Some(said) => Err(ManagerError::Failed { command: described(), message: said.words() }),
+        Some(said) => Err(ManagerError::Failed { command: described(), message: said.one_line() }),
     }
 }
 

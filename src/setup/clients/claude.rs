@@ -181,7 +181,7 @@ impl<'a> Claude<'a> {
     /// Returns the version that `claude --version` prints.
     fn version(&self) -> Option<[u64; 3]> {
         let program = self.program()?;
-        let said = subprocess::program(program.to_str()?, &["--version"], VERSION).ok()?;
+        let said = subprocess::run_named(program.to_str()?, &["--version"], VERSION).ok()?;
         version::parse(&said.output).filter(|_| said.succeeded())
     }
 

@@ -128,9 +128,9 @@ impl Registration {
             let command: Vec<String> = words.map(shell::quoted).collect();
             SetupError::Command { command: command.join(" "), said }
         };
-        match subprocess::program(&program, &arguments, LIMIT) {
+        match subprocess::run_named(&program, &arguments, LIMIT) {
             Ok(said) if said.succeeded() => Ok(()),
-            Ok(said) => Err(failed(said.complaint().to_owned())),
+            Ok(said) => Err(failed(said.first_line().to_owned())),
             Err(problem) => Err(failed(problem)),
         }
     }

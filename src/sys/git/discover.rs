@@ -1,12 +1,12 @@
-//! Which repository holds a directory, found as git finds it and without starting git: a few
-//! small files are read, so that registration, a hook and a command may all ask.
+//! Finds the repository of a directory as git does, but without running git.
 //!
-//! What lies in a directory was perhaps written by a stranger: unpacked from an archive, or, but
-//! for the name `.git`, cloned. So nothing here is believed that leads out of it. A `.git` that
-//! points elsewhere counts as its repository's only if that repository names this very place as
-//! one of its worktrees ([`repository_at`]); `core.worktree` says where a repository's files
-//! are to git, and to us only whether such a pointer is returned. No file is opened that could
-//! hold a reader up, and what belongs to another user is not gone by.
+//! Only a few small files are read, so registration, hooks and commands can all afford it.
+//!
+//! The content of a directory may come from an untrusted source, such as an archive. So a pointer that
+//! leads out of the directory is not trusted by itself. A `.git` that points elsewhere counts only if
+//! the repository there names this same place as one of its worktrees ([`repository_at`]).
+//! `core.worktree` is used for nothing but this check. No file is opened that could block the reader,
+//! and files of other users are not used.
 
 use std::path::{Path, PathBuf};
 
@@ -15,40 +15,40 @@ use crate::sys::git::owner::Trust;
 use crate::sys::git::repository::{DOT_GIT, NoRepository, Repository};
 use crate::sys::git::settings;
 
-/// A repository, and where git keeps what belongs to this one worktree of it.
+/// A repository, with the place of the git files of this one worktree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub repository: Repository,
     pub git_dir: GitDir,
 }
 
-/// What may be read of it beyond its identity.
+/// What may be read of the repository beyond its identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GitDir {
-    /// HEAD and index of the worktree lie here.
+    /// The directory with HEAD and index of the worktree.
     Worktree(PathBuf),
-    /// There is no worktree; HEAD lies here.
+    /// The directory with HEAD. There is no worktree.
     Bare(PathBuf),
-    /// The `.git` points at something that does not point back: whatever stands there may be
-    /// another repository's, so it is not read.
+    /// The `.git` points to a directory that does not point back. It may belong to another
+    /// repository, so it is not read.
     Unproven,
 }
 
 /// Finds the repository that holds `dir`.
 ///
-/// The nearest `.git` above decides. A directory that is itself shaped like a repository is a
-/// bare one only where no worktree holds it: within one it is content, which anybody may have
-/// committed.
+/// The nearest `.git` in the directory or above decides. A directory that looks like a bare repository
+/// is one only outside of worktrees: within a worktree it is content, which may have been committed by
+/// any author.
 ///
 /// # Errors
 ///
-/// If there is none, or none that may be used.
+/// If there is no repository, or none that may be used.
 pub fn find(dir: &Path, trust: &Trust) -> Result<Found, NoRepository> {
     let start = std::fs::canonicalize(dir).map_err(|_| NoRepository::Nowhere)?;
     let file_system_of_start = file_system(&start);
     let mut bare: Option<PathBuf> = None;
     for level in start.ancestors() {
-        // As git does: what another file system holds is another matter.
+        // As git does: the search ends at the border of the file system.
         if file_system(level) != file_system_of_start {
             break;
         }
@@ -71,7 +71,7 @@ fn file_system(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().map(|data| data.dev())
 }
 
-/// Whether what is shaped like a repository is a part of the one found above it, and not content.
+/// Returns whether a directory that looks like a repository is part of the one above, not content.
 fn is_part(bare: &Path, above: &Found) -> bool {
     bare.starts_with(&above.repository.common_dir)
 }
@@ -84,12 +84,12 @@ fn bare_repository(git_dir: PathBuf, trust: &Trust) -> Result<Found, NoRepositor
     Ok(Found { repository, git_dir: GitDir::Bare(git_dir) })
 }
 
-/// The repository whose worktree begins at `level`; `None` if none does.
+/// Returns the repository whose worktree has its root at `level`, if there is one.
 fn worktree(level: &Path, trust: &Trust) -> Option<Result<Found, NoRepository>> {
     let entry = level.join(DOT_GIT);
     let data = std::fs::symlink_metadata(&entry).ok()?;
     if data.is_dir() {
-        // An empty one, or something else of that name: git looks further up.
+        // An empty directory, or something else of that name: git searches further up.
         common_of(&entry)?;
         return Some(repository_at(level, &entry, entry.clone(), trust));
     }
@@ -105,7 +105,7 @@ fn worktree(level: &Path, trust: &Trust) -> Option<Result<Found, NoRepository>> 
     })
 }
 
-/// Where a `.git` file points.
+/// Returns the directory to which a `.git` file points.
 fn pointed_at(file: &Path) -> Option<PathBuf> {
     let line = first_line(file)?;
     let target = line.strip_prefix(b"gitdir:")?.trim_ascii_start();
@@ -124,7 +124,7 @@ fn repository_at(
         Some(common_dir) => {
             Found { repository: Repository { top, common_dir }, git_dir: GitDir::Worktree(git_dir) }
         }
-        // A place of its own: one for all who work below it, and for nobody else.
+        // The `.git` itself is the identity, which only the directories below it share.
         None => Found {
             repository: Repository { top, common_dir: entry.to_owned() },
             git_dir: GitDir::Unproven,
@@ -132,15 +132,14 @@ fn repository_at(
     })
 }
 
-/// The identity of the repository whose worktree `level` is, if it agrees:
+/// Returns the common directory of the repository whose worktree is `level`, if one of these holds:
 ///
-/// * the git directory is `level/.git` itself, complete in itself;
-/// * it is one of those in which a repository keeps its linked worktrees, and the path recorded
-///   in it is this `.git`;
+/// * the git directory is `level/.git` itself, and has no other common directory;
+/// * it is a directory in which a repository keeps a linked worktree, and records this `.git`;
 /// * its `core.worktree` is `level`: a submodule, or a directory set up by hand;
-/// * it lies below `level`, is no other directory's `.git` and names no other worktree.
+/// * it is below `level`, is not the `.git` of another directory, and names no other worktree.
 ///
-/// `git init --separate-git-dir` leaves nothing that could be compared.
+/// A repository of `git init --separate-git-dir` records nothing that could be compared.
 fn proven(level: &Path, entry: &Path, git_dir: &Path) -> Option<PathBuf> {
     let common = common_of(git_dir)?;
     if common != git_dir {
@@ -158,7 +157,7 @@ fn proven(level: &Path, entry: &Path, git_dir: &Path) -> Option<PathBuf> {
     own.then_some(common)
 }
 
-/// Whether a repository keeps this git directory for a linked worktree.
+/// Returns whether a repository keeps this git directory for a linked worktree.
 fn lists(common: &Path, git_dir: &Path) -> bool {
     git_dir.parent() == Some(&common.join("worktrees"))
 }
@@ -171,8 +170,8 @@ fn core_worktree(git_dir: &Path) -> Option<PathBuf> {
     last("config.worktree").or_else(|| last("config"))
 }
 
-/// The directory that a git directory shares with its repository's other worktrees, itself where
-/// it shares nothing; `None` if it is no git directory.
+/// Returns the common directory of a git directory, which may be itself; `None` if it is not a git
+/// directory.
 fn common_of(git_dir: &Path) -> Option<PathBuf> {
     let pointer = git_dir.join("commondir");
     let common = if std::fs::symlink_metadata(&pointer).is_ok() {

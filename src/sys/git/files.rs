@@ -1,5 +1,6 @@
-//! Small files of a git directory, read without trust: what is no plain file, or larger than any
-//! of git's own, is not there.
+//! Reads small files of a git directory, whose content is not trusted.
+//!
+//! Anything but a plain file, and a file larger than any of git's own, counts as absent.
 
 use std::ffi::OsStr;
 use std::io::Read as _;
@@ -9,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-/// A config file of a repository with thousands of branches is a few hundred kilobytes.
+/// The largest file that is read, in bytes. The configuration of a repository with thousands of
+/// branches has a few hundred kilobytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// The whole content of a plain file. A pipe in its place is not waited for.
+/// Returns the content of a plain file. A pipe in its place does not block.
 pub fn read(path: &Path) -> Option<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
@@ -25,7 +27,7 @@ pub fn read(path: &Path) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// The content of a file that holds one line, which may hold any character but its end.
+/// Returns the content of a file of one line, which may contain any character but a line end.
 pub fn first_line(path: &Path) -> Option<Vec<u8>> {
     let mut content = read(path)?;
     while content.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
@@ -34,7 +36,7 @@ pub fn first_line(path: &Path) -> Option<Vec<u8>> {
     Some(content).filter(|line| !line.is_empty() && !line.contains(&0))
 }
 
-/// A recorded path, canonical.
+/// Returns the canonical form of a recorded path, relative to `base`.
 pub fn resolve(base: &Path, recorded: &[u8]) -> Option<PathBuf> {
     if recorded.is_empty() {
         return None;
@@ -42,13 +44,13 @@ pub fn resolve(base: &Path, recorded: &[u8]) -> Option<PathBuf> {
     std::fs::canonicalize(base.join(OsStr::from_bytes(recorded))).ok()
 }
 
-/// Whether two paths lead to one thing, however each is spelt.
+/// Returns whether two paths lead to the same file.
 pub fn same_file(one: &Path, other: &Path) -> bool {
     let identity = |path: &Path| std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
     identity(one).is_some_and(|one| Some(one) == identity(other))
 }
 
-/// Whether a repository's index is its own. A link in its place would show the names of another
+/// Returns whether a repository's index is not a link, which could show the files of another
 /// repository.
 pub fn has_own_index(git_dir: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(git_dir) else {

@@ -1,20 +1,20 @@
-//! HEAD: what is checked out.
+//! HEAD: the commit or branch that is checked out.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::sys::git::files::{first_line, read};
 
-/// What HEAD says.
+/// The content of HEAD.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Head {
     Branch(String),
     Detached,
-    /// A newer form of repository keeps it in a table that git alone can read.
+    /// The repository has the reftable format, which only git can read.
     Elsewhere,
 }
 
-/// Whether this is a HEAD, as git judges whether a directory is its own.
+/// Returns whether a file is a HEAD, by the rule with which git recognises its directories.
 pub fn is_head(path: &Path) -> bool {
     let points = |target: &[u8]| target.starts_with(b"refs/");
     if let Ok(target) = std::fs::read_link(path) {
@@ -29,10 +29,10 @@ pub fn is_head(path: &Path) -> bool {
     }
 }
 
-/// Reads the HEAD of a git directory; `None` if it has none.
+/// Reads the HEAD of a git directory; `None` if there is none.
 pub fn read_head(git_dir: &Path) -> Option<Head> {
     let path = git_dir.join("HEAD");
-    // An old form: HEAD is a link to the branch.
+    // In an old format HEAD is a link to the branch.
     let target = match std::fs::read_link(&path) {
         Ok(target) => target.as_os_str().as_bytes().to_owned(),
         Err(_) => match first_line(&path)?.strip_prefix(b"ref:") {

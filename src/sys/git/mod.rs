@@ -1,14 +1,14 @@
-//! What is known of a directory: its repository, branch, names of files. Registration, hooks
-//! and commands ask for the repository, because it is the `repo` scope; the automatic summary asks
-//! for the rest.
+//! Facts about a directory: its repository, branch, and names of files.
 //!
-//! Repository and branch are read from git's own small files (`discover`). Only names of files
-//! need the `git` program, and of it only a command that opens no file of the worktree: what a
-//! directory holds may be a stranger's, and its configuration and attributes name programs
-//! (filters, drivers, monitors, hooks, transports) that git would run for any other. Nothing here
-//! may read a file's contents, touch the network, take a lock that the user's own git would meet,
-//! or keep a caller waiting: each question ends after a second, and "could not tell" is an ordinary
-//! answer.
+//! Registration, hooks and commands use the repository, because it is the scope `repo`; the automatic
+//! summary uses the rest.
+//!
+//! Repository and branch are read from git's own small files (`discover`). Only names of files need
+//! the `git` program, and only a command of it that opens no file of the worktree. The directory may
+//! come from an untrusted source, and its configuration and attributes name programs (filters,
+//! drivers, monitors, hooks, transports) that other git commands would run. Nothing here may read the
+//! content of a file, use the network, take a lock that could block the user's own git, or block a
+//! caller: each query ends after a second, and "unknown" is an ordinary answer.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::sys::subprocess::{end_group, in_absolute_path, in_background};
+use crate::sys::subprocess::{find_in_absolute_path, kill_group, run_in_background};
 use discover::{Found, GitDir};
 use head::Head;
 use owner::Trust;
@@ -36,12 +36,12 @@ mod tests;
 
 pub use repository::{NoRepository, Repository};
 
-/// git answers in some 4 ms; one that has not answered by now hangs on a dead mount.
+/// The time limit for a query. git answers in some 4 ms, unless a file system hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Enough for a hundred thousand names, whatever lies in the directory.
+/// The most bytes of output: enough for a hundred thousand names.
 const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
 
-/// Asks git, and reads its files, in a given environment.
+/// Runs git, and reads its files, in a given environment.
 pub struct Git {
     environment: Vec<(OsString, OsString)>,
     patience: Duration,
@@ -50,24 +50,25 @@ pub struct Git {
 /// The files of a directory.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Files {
-    /// Their names, relative to the worktree's root `top`. A name that ends in a slash is that of a
-    /// directory without any tracked files.
+    /// The names, relative to the worktree's root `top`. A name with a slash at its end is a
+    /// directory without tracked files.
     Listed { top: PathBuf, names: Vec<Vec<u8>> },
-    /// The directory is part of a bare repository: its files are git's own.
+    /// The directory is part of a bare repository, so its files are git's own.
     Bare,
     /// The directory is in no repository, or git cannot tell.
     Unknown,
 }
 
-/// What git printed.
+/// The output of git.
 struct Answer {
     success: bool,
     stdout: Vec<u8>,
 }
 
 impl Git {
-    /// Takes the environment of this process. What it says of git is left out: under a git hook,
-    /// `GIT_DIR` and its kind name another repository than the directory's.
+    /// Takes an environment, without its variables for git.
+    ///
+    /// Under a git hook, `GIT_DIR` and similar variables name another repository than the directory's.
     pub fn new<N, V>(environment: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<OsString>,
@@ -81,19 +82,20 @@ impl Git {
         Self { environment, patience: PATIENCE }
     }
 
-    /// The same with another time limit for each question.
+    /// Sets another time limit for each query.
     #[cfg(test)]
     #[must_use]
     pub fn with_timeout(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// Finds the repository that holds `dir`, and why there is none, for callers that must not be
-    /// held up. Needs a runtime with time, as everything below does.
+    /// Finds the repository of `dir`, without blocking other tasks.
+    ///
+    /// Needs a runtime with timers, like all methods below.
     ///
     /// # Errors
     ///
-    /// If there is none, or none that may be used; what cannot be read within a second is nowhere.
+    /// If there is no repository, or none that may be used or can be read within the time limit.
     pub async fn repository(&self, dir: &Path) -> Result<Repository, NoRepository> {
         self.found(dir).await.map(|found| found.repository)
     }
@@ -104,16 +106,16 @@ impl Git {
         found.unwrap_or(Err(NoRepository::Nowhere))
     }
 
-    /// What a dead mount may hold up is left to itself.
+    /// Runs `work` on a thread, which is abandoned after the time limit if a file system hangs.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        timeout(self.patience, in_background("git", work)).await.ok()?.ok()
+        timeout(self.patience, run_in_background("git", work)).await.ok()?.ok()
     }
 
-    /// Returns the branch that is checked out, also while it has no commit yet; `None` on a
-    /// detached HEAD.
+    /// Returns the branch that is checked out, even if it has no commit yet; `None` on a detached
+    /// HEAD.
     pub async fn branch(&self, dir: &Path) -> Option<String> {
         let found = self.found(dir).await.ok()?;
         let (GitDir::Worktree(git_dir) | GitDir::Bare(git_dir)) = &found.git_dir else {
@@ -147,9 +149,11 @@ impl Git {
         }
     }
 
-    /// The names of the files at or below `dir` that git tracks or would, from `top` on; `None`
-    /// where git cannot tell. The one command here: it reads the index and lists directories, and
-    /// opens no file that is not git's.
+    /// Returns the names, relative to `top`, of the files at or below `dir` that git tracks or would
+    /// track; `None` if git cannot tell.
+    ///
+    /// This runs the only git command here. It reads the index and lists directories, and opens no
+    /// file but git's own.
     async fn names(&self, dir: &Path, git_dir: &Path, top: &Path) -> Option<Vec<Vec<u8>>> {
         let of = git_dir.to_owned();
         if !self.blocking(move || files::has_own_index(&of)).await? {
@@ -161,7 +165,7 @@ impl Git {
             "--full-name",
             "--cached",
             "--others",
-            // Untracked directories as such, and what the user ignores not at all.
+            // Untracked directories by their name only, and ignored files not at all.
             "--directory",
             "--no-empty-directory",
             "--exclude-standard",
@@ -169,15 +173,16 @@ impl Git {
             ".",
         ];
         let answer = self.ask(dir, git_dir, top, &question).await.filter(|a| a.success)?;
-        // Behind the last NUL stands nothing, or what MAX_OUTPUT has left of a name.
+        // After the last NUL comes nothing, or a name that MAX_OUTPUT has cut.
         let mut names: Vec<&[u8]> = answer.stdout.split(|byte| *byte == 0).collect();
         names.pop();
         Some(names.into_iter().filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
     }
 
-    /// Runs git in `dir`, for the repository that was found and no other. `None` if it cannot be
-    /// started, is killed or has not ended in time. Not by [`crate::sys::subprocess`]: who asks may be
-    /// cancelled, and hears so much and no more.
+    /// Runs git in `dir`, for the repository that was found and no other.
+    ///
+    /// `None` if git cannot be started, is killed, or has not ended in time. Does not use
+    /// [`crate::sys::subprocess`], because a caller may be cancelled and the output is limited.
     async fn ask(
         &self,
         dir: &Path,
@@ -189,26 +194,26 @@ impl Git {
         command
             .args(["--no-pager", "--no-optional-locks", "-C"])
             .arg(dir)
-            // None of the questions needs these. Said all the same: a repository names programs
-            // in them, and a daemon started by one would hold our pipe open.
+            // No query needs these. They are set because a repository can name programs in them,
+            // and a daemon started by such a program would keep our pipe open.
             .args(["-c", "core.fsmonitor=false"])
             .args(["-c", "core.hooksPath=/dev/null"])
             .args(["-c", "submodule.recurse=false"])
             .args(question)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            // Whatever the configuration says of its worktree.
+            // These override the worktree in the configuration.
             .env("GIT_DIR", git_dir)
             .env("GIT_WORK_TREE", top)
-            // A partial clone fetches what it lacks, with programs that it names. The first is
-            // known to newer gits, the second leaves every git without a way to fetch.
+            // A partial clone fetches missing objects, with programs that it names. The first
+            // variable prevents that in newer versions of git, the second in all versions.
             .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_ALLOW_PROTOCOL", "")
             .env("GIT_TERMINAL_PROMPT", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // A group of its own, so that git's own children end with it.
+            // A process group of its own, so that the children of git can be killed with it.
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn().ok()?;
@@ -224,14 +229,15 @@ impl Git {
         answer
     }
 
-    /// Where git is. A `PATH` with `.` in it would find one in the directory that we ask about.
+    /// Returns the path of git. Relative directories of `PATH` are skipped, because they could hold a
+    /// git in the directory that is examined.
     fn program(&self) -> Option<PathBuf> {
         let (_, path) = self.environment.iter().find(|(name, _)| name == "PATH")?;
-        in_absolute_path(path, "git")
+        find_in_absolute_path(path, "git")
     }
 }
 
-/// What the child prints and how it ends; no end if it printed more than we want to hear.
+/// Returns the output of the child and its exit status; no status if the output is too long.
 async fn listen(child: &mut Child) -> Option<(Vec<u8>, Option<ExitStatus>)> {
     let mut stdout = Vec::new();
     let pipe = child.stdout.take()?;
@@ -243,12 +249,12 @@ async fn listen(child: &mut Child) -> Option<(Vec<u8>, Option<ExitStatus>)> {
     Some((stdout, Some(status)))
 }
 
-/// Ends the child and what it started.
+/// Kills the child and the processes that it started.
 async fn end(child: &mut Child) {
-    // No id: it has been reaped, and its number may be another's by now.
+    // Without an id the child has been reaped, and its pid may have been reused.
     if let Some(group) = child.id() {
-        end_group(group);
+        kill_group(group);
     }
-    // Sleeping on a dead mount it cannot even die; tokio reaps it whenever it does.
+    // A child that waits for a hanging file system cannot end now; tokio reaps it later.
     let _ = timeout(Duration::from_millis(100), child.wait()).await;
 }

@@ -1,6 +1,7 @@
-//! Whose repositories may be used: those that belong to the user, as git itself has it, and those
-//! that the user's own git configuration calls safe. Another user's `/tmp/.git` would else take
-//! in every directory below.
+//! Which repositories may be used, by the rules of git: those that belong to the user, and those that
+//! the user's own git configuration calls safe.
+//!
+//! Without this check another user's `/tmp/.git` would hold every directory below.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::sys::git::repository::NoRepository;
 use crate::sys::git::settings;
 
-/// Who the user is and where the user says what else is trusted.
+/// The user, and the configuration files that name other trusted repositories.
 #[derive(Debug, Clone)]
 pub struct Trust {
     users: Vec<u32>,
@@ -20,7 +21,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Trust in what this process's user owns and names.
+    /// Reads from an environment the trust of this process's user.
     #[must_use]
     pub fn of(environment: &[(OsString, OsString)]) -> Self {
         let variable = |name: &str| {
@@ -30,7 +31,7 @@ impl Trust {
         let path = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = path("HOME");
         let user = rustix::process::geteuid().as_raw();
-        // Under sudo the directory's owner is still the one who sits there.
+        // Under sudo, repositories of the user who called it are trusted as well.
         let invoker = variable("SUDO_UID").filter(|_| user == 0);
         let invoker = invoker.and_then(|id| id.to_str()?.parse().ok());
         Self {
@@ -42,11 +43,11 @@ impl Trust {
         }
     }
 
-    /// Checks that all of a repository's `parts` are the user's, or `named` is called safe.
+    /// Checks that all `parts` of a repository belong to the user, or that `named` is called safe.
     ///
     /// # Errors
     ///
-    /// The first part that is another user's.
+    /// [`NoRepository`] with the first part that belongs to another user.
     pub fn check(&self, parts: &[&Path], named: &Path) -> Result<(), NoRepository> {
         let foreign = parts.iter().find_map(|part| {
             let owner = std::fs::symlink_metadata(part).ok()?.uid();
@@ -60,14 +61,16 @@ impl Trust {
         }
     }
 
-    /// By `safe.directory`, which git heeds in the system's and the user's configuration alone.
+    /// Returns whether `safe.directory` covers a directory, in the configuration of system or user.
+    ///
+    /// Git ignores the setting in a repository's own configuration.
     fn calls_safe(&self, directory: &Path) -> bool {
         let of_user = self.config_home.as_ref().map(|config| config.join("git/config"));
         let in_home = self.home.as_ref().map(|home| home.join(".gitconfig"));
         let files = std::iter::once(self.system.clone()).chain(of_user).chain(in_home);
         let mut safe = false;
         for value in files.flat_map(|file| settings::values(&file, "safe", "directory")) {
-            // An empty value takes back what was said before.
+            // An empty value cancels the earlier ones.
             safe = !value.is_empty() && (safe || self.covers(&value, directory));
         }
         safe
@@ -104,7 +107,7 @@ mod tests {
         let environment = [("HOME".into(), base.clone().into_os_string())];
         let own = Trust::of(&environment);
         assert_eq!(own.check(&[&shop], &shop), Ok(()));
-        // Nobody's number is that of whoever runs this.
+        // No user who runs this test has this id.
         let strange = Trust { users: vec![u32::MAX - 2], system: base.join("none"), ..own };
         let owner = rustix::process::geteuid().as_raw();
         let refused = Err(NoRepository::Foreign { path: shop.clone(), owner });

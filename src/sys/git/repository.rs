@@ -1,4 +1,4 @@
-//! What a directory belongs to: its repository, or why it has none that may be used.
+//! The repository of a directory, or why it has none that may be used.
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,15 @@ pub struct Repository {
     /// `common_dir`.
     pub top: PathBuf,
     /// The repository's identity, canonical: the same for all its worktrees and subdirectories.
-    /// Of a worktree whose `.git` points at a repository that knows nothing of it: that `.git`.
+    /// For a worktree whose `.git` points to a repository that does not record it: that `.git`.
     pub common_dir: PathBuf,
 }
 
 impl Repository {
-    /// What people call the repository. The same in all its worktrees, so taken from
-    /// `common_dir`: `app` for `app/.git`, `app.git`, `app/.bare` and `super/.git/modules/app`.
+    /// Returns the name of the repository, which is the same in all its worktrees.
+    ///
+    /// Derived from `common_dir`: `app` for `app/.git`, `app.git`, `app/.bare` and
+    /// `super/.git/modules/app`.
     #[must_use]
     pub fn name(&self) -> Option<String> {
         let last = self.common_dir.file_name()?.to_string_lossy();
@@ -46,7 +48,7 @@ pub enum NoRepository {
 }
 
 impl NoRepository {
-    /// What to do about it, if there is anything.
+    /// Returns a hint what to do, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -62,8 +64,9 @@ impl NoRepository {
     }
 }
 
-/// Returns the worktree of a `.git`: `safe.directory` takes the worktree, which may itself be the
-/// user's where its `.git` is not.
+/// Returns the worktree of a `.git`, which is the value for `safe.directory`.
+///
+/// The worktree may belong to the user while its `.git` does not.
 fn worktree_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if path.ends_with(DOT_GIT) => parent,

@@ -1,5 +1,4 @@
-//! Git's configuration files, as far as we read them ourselves: the values of one key in one file.
-//! What a file includes is not followed.
+//! Reads the values of one key in one of git's configuration files. Includes are not followed.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -7,7 +6,7 @@ use std::path::Path;
 
 use crate::sys::git::files;
 
-/// The values of `section.key` in a file, in their order. A key without a value has none here.
+/// Returns the values of `section.key` in a file, in order. A key without a value is skipped.
 pub fn values(file: &Path, section: &str, key: &str) -> Vec<OsString> {
     let content = files::read(file).unwrap_or_default();
     parse(&content, section, key).into_iter().map(OsString::from_vec).collect()
@@ -58,7 +57,7 @@ impl Reader<'_> {
         let _ = self.find(|byte| *byte == b'\n');
     }
 
-    /// What stands between the brackets; a subsection belongs to it.
+    /// Reads the text between the brackets, including a subsection.
     fn heading(&mut self) -> Vec<u8> {
         let mut quoted = false;
         let mut heading = Vec::new();
@@ -110,7 +109,7 @@ impl Reader<'_> {
                     value.extend(self.escaped());
                     kept = value.len();
                 }
-                // Only what stands within a value, or in quotes, is a part of it.
+                // Only space within a value, or in quotes, is part of it.
                 byte if byte.is_ascii_whitespace() && !quoted => {
                     if !value.is_empty() {
                         value.push(byte);
@@ -126,7 +125,7 @@ impl Reader<'_> {
         Some(value)
     }
 
-    /// What a backslash and the next character stand for; a line that goes on for nothing.
+    /// Returns the character for a backslash and the next one; `None` for a continued line.
     fn escaped(&mut self) -> Option<u8> {
         match self.next()? {
             b'\n' => None,

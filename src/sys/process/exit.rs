@@ -1,8 +1,8 @@
-//! The end of another process, noticed without polling wherever the system allows it.
+//! Waits for the end of another process, without polling where the system allows it.
 //!
 //! On Linux by a descriptor of the process (pidfd_open(2)). A kernel before 5.3, a container whose
-//! seccomp profile is older than that call, or gVisor has none: then our parent's end is told by a
-//! signal, and any other process is looked for now and then.
+//! seccomp profile is older than that call, and gVisor do not have it. There a signal reports the
+//! end of our parent, and any other process is polled.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use rustix::process::{Pid, getppid};
 use crate::protocol::ProcessId;
 use crate::sys::process::is_alive;
 
-/// How often a process is looked for of which nobody tells us the end.
+/// How often a process is polled whose end the system does not report.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The process that started us.
@@ -20,19 +20,19 @@ pub struct ParentProcess {
 }
 
 impl ParentProcess {
-    /// The parent as it is now, early in `main`.
+    /// Returns the parent as it is now; to be called early in `main`.
     #[must_use]
     pub fn now() -> Self {
         Self { pid: getppid() }
     }
 
-    /// Returns once the parent is gone; never, where the system cannot tell.
+    /// Waits until the parent has ended; forever if the parent cannot be watched.
     pub async fn exited(&self) {
         let Some(pid) = self.pid.filter(|pid| pid.as_raw_nonzero().get() > 1) else {
             return std::future::pending().await;
         };
         let watched = watch(pid);
-        // It may have died before the watch began; its pid would then be another's.
+        // The parent may have ended before the watch began, and its pid been reused.
         if getppid() != Some(pid) {
             return;
         }
@@ -43,11 +43,11 @@ impl ParentProcess {
     }
 }
 
-/// Returns once this very process has ended; never, where the system cannot tell.
+/// Waits until this process has ended; forever if the watch fails.
 pub async fn exited(process: &ProcessId) {
     let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return };
     let watched = watch(pid);
-    // It may have ended before the watch began.
+    // The process may have ended before the watch began.
     if !is_alive(process) {
         return;
     }
@@ -62,15 +62,16 @@ pub async fn exited(process: &ProcessId) {
     }
 }
 
-/// Returns once our parent is not `pid` any more, by the signal that the kernel then sends
-/// (`PR_SET_PDEATHSIG`). It does so also when only the parent's thread ends that started us, and
-/// again at the end of the next one.
+/// Waits until our parent is not `pid` any more, by a signal from the kernel (`PR_SET_PDEATHSIG`).
+///
+/// The kernel also sends the signal when only the thread of the parent that started us ends, and
+/// again at the end of the next parent.
 #[cfg(target_os = "linux")]
 async fn parent_ended(pid: Pid) {
     use rustix::process::{Signal, set_parent_process_death_signal};
     use tokio::signal::unix::{SignalKind, signal};
 
-    // One that does nothing to a process that does not ask for it.
+    // SIGURG does nothing to a process that does not handle it.
     let told = signal(SignalKind::from_raw(Signal::URG.as_raw())).ok();
     let told = told.filter(|_| set_parent_process_death_signal(Some(Signal::URG)).is_ok());
     let Some(mut told) = told else { return look_for_parent(pid).await };
@@ -90,7 +91,7 @@ async fn look_for_parent(pid: Pid) {
     }
 }
 
-/// Completes at the end of the process; `None` where the system does not tell.
+/// Returns a future that completes at the end of the process; `None` if the system has no such watch.
 #[cfg(target_os = "linux")]
 fn watch(pid: Pid) -> Option<impl Future<Output = ()>> {
     use rustix::process::{PidfdFlags, pidfd_open};
@@ -124,8 +125,8 @@ fn watch(pid: Pid) -> Option<impl Future<Output = ()>> {
         let change =
             [Event::new(filter, EventFlags::ADD | EventFlags::ONESHOT, std::ptr::null_mut())];
         let mut events: Vec<Event> = Vec::with_capacity(1);
-        // A list without room would make it return at once. Without a time limit it returns
-        // for an event only.
+        // With an empty list kevent would return at once. Without a time limit it returns for an
+        // event only.
         // SAFETY: the filter names a process and no descriptor.
         retry_on_intr(|| unsafe { kevent(&queue, &change, spare_capacity(&mut events), None) })?;
         Ok(())
@@ -133,7 +134,7 @@ fn watch(pid: Pid) -> Option<impl Future<Output = ()>> {
     // A thread of its own, because the wait blocks and cannot be cancelled.
     let started = std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
         if wait().is_ok() {
-            // An error means that nobody waits any more.
+            // An error means that the future was dropped.
             let _ = sender.send(());
         } else {
             std::mem::forget(sender);

@@ -1,24 +1,26 @@
-//! What Linux tells of processes: `/proc`.
+//! Processes on Linux, read from `/proc`.
 
 use std::os::unix::ffi::OsStringExt as _;
 
-/// Whether `/proc` shows the processes of our own namespace: one that was mounted in another
-/// numbers them in another way.
+/// Returns whether `/proc` shows the processes of our own pid namespace.
+///
+/// A `/proc` that was mounted in another namespace has that namespace's pids.
 pub fn is_readable() -> bool {
     let own = std::fs::read_link("/proc/self").ok();
     own.is_some_and(|own| own.to_str() == Some(&std::process::id().to_string()))
 }
 
-/// The inode of the namespace that a machine boots with (`PROC_PID_INIT_INO` of the kernel).
+/// The inode of the initial pid namespace of a machine (`PROC_PID_INIT_INO` of the kernel).
 const INITIAL_NAMESPACE: &str = "4026531836";
 
-/// The inode of our pid namespace; empty for the one that the machine booted with, and where
-/// it cannot be read.
+/// Returns the inode of our pid namespace; empty for the initial one of the machine, and where it
+/// cannot be read.
 pub fn namespace() -> String {
     namespace_at("self").unwrap_or_default()
 }
 
-/// The inode of a process's pid namespace, in the same way; `None` where it cannot be read.
+/// Returns the inode of a process's pid namespace; empty for the initial one of the machine, `None`
+/// where it cannot be read.
 pub fn namespace_of(pid: u32) -> Option<String> {
     namespace_at(&pid.to_string()).filter(|_| is_readable())
 }
@@ -29,14 +31,15 @@ fn namespace_at(process: &str) -> Option<String> {
     Some(if inode == INITIAL_NAMESPACE { String::new() } else { inode })
 }
 
-/// Whose process it is.
+/// Returns the user id of a process.
 pub fn owner(pid: u32) -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata(format!("/proc/{pid}")).ok().filter(|_| is_readable()).map(|p| p.uid())
 }
 
-/// By how much the boot clock of a process, or ours, is set ahead (see time_namespaces(7)), in
-/// the ticks of a start time.
+/// Returns by how much the boot clock of a process is set ahead, in ticks of a start time.
+///
+/// `None` stands for our own process. See time_namespaces(7).
 pub fn boot_time_offset(pid: Option<u32>) -> i64 {
     let process = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
     let offsets = std::fs::read_to_string(format!("/proc/{process}/timens_offsets"));
@@ -51,22 +54,23 @@ pub fn boot_time_offset(pid: Option<u32>) -> i64 {
     }
 }
 
-/// The ticks of a second that the kernel shows to programs (`USER_HZ`).
+/// Ticks per second in what the kernel shows to programs (`USER_HZ`).
 const TICKS: i64 = 100;
 
-/// A file of the process with this number in our namespace.
+/// Reads a file of the process with this pid in our namespace.
 pub fn file(pid: u32, name: &str) -> Option<Vec<u8>> {
     std::fs::read(format!("/proc/{pid}/{name}")).ok().filter(|_| is_readable())
 }
 
-/// `/proc/PID/stat` from the state on; the name before it may hold anything.
+/// Returns the fields of `/proc/PID/stat` from the state on. The name before it may contain any
+/// character.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let text = String::from_utf8_lossy(&file(pid, "stat")?).into_owned();
     let (_, rest) = text.rsplit_once(')')?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Field 22 of proc_pid_stat(5): ticks since boot. A zombie counts as gone.
+/// Returns the start time, field 22 of proc_pid_stat(5), in ticks since boot. `None` for a zombie.
 pub fn start_time(pid: u32) -> Option<String> {
     let fields = stat(pid)?;
     if fields.first().is_some_and(|state| state == "Z" || state == "X") {
@@ -75,11 +79,12 @@ pub fn start_time(pid: u32) -> Option<String> {
     fields.get(19).cloned()
 }
 
+/// Returns the pid of the parent.
 pub fn parent(pid: u32) -> Option<u32> {
     stat(pid)?.get(1)?.parse().ok()
 }
 
-/// This boot's id; empty if the kernel does not tell.
+/// Returns this boot's id; empty if the kernel does not tell it.
 #[must_use]
 pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -87,14 +92,14 @@ pub fn boot_id() -> String {
         .unwrap_or_default()
 }
 
-/// The name that the process runs under (`comm`).
+/// Returns the name under which the process runs (`comm`).
 #[must_use]
 pub fn command_name(pid: u32) -> Option<String> {
     let name = file(pid, "comm")?;
     Some(String::from_utf8_lossy(&name).trim_end().to_owned())
 }
 
-/// The arguments that a process of ours was started with.
+/// Returns the arguments of a process of our user.
 #[must_use]
 pub fn argv(pid: u32) -> Option<Vec<String>> {
     let bytes = file(pid, "cmdline").filter(|b| !b.is_empty())?;
@@ -102,8 +107,9 @@ pub fn argv(pid: u32) -> Option<Vec<String>> {
     Some(words.collect())
 }
 
-/// What a process of ours was started with in variable `name`: `None` if its environment
-/// cannot be read, `Some(None)` if it has no such variable.
+/// Returns a variable from the initial environment of a process of our user.
+///
+/// `None` if the environment cannot be read, `Some(None)` if it has no such variable.
 #[must_use]
 #[allow(clippy::option_option)]
 pub fn environment_value(pid: u32, name: &str) -> Option<Option<std::ffi::OsString>> {
@@ -114,8 +120,9 @@ pub fn environment_value(pid: u32, name: &str) -> Option<Option<std::ffi::OsStri
     Some(value.map(std::ffi::OsString::from_vec))
 }
 
-/// Its numbers, from our namespace down to its own (`NSpid`). A kernel that does not tell them
-/// knows no other namespaces that we could see.
+/// Returns the pids of a process, from our namespace down to its own (`NSpid`).
+///
+/// A kernel without `NSpid` has no other namespaces that are visible here.
 pub fn pids_by_namespace(pid: u32) -> Option<Vec<u32>> {
     let status = file(pid, "status")?;
     let status = String::from_utf8_lossy(&status);
@@ -125,7 +132,7 @@ pub fn pids_by_namespace(pid: u32) -> Option<Vec<u32>> {
     }
 }
 
-/// All processes that we can see.
+/// Returns the pids of all visible processes.
 pub fn processes() -> Vec<u32> {
     let listed = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

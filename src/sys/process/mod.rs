@@ -1,9 +1,9 @@
-//! Processes by identity: boot, pid namespace, start time and number. Only where all four agree are
-//! two processes the same; a bare number means nothing across containers and machines.
+//! Processes by identity: boot, pid namespace, start time and pid.
 //!
-//! Used by the MCP server, to say whose session it belongs to, by the broker, to check it, and by
-//! whoever signals a process. Where the system does not tell, the answer is "unknown" and never a
-//! guess.
+//! Two processes are the same only if all four agree; a pid alone means nothing across containers and
+//! machines. The MCP server uses this to name its client process, the broker to check that, and every
+//! program before it signals a process. Where the system does not tell, the answer is "unknown" and
+//! never a guess.
 
 mod exit;
 #[cfg(target_os = "linux")]
@@ -18,16 +18,16 @@ use crate::sys::process::linux as system;
 #[cfg(not(target_os = "linux"))]
 use crate::sys::process::ps as system;
 
-/// What can be said of a process from here.
+/// What is known of a process from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessStatus {
     /// It runs.
     Alive,
-    /// It has ended: its number is free, or another process has it.
+    /// It has ended: its pid is free, or another process has it.
     Gone,
     /// It is of another boot of this machine, or of another machine.
     OtherBoot,
-    /// It is of another pid namespace: what our numbers say is about other processes.
+    /// It is of another pid namespace: the same pid is another process here.
     OtherNamespace,
     /// Not enough is known to tell.
     Unknown,
@@ -56,7 +56,7 @@ pub fn own() -> ProcessId {
     })
 }
 
-/// Returns what can be said of a process from here.
+/// Returns what is known of a process from here.
 #[must_use]
 pub fn status(process: &ProcessId) -> ProcessStatus {
     let here = boot_id();
@@ -79,26 +79,27 @@ pub fn status(process: &ProcessId) -> ProcessStatus {
     }
 }
 
-/// Whether this very process is known to run.
+/// Returns whether this same process is known to run.
 #[must_use]
 pub fn is_alive(process: &ProcessId) -> bool {
     status(process) == ProcessStatus::Alive
 }
 
-/// Whether this very process is known to run, under this name.
+/// Returns whether this same process is known to run under this name.
 #[must_use]
 pub fn runs_as(process: &ProcessId, name: &str) -> bool {
     is_alive(process) && command_name(process.pid).as_deref() == Some(name)
 }
 
-/// The pid of our parent.
+/// Returns the pid of our parent.
 #[must_use]
 pub fn parent_pid() -> u32 {
     std::os::unix::process::parent_id()
 }
 
-/// The pids above `pid`, nearest first, up to the first process of our namespace. Empty where this
-/// cannot be read.
+/// Returns the pids above `pid`, nearest first, up to the first process of our namespace.
+///
+/// Empty where this cannot be read.
 #[must_use]
 pub fn ancestors(pid: u32) -> Vec<u32> {
     let mut chain = Vec::new();
@@ -113,8 +114,8 @@ pub fn ancestors(pid: u32) -> Vec<u32> {
     chain
 }
 
-/// Programs that run as a machine's or a container's first process and adopt what others leave.
-const INITS: [&str; 16] = [
+/// Programs that run as the first process of a machine or container and adopt orphans.
+const INIT_PROGRAMS: [&str; 16] = [
     "systemd",
     "init",
     "launchd",
@@ -133,24 +134,28 @@ const INITS: [&str; 16] = [
     "busybox",
 ];
 
-/// Whether it is the first process of its namespace, and there to be that: whoever is below such
-/// a one was adopted. In a container anything may be the first process, a client as well.
+/// Returns whether a process is the init of its namespace, which adopts orphans.
+///
+/// In a container any program may be the first process, also a client.
 #[must_use]
 pub fn is_init(pid: u32) -> bool {
-    pid == 1 && command_name(pid).is_none_or(|name| INITS.contains(&name.as_str()))
+    pid == 1 && command_name(pid).is_none_or(|name| INIT_PROGRAMS.contains(&name.as_str()))
 }
 
-/// Whether two start times of one number are of one process. Each counts from the boot as its
-/// reader's time namespace has it (see time_namespaces(7)): `said` as the process's own does,
-/// `seen` as ours does.
-fn same_start(said: &str, seen: &str, pid: u32) -> bool {
-    if said == seen {
+/// Returns whether two start times of one pid are of the same process.
+///
+/// Each counts from the boot in its reader's time namespace (see time_namespaces(7)): `reported` in
+/// that of the process, `seen` in ours.
+fn same_start(reported: &str, seen: &str, pid: u32) -> bool {
+    if reported == seen {
         return true;
     }
-    let (Ok(said), Ok(seen)) = (said.parse::<i64>(), seen.parse::<i64>()) else { return false };
+    let (Ok(reported), Ok(seen)) = (reported.parse::<i64>(), seen.parse::<i64>()) else {
+        return false;
+    };
     let shift = system::boot_time_offset(Some(pid)) - system::boot_time_offset(None);
     // Both are rounded.
-    shift != 0 && (said - seen - shift).abs() <= 1
+    shift != 0 && (reported - seen - shift).abs() <= 1
 }
 
 pub use exit::{ParentProcess, exited};
@@ -171,12 +176,12 @@ mod tests {
         assert_eq!(me.to_string().parse(), Ok(me.clone()));
         let other = ProcessId { start: "0".to_owned(), ..me.clone() };
         assert_eq!(status(&other), ProcessStatus::Gone);
-        let unsaid = ProcessId { start: String::new(), ..me };
-        assert_eq!(status(&unsaid), ProcessStatus::Unknown);
+        let without_start = ProcessId { start: String::new(), ..me };
+        assert_eq!(status(&without_start), ProcessStatus::Unknown);
     }
 
     #[test]
-    fn a_number_of_another_namespace_or_machine_is_nobody_here() {
+    fn a_pid_of_another_namespace_or_machine_is_no_process_here() {
         let me = of_pid(std::process::id()).unwrap();
         let contained = ProcessId { namespace: "4026539999".to_owned(), ..me.clone() };
         assert_eq!(status(&contained), ProcessStatus::OtherNamespace);

@@ -1,26 +1,26 @@
-//! Processes that others name by numbers of their own pid namespace, in our numbers.
+//! Translates pids that a caller names in its own pid namespace to pids of ours.
 //!
-//! The kernel tells the number of whoever calls in our namespace. From there the way up is ours
-//! to read, and each process on it has its numbers in `NSpid` of proc_pid_status(5), one for each
-//! namespace from ours down to its own. Along one line of descent, as many numbers mean the same
-//! namespace: a child is in its parent's, or in one below it.
+//! The kernel reports the caller's pid in our namespace. From there all ancestors can be read, and
+//! `NSpid` of proc_pid_status(5) lists each ancestor's pids, one for each namespace from ours down to
+//! its own. A child is in its parent's namespace or in one below it, so two processes of one line of
+//! descent with equally many pids are in the same namespace.
 
 use crate::protocol::ProcessId;
 use crate::sys::process;
 use crate::sys::process::system;
 
-/// What becomes of a process that a caller names as one above it.
+/// The result of looking up a process that a caller names as its ancestor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Translation {
-    /// The caller itself or one above it, as seen from here.
+    /// The caller itself or one of its ancestors, as seen from here.
     Above(ProcessId),
-    /// All that is above the caller can be read, and it is not among them.
+    /// All ancestors of the caller can be read, and the process is none of them.
     NotAbove,
-    /// The caller, or the namespace that the number counts in, cannot be seen from here.
+    /// The caller, or the namespace of the pid, is not visible from here.
     Unknown,
 }
 
-/// The process that `caller`, a number of ours, means by `named`: one above it.
+/// Returns the ancestor of `caller`, a pid of our namespace, that the caller means by `named`.
 #[must_use]
 pub fn ancestor_named(caller: u32, named: &ProcessId) -> Translation {
     let here = process::boot_id();
@@ -29,7 +29,7 @@ pub fn ancestor_named(caller: u32, named: &ProcessId) -> Translation {
     }
     let Some(numbers) = system::pids_by_namespace(caller) else { return Translation::Unknown };
     let own = system::namespace_of(caller);
-    // A caller that hands on what a process of elsewhere says.
+    // The caller reports a process of another namespace than its own.
     if let Some(own) = &own
         && !named.namespace.is_empty()
         && *own != named.namespace
@@ -43,7 +43,7 @@ pub fn ancestor_named(caller: u32, named: &ProcessId) -> Translation {
             (numbers.len() == depth) == same && numbers.last() == Some(&named.pid)
         })
     };
-    // One that is told its client's number, and runs in a namespace of its own below it.
+    // If there is none, the caller got the pid of its client, and runs in a namespace below it.
     let found = line.iter().find(|pid| is_named(pid, true));
     let found = found.or_else(|| line.iter().find(|pid| is_named(pid, false)));
     match found.and_then(|pid| process::of_pid(*pid)).filter(|found| is_meant(found, named)) {
@@ -52,8 +52,11 @@ pub fn ancestor_named(caller: u32, named: &ProcessId) -> Translation {
     }
 }
 
-/// The first process of our own namespace is above everybody, so its number alone says nothing:
-/// whoever means it knows when it started, and it is of our user, which a machine's init is not.
+/// Returns whether a found ancestor is the process that the caller means.
+///
+/// The first process of our namespace is above every process, so its pid alone proves nothing. The
+/// start time has to match as well, and the process must be our user's, which a machine's init is
+/// not.
 fn is_meant(found: &ProcessId, named: &ProcessId) -> bool {
     found.pid != 1
         || (!named.start.is_empty()
@@ -61,7 +64,7 @@ fn is_meant(found: &ProcessId, named: &ProcessId) -> bool {
             && system::owner(found.pid) == Some(crate::sys::files::effective_uid()))
 }
 
-/// The running process that is `named` in our own namespace or one below it, as seen from here.
+/// Returns the running process that is `named` in our namespace or one below it, as seen from here.
 #[must_use]
 pub fn translate(named: &ProcessId) -> Option<ProcessId> {
     if named.boot != process::boot_id() {
@@ -72,7 +75,7 @@ pub fn translate(named: &ProcessId) -> Option<ProcessId> {
     process::same_start(&named.start, &found.start, pid).then_some(found)
 }
 
-/// Our number for the process that is `named` in a namespace below ours.
+/// Returns our pid of the process that is `named` in a namespace below ours.
 fn below(named: &ProcessId) -> Option<u32> {
     if named.namespace.is_empty() {
         return None;
@@ -84,8 +87,9 @@ fn below(named: &ProcessId) -> Option<u32> {
     system::processes().into_iter().find(is_it)
 }
 
-/// The same process with the namespace that its number counts in, which is the caller's; `None`
-/// where that is none of ours, and nobody can tell which.
+/// Returns the process with the namespace of its pid, which is the caller's.
+///
+/// `None` if the caller's namespace is not ours and cannot be read.
 #[must_use]
 pub fn in_namespace_of(caller: u32, named: ProcessId) -> Option<ProcessId> {
     if !named.namespace.is_empty() {
@@ -99,13 +103,13 @@ pub fn in_namespace_of(caller: u32, named: ProcessId) -> Option<ProcessId> {
     }
 }
 
-/// Whether the caller counts in our own namespace.
+/// Returns whether the caller is in our own pid namespace.
 #[must_use]
 pub fn shares_our_namespace(caller: u32) -> bool {
     system::pids_by_namespace(caller).is_some_and(|numbers| numbers.len() == 1)
 }
 
-/// A process and all above it, nearest first.
+/// Returns a process and its ancestors, nearest first.
 fn line(pid: u32) -> Vec<u32> {
     std::iter::once(pid).chain(process::ancestors(pid)).collect()
 }

@@ -1,5 +1,5 @@
-//! Real repositories in temporary directories, asked through the real git; stand-ins for git
-//! only where a git is wanted that is slow, old or loud.
+//! Tests with real repositories in temporary directories and the real git; a replacement stands for
+//! git only where it has to be slow, old or verbose.
 
 use std::time::{Instant, SystemTime};
 
@@ -14,7 +14,7 @@ fn temporary() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
-/// The environment of this test run, without the settings of whoever runs it.
+/// Returns the environment of this test run, without the user's own git settings.
 #[expect(clippy::disallowed_methods, reason = "the tests run the git that is installed")]
 fn environment() -> Vec<(OsString, OsString)> {
     let mut all: Vec<_> = std::env::vars_os().collect();
@@ -34,12 +34,12 @@ fn plain() -> Git {
     patient(environment())
 }
 
-/// What these tests ask is not how fast a loaded machine is.
+/// A long time limit, because these tests do not measure the speed of a loaded machine.
 fn patient(environment: Vec<(OsString, OsString)>) -> Git {
     Git { patience: Duration::from_secs(20), ..Git::new(environment) }
 }
 
-/// The names of the files that git lists, in order; `None` if it cannot tell.
+/// Returns the names of the files that git lists, in order; `None` if it cannot tell.
 async fn listed(git: &Git, dir: &Path) -> Option<Vec<String>> {
     let names = match git.files(dir).await {
         Files::Listed { names, .. } => names,
@@ -82,12 +82,12 @@ fn commit(dir: &Path, file: &str) {
     git(dir, &["commit", "-q", "-m", file]);
 }
 
-/// A `git` of our own, as the only directory of a PATH that still finds the shell's tools.
+/// Creates a replacement for git, and returns a PATH with it and the shell's tools.
 fn stand_in(script: &str) -> (tempfile::TempDir, Git) {
     let (dir, path) = temporary();
     let program = path.join("git");
-    // Written by another process: a descriptor of ours could be inherited by a child that some
-    // other test is just forking, and the program would be "busy" until that one is gone.
+    // Written by another process: a child that another test is just forking could inherit a
+    // descriptor of ours, and the program would be "busy" until that child has ended.
     let written = std::process::Command::new("sh")
         .args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\""])
         .arg(&program)
@@ -226,7 +226,7 @@ async fn an_empty_repository_has_a_branch_and_a_detached_one_has_none() {
     assert_eq!(plain().branch(&base).await, None);
 }
 
-/// Sets when a file was changed last.
+/// Sets when a file was last changed.
 fn changed(path: &Path, seconds_ago: u64) {
     let file = std::fs::File::open(path).unwrap();
     file.set_modified(SystemTime::now() - Duration::from_secs(seconds_ago)).unwrap();

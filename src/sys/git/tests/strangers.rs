@@ -1,11 +1,11 @@
-//! What strangers may have put into a directory: programs that git would run, and pointers to
-//! repositories that are not its own. And what looks alike and is genuine.
+//! Tests with untrusted content of a directory: programs that git would run, and pointers to foreign
+//! repositories. Also genuine repositories that look similar.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use crate::sys::git::tests::*;
 
-/// A program that leaves a mark, and every setting that could start it.
+/// A program that creates a file, and every setting that could start it.
 struct Trap(PathBuf);
 
 impl Trap {
@@ -17,7 +17,7 @@ impl Trap {
         Self(program)
     }
 
-    /// Sets it in a git directory for the files in `worktree`.
+    /// Sets the trap in a git directory for the files in `worktree`.
     fn set(&self, git_dir: &Path, worktree: &Path) {
         let trap = self.0.display();
         let config = format!(
@@ -57,10 +57,10 @@ impl Trap {
     }
 }
 
-/// How a directory comes by its pointer.
+/// How a directory gets its pointer.
 type Way<'a> = (&'a str, &'a dyn Fn(&Path));
 
-/// A repository whose files and the index's record of them differ, as an edited one's do.
+/// Creates a repository whose files differ from its index, as after an edit.
 fn edited(dir: &Path) {
     init(dir);
     commit(dir, "a");
@@ -80,7 +80,7 @@ async fn nothing_that_a_repository_configures_is_run() {
     let shop = base.join("shop");
     edited(&shop);
     trap.set(&shop.join(".git"), &shop);
-    // The trap is a real one: an everyday question springs it.
+    // The trap is real: an ordinary git command springs it.
     let _ = std::process::Command::new("git").arg("-C").arg(&shop).arg("status").output().unwrap();
     assert!(trap.sprung(), "git status runs the filter");
     std::fs::remove_file(base.join("sprung")).unwrap();
@@ -137,7 +137,7 @@ async fn a_directory_shaped_like_a_bare_repository_is_a_worktrees_content() {
     assert!(files.contains(&"a".to_owned()), "{files:?}");
     assert!(!trap.sprung());
 
-    // Where nothing holds it, it is a repository for itself, whatever worktree it names.
+    // Outside of any worktree it is a repository by itself, whichever worktree it names.
     std::fs::rename(&docs, base.join("docs")).unwrap();
     let (found, files) = ask_all(&base.join("docs")).await;
     let found = found.unwrap();
@@ -194,7 +194,7 @@ async fn a_pointer_to_a_repository_that_does_not_point_back_leads_nowhere() {
         let dir = base.join("evil");
         std::fs::create_dir_all(dir.join("deep")).unwrap();
         std::fs::write(dir.join("visible"), "").unwrap();
-        // Under a name that is known there as well.
+        // Under a name that is known there, too.
         std::fs::write(dir.join("a"), "").unwrap();
         make(&dir);
         for place in [dir.clone(), dir.join("deep")] {
@@ -229,14 +229,14 @@ async fn names_and_branch_of_another_repository_do_not_come_by_links_to_its_file
     symlink(secret.join(".git/index"), evil.join(".git/index")).unwrap();
     let (_, files) = ask_all(&evil).await;
     assert_eq!(files, None);
-    // The same list as a file of its own leads through the link no more than git does.
+    // The same list as a separate file: the link is not followed, as by git.
     std::fs::remove_file(evil.join(".git/index")).unwrap();
     std::fs::copy(secret.join(".git/index"), evil.join(".git/index")).unwrap();
     std::fs::remove_file(evil.join("src")).unwrap();
     symlink(&secret, evil.join("way")).unwrap();
     let (_, files) = ask_all(&evil).await;
     let files = files.unwrap_or_default();
-    // The index names files that are not here, and those are not told: see `recent_files`.
+    // The index names files that are not here, and these are left out: see `recent_files`.
     let is_here = |name: &&String| evil.join(name.as_str()).symlink_metadata().is_ok();
     assert!(!files.iter().filter(is_here).any(|name| name.contains("merger")), "{files:?}");
 
@@ -268,7 +268,7 @@ async fn files_that_would_hold_a_reader_up_are_not_waited_for() {
 #[tokio::test]
 async fn what_git_itself_set_up_is_found_again() {
     let (_guard, base) = temporary();
-    // Worktrees whose records are relative, as newer gits write them on request.
+    // Worktrees with relative records, as newer versions of git write them on request.
     let app = base.join("app");
     edited(&app);
     git(&app, &["worktree", "add", "-q", "../tree"]);
@@ -279,7 +279,7 @@ async fn what_git_itself_set_up_is_found_again() {
     assert_eq!((found.top, found.common_dir), (base.join("tree"), app.join(".git")));
     assert_eq!(listed(&plain(), &base.join("tree")).await.unwrap(), ["a"]);
 
-    // One that was moved by hand has a place of its own until it is repaired.
+    // A worktree that was moved by hand is its own repository until it is repaired.
     std::fs::rename(base.join("tree"), base.join("moved")).unwrap();
     let found = plain().repository(&base.join("moved")).await.unwrap();
     assert_eq!(found.common_dir, base.join("moved/.git"));
@@ -288,8 +288,8 @@ async fn what_git_itself_set_up_is_found_again() {
     let found = plain().repository(&base.join("moved")).await.unwrap();
     assert_eq!(found.common_dir, app.join(".git"));
 
-    // A git directory elsewhere says nothing of its worktree, unless somebody wrote it down; its
-    // linked worktrees are one repository all the same.
+    // A separate git directory does not record its worktree, unless a person added it; its linked
+    // worktrees are one repository all the same.
     let apart = base.join("gitdirs/apart.git");
     std::fs::create_dir(base.join("gitdirs")).unwrap();
     git(&base, &["init", "-q", "--separate-git-dir", apart.to_str().unwrap(), "apart"]);
@@ -335,7 +335,7 @@ async fn the_branch_is_known_whatever_form_the_repository_has() {
             .current_dir(&dir)
             .output()
             .unwrap();
-        // An old git knows no other form.
+        // An old git has no other format.
         if made.status.success() {
             std::fs::write(dir.join("a"), "").unwrap();
             assert_eq!(plain().branch(&dir).await.as_deref(), Some("feature/x"), "{name}");
