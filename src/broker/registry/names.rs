@@ -124,15 +124,15 @@ fn keeps_name(tx: &Tx<'_>, owner: &NameOwner, source: NameSource) -> bool {
 fn note_on_kept_mail(tx: &Tx<'_>, owner: &NameOwner, unread: u64) -> Result<Option<String>, Fault> {
     let kept = match unread {
         0 => return Ok(None),
-        1 => "unread message is kept".to_owned(),
-        count => format!("{count} unread messages are kept"),
+        1 => "1 unread message is kept for that session; you do not get it".to_owned(),
+        count => format!("{count} unread messages are kept for that session; you do not get them"),
     };
     let cwd: String = tx
         .db
         .prepare_cached("SELECT cwd FROM peers WHERE id = ?1")?
         .query_row([owner.id.as_str()], |row| row.get(0))?;
     Ok(Some(format!(
-        "The name {} belonged to {}, a session in {cwd} that has ended. That session's {kept} for it; you do not get them.",
+        "The name {} belonged to {}, a session in {cwd} that has ended. {kept}.",
         owner.name, owner.id
     )))
 }

@@ -3,7 +3,7 @@
 use super::{Hook, TestPeer, World, lines};
 use crate::broker::mailbox::{self, WakeTime};
 use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
-use crate::protocol::wake::{Looked, WakeGiven};
+use crate::protocol::wake::{IdleCheckResult, WakeGiven};
 use crate::protocol::{ApiError, MessageId, PeerId};
 
 /// What a hook was given to show.
@@ -115,7 +115,7 @@ impl World {
     pub fn looked(&mut self, peer: &TestPeer, idle: bool) {
         let time = self.store.read(|tx| mailbox::next_wake(tx, &peer.id)).unwrap();
         let WakeTime::AfterTurn { look, .. } = time else { panic!("no turn runs: {time:?}") };
-        let looked = Looked { peer: look.peer, turn: look.turn, idle };
+        let looked = IdleCheckResult { peer: look.peer, turn: look.turn, idle };
         let checked = self.write(move |tx| {
             mailbox::record_idle_check(tx, &looked);
             Ok(())

@@ -29,7 +29,7 @@ use crate::config::Limits;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::messages::{ListMessages, Message};
 use crate::protocol::stream::Event as StreamEvent;
-use crate::protocol::wake::Reason;
+use crate::protocol::wake::WakeReason;
 use crate::protocol::{ApiError, InstanceId, MessageId, PeerId, Timestamp};
 
 pub use self::hooks::event;
@@ -37,7 +37,7 @@ pub use self::peers::{Start, TestPeer, ended, running};
 pub use super::store::testing::{Outcome, upgraded};
 
 pub use crate::protocol::ErrorCode;
-pub use crate::protocol::hook::Event as Hook;
+pub use crate::protocol::hook::HookEventName as Hook;
 pub use crate::protocol::peers::{Channel, Reachability};
 pub use crate::protocol::scope::Scope;
 

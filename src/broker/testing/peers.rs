@@ -9,14 +9,14 @@ use crate::protocol::peers::{
     CLAUDE_CODE, ListPeers, Peer, PeerList, ProfileSet, Register, Registered, SetProfile,
 };
 use crate::protocol::stream::Event as StreamEvent;
-use crate::protocol::{ApiError, Around, InstanceId, PeerId, ProcessId};
+use crate::protocol::{ApiError, CallerContext, InstanceId, PeerId, ProcessId};
 use crate::sys::process::boot_id;
 
 /// How a session's server registers.
 #[derive(Debug, Clone)]
 pub struct Start {
     request: Register,
-    around: Around,
+    around: CallerContext,
 }
 
 impl Start {
@@ -39,7 +39,7 @@ impl Start {
             version: String::new(),
             probe: false,
         };
-        Self { request, around: Around::default() }
+        Self { request, around: CallerContext::default() }
     }
 
     pub fn session(mut self, session: &str) -> Self {
