@@ -58,7 +58,7 @@ pub struct World {
     number: u32,
     streams: HashMap<InstanceId, OpenStream>,
     /// The last reason for a wake that each peer was given.
-    reasons: HashMap<PeerId, Reason>,
+    reasons: HashMap<PeerId, WakeReason>,
 }
 
 /// A stream, as its server holds it.
