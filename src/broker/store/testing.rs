@@ -18,6 +18,9 @@ use crate::broker::store::{
 use crate::protocol::{ApiError, ErrorCode};
 use crate::sys::files::LockFile;
 
+/// The schema of this build.
+pub const SCHEMA_VERSION: i64 = schema::SCHEMA_VERSION;
+
 /// What becomes of a transaction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Outcome {

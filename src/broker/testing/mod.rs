@@ -34,7 +34,7 @@ use crate::protocol::{ApiError, InstanceId, MessageId, PeerId, Timestamp};
 
 pub use self::hooks::event;
 pub use self::peers::{Start, TestPeer, ended, running};
-pub use super::store::testing::{Outcome, upgraded};
+pub use super::store::testing::{Outcome, SCHEMA_VERSION, upgraded};
 
 pub use crate::protocol::ErrorCode;
 pub use crate::protocol::hook::HookEventName as Hook;

@@ -1,7 +1,8 @@
 //! The store: what a transaction that ends badly leaves behind, which is nothing.
 
 use crate::broker::testing::{
-    Channel, ErrorCode, Hook, NOTHING, Outcome, Scope, TestPeer, World, event, running, upgraded,
+    Channel, ErrorCode, Hook, NOTHING, Outcome, SCHEMA_VERSION, Scope, TestPeer, World, event,
+    running, upgraded,
 };
 use crate::protocol::hook::HookEvent;
 use Outcome::{Committed, Lost, Refused};
@@ -153,7 +154,7 @@ fn the_count_of_unread_messages_follows_every_way_out_of_the_mailbox() {
 
 #[test]
 fn a_database_of_every_earlier_schema_becomes_one_of_this_with_all_that_it_held() {
-    for version in 1..4 {
+    for version in 1..SCHEMA_VERSION {
         let database = upgraded(
             version,
             "INSERT INTO peers (id, kind, name, name_source, created_at, seen_at) VALUES
