@@ -103,12 +103,12 @@ struct Number {
 }
 
 impl Number {
-    fn from_text(&self, words: &str) -> Option<u64> {
+    fn parse_text(&self, words: &str) -> Option<u64> {
         if let Ok(whole) = words.parse() {
             return Some(whole);
         }
         match words.parse::<f64>() {
-            Ok(number) => self.from_float(number),
+            Ok(number) => self.parse_float(number),
             Err(_) if self.unit => {
                 let duration = humantime::parse_duration(words).ok()?;
                 Some(duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)))
@@ -118,7 +118,7 @@ impl Number {
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it saturates
-    fn from_float(&self, number: f64) -> Option<u64> {
+    fn parse_float(&self, number: f64) -> Option<u64> {
         let whole = number.ceil();
         // NaN is not at least 0 either. A time has no upper bound.
         let fits = self.unit || self.fraction || number <= EXACT;
@@ -145,7 +145,7 @@ impl<'de> Visitor<'de> for Number {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
-        let found = self.from_float(number);
+        let found = self.parse_float(number);
         found.map(Some).ok_or_else(|| E::invalid_value(Unexpected::Float(number), &self))
     }
 
@@ -161,7 +161,7 @@ impl<'de> Visitor<'de> for Number {
         {
             return Ok(None);
         }
-        let found = self.from_text(trimmed);
+        let found = self.parse_text(trimmed);
         found.map(Some).ok_or_else(|| E::invalid_value(Unexpected::Str(words), &self))
     }
 

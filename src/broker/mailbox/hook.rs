@@ -145,7 +145,7 @@ fn record_turn(
     let effects = &mut tx.state.effects;
     match request.event {
         HookEventName::PostToolUse | HookEventName::Stop => {
-            effects.turn(peer, TurnChange::ModelAnswered)
+            effects.turn(peer, TurnChange::ModelAnswered);
         }
         HookEventName::StopFailure => effects.turn(peer, TurnChange::ModelFailed),
         _ => {}

@@ -146,7 +146,11 @@ fn a_name_that_a_session_gave_itself_is_free_once_it_has_ended() {
     world.close_stream(&second);
     world.advance(DAY);
     let error = refusal(&mut world, "reviewer");
-    assert!(error.message.starts_with("2 sessions that \"reviewer\" fits"), "{}", error.message);
+    assert!(
+        error.message.starts_with("\"reviewer\" matches 2 sessions that have ended"),
+        "{}",
+        error.message
+    );
     assert_eq!(
         (error.candidates.len(), &error.candidates[0].id),
         (2, &second.id),

@@ -22,7 +22,7 @@ fn the_same_session_in_another_live_client_is_a_new_peer_and_the_mail_stays() {
     world.send(&ann, &first, "hello");
     let second = world.start(first.start().client(running(500)));
     assert_ne!(first.id, second.id);
-    assert!(second.notes[0].contains("Another live client already holds this session as bob"));
+    assert!(second.notes[0].contains("is already registered for this session, as bob"));
     assert_eq!(world.take(&second), NOTHING);
     assert_eq!(world.take(&first), ["hello"]);
 }
@@ -87,7 +87,7 @@ fn the_next_client_of_a_program_in_a_directory_continues_one_that_has_ended() {
     world.send(&ann, &first, "hello");
     let successor = world.start(Start::at("/src/shop").program("codex").client(running(8)));
     assert_eq!((&successor.id, successor.name.as_str()), (&first.id, "shop"));
-    assert!(successor.notes[0].contains("its name and its unread mail are yours"));
+    assert!(successor.notes[0].contains("with its name and its unread mail"));
     assert_eq!(world.take(&successor), ["hello"]);
 }
 

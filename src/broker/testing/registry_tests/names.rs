@@ -98,7 +98,7 @@ fn a_session_that_takes_a_chosen_name_over_gets_the_mail_addressed_to_it_meanwhi
     assert_eq!(world.message(&by_name).to.id, second.id);
     assert_eq!(world.message(&by_id).to.id, first.id);
     assert_eq!(world.take(&second), ["by name"]);
-    assert!(second.notes[0].contains("1 message waits there for its return"));
+    assert!(second.notes[0].contains("kept for that session; you do not get it"));
 }
 
 #[test]
