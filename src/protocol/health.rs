@@ -1,7 +1,7 @@
 //! `GET /health`: the only route without a token.
 //!
 //! Over TCP the answer has status and protocol only; over the Unix socket also the fields of
-//! [`HealthDetail`].
+//! [`Detail`].
 
 use std::path::{Path, PathBuf};
 

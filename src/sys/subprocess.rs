@@ -19,7 +19,7 @@ pub fn run_on_thread<T: Send + 'static>(
     let (sender, receiver) = channel();
     std::thread::Builder::new()
         .name(name.to_owned())
-        // Whoever waits may have given up.
+        // The receiver may have given up.
         .spawn(move || drop(sender.send(work())))?;
     Ok(receiver)
 }
@@ -38,7 +38,7 @@ pub async fn run_in_background<T: Send + 'static>(
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name(name.to_owned())
-        // Whoever waits may have given up.
+        // The receiver may have given up.
         .spawn(move || drop(sender.send(work())))?;
     receiver.await.map_err(|_| io::Error::other(format!("the thread {name} ended early")))
 }
