@@ -100,7 +100,7 @@ fn status_says_why_no_service_serves() {
         report["no_service"]["reason"].as_str().unwrap().to_owned()
     };
     // A sandbox has a port of its own.
-    assert!(reason(&sandbox).contains("another socket"), "{}", reason(&sandbox));
+    assert!(reason(&sandbox).contains("a different socket"), "{}", reason(&sandbox));
 
     let socket = unit_directory(&sandbox).join(SOCKET);
     std::fs::remove_file(&socket).unwrap();
@@ -214,6 +214,6 @@ fn units_of_the_users_own_packages_are_seen() {
         let report: Value = serde_json::from_slice(&said.stdout).unwrap();
         let reason = report["no_service"]["reason"].as_str().unwrap();
         // A sandbox has a port of its own.
-        assert!(reason.contains("another socket"), "{name}: {reason}");
+        assert!(reason.contains("a different socket"), "{name}: {reason}");
     }
 }

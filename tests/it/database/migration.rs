@@ -1,4 +1,4 @@
-//! Databases of the schema before this one.
+//! Promise 8: databases of the schema before this one keep every row, and get the new kinds.
 
 use std::collections::BTreeMap;
 use std::path::Path;

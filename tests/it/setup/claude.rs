@@ -243,7 +243,7 @@ fn without_its_program_its_file_is_edited_and_undone_to_the_byte() {
         write(&settings(&sandbox), RICH);
         write(&state(&sandbox), content);
         let before = everything(&sandbox);
-        assert!(succeeds(&sandbox, &["claude", "--yes"]).contains("no `claude` program"));
+        assert!(succeeds(&sandbox, &["claude", "--yes"]).contains("no `claude` in PATH"));
         let server = json!({ "command": PROGRAM, "args": ["mcp"] });
         let text = std::fs::read_to_string(state(&sandbox)).unwrap();
         assert_eq!(jsonc(&text)["mcpServers"]["claude-peers"], server);
@@ -284,7 +284,7 @@ fn another_server_of_that_name_is_replaced_and_restored() {
     let content = format!("{{\"numStartups\":3,\"mcpServers\":{{\"claude-peers\":{old}}}}}");
     write(&state(&sandbox), &content);
     let said = succeeds(&sandbox, &["claude", "--yes"]);
-    assert!(said.contains("gives way"), "{said}");
+    assert!(said.contains("It is replaced"), "{said}");
     is_set_up(&sandbox, PROGRAM);
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     assert_eq!(std::fs::read_to_string(state(&sandbox)).unwrap(), content);
@@ -350,15 +350,21 @@ fn beside_the_plugin_the_permission_rule_of_its_server_is_set_and_nothing_else()
     succeeds(&sandbox, &["claude", "--yes", "--no-permission"]);
     assert_eq!(everything(&sandbox), before);
     let said = succeeds(&sandbox, &["claude", "--yes"]);
-    assert!(said.contains("The plugin peers@claude-peers brings server and hooks"), "{said}");
-    assert!(said.contains(RULE) && !said.contains("is not needed"), "{said}");
+    assert!(
+        said.contains("The plugin peers@claude-peers already contains the server and the hooks"),
+        "{said}"
+    );
+    assert!(said.contains(RULE) && !said.contains("unneeded registration"), "{said}");
     let with_rule = json!({
         "enabledPlugins": { "peers@claude-peers": true }, "permissions": { "allow": [RULE] },
     });
     assert_eq!(read(&settings(&sandbox)), with_rule);
     assert_eq!((calls(&sandbox), state()), (0, "set_up".to_owned()));
     let said = succeeds(&sandbox, &["claude", "--yes"]);
-    assert!(said.contains("is already set up") && !said.contains("is not needed"), "{said}");
+    assert!(
+        said.contains("is already set up") && !said.contains("unneeded registration"),
+        "{said}"
+    );
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     assert_eq!(everything(&sandbox), before);
     // Without an undo record it is recognised by its name.
@@ -372,7 +378,7 @@ fn beside_the_plugin_the_permission_rule_of_its_server_is_set_and_nothing_else()
     let mut value = read(&settings(&sandbox));
     value["enabledPlugins"] = with_rule["enabledPlugins"].clone();
     write(&settings(&sandbox), &value.to_string());
-    assert!(succeeds(&sandbox, &["claude", "--yes"]).contains("is not needed"));
+    assert!(succeeds(&sandbox, &["claude", "--yes"]).contains("unneeded registration"));
     succeeds(&sandbox, &["claude", "--undo", "--yes"]);
     write(
         &settings(&sandbox),
@@ -391,7 +397,7 @@ fn another_directory_of_the_client_has_its_own_configuration() {
     let sandbox = sandbox.with("CLAUDE_CONFIG_DIR", other.display().to_string());
     // The stand-in uses only the home, so its result is missing.
     let error = fails(&sandbox, &["claude", "--yes"]);
-    assert!(error.contains("work/claude/.claude.json does not have its result"), "{error}");
+    assert!(error.contains("work/claude/.claude.json was not changed as it should be"), "{error}");
     assert_eq!(std::fs::read_to_string(other.join("settings.json")).unwrap(), "{}");
     assert!(!sandbox.home().join(".claude").exists());
 }
