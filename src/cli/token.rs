@@ -20,7 +20,7 @@ pub async fn run(client: &Client, out: &mut Out) -> Result<ExitCode, CliError> {
             let problem =
                 format!("the broker does not listen on 127.0.0.1:{}: {problem}", tcp.port);
             return Err(CliError::new(problem).hint(
-                "Free the port and restart the broker, or set CLAUDE_PEERS_PORT to another port.",
+                "Free the port and restart the broker, or set another CLAUDE_PEERS_PORT for all sessions and commands: that is another broker, with a database of its own.",
             ));
         }
     }

@@ -216,7 +216,7 @@ fn spawn(config: &Config, why: &Unavailable, tell: Option<&Tell>) -> Result<(), 
         .stderr(log);
     let mut child = command.spawn().map_err(file("the broker's program", &program))?;
     let Some(output) = child.stdout.take() else {
-        return Err(StartError::Failed("it has no output to be heard".to_owned(), None));
+        return Err(StartError::Failed("its output cannot be read".to_owned(), None));
     };
     // The child daemonises: it starts the broker and exits.
     child.wait().map_err(file("the broker's program", &program))?;

@@ -174,7 +174,7 @@ fn service_unused(observed: &Observed) -> Option<ServiceUnused> {
         Some(Holder { started: Started::Systemd | Started::Launchd, .. }) => return None,
         Some(Holder { fallback_reason: Some(reason), .. }) => {
             let hint = match now {
-                None => Some("`claude-peers service start` hands over to it".to_owned()),
+                None => Some("to switch to the service: `claude-peers service start`".to_owned()),
                 Some(now) if now.to_string() == *reason => now.hint(),
                 Some(_) => Some("`claude-peers doctor` tells more".to_owned()),
             };

@@ -16,7 +16,7 @@ pub enum ConfigError {
     #[error("HOME is {0}, and there is no such directory")]
     MissingHome(PathBuf),
     #[error(
-        "{name} leads to {place}, which belongs to user id {owner}, and this runs as {}",
+        "{name} leads to {place}, which belongs to user id {owner}, but claude-peers runs as {}",
         if *user == 0 { "root".to_owned() } else { format!("user id {user}") }
     )]
     AnothersPlace { name: &'static str, place: PathBuf, owner: u32, user: u32 },
@@ -39,13 +39,13 @@ impl ConfigError {
                 "Set HOME to your home directory.".to_owned()
             }
             Self::AnothersPlace { name: "HOME", user: 0, .. } => {
-                "Run it as that user, without sudo; for root itself set HOME to root's home (`sudo -H`, `su -`). Nothing was changed.".to_owned()
+                "Run claude-peers as that user, without sudo; for root itself set HOME to root's home (`sudo -H`, `su -`). Nothing was changed.".to_owned()
             }
             Self::AnothersPlace { name: "HOME", .. } => {
                 "Set HOME to your own home directory (`sudo -H`, `su -`). Nothing was changed.".to_owned()
             }
             Self::AnothersPlace { name, .. } => {
-                format!("Run it as that user, or set {name} to a path of your own. Nothing was changed.")
+                format!("Run claude-peers as that user, or set {name} to a path of your own. Nothing was changed.")
             }
             Self::Value { name, .. } => format!("Correct or unset {name}."),
             Self::File(error) => error.hint(),

@@ -47,7 +47,11 @@ impl Mistake {
     /// Returns the mistake for a key that is not a setting.
     pub(super) fn unknown(file: &str, span: Range<usize>, key: &str) -> Self {
         let Some(meant) = similar(key) else {
-            return Self::at(file, span, format!("there is no setting {key:?}"));
+            let problem = match similar_table(key) {
+                Some(table) => format!("there is no section {key:?}; did you mean {table:?}?"),
+                None => format!("there is no setting {key:?}"),
+            };
+            return Self::at(file, span, problem);
         };
         let problem = format!("there is no setting {key:?}; did you mean {meant:?}?");
         let mistake = Self::at(file, span, problem);
@@ -95,6 +99,13 @@ fn similar(key: &str) -> Option<&'static str> {
     (distance <= count(&name(key)).div_ceil(3)).then_some(known)
 }
 
+/// Returns the table that was probably meant by a key that is no setting.
+fn similar_table(key: &str) -> Option<&'static str> {
+    let tables = SETTINGS.iter().filter_map(|setting| setting.key?.split_once('.'));
+    let known = tables.map(|(table, _)| (strsim::damerau_levenshtein(key, table), table)).min();
+    known.filter(|(distance, _)| *distance <= 2).map(|(_, table)| table)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +136,8 @@ mod tests {
         );
         assert_eq!(mistake.renamed, Some(("max_unraed".to_owned(), "max_unread")));
         assert_eq!(Mistake::unknown(file, 5..9, "max_unread").renamed, None);
+        let section = Mistake::unknown("[limit]", 1..6, "limit").to_string();
+        assert_eq!(section, "line 1: there is no section \"limit\"; did you mean \"limits\"?");
         // At the end of the file, and in an empty one.
         assert_eq!(Mistake::at("a", 1..1, String::new()).excerpt()[1], "  |  ^");
         assert_eq!(Mistake::at("", 0..0, String::new()).excerpt()[1], "  | ^");

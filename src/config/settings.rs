@@ -165,7 +165,7 @@ pub const SETTINGS: &[Setting] = &[
         key: None,
         kind: Kind::Path,
         default: Fallback::Words("in the runtime directory"),
-        help: "the broker's Unix socket. A client that is given one uses that broker, whatever its database; in a container, the host's socket",
+        help: "the broker's Unix socket. If it is set, a client uses the broker at that socket, whichever database that broker has. In a container, set it to the host's socket",
         ..row(SettingId::Socket, "", "CLAUDE_PEERS_SOCKET", Reader::Both)
     },
     Setting {
@@ -188,7 +188,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         kind: number(u64::MAX),
         default: Fallback::Value("200"),
-        help: "how long a hook waits for the broker, at most 50000; more on a slow machine. Claude Code ends our hooks after 5 seconds",
+        help: "how long a hook waits for the broker; raise it on a slow machine. The maximum is 50000, but Claude Code ends our hooks after 5 seconds (5000)",
         ..row(
             SettingId::HookMilliseconds,
             "hook_milliseconds",
@@ -315,7 +315,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: None,
         kind: Kind::Choice(&["journal", "stderr", "both"]),
-        default: Fallback::Words("by how it was started"),
+        default: Fallback::Words("depends on how the program was started"),
         help: "where the log goes: `journal`, `stderr` or `both`; `RUST_LOG` filters it",
         ..row(SettingId::Log, "", "CLAUDE_PEERS_LOG", Reader::Each)
     },

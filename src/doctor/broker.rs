@@ -61,7 +61,7 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
             }));
             findings.extend(detail.database_note.iter().map(|note| {
                 Finding::warning(CHECK, note.clone())
-                    .detail("before you remove, move or replace the database, stop the broker (`claude-peers kill-broker`)")
+                    .detail("to move or replace the database, stop the broker first (`claude-peers kill-broker`)")
             }));
             findings
         }

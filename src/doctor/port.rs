@@ -82,12 +82,12 @@ fn not_ours(snapshot: &Snapshot, detail: &Detail, owner: Option<&Owner>) -> Find
         let pids: Vec<String> = owner.processes.iter().map(u32::to_string).collect();
         return finding
             .detail(format!(
-                "{why}. The command below kills {owner}. To keep it, set another CLAUDE_PEERS_PORT"
+                "{why}. The command below kills {owner}. To keep it, set another CLAUDE_PEERS_PORT for all sessions and commands; that is another broker, with a database of its own"
             ))
             .fix(format!("kill {}; sleep 1; {}", pids.join(" "), snapshot.restart()));
     }
     finding.detail(format!(
-        "{why}. Another user's process has the port. Wait until it is free, or set another CLAUDE_PEERS_PORT"
+        "{why}. Another user's process has the port. Wait until it is free, or set another CLAUDE_PEERS_PORT for all sessions and commands; that is another broker, with a database of its own"
     ))
 }
 

@@ -82,7 +82,7 @@ pub enum ServiceError {
     Refused(String, String),
     #[error("{what} {path}: {error}")]
     File { what: &'static str, path: PathBuf, error: io::Error },
-    #[error("{0}; nothing was changed, or it was changed back")]
+    #[error("{0}; everything is as it was before")]
     Undone(Box<Self>),
 }
 

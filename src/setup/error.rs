@@ -18,7 +18,7 @@ pub enum SetupError {
     Broken { path: PathBuf, problem: String },
     #[error("{path} is left alone: {problem}")]
     Unsuited { path: PathBuf, problem: String, by_hand: String },
-    #[error("{path} was changed by somebody else just now")]
+    #[error("{path} was changed by another program just now")]
     Meanwhile { path: PathBuf },
     #[error("`{command}` failed: {said}")]
     Command { command: String, said: String },

@@ -42,7 +42,7 @@ impl Untrusted {
                  or choose another socket with CLAUDE_PEERS_SOCKET.",
                 path.display()
             ),
-            Self::Unknown { .. } => "In a container, map your own user into it.".to_owned(),
+            Self::Unknown { .. } => "If this runs in a container, start it so that your user id exists in it: `podman run --userns=keep-id`, `docker run --user \"$(id -u)\"`.".to_owned(),
             Self::Way { hint, .. } => hint.clone(),
         }
     }

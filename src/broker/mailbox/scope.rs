@@ -71,7 +71,7 @@ fn check_number(tx: &Tx<'_>, recipients: &[Peer], request: &SendToScope) -> Resu
             ErrorCode::NotFound,
             format!("no other peer is live {place}; nothing was sent"),
         )
-        .hint("A message to a peer that is away waits for it: send it to the peer's id or name."));
+        .hint("To write to a peer that is away, use its id or name; the message is kept until it returns."));
     }
     if limit > 0 && count > limit as usize {
         return Err(ApiError::new(

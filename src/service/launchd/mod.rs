@@ -55,7 +55,10 @@ impl<'a> Launchd<'a> {
         Agent::new(self.config, program)
             .and_then(|agent| Agent { session, ..agent }.property_list())
             .map_err(|error| {
-                ServiceError::refused(error.to_string(), "Use a path without such characters.")
+                ServiceError::refused(
+                    error.to_string(),
+                    "Use a path that has only letters, digits, `.`, `_`, `-` and `/`.",
+                )
             })
     }
 
@@ -314,8 +317,8 @@ fn problems(text: Option<&str>, job: Option<&Job>, config: &Config) -> Vec<Strin
             config.paths.socket.display()
         )),
         None if job.is_some() => problems.push(
-            "The agent is loaded and its property list is gone. `claude-peers service install` \
-             writes it, `claude-peers service uninstall` unloads it."
+            "The agent is loaded, but its property list is gone. `claude-peers service install` \
+             writes the list again, `claude-peers service uninstall` unloads the agent."
                 .to_owned(),
         ),
         _ => {}

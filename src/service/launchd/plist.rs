@@ -39,7 +39,7 @@ impl SessionType {
 
 /// Why no property list can be made.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be written into a property list")]
+#[error("{0:?} has a character that a property list cannot contain")]
 pub struct Unfit(String);
 
 impl Agent {

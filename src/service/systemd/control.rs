@@ -47,16 +47,18 @@ fn refuse_masked(units: &Units) -> Result<(), ServiceError> {
         None => Ok(()),
         Some(unit) => Err(ServiceError::refused(
             format!("{} is masked", unit.id),
-            format!(
-                "Unmask it with `systemctl --user unmask {}`{}. Until then sessions start the broker \
-                 themselves.",
-                unit.id,
-                match &unit.fragment {
-                    Some(path) if path.starts_with("/etc") =>
-                        " (an administrator: `sudo systemctl --global unmask`)",
-                    _ => "",
-                }
-            ),
+            match &unit.fragment {
+                Some(path) if path.starts_with("/etc") => format!(
+                    "It is masked for all users; an administrator can unmask it: `sudo systemctl \
+                     --global unmask {}`. Until then sessions start the broker themselves.",
+                    unit.id
+                ),
+                _ => format!(
+                    "Unmask it with `systemctl --user unmask {}`. Until then sessions start the \
+                     broker themselves.",
+                    unit.id
+                ),
+            },
         )),
     }
 }

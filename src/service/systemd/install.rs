@@ -89,7 +89,7 @@ impl Systemd<'_> {
         let texts = units::texts(&program).map_err(|error| {
             ServiceError::refused(
                 error.to_string(),
-                "Install it at a path without such characters.",
+                "Install claude-peers at a path that has only letters, digits, `.`, `_`, `-` and `/`.",
             )
         })?;
         let directory = &self.places.own;

@@ -46,8 +46,8 @@ pub fn check(here: &Config, service: &Config) -> Result<(), ServiceError> {
         if !is_unit_socket(&here.environment, config) {
             return Err(ServiceError::refused(
                 format!(
-                    "the service is for the default socket and port, and {who} the socket is {} \
-                     and the port {} ({})",
+                    "the service uses the default socket and port, but {who} the socket is {} \
+                     and the port is {} ({})",
                     config.paths.socket.display(),
                     config.port,
                     config.source(SettingId::Port)
@@ -62,8 +62,8 @@ pub fn check(here: &Config, service: &Config) -> Result<(), ServiceError> {
     if !same_place(here.database_path(), service.database_path()) {
         return Err(ServiceError::refused(
             format!(
-                "the database is {} here ({}), and the service would use {}: it does not see the \
-                 variables of a shell",
+                "the database is {} here ({}), but the service would use {}, because it does not \
+                 see this shell's variables",
                 here.database_path().display(),
                 here.source(SettingId::Database),
                 service.database_path().display(),

@@ -75,7 +75,7 @@ pub fn problems(units: &Units) -> Vec<String> {
             ));
         } else if unit.has_failed() && id == TCP_SOCKET {
             problems.push(format!(
-                "{id} cannot listen: the port is somebody else's. Sessions do not need it; \
+                "{id} cannot listen: another program has the port. Sessions do not need it; \
                  `claude-peers doctor` says who has it."
             ));
         } else if unit.has_failed() {

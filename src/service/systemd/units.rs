@@ -52,7 +52,7 @@ fn has_manual(program: &Path) -> bool {
 
 /// The path has a character that cannot be written in a unit.
 #[derive(Debug, thiserror::Error)]
-#[error("a unit cannot name the program {}", .0.display())]
+#[error("the path {} has a character that a systemd unit cannot contain", .0.display())]
 pub struct UnquotableError(PathBuf);
 
 /// Returns a program's path quoted for `ExecStart=` (systemd.service(5), "Command lines"). A dollar

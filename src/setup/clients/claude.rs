@@ -149,8 +149,8 @@ impl<'a> Claude<'a> {
                 changes.extend(self.hooks(&settings_value, version));
                 if let Some(needed) = hooks::lacks_stop_failure(version) {
                     plan.notes.push(format!(
-                        "The hook StopFailure is left out: it needs {needed}. Without this hook, \
-                         a session whose turn failed is woken later."
+                        "The hook StopFailure is left out: it needs {needed}. Everything works without \
+                         it, but a session whose turn failed is woken later than with it."
                     ));
                 }
             }

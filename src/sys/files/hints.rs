@@ -13,7 +13,7 @@ pub fn hint(error: &io::Error) -> String {
     let errno = Errno::from_io_error(error);
     match (error.kind(), errno) {
         (AlreadyExists | IsADirectory | NotADirectory, _) => {
-            "Something else is at that path: move that away.".to_owned()
+            "Something else is at that path: move it away.".to_owned()
         }
         (StorageFull, _) => "The disk is full and has no free space: make room and try again.".to_owned(),
         (_, Some(Errno::DQUOT)) => format!(
@@ -74,7 +74,7 @@ mod tests {
             (Errno::NOSYS, "no locks"),
             (Errno::AGAIN, "ulimit -u"),
             (Errno::STALE, "dmesg"),
-            (Errno::NOTDIR, "move that away"),
+            (Errno::NOTDIR, "move it away"),
             (Errno::ACCESS, "permissions"),
         ] {
             let said = hint(&errno.into());

@@ -38,7 +38,7 @@ fn what_is_no_socket_in_its_place_is_kept_and_moved_out_of_the_way() {
         plant(&path);
         let there = std::fs::symlink_metadata(&path).unwrap().ino();
         let (_, error) = sandbox.fails(["peers"]);
-        assert!(error.contains("is not a socket") && error.contains("move that away"), "{error}");
+        assert!(error.contains("is not a socket") && error.contains("move it away"), "{error}");
         is_found_and_fixed(&sandbox, "socket", "failure", &["not a socket"]);
         assert_eq!(std::fs::symlink_metadata(beside(&path, ".old")).unwrap().ino(), there);
     }
