@@ -280,22 +280,6 @@ fn a_retry_with_the_same_key_gets_the_stored_answer_even_from_the_next_broker() 
 }
 
 #[test]
-fn a_refusal_is_not_stored_so_the_same_key_may_succeed_later() {
-    let sandbox = Sandbox::new();
-    let mut keeper = sandbox.session("keeper");
-    let send = || {
-        let body = json!({ "to": "late", "text": "hello" });
-        Request::post("/v1/messages", &body).with("idempotency-key", "k").unix(&sandbox)
-    };
-    assert_eq!(send().status, 404);
-    let mut late = sandbox.session("late");
-    let sent = send();
-    assert_eq!(sent.status, 200, "{sent:?}");
-    assert_eq!(late.push()["content"], "hello");
-    assert!(keeper.push_within(Duration::ZERO).is_none());
-}
-
-#[test]
 fn a_registration_and_a_profile_survive_the_broker() {
     let sandbox = Sandbox::new();
     let mut session = sandbox.session("worker");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, Session, SessionOptions, client_process, git, repository, until};
+use crate::support::{Sandbox, Session, SessionOptions, git, repository, until};
 
 #[test]
 fn the_same_session_is_the_same_peer_after_an_end_and_a_crash() {
@@ -141,24 +141,6 @@ fn a_repository_is_one_scope_with_its_subdirectories_and_worktrees() {
 }
 
 #[test]
-fn an_ended_session_keeps_its_name_for_itself_while_it_has_mail() {
-    let sandbox = Sandbox::new();
-    let mut first = sandbox.session("backend");
-    let id = first.id();
-    first.close_input();
-    first.wait_end();
-    sandbox.until_away(&id);
-    sandbox.ok(["send", "backend", "for the first"]);
-    let mut second = SessionOptions::new("backend").session_id(Some("new")).start(&sandbox);
-    assert_eq!(second.me()["name"], "backend-2");
-    assert!(second.push_within(Duration::from_millis(300)).is_none());
-    assert!(sandbox.ok(["peers", "--all"]).contains(&id));
-    let mut back = sandbox.session("backend");
-    assert_eq!((back.id(), back.me()["name"].clone()), (id, json!("backend")));
-    assert_eq!(back.push()["content"], "for the first");
-}
-
-#[test]
 fn an_explicit_name_takes_over_only_mail_that_was_sent_to_it_while_its_owner_was_away() {
     let sandbox = Sandbox::new();
     let named = |id| {
@@ -290,48 +272,4 @@ fn other_clients_are_known_by_their_process() {
     let mut beside = options.start(&sandbox);
     assert_ne!(beside.id(), agent_id);
     assert_ne!(beside.id(), claude_id);
-}
-
-#[test]
-fn the_same_session_in_another_live_client_process_is_a_new_peer_and_the_mail_stays() {
-    let sandbox = Sandbox::new();
-    let mut first = client_process(&sandbox, "work", "shared");
-    let id = first.id();
-    let mut second = client_process(&sandbox, "work", "shared");
-    assert_ne!(second.id(), id);
-    let listing = second.call("list_peers", json!({}));
-    let note = listing["structuredContent"]["notes"][0].as_str().unwrap();
-    assert!(
-        note.contains("Another running client is already registered for this session, as work"),
-        "{note}"
-    );
-    assert!(note.contains("earlier messages stay with the other one"), "{note}");
-    sandbox.ok(["send", &id, "for the first"]);
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(first.push()["content"], "for the first");
-    assert!(second.push_within(Duration::from_millis(200)).is_none());
-    let text = second.text("check_messages", json!({}));
-    assert!(text.starts_with("No messages wait for you."), "{text}");
-    // After the first client process has ended, a process that resumes the session is its peer.
-    first.close_input();
-    first.wait_end();
-    sandbox.until_away(&id);
-    let mut resumed = client_process(&sandbox, "work", "shared");
-    assert_eq!(resumed.id(), id);
-}
-
-#[test]
-fn two_servers_of_one_client_process_are_one_peer() {
-    let sandbox = Sandbox::new();
-    let mut first = sandbox.session("work");
-    let mut second = sandbox.session("work");
-    assert_eq!(first.id(), second.id());
-    assert_eq!(sandbox.json(["peers"])["peers"].as_array().unwrap().len(), 1);
-    sandbox.ok(["send", "work", "once"]);
-    // The newest server gets it, and only that one.
-    assert_eq!(second.push()["content"], "once");
-    assert!(first.push_within(Duration::from_millis(300)).is_none());
-    let id = first.id();
-    second.kill9();
-    assert!(sandbox.live_ids().contains(&id));
 }

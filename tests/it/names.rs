@@ -134,29 +134,6 @@ fn worktrees_and_packages_are_told_apart_in_any_order_of_starts() {
     assert_eq!(name(&mut first), "shop-billing", "in any order");
 }
 
-/// Two clones have the same automatic name: each keeps its own, in whatever order they start.
-#[test]
-fn a_directory_gets_the_name_again_that_it_had() {
-    let sandbox = Sandbox::new();
-    let open = |clone: &str, session: &str| {
-        let directory = format!("{clone}/shop");
-        std::fs::create_dir_all(sandbox.path().join(clone)).unwrap();
-        client_process(&sandbox, &directory, session)
-    };
-    let (mut one, mut two) = (open("a", "one"), open("b", "two"));
-    assert_eq!([name(&mut one), name(&mut two)], ["shop", "shop-2"]);
-    let mut beside = open("a", "beside");
-    assert_eq!(name(&mut beside), "shop-3");
-    for session in [one, two, beside] {
-        end(&sandbox, session);
-    }
-    // The next day: other sessions, in the other order.
-    let (mut two, mut beside) = (open("b", "four"), open("b", "five"));
-    let (mut one, mut again) = (open("a", "three"), open("a", "six"));
-    assert_eq!([name(&mut one), name(&mut two)], ["shop", "shop-2"]);
-    assert_eq!([name(&mut again), name(&mut beside)], ["shop-3", "shop-4"]);
-}
-
 /// Writes the client's own file of a session; `source` says how the name came about.
 fn client_says(sandbox: &Sandbox, pid: u32, name: &str, source: &str) {
     let directory = sandbox.home().join(".claude/sessions");

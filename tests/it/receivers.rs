@@ -74,51 +74,6 @@ fn a_message_offered_to_a_receiver_that_is_killed_is_offered_to_the_next_as_a_re
 }
 
 #[test]
-fn a_message_that_was_certainly_pushed_is_marked_for_the_next_server() {
-    let sandbox = Sandbox::new();
-    let mut sender = sandbox.session("sender");
-    let mut first = sandbox.session("receiver");
-    let id = sender.send("receiver", "hello");
-    assert!(first.push()["meta"].get("repeat").is_none());
-    first.kill9();
-    let mut second = sandbox.session("receiver");
-    let push = second.push();
-    assert_eq!(push["meta"]["message_id"], id.as_str());
-    assert_eq!(push["meta"]["repeat"], "true");
-    let read = second.call("check_messages", json!({}));
-    assert_eq!(read["structuredContent"]["messages"][0]["message_id"], id.as_str());
-    until("it is read", || sandbox.message(&id)["state"] == "read");
-    second.kill9();
-    // A message that was read is never offered again.
-    let mut third = sandbox.session("receiver");
-    assert!(third.push_within(Duration::from_millis(500)).is_none());
-}
-
-#[test]
-fn mail_for_a_session_that_is_away_waits_and_comes_in_order() {
-    let sandbox = Sandbox::unlimited();
-    let mut sender = sandbox.session("sender");
-    let mut first = sandbox.session("receiver");
-    let me = first.me();
-    let id = me["id"].as_str().unwrap().to_owned();
-    first.close_input();
-    first.wait_end();
-    // More messages than one push window.
-    let texts: Vec<String> = (0..150).map(|n| format!("message {n}")).collect();
-    let ids = sender.send_all(&id, &texts, true);
-    assert_eq!(sandbox.message(&ids[0])["state"], "queued");
-    let mut second = SessionOptions::new("receiver").at_once().start(&sandbox);
-    for (id, text) in ids.iter().zip(&texts) {
-        let push = second.push();
-        assert_eq!((&push["meta"]["message_id"], &push["content"]), (&json!(id), &json!(text)));
-        assert!(push["meta"].get("repeat").is_none(), "{push}");
-    }
-    assert!(second.push_within(Duration::from_millis(300)).is_none());
-    let now = second.me();
-    assert_eq!((&now["id"], &now["name"]), (&me["id"], &me["name"]));
-}
-
-#[test]
 fn what_a_tool_took_is_read_only_if_its_result_came_out() {
     let sandbox = Sandbox::unlimited();
     let mut sender = sandbox.session("sender");
@@ -220,26 +175,4 @@ fn two_receivers_of_one_session_are_pushed_to_once_and_the_other_takes_over() {
     let push = first.push();
     assert_eq!(push["content"], "new");
     assert!(push["meta"].get("repeat").is_none(), "{push}");
-}
-
-/// The servers of a session start one after the other. The first one pushes the waiting mail.
-#[test]
-fn a_second_receiver_that_comes_later_does_not_push_again_what_the_first_pushed() {
-    let sandbox = Sandbox::new();
-    let mut sender = sandbox.session("sender");
-    let mut first = sandbox.session("receiver");
-    let early = sender.send("receiver", "early");
-    assert_eq!(first.push()["content"], "early");
-    let mut second = sandbox.session("receiver");
-    assert_eq!(first.id(), second.id(), "one session, one peer");
-    sender.send("receiver", "late");
-    let push = second.push();
-    assert_eq!(push["content"], "late", "the newest pushes what is new, and only that");
-    assert!(push["meta"].get("repeat").is_none(), "{push}");
-    assert!(first.push_within(Duration::from_millis(300)).is_none(), "pushed twice");
-    // The receiver that is left takes over what has no evidence.
-    first.kill9();
-    let push = second.push();
-    assert_eq!(push["meta"]["message_id"], early.as_str());
-    assert_eq!(push["meta"]["repeat"], "true");
 }

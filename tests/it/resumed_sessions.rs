@@ -90,28 +90,6 @@ fn a_session_that_is_resumed_in_a_client_process_is_that_peer_with_its_mail_and_
 }
 
 #[test]
-fn a_session_that_another_client_process_shows_is_not_taken_from_it() {
-    let sandbox = Sandbox::new();
-    let mut first = client_process(&sandbox, "work", "one");
-    let mut second = client_process(&sandbox, "work", "two");
-    starts(&sandbox, &first, "one", "startup");
-    starts(&sandbox, &second, "two", "startup");
-    let (one, two) = (first.identity(), second.identity());
-    starts(&sandbox, &second, "one", "resume");
-    sandbox.ok(["send", &one.0, "for the first"]);
-    assert_eq!(said(&sandbox, &second, "UserPromptSubmit", "one", json!({})), "");
-    assert_eq!((first.identity(), second.identity()), (one.clone(), two.clone()));
-    assert_eq!(first.push()["content"], "for the first");
-    // After that client process has ended, the session may be resumed by another one.
-    first.close_input();
-    first.wait_end();
-    until("it is away", || sandbox.live_ids() == [two.0.as_str()]);
-    starts(&sandbox, &second, "two", "resume");
-    starts(&sandbox, &second, "one", "resume");
-    assert_eq!(second.identity(), one);
-}
-
-#[test]
 fn after_clear_a_resumed_session_is_still_the_peer_of_its_client_process() {
     let sandbox = Sandbox::new();
     let (one, two, mut client) = ended_and_open(&sandbox);

@@ -71,25 +71,6 @@ fn a_client_that_is_started_again_in_its_directory_takes_over_name_and_mail() {
 }
 
 #[test]
-fn another_program_or_directory_takes_over_nothing() {
-    let sandbox = Sandbox::new();
-    let mut first = codex(&sandbox);
-    let me = first.identity();
-    sandbox.ok(["send", &me.0, "for the first"]);
-    end(&sandbox, first);
-    for (program, directory) in [("opencode", "shop"), (CODEX, "other"), ("claude-code", "shop")] {
-        let mut other = client(&sandbox, program, directory);
-        let (id, name) = other.identity();
-        assert!(id != me.0 && name != me.1, "{program} in {directory}: {name}");
-        assert!(mail(&mut other).starts_with("No messages wait for you."));
-        end(&sandbox, other);
-    }
-    let mut successor = codex(&sandbox);
-    assert_eq!(successor.identity(), me);
-    assert!(mail(&mut successor).contains("| for the first"));
-}
-
-#[test]
 fn a_live_peer_is_named_where_another_has_ended_and_nothing_is_sent_to_the_ended_one() {
     let sandbox = Sandbox::new();
     let mut first = codex(&sandbox);

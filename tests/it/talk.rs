@@ -65,52 +65,6 @@ fn an_answer_proves_the_channel_and_its_pushes_are_no_backlog_from_then_on() {
 }
 
 #[test]
-fn an_answer_to_what_a_tool_showed_proves_no_channel() {
-    let sandbox = Sandbox::new();
-    let mut backend = sandbox.session("backend");
-    let mut frontend = sandbox.session("frontend");
-    let question = backend.send("frontend", "are you there?");
-    frontend.push();
-    frontend.call("check_messages", json!({}));
-    let to = backend.id();
-    frontend.call("send_message", json!({ "to_id": to, "message": "yes", "reply_to": question }));
-    let peers = backend.call("list_peers", json!({}));
-    assert_eq!(peers["structuredContent"]["peers"][0]["reachability"], "channel_presumed");
-}
-
-#[test]
-fn only_the_recipient_of_a_message_can_answer_it() {
-    let sandbox = Sandbox::new();
-    let mut backend = sandbox.session("backend");
-    let mut frontend = sandbox.session("frontend");
-    let id = backend.send("frontend", "a question");
-    let refused = backend.try_call(
-        "send_message",
-        json!({ "to_id": "frontend", "message": "my own answer", "reply_to": id }),
-    );
-    assert_eq!(refused["isError"], true, "{refused}");
-    frontend.push();
-    assert!(frontend.push_within(std::time::Duration::from_millis(300)).is_none());
-    assert_eq!(sandbox.message(&id)["state"], "offered");
-}
-
-#[test]
-fn the_sender_learns_which_of_its_messages_are_unread() {
-    let sandbox = Sandbox::new();
-    let mut backend = sandbox.session("backend");
-    let mut frontend = SessionOptions::new("frontend").without_channel().start(&sandbox);
-    let id = backend.send("frontend", "one");
-    let own = backend.call("check_messages", json!({}))["structuredContent"].clone();
-    assert_eq!(own["own_unread_total"], 1);
-    assert_eq!(own["own_unread"][0]["message_id"], id.as_str());
-    assert_eq!(own["own_unread"][0]["state"], "queued");
-    frontend.call("check_messages", json!({}));
-    until("it is read", || sandbox.message(&id)["state"] == "read");
-    let own = backend.call("check_messages", json!({}))["structuredContent"].clone();
-    assert_eq!(own["own_unread_total"], 0);
-}
-
-#[test]
 fn a_long_backlog_comes_in_pages_and_loses_nothing() {
     let sandbox = Sandbox::unlimited();
     let mut backend = sandbox.session("backend");

@@ -101,6 +101,7 @@ fn the_log_of_sent_messages_shows_state_time_and_way() {
 
     // A session is told the same of its unread messages.
     let result = reader.call("check_messages", json!({}));
+    assert_eq!(result["structuredContent"]["own_unread_total"], 1);
     let own = &result["structuredContent"]["own_unread"][0];
     assert_eq!((&own["state"], &own["offered_via"]), (&json!("queued"), &Value::Null));
     other.take(&sandbox);

@@ -164,26 +164,6 @@ fn the_waiting_hook_makes_the_idle_check_as_well() {
     fixture.inbox.is_quiet();
 }
 
-/// The file is not documented.
-#[test]
-fn a_status_file_of_another_form_or_process_ends_no_turn() {
-    let mut fixture = Fixture::new();
-    assert_eq!(fixture.says("UserPromptSubmit", "t1", json!({})), "");
-    fixture.send("one");
-    for odd in [
-        json!({ "pid": 1, "status": "idle" }),
-        json!({ "pid": std::process::id(), "procStart": "1", "status": "idle" }),
-        json!({ "pid": std::process::id(), "status": "resting" }),
-        json!(["idle"]),
-    ] {
-        fixture.status(&odd);
-        fixture.inbox.is_quiet();
-    }
-    std::fs::remove_file(fixture.status_file()).unwrap();
-    std::fs::create_dir(fixture.status_file()).unwrap();
-    fixture.inbox.is_quiet();
-}
-
 /// A full context is compacted, also in the middle of a turn.
 #[test]
 fn a_turn_whose_context_is_compacted_goes_on() {

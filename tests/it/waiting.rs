@@ -133,30 +133,6 @@ fn a_broker_that_dies_or_stops_costs_a_wait_nothing() {
 }
 
 #[test]
-fn two_waits_at_once_each_get_their_answer_and_both_are_read() {
-    let sandbox = Sandbox::new();
-    let (mut asker, me, peer) = asker_and_peer(&sandbox);
-    let (first, question_1) = ask(&sandbox, &mut asker, "peer", "one?", LONG);
-    let (second, question_2) = ask(&sandbox, &mut asker, "peer", "two?", LONG);
-    // It cannot be told which question this answers.
-    let nobodys = reply(&sandbox, &peer, &me, "well", None);
-    assert_eq!(asker.push()["meta"]["message_id"], nobodys.as_str());
-    let answer_2 = reply(&sandbox, &peer, &me, "2", Some(&question_2));
-    let answer_1 = reply(&sandbox, &peer, &me, "1", Some(&question_1));
-    let answers = asker.answers_to(&[first, second]);
-    for (answer, text) in answers.iter().zip(["1", "2"]) {
-        assert_eq!(answer["result"]["structuredContent"]["answer"]["message"]["text"], text);
-    }
-    assert_read(&sandbox, &answer_1, "tool");
-    assert_read(&sandbox, &answer_2, "tool");
-    // A reply without `reply_to` goes to the only waiter.
-    let (third, _) = ask(&sandbox, &mut asker, "peer", "three?", LONG);
-    reply(&sandbox, &peer, &me, "3", None);
-    assert_eq!(result(&mut asker, third)["answer"]["message"]["text"], "3");
-    assert!(asker.push_within(Duration::from_millis(300)).is_none());
-}
-
-#[test]
 fn check_messages_waits_for_the_next_message() {
     let sandbox = Sandbox::new();
     let (mut asker, me, peer) = asker_and_peer(&sandbox);
