@@ -64,7 +64,7 @@ fn a_session_token_counts_for_the_next_broker() {
 }
 
 #[test]
-fn other_programs_are_known_by_tsuccessor_process_and_directory() {
+fn other_programs_are_known_by_their_process_and_directory() {
     let mut world = World::new();
     let start = Start::at("/src/shop").program("codex").client(running(7));
     let first = world.start(start.clone());
