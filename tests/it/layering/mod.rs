@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 
 use imports::{Imports, Module};
 
-/// The rooms of the house from the bottom to the top. A file imports from its own room and from
-/// those before it.
-const ROOMS: [&[&str]; 26] = [
-    // The root declares the rooms, and defines the version.
+/// The layers from the bottom to the top. A file imports from its own layer and from those before it.
+const LAYERS: [&[&str]; 26] = [
+    // The root declares the modules and defines the version.
     &[""],
     &["protocol"],
     &["text"],
@@ -41,33 +40,33 @@ const ROOMS: [&[&str]; 26] = [
     &["demo"],
 ];
 
-/// The room that may import every other.
+/// The module that may import every other.
 const TOP: &str = "cli";
 
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// The place of a module's room in the order, from the bottom; `None` for a room without one.
-fn floor(module: &str) -> Option<usize> {
+/// Returns the position of a module's layer from the bottom; `None` if it has none.
+fn layer(module: &str) -> Option<usize> {
     let path: Vec<&str> = module.split("::").collect();
     if path[0] == TOP {
-        return Some(ROOMS.len());
+        return Some(LAYERS.len());
     }
-    let fits = |room: &&[&str]| path.starts_with(room);
-    (0..ROOMS.len()).filter(|at| fits(&ROOMS[*at])).max_by_key(|at| ROOMS[*at].len())
+    let fits = |layer: &&[&str]| path.starts_with(layer);
+    (0..LAYERS.len()).filter(|at| fits(&LAYERS[*at])).max_by_key(|at| LAYERS[*at].len())
 }
 
-/// Returns a line for each import that runs upward, and for each module that has no floor.
+/// Returns a line for each import that runs upward, and for each module that has no layer.
 fn upward(imports: &Imports) -> Vec<String> {
     let mut found = Vec::new();
     for (module, others) in imports {
-        let Some(from) = floor(module) else {
-            found.push(format!("{module}: no floor in ROOMS"));
+        let Some(from) = layer(module) else {
+            found.push(format!("{module}: no layer in LAYERS"));
             continue;
         };
         for other in others {
-            let to = floor(other);
+            let to = layer(other);
             if to.is_some_and(|to| to > from) {
                 found.push(format!("{module} imports {other}, which stands above it"));
             }
@@ -134,9 +133,9 @@ fn nothing_but_the_command_line_reaches_into_the_broker() {
 /// The checks find what they are there for: imports added in any of the usual ways.
 #[test]
 fn an_upward_import_and_a_circle_are_found() {
-    let house = tempfile::tempdir().unwrap();
+    let tree = tempfile::tempdir().unwrap();
     let write = |path: &str, text: &str| {
-        let path = house.path().join(path);
+        let path = tree.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     };
@@ -151,7 +150,7 @@ fn an_upward_import_and_a_circle_are_found() {
     write("broker/http.rs", "use crate::broker::mailbox::take;\nfn f() { take() }");
     let mailbox = "use crate::sys::files;\npub fn take() { files::list() }";
     write("broker/mailbox.rs", mailbox);
-    let look = || imports::read(house.path());
+    let look = || imports::read(tree.path());
     assert_eq!(upward(&look()), [""; 0]);
     assert_eq!(circles(&look()), [[""; 0]; 0]);
     for import in [
@@ -171,7 +170,7 @@ fn an_upward_import_and_a_circle_are_found() {
     write("broker/mailbox.rs", mailbox);
     write("mcp/tools.rs", "pub struct Tools;\nfn f() { super::serve() }");
     assert_eq!(circles(&look()), [["mcp", "mcp::tools"]]);
-    // What only tests import is not part of the house.
+    // What only tests import is not part of the program.
     let tests = "#[cfg(test)]\nmod tests {\n    use crate::mcp::Tools;\n}";
     write("broker/mailbox.rs", &format!("{mailbox}\n{tests}"));
     assert_eq!(upward(&look()), [""; 0]);
