@@ -48,7 +48,7 @@ def run(lab: Lab, check: Report) -> None:
     check.check("a session that starts with hooks disabled is reachable by tools", lab.peer_of(session)["reach"] == "tools", lab.peer_of(session))
     session.close()
     lab.settings(**on)
-    check.check("with hooks enabled again, doctor says so", "ours are in force" in found(lab), found(lab))
+    check.check("with hooks enabled again, doctor says so", "our hooks are active" in found(lab), found(lab))
     local = os.path.join(lab.project("a"), ".claude")
     os.makedirs(local, exist_ok=True)
     with open(os.path.join(local, "settings.local.json"), "w", encoding="utf-8") as f:
