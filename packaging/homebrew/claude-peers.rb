@@ -50,7 +50,7 @@ class ClaudePeers < Formula
     assert_match "not running", shell_output("#{bin}/claude-peers status", 3)
     begin
       assert_match "SUMMARY", shell_output("#{bin}/claude-peers peers")
-      assert_match "started by a client", shell_output("#{bin}/claude-peers status")
+      assert_match "started by a session or a command", shell_output("#{bin}/claude-peers status")
     ensure
       system bin/"claude-peers", "kill-broker"
     end
