@@ -1,6 +1,7 @@
 //! Promises 1 and 2: what was accepted is not lost, doubled or reordered, whatever is killed when.
 
 use std::collections::{HashMap, HashSet};
+#[cfg(target_os = "linux")]
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;

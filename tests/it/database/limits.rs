@@ -3,8 +3,10 @@
 use std::process::{Command, Stdio};
 
 use super::with_history;
+#[cfg(target_os = "linux")]
+use crate::support::chmod;
 use crate::support::http::{RawPeer, Request};
-use crate::support::{PROGRAM, Sandbox, chmod, mounted, until};
+use crate::support::{PROGRAM, Sandbox, mounted, until};
 
 /// The program under test under a limit that `sh` sets.
 fn limited(sandbox: &Sandbox, limit: &str, arguments: &str) -> Command {

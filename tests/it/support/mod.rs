@@ -21,7 +21,9 @@ pub mod seccomp;
 mod session;
 mod session_options;
 
-pub use chance::{Chance, messages, number, rounds};
+#[cfg(target_os = "linux")]
+pub use chance::number;
+pub use chance::{Chance, messages, rounds};
 pub use chat_endpoint::{Behaviour, Endpoint};
 pub use manager::{Manager, Notifications};
 pub use mounts::mounted;

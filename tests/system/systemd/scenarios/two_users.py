@@ -43,7 +43,7 @@ def second_without_port(report: Report) -> None:
     done = second("show", "--value", "--property=ActiveState", SERVICE)
     report.check("by way of systemd", done.out.strip() == "active", done)
     done = bystander("claude-peers", "status")
-    report.check("`status` says that the port is not served", "7899 is not served" in done.out and "in use" in done.out, done)
+    report.check("`status` says that the port is not served", "7899 is not open" in done.out and "in use" in done.out, done)
     done = second("show", "--value", "--property=StatusText", SERVICE)
     report.check("so does STATUS", "no TCP" in done.out, done)
     done = bystander("claude-peers", "doctor", "--json")
