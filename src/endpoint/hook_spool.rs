@@ -12,14 +12,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Paths;
 use crate::protocol::{ProcessId, Timestamp};
-use crate::sys::files::{beside, private_directory};
+use crate::sys::files::{beside, is_at, private_directory};
 
 /// The largest size of the file, in bytes, for the case that no broker ever runs: some hundred events.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -71,7 +71,7 @@ pub fn append(paths: &Paths, event: &SpooledEvent) -> io::Result<()> {
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
         file.lock()?;
         // A broker may have set the file aside before the lock was taken.
-        if is_at(&file, &path) {
+        if is_at(&file, &path)? {
             break file;
         }
     };
@@ -91,7 +91,8 @@ pub fn append(paths: &Paths, event: &SpooledEvent) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// If there is a spool that cannot be read.
+/// If there is a spool that cannot be read; [`io::ErrorKind::WouldBlock`] while a hook appends to it.
+/// It does not wait for the hook, which may be suspended: the broker has one thread for all requests.
 pub fn drain(paths: &Paths) -> io::Result<Option<Drained>> {
     let path = spool(paths);
     let aside = beside(&path, "-taken");
@@ -101,7 +102,7 @@ pub fn drain(paths: &Paths) -> io::Result<Option<Drained>> {
             file => {
                 let file = file?;
                 // No hook is about to append to the file once it has its new name.
-                file.lock()?;
+                file.try_lock()?;
                 fs::rename(&path, &aside)?;
             }
         }
@@ -109,11 +110,6 @@ pub fn drain(paths: &Paths) -> io::Result<Option<Drained>> {
     let events =
         fs::read(&aside)?.split(|byte| *byte == b'\n').flat_map(serde_json::from_slice).collect();
     Ok(Some(Drained { file: aside, events }))
-}
-
-fn is_at(file: &File, path: &Path) -> bool {
-    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    fs::metadata(path).map(id).ok() == file.metadata().map(id).ok()
 }
 
 #[cfg(test)]
@@ -162,6 +158,18 @@ mod tests {
         assert_eq!(drained.events, [event("one")]);
         drained.delete().unwrap();
         assert_eq!(drain(&paths).unwrap().unwrap().events, [event("two")]);
+    }
+
+    #[test]
+    fn a_hook_that_is_appending_is_not_waited_for_and_its_event_comes_later() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = paths(&home);
+        append(&paths, &event("one")).unwrap();
+        let appending = OpenOptions::new().append(true).open(spool(&paths)).unwrap();
+        appending.lock().unwrap();
+        assert_eq!(drain(&paths).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(appending);
+        assert_eq!(drain(&paths).unwrap().unwrap().events, [event("one")]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Registration, the list of peers, and the profile of a peer.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -15,6 +17,12 @@ use crate::protocol::peers::{
     ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
 use crate::protocol::{ApiError, CallerContext};
+
+/// How often, and after which pauses, the hook spool is tried again while a hook appends to it, which
+/// takes microseconds. A hook that is suspended in between delays a registration by 50 ms, and its event
+/// comes with the next one.
+const SPOOL_RETRIES: u32 = 10;
+const SPOOL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Registers a server. No idempotency key is needed: the instance id is one.
 pub async fn register(
@@ -38,10 +46,16 @@ pub async fn register(
 /// no effect.
 async fn apply_hook_spool(shared: &Shared) -> Result<(), ApiError> {
     let _one_at_a_time = shared.hook_spool.lock().await;
+    let mut retries = SPOOL_RETRIES;
     loop {
         let drained = match hook_spool::drain(&shared.config.paths) {
             Ok(Some(drained)) => drained,
             Ok(None) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && retries > 0 => {
+                retries -= 1;
+                tokio::time::sleep(SPOOL_PAUSE).await;
+                continue;
+            }
             Err(error) => {
                 tracing::warn!("the events that hooks left for the broker cannot be read: {error}");
                 return Ok(());

@@ -107,7 +107,7 @@ impl LockFile {
         loop {
             let file = Self::open(path)?;
             match file.try_lock() {
-                Ok(()) if is_still(&file, path)? => {
+                Ok(()) if is_at(&file, path)? => {
                     // The description is that of an earlier owner.
                     file.set_len(0)?;
                     return Ok(Some(Self { file, path: path.into() }));
@@ -129,7 +129,7 @@ impl LockFile {
         loop {
             let file = Self::open(path)?;
             file.lock()?;
-            if is_still(&file, path)? {
+            if is_at(&file, path)? {
                 file.set_len(0)?;
                 return Ok(Self { file, path: path.into() });
             }
@@ -164,7 +164,7 @@ impl LockFile {
     /// a process that locks that one would not notice this lock.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
-        is_still(&self.file, &self.path).unwrap_or(true)
+        is_at(&self.file, &self.path).unwrap_or(true)
     }
 }
 
@@ -198,7 +198,12 @@ fn write_over(file: &mut File, text: &str) -> io::Result<()> {
     file.write_all(format!("{text:before$}").as_bytes())
 }
 
-fn is_still(file: &File, path: &Path) -> io::Result<bool> {
+/// Returns whether an open file is the one at `path`.
+///
+/// # Errors
+///
+/// If one of the two cannot be examined.
+pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let ours = file.metadata()?;
     match std::fs::metadata(path) {
         Ok(there) => Ok(ours.dev() == there.dev() && ours.ino() == there.ino()),
