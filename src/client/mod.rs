@@ -279,11 +279,7 @@ impl Client {
     async fn set_again(&self, session: &Session, answer: &mut Registered) {
         for profile in session.own.to_repeat(answer) {
             let key = random::new_secret();
-            let request = || {
-                self.request(&Method::POST, route::PROFILE)
-                    .header(header::IDEMPOTENCY_KEY, &key)
-                    .json(&profile)
-            };
+            let request = || self.write_request(route::PROFILE, &key, &profile);
             match self.calls.call::<ProfileSet>(Time::short(), request).await {
                 Ok(set) => {
                     answer.undescribed &= profile.summary.is_none();
@@ -311,10 +307,12 @@ impl Client {
         body: &B,
     ) -> Result<T> {
         let key = random::new_secret();
-        self.call_known(Time::short(), || {
-            self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, &*key).json(body)
-        })
-        .await
+        self.call_known(Time::short(), || self.write_request(path, &key, body)).await
+    }
+
+    /// Returns a request that changes something. Each attempt of one call has the same `key`.
+    fn write_request(&self, path: &str, key: &str, body: &impl Serialize) -> Request {
+        self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, key).json(body)
     }
 
     /// Makes a call, and once again after a registration if the broker does not know the session.

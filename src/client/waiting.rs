@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use axum::http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -10,7 +9,7 @@ use crate::client::Client;
 use crate::client::call::Time;
 use crate::client::error::Result;
 use crate::protocol::mailbox::{Answered, MAX_WAIT, Take, TakeAnswer, Taken, Wait};
-use crate::protocol::{MessageId, header, route};
+use crate::protocol::{MessageId, route};
 use crate::sys::random;
 
 impl Client {
@@ -49,10 +48,7 @@ impl Client {
                     let left = waits_until.saturating_duration_since(Instant::now());
                     // Whole seconds, rounded up.
                     let wait_seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-                    self.request(&Method::POST, path)
-                        .query(&Wait { wait_seconds })
-                        .header(header::IDEMPOTENCY_KEY, &*key)
-                        .json(body)
+                    self.write_request(path, &key, body).query(&Wait { wait_seconds })
                 })
                 .await?;
             if !is_empty(&answer) || Instant::now() >= over {

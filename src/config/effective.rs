@@ -1,8 +1,7 @@
 //! The effective settings, as they are shown to people.
 
 use crate::config::settings::{Fallback, Kind, SETTINGS, Setting};
-use crate::config::value::Source;
-use crate::config::value::Value;
+use crate::config::value::{Source, Value};
 use crate::config::values::Values;
 
 /// A setting with its value as text and its source. A secret's value is left out.

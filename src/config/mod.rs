@@ -1,6 +1,6 @@
 //! Configuration: environment, file and defaults, read once at start and passed down.
 //!
-//! The order of precedence is flag, environment, file, default. Each value keeps its source, to show it
+//! The order of precedence is environment, file, default. Each value keeps its source, to show it
 //! to people. Nothing below `main` reads the environment by itself.
 
 mod colours;
