@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::protocol::health::{FreshDatabase, Health, Stopping};
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 use crate::protocol::messages::{
-    ListMessages, MessageList, SendMessage, SendToScope, Sent, SentToScope,
+    ListMessages, MessageList, SendBatch, SendMessage, SendToScope, Sent, SentBatch, SentToScope,
 };
 use crate::protocol::peers::{
     ListPeers, Peer, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
@@ -187,6 +187,10 @@ impl Client {
 
     pub async fn send(&self, request: &SendMessage) -> Result<Sent> {
         self.post(route::MESSAGES, request).await
+    }
+
+    pub async fn send_batch(&self, request: &SendBatch) -> Result<SentBatch> {
+        self.post(route::BATCH, request).await
     }
 
     pub async fn send_to_scope(&self, request: &SendToScope) -> Result<SentToScope> {

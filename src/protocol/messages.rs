@@ -126,6 +126,39 @@ pub struct Sent {
     pub from: Option<Party>,
 }
 
+/// `POST /v1/messages/batch`: sends messages of one caller, in this order.
+///
+/// Each message is accepted or refused for itself. Those that are accepted share one commit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendBatch {
+    pub messages: Vec<BatchedMessage>,
+}
+
+/// One message of a [`SendBatch`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BatchedMessage {
+    /// The idempotency key of this message, which has the place of the header of the same name.
+    pub key: String,
+    pub message: SendMessage,
+}
+
+/// The answer to [`SendBatch`]: an outcome for each message, in the same order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SentBatch {
+    pub outcomes: Vec<BatchOutcome>,
+}
+
+/// What became of one message of a [`SendBatch`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchOutcome {
+    /// The message is stored durably.
+    Sent(Box<Sent>),
+    /// The message is not stored.
+    Refused(ApiError),
+}
+
 /// `POST /v1/messages/scope`: sends the same text to all live sessions of a scope but the sender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -57,6 +57,7 @@ pub mod route {
     pub const PEERS: &str = "/v1/peers";
     pub const PROFILE: &str = "/v1/profile";
     pub const MESSAGES: &str = "/v1/messages";
+    pub const BATCH: &str = "/v1/messages/batch";
     pub const SCOPE: &str = "/v1/messages/scope";
     pub const TAKE: &str = "/v1/mailbox/take";
     pub const ANSWER: &str = "/v1/mailbox/answer";

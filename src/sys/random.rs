@@ -22,6 +22,13 @@ pub fn new_secret() -> String {
     secret(bytes())
 }
 
+/// Returns a new idempotency key: 12 hexadecimal digits of the time in Unix milliseconds, and 128
+/// random bits. Keys grow with time, so that an index of them grows at its end.
+#[must_use]
+pub fn idempotency_key(now: Timestamp) -> String {
+    format!("{:012x}{:032x}", now.millis().max(0), u128::from_ne_bytes(bytes()))
+}
+
 /// Returns a new peer id.
 #[must_use]
 pub fn peer_id() -> PeerId {

@@ -12,9 +12,10 @@ use crate::broker::http::request::{Query, Refusal, WriteRequest};
 use crate::broker::mailbox;
 use crate::broker::shared::Shared;
 use crate::protocol::messages::{
-    ListMessages, MessageList, SendMessage, SendToScope, Sent, SentToScope,
+    BatchOutcome, BatchedMessage, ListMessages, MessageList, SendBatch, SendMessage, SendToScope,
+    Sent, SentBatch, SentToScope,
 };
-use crate::protocol::{ApiError, ErrorCode, PeerId};
+use crate::protocol::{ApiError, ErrorCode, PeerId, route};
 
 /// Sends a message to one peer.
 ///
@@ -48,6 +49,25 @@ pub async fn send(
             Err(error.into())
         }
     }
+}
+
+/// Sends several messages of one caller, in order.
+pub async fn send_batch(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    WriteRequest { body, .. }: WriteRequest<SendBatch>,
+) -> Result<Json<SentBatch>, Refusal> {
+    let mut outcomes = Vec::with_capacity(body.messages.len());
+    for BatchedMessage { key, message } in body.messages {
+        let request = serde_json::to_vec(&message).map_err(|_| ApiError::stopping())?;
+        let key = IdempotencyKey::new(&key, &[route::MESSAGES.as_bytes(), &request]);
+        let stored = store(&shared, identity.clone(), Some(key), message).await;
+        outcomes.push(match stored {
+            Ok((_, sent)) => BatchOutcome::Sent(Box::new(sent)),
+            Err(error) => BatchOutcome::Refused(error),
+        });
+    }
+    Ok(Json(SentBatch { outcomes }))
 }
 
 /// Stores the message. Returns its sender as well.

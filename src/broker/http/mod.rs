@@ -45,6 +45,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::PEERS, get(peers::list))
         .route(route::PROFILE, post(peers::set_profile))
         .route(route::MESSAGES, post(messages::send).get(messages::list))
+        .route(route::BATCH, post(messages::send_batch))
         .route(route::SCOPE, post(messages::send_to_scope))
         .route(route::TAKE, post(mailbox::take))
         .route(route::ANSWER, post(mailbox::answer))
