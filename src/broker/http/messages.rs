@@ -79,8 +79,7 @@ async fn store(
 ) -> Result<(PeerId, Sent), ApiError> {
     let sent = shared.store.write(move |tx| {
         let caller = identity.authenticate(tx)?;
-        let sent =
-            run_once(tx, &caller.receiver(), key.as_ref(), |tx| mailbox::send(tx, &caller, &body))?;
+        let sent = mailbox::send_once(tx, &caller, key.as_ref(), &body)?;
         Ok((caller.peer, sent))
     });
     sent.await

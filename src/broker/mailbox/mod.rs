@@ -19,7 +19,7 @@ pub use hook::{client_process_ended, hook, hook_written, record_client_process};
 pub use notices::insert_notices;
 pub use push::{close_stream, open_stream};
 pub use scope::send_to_scope;
-pub use send::send;
+pub use send::send_once;
 pub use session_change::{apply_spooled, peer_to_wake};
 pub use take::{confirm, pushes_written, take};
 pub use wait::{

@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
+use crate::broker::core::idempotency::{IdempotencyKey, run_once};
 use crate::broker::core::{Caller, Effect, Tx};
 use crate::broker::live::waiters::{IncomingMessage, Question, WaiterChange};
 use crate::broker::mailbox::lease::mark_read;
@@ -14,12 +15,27 @@ use crate::protocol::messages::{MessageState, Party, SendMessage, Sent, Via};
 use crate::protocol::peers::PeerKind;
 use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId, Timestamp};
 
+/// Accepts a message from `caller`, unless `key` is known: then the answer is that for the message
+/// which is stored already.
+///
+/// # Errors
+///
+/// As [`send`], and [`ErrorCode::KeyReused`] if the key stands for another request.
+pub fn send_once(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    key: Option<&IdempotencyKey>,
+    request: &SendMessage,
+) -> Result<Sent, Fault> {
+    run_once(tx, &caller.receiver(), key, |tx| send(tx, caller, request))
+}
+
 /// Accepts a message from `caller`.
 ///
 /// # Errors
 ///
 /// A refusal that says what is wrong and what to do; nothing is then stored.
-pub fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<Sent, Fault> {
+fn send(tx: &mut Tx<'_>, caller: &Caller, request: &SendMessage) -> Result<Sent, Fault> {
     check_text(tx, &request.text)?;
     let found = registry::resolve(tx, &request.to)?;
     let to = found.id().clone();

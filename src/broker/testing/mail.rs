@@ -3,7 +3,7 @@
 
 use super::{Outcome, Scope, TestPeer, World, lines};
 use crate::broker::core::Tx;
-use crate::broker::core::idempotency::{IdempotencyKey, run_once};
+use crate::broker::core::idempotency::IdempotencyKey;
 use crate::broker::mailbox;
 use crate::protocol::mailbox::{Confirm, Take, Taken, Written};
 use crate::protocol::messages::{SendMessage, Sent};
@@ -63,7 +63,7 @@ impl World {
             let (identity, message) = (from.identity(), draft(to.id.as_str(), text));
             let send = move |tx: &mut Tx<'_>| {
                 let caller = identity.authenticate(tx)?;
-                mailbox::send(tx, &caller, &message)
+                mailbox::send_once(tx, &caller, None, &message)
             };
             (*outcome, send)
         });
@@ -105,9 +105,7 @@ impl World {
         let identity = from.identity();
         self.write(move |tx| {
             let caller = identity.authenticate(tx)?;
-            run_once(tx, &caller.receiver(), key.as_ref(), |tx| {
-                mailbox::send(tx, &caller, &message)
-            })
+            mailbox::send_once(tx, &caller, key.as_ref(), &message)
         })
     }
 
