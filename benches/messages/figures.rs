@@ -2,75 +2,123 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+/// One figure, with what the floor took in the same run where there is a floor.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    /// Its name, which stays the same: "latency.pushed.p50".
+    pub name: String,
+    pub what: String,
+    pub unit: &'static str,
+    pub value: f64,
+    pub floor: Option<f64>,
+}
+
+impl Figure {
+    pub fn ratio(&self) -> Option<f64> {
+        self.floor.map(|floor| self.value / floor)
+    }
+}
 
 /// The figures so far.
 pub struct Figures {
     json: bool,
-    found: Vec<Value>,
-    /// The heading and the columns of the last line.
-    above: Option<(String, Vec<String>)>,
+    pub found: Vec<Figure>,
+    /// The measure that is under way: its name, and a heading that is still to be printed.
+    measure: String,
+    heading: Option<String>,
 }
 
 impl Figures {
     pub fn new(json: bool) -> Self {
-        Self { json, found: Vec::new(), above: None }
+        Self { json, found: Vec::new(), measure: String::new(), heading: None }
     }
 
-    /// Adds the quantiles of durations, in milliseconds.
-    pub fn quantiles(&mut self, heading: &str, what: &str, mut durations: Vec<Duration>) {
-        durations.sort_unstable();
-        let at = |share: f64| {
-            #[allow(clippy::cast_precision_loss)]
-            let rank = (durations.len() as f64 * share).ceil();
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let index = (rank as usize).clamp(1, durations.len()) - 1;
-            durations[index].as_secs_f64() * 1e3
-        };
-        let values = [("min", 0.0), ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
-        self.line(heading, what, "ms", &values.map(|(name, share)| (name, at(share))));
+    /// Begins the figures of a measure.
+    pub fn measure(&mut self, name: &str, heading: &str) {
+        name.clone_into(&mut self.measure);
+        self.heading = Some(heading.to_owned());
     }
 
-    /// Adds one line of figures under a heading.
-    pub fn line(&mut self, heading: &str, what: &str, unit: &str, values: &[(&str, f64)]) {
-        let mut found = Map::new();
-        found.insert("heading".to_owned(), heading.into());
-        found.insert("what".to_owned(), what.into());
-        found.insert("unit".to_owned(), unit.into());
-        for (name, value) in values {
-            found.insert((*name).to_owned(), json!(value));
+    /// Adds the median and the 99th percentile of durations, in milliseconds.
+    pub fn durations(&mut self, name: &str, what: &str, found: &[Duration], floor: &[Duration]) {
+        let p99 = found.len() >= 100;
+        for (quantile, share) in
+            [("p50", 0.5), ("p99", 0.99)].into_iter().take(1 + usize::from(p99))
+        {
+            let floor = (!floor.is_empty()).then(|| at(floor, share));
+            let name = format!("{name}.{quantile}");
+            self.compared(&name, &format!("{what}, {quantile}"), "ms", at(found, share), floor);
         }
-        self.found.push(found.into());
-        if self.json {
-            return;
-        }
-        let columns: Vec<String> = values.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let above = (heading.to_owned(), columns);
-        if self.above.as_ref() != Some(&above) {
-            let gap = if self.above.is_some() { "\n" } else { "" };
-            let columns: String = above.1.iter().map(|name| format!("{name:>10}")).collect();
-            println!("{gap}{heading:<60}{columns}");
-            self.above = Some(above);
-        }
-        let values: String =
-            values.iter().map(|(_, value)| format!("{:>10}", short(*value))).collect();
-        println!("{}", format!("  {what:<58}{values}  {unit}").trim_end());
     }
 
-    pub fn finish(self) {
+    /// Adds a figure without a floor.
+    pub fn value(&mut self, name: &str, what: &str, unit: &'static str, value: f64) {
+        self.compared(name, what, unit, value, None);
+    }
+
+    /// Adds a figure beside its floor.
+    pub fn compared(
+        &mut self,
+        name: &str,
+        what: &str,
+        unit: &'static str,
+        value: f64,
+        floor: Option<f64>,
+    ) {
+        let name = format!("{}.{name}", self.measure);
+        let figure = Figure { name, what: what.to_owned(), unit, value, floor };
+        if !self.json {
+            if let Some(heading) = self.heading.take() {
+                let gap = if self.found.is_empty() { "" } else { "\n" };
+                println!("{gap}{heading:<66}{:>9}{:>9}{:>8}", "", "floor", "ratio");
+            }
+            let or_not = |value: Option<f64>| value.map_or_else(String::new, short);
+            let (floor, ratio) = (or_not(figure.floor), or_not(figure.ratio()));
+            println!(
+                "{}",
+                format!("  {what:<58}{unit:>6}{:>9}{floor:>9}{ratio:>8}", short(value)).trim_end()
+            );
+        }
+        self.found.push(figure);
+    }
+
+    pub fn finish(&self) {
         if self.json {
             let version = claude_peers::VERSION;
-            println!("{:#}", json!({ "version": version, "figures": self.found }));
+            let figures: Vec<Value> = self.found.iter().map(|figure| {
+                let Figure { name, what, unit, value, floor } = figure;
+                json!({ "name": name, "what": what, "unit": unit, "value": value, "floor": floor, "ratio": figure.ratio() })
+            }).collect();
+            println!("{:#}", json!({ "version": version, "figures": figures }));
         }
     }
 }
 
+/// Returns the quantile of durations, in milliseconds.
+pub fn at(durations: &[Duration], share: f64) -> f64 {
+    let mut sorted = durations.to_vec();
+    sorted.sort_unstable();
+    let rank = (sorted.len() as f64 * share).ceil();
+    let index = (rank as usize).clamp(1, sorted.len()) - 1;
+    sorted[index].as_secs_f64() * 1e3
+}
+
+/// Returns the median.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
 /// Formats a number with three significant digits.
 fn short(value: f64) -> String {
-    match value {
-        _ if value.fract() == 0.0 || value >= 1_000.0 => format!("{value:.0}"),
-        _ if value >= 100.0 => format!("{value:.1}"),
-        _ if value >= 10.0 => format!("{value:.2}"),
+    match value.abs() {
+        _ if value.fract() == 0.0 => format!("{value:.0}"),
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
         _ => format!("{value:.3}"),
     }
 }

@@ -17,14 +17,18 @@
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
 mod figures;
-mod hook;
+mod floor;
+mod lines;
 mod measures;
 mod peer;
+mod processes;
 #[path = "../../tests/it/support/sandbox.rs"]
 mod sandbox;
+mod world;
 
 use figures::Figures;
-use measures::World;
+use measures::{burst, counts, hook, idle, latency, start};
+use world::World;
 
 /// The size of a run.
 pub struct Size {
@@ -36,6 +40,8 @@ pub struct Size {
     pub cold_starts: usize,
     /// Messages of a burst.
     pub burst: usize,
+    /// How often each burst is sent.
+    pub rounds: usize,
     pub idle_sessions: usize,
     pub idle_seconds: u64,
 }
@@ -45,6 +51,7 @@ const FULL: Size = Size {
     starts: 100,
     cold_starts: 20,
     burst: 2_000,
+    rounds: 5,
     idle_sessions: 20,
     idle_seconds: 10,
 };
@@ -54,27 +61,39 @@ const QUICK: Size = Size {
     starts: 20,
     cold_starts: 5,
     burst: 2_000,
+    rounds: 3,
     idle_sessions: 5,
     idle_seconds: 2,
 };
 
 /// For `cargo test`, which only checks that the benchmark works.
-const TRIAL: Size =
-    Size { messages: 10, starts: 2, cold_starts: 1, burst: 200, idle_sessions: 2, idle_seconds: 1 };
+const TRIAL: Size = Size {
+    messages: 10,
+    starts: 2,
+    cold_starts: 1,
+    burst: 200,
+    rounds: 1,
+    idle_sessions: 2,
+    idle_seconds: 1,
+};
 
 type Measure = fn(&World, &Size, &mut Figures);
 
-const MEASURES: [(&str, Measure); 6] = [
-    ("latency", measures::latency),
-    ("start", measures::start),
-    ("cold", measures::cold_start),
+const MEASURES: [(&str, Measure); 7] = [
+    ("latency", latency::latency),
+    ("counts", counts::counts),
+    ("start", start::start),
+    ("cold", start::cold_start),
     ("hook", hook::hook),
-    ("burst", measures::burst),
-    ("idle", measures::idle),
+    ("burst", burst::burst),
+    ("idle", idle::idle),
 ];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if floor::run(&arguments) {
+        return;
+    }
     let has = |option: &str| arguments.iter().any(|argument| argument == option);
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
     if let Some(unknown) = wanted.iter().find(|w| !MEASURES.iter().any(|(name, _)| name == *w)) {

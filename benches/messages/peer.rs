@@ -1,23 +1,16 @@
 //! One session as its client sees it.
-//!
-//! A request is written in one piece, and each line is kept with the time at which it came.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{PATIENCE, Sandbox};
+use crate::lines::{Line, LineProcess};
+use crate::sandbox::Sandbox;
 
 pub struct Peer {
     pub name: String,
-    child: Child,
-    input: UnixStream,
-    lines: Receiver<(Instant, String)>,
+    process: LineProcess,
     requests: u64,
 }
 
@@ -26,33 +19,19 @@ impl Peer {
     pub fn spawn(sandbox: &Sandbox, name: &str) -> Self {
         let directory = sandbox.path().join(name);
         std::fs::create_dir_all(&directory).unwrap();
-        let (input, its_input) = UnixStream::pair().unwrap();
-        let (output, its_output) = UnixStream::pair().unwrap();
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if sender.send((Instant::now(), line)).is_err() {
-                    return;
-                }
-            }
-        });
-        let child = sandbox
-            .command(["mcp"])
+        let mut command = sandbox.command(["mcp"]);
+        command
             .env("CLAUDE_PROJECT_DIR", &directory)
             .env("CLAUDE_CODE_SESSION_ID", format!("session-{name}"))
             .env("CLAUDE_CODE_ENTRYPOINT", "cli")
             .env("CLAUDE_PEERS_CHANNEL", "on")
             .current_dir(directory)
-            .stdin(Stdio::from(OwnedFd::from(its_input)))
-            .stdout(Stdio::from(OwnedFd::from(its_output)))
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { name: name.to_owned(), child, input, lines, requests: 0 }
+            .stderr(Stdio::null());
+        Self { name: name.to_owned(), process: LineProcess::spawn(command), requests: 0 }
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// Sends `initialize`; returns when it was answered.
@@ -66,42 +45,60 @@ impl Peer {
         self.next().0
     }
 
+    /// Returns the line of a request, to be written later.
+    pub fn request_line(&mut self, method: &str, params: &Value) -> Vec<u8> {
+        let id = self.requests;
+        self.requests += 1;
+        line(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
+    }
+
+    /// Returns the line of a tool call, to be written later.
+    pub fn call_line(&mut self, tool: &str, arguments: &Value) -> Vec<u8> {
+        self.request_line("tools/call", &json!({ "name": tool, "arguments": arguments }))
+    }
+
     /// Sends a request in one write; returns the instant just before.
     pub fn request(&mut self, method: &str, params: Value) -> Instant {
-        let request =
-            json!({ "jsonrpc": "2.0", "id": self.requests, "method": method, "params": params });
-        self.requests += 1;
-        self.write(&request)
+        let line = self.request_line(method, &params);
+        self.write(&line)
     }
 
     pub fn call(&mut self, tool: &str, arguments: Value) -> Instant {
-        self.request("tools/call", json!({ "name": tool, "arguments": arguments }))
+        let line = self.call_line(tool, &arguments);
+        self.write(&line)
     }
 
     pub fn initialized(&mut self) {
-        self.write(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        self.write(&line(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })));
     }
 
-    fn write(&mut self, message: &Value) -> Instant {
-        let line = format!("{message}\n");
-        let at = Instant::now();
-        self.input.write_all(line.as_bytes()).unwrap();
-        at
+    pub fn write(&mut self, line: &[u8]) -> Instant {
+        self.process.write(line)
     }
 
     /// The next line, and the time at which it came.
-    pub fn next(&self) -> (Instant, Value) {
-        let (at, line) = self.lines.recv_timeout(PATIENCE).expect("the server says something");
-        (at, serde_json::from_str(&line).unwrap())
+    pub fn next(&mut self) -> (Instant, Value) {
+        let (at, line) = self.process.next();
+        (at, parsed(&line))
+    }
+
+    /// The next lines as they came, to be read later.
+    pub fn take(&mut self, count: usize) -> Vec<Line> {
+        self.process.take(count)
     }
 }
 
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // Errors mean that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn line(message: &Value) -> Vec<u8> {
+    format!("{message}\n").into_bytes()
+}
+
+pub fn parsed(line: &[u8]) -> Value {
+    serde_json::from_slice(line).unwrap()
+}
+
+/// The id of the message, in the answer to `send_message`.
+pub fn id_of(answer: &Value) -> &Value {
+    &answer["result"]["structuredContent"]["id"]
 }
 
 /// Starts sessions and waits until they are live and may be pushed to.
@@ -117,10 +114,10 @@ pub fn live(sandbox: &Sandbox, names: impl IntoIterator<Item = String>) -> Vec<P
             if peer.next().1["result"]["structuredContent"]["me"]["live"] == true {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
     // A server pushes no sooner than one second after `initialized`.
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    std::thread::sleep(Duration::from_millis(1_100));
     peers
 }

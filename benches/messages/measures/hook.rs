@@ -9,16 +9,16 @@ use serde_json::json;
 
 use crate::Size;
 use crate::figures::Figures;
-use crate::measures::World;
 use crate::peer::live;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{HOOK_WAIT, Sandbox};
+use crate::world::World;
 
 pub fn hook(world: &World, size: &Size, figures: &mut Figures) {
-    let heading = format!("hook ({} times)", size.starts);
+    figures.measure("hook", &format!("hook ({} times)", size.starts));
     let sandbox = &world.sandbox;
     let mut peers = live(sandbox, ["a".to_owned(), "b".to_owned()]);
     let without: Vec<Duration> = (0..size.starts).map(|n| one(sandbox, n, false)).collect();
-    figures.quantiles(&heading, "without mail, start to end", without);
+    figures.durations("empty", "without mail, start to end", &without, &[]);
     let mut with = Vec::new();
     for number in 0..size.starts {
         peers[0].call("send_message", json!({ "to_id": "b", "message": "hello" }));
@@ -26,16 +26,16 @@ pub fn hook(world: &World, size: &Size, figures: &mut Figures) {
         peers[0].next();
         with.push(one(sandbox, number, true));
     }
-    figures.quantiles(&heading, "with a message to show, start to end", with);
+    figures.durations("mail", "with a message to show, start to end", &with, &[]);
     drop(peers);
 
-    let none = Sandbox::new();
-    let took = (0..size.starts).map(|n| one(&none, n, false)).collect();
-    figures.quantiles(&heading, "no broker, start to end", took);
+    let none = Sandbox::new().with(HOOK_WAIT, "");
+    let took: Vec<Duration> = (0..size.starts).map(|n| one(&none, n, false)).collect();
+    figures.durations("none", "no broker, start to end", &took, &[]);
     std::fs::create_dir_all(none.socket().parent().unwrap()).unwrap();
     let _deaf = UnixListener::bind(none.socket()).unwrap();
-    let took = (0..size.starts.min(20)).map(|n| one(&none, n, false)).collect();
-    figures.quantiles(&heading, "a broker that never answers, start to end", took);
+    let took: Vec<Duration> = (0..size.starts.min(20)).map(|n| one(&none, n, false)).collect();
+    figures.durations("deaf", "a broker that never answers, start to end", &took, &[]);
 }
 
 /// Runs the hook as the client does at the beginning of turn `number`. Returns its duration.
