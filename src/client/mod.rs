@@ -20,6 +20,7 @@ mod waiting;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::{HeaderValue, Method};
 use serde::Serialize;
@@ -31,14 +32,16 @@ use crate::config::Config;
 use crate::protocol::health::{FreshDatabase, Health, Stopping};
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 use crate::protocol::messages::{
-    ListMessages, MessageList, SendBatch, SendMessage, SendToScope, Sent, SentBatch, SentToScope,
+    BatchedMessage, ListMessages, MessageList, SendMessage, SendToScope, Sent, SentBatch,
+    SentToScope,
 };
 use crate::protocol::peers::{
     ListPeers, Peer, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
 use crate::protocol::{CallerContext, ErrorCode, PROTOCOL, header, route};
+use crate::sys::clock;
 use crate::sys::files::identity;
-use crate::sys::random;
+use crate::sys::random::idempotency_key;
 
 use busy::Tell;
 use call::{ATTEMPT, Calls, Time, attempt, read_all, refusal};
@@ -57,6 +60,14 @@ struct Session {
     registrations: watch::Sender<u64>,
     registering: Mutex<()>,
     own: OwnProfile,
+}
+
+/// A [`SendBatch`] as one attempt to send it.
+#[derive(Serialize)]
+struct BatchAttempt<'a> {
+    messages: &'a [BatchedMessage],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    again: bool,
 }
 
 /// A handle on the broker. Cheap to clone.
@@ -189,8 +200,24 @@ impl Client {
         self.post(route::MESSAGES, request).await
     }
 
-    pub async fn send_batch(&self, request: &SendBatch) -> Result<SentBatch> {
-        self.post(route::BATCH, request).await
+    /// Sends messages in order, as one request that is repeated as a whole. Returns an outcome for
+    /// each of them.
+    pub async fn send_batch(&self, messages: Vec<SendMessage>) -> Result<SentBatch> {
+        let now = clock::now();
+        let keyed = |message| BatchedMessage { key: idempotency_key(now), message };
+        let messages: Vec<BatchedMessage> = messages.into_iter().map(keyed).collect();
+        let attempted = AtomicBool::new(false);
+        let request = || {
+            let again = attempted.swap(true, Ordering::Relaxed);
+            let body = BatchAttempt { messages: &messages, again };
+            self.request(&Method::POST, route::BATCH).json(&body)
+        };
+        let sent: SentBatch = self.call_known(Time::short(), request).await?;
+        if sent.outcomes.len() == messages.len() {
+            return Ok(sent);
+        }
+        let (outcomes, sent) = (sent.outcomes.len(), messages.len());
+        Err(ClientError::Nonsense(format!("{outcomes} outcomes for {sent} messages")))
     }
 
     pub async fn send_to_scope(&self, request: &SendToScope) -> Result<SentToScope> {
@@ -282,7 +309,7 @@ impl Client {
     /// Sets name and summary again on a broker that does not know them.
     async fn set_again(&self, session: &Session, answer: &mut Registered) {
         for profile in session.own.to_repeat(answer) {
-            let key = random::new_secret();
+            let key = idempotency_key(clock::now());
             let request = || self.write_request(route::PROFILE, &key, &profile);
             match self.calls.call::<ProfileSet>(Time::short(), request).await {
                 Ok(set) => {
@@ -310,7 +337,7 @@ impl Client {
         path: &str,
         body: &B,
     ) -> Result<T> {
-        let key = random::new_secret();
+        let key = idempotency_key(clock::now());
         self.call_known(Time::short(), || self.write_request(path, &key, body)).await
     }
 

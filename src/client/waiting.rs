@@ -10,7 +10,8 @@ use crate::client::call::Time;
 use crate::client::error::Result;
 use crate::protocol::mailbox::{Answered, MAX_WAIT, Take, TakeAnswer, Taken, Wait};
 use crate::protocol::{MessageId, route};
-use crate::sys::random;
+use crate::sys::clock;
+use crate::sys::random::idempotency_key;
 
 impl Client {
     /// Takes the unread messages; if there are none, waits for one up to `limit`.
@@ -42,7 +43,7 @@ impl Client {
         loop {
             let left = over.saturating_duration_since(Instant::now());
             let waits_until = Instant::now() + left.min(Duration::from_secs(MAX_WAIT));
-            let key = random::new_secret();
+            let key = idempotency_key(clock::now());
             let answer = self
                 .call_known(Time { waits_until }, || {
                     let left = waits_until.saturating_duration_since(Instant::now());

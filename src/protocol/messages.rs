@@ -126,6 +126,9 @@ pub struct Sent {
     pub from: Option<Party>,
 }
 
+/// The most messages of one [`SendBatch`].
+pub const MAX_BATCH_MESSAGES: usize = 256;
+
 /// `POST /v1/messages/batch`: sends messages of one caller, in this order.
 ///
 /// Each message is accepted or refused for itself. Those that are accepted share one commit.
@@ -133,6 +136,12 @@ pub struct Sent {
 #[serde(deny_unknown_fields)]
 pub struct SendBatch {
     pub messages: Vec<BatchedMessage>,
+    /// The batch may have been carried out before: its answer was lost.
+    ///
+    /// A message that was refused then stays refused if a later one of the batch was accepted, even
+    /// if it could be accepted now: it would come after that one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 /// One message of a [`SendBatch`].

@@ -30,7 +30,9 @@ pub use time::Timestamp;
 ///
 /// It grows when a client needs something that an older broker does not have. A client then replaces
 /// a fallback broker that is older than itself.
-pub const PROTOCOL: u32 = 1;
+///
+/// 2: several messages in one request.
+pub const PROTOCOL: u32 = 2;
 
 /// Names of the HTTP headers that are common to all calls.
 pub mod header {

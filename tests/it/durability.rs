@@ -216,7 +216,8 @@ fn what_was_accepted_outlives_its_sender() {
     for round in 0..rounds(4) {
         let mut sender = SessionOptions::new(&format!("sender-{round}")).at_once().start(&sandbox);
         sender.me();
-        let texts = texts(round, 200);
+        // So many that the server is killed before it has sent them all.
+        let texts = texts(round, 4_000);
         let requests: Vec<u64> =
             texts.iter().map(|text| sender.start_send("receiver", text)).collect();
         let some = chance.below(40) as usize;
@@ -231,7 +232,7 @@ fn what_was_accepted_outlives_its_sender() {
             })
             .collect();
         assert!(accepted.len() >= some && accepted.len() < texts.len(), "{}", accepted.len());
-        // The message after the last accepted one may arrive as well: its answer was lost. So there
+        // Messages after the last accepted one may arrive as well: their answers were lost. So there
         // is no count to wait for, only a pause.
         let mut arrived = 0;
         let mut wait = PATIENCE;

@@ -10,6 +10,7 @@
 mod support;
 
 mod activation;
+mod bursts;
 mod cli;
 mod colours;
 #[cfg(target_os = "linux")]

@@ -64,6 +64,12 @@ pub async fn send_batch(
         let stored = store(&shared, identity.clone(), Some(key), message).await;
         outcomes.push(match stored {
             Ok((_, sent)) => BatchOutcome::Sent(Box::new(sent)),
+            // That holds for the whole request, which the client repeats.
+            Err(error)
+                if matches!(error.code, ErrorCode::UnknownSession | ErrorCode::ShuttingDown) =>
+            {
+                return Err(error.into());
+            }
             Err(error) => BatchOutcome::Refused(error),
         });
     }

@@ -1,6 +1,7 @@
 //! The bodies of the tools: each reads its arguments, calls the broker, and returns the answer as
 //! text.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::RoleServer;
@@ -8,16 +9,16 @@ use rmcp::model::{JsonObject, RequestId};
 use rmcp::service::RequestContext;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard, oneshot};
-use tokio::time::Instant;
+use tokio::sync::{Mutex, oneshot};
 
-use crate::client::{Client, ClientError};
+use crate::client::Client;
 use crate::mcp::error_text::{
     MAX_SENTENCE, error_text, invalid_arguments, no_repository, not_sent,
 };
 use crate::mcp::session::Session;
 use crate::mcp::tools::results;
 use crate::mcp::tools::results::Output;
+use crate::mcp::tools::sends::Sends;
 use crate::mcp::tools::waiting;
 use crate::mcp::tools::waiting::with_progress;
 use crate::mcp::tools::{
@@ -41,11 +42,9 @@ type Context = RequestContext<RoleServer>;
 
 /// The tools of one session.
 pub struct Tools {
-    pub session: Session,
+    pub session: Arc<Session>,
+    sends: Arc<Sends>,
     callbacks: SentCallbacks,
-    /// Sends of one session go one by one, so that they keep their order. Holds when a send last
-    /// found that the broker cannot be reached.
-    sending: Mutex<Option<Instant>>,
     /// Results whose messages are not confirmed yet. Each ends with its confirmation.
     unconfirmed: Mutex<Vec<oneshot::Receiver<()>>>,
 }
@@ -53,7 +52,9 @@ pub struct Tools {
 impl Tools {
     /// The tools of `session`; `callbacks` run when their results were written.
     pub fn new(session: Session, callbacks: SentCallbacks) -> Self {
-        Self { session, callbacks, sending: Mutex::new(None), unconfirmed: Mutex::new(Vec::new()) }
+        let session = Arc::new(session);
+        let sends = Sends::new(Arc::clone(&session));
+        Self { session, sends, callbacks, unconfirmed: Mutex::new(Vec::new()) }
     }
 
     /// Calls a tool.
@@ -75,12 +76,9 @@ impl Tools {
                 list_peers(client, arguments).await
             }
             ToolName::SendMessage => {
+                // Nothing may be awaited before the message has its place among the session's sends.
                 let arguments = read::<SendMessageArguments>(tool, arguments)?;
-                // The order is settled first: the session's first call has to make the client, and
-                // later calls must not overtake it meanwhile.
-                let order = self.send_order().await;
-                let client = self.session.client(&context.peer).await?;
-                self.send_message(client, order, arguments, context).await
+                self.send_message(arguments, context).await
             }
             ToolName::SetSummary => {
                 let arguments = read::<SetSummaryArguments>(tool, arguments)?;
@@ -114,8 +112,6 @@ impl Tools {
 
     async fn send_message(
         &self,
-        client: &Client,
-        order: SendOrder<'_>,
         arguments: SendMessageArguments,
         context: &Context,
     ) -> Result<Output, String> {
@@ -128,7 +124,7 @@ impl Tools {
                     "reply_to and wait_seconds work with one peer, not with a scope. Leave them out, or name one peer.",
                 ));
             }
-            return send_to_scope(client, order, scope, arguments.message).await;
+            return self.send_to_scope(scope, arguments.message, context).await;
         }
         let request = SendMessage {
             to: arguments.to_id,
@@ -137,19 +133,28 @@ impl Tools {
             from_session: None,
             wait: !limit.is_zero(),
         };
-        let sent = order.send(client.send(&request)).await?;
+        let sent = self.sends.message(&context.peer, request).await?;
         if limit.is_zero() {
             return Ok(results::send_message(&sent));
         }
+        let client = self.session.client(&context.peer).await?;
         self.wait_for_answer(client, &sent, limit, context).await
     }
 
-    /// Waits until all earlier sends of this session are done. Waiting for replies is not part of a
-    /// send.
-    async fn send_order(&self) -> SendOrder<'_> {
-        let called = Instant::now();
-        // The lock is fair: calls send in the order in which they came.
-        SendOrder { called, unreachable: self.sending.lock().await }
+    async fn send_to_scope(
+        &self,
+        scope: Scope,
+        text: String,
+        context: &Context,
+    ) -> Result<Output, String> {
+        let request = SendToScope { scope, text, directory: None, repo: None, from_session: None };
+        match self.sends.to_scope(&context.peer, request).await {
+            Ok(sent) => Ok(results::sent_to_scope(&sent, scope)),
+            Err(words) => match self.session.known_client() {
+                Some(client) => Err(no_repository(client, scope).await.unwrap_or(words)),
+                None => Err(words),
+            },
+        }
     }
 
     /// Waits for the reply to a message that was sent. If that fails, the message is sent all the
@@ -239,46 +244,6 @@ async fn list_peers(client: &Client, arguments: ListPeersArguments) -> Result<Ou
         Err(error) => {
             Err(no_repository(client, arguments.scope).await.unwrap_or_else(|| error_text(&error)))
         }
-    }
-}
-
-/// The place of one send among those of its session.
-struct SendOrder<'a> {
-    called: Instant,
-    /// When an earlier send found that the broker cannot be reached.
-    unreachable: MutexGuard<'a, Option<Instant>>,
-}
-
-impl SendOrder<'_> {
-    async fn send<T>(
-        mut self,
-        send: impl Future<Output = Result<T, ClientError>>,
-    ) -> Result<T, String> {
-        if self.unreachable.is_some_and(|at| at > self.called) {
-            // Each queued send would wait for the same timeout, one after the other.
-            return Err(not_sent(
-                "The broker could not be reached for an earlier message of this session. Try again; `claude-peers status` shows more.",
-            ));
-        }
-        send.await.map_err(|error| {
-            if error.code().is_none() {
-                *self.unreachable = Some(Instant::now());
-            }
-            error_text(&error)
-        })
-    }
-}
-
-async fn send_to_scope(
-    client: &Client,
-    order: SendOrder<'_>,
-    scope: Scope,
-    text: String,
-) -> Result<Output, String> {
-    let request = SendToScope { scope, text, directory: None, repo: None, from_session: None };
-    match order.send(client.send_to_scope(&request)).await {
-        Ok(sent) => Ok(results::sent_to_scope(&sent, scope)),
-        Err(words) => Err(no_repository(client, scope).await.unwrap_or(words)),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod calls;
 pub mod results;
 mod schema;
+mod sends;
 pub mod waiting;
 
 use std::fmt;
