@@ -28,6 +28,8 @@ pub enum ErrorCode {
     MailboxFull,
     /// The idempotency key was used for another request.
     KeyReused,
+    /// It was refused before, and later messages of the same batch are accepted already.
+    OutOfOrder,
     /// The body is not `application/json`.
     UnsupportedMediaType,
     /// Client and broker name different databases.
@@ -52,7 +54,7 @@ impl ErrorCode {
             Self::Unauthorized | Self::UnknownSession => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
-            Self::Ambiguous | Self::NameTaken | Self::SettingsDiffer => 409,
+            Self::Ambiguous | Self::NameTaken | Self::SettingsDiffer | Self::OutOfOrder => 409,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::KeyReused => 422,

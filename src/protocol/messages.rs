@@ -129,9 +129,13 @@ pub struct Sent {
 /// The most messages of one [`SendBatch`].
 pub const MAX_BATCH_MESSAGES: usize = 256;
 
+/// The largest body with a [`SendBatch`], in bytes. One message of any accepted size fits into it.
+pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
 /// `POST /v1/messages/batch`: sends messages of one caller, in this order.
 ///
-/// Each message is accepted or refused for itself. Those that are accepted share one commit.
+/// Each message is accepted or refused for itself. Those that are accepted share one commit. A
+/// request of more than [`MAX_BATCH_MESSAGES`] or [`MAX_BATCH_BYTES`] is refused as a whole.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SendBatch {

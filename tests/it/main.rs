@@ -10,6 +10,7 @@
 mod support;
 
 mod activation;
+mod batches;
 mod bursts;
 mod cli;
 mod colours;

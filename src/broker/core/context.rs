@@ -132,15 +132,15 @@ impl MemoryState {
 
     /// Applies all effects: the transaction is durable.
     fn apply_effects(&mut self) {
-        self.effects.savepoint = 0;
         for effect in std::mem::take(&mut self.effects.list) {
             self.apply(effect);
         }
     }
 
-    /// Drops the effects of the current request, which is rolled back.
-    fn drop_effects(&mut self) {
-        for effect in self.effects.list.drain(self.effects.savepoint..).rev() {
+    /// Drops the effects from `mark` on, which are rolled back.
+    fn drop_effects(&mut self, mark: usize) {
+        let kept = mark.min(self.effects.list.len());
+        for effect in self.effects.list.drain(kept..).rev() {
             match effect {
                 Effect::Attached { instance, from } => {
                     self.live.presence.lock().set_peer(&instance, &from);
@@ -155,12 +155,6 @@ impl MemoryState {
                 _ => {}
             }
         }
-    }
-
-    /// Drops all effects: the transaction is lost.
-    fn drop_all_effects(&mut self) {
-        self.effects.savepoint = 0;
-        self.drop_effects();
     }
 
     fn apply(&mut self, effect: Effect) {
@@ -258,13 +252,13 @@ impl TransactionHooks for MemoryState {
             || self.live.presence.lock().is_any_waiting_for_window()
     }
 
-    fn savepoint(&mut self) {
+    fn savepoint(&mut self) -> usize {
         self.changed = true;
-        self.effects.mark_savepoint();
+        self.effects.list.len()
     }
 
-    fn rollback(&mut self) {
-        self.drop_effects();
+    fn rollback(&mut self, mark: usize) {
+        self.drop_effects(mark);
     }
 
     fn commit(&mut self) {
@@ -275,7 +269,7 @@ impl TransactionHooks for MemoryState {
     }
 
     fn abort(&mut self) {
-        self.drop_all_effects();
+        self.drop_effects(0);
         // What the sweep did is undone with the rest, so the next one reads the stored clock again.
         self.expiry = Expiry::default();
     }

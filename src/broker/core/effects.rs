@@ -73,8 +73,6 @@ pub enum TurnChange {
 #[derive(Debug, Default)]
 pub struct Effects {
     pub(super) list: Vec<Effect>,
-    /// Where those of the current request begin.
-    pub(super) savepoint: usize,
 }
 
 impl Effects {
@@ -95,10 +93,5 @@ impl Effects {
     #[must_use]
     pub fn changes_turn(&self, peer: &PeerId) -> bool {
         self.list.iter().any(|effect| matches!(effect, Effect::Turn(changed, _) if changed == peer))
-    }
-
-    /// Marks the beginning of a request, to which a rollback cuts back.
-    pub(super) const fn mark_savepoint(&mut self) {
-        self.savepoint = self.list.len();
     }
 }

@@ -8,12 +8,13 @@ use axum::{Extension, Json};
 use crate::broker::core::idempotency::{IdempotencyKey, run_once};
 use crate::broker::http::identity::Identity;
 use crate::broker::http::long_poll;
-use crate::broker::http::request::{Query, Refusal, WriteRequest};
+use crate::broker::http::request::{Query, Refusal, WriteRequest, check_key};
 use crate::broker::mailbox;
+use crate::broker::mailbox::{Batch, BatchItem};
 use crate::broker::shared::Shared;
 use crate::protocol::messages::{
-    BatchOutcome, BatchedMessage, ListMessages, MessageList, SendBatch, SendMessage, SendToScope,
-    Sent, SentBatch, SentToScope,
+    BatchOutcome, BatchedMessage, ListMessages, MAX_BATCH_MESSAGES, MessageList, SendBatch,
+    SendMessage, SendToScope, Sent, SentBatch, SentToScope,
 };
 use crate::protocol::{ApiError, ErrorCode, PeerId, route};
 
@@ -41,7 +42,7 @@ pub async fn send(
     };
     match sent {
         Ok(sent) => {
-            tracing::debug!(event = "sent", mail = %sent.id, peer = %sent.to.id, "{}", sent.state);
+            log_sent(&sent);
             Ok(Json(sent))
         }
         Err(error) => {
@@ -57,23 +58,69 @@ pub async fn send_batch(
     Extension(identity): Extension<Identity>,
     WriteRequest { body, .. }: WriteRequest<SendBatch>,
 ) -> Result<Json<SentBatch>, Refusal> {
-    let mut outcomes = Vec::with_capacity(body.messages.len());
-    for BatchedMessage { key, message } in body.messages {
-        let request = serde_json::to_vec(&message).map_err(|_| ApiError::stopping())?;
-        let key = IdempotencyKey::new(&key, &[route::MESSAGES.as_bytes(), &request]);
-        let stored = store(&shared, identity.clone(), Some(key), message).await;
-        outcomes.push(match stored {
-            Ok((_, sent)) => BatchOutcome::Sent(Box::new(sent)),
-            // That holds for the whole request, which the client repeats.
-            Err(error)
-                if matches!(error.code, ErrorCode::UnknownSession | ErrorCode::ShuttingDown) =>
-            {
-                return Err(error.into());
-            }
-            Err(error) => BatchOutcome::Refused(error),
-        });
+    let count = body.messages.len();
+    if count > MAX_BATCH_MESSAGES {
+        let error = ApiError::new(
+            ErrorCode::TooLarge,
+            format!("the batch has {count} messages, {MAX_BATCH_MESSAGES} are allowed"),
+        );
+        return Err(error.hint("Nothing was sent. Send them in several requests.").into());
     }
-    Ok(Json(SentBatch { outcomes }))
+    let items = body.messages.into_iter().map(batch_item).collect::<Result<Vec<_>, _>>()?;
+    let batch = Batch { items, again: body.again };
+    // See `send`.
+    let sent = if batch.items.iter().any(|item| item.message.wait) {
+        let (tasks, shared) = (shared.tasks.clone(), Arc::clone(&shared));
+        let work = tasks.spawn(async move { store_batch(&shared, identity, batch).await });
+        work.await.unwrap_or_else(|_| Err(ApiError::stopping()))
+    } else {
+        store_batch(&shared, identity, batch).await
+    };
+    let outcomes = sent?.into_iter().map(|outcome| match outcome {
+        Ok(sent) => {
+            log_sent(&sent);
+            BatchOutcome::Sent(Box::new(sent))
+        }
+        Err(error) => {
+            log_limit(&error);
+            BatchOutcome::Refused(error)
+        }
+    });
+    Ok(Json(SentBatch { outcomes: outcomes.collect() }))
+}
+
+/// Takes the key of a message, which stands for the same request as on the route of one message.
+fn batch_item(BatchedMessage { key, message }: BatchedMessage) -> Result<BatchItem, ApiError> {
+    let request = serde_json::to_vec(&message).map_err(|error| {
+        ApiError::new(ErrorCode::BadRequest, format!("the message cannot be written: {error}"))
+    })?;
+    let key = check_key(&key)
+        .map(|()| IdempotencyKey::new(&key, &[route::MESSAGES.as_bytes(), &request]));
+    Ok(BatchItem { key, message })
+}
+
+/// Stores the messages in one transaction, and keeps the replies for those that wait for one.
+async fn store_batch(
+    shared: &Arc<Shared>,
+    identity: Identity,
+    batch: Batch,
+) -> Result<Vec<Result<Sent, ApiError>>, ApiError> {
+    if batch.items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let waits: Vec<bool> = batch.items.iter().map(|item| item.message.wait).collect();
+    let stored = shared.store.write(move |tx| {
+        let caller = identity.authenticate(tx)?;
+        let outcomes = mailbox::send_batch(tx, &caller, &batch)?;
+        Ok((caller.peer, outcomes))
+    });
+    let (peer, outcomes) = stored.await?;
+    for (outcome, _) in outcomes.iter().zip(waits).filter(|(_, waits)| *waits) {
+        if let Ok(sent) = outcome {
+            long_poll::expect(shared, peer.clone(), sent.id.clone());
+        }
+    }
+    Ok(outcomes)
 }
 
 /// Stores the message. Returns its sender as well.
@@ -114,6 +161,10 @@ pub async fn send_to_scope(
         }
     }
     Ok(Json(sent))
+}
+
+fn log_sent(sent: &Sent) {
+    tracing::debug!(event = "sent", mail = %sent.id, peer = %sent.to.id, "{}", sent.state);
 }
 
 /// Logs a refusal by a limit, for the operator.

@@ -27,12 +27,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use crate::broker::shared::Shared;
-use crate::config::MAX_MESSAGE_BYTES;
 use crate::protocol::route;
-
-/// The largest body, in bytes: a message of the largest size with each byte escaped as `\u0000`, and
-/// room for the rest.
-const MAX_BODY: usize = MAX_MESSAGE_BYTES as usize * 6 + 64 * 1024;
 
 /// Returns all routes, behind the check of the request.
 pub fn router(shared: Arc<Shared>) -> Router {
@@ -45,7 +40,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::PEERS, get(peers::list))
         .route(route::PROFILE, post(peers::set_profile))
         .route(route::MESSAGES, post(messages::send).get(messages::list))
-        .route(route::BATCH, post(messages::send_batch))
+        .route(route::BATCH, post(messages::send_batch).layer(body_limit(route::BATCH)))
         .route(route::SCOPE, post(messages::send_to_scope))
         .route(route::TAKE, post(mailbox::take))
         .route(route::ANSWER, post(mailbox::answer))
@@ -61,7 +56,11 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::STREAM, get(stream::open))
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(body_limit(route::MESSAGES))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), request::check))
         .with_state(shared)
+}
+
+fn body_limit(path: &str) -> DefaultBodyLimit {
+    DefaultBodyLimit::max(request::max_body(path))
 }

@@ -25,6 +25,8 @@ use crate::broker::core::idempotency::IdempotencyKey;
 use crate::broker::http::identity::Identity;
 use crate::broker::registry;
 use crate::broker::shared::Shared;
+use crate::config::MAX_MESSAGE_BYTES;
+use crate::protocol::messages::MAX_BATCH_BYTES;
 use crate::protocol::{ApiError, CallerContext, ErrorCode, header, route};
 use crate::sys::files::{effective_uid, identity, same_place};
 
@@ -277,12 +279,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for WriteRequest<T> {
     async fn from_request(request: Request, state: &Arc<Shared>) -> Result<Self, Refusal> {
         let path = request.uri().path().to_owned();
         let key = request.headers().get(header::IDEMPOTENCY_KEY).map(lossy);
-        if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 128) {
-            return Err(Refusal::new(
-                ErrorCode::BadRequest,
-                "an idempotency key has 1 to 128 characters",
-            ));
-        }
+        key.as_deref().map_or(Ok(()), check_key)?;
         let over_tcp = request.extensions().get() == Some(&Transport::Tcp);
         let body = Bytes::from_request(request, state);
         let read = if over_tcp { timeout(BODY_TIMEOUT, body).await } else { Ok(body.await) };
@@ -291,7 +288,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for WriteRequest<T> {
             Refusal::new(ErrorCode::BadRequest, late)
         })?;
         let bytes = read.map_err(|error| match error.status().as_u16() {
-            413 => Refusal::new(ErrorCode::TooLarge, "the body is too large"),
+            413 => Refusal::new(
+                ErrorCode::TooLarge,
+                format!("the body is too large: {path} takes {} bytes at most", max_body(&path)),
+            ),
             _ => Refusal::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}")),
         })?;
         let body = serde_json::from_slice(&bytes).map_err(|error| {
@@ -302,6 +302,24 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for WriteRequest<T> {
         })?;
         let key = key.map(|key| IdempotencyKey::new(&key, &[path.as_bytes(), &bytes]));
         Ok(Self { body, key })
+    }
+}
+
+/// Checks the form of an idempotency key.
+pub fn check_key(key: &str) -> Result<(), ApiError> {
+    if (1..=128).contains(&key.len()) {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorCode::BadRequest, "an idempotency key has 1 to 128 characters"))
+}
+
+/// Returns the largest body of a route, in bytes: a message of the largest size with each byte escaped
+/// as `\u0000`, and room for the rest, or several messages.
+#[must_use]
+pub fn max_body(path: &str) -> usize {
+    match path {
+        route::BATCH => MAX_BATCH_BYTES,
+        _ => MAX_MESSAGE_BYTES as usize * 6 + 64 * 1024,
     }
 }
 

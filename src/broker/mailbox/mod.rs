@@ -2,6 +2,7 @@
 //!
 //! Everything here runs inside the transaction of the request that it serves.
 
+mod batch;
 mod history;
 mod hook;
 mod lease;
@@ -14,6 +15,7 @@ mod take;
 mod wait;
 mod wake;
 
+pub use batch::{Batch, BatchItem, send_batch};
 pub use history::list_messages;
 pub use hook::{client_process_ended, hook, hook_written, record_client_process};
 pub use notices::insert_notices;

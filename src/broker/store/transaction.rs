@@ -21,10 +21,10 @@ pub trait TransactionHooks: Send + 'static {
     fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()>;
     /// Whether even an unsynced write may now decide something that must survive power loss.
     fn must_sync(&self) -> bool;
-    /// Begins a request.
-    fn savepoint(&mut self);
-    /// Undoes the request since the last savepoint.
-    fn rollback(&mut self);
+    /// Begins a request, or a part of one, and returns a mark to which it can be undone.
+    fn savepoint(&mut self) -> usize;
+    /// Undoes everything since the savepoint with this mark.
+    fn rollback(&mut self, mark: usize);
     /// Applies everything since the last commit: the transaction is durable.
     fn commit(&mut self);
     /// Drops everything since the last commit: the transaction is lost.
@@ -39,6 +39,56 @@ pub struct Context<'a, S> {
     pub db: &'a Connection,
     pub state: &'a mut S,
     pub now: Timestamp,
+}
+
+impl<S: TransactionHooks> Context<'_, S> {
+    /// Runs a part of the request in a savepoint of its own: if it is refused, it alone is undone.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite may have rolled back the whole transaction.
+    pub fn in_savepoint<T>(
+        &mut self,
+        work: impl FnOnce(&mut Context<'_, S>) -> Result<T, Fault>,
+    ) -> Result<Result<T, ApiError>, Fault> {
+        open_savepoint(self.db)?;
+        let mark = self.state.savepoint();
+        let done = work(&mut Context { db: self.db, state: self.state, now: self.now });
+        match done {
+            Ok(value) => {
+                release_savepoint(self.db)?;
+                Ok(Ok(value))
+            }
+            Err(fault) => {
+                self.state.rollback(mark);
+                let undone = undo_savepoint(self.db);
+                if let Fault::Database(error) = &fault
+                    && concerns_neighbours(error)
+                {
+                    return Err(fault);
+                }
+                undone?;
+                Ok(Err(fault.into_api()))
+            }
+        }
+    }
+}
+
+/// Opens a savepoint within the transaction. The statements are prepared once, because each request
+/// of a group needs them.
+fn open_savepoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached("SAVEPOINT request")?.execute([]).map(drop)
+}
+
+/// Keeps what was done since the innermost savepoint, and ends it.
+fn release_savepoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached("RELEASE request")?.execute([]).map(drop)
+}
+
+/// Undoes what was done since the innermost savepoint, and ends it.
+fn undo_savepoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached("ROLLBACK TO request")?.execute([])?;
+    release_savepoint(connection)
 }
 
 /// A request that waits for its transaction.
@@ -114,7 +164,7 @@ pub(super) fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction
 
 /// Runs each job in a savepoint of its own, and commits.
 pub(super) fn run_jobs<S: TransactionHooks>(
-    mut transaction: Transaction<'_>,
+    transaction: Transaction<'_>,
     state: &mut S,
     jobs: &mut [Box<dyn Job<S>>],
 ) -> rusqlite::Result<()> {
@@ -126,13 +176,13 @@ pub(super) fn run_jobs<S: TransactionHooks>(
     state.begin(&transaction)?;
     let now = state.now();
     for job in jobs {
-        let savepoint = transaction.savepoint()?;
-        state.savepoint();
-        match job.run(&mut Context { db: &savepoint, state, now }) {
-            Ok(()) => savepoint.commit()?,
+        open_savepoint(&transaction)?;
+        let mark = state.savepoint();
+        match job.run(&mut Context { db: &transaction, state, now }) {
+            Ok(()) => release_savepoint(&transaction)?,
             Err(error) => {
-                state.rollback();
-                let undone = savepoint.finish();
+                state.rollback(mark);
+                let undone = undo_savepoint(&transaction);
                 check_neighbours(error)?;
                 undone?;
             }
@@ -149,12 +199,12 @@ fn run_single<S: TransactionHooks>(
     state: &mut S,
     job: &mut dyn Job<S>,
 ) -> rusqlite::Result<()> {
-    state.savepoint();
+    let mark = state.savepoint();
     let now = state.now();
     match job.run(&mut Context { db: &transaction, state, now }) {
         Ok(()) => transaction.commit(),
         Err(error) => {
-            state.rollback();
+            state.rollback(mark);
             let undone = transaction.rollback();
             check_neighbours(error)?;
             undone
@@ -164,10 +214,15 @@ fn run_single<S: TransactionHooks>(
 
 /// Returns the error of one job if it concerns the other jobs of the transaction as well.
 fn check_neighbours(error: Option<rusqlite::Error>) -> rusqlite::Result<()> {
-    match error.filter(|e| is_damage(e) || may_roll_back(e)) {
+    match error.filter(concerns_neighbours) {
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+/// Whether an error of one job concerns the rest of its transaction as well.
+fn concerns_neighbours(error: &rusqlite::Error) -> bool {
+    is_damage(error) || may_roll_back(error)
 }
 
 /// Whether SQLite may have rolled back the whole transaction at this error.

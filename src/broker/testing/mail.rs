@@ -4,7 +4,7 @@
 use super::{Outcome, Scope, TestPeer, World, lines};
 use crate::broker::core::Tx;
 use crate::broker::core::idempotency::IdempotencyKey;
-use crate::broker::mailbox;
+use crate::broker::mailbox::{self, Batch, BatchItem};
 use crate::protocol::mailbox::{Confirm, Take, Taken, Written};
 use crate::protocol::messages::{SendMessage, Sent};
 use crate::protocol::messages::{SendToScope, SentToScope};
@@ -69,6 +69,39 @@ impl World {
         });
         let answers = self.store.write_all(requests.collect());
         answers.into_iter().map(|answer| answer.is_ok()).collect()
+    }
+
+    /// Sends texts in one request: each with its key, the word that means its recipient, and itself.
+    /// `again` tells that the request may have been carried out before.
+    ///
+    /// # Errors
+    ///
+    /// What the broker refuses as a whole.
+    pub fn send_batch(
+        &mut self,
+        from: &TestPeer,
+        items: &[(&str, &str, &str)],
+        again: bool,
+    ) -> Result<Vec<Result<Sent, ApiError>>, ApiError> {
+        let identity = from.identity();
+        let item = |(key, to, text): &(&str, &str, &str)| {
+            let key = IdempotencyKey::new(key, &[to.as_bytes(), text.as_bytes()]);
+            BatchItem { key: Ok(key), message: draft(to, text) }
+        };
+        let batch = Batch { items: items.iter().map(item).collect(), again };
+        self.write(move |tx| {
+            let caller = identity.authenticate(tx)?;
+            mailbox::send_batch(tx, &caller, &batch)
+        })
+    }
+
+    /// Has the database refuse each message with this text.
+    pub fn fail_inserts_of(&mut self, text: &str) {
+        let trigger = format!(
+            "CREATE TEMP TRIGGER fails AFTER INSERT ON messages WHEN new.text = '{text}'
+             BEGIN SELECT raise(ABORT, 'the test fails this'); END"
+        );
+        self.store.database().execute_batch(&trigger).unwrap();
     }
 
     /// Replies to a message.

@@ -1,5 +1,7 @@
 //! The store: what a transaction that ends badly leaves behind, which is nothing.
 
+mod batches;
+
 use crate::broker::testing::{
     Channel, ErrorCode, Hook, NOTHING, Outcome, SCHEMA_VERSION, Scope, TestPeer, World, event,
     running, upgraded,
