@@ -25,9 +25,10 @@ impl Figure {
 pub struct Figures {
     json: bool,
     pub found: Vec<Figure>,
-    /// The measure that is under way: its name, and a heading that is still to be printed.
+    /// The measure that is under way: its name, and a heading that is still to be printed, with what
+    /// its figures stand beside.
     measure: String,
-    heading: Option<String>,
+    heading: Option<(String, &'static str)>,
 }
 
 impl Figures {
@@ -37,8 +38,13 @@ impl Figures {
 
     /// Begins the figures of a measure.
     pub fn measure(&mut self, name: &str, heading: &str) {
+        self.measure_beside(name, heading, "floor");
+    }
+
+    /// Begins the figures of a measure that stand beside something else than the floor.
+    pub fn measure_beside(&mut self, name: &str, heading: &str, beside: &'static str) {
         name.clone_into(&mut self.measure);
-        self.heading = Some(heading.to_owned());
+        self.heading = Some((heading.to_owned(), beside));
     }
 
     /// Adds the median and the 99th percentile of durations, in milliseconds.
@@ -70,9 +76,9 @@ impl Figures {
         let name = format!("{}.{name}", self.measure);
         let figure = Figure { name, what: what.to_owned(), unit, value, floor };
         if !self.json {
-            if let Some(heading) = self.heading.take() {
+            if let Some((heading, beside)) = self.heading.take() {
                 let gap = if self.found.is_empty() { "" } else { "\n" };
-                println!("{gap}{heading:<66}{:>9}{:>9}{:>8}", "", "floor", "ratio");
+                println!("{gap}{heading:<66}{:>9}{beside:>9}{:>8}", "", "ratio");
             }
             let or_not = |value: Option<f64>| value.map_or_else(String::new, short);
             let (floor, ratio) = (or_not(figure.floor), or_not(figure.ratio()));

@@ -1,9 +1,11 @@
-//! Measures the latency of messages, the start of a session, and the cost of an idle one.
+//! Measures what a message costs, beside a floor of the same run. See `benches/README.md`.
 //!
 //! ```text
-//! cargo bench --bench messages                       everything, under two minutes
+//! cargo bench --bench messages                       all but the big measures
 //! cargo bench --bench messages -- --quick            the same with fewer rounds
+//! cargo bench --bench messages -- all                the big measures, too
 //! cargo bench --bench messages -- --json latency     one measure, as JSON
+//! cargo bench --bench messages -- --check            fails if a count or a ratio is far too high
 //! ```
 //!
 //! Real processes of the release build talk over what Claude Code gives its servers: a pair of
@@ -24,10 +26,12 @@ mod peer;
 mod processes;
 #[path = "../../tests/it/support/sandbox.rs"]
 mod sandbox;
+mod strace;
+mod wire;
 mod world;
 
 use figures::Figures;
-use measures::{burst, counts, hook, idle, latency, start};
+use measures::{burst, counts, crowd, hook, hops, idle, latency, list, million, start, tokens};
 use world::World;
 
 /// The size of a run.
@@ -44,6 +48,12 @@ pub struct Size {
     pub rounds: usize,
     pub idle_sessions: usize,
     pub idle_seconds: u64,
+    /// Peers in the list of peers.
+    pub listed: usize,
+    /// Live sessions at once.
+    pub crowd: usize,
+    /// Messages in a full database.
+    pub stored: usize,
 }
 
 const FULL: Size = Size {
@@ -54,16 +64,21 @@ const FULL: Size = Size {
     rounds: 5,
     idle_sessions: 20,
     idle_seconds: 10,
+    listed: 1_000,
+    crowd: 1_000,
+    stored: 1_000_000,
 };
 
 const QUICK: Size = Size {
     messages: 200,
     starts: 20,
     cold_starts: 5,
-    burst: 2_000,
-    rounds: 3,
+    rounds: 2,
     idle_sessions: 5,
     idle_seconds: 2,
+    listed: 200,
+    stored: 100_000,
+    ..FULL
 };
 
 /// For `cargo test`, which only checks that the benchmark works.
@@ -75,18 +90,27 @@ const TRIAL: Size = Size {
     rounds: 1,
     idle_sessions: 2,
     idle_seconds: 1,
+    listed: 20,
+    crowd: 20,
+    stored: 1_000,
 };
 
 type Measure = fn(&World, &Size, &mut Figures);
 
-const MEASURES: [(&str, Measure); 7] = [
-    ("latency", latency::latency),
-    ("counts", counts::counts),
-    ("start", start::start),
-    ("cold", start::cold_start),
-    ("hook", hook::hook),
-    ("burst", burst::burst),
-    ("idle", idle::idle),
+/// The measures, and whether a run without names makes them.
+const MEASURES: [(&str, bool, Measure); 12] = [
+    ("latency", true, latency::latency),
+    ("hops", true, hops::hops),
+    ("counts", true, counts::counts),
+    ("burst", true, burst::burst),
+    ("start", true, start::start),
+    ("cold", true, start::cold_start),
+    ("hook", true, hook::hook),
+    ("list", true, list::list),
+    ("tokens", true, tokens::tokens),
+    ("idle", true, idle::idle),
+    ("crowd", false, crowd::crowd),
+    ("million", false, million::million),
 ];
 
 fn main() {
@@ -96,20 +120,26 @@ fn main() {
     }
     let has = |option: &str| arguments.iter().any(|argument| argument == option);
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    if let Some(unknown) = wanted.iter().find(|w| !MEASURES.iter().any(|(name, _)| name == *w)) {
-        let names = MEASURES.map(|(name, _)| name).join(", ");
-        eprintln!("there is no measure {unknown}; there are {names}");
+    let is_known = |name: &str| name == "all" || MEASURES.iter().any(|(known, ..)| *known == name);
+    if let Some(unknown) = wanted.iter().find(|name| !is_known(name)) {
+        let names = MEASURES.map(|(name, ..)| name).join(", ");
+        eprintln!("there is no measure {unknown}; there are {names}, and all");
         std::process::exit(2);
     }
     // Cargo passes `--bench` for a benchmark and nothing for a test.
-    let size = match (has("--bench"), has("--quick")) {
-        (false, _) => &TRIAL,
-        (true, true) => &QUICK,
-        (true, false) => &FULL,
+    let is_trial = !has("--bench");
+    let size = match (is_trial, has("--quick")) {
+        (true, _) => &TRIAL,
+        (false, true) => &QUICK,
+        (false, false) => &FULL,
     };
     let mut figures = Figures::new(has("--json"));
-    for (name, measure) in MEASURES {
-        if wanted.is_empty() || wanted.iter().any(|wanted| *wanted == name) {
+    for (name, is_usual, measure) in MEASURES {
+        let is_wanted = match wanted.as_slice() {
+            [] => is_usual || is_trial,
+            names => names.iter().any(|wanted| *wanted == name || *wanted == "all"),
+        };
+        if is_wanted {
             measure(&World::new(), size, &mut figures);
         }
     }

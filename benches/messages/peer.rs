@@ -17,6 +17,11 @@ pub struct Peer {
 impl Peer {
     /// Starts the process and does nothing else.
     pub fn spawn(sandbox: &Sandbox, name: &str) -> Self {
+        Self::spawn_with(sandbox, name, "on")
+    }
+
+    /// Starts the process with its channel `on` or `off`.
+    pub fn spawn_with(sandbox: &Sandbox, name: &str, channel: &str) -> Self {
         let directory = sandbox.path().join(name);
         std::fs::create_dir_all(&directory).unwrap();
         let mut command = sandbox.command(["mcp"]);
@@ -24,7 +29,7 @@ impl Peer {
             .env("CLAUDE_PROJECT_DIR", &directory)
             .env("CLAUDE_CODE_SESSION_ID", format!("session-{name}"))
             .env("CLAUDE_CODE_ENTRYPOINT", "cli")
-            .env("CLAUDE_PEERS_CHANNEL", "on")
+            .env("CLAUDE_PEERS_CHANNEL", channel)
             .current_dir(directory)
             .stderr(Stdio::null());
         Self { name: name.to_owned(), process: LineProcess::spawn(command), requests: 0 }
@@ -36,13 +41,23 @@ impl Peer {
 
     /// Sends `initialize`; returns when it was answered.
     pub fn initialize(&mut self) -> Instant {
+        self.initialize_line();
+        self.process.next().0
+    }
+
+    /// Sends `initialize`; returns the answer.
+    pub fn initialize_answer(&mut self) -> Value {
+        self.initialize_line();
+        self.next().1
+    }
+
+    fn initialize_line(&mut self) {
         let params = json!({
             "protocolVersion": "2025-11-25",
             "capabilities": { "roots": {}, "elicitation": {} },
             "clientInfo": { "name": "claude-code", "version": "2.1.330" },
         });
         self.request("initialize", params);
-        self.next().0
     }
 
     /// Returns the line of a request, to be written later.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::sandbox::{HOOK_WAIT, Sandbox};
+use crate::sandbox::{HOOK_WAIT, Sandbox, until};
 
 pub struct World {
     // Dropped first: it ends the broker that has the database open.
@@ -30,6 +30,12 @@ impl World {
 
     pub fn database(&self) -> PathBuf {
         self.disk.path().join("bench.db")
+    }
+
+    /// Ends the broker and waits for its end. No session may be there that starts another.
+    pub fn stop_broker(&self) {
+        self.sandbox.ok(["kill-broker"]);
+        until("the broker is gone", || self.sandbox.broker().is_none());
     }
 
     /// The process of the broker, which runs.

@@ -1,54 +1,51 @@
-//! What the processes of the floor do.
+//! What the processes of the floor do that stand for sessions, hooks and commands.
 //!
 //! Sender and receiver copy bytes: a thread for each direction blocks in `read`, which is one system
-//! call less than asking first whether there is something. The store reads from many, so it asks by
-//! `poll`, takes all that has come, writes it in one piece, syncs once, and then pushes and answers.
-//! It writes over a file that has its full length already, as SQLite does with its log, because a
-//! file that grows costs a sync about twice as much.
+//! call less than asking first whether there is something.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Stdio};
 
-use rustix::event::{PollFd, PollFlags, poll};
-
+use crate::floor::{Lengths, Role, store};
 use crate::lines::CHUNK;
 
 /// The first argument of a relay.
 pub const ARGUMENT: &str = "--relay";
 
-/// The length of the file that the store writes over and over.
-const FILE: usize = 4 * 1024 * 1024;
-
-/// What the store reads of a line: sender, receiver, number, each followed by a space.
-const HEAD: usize = 17;
-
 /// Runs this process as a relay, if it was started as one. Returns whether it was.
+#[expect(clippy::zombie_processes, reason = "a relay that started a store ends right after it")]
 pub fn run(arguments: &[String]) -> bool {
-    let Some((ARGUMENT, [role, place, numbers @ ..])) =
+    let Some((ARGUMENT, [what, place, numbers @ ..])) =
         arguments.split_first().map(|(first, rest)| (first.as_str(), rest))
     else {
         return false;
     };
     let numbers: Vec<usize> = numbers.iter().map(|number| number.parse().unwrap()).collect();
-    let (input, output) =
-        (File::from(owned(&std::io::stdin())), File::from(owned(&std::io::stdout())));
-    match role.as_str() {
-        "store" => store(UnixListener::from(owned(&std::io::stdin())), place, &numbers),
-        "sender" => {
-            let store = connect(place, b's', numbers[0]);
-            let to_store = store.try_clone().unwrap();
-            // When the benchmark ends the input, the store hears of it, and ends the other way.
-            std::thread::spawn(move || {
-                copy(input, &to_store);
-                let _ = to_store.shutdown(std::net::Shutdown::Write);
-            });
-            copy(store, output);
+    let input = || owned(&std::io::stdin());
+    let output = || File::from(owned(&std::io::stdout()));
+    match (what.as_str(), numbers.as_slice()) {
+        ("store", [call, answer, push]) => {
+            let lengths = Lengths { call: *call, answer: *answer, push: *push };
+            store::serve(&UnixListener::from(input()), Path::new(place), lengths);
         }
-        "receiver" => copy(connect(place, b'r', numbers[0]), output),
-        role => panic!("no relay is called {role}"),
+        ("sender", [number]) => {
+            both_ways(&connect(place, Role::Sender, *number), input(), output())
+        }
+        ("asker", [number]) => both_ways(&connect(place, Role::Asker, *number), input(), output()),
+        ("receiver", [number]) => copy(&connect(place, Role::Receiver, *number), output()),
+        ("echo", [length]) => echo(*length),
+        ("send", [length, answer]) => once(place, Role::Sender, *length, *answer),
+        ("ask", [length, answer]) => once(place, Role::Asker, *length, *answer),
+        ("start", [length, answer]) => {
+            let mut store = start_store(Path::new(place), *length, *answer);
+            once(place, Role::Asker, *length, *answer);
+            let _ = store.kill();
+        }
+        _ => panic!("{arguments:?}"),
     }
     true
 }
@@ -57,10 +54,21 @@ fn owned(stream: &impl AsFd) -> OwnedFd {
     stream.as_fd().try_clone_to_owned().unwrap()
 }
 
-fn connect(socket: &str, role: u8, number: usize) -> UnixStream {
+fn connect(socket: &str, role: Role, number: usize) -> UnixStream {
     let mut stream = UnixStream::connect(socket).unwrap();
-    stream.write_all(&[role, u8::try_from(number).unwrap()]).unwrap();
+    stream.write_all(&[role.byte(), u8::try_from(number).unwrap()]).unwrap();
     stream
+}
+
+/// Copies lines to the store and its answers back, until the input ends.
+fn both_ways(store: &UnixStream, input: OwnedFd, output: File) {
+    let to_store = store.try_clone().unwrap();
+    std::thread::spawn(move || {
+        copy(File::from(input), &to_store);
+        // The store hears of it and closes its side, which ends the other way.
+        let _ = to_store.shutdown(std::net::Shutdown::Write);
+    });
+    copy(store, output);
 }
 
 /// Copies what comes, until one side ends.
@@ -75,106 +83,30 @@ fn copy(mut from: impl Read, mut to: impl Write) {
     }
 }
 
-/// Returns a line of a given length for a message.
-pub fn line(sender: usize, receiver: usize, number: usize, length: usize) -> Vec<u8> {
-    let mut line = format!("{sender:03} {receiver:03} {number:08} ").into_bytes();
-    debug_assert_eq!(line.len(), HEAD);
-    line.resize(length - 1, b'.');
-    line.push(b'\n');
-    line
+/// Answers the first line, and waits for the end of the input.
+fn echo(length: usize) {
+    let mut input = BufReader::new(File::from(owned(&std::io::stdin())));
+    input.read_until(b'\n', &mut Vec::new()).unwrap();
+    std::io::stdout().write_all(&store::line(0, 0, 0, length)).unwrap();
+    std::io::stdout().flush().unwrap();
+    let _ = input.read_until(b'\n', &mut Vec::new());
 }
 
-/// A connection of the store.
-struct Connection {
-    stream: UnixStream,
-    /// What came and is not handled.
-    came: Vec<u8>,
-    length: usize,
-    /// What is to be written to it after the sync.
-    leaving: Vec<u8>,
+/// Sends one line, waits for the answer, and prints it.
+fn once(socket: &str, role: Role, length: usize, answer: usize) {
+    let mut store = connect(socket, role, 0);
+    store.write_all(&store::line(0, 0, 0, length)).unwrap();
+    let mut came = vec![0; answer];
+    store.read_exact(&mut came).unwrap();
+    std::io::stdout().write_all(&came).unwrap();
 }
 
-impl Connection {
-    fn new(stream: UnixStream) -> Self {
-        Self { stream, came: vec![0; CHUNK], length: 0, leaving: Vec::new() }
-    }
-
-    /// Writes what is to leave.
-    fn flush(&mut self) {
-        if !self.leaving.is_empty() {
-            let _ = self.stream.write_all(&self.leaving);
-            self.leaving.clear();
-        }
-    }
-}
-
-fn store(listener: UnixListener, file: &str, numbers: &[usize]) {
-    let [senders, receivers, call, answer, push] = numbers else { panic!("{numbers:?}") };
-    let file = File::options().create(true).write(true).truncate(true).open(file).unwrap();
-    file.write_all_at(&vec![0; FILE], 0).unwrap();
-    file.sync_all().unwrap();
-    let (mut from, mut to) = accept(&listener, senders + receivers);
-    let filler = vec![b'.'; (*answer).max(*push)];
-    let (mut batch, mut at) = (Vec::new(), 0);
-    while !from.is_empty() {
-        let mut asked: Vec<PollFd<'_>> =
-            from.iter().map(|sender| PollFd::new(&sender.stream, PollFlags::IN)).collect();
-        poll(&mut asked, None).unwrap();
-        let ready: Vec<bool> = asked.iter().map(|asked| !asked.revents().is_empty()).collect();
-        let mut ended = Vec::new();
-        for (index, _) in ready.iter().enumerate().filter(|(_, ready)| **ready) {
-            let sender = &mut from[index];
-            let length = sender.stream.read(&mut sender.came[sender.length..]).unwrap_or(0);
-            if length == 0 {
-                ended.push(index);
-            }
-            sender.length += length;
-            let whole = sender.length / call * call;
-            for line in sender.came[..whole].chunks_exact(*call) {
-                let head = &line[..HEAD];
-                let receiver: usize = std::str::from_utf8(&line[4..7]).unwrap().parse().unwrap();
-                fill(&mut to[receiver].leaving, head, &filler, *push);
-                fill(&mut sender.leaving, head, &filler, *answer);
-            }
-            batch.extend_from_slice(&sender.came[..whole]);
-            sender.came.copy_within(whole..sender.length, 0);
-            sender.length -= whole;
-        }
-        if !batch.is_empty() {
-            if at + batch.len() > FILE {
-                at = 0;
-            }
-            file.write_all_at(&batch, at as u64).unwrap();
-            file.sync_data().unwrap();
-            at += batch.len();
-            batch.clear();
-        }
-        to.iter_mut().chain(&mut from).for_each(Connection::flush);
-        for index in ended.into_iter().rev() {
-            from.remove(index);
-        }
-    }
-}
-
-/// Appends a line that begins as another did.
-fn fill(lines: &mut Vec<u8>, head: &[u8], filler: &[u8], length: usize) {
-    lines.extend_from_slice(head);
-    lines.extend_from_slice(&filler[..length - head.len() - 1]);
-    lines.push(b'\n');
-}
-
-/// Takes the connections of all relays: senders, and receivers in their order.
-fn accept(listener: &UnixListener, count: usize) -> (Vec<Connection>, Vec<Connection>) {
-    let (mut senders, mut receivers) = (Vec::new(), Vec::new());
-    for _ in 0..count {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut hello = [0; 2];
-        stream.read_exact(&mut hello).unwrap();
-        match hello {
-            [b's', _] => senders.push(Connection::new(stream)),
-            [_, number] => receivers.push((number, Connection::new(stream))),
-        }
-    }
-    receivers.sort_by_key(|(number, _)| *number);
-    (senders, receivers.into_iter().map(|(_, receiver)| receiver).collect())
+/// Starts a store that listens at `socket`.
+fn start_store(socket: &Path, call: usize, answer: usize) -> Child {
+    let listener = UnixListener::bind(socket).unwrap();
+    let lengths = Lengths { call, answer, push: answer };
+    let mut store = super::store_command(&socket.with_extension("log"), lengths);
+    // Who waits for the end of this process' output does not wait for the store.
+    store.stdin(Stdio::from(OwnedFd::from(listener))).stdout(Stdio::null()).stderr(Stdio::null());
+    store.spawn().unwrap()
 }
