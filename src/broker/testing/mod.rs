@@ -9,6 +9,7 @@ mod mail;
 mod mailbox_tests;
 mod peers;
 mod registry_tests;
+mod statements;
 mod store_tests;
 mod waiting;
 

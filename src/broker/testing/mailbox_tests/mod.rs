@@ -7,6 +7,7 @@ mod limits;
 mod notices;
 mod scope;
 mod sender;
+mod statements;
 mod states;
 mod streams;
 mod waiters;
