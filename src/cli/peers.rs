@@ -32,7 +32,7 @@ pub async fn run(
 ) -> Result<ExitCode, CliError> {
     let scope = arguments.scope.into();
     let ScopeContext { directory, repo } = ScopeContext::here(scope, client.config()).await?;
-    let request = ListPeers { scope, all: arguments.all, directory, repo };
+    let request = ListPeers { scope, all: arguments.all, directory, repo, ..ListPeers::default() };
     let list = client.peers(&request).await?;
     match &list.me {
         Some(me) => {

@@ -184,8 +184,15 @@ impl Client {
         self.post(route::UNREGISTER, &serde_json::json!({})).await
     }
 
+    /// Lists the peers. A broker of an earlier version lists all of them, whatever the limit and the
+    /// name.
     pub async fn peers(&self, request: &ListPeers) -> Result<PeerList> {
-        self.get(route::PEERS, request).await
+        match (self.get(route::PEERS, request).await, request.for_earlier_broker()) {
+            (Err(error), Some(earlier)) if error.code() == Some(ErrorCode::BadRequest) => {
+                self.get(route::PEERS, &earlier).await
+            }
+            (result, _) => result,
+        }
     }
 
     pub async fn set_profile(&self, request: &SetProfile) -> Result<ProfileSet> {

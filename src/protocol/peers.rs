@@ -251,6 +251,29 @@ pub struct ListPeers {
     /// The repository to which `scope` refers, for a caller that is not a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
+    /// The most peers to list, nearest first: those in the caller's directory, then those in its
+    /// repository, then the others, each by their last activity. 0 means all, in the order in which
+    /// they came.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub limit: u32,
+    /// Lists only peers whose names begin with this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl ListPeers {
+    /// Returns the same request without what brokers of earlier versions refuse; `None` if it has
+    /// nothing of the kind.
+    #[must_use]
+    pub fn for_earlier_broker(&self) -> Option<Self> {
+        let is_newer = self.limit > 0 || self.name.is_some();
+        is_newer.then(|| Self { limit: 0, name: None, ..self.clone() })
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the form that serde calls
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The answer to [`ListPeers`].
@@ -261,6 +284,9 @@ pub struct PeerList {
     pub me: Option<Peer>,
     /// The other peers, live ones first; away ones only with `all`.
     pub peers: Vec<Peer>,
+    /// How many more there are than the request's limit.
+    #[serde(default)]
+    pub more: u64,
     /// How many away peers, with mail or with a name that the person chose, were left out.
     pub away: u64,
     /// The backlog of the away peers that were left out.

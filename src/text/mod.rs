@@ -53,6 +53,20 @@ pub fn line(text: &str, max_chars: usize) -> String {
     }
 }
 
+/// Returns a path for a model on one line of at most `max_chars` characters, including the `…` of a cut.
+///
+/// It is cut in front: the end of a path tells more than its beginning.
+#[must_use]
+pub fn path(path: &str, max_chars: usize) -> String {
+    let line = line(path, usize::MAX);
+    let Some(surplus) = line.chars().count().checked_sub(max_chars).filter(|n| *n > 0) else {
+        return line;
+    };
+    let at = line.char_indices().nth(surplus + 1).map_or(line.len(), |(at, _)| at);
+    // A joiner at the beginning would be an invisible character.
+    format!("…{}", line[at..].trim_start_matches(|c: char| c.is_whitespace() || is_soft(c)))
+}
+
 /// Returns text of many lines for a model, each after `| `, so that none looks like a line of ours.
 #[must_use]
 pub fn quoted(text: &str) -> String {

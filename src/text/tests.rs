@@ -210,6 +210,20 @@ fn one_line_is_one_line() {
 }
 
 #[test]
+fn a_long_path_is_cut_in_front() {
+    for (text, max, want) in [
+        ("/src/shop", 9, "/src/shop"),
+        ("/src/shop/api", 9, "…shop/api"),
+        ("/src/é\u{200d}é", 3, "…é"),
+        ("/a\n\u{1b}[2J/<system>/b", 99, "/a ␛[2J/<\\system>/b"),
+        ("/a/<system>/b", 11, "…\\system>/b"),
+        ("/src", 1, "…"),
+    ] {
+        assert_eq!(crate::text::path(text, max), want, "{text:?}");
+    }
+}
+
+#[test]
 fn quotes_begin_every_line() {
     assert_eq!(quoted("a\r- b\n\n</channel>"), "| a\n| - b\n| \n| <\\/channel>");
     assert_eq!(quoted(""), "| ");

@@ -188,7 +188,7 @@ fn after_clear_the_client_process_has_another_session_and_the_same_mailbox() {
     // The client of both sessions is this test process; the frontend started last.
     let sandbox = sandbox.with("CLAUDE_PID", std::process::id().to_string());
     assert_eq!(said(&sandbox, "SessionStart", json!({ "source": "clear" })), "");
-    let peers = backend.call("list_peers", json!({}))["structuredContent"]["peers"].clone();
+    let peers = backend.listed(json!({}))["peers"].clone();
     assert_eq!(peers[0]["reachability"], "hooks");
     assert!(said(&sandbox, "UserPromptSubmit", json!({})).contains("| one"));
     assert_eq!(said(&sandbox, "Stop", json!({})), "");

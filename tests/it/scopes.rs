@@ -56,11 +56,15 @@ fn a_scope_reaches_all_live_sessions_in_it_but_the_sender() {
         .collect();
     assert_eq!(names, HashSet::from(["api", "twin"]));
     assert_eq!(said["standing"], "Stored for 2 of 2 live peers in this repository.");
-    let words = sent["content"][0]["text"].as_str().unwrap();
+    // What holds for both is said once.
+    let all = &said["default"];
+    assert_eq!((&all["state"], &all["reachability"]), (&json!("queued"), &json!("tools")));
+    let words = format!("{}\n", sent["content"][0]["text"].as_str().unwrap());
+    assert!(words.contains("it is queued: It is live and gets it when"), "{words}");
     for one in said["recipients"].as_array().unwrap() {
         let id = one["message_id"].as_str().unwrap();
-        assert!(words.contains(&format!("- {id} is queued.")), "{words}");
-        assert_eq!((&one["state"], &one["reachability"]), (&json!("queued"), &json!("tools")));
+        assert!(words.contains(&format!("): {id}\n")), "{words}");
+        assert!(one.get("state").is_none() && one.get("standing").is_none(), "{one}");
         assert_eq!(sandbox.message(id)["text"], "to the repository");
     }
     send(&mut top, " Scope:Directory", "to the directory");

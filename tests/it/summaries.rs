@@ -22,8 +22,7 @@ fn a_session_describes_itself_by_names_alone_and_once() {
     let mut session = options.start(&sandbox);
     let mut other = sandbox.session("other");
     until("others see the summary", || {
-        other.call("list_peers", json!({}))["structuredContent"]["peers"][0]["summary"]
-            == "Works on the shop's checkout."
+        other.listed(json!({}))["peers"][0]["summary"] == "Works on the shop's checkout."
     });
     let asked = endpoint.asked();
     assert_eq!(asked.len(), 1);

@@ -37,7 +37,7 @@ fn the_answer_is_the_result_and_is_shown_nowhere_else() {
     assert_eq!((&said["id"], &said["state"]), (&json!(question), &json!("read")), "{said}");
     let message = &said["answer"]["message"];
     assert_eq!(message["message_id"], answer.as_str());
-    assert_eq!((&message["repeat"], &message["already_pushed"]), (&json!(false), &json!(false)));
+    assert_eq!((message.get("repeat"), message.get("already_pushed")), (None, None));
     let words = whole["content"][0]["text"].as_str().unwrap();
     assert!(words.contains("\n| 8080\n| ") && words.contains(&format!("answers {question}")));
     assert!(!words.contains("</channel>") && !words.contains('\u{1b}'), "{words}");
@@ -76,7 +76,7 @@ fn without_an_answer_the_truth_is_told_and_a_late_one_comes_by_itself() {
     let standing = said["standing"].as_str().unwrap();
     assert!(standing.contains("No answer came within 1 s") && standing.contains("away since"));
     assert!(standing.contains("1 unread"), "{standing}");
-    assert_eq!((&said["state"], &said["to"]["unread"]), (&json!("queued"), &json!(1)));
+    assert_eq!(said["state"], "queued");
     assert!(said.get("answer").is_none());
     assert_eq!(peer.take(&sandbox), ["anybody?"]);
     let late = reply(&sandbox, &peer, &me, "late", Some(&question));
@@ -147,7 +147,7 @@ fn check_messages_waits_for_the_next_message() {
     let id = reply(&sandbox, &peer, &me, "news", None);
     let said = result(&mut asker, request);
     assert_eq!(said["messages"][0]["message_id"], id.as_str());
-    assert_eq!(said["messages"][0]["already_pushed"], false);
+    assert!(said["messages"][0].get("already_pushed").is_none());
     assert_read(&sandbox, &id, "tool");
     assert!(asker.push_within(Duration::from_millis(300)).is_none(), "it is pushed as well");
     // Mail that is there is returned at once.

@@ -319,12 +319,26 @@ impl Streams {
     /// Returns the channel over which this peer is pushed to; `None` if it is not live.
     #[must_use]
     pub fn channel(&self, peer: &PeerId) -> Option<Channel> {
-        self.of_peer(peer).map(|(_, stream)| stream.push.channel).max_by_key(
-            |channel| match channel {
-                Channel::Absent => 0,
-                Channel::Presumed => 1,
-                Channel::Proven => 2,
-            },
-        )
+        self.of_peer(peer).map(|(_, stream)| stream.push.channel).max_by_key(|c| certainty(*c))
+    }
+
+    /// Returns the same for all live peers at once.
+    #[must_use]
+    pub fn channels(&self) -> HashMap<&PeerId, Channel> {
+        let mut channels = HashMap::with_capacity(self.open.len());
+        for stream in self.open.values() {
+            let best = channels.entry(&stream.peer).or_insert(stream.push.channel);
+            *best = std::cmp::max_by_key(*best, stream.push.channel, |c| certainty(*c));
+        }
+        channels
+    }
+}
+
+/// Returns a number that is greater for a channel that is more certain.
+const fn certainty(channel: Channel) -> u8 {
+    match channel {
+        Channel::Absent => 0,
+        Channel::Presumed => 1,
+        Channel::Proven => 2,
     }
 }

@@ -31,6 +31,7 @@ pub fn send_to_scope(
         all: false,
         directory: request.directory.clone(),
         repo: request.repo.clone(),
+        ..ListPeers::default()
     };
     let recipients = registry::list(tx, caller, &place)?.peers;
     check_number(tx, &recipients, request)?;

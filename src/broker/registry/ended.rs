@@ -1,6 +1,7 @@
 //! Ended sessions: they are listed on request only, but their mailboxes are kept, and they return
 //! if their clients resume them.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -59,11 +60,12 @@ pub fn list(
         WorkingPlace::COLUMNS
     ))?;
     let mut rows = statement.query(params![oldest(tx), caller.as_str()])?;
+    let listed: HashSet<&PeerId> = listed.iter().map(|peer| &peer.id).collect();
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let is_live = |id: &PeerId| tx.state.live.presence.lock().is_live_or_arriving(id);
         let session = read(row)?;
-        let is_listed = listed.iter().any(|peer| peer.id == session.id) || is_live(&session.id);
+        let is_listed = listed.contains(&session.id) || is_live(&session.id);
         if is_listed || !in_scope(&WorkingPlace::read(row, 6)?) {
             continue;
         }

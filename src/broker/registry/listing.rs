@@ -1,19 +1,19 @@
-//! The list of peers, and a peer as other peers see it.
+//! A peer as other peers see it, and the peers that can be listed.
+
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use crate::broker::core::{Caller, Tx};
-use crate::broker::registry::place_names::WorkingPlace;
-use crate::broker::registry::{client_sessions, ended, keys};
+use crate::broker::core::Tx;
+use crate::broker::registry::{client_sessions, keys};
 use crate::broker::store::Fault;
-use crate::protocol::peers::{Channel, ListPeers, Peer, PeerKind, PeerList, Reachability};
-use crate::protocol::scope::Scope;
-use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp};
+use crate::protocol::peers::{Channel, Peer, PeerKind, Reachability};
+use crate::protocol::{PeerId, Timestamp};
 
 pub(super) const COLUMNS: &str =
     "id, name, kind, seen_at, summary, cwd, repo, client_name, client_version, one_shot,
     unread, directory, name_source IN ('environment', 'reserved') OR client_named,
-    EXISTS (SELECT 1 FROM clients c WHERE c.process = peers.client_process)";
+    (SELECT said_at FROM clients c WHERE c.process = peers.client_process)";
 
 /// A peer as the database has it; [`complete`] adds whether it is live, and its backlog.
 pub(super) struct ListedPeer {
@@ -24,8 +24,8 @@ pub(super) struct ListedPeer {
     /// The person chose the name, so a session may be resumed by it.
     pub explicit: bool,
     pub seen_at: i64,
-    /// The client process of this peer has had hook events.
-    pub hooked: bool,
+    /// When the client process of this peer had its last hook event; `None` if it had none.
+    pub hook_at: Option<i64>,
 }
 
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<ListedPeer> {
@@ -52,17 +52,48 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<ListedPeer> {
         directory: row.get(11)?,
         explicit: row.get::<_, Option<bool>>(12)?.unwrap_or(false),
         seen_at,
-        hooked: row.get(13)?,
+        hook_at: row.get(13)?,
     })
 }
 
-/// Adds the presence and the backlog, which are not part of the row.
-fn complete(tx: &Tx<'_>, mut entry: ListedPeer) -> Result<ListedPeer, Fault> {
-    add_presence(tx, &mut entry)?;
-    if entry.unread > 0 {
-        count_mail(tx, &mut entry.peer)?;
+/// Which peers are live, and over which channels: one look for a whole list.
+pub(super) struct LivePeers {
+    channels: HashMap<PeerId, Channel>,
+    /// Those whose server has ended while their client process goes on.
+    by_hooks: HashSet<PeerId>,
+}
+
+impl LivePeers {
+    pub fn read(tx: &Tx<'_>) -> Self {
+        let live = &tx.state.live;
+        let presence = live.presence.lock();
+        let channels = presence.channels();
+        let with_server = channels.keys().copied().collect();
+        let by_hooks = live.client_processes.live_by_hooks(&with_server).into_iter().collect();
+        let owned = |(id, channel): (&PeerId, Channel)| (id.clone(), channel);
+        Self { channels: channels.into_iter().map(owned).collect(), by_hooks }
     }
-    Ok(entry)
+
+    pub fn contains(&self, id: &PeerId) -> bool {
+        self.channels.contains_key(id) || self.by_hooks.contains(id)
+    }
+
+    fn len(&self) -> u64 {
+        (self.channels.len() + self.by_hooks.len()) as u64
+    }
+
+    /// Returns the ids as a JSON array, the form in which a statement takes a list.
+    fn ids(&self) -> String {
+        let ids: Vec<&PeerId> = self.channels.keys().chain(&self.by_hooks).collect();
+        // Serialising plain strings cannot fail.
+        serde_json::to_string(&ids).unwrap_or_default()
+    }
+
+    pub fn add_presence(&self, tx: &Tx<'_>, entry: &mut ListedPeer) -> Result<(), Fault> {
+        let id = &entry.peer.id;
+        let (channel, by_hooks) = (self.channels.get(id).copied(), self.by_hooks.contains(id));
+        set_presence(tx, entry, channel, by_hooks)
+    }
 }
 
 /// Adds whether the peer is live, and how it can be reached.
@@ -71,20 +102,33 @@ pub(super) fn add_presence(tx: &Tx<'_>, entry: &mut ListedPeer) -> Result<(), Fa
     let channel = live.presence.lock().channel(id);
     // Its server has ended, and its client process goes on.
     let by_hooks = channel.is_none() && live.client_processes.has_open_client(id);
+    set_presence(tx, entry, channel, by_hooks)
+}
+
+fn set_presence(
+    tx: &Tx<'_>,
+    entry: &mut ListedPeer,
+    channel: Option<Channel>,
+    by_hooks: bool,
+) -> Result<(), Fault> {
+    let id = &entry.peer.id;
     entry.peer.live = channel.is_some() || by_hooks;
-    let hooked = entry.hooked
-        && !live.client_processes.hooks_are_off(id)
-        && client_sessions::has_hooks_for(tx, id)?;
+    // Only where it makes a difference.
+    let has_hooks = || -> Result<bool, Fault> {
+        Ok(entry.hook_at.is_some()
+            && !tx.state.live.client_processes.hooks_are_off(id)
+            && client_sessions::has_hooks_for(tx, id)?)
+    };
     entry.peer.reach = match channel {
         None if by_hooks => Reachability::Hooks,
         None if entry.peer.kind == PeerKind::Cli => Reachability::Inbox,
-        None if entry.peer.kind == PeerKind::Client && keys::cannot_return(tx, &entry.peer.id)? => {
+        None if entry.peer.kind == PeerKind::Client && keys::cannot_return(tx, id)? => {
             Reachability::Ended
         }
         None => Reachability::Away,
         Some(Channel::Proven) => Reachability::ChannelProven,
         // Hooks are more reliable than a push that may not be shown.
-        Some(_) if hooked => Reachability::Hooks,
+        Some(_) if has_hooks()? => Reachability::Hooks,
         Some(Channel::Presumed) => Reachability::ChannelPresumed,
         Some(Channel::Absent) => Reachability::Tools,
     };
@@ -94,6 +138,11 @@ pub(super) fn add_presence(tx: &Tx<'_>, entry: &mut ListedPeer) -> Result<(), Fa
 /// Adds the peer's backlog.
 pub(super) fn count_mail(tx: &Tx<'_>, peer: &mut Peer) -> Result<(), Fault> {
     peer.unread = backlog(tx, &peer.id)?;
+    add_oldest_unread(tx, peer)
+}
+
+/// Adds when the oldest unread message was sent, if there is a backlog.
+pub(super) fn add_oldest_unread(tx: &Tx<'_>, peer: &mut Peer) -> Result<(), Fault> {
     if peer.unread > 0 {
         let oldest: Option<i64> = tx
             .db
@@ -109,12 +158,16 @@ pub(super) fn count_mail(tx: &Tx<'_>, peer: &mut Peer) -> Result<(), Fault> {
     Ok(())
 }
 
-fn load(tx: &Tx<'_>, id: &PeerId) -> Result<ListedPeer, Fault> {
-    let found = tx
+pub(super) fn load(tx: &Tx<'_>, id: &PeerId) -> Result<ListedPeer, Fault> {
+    let mut found = tx
         .db
         .prepare_cached(&format!("SELECT {COLUMNS} FROM peers WHERE id = ?1"))?
         .query_row([id.as_str()], entry)?;
-    complete(tx, found)
+    add_presence(tx, &mut found)?;
+    if found.unread > 0 {
+        count_mail(tx, &mut found.peer)?;
+    }
+    Ok(found)
 }
 
 /// Returns a peer by its id.
@@ -126,20 +179,25 @@ pub fn peer(tx: &Tx<'_>, id: &PeerId) -> Result<Peer, Fault> {
     Ok(load(tx, id)?.peer)
 }
 
-/// Returns the live peers, each once.
-fn live_ids(tx: &Tx<'_>) -> Vec<PeerId> {
-    let presence = tx.state.live.presence.lock();
-    let with_server = presence.live_ids();
-    let mut live = tx.state.live.client_processes.live_by_hooks(&with_server);
-    live.extend(with_server.into_iter().cloned());
-    live
+/// Returns all peers that can be listed, without their backlog: live ones, and away ones with mail or a
+/// name that the person chose.
+pub(super) fn all_listed(tx: &Tx<'_>) -> Result<Vec<ListedPeer>, Fault> {
+    let live = LivePeers::read(tx);
+    let mut found = Vec::new();
+    scan(tx, &live, |row| {
+        found.push(entry(row)?);
+        Ok(())
+    })?;
+    found.iter_mut().try_for_each(|entry| live.add_presence(tx, entry))?;
+    Ok(found)
 }
 
-/// Returns all peers that can be listed: live ones, and away ones with mail or a name that the
-/// person chose.
-pub(super) fn all_listed(tx: &Tx<'_>) -> Result<Vec<ListedPeer>, Fault> {
-    // Serialising plain strings cannot fail.
-    let live = serde_json::to_string(&live_ids(tx)).unwrap_or_default();
+/// Reads the rows of all peers that can be listed, in the order in which they came.
+pub(super) fn scan(
+    tx: &Tx<'_>,
+    live: &LivePeers,
+    mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
     let mut statement = tx.db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM peers
          WHERE kind IN ('session', 'client')
@@ -147,66 +205,16 @@ pub(super) fn all_listed(tx: &Tx<'_>) -> Result<Vec<ListedPeer>, Fault> {
                 OR id IN (SELECT value FROM json_each(?1)))
          ORDER BY created_at, id"
     ))?;
-    let mut found = Vec::new();
-    let mut rows = statement.query([live])?;
+    let mut rows = statement.query([live.ids()])?;
     while let Some(row) = rows.next()? {
-        found.push(complete(tx, entry(row)?)?);
+        read(row)?;
     }
-    Ok(found)
-}
-
-/// Returns the peers in a scope, as `caller` sees them.
-///
-/// # Errors
-///
-/// [`ErrorCode::BadRequest`] for the scope `repo` of a caller that is in no repository.
-pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerList, Fault> {
-    let is_session = caller.instance.is_some() || caller.by_command_line;
-    let me = is_session.then(|| load(tx, &caller.peer)).transpose()?;
-    let (directory, repo) = match &me {
-        Some(me) if !caller.by_command_line => (me.directory.clone(), me.peer.repo.clone()),
-        // A shell may be in another directory than its session.
-        _ => (request.directory.clone(), request.repo.clone()),
-    };
-    let in_scope = |candidate: &ListedPeer| match request.scope {
-        Scope::Machine => true,
-        Scope::Directory => directory.is_some() && candidate.directory == directory,
-        Scope::Repo => repo.is_some() && candidate.peer.repo == repo,
-    };
-    if request.scope == Scope::Repo && repo.is_none() {
-        return Err(ApiError::new(ErrorCode::BadRequest, "this is not inside a git repository")
-            .hint("Use the scope directory or machine.")
-            .into());
-    }
-    let mut peers: Vec<Peer> = all_listed(tx)?
-        .into_iter()
-        .filter(|candidate| candidate.peer.id != caller.peer && in_scope(candidate))
-        .map(|candidate| candidate.peer)
-        .collect();
-    let (mut away, mut away_unread) = (0, None);
-    let (mut ended, mut more_ended) = (Vec::new(), false);
-    if request.all {
-        let in_scope = |place: &WorkingPlace| match request.scope {
-            Scope::Machine => true,
-            Scope::Directory => directory.as_ref() == Some(&place.directory),
-            Scope::Repo => repo.is_some() && place.repo == repo,
-        };
-        (ended, more_ended) = ended::list(tx, &caller.peer, &peers, in_scope)?;
-    } else {
-        let is_away = |peer: &&Peer| !peer.live && peer.reach != Reachability::Ended;
-        let gone = || peers.iter().filter(is_away);
-        away = gone().count() as u64;
-        away_unread = Some(gone().map(|peer| peer.unread).sum());
-        peers.retain(|peer| peer.live);
-    }
-    peers.sort_by_key(|peer| !peer.live);
-    let (me, waiting) = (me.map(|me| me.peer), waiting(tx, &caller.peer)?);
-    Ok(PeerList { me, peers, away, away_unread, ended, more_ended, waiting })
+    Ok(())
 }
 
 /// Returns how many peers are live, and how many messages are unread in all mailboxes.
 pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
-    let live = live_ids(tx).len() as u64;
+    let live = LivePeers::read(tx).len();
     let backlog: i64 = tx
         .db
         .prepare_cached(
@@ -248,4 +256,17 @@ pub fn waiting(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
         )?
         .query_row(params![peer.as_str(), tx.now.millis()], |row| row.get(0))?;
     Ok(backlog(tx, peer)?.saturating_add(u64::try_from(notices).unwrap_or(0)))
+}
+
+/// Returns how many messages under a running lease each mailbox has, without notices.
+pub(super) fn leased(tx: &Tx<'_>) -> Result<HashMap<PeerId, u64>, Fault> {
+    let mut statement = tx.db.prepare_cached(
+        "SELECT recipient, count(*) FROM messages
+         WHERE lease_until > ?1 AND sender <> 'broker' GROUP BY recipient",
+    )?;
+    let rows = statement.query_map([tx.now.millis()], |row| {
+        let count: i64 = row.get(1)?;
+        Ok((PeerId::from_text(row.get::<_, String>(0)?), u64::try_from(count).unwrap_or(0)))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -10,6 +10,7 @@ mod ended;
 mod hooks_seen;
 mod identity;
 mod keys;
+mod list;
 mod listing;
 mod location;
 mod lookup;
@@ -31,7 +32,8 @@ pub use client_sessions::{
 pub use hooks_seen::{last_hook_at, record_hook};
 pub use identity::register;
 pub use keys::{may_return, still_runs};
-pub use listing::{list, live_and_backlog, peer, unread, waiting};
+pub use list::list;
+pub use listing::{live_and_backlog, peer, unread, waiting};
 pub use location::{has_moved, set_working_directory};
 pub use lookup::{Resolved, resolve};
 pub use probe::{next_number as next_probe_number, unregister};

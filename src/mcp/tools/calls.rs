@@ -17,7 +17,7 @@ use crate::mcp::error_text::{
 };
 use crate::mcp::session::Session;
 use crate::mcp::tools::results;
-use crate::mcp::tools::results::Output;
+use crate::mcp::tools::results::{Asked, Output};
 use crate::mcp::tools::sends::Sends;
 use crate::mcp::tools::waiting;
 use crate::mcp::tools::waiting::with_progress;
@@ -37,6 +37,9 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Most bytes of message text in one result: less than what clients cut.
 const RESULT_BYTES: u64 = 40_000;
+
+/// The most peers that are listed: about as many as a result has room for.
+const MAX_LISTED: u32 = 60;
 
 type Context = RequestContext<RoleServer>;
 
@@ -238,12 +241,16 @@ impl Tools {
 }
 
 async fn list_peers(client: &Client, arguments: ListPeersArguments) -> Result<Output, String> {
-    let request = ListPeers { scope: arguments.scope, ..ListPeers::default() };
+    let scope = arguments.scope;
+    let name = arguments.name.filter(|name| !name.trim().is_empty());
+    let request =
+        ListPeers { scope, name: name.clone(), limit: MAX_LISTED, ..ListPeers::default() };
     match client.peers(&request).await {
-        Ok(list) => Ok(results::list_peers(&list, arguments.scope, notes(client))),
-        Err(error) => {
-            Err(no_repository(client, arguments.scope).await.unwrap_or_else(|| error_text(&error)))
+        Ok(list) => {
+            let asked = Asked { scope, name: name.as_deref() };
+            Ok(results::list_peers(&list, asked, &notes(client)))
         }
+        Err(error) => Err(no_repository(client, scope).await.unwrap_or_else(|| error_text(&error))),
     }
 }
 

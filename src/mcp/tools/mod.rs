@@ -102,6 +102,9 @@ pub struct ListPeersArguments {
     #[serde(default, deserialize_with = "scope")]
     #[schemars(schema_with = "scope_schema")]
     pub scope: Scope,
+    /// Only names that begin so.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -213,9 +213,33 @@ impl Session {
         self.call(tool, arguments)["content"][0]["text"].as_str().unwrap().to_owned()
     }
 
+    /// The structured result of `list_peers`, with what its entries leave out: what they share, what
+    /// is empty, and what is zero.
+    #[track_caller]
+    pub fn listed(&mut self, arguments: Value) -> Value {
+        let mut list = self.call("list_peers", arguments)["structuredContent"].clone();
+        let shared = list["default"].clone();
+        let (me, peers) = (list["me"].take(), list["peers"].take());
+        let whole = |mut entry: Value| {
+            let name = entry["name"].as_str().unwrap_or_default().to_owned();
+            let object = entry.as_object_mut().unwrap();
+            for (member, value) in shared.as_object().into_iter().flatten() {
+                let value = value.as_str().unwrap().replace("{name}", &name);
+                object.entry(member).or_insert(json!(value));
+            }
+            object.entry("summary").or_insert(json!(""));
+            object.entry("unread").or_insert(json!(0));
+            entry
+        };
+        list["me"] = if me.is_null() { me } else { whole(me) };
+        list["peers"] = peers.as_array().unwrap().iter().cloned().map(whole).collect();
+        list
+    }
+
     /// This session's own entry, as `list_peers` shows it.
+    #[track_caller]
     pub fn me(&mut self) -> Value {
-        self.call("list_peers", json!({}))["structuredContent"]["me"].clone()
+        self.listed(json!({}))["me"].clone()
     }
 
     /// Waits until the broker lists this session as live.

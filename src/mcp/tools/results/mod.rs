@@ -1,33 +1,43 @@
 //! The tools' results, as text and as structured content.
 //!
-//! Claude Code shows its model the structured content only (measured with 2.1.330), other clients
-//! show the text. So each form says everything, in sentences where their words matter. Everything
-//! that another peer wrote passes through [`crate::text`] on its way in.
+//! Claude Code and Codex show their models the structured content only, Gemini and opencode the text
+//! only (measured). So each form says everything, in as few words as that takes: what is usual is left
+//! out, and what many entries share is said once. Everything that another peer wrote passes through
+//! [`crate::text`] on its way in.
 
+mod peers;
 mod sent;
 mod unread;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::protocol::Timestamp;
-use crate::protocol::peers::{Peer, PeerKind, PeerList, ProfileSet, Reachability};
-use crate::protocol::scope::Scope;
-use crate::sys::clock;
+use crate::protocol::peers::{Peer, ProfileSet, Reachability};
 use crate::text;
-use crate::text::message::{MAX_NAME, MAX_PATH};
+use crate::text::message::MAX_NAME;
 
+pub use peers::{Asked, ListPeersResult, list_peers};
 pub use sent::{SendMessageResult, answered, send_message, sent_to_scope, wait_failed};
 pub use unread::{CheckMessagesResult, check_messages};
 
 const MAX_SUMMARY: usize = 500;
 
+/// The most characters of a result, both forms together, as they are written to the client. Half of it
+/// is the least that a client shows of one form: Codex cuts a result at 10,000 bytes.
+const MAX_CHARS: usize = 20_000;
+
+/// Characters around the two forms: the request's id and the names of the members.
+const ENVELOPE: usize = 200;
+
 /// A result in both forms.
 pub struct Output {
     pub text: String,
-    pub structured: serde_json::Value,
+    pub structured: Value,
 }
 
 impl Output {
@@ -37,43 +47,69 @@ impl Output {
         remove_nulls(&mut structured);
         Self { text, structured }
     }
+
+    /// Returns whether the result is within [`MAX_CHARS`], and each form within half of it.
+    fn fits(&self) -> bool {
+        let structured = self.structured.to_string().len();
+        let text = Value::from(self.text.as_str()).to_string().len();
+        let most = MAX_CHARS / 2 - ENVELOPE / 2;
+        structured <= most && text <= most
+    }
+}
+
+/// Returns the result with as many entries as fit, of at most `count`.
+fn fitting(mut count: usize, output: impl Fn(usize) -> Output) -> Output {
+    loop {
+        let result = output(count);
+        if count == 0 || result.fits() {
+            return result;
+        }
+        count -= (count / 16).max(1);
+    }
+}
+
+/// Returns the value that occurs most often, if any occurs twice.
+fn commonest<T: Ord>(values: impl Iterator<Item = T>) -> Option<T> {
+    let mut counts: BTreeMap<T, usize> = BTreeMap::new();
+    for value in values {
+        *counts.entry(value).or_default() += 1;
+    }
+    let most = counts.into_iter().filter(|(_, count)| *count > 1).max_by_key(|(_, count)| *count);
+    most.map(|(value, _)| value)
 }
 
 /// Removes members that are null, as the schemas say: not every client knows a type that may be null.
-fn remove_nulls(value: &mut serde_json::Value) {
+fn remove_nulls(value: &mut Value) {
     match value {
-        serde_json::Value::Object(object) => {
+        Value::Object(object) => {
             object.retain(|_, member| !member.is_null());
             object.values_mut().for_each(remove_nulls);
         }
-        serde_json::Value::Array(array) => array.iter_mut().for_each(remove_nulls),
+        Value::Array(array) => array.iter_mut().for_each(remove_nulls),
         _ => {}
     }
 }
 
-/// A peer, as results show it.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct PeerView {
-    id: String,
-    name: Option<String>,
-    live: bool,
-    /// channel_proven, channel_presumed, hooks, tools, inbox, away or ended
-    reachability: ReachabilityView,
-    /// live or away since, RFC 3339
-    since: String,
-    cwd: String,
-    summary: String,
-    /// a session that ends with its answer (claude -p)
-    one_shot: bool,
-    /// its client, if that is not Claude Code
-    client: Option<String>,
-    /// messages that wait for it
-    unread: u64,
-    oldest_unread: Option<String>,
+// What says nothing is left out.
+
+fn if_true(value: bool) -> Option<bool> {
+    value.then_some(true)
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+fn if_any(count: u64) -> Option<u64> {
+    (count > 0).then_some(count)
+}
+
+fn if_said(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn if_some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
+}
+
+/// How a peer is reached, in the words of the results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum ReachabilityView {
     ChannelProven,
     ChannelPresumed,
@@ -84,54 +120,42 @@ enum ReachabilityView {
     Ended,
 }
 
-impl PeerView {
-    fn new(peer: &Peer) -> Self {
-        Self {
-            id: peer.id.to_string(),
-            name: peer.name.as_deref().map(|name| text::line(name, MAX_NAME)),
-            live: peer.live,
-            reachability: match peer.reach {
-                Reachability::ChannelProven => ReachabilityView::ChannelProven,
-                Reachability::ChannelPresumed => ReachabilityView::ChannelPresumed,
-                Reachability::Hooks => ReachabilityView::Hooks,
-                Reachability::Tools => ReachabilityView::Tools,
-                Reachability::Inbox => ReachabilityView::Inbox,
-                Reachability::Ended => ReachabilityView::Ended,
-                Reachability::Away | Reachability::Unknown => ReachabilityView::Away,
-            },
-            since: peer.since.to_string(),
-            cwd: text::line(&peer.cwd, MAX_PATH),
-            summary: text::line(&peer.summary, MAX_SUMMARY),
-            one_shot: peer.one_shot,
-            client: Some(text::line(&peer.client_name, MAX_NAME))
-                .filter(|name| peer.kind == PeerKind::Client && !name.is_empty()),
-            unread: peer.unread,
-            oldest_unread: peer.oldest_unread.map(|at| at.to_string()),
+impl ReachabilityView {
+    const fn new(reach: Reachability) -> Self {
+        match reach {
+            Reachability::ChannelProven => Self::ChannelProven,
+            Reachability::ChannelPresumed => Self::ChannelPresumed,
+            Reachability::Hooks => Self::Hooks,
+            Reachability::Tools => Self::Tools,
+            Reachability::Inbox => Self::Inbox,
+            Reachability::Ended => Self::Ended,
+            Reachability::Away | Reachability::Unknown => Self::Away,
         }
     }
 
-    /// Returns name and id, as a sentence names the peer.
-    fn display_name(&self) -> String {
-        match &self.name {
-            Some(name) => format!("{name} ({})", self.id),
-            None => self.id.clone(),
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChannelProven => "channel_proven",
+            Self::ChannelPresumed => "channel_presumed",
+            Self::Hooks => "hooks",
+            Self::Tools => "tools",
+            Self::Inbox => "inbox",
+            Self::Away => "away",
+            Self::Ended => "ended",
         }
     }
 }
 
-fn describe_reachability(view: &PeerView) -> String {
-    match view.reachability {
-        ReachabilityView::ChannelProven => "live, gets pushes".to_owned(),
-        ReachabilityView::ChannelPresumed => {
-            "live, pushed to (not known whether it is shown)".to_owned()
-        }
-        ReachabilityView::Hooks => "live, its hooks show messages at its next step".to_owned(),
-        ReachabilityView::Tools => {
-            "live, sees messages when it calls a claude-peers tool".to_owned()
-        }
-        ReachabilityView::Inbox => "a person at the command line".to_owned(),
-        ReachabilityView::Away => format!("away since {}", view.since),
-        ReachabilityView::Ended => "ended, cannot come back".to_owned(),
+/// Returns a peer's name on one line.
+fn name_of(peer: &Peer) -> Option<String> {
+    peer.name.as_deref().map(|name| text::line(name, MAX_NAME))
+}
+
+/// Returns name and id, as a sentence names the peer.
+fn display_name(peer: &Peer) -> String {
+    match name_of(peer) {
+        Some(name) => format!("{name} ({})", peer.id),
+        None => peer.id.to_string(),
     }
 }
 
@@ -158,105 +182,28 @@ fn waiting_paragraph(waiting: u64) -> String {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct ListPeersResult {
-    me: Option<PeerView>,
-    peers: Vec<PeerView>,
-    /// peers that are away, with messages that wait for them or a name under which they return
-    away: u64,
-    notes: Vec<String>,
-    /// messages that wait for me
-    waiting: u64,
-    mail: Option<String>,
-}
-
-pub fn list_peers(list: &PeerList, scope: Scope, notes: Vec<String>) -> Output {
-    let now = clock::now();
-    let mut out = String::new();
-    let me = list.me.as_ref().map(PeerView::new);
-    if let Some(me) = &me {
-        let _ = writeln!(out, "You are {}, in {}.", me.display_name(), me.cwd);
-        if me.summary.is_empty() {
-            out.push_str("You have no summary yet: set_summary tells others what you work on.\n");
-        }
-    }
-    for note in &notes {
-        let _ = writeln!(out, "Note: {}", text::line(note, MAX_SUMMARY));
-    }
-    let place = scope.place();
-    let _ = match list.peers.len() {
-        0 => writeln!(out, "No other peer is live {place}."),
-        1 => writeln!(out, "1 other peer {place}:"),
-        count => writeln!(out, "{count} other peers {place}:"),
-    };
-    let peers: Vec<PeerView> = list.peers.iter().map(PeerView::new).collect();
-    for (view, peer) in peers.iter().zip(&list.peers) {
-        let _ = write!(
-            out,
-            "- {}, in {}: {}{}",
-            view.display_name(),
-            view.cwd,
-            describe_reachability(view),
-            describe_backlog(peer, now)
-        );
-        if view.one_shot {
-            out.push_str(", a one-shot session that ends with its answer");
-        }
-        if let Some(client) = &view.client {
-            let _ = write!(out, ", client {client}");
-        }
-        if !view.summary.is_empty() {
-            let _ = write!(out, "; says: \"{}\"", view.summary);
-        }
-        out.push('\n');
-    }
-    if list.away > 0 {
-        let _ = writeln!(out, "{}", describe_away(list));
-    }
-    let mut out = out.trim_end().to_owned();
-    out.push_str(&waiting_paragraph(list.waiting));
-    let mail = waiting_notice(list.waiting);
-    Output::new(
-        out,
-        &ListPeersResult { me, peers, away: list.away, notes, waiting: list.waiting, mail },
-    )
-}
-
-fn describe_away(list: &PeerList) -> String {
-    let waits = match list.away_unread {
-        None => String::new(),
-        Some(0) => ", nothing waits for them".to_owned(),
-        Some(1) => ", 1 message waits for them".to_owned(),
-        Some(count) => format!(", {count} messages wait for them"),
-    };
-    format!("{} away{waits}; what is sent to them waits for their return.", list.away)
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
 pub struct SetSummaryResult {
     id: String,
     name: Option<String>,
     summary: String,
     /// what happened to the name
-    notes: Vec<String>,
-    /// messages that wait for me
-    waiting: u64,
+    notes: Option<Vec<String>>,
     mail: Option<String>,
 }
 
 pub fn set_summary(set: &ProfileSet) -> Output {
-    let view = PeerView::new(&set.peer);
+    let summary = text::line(&set.peer.summary, MAX_SUMMARY);
     let notes: Vec<String> = set.notes.iter().map(|note| text::line(note, MAX_SUMMARY)).collect();
-    let mut out = format!("Other sessions now see {}: \"{}\"", view.display_name(), view.summary);
+    let mut out = format!("Other sessions now see {}: \"{summary}\"", display_name(&set.peer));
     for note in &notes {
         let _ = write!(out, "\nNote: {note}");
     }
     out.push_str(&waiting_paragraph(set.waiting));
     let result = SetSummaryResult {
-        id: view.id,
-        name: view.name,
-        summary: view.summary,
-        notes,
-        waiting: set.waiting,
+        id: set.peer.id.to_string(),
+        name: name_of(&set.peer),
+        summary,
+        notes: if_some(notes),
         mail: waiting_notice(set.waiting),
     };
     Output::new(out, &result)

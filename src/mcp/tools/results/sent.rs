@@ -6,9 +6,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::mcp::tools::results::unread::MessageView;
+use crate::mcp::tools::results::unread::{ABOUT_MESSAGES, MessageView};
 use crate::mcp::tools::results::{
-    Output, PeerView, ReachabilityView, describe_backlog, waiting_notice, waiting_paragraph,
+    Output, ReachabilityView, commonest, describe_backlog, display_name, fitting, if_any, name_of,
+    waiting_notice, waiting_paragraph,
 };
 use crate::protocol::Timestamp;
 use crate::protocol::mailbox::Answered;
@@ -27,24 +28,36 @@ pub struct SendMessageResult {
     state: Option<String>,
     /// what that means for this recipient
     standing: String,
-    to: Option<PeerView>,
+    to_id: Option<String>,
+    /// channel_proven, channel_presumed, hooks, tools, inbox, away or ended
+    reachability: Option<&'static str>,
     answer: Option<AnswerView>,
+    /// for a scope: what holds for all recipients that say nothing else
+    default: Option<ReceptionView>,
     /// for a scope: how far the message got for each recipient
     recipients: Option<Vec<RecipientView>>,
-    /// messages that wait for me
-    waiting: u64,
+    /// for a scope: how many more recipients it is stored for
+    more: Option<u64>,
     mail: Option<String>,
+}
+
+/// How far a message got for a recipient.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+struct ReceptionView {
+    state: Option<String>,
+    reachability: &'static str,
+    standing: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct RecipientView {
     id: String,
     name: Option<String>,
-    reachability: ReachabilityView,
     /// missing if the message was refused for this recipient; standing says why
     message_id: Option<String>,
     state: Option<String>,
-    standing: String,
+    reachability: Option<&'static str>,
+    standing: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -67,13 +80,13 @@ impl MessageStateView {
         Self { sent: sent.clone(), since: sent.sent_at, via: None }
     }
 
-    /// Returns sentences for the model.
-    fn describe(&self, to: &PeerView) -> String {
-        let called = to.display_name();
+    /// Returns sentences for the model in which the recipient is `called` so.
+    fn describe(&self, called: &str) -> String {
         let now = clock::now();
         let via = self.via.map(|via| format!(" by {via}")).unwrap_or_default();
         let ago = self.since.age(now);
-        let standing = match (self.sent.state, &to.reachability) {
+        let to = &self.sent.to;
+        let standing = match (self.sent.state, ReachabilityView::new(to.reach)) {
             _ if self.sent.awaited => {
                 format!("{called} is waiting for a message and receives it immediately.")
             }
@@ -122,8 +135,7 @@ impl MessageStateView {
     /// Returns the result, with `more` sentences about the state, and the `answer` that came with its
     /// text as `shown`.
     fn output(&self, more: &str, answer: Option<AnswerView>, shown: &str) -> Output {
-        let to = PeerView::new(&self.sent.to);
-        let standing = format!("{}{more}", self.describe(&to));
+        let standing = format!("{}{more}", self.describe(&display_name(&self.sent.to)));
         let mut out = format!("Message {} is {}. {standing}", self.sent.id, self.sent.state);
         out.push_str(shown);
         out.push_str(&waiting_paragraph(self.sent.waiting));
@@ -131,11 +143,11 @@ impl MessageStateView {
             id: Some(self.sent.id.to_string()),
             state: Some(self.sent.state.to_string()),
             standing,
-            to: Some(to),
+            to_id: Some(self.sent.to.id.to_string()),
+            reachability: Some(ReachabilityView::new(self.sent.to.reach).as_str()),
             answer,
-            recipients: None,
-            waiting: self.sent.waiting,
             mail: waiting_notice(self.sent.waiting),
+            ..SendMessageResult::default()
         };
         Output::new(out, &result)
     }
@@ -163,8 +175,9 @@ pub fn answered(sent: &Sent, answered: &Answered, limit: Duration) -> Output {
         return standing.output(&more, None, "");
     };
     let mut shown = format!("\n\nThe answer; its lines begin with \"| \". {ABOUT}");
-    let _ = write!(shown, "\n\n{}", message::message(answer, clock::now()));
-    let view = AnswerView { about: ABOUT, message: MessageView::new(answer) };
+    let now = clock::now();
+    let _ = write!(shown, "\n\n{}", message::message(answer, now));
+    let view = AnswerView { about: ABOUT_MESSAGES, message: MessageView::new(answer, now) };
     standing.output("", Some(view), &shown)
 }
 
@@ -178,54 +191,109 @@ pub fn wait_failed(sent: &Sent, why: &str) -> Output {
 }
 
 pub fn sent_to_scope(sent: &SentToScope, scope: Scope) -> Output {
-    let recipients: Vec<RecipientView> = sent.outcomes.iter().map(recipient).collect();
-    let stored = recipients.iter().filter(|one| one.message_id.is_some()).count();
+    let stored = sent.outcomes.iter().filter(|outcome| outcome.id.is_some()).count();
     let standing =
-        format!("Stored for {stored} of {} live peers {}.", recipients.len(), scope.place());
-    let mut out = standing.clone();
-    for one in &recipients {
-        let _ = match (&one.message_id, &one.state) {
-            (Some(id), Some(state)) => write!(out, "\n- {id} is {state}. {}", one.standing),
-            _ => write!(out, "\n- {}", one.standing),
-        };
+        format!("Stored for {stored} of {} live peers {}.", sent.outcomes.len(), scope.place());
+    // Refusals first: they are never left out.
+    let mut receptions: Vec<Reception<'_>> = sent.outcomes.iter().map(Reception::new).collect();
+    receptions.sort_by_key(|reception| reception.outcome.id.is_some());
+    fitting(receptions.len(), |count| first_recipients(sent, &standing, &receptions[..count]))
+}
+
+fn first_recipients(sent: &SentToScope, standing: &str, shown: &[Reception<'_>]) -> Output {
+    let more = (sent.outcomes.len() - shown.len()) as u64;
+    let default = shared(shown);
+    let mut out = standing.to_owned();
+    if let Some(shared) = default {
+        let state = shared.state.as_deref().unwrap_or_default();
+        let _ = write!(out, " Where nothing else is said it is {state}: {}", shared.standing);
+    }
+    let mut recipients = Vec::with_capacity(shown.len());
+    for reception in shown {
+        let (view, to) = (&reception.view, &reception.outcome.to);
+        let is_default = default == Some(view);
+        let message_id = reception.outcome.id.as_ref().map(ToString::to_string);
+        let _ = write!(out, "\n- {}", display_name(to));
+        if let Some(id) = &message_id {
+            let _ = write!(out, ": {id}");
+        }
+        if !is_default {
+            let state =
+                view.state.as_ref().map(|state| format!(" is {state}.")).unwrap_or_default();
+            let _ = write!(out, "{state} {}", view.standing);
+        }
+        recipients.push(RecipientView {
+            id: to.id.to_string(),
+            name: name_of(to),
+            message_id,
+            state: view.state.clone().filter(|_| !is_default),
+            reachability: Some(view.reachability).filter(|_| !is_default),
+            standing: Some(view.standing.clone()).filter(|_| !is_default),
+        });
+    }
+    if more > 0 {
+        let _ = write!(out, "\nIt is stored for {more} more.");
     }
     out.push_str(&waiting_paragraph(sent.waiting));
     let result = SendMessageResult {
-        standing,
+        standing: standing.to_owned(),
+        default: default.cloned(),
         recipients: Some(recipients),
-        waiting: sent.waiting,
+        more: if_any(more),
         mail: waiting_notice(sent.waiting),
         ..SendMessageResult::default()
     };
     Output::new(out, &result)
 }
 
-fn recipient(outcome: &Outcome) -> RecipientView {
-    let to = PeerView::new(&outcome.to);
-    let standing = match (&outcome.id, outcome.state, &outcome.refusal) {
-        (Some(id), Some(state), _) => {
-            let sent = Sent {
-                id: id.clone(),
-                state,
-                sent_at: clock::now(),
-                to: outcome.to.clone(),
-                awaited: outcome.awaited,
-                waiting: 0,
-                from: None,
-            };
-            MessageStateView::of(&sent).describe(&to)
-        }
-        (_, _, refusal) => {
-            let why = refusal.as_ref().map_or("refused", |refusal| refusal.message.as_str());
-            format!("Not sent to {}: {}.", to.display_name(), text::line(why, 500))
-        }
-    };
-    RecipientView {
-        message_id: outcome.id.as_ref().map(ToString::to_string),
-        state: outcome.state.map(|state| state.to_string()),
-        standing,
-        id: to.id,
-        name: to.name,
-        reachability: to.reachability,
+/// Returns how far the message got for most of the recipients, if that is the same for several.
+fn shared<'a>(shown: &'a [Reception<'_>]) -> Option<&'a ReceptionView> {
+    commonest(shown.iter().map(|reception| &reception.view).filter(|view| view.state.is_some()))
+}
+
+/// What became of a message for one recipient of a scope.
+struct Reception<'a> {
+    outcome: &'a Outcome,
+    view: ReceptionView,
+}
+
+impl<'a> Reception<'a> {
+    fn new(outcome: &'a Outcome) -> Self {
+        let standing = match (&outcome.id, outcome.state, &outcome.refusal) {
+            (Some(id), Some(state), _) => {
+                // Only this very message waits for it: that is no backlog.
+                let alone = outcome.to.unread <= 1;
+                let mut to = outcome.to.clone();
+                to.unread = if alone { 0 } else { to.unread };
+                let sent = Sent {
+                    id: id.clone(),
+                    state,
+                    sent_at: clock::now(),
+                    to,
+                    awaited: outcome.awaited,
+                    waiting: 0,
+                    from: None,
+                };
+                MessageStateView::of(&sent).describe("it")
+            }
+            (_, _, refusal) => {
+                let why = refusal.as_ref().map_or("refused", |refusal| refusal.message.as_str());
+                format!("Not sent: {}.", text::line(why, 500))
+            }
+        };
+        let view = ReceptionView {
+            state: outcome.state.map(|state| state.to_string()),
+            reachability: ReachabilityView::new(outcome.to.reach).as_str(),
+            standing: capitalized(&standing),
+        };
+        Self { outcome, view }
     }
+}
+
+fn capitalized(sentence: &str) -> String {
+    let mut characters = sentence.chars();
+    characters
+        .next()
+        .map(|first| first.to_uppercase().chain(characters).collect())
+        .unwrap_or_default()
 }

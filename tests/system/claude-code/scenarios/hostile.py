@@ -118,7 +118,7 @@ def by_tool(lab: Lab, check: Report) -> None:
     for text in TEXTS:
         lab.send(me, marked(text))
     results = [json.loads(session.call("check_messages").text)]
-    while results[-1]["remaining"]:
+    while results[-1].get("remaining"):
         results.append(json.loads(session.call("check_messages").text))
     texts = [message["text"] for result in results for message in result["messages"]]
     check.check("check_messages returns all", len(texts) == len(TEXTS) and all(MARK in text for text in texts), [t[:60] for t in texts])
