@@ -12,7 +12,7 @@ fn at_most(most: usize, statements: &[String]) {
 #[test]
 fn a_plain_send_that_is_pushed() {
     let mut world = World::new();
-    let (ann, bob) = (world.peer("ann"), world.live("bob"));
+    let (ann, _bob) = (world.peer("ann"), world.live("bob"));
     world.send_once(&ann, "bob", "hello", "first").unwrap();
     let statements = world.statements(|world| {
         world.send_once(&ann, "bob", "hello", "second").unwrap();
