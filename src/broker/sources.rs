@@ -72,13 +72,12 @@ impl Ids {
         }
     }
 
-    /// Returns an id for a message that is accepted at `now`. The caller checks that no other
-    /// message has it.
-    pub fn message(&self, now: Timestamp) -> MessageId {
+    /// Returns an id for the message with this sequence number.
+    pub fn message(&self, seq: i64) -> MessageId {
         match self {
-            Self::Random => random::message_id(now),
+            Self::Random => random::message_id(seq),
             #[cfg(test)]
-            Self::Held(ids) => MessageId::from_text(ids.next(|number| format!("m{number}"))),
+            Self::Held(ids) => MessageId::from_seq(seq, u64::from(ids.number()).to_le_bytes()),
         }
     }
 
@@ -171,12 +170,15 @@ pub mod held {
         }
 
         pub fn next(&self, name: impl FnOnce(u32) -> String) -> String {
+            let given = self.lock().1.pop_front();
+            given.unwrap_or_else(|| name(self.number()))
+        }
+
+        /// Returns a number that no call returned before.
+        pub fn number(&self) -> u32 {
             let mut ids = self.lock();
-            if let Some(given) = ids.1.pop_front() {
-                return given;
-            }
             ids.0 += 1;
-            name(ids.0)
+            ids.0
         }
 
         fn lock(&self) -> MutexGuard<'_, (u32, VecDeque<String>)> {

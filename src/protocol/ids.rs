@@ -7,15 +7,19 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::Timestamp;
-
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
 /// How many characters of [`ALPHABET`] are letters; the letters come first.
 const LETTERS: u128 = 26;
 
-/// The beginning of 2026, from which message ids count, in Unix seconds.
-const FIRST_SECOND: i64 = 1_767_225_600;
+/// What is added to the sequence number in a message id.
+///
+/// So these ids begin with `ma`, and those of before, which hold a time, with `m0`. The number of a
+/// probe's message is negative: its id begins with `m9`.
+const FIRST_NUMBER: i64 = 10 * 36i64.pow(5);
+
+/// Random characters at the end of a message id.
+const RANDOM_LENGTH: u32 = 5;
 
 /// Characters of a peer id.
 const PEER_ID_LENGTH: u32 = 8;
@@ -87,10 +91,11 @@ id! {
     PeerId
 }
 id! {
-    /// The id of a message: `m`, six characters of `[0-9a-z]` for the second in which it was
-    /// accepted, and five random ones.
+    /// The id of a message: `m`, its sequence number in base 36 with six characters of `[0-9a-z]` or
+    /// more, and five random ones.
     ///
-    /// Ids sort by time, so that the index of all ids grows at its end.
+    /// The number finds the message without an index of all ids. The random characters tell it from
+    /// a message of another database, and keep ids from being guessed by counting.
     MessageId
 }
 id! {
@@ -143,19 +148,30 @@ impl PeerId {
 }
 
 impl MessageId {
-    /// Makes the id of a message that is accepted at `now` from random bytes.
+    /// Makes the id of the message with this sequence number from random bytes.
     #[must_use]
-    pub fn from_random(now: Timestamp, bytes: [u8; 8]) -> Self {
-        // Six digits last for 69 years.
-        let mut seconds = (now.millis() / 1_000 - FIRST_SECOND).unsigned_abs();
-        let mut time = [b'0'; 6];
-        for digit in time.iter_mut().rev() {
-            *digit =
-                b"0123456789abcdefghijklmnopqrstuvwxyz"[usize::try_from(seconds % 36).unwrap_or(0)];
-            seconds /= 36;
+    pub fn from_seq(seq: i64, bytes: [u8; 8]) -> Self {
+        let mut number = seq.saturating_add(FIRST_NUMBER).max(0).unsigned_abs();
+        let mut digits = Vec::with_capacity(6);
+        while number > 0 || digits.len() < 6 {
+            digits.push(char::from_digit((number % 36) as u32, 36).unwrap_or('0'));
+            number /= 36;
         }
-        let time: String = time.iter().copied().map(char::from).collect();
-        Self(format!("m{time}{}", text(u64::from_le_bytes(bytes).into(), 5)))
+        let random = text(u64::from_le_bytes(bytes).into(), RANDOM_LENGTH);
+        Self(format!("m{}{random}", digits.iter().rev().collect::<String>()))
+    }
+
+    /// Returns the sequence number in the id; `None` if it has not the form of one.
+    ///
+    /// An id of before, which holds a time, may have that form as well: it is the message's id only
+    /// if the message with this number has it.
+    #[must_use]
+    pub fn seq(&self) -> Option<i64> {
+        let digits = self.0.strip_prefix('m')?;
+        let digits = digits.get(..digits.len().checked_sub(RANDOM_LENGTH as usize)?)?;
+        let is_number = digits.len() >= 6 && digits.bytes().all(|b| b.is_ascii_alphanumeric());
+        let number = is_number.then(|| i64::from_str_radix(digits, 36).ok()).flatten()?;
+        Some(number - FIRST_NUMBER)
     }
 }
 
@@ -232,17 +248,30 @@ mod tests {
     }
 
     #[test]
-    fn message_ids_follow_the_order_of_time() {
+    fn a_message_id_holds_the_sequence_number() {
         let mut numbers = numbers();
-        let mut at = |millis| {
-            let bytes = numbers.next().unwrap_or(0).to_le_bytes();
-            MessageId::from_random(Timestamp::from_millis(millis), bytes)
-        };
-        let now = 1_795_000_000_000;
-        assert_eq!(at(now).as_str().len(), 12);
-        assert!(at(now) < at(now + 1_000));
-        assert!(at(now) < at(now + 30 * 365 * 24 * 60 * 60 * 1_000));
-        assert_ne!(at(now), at(now));
+        let mut id = |seq| MessageId::from_seq(seq, numbers.next().unwrap_or(0).to_le_bytes());
+        let seqs = [-60_000_000, -2, -1, 1, 2, 35, 36, 1_000_000, 1_500_000_000, 36i64.pow(7)];
+        for pair in seqs.windows(2) {
+            let [first, second] = [id(pair[0]), id(pair[1])];
+            assert_eq!([first.seq(), second.seq()], [Some(pair[0]), Some(pair[1])]);
+            assert!(first < second || second.as_str().len() > 12, "{first} {second}");
+        }
+        assert_eq!(id(1_500_000_000).as_str().len(), 12);
+        assert!(id(1).as_str().starts_with("ma00001"), "{}", id(1));
+        assert!(id(-1).as_str().starts_with("m9zzzzz"), "{}", id(-1));
+        assert_ne!(id(1), id(1));
+    }
+
+    #[test]
+    fn what_is_no_message_id_has_no_sequence_number() {
+        for text in
+            ["", "m", "m1", "ma0000", "ma0000aaaaa", "xa00001aaaaa", "m+00001aaaaa", "mäöüaaaaaaa"]
+        {
+            assert_eq!(MessageId::from_text(text).seq(), None, "{text}");
+        }
+        let long = format!("m{}", "z".repeat(40));
+        assert_eq!(MessageId::from_text(long).seq(), None);
     }
 
     #[test]

@@ -35,10 +35,10 @@ pub fn peer_id() -> PeerId {
     PeerId::from_random(bytes())
 }
 
-/// Returns a new id for a message that is accepted at `now`.
+/// Returns a new id for the message with this sequence number.
 #[must_use]
-pub fn message_id(now: Timestamp) -> MessageId {
-    MessageId::from_random(now, bytes())
+pub fn message_id(seq: i64) -> MessageId {
+    MessageId::from_seq(seq, bytes())
 }
 
 /// Returns a new instance id.

@@ -11,7 +11,7 @@ use crate::broker::core::effects::{Effect, Effects, TurnChange};
 use crate::broker::core::expiry::{EndedMessage, Expiry};
 use crate::broker::core::rate_limit::RateLimits;
 use crate::broker::live::LiveState;
-use crate::broker::live::presence::{PushChange, PushState, Stream};
+use crate::broker::live::presence::{PushChange, Stream};
 use crate::broker::live::turns::Turns;
 use crate::broker::live::waiters::WaiterList;
 use crate::broker::store::{Fault, Store, TransactionHooks};
@@ -41,6 +41,8 @@ pub struct MemoryState {
     /// their grace period from this moment.
     pub started_at: Timestamp,
     pub expiry: Expiry,
+    /// The highest sequence number of a message; `None` if the database is to be asked.
+    pub last_seq: Option<i64>,
     /// When another database took the place of the one before, if one did.
     pub replaced: Option<Instant>,
     on_ended: OnEnded,
@@ -58,6 +60,7 @@ impl MemoryState {
             effects: Effects::default(),
             started_at: live.sources.clock.now(),
             expiry: Expiry::default(),
+            last_seq: None,
             replaced: None,
             turns: Turns::new(live.sources.clock.clone()),
             live,
@@ -79,34 +82,12 @@ impl MemoryState {
 
 /// The live state with the effects of this transaction, and how effects are applied.
 impl MemoryState {
-    /// Returns what is still to be pushed over this stream once the listed effects are applied.
-    #[must_use]
-    pub fn push_state(&self, instance: &InstanceId, stream: &Stream) -> PushState {
-        let mut state = stream.push.clone();
-        for effect in &self.effects.list {
-            match effect {
-                Effect::Push { instance: i, generation, seq, .. }
-                    if i == instance && *generation == stream.generation =>
-                {
-                    state.apply(PushChange::Pushed(*seq));
-                }
-                Effect::PushState { instance: i, generation, change }
-                    if i == instance && *generation == stream.generation =>
-                {
-                    state.apply(*change);
-                }
-                Effect::Attached { instance: i, .. } if i == instance => {
-                    state.apply(PushChange::Attached);
-                }
-                _ => {}
-            }
-        }
-        state
-    }
-
     /// Reads the waiters of `owner` as they are once the listed effects are applied.
     pub fn with_waiters<T>(&self, owner: &PeerId, read: impl FnOnce(&WaiterList) -> T) -> T {
         let waiters = self.live.waiters.lock();
+        if self.effects.waiter_changes == 0 {
+            return read(&waiters);
+        }
         let mut changes = self.effects.list.iter().filter_map(|effect| match effect {
             Effect::Waiters(change) => Some(change),
             _ => None,
@@ -132,16 +113,19 @@ impl MemoryState {
 
     /// Applies all effects: the transaction is durable.
     fn apply_effects(&mut self) {
-        for effect in std::mem::take(&mut self.effects.list) {
+        for effect in self.effects.take() {
             self.apply(effect);
         }
     }
 
     /// Drops the effects from `mark` on, which are rolled back.
     fn drop_effects(&mut self, mark: usize) {
-        let kept = mark.min(self.effects.list.len());
-        for effect in self.effects.list.drain(kept..).rev() {
+        self.last_seq = None;
+        while let Some(effect) = self.effects.pop_to(mark) {
             match effect {
+                Effect::PushState { instance, generation, undo } => {
+                    self.with_stream(&instance, generation, |stream| stream.push.undo(undo));
+                }
                 Effect::Attached { instance, from } => {
                     self.live.presence.lock().set_peer(&instance, &from);
                 }
@@ -159,14 +143,10 @@ impl MemoryState {
 
     fn apply(&mut self, effect: Effect) {
         match effect {
-            Effect::Push { instance, generation, seq, delivery } => {
+            Effect::Push { instance, generation, delivery } => {
                 self.with_stream(&instance, generation, |stream| {
-                    stream.push.apply(PushChange::Pushed(seq));
                     stream.send(Event::Message { delivery });
                 });
-            }
-            Effect::PushState { instance, generation, change } => {
-                self.with_stream(&instance, generation, |stream| stream.push.apply(change));
             }
             Effect::Ready { instance, peer } => {
                 if let Some(stream) = self.live.presence.lock().stream(&instance) {
@@ -174,13 +154,12 @@ impl MemoryState {
                 }
             }
             Effect::Attached { instance, .. } => {
-                if let Some(stream) = self.live.presence.lock().stream_mut(&instance) {
-                    stream.push.apply(PushChange::Attached);
+                if let Some(stream) = self.live.presence.lock().stream(&instance) {
                     stream.reattached.notify_one();
                 }
             }
             Effect::Opened { peer, .. } => self.live.client_processes.server_connected(&peer),
-            Effect::Arriving { .. } | Effect::Spent { .. } => {}
+            Effect::Arriving { .. } | Effect::Spent { .. } | Effect::PushState { .. } => {}
             Effect::Notify(peer) => self.live.signals.notify(&peer),
             Effect::Waiters(change) => self.live.waiters.lock().apply(&change),
             Effect::Turn(peer, change) => self.apply_turn(&peer, change),
@@ -191,6 +170,17 @@ impl MemoryState {
                 self.waking.remove(&peer);
             }
             Effect::SetLimits(limits) => self.set_limits(*limits),
+        }
+    }
+
+    /// Changes what is still to be pushed over the stream of an instance, if it is open. Undone if
+    /// the transaction is rolled back.
+    pub fn change_push(&mut self, instance: &InstanceId, change: PushChange) {
+        let mut streams = self.live.presence.lock();
+        let Some(stream) = streams.stream_mut(instance) else { return };
+        if let Some(undo) = stream.push.apply(change) {
+            let (instance, generation) = (instance.clone(), stream.generation);
+            self.effects.push(Effect::PushState { instance, generation, undo });
         }
     }
 
@@ -275,6 +265,7 @@ impl TransactionHooks for MemoryState {
     }
 
     fn reset(&mut self) {
+        self.last_seq = None;
         self.expiry = Expiry::default();
         self.replaced = Some(self.live.sources.clock.instant());
         self.changes.notify_one();

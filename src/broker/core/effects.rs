@@ -5,14 +5,15 @@
 //! lost. A request that must see what earlier requests of its transaction decided reads the live
 //! state with the listed effects applied to a copy of it: the context gives that view.
 //!
-//! Where all code that reads the live state must see a change at once, the change is made at once, and
-//! the effect says how it is undone: a stream that opens or is attached to another peer, a server that
-//! is about to open its stream, and the allowance that a message costs. What hooks report of their client
-//! process is no effect: it holds whatever becomes of the transaction.
+//! Where all code that reads the live state must see a change at once, or a copy of the state would
+//! cost each message more than the change, the change is made at once, and the effect says how it is
+//! undone: a stream that opens or is attached to another peer, what is still to be pushed over a stream,
+//! a server that is about to open its stream, and the allowance that a message costs. What hooks report
+//! of their client process is no effect: it holds whatever becomes of the transaction.
 
 use std::time::Instant;
 
-use crate::broker::live::presence::PushChange;
+use crate::broker::live::presence::PushUndo;
 use crate::broker::live::waiters::WaiterChange;
 use crate::config::Limits;
 use crate::protocol::mailbox::Delivery;
@@ -24,11 +25,10 @@ use crate::protocol::{InstanceId, PeerId};
 pub enum Effect {
     /// Sends a push over the stream of this generation. A later stream of the instance starts from
     /// the database instead.
-    Push { instance: InstanceId, generation: u64, seq: i64, delivery: Box<Delivery> },
-    /// Changes what is still to be pushed over a stream.
-    PushState { instance: InstanceId, generation: u64, change: PushChange },
-    /// Starts the pushes over a stream that was attached to another peer. The attachment itself is
-    /// made at once, because the rest of the transaction must see it, and undone by a rollback.
+    Push { instance: InstanceId, generation: u64, delivery: Box<Delivery> },
+    /// What is still to be pushed over a stream was changed. Undone by a rollback.
+    PushState { instance: InstanceId, generation: u64, undo: PushUndo },
+    /// A stream was attached to another peer, for which it starts its pushes. Undone by a rollback.
     Attached { instance: InstanceId, from: PeerId },
     /// A stream was opened. It is closed again by a rollback.
     Opened { instance: InstanceId, generation: u64, peer: PeerId },
@@ -73,11 +73,30 @@ pub enum TurnChange {
 #[derive(Debug, Default)]
 pub struct Effects {
     pub(super) list: Vec<Effect>,
+    /// How many of them change the waiting calls.
+    pub(super) waiter_changes: usize,
 }
 
 impl Effects {
     pub fn push(&mut self, effect: Effect) {
+        self.waiter_changes += usize::from(matches!(effect, Effect::Waiters(_)));
         self.list.push(effect);
+    }
+
+    /// Takes the last effect off the list, unless it is before `mark`.
+    pub(super) fn pop_to(&mut self, mark: usize) -> Option<Effect> {
+        if self.list.len() <= mark {
+            return None;
+        }
+        let effect = self.list.pop()?;
+        self.waiter_changes -= usize::from(matches!(effect, Effect::Waiters(_)));
+        Some(effect)
+    }
+
+    /// Takes all effects of the transaction.
+    pub(super) fn take(&mut self) -> Vec<Effect> {
+        self.waiter_changes = 0;
+        std::mem::take(&mut self.list)
     }
 
     /// Notifies the subscriptions to a peer's signal: there may be something new for it.

@@ -1,4 +1,4 @@
-//! Expiry: ends messages after their time to live, and deletes old answers of idempotency keys.
+//! Expiry: ends messages after their time to live, and forgets old idempotency keys.
 //!
 //! There is no timer. The sweep runs before the next request is answered, whether that writes or
 //! reads. A jump of the wall clock against the boot clock expires nothing: the deadlines move with it.
@@ -18,8 +18,16 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// A change of the wall clock against the boot clock beyond this, between two sweeps, is a jump.
 const CLOCK_JUMP_MILLIS: i64 = 30_000;
 
-/// How long an answer is kept for retries.
-const ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long an idempotency key is known.
+const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many old answers, and how many messages' old keys, a sweep removes at most.
+const FORGOTTEN_AT_ONCE: i64 = 200;
+
+/// Returns since when idempotency keys are known, in Unix milliseconds.
+pub fn keys_known_since(now: Timestamp) -> i64 {
+    now.millis() - i64::try_from(KEY_LIFETIME.as_millis()).unwrap_or(i64::MAX)
+}
 
 /// A message whose time to live has ended: it is `expired` or `unconfirmed` now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +45,8 @@ pub struct Expiry {
     /// Wall clock minus boot clock at the last sweep, in milliseconds.
     offset: Option<i64>,
     stored: Option<i64>,
+    /// Up to which message no key is stored; `None` if that is not known.
+    keys_forgotten_to: Option<i64>,
     /// When the time of the next message ends, in Unix milliseconds; `None` if that is not known.
     next: Option<i64>,
 }
@@ -76,6 +86,11 @@ impl Expiry {
             next
         });
         forget_answers(db, now)?;
+        let from = match self.keys_forgotten_to {
+            Some(from) => from,
+            None => keys_forgotten_to(db)?,
+        };
+        self.keys_forgotten_to = Some(forget_keys(db, now, from)?);
         self.swept_at = Some(clock.instant());
         Ok(ended)
     }
@@ -156,16 +171,52 @@ fn next_expiry(db: &Connection) -> rusqlite::Result<i64> {
     Ok(next.unwrap_or(i64::MAX))
 }
 
-/// Deletes up to 200 old answers, the oldest first. The next sweep deletes the next ones.
+/// Deletes old answers, the oldest first. The next sweep deletes the next ones.
 fn forget_answers(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    let kept_since = now.millis() - i64::try_from(ANSWER_LIFETIME.as_millis()).unwrap_or(i64::MAX);
     db.prepare_cached(
         "DELETE FROM answers WHERE number IN (
-             SELECT number FROM (SELECT number, answered_at FROM answers ORDER BY number LIMIT 200)
+             SELECT number FROM (SELECT number, answered_at FROM answers ORDER BY number LIMIT ?2)
              WHERE answered_at < ?1)",
     )?
-    .execute([kept_since])?;
+    .execute([keys_known_since(now), FORGOTTEN_AT_ONCE])?;
     Ok(())
+}
+
+/// Returns up to which message no key is stored.
+fn keys_forgotten_to(db: &Connection) -> rusqlite::Result<i64> {
+    let stored: Option<String> = db
+        .query_row("SELECT value FROM meta WHERE key = 'keys_forgotten_to'", [], |row| row.get(0))
+        .optional()?;
+    Ok(stored.and_then(|stored| stored.parse().ok()).unwrap_or(0))
+}
+
+/// Removes the old keys of the next messages after `from`, and returns up to which message that is
+/// done. The next sweep goes on from there.
+///
+/// An old key is not known any more even while it is stored, so this waits until there are many: the
+/// pages of old messages are written seldom.
+fn forget_keys(db: &Connection, now: Timestamp, from: i64) -> rusqlite::Result<i64> {
+    let (count, upto): (i64, Option<i64>) = db
+        .prepare_cached(
+            "SELECT count(*), max(seq) FROM (
+                 SELECT seq, sent_at FROM messages WHERE seq > ?1 ORDER BY seq LIMIT ?3)
+             WHERE sent_at < ?2",
+        )?
+        .query_row([from, keys_known_since(now), FORGOTTEN_AT_ONCE], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let Some(upto) = upto.filter(|_| count == FORGOTTEN_AT_ONCE) else { return Ok(from) };
+    db.prepare_cached(
+        "UPDATE messages SET key = NULL, key_caller = NULL, fingerprint = NULL
+         WHERE seq > ?1 AND seq <= ?2 AND key IS NOT NULL",
+    )?
+    .execute([from, upto])?;
+    db.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES ('keys_forgotten_to', ?1)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?
+    .execute([upto.to_string()])?;
+    Ok(upto)
 }
 
 #[cfg(test)]
@@ -211,9 +262,9 @@ mod tests {
         assert_eq!(state(&db, "old-queued"), "expired");
         assert_eq!(state(&db, "old-offered"), "unconfirmed");
         assert_eq!(state(&db, "young"), "queued");
-        let unread: i64 =
-            db.query_row("SELECT unread FROM peers WHERE id = 'b1'", [], |row| row.get(0)).unwrap();
-        assert_eq!(unread, 1);
+        let unread = "SELECT (SELECT unread FROM peers WHERE id = 'b1') + count(*) FROM messages
+                      WHERE state IN ('queued', 'offered')";
+        assert_eq!(db.query_row(unread, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Idempotency: a write whose key is known already gets the stored answer, and nothing is done twice.
 //!
-//! The answer is stored in the write's own transaction. A refusal is not stored.
+//! The answer is stored in the write's own transaction. A refusal is not stored. The key of a message
+//! that was sent stands in the row of the message, and the answer to a retry is made from it: a table
+//! of answers costs each message two pages more.
 
 use rusqlite::{OptionalExtension as _, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::broker::core::expiry::keys_known_since;
 use crate::broker::core::{Receiver, Tx};
 use crate::broker::store::Fault;
 use crate::protocol::{ApiError, ErrorCode};
@@ -22,6 +25,12 @@ impl IdempotencyKey {
     #[must_use]
     pub fn new(key: &str, request: &[&[u8]]) -> Self {
         Self { key: key.to_owned(), fingerprint: fingerprint(request) }
+    }
+
+    /// Returns the key and the fingerprint, as they are stored.
+    #[must_use]
+    pub fn columns(&self) -> (&str, i64) {
+        (&self.key, self.fingerprint)
     }
 }
 
@@ -76,22 +85,58 @@ pub fn stored_answer<T: DeserializeOwned>(
     caller: &Receiver,
     key: Option<&IdempotencyKey>,
 ) -> Result<Option<T>, Fault> {
-    let Some(IdempotencyKey { key, fingerprint }) = key else { return Ok(None) };
-    let known: Option<(i64, String)> = tx
-        .db
-        .prepare_cached("SELECT fingerprint, body FROM answers WHERE caller = ?1 AND key = ?2")?
-        .query_row(params![caller, key], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    match known {
-        Some((stored, _)) if stored != *fingerprint => Err(ApiError::new(
-            ErrorCode::KeyReused,
-            "this idempotency key was used for another request",
-        )
-        .hint("Use a new random key for each request.")
-        .into()),
-        Some((_, body)) => serde_json::from_str(&body).map(Some).map_err(unreadable),
+    let Some(key) = key else { return Ok(None) };
+    match known(tx, caller, key)? {
+        Some(Known::Answer(body)) => read_answer(&body).map(Some),
+        Some(Known::Message(_)) => Err(reused()),
         None => Ok(None),
     }
+}
+
+/// What is stored for a key that was used before.
+pub enum Known {
+    /// The message that the request sent, by its sequence number: the answer follows from it.
+    Message(i64),
+    /// The answer to any other request.
+    Answer(String),
+}
+
+/// Returns what is stored for this key of this caller.
+///
+/// # Errors
+///
+/// [`ErrorCode::KeyReused`] if the key stands for another request.
+pub fn known(tx: &Tx<'_>, caller: &Receiver, key: &IdempotencyKey) -> Result<Option<Known>, Fault> {
+    let IdempotencyKey { key, fingerprint } = key;
+    let known: Option<(i64, Option<i64>, Option<String>)> = tx
+        .db
+        .prepare_cached(
+            "SELECT fingerprint, seq, NULL FROM messages
+             WHERE key = ?1 AND key_caller = ?2 AND sent_at >= ?3
+             UNION ALL
+             SELECT fingerprint, NULL, body FROM answers WHERE key = ?1 AND caller = ?2",
+        )?
+        .query_row(params![key, caller, keys_known_since(tx.now)], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    match known {
+        Some((stored, _, _)) if stored != *fingerprint => Err(reused()),
+        Some((_, Some(seq), _)) => Ok(Some(Known::Message(seq))),
+        Some((_, None, body)) => Ok(Some(Known::Answer(body.unwrap_or_default()))),
+        None => Ok(None),
+    }
+}
+
+/// Reads an answer as it is stored.
+pub fn read_answer<T: DeserializeOwned>(body: &str) -> Result<T, Fault> {
+    serde_json::from_str(body).map_err(unreadable)
+}
+
+fn reused() -> Fault {
+    ApiError::new(ErrorCode::KeyReused, "this idempotency key was used for another request")
+        .hint("Use a new random key for each request.")
+        .into()
 }
 
 fn unreadable(error: serde_json::Error) -> Fault {

@@ -73,6 +73,21 @@ pub enum PushChange {
     Attached,
 }
 
+/// What undoes a [`PushChange`].
+#[derive(Debug)]
+pub enum PushUndo {
+    /// The message is not pushed after all, and this was the cursor.
+    NotPushed {
+        seq: i64,
+        cursor: i64,
+    },
+    /// This message still has no receipt.
+    NotWritten(i64),
+    HasMore(bool),
+    /// The whole state as it was.
+    Before(PushState),
+}
+
 impl PushState {
     const fn new(channel: Channel) -> Self {
         Self { channel, in_flight: BTreeSet::new(), cursor: 0, has_more: true }
@@ -84,25 +99,48 @@ impl PushState {
         PUSH_WINDOW.saturating_sub(self.in_flight.len())
     }
 
-    pub fn apply(&mut self, change: PushChange) {
+    /// Makes a change. Returns what undoes it; `None` if it has changed nothing.
+    pub fn apply(&mut self, change: PushChange) -> Option<PushUndo> {
         match change {
             PushChange::Pushed(seq) => {
-                self.in_flight.insert(seq);
-                self.cursor = self.cursor.max(seq);
+                // What is in flight is not pushed again.
+                let new = self.in_flight.insert(seq);
+                let cursor = self.cursor;
+                self.cursor = cursor.max(seq);
+                new.then_some(PushUndo::NotPushed { seq, cursor })
             }
             PushChange::Written(seq) => {
+                self.in_flight.remove(&seq).then_some(PushUndo::NotWritten(seq))
+            }
+            PushChange::HasMore(has_more) => {
+                let before = std::mem::replace(&mut self.has_more, has_more);
+                (before != has_more).then_some(PushUndo::HasMore(before))
+            }
+            PushChange::Proven | PushChange::Rescan | PushChange::Attached => {
+                let before = self.clone();
+                match change {
+                    PushChange::Proven => self.channel = Channel::Proven,
+                    PushChange::Attached => self.in_flight.clear(),
+                    _ => {}
+                }
+                (self.has_more, self.cursor) = (true, 0);
+                Some(PushUndo::Before(before))
+            }
+        }
+    }
+
+    /// Undoes the last change that was not undone yet.
+    pub fn undo(&mut self, undo: PushUndo) {
+        match undo {
+            PushUndo::NotPushed { seq, cursor } => {
                 self.in_flight.remove(&seq);
+                self.cursor = cursor;
             }
-            PushChange::Proven => {
-                self.channel = Channel::Proven;
-                self.apply(PushChange::Rescan);
+            PushUndo::NotWritten(seq) => {
+                self.in_flight.insert(seq);
             }
-            PushChange::Rescan => (self.has_more, self.cursor) = (true, 0),
-            PushChange::HasMore(has_more) => self.has_more = has_more,
-            PushChange::Attached => {
-                self.in_flight.clear();
-                self.apply(PushChange::Rescan);
-            }
+            PushUndo::HasMore(has_more) => self.has_more = has_more,
+            PushUndo::Before(state) => *self = state,
         }
     }
 }
@@ -132,6 +170,8 @@ impl Stream {
 #[derive(Debug, Default)]
 pub struct Streams {
     open: HashMap<InstanceId, Stream>,
+    /// The instances of `open` by the peers to which their streams are attached.
+    by_peer: HashMap<PeerId, Vec<InstanceId>>,
     arriving: HashMap<PeerId, Instant>,
     generations: u64,
     clock: Clock,
@@ -195,7 +235,7 @@ impl Presence {
             generation,
             events,
         };
-        if let Some(old) = inner.open.insert(instance.clone(), stream) {
+        if let Some(old) = inner.insert(instance, stream) {
             old.send(Event::Bye { reason: ByeReason::Replaced });
         }
         self.live.send_replace(inner.open.len());
@@ -206,7 +246,7 @@ impl Presence {
     pub fn close(&self, instance: &InstanceId, generation: u64) -> Option<PeerId> {
         let mut inner = self.lock();
         inner.open.get(instance).filter(|stream| stream.generation == generation)?;
-        let closed = inner.open.remove(instance)?;
+        let closed = inner.remove(instance)?;
         self.live.send_replace(inner.open.len());
         Some(closed.peer)
     }
@@ -218,6 +258,7 @@ impl Presence {
             stream.send(Event::Bye { reason: ByeReason::Reconnect });
         }
         inner.open.clear();
+        inner.by_peer.clear();
         self.live.send_replace(0);
     }
 
@@ -229,6 +270,24 @@ impl Presence {
 }
 
 impl Streams {
+    fn insert(&mut self, instance: &InstanceId, stream: Stream) -> Option<Stream> {
+        let old = self.remove(instance);
+        self.by_peer.entry(stream.peer.clone()).or_default().push(instance.clone());
+        self.open.insert(instance.clone(), stream);
+        old
+    }
+
+    fn remove(&mut self, instance: &InstanceId) -> Option<Stream> {
+        let stream = self.open.remove(instance)?;
+        if let Some(instances) = self.by_peer.get_mut(&stream.peer) {
+            instances.retain(|one| one != instance);
+            if instances.is_empty() {
+                self.by_peer.remove(&stream.peer);
+            }
+        }
+        Some(stream)
+    }
+
     #[must_use]
     pub fn stream(&self, instance: &InstanceId) -> Option<&Stream> {
         self.open.get(instance)
@@ -250,13 +309,13 @@ impl Streams {
     /// Whether the peer has an open stream.
     #[must_use]
     pub fn is_live(&self, peer: &PeerId) -> bool {
-        self.open.values().any(|stream| stream.peer == *peer)
+        self.by_peer.contains_key(peer)
     }
 
     /// Returns the live peers, each once.
     #[must_use]
     pub fn live_ids(&self) -> BTreeSet<&PeerId> {
-        self.open.values().map(|stream| &stream.peer).collect()
+        self.by_peer.keys().collect()
     }
 
     /// Whether the peer is live, or registered a moment ago and is about to open its stream.
@@ -303,8 +362,9 @@ impl Streams {
 
     /// Attaches a stream to another peer.
     pub fn set_peer(&mut self, instance: &InstanceId, peer: &PeerId) {
-        if let Some(stream) = self.open.get_mut(instance) {
+        if let Some(mut stream) = self.remove(instance) {
             stream.peer = peer.clone();
+            self.insert(instance, stream);
         }
     }
 
@@ -313,7 +373,8 @@ impl Streams {
         &'a self,
         peer: &'a PeerId,
     ) -> impl Iterator<Item = (&'a InstanceId, &'a Stream)> {
-        self.open.iter().filter(move |(_, stream)| stream.peer == *peer)
+        let instances = self.by_peer.get(peer).into_iter().flatten();
+        instances.filter_map(|instance| self.open.get_key_value(instance))
     }
 
     /// Returns the channel over which this peer is pushed to; `None` if it is not live.

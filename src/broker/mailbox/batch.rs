@@ -1,6 +1,6 @@
 //! A batch: several messages of one caller, in order, in one transaction.
 
-use crate::broker::core::idempotency::{IdempotencyKey, stored_answer};
+use crate::broker::core::idempotency::{IdempotencyKey, known};
 use crate::broker::core::{Caller, Tx};
 use crate::broker::mailbox::send::send_once;
 use crate::broker::store::Fault;
@@ -50,8 +50,8 @@ pub fn send_batch(
 fn known_messages(tx: &Tx<'_>, caller: &Caller, items: &[BatchItem]) -> Result<Vec<bool>, Fault> {
     let receiver = caller.receiver();
     let is_known = |item: &BatchItem| match &item.key {
-        Ok(key) => match stored_answer::<Sent>(tx, &receiver, Some(key)) {
-            Ok(answer) => Ok(answer.is_some()),
+        Ok(key) => match known(tx, &receiver, key) {
+            Ok(known) => Ok(known.is_some()),
             // The key stands for another request.
             Err(Fault::Refused(_)) => Ok(false),
             Err(error) => Err(error),

@@ -1,8 +1,9 @@
 //! The history: all messages with their states.
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::broker::core::{Caller, Tx};
+use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::messages::{ListMessages, Message, MessageList, MessageState, Party, Via};
@@ -38,18 +39,21 @@ pub fn list_messages(
         Some(word) => Some(registry::resolve(tx, word)?.id().to_string()),
         None => request.sent.then(|| caller.peer.to_string()),
     };
+    let seqs = match (&request.id, &peer) {
+        (Some(id), _) => seq_of(tx, id)?.into_iter().collect(),
+        (None, Some(peer)) => newest_of_peer(tx, peer, request.sent, limit)?,
+        (None, None) => newest(tx, limit)?,
+    };
     let mut statement = tx.db.prepare_cached(&format!(
-        "SELECT {COLUMNS}
-         WHERE m.seq > 0 AND (?1 IS NULL OR m.sender = ?1 OR (m.recipient = ?1 AND NOT ?4)) AND (?2 IS NULL OR m.id = ?2)
-         ORDER BY m.seq DESC LIMIT ?3",
+        "SELECT {COLUMNS} WHERE m.seq = ?1 AND m.seq > 0
+             AND (?2 IS NULL OR m.sender = ?2 OR (m.recipient = ?2 AND NOT ?3))",
     ))?;
-    let id = request.id.as_ref().map(MessageId::as_str);
-    let mut rows = statement.query(params![peer, id, limit, request.sent])?;
     let mut messages: Vec<Message> = Vec::new();
     let mut bytes = 0;
     let mut truncated = false;
-    while let Some(row) = rows.next()? {
-        let message = message(row)?;
+    for seq in seqs {
+        let found = statement.query_row(params![seq, peer, request.sent], message).optional()?;
+        let Some(message) = found else { continue };
         bytes += message.text.len();
         truncated = bytes > MAX_BYTES && !messages.is_empty();
         if truncated {
@@ -64,10 +68,47 @@ pub fn list_messages(
     Ok(MessageList { messages, truncated })
 }
 
+/// Returns the sequence numbers of the newest messages, the newest first.
+fn newest(tx: &Tx<'_>, limit: u32) -> Result<Vec<i64>, Fault> {
+    let mut statement = tx
+        .db
+        .prepare_cached("SELECT seq FROM messages WHERE seq > 0 ORDER BY seq DESC LIMIT ?1")?;
+    Ok(statement.query_map([limit], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns the sequence numbers of the newest messages that a peer sent, and got unless `sent`, the
+/// newest first.
+///
+/// Of the unread messages those that it sent are searched for in the whole index, which has only the
+/// unread ones.
+fn newest_of_peer(tx: &Tx<'_>, peer: &str, sent: bool, limit: u32) -> Result<Vec<i64>, Fault> {
+    let mut statement = tx.db.prepare_cached(
+        "SELECT seq FROM (
+             SELECT seq FROM (SELECT seq FROM messages INDEXED BY messages_done_by_sender
+                 WHERE sender = ?1 AND state NOT IN ('queued', 'offered') AND seq > 0
+                 ORDER BY seq DESC LIMIT ?2)
+             UNION ALL
+             SELECT seq FROM (SELECT seq FROM messages INDEXED BY messages_unread
+                 WHERE sender = ?1 AND state IN ('queued', 'offered') AND seq > 0
+                 ORDER BY seq DESC LIMIT ?2)
+             UNION ALL
+             SELECT seq FROM (SELECT seq FROM messages INDEXED BY messages_done_by_recipient
+                 WHERE recipient = ?1 AND NOT ?3 AND state NOT IN ('queued', 'offered') AND seq > 0
+                 ORDER BY seq DESC LIMIT ?2)
+             UNION ALL
+             SELECT seq FROM (SELECT seq FROM messages INDEXED BY messages_unread
+                 WHERE recipient = ?1 AND NOT ?3 AND state IN ('queued', 'offered') AND seq > 0
+                 ORDER BY seq DESC LIMIT ?2))
+         ORDER BY seq DESC LIMIT ?2",
+    )?;
+    let seqs = statement.query_map(params![peer, limit, sent], |row| row.get(0))?;
+    Ok(seqs.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Returns a message that is known to exist.
-pub fn by_id(tx: &Tx<'_>, id: &MessageId) -> Result<Message, Fault> {
-    let mut statement = tx.db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.id = ?1"))?;
-    Ok(statement.query_row([id.as_str()], message)?)
+pub fn by_seq(tx: &Tx<'_>, seq: i64) -> Result<Message, Fault> {
+    let mut statement = tx.db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.seq = ?1"))?;
+    Ok(statement.query_row([seq], message)?)
 }
 
 fn message(row: &Row<'_>) -> rusqlite::Result<Message> {

@@ -8,6 +8,7 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::broker::core::{Receiver, TurnChange, Tx};
+use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::mailbox::{lease, push, session_change, wake};
 use crate::broker::registry;
 use crate::broker::registry::HookReport;
@@ -75,15 +76,15 @@ fn peer(tx: &mut Tx<'_>, request: &HookEvent) -> Result<Option<PeerId>, Fault> {
 pub fn hook_written(tx: &mut Tx<'_>, request: &HookWritten) -> Result<Noted, Fault> {
     let mut noted = 0;
     for id in &request.ids {
+        let Some(seq) = seq_of(tx, id)? else { continue };
         noted += tx
             .db
             .prepare_cached(
                 "UPDATE offers SET written_at = ?4
-                 WHERE message = (SELECT seq FROM messages WHERE id = ?1)
-                   AND receiver = ?2 AND via = 'hook' AND turn = ?3",
+                 WHERE message = ?1 AND receiver = ?2 AND via = 'hook' AND turn = ?3",
             )?
             .execute(params![
-                id.as_str(),
+                seq,
                 Receiver::Hook(request.session.clone()),
                 request.turn,
                 tx.now.millis()
@@ -177,15 +178,16 @@ fn record_turn(
 
 /// Records that a prompt held a push: the message was read, and the channel that pushed it works.
 fn record_push_in_prompt(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Result<(), Fault> {
+    let Some(seq) = seq_of(tx, id)? else { return Ok(()) };
     let instance: Option<String> = tx
         .db
         .prepare_cached(
-            "SELECT o.receiver FROM offers o
-             JOIN messages m ON m.seq = o.message JOIN receivers r ON r.instance = o.receiver
-             WHERE m.id = ?1 AND m.recipient = ?2 AND o.via = 'channel' AND r.peer = ?2
+            "SELECT o.receiver
+             FROM all_offers o JOIN messages m ON m.seq = ?1 JOIN receivers r ON r.instance = o.receiver
+             WHERE o.message = ?1 AND o.via = 'channel' AND m.recipient = ?2 AND r.peer = ?2
              ORDER BY o.offered_at DESC LIMIT 1",
         )?
-        .query_row(params![id.as_str(), peer.as_str()], |row| row.get(0))
+        .query_row(params![seq, peer.as_str()], |row| row.get(0))
         .optional()?;
     let Some(instance) = instance else { return Ok(()) };
     lease::mark_read(tx, peer, id, Via::Channel)?;
@@ -312,9 +314,9 @@ fn earlier_offers(tx: &Tx<'_>, seq: i64) -> Result<(bool, bool), Fault> {
     Ok(tx
         .db
         .prepare_cached(
-            "SELECT count(*) FILTER (WHERE via = 'channel' AND written_at IS NOT NULL) > 0,
+            "SELECT count(*) FILTER (WHERE via = 'channel' AND is_written) > 0,
                     count(*) FILTER (WHERE via <> 'channel') > 0
-             FROM offers WHERE message = ?1",
+             FROM all_offers WHERE message = ?1",
         )?
         .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }

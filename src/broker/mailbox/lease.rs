@@ -7,10 +7,11 @@ use rusqlite::params;
 
 use crate::broker::core::{Receiver, Tx};
 use crate::broker::live::waiters::IncomingMessage;
+use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::messages::Via;
-use crate::protocol::{MessageId, PeerId, Timestamp};
+use crate::protocol::{InstanceId, MessageId, PeerId, Timestamp};
 
 /// The lease of a push over a proven channel.
 pub const PUSH_LEASE: Duration = Duration::from_secs(60);
@@ -96,9 +97,9 @@ pub fn earlier_offers(tx: &Tx<'_>, seq: i64, receiver: &Receiver) -> Result<(boo
     Ok(tx
         .db
         .prepare_cached(
-            "SELECT count(*) FILTER (WHERE receiver = ?2 AND via = 'channel' AND written_at IS NOT NULL) > 0,
+            "SELECT count(*) FILTER (WHERE receiver = ?2 AND via = 'channel' AND is_written) > 0,
                     count(*) FILTER (WHERE receiver <> ?2 OR via <> 'channel') > 0
-             FROM offers WHERE message = ?1",
+             FROM all_offers WHERE message = ?1",
         )?
         .query_row(params![seq, receiver], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
@@ -133,6 +134,30 @@ pub fn record_offer(
     Ok(())
 }
 
+/// Records the push of a message that was never offered, and the lease that goes with it: in the row of
+/// the message itself.
+pub fn record_first_push(
+    tx: &Tx<'_>,
+    seq: i64,
+    instance: &InstanceId,
+    lease: Option<Timestamp>,
+) -> Result<(), Fault> {
+    tx.db
+        .prepare_cached(
+            "UPDATE messages SET state = 'offered', offered_at = ?2, offered_via = 'channel',
+                                 pushed_to = ?3, pushed_at = ?2, push_written = 0,
+                                 lease_until = ?4, lease_by = CASE WHEN ?4 IS NULL THEN NULL ELSE ?3 END
+             WHERE seq = ?1 AND state = 'queued'",
+        )?
+        .execute(params![
+            seq,
+            tx.now.millis(),
+            instance.as_str(),
+            lease.map(Timestamp::millis)
+        ])?;
+    Ok(())
+}
+
 /// Loads what a receiver is handed of a message. Whether it is a repeat, and whether it was already
 /// pushed, is for the caller to fill in.
 pub fn load_delivery(tx: &Tx<'_>, seq: i64) -> Result<Delivery, Fault> {
@@ -161,12 +186,13 @@ pub fn load_delivery(tx: &Tx<'_>, seq: i64) -> Result<Delivery, Fault> {
 ///
 /// Returns whether the message was not read before.
 pub fn mark_read(tx: &Tx<'_>, peer: &PeerId, id: &MessageId, via: Via) -> Result<bool, Fault> {
+    let Some(seq) = seq_of(tx, id)? else { return Ok(false) };
     let changed = tx
         .db
         .prepare_cached(
             "UPDATE messages SET state = 'read', read_at = ?3, read_via = ?4, lease_until = NULL, lease_by = NULL
-             WHERE id = ?1 AND recipient = ?2 AND state <> 'read'",
+             WHERE seq = ?1 AND recipient = ?2 AND state <> 'read'",
         )?
-        .execute(params![id.as_str(), peer.as_str(), tx.now.millis(), via.as_str()])?;
+        .execute(params![seq, peer.as_str(), tx.now.millis(), via.as_str()])?;
     Ok(changed > 0)
 }

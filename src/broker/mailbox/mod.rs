@@ -3,6 +3,7 @@
 //! Everything here runs inside the transaction of the request that it serves.
 
 mod batch;
+mod checks;
 mod history;
 mod hook;
 mod lease;
@@ -10,6 +11,7 @@ mod notices;
 mod push;
 mod scope;
 mod send;
+mod sequence;
 mod session_change;
 mod take;
 mod wait;

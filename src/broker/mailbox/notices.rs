@@ -41,7 +41,8 @@ pub fn insert_notices(tx: &mut Tx<'_>, ended: &[EndedMessage]) -> Result<(), Fau
             addressed_name: None,
             text: &text,
             reply_to: None,
-            probe_number: None,
+            is_probe: false,
+            key: None,
         };
         let inserted = insert(tx, &message, sender)?;
         tracing::info!(event = "notice", mail = %inserted.id, peer = %sender, "messages ended unread");

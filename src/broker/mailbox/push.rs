@@ -9,8 +9,10 @@ use rusqlite::params;
 use tokio::sync::mpsc;
 
 use crate::broker::core::{Effect, Receiver, TurnChange, Tx};
-use crate::broker::live::presence::{PushChange, PushState};
-use crate::broker::mailbox::lease::{PUSH_LEASE, binds, is_reserved, load_delivery, record_offer};
+use crate::broker::live::presence::{PushChange, Stream};
+use crate::broker::mailbox::lease::{
+    PUSH_LEASE, binds, is_reserved, load_delivery, record_first_push, record_offer,
+};
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::Delivery;
@@ -63,44 +65,58 @@ pub fn close_stream(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
 /// not be before.
 pub fn rescan(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     if let Some(target) = push_target(tx, peer) {
-        target.change(tx, PushChange::Rescan);
+        tx.state.change_push(&target.instance, PushChange::Rescan);
     }
     push_waiting(tx, peer)
 }
 
-/// The stream over which a peer is pushed to.
+/// The stream over which a peer is pushed to, and what is still to be pushed over it.
 #[derive(Debug)]
 pub struct PushTarget {
-    instance: InstanceId,
+    pub instance: InstanceId,
     generation: u64,
-    state: PushState,
+    channel: Channel,
+    /// How many more messages may be pushed before a receipt comes.
+    room: usize,
+    cursor: i64,
+    has_more: bool,
 }
 
 impl PushTarget {
-    #[must_use]
-    pub fn receiver(&self) -> Receiver {
+    fn new(instance: &InstanceId, stream: &Stream) -> Self {
+        Self {
+            instance: instance.clone(),
+            generation: stream.generation,
+            channel: stream.push.channel,
+            room: stream.push.free_window(),
+            cursor: stream.push.cursor,
+            has_more: stream.push.has_more,
+        }
+    }
+
+    fn receiver(&self) -> Receiver {
         Receiver::Instance(self.instance.clone())
     }
 
     /// Returns until when a push over this stream is leased: not at all if its channel is not proven.
     #[must_use]
     pub fn lease(&self, now: Timestamp) -> Option<Timestamp> {
-        (self.state.channel == Channel::Proven).then(|| now.plus(PUSH_LEASE))
-    }
-
-    fn change(&self, tx: &mut Tx<'_>, change: PushChange) {
-        let (instance, generation) = (self.instance.clone(), self.generation);
-        tx.state.effects.push(Effect::PushState { instance, generation, change });
+        (self.channel == Channel::Proven).then(|| now.plus(PUSH_LEASE))
     }
 
     /// Sends a message whose offer is recorded, once the transaction is durable.
     pub fn send(&self, tx: &mut Tx<'_>, seq: i64, delivery: Delivery) {
+        tx.state.change_push(&self.instance, PushChange::Pushed(seq));
         tx.state.effects.push(Effect::Push {
             instance: self.instance.clone(),
             generation: self.generation,
-            seq,
             delivery: Box::new(delivery),
         });
+    }
+
+    fn is_in_flight(&self, tx: &Tx<'_>, seq: i64) -> bool {
+        let streams = tx.state.live.presence.lock();
+        streams.stream(&self.instance).is_some_and(|stream| stream.push.in_flight.contains(&seq))
     }
 }
 
@@ -108,14 +124,11 @@ impl PushTarget {
 /// channel.
 fn push_target(tx: &Tx<'_>, peer: &PeerId) -> Option<PushTarget> {
     let streams = tx.state.live.presence.lock();
-    let targets = streams.of_peer(peer).map(|(instance, stream)| PushTarget {
-        instance: instance.clone(),
-        generation: stream.generation,
-        state: tx.state.push_state(instance, stream),
-    });
-    targets
-        .filter(|target| target.state.channel != Channel::Absent)
-        .max_by_key(|target| (target.state.channel == Channel::Proven, target.generation))
+    let (instance, stream) = streams
+        .of_peer(peer)
+        .filter(|(_, stream)| stream.push.channel != Channel::Absent)
+        .max_by_key(|(_, stream)| (stream.push.channel == Channel::Proven, stream.generation))?;
+    Some(PushTarget::new(instance, stream))
 }
 
 /// How a new message is pushed.
@@ -132,11 +145,11 @@ pub enum NewPush {
 /// Decides how a message to `peer` that is about to be stored is pushed.
 pub fn plan_push(tx: &mut Tx<'_>, peer: &PeerId) -> NewPush {
     let Some(target) = push_target(tx, peer) else { return NewPush::No };
-    if target.state.has_more {
+    if target.has_more {
         return NewPush::InOrder;
     }
-    if target.state.free_window() == 0 {
-        target.change(tx, PushChange::HasMore(true));
+    if target.room == 0 {
+        tx.state.change_push(&target.instance, PushChange::HasMore(true));
         return NewPush::No;
     }
     NewPush::Now(target)
@@ -145,20 +158,24 @@ pub fn plan_push(tx: &mut Tx<'_>, peer: &PeerId) -> NewPush {
 /// Pushes the messages that wait for a peer, as many as its push window allows.
 pub fn push_waiting(tx: &mut Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     let Some(target) = push_target(tx, peer) else { return Ok(()) };
-    let room = target.state.free_window();
-    if !target.state.has_more || room == 0 {
+    let room = target.room;
+    if !target.has_more || room == 0 {
         return Ok(());
     }
     let mut waiting = waiting_messages(tx, peer, &target)?;
     let has_more = waiting.len() > room;
     waiting.truncate(room);
-    for seq in waiting {
+    for Waiting { seq, is_new } in waiting {
         let mut delivery = load_delivery(tx, seq)?;
-        delivery.repeat = was_offered_elsewhere(tx, seq, &target.instance)?;
-        record_offer(tx, seq, &target.receiver(), Via::Channel, target.lease(tx.now))?;
+        if is_new {
+            record_first_push(tx, seq, &target.instance, target.lease(tx.now))?;
+        } else {
+            delivery.repeat = was_offered_elsewhere(tx, seq, &target.instance)?;
+            record_offer(tx, seq, &target.receiver(), Via::Channel, target.lease(tx.now))?;
+        }
         target.send(tx, seq, delivery);
     }
-    target.change(tx, PushChange::HasMore(has_more));
+    tx.state.change_push(&target.instance, PushChange::HasMore(has_more));
     Ok(())
 }
 
@@ -167,49 +184,53 @@ pub fn prove_channel(tx: &mut Tx<'_>, instance: &InstanceId) -> Result<(), Fault
     tx.db
         .prepare_cached("UPDATE receivers SET channel = 'proven' WHERE instance = ?1")?
         .execute([instance.as_str()])?;
-    change_stream(tx, instance, PushChange::Proven);
+    tx.state.change_push(instance, PushChange::Proven);
     Ok(())
 }
 
 /// Records the receipt of a push: there is room for another one.
 pub fn record_written(tx: &mut Tx<'_>, instance: &InstanceId, seq: i64) {
-    change_stream(tx, instance, PushChange::Written(seq));
+    tx.state.change_push(instance, PushChange::Written(seq));
 }
 
-fn change_stream(tx: &mut Tx<'_>, instance: &InstanceId, change: PushChange) {
-    let generation = tx.state.live.presence.lock().stream(instance).map(|s| s.generation);
-    if let Some(generation) = generation {
-        let instance = instance.clone();
-        tx.state.effects.push(Effect::PushState { instance, generation, change });
-    }
+/// A message that may be pushed.
+struct Waiting {
+    seq: i64,
+    /// No receiver was ever offered it.
+    is_new: bool,
 }
 
 /// Returns the messages that may be pushed to `target`, oldest first: one more than the push window
 /// has room for, so that the caller knows whether more wait.
-fn waiting_messages(tx: &Tx<'_>, peer: &PeerId, target: &PushTarget) -> Result<Vec<i64>, Fault> {
+fn waiting_messages(
+    tx: &Tx<'_>,
+    peer: &PeerId,
+    target: &PushTarget,
+) -> Result<Vec<Waiting>, Fault> {
     let mut statement = tx.db.prepare_cached(
-        "SELECT m.seq, CASE WHEN m.lease_until > ?4 THEN m.lease_by END, m.offered_via
+        "SELECT m.seq, m.state = 'queued', CASE WHEN m.lease_until > ?4 THEN m.lease_by END, m.offered_via
          FROM messages m
          WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered') AND m.seq > ?2
-           AND NOT EXISTS (SELECT 1 FROM offers o WHERE o.message = m.seq AND o.receiver = ?3
-                                                    AND o.via = 'channel' AND o.written_at IS NOT NULL)
+           AND (m.state = 'queued' OR NOT EXISTS (
+               SELECT 1 FROM all_offers o WHERE o.message = m.seq AND o.receiver = ?3
+                                            AND o.via = 'channel' AND o.is_written))
          ORDER BY m.seq",
     )?;
     let mut rows = statement.query(params![
         peer.as_str(),
-        target.state.cursor,
+        target.cursor,
         target.instance.as_str(),
-        tx.now.millis()
+        tx.now.millis(),
     ])?;
     let mut found = Vec::new();
-    while found.len() <= target.state.free_window()
+    while found.len() <= target.room
         && let Some(row) = rows.next()?
     {
-        let seq: i64 = row.get(0)?;
-        if target.state.in_flight.contains(&seq) {
+        let (seq, is_new): (i64, bool) = (row.get(0)?, row.get(1)?);
+        if target.is_in_flight(tx, seq) {
             continue;
         }
-        let (leased_by, via): (Option<Receiver>, Option<String>) = (row.get(1)?, row.get(2)?);
+        let (leased_by, via): (Option<Receiver>, Option<String>) = (row.get(2)?, row.get(3)?);
         let is_leased = leased_by.is_some_and(|by| match &by {
             // Its own lease is that of a push that did not get out, or of a tool's result that will.
             Receiver::Instance(id) if *id == target.instance => {
@@ -218,10 +239,10 @@ fn waiting_messages(tx: &Tx<'_>, peer: &PeerId, target: &PushTarget) -> Result<V
             _ => binds(tx, &by),
         });
         if !is_leased
-            && !was_pushed_in_same_conversation(tx, seq, target)?
+            && (is_new || !was_pushed_in_same_conversation(tx, seq, target)?)
             && !is_reserved(tx, peer, seq)?
         {
-            found.push(seq);
+            found.push(Waiting { seq, is_new });
         }
     }
     Ok(found)
@@ -235,18 +256,16 @@ fn was_pushed_in_same_conversation(
     target: &PushTarget,
 ) -> Result<bool, Fault> {
     let mut statement = tx.db.prepare_cached(
-        "SELECT receiver FROM offers WHERE message = ?1 AND receiver <> ?2 AND via = 'channel'",
+        "SELECT receiver FROM all_offers WHERE message = ?1 AND receiver <> ?2 AND via = 'channel'",
     )?;
     let mut rows = statement.query(params![seq, target.instance.as_str()])?;
     while let Some(row) = rows.next()? {
         let instance = InstanceId::from_text(row.get::<_, String>(0)?);
         let streams = tx.state.live.presence.lock();
-        let shares = streams.stream(&instance).is_some_and(|stream| {
-            match tx.state.push_state(&instance, stream).channel {
-                Channel::Proven => true,
-                Channel::Presumed => target.state.channel != Channel::Proven,
-                Channel::Absent => false,
-            }
+        let shares = streams.stream(&instance).is_some_and(|stream| match stream.push.channel {
+            Channel::Proven => true,
+            Channel::Presumed => target.channel != Channel::Proven,
+            Channel::Absent => false,
         });
         if shares {
             return Ok(true);
@@ -260,7 +279,7 @@ fn was_offered_elsewhere(tx: &Tx<'_>, seq: i64, instance: &InstanceId) -> Result
     Ok(tx
         .db
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM offers WHERE message = ?1 AND (receiver <> ?2 OR via <> 'channel'))",
+            "SELECT EXISTS (SELECT 1 FROM all_offers WHERE message = ?1 AND (receiver <> ?2 OR via <> 'channel'))",
         )?
         .query_row(params![seq, instance.as_str()], |row| row.get(0))?)
 }

@@ -4,7 +4,8 @@
 //! stored. A recipient that exceeds a limit does not keep the others from the message.
 
 use crate::broker::core::{Caller, Tx};
-use crate::broker::mailbox::send::{NewMessage, check_limits, check_text, insert};
+use crate::broker::mailbox::checks::{check_limits, check_text};
+use crate::broker::mailbox::send::{NewMessage, insert};
 use crate::broker::registry;
 use crate::broker::store::Fault;
 use crate::protocol::messages::{Outcome, SendToScope, SentToScope};
@@ -35,30 +36,33 @@ pub fn send_to_scope(
     };
     let recipients = registry::list(tx, caller, &place)?.peers;
     check_number(tx, &recipients, request)?;
-    let sender = registry::sender(tx, caller, request.from_session.as_deref())?;
+    let own = registry::sender(tx, caller, request.from_session.as_deref())?;
     let message = NewMessage {
         from: &caller.peer,
-        sender: &sender,
+        sender: &own.shown,
         addressed_name: None,
         text: &request.text,
         reply_to: None,
-        probe_number: None,
+        is_probe: false,
+        key: None,
     };
     let outcomes = recipients.iter().map(|to| send_to(tx, &message, &to.id));
     let outcomes = outcomes.collect::<Result<_, Fault>>()?;
-    let waiting = registry::waiting(tx, &caller.peer)?;
-    Ok(SentToScope { outcomes, waiting, from: Some(registry::party(tx, &caller.peer)?) })
+    Ok(SentToScope { outcomes, waiting: own.waiting, from: Some(own.party) })
 }
 
 fn send_to(tx: &mut Tx<'_>, message: &NewMessage<'_>, to: &PeerId) -> Result<Outcome, Fault> {
     let unread = registry::unread(tx, to)?;
     let inserted =
-        check_limits(tx, message.from, to, unread).and_then(|()| insert(tx, message, to));
+        check_limits(tx, message.from, to, unread.total).and_then(|()| insert(tx, message, to));
     let (sent, refusal) = match inserted {
         Ok(inserted) => (Some(inserted), None),
         Err(Fault::Refused(refusal)) => (None, Some(refusal)),
         Err(fault) => return Err(fault),
     };
+    if let Some(sent) = &sent {
+        unread.count_message(tx, to, sent.seq)?;
+    }
     let awaited = sent.as_ref().is_some_and(|sent| sent.awaited);
     let (id, state) = sent.map(|sent| (sent.id, sent.state)).unzip();
     Ok(Outcome { to: registry::peer(tx, to)?, id, state, awaited, refusal })

@@ -5,6 +5,7 @@
 //! former peer without evidence stays in its mailbox until its session is resumed.
 
 use crate::broker::core::{Effect, TurnChange, Tx};
+use crate::broker::live::presence::PushChange;
 use crate::broker::live::waiters::WaiterChange;
 use crate::broker::mailbox::push;
 use crate::broker::registry;
@@ -68,14 +69,14 @@ pub fn peer_to_wake(
 /// Attaches the streams of these servers to the new peer: no message of the former one may be pushed
 /// over them any more.
 fn attach(tx: &mut Tx<'_>, instances: &[InstanceId], from: &PeerId, to: &PeerId) {
-    let mut streams = tx.state.live.presence.lock();
-    if streams.forget_arriving(from) {
-        streams.note_arriving(to);
+    let presence = tx.state.live.presence.clone();
+    if presence.lock().forget_arriving(from) {
+        presence.lock().note_arriving(to);
     }
     for instance in instances {
-        streams.set_peer(instance, to);
-        let (instance, from) = (instance.clone(), from.clone());
-        tx.state.effects.push(Effect::Attached { instance, from });
+        presence.lock().set_peer(instance, to);
+        tx.state.effects.push(Effect::Attached { instance: instance.clone(), from: from.clone() });
+        tx.state.change_push(instance, PushChange::Attached);
     }
 }
 

@@ -1,11 +1,12 @@
 //! Taking on request, confirmation of what was taken, and the receipt of pushes.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
 use crate::broker::core::{Caller, Receiver, Tx};
 use crate::broker::mailbox::lease::{
     TAKE_LEASE, earlier_offers, is_awaited, load_delivery, mark_read, record_offer,
 };
+use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::mailbox::{push, wake};
 use crate::broker::registry;
 use crate::broker::store::Fault;
@@ -67,30 +68,36 @@ fn takeable(tx: &Tx<'_>, peer: &PeerId, receiver: &Receiver) -> Result<Vec<(i64,
     Ok(found)
 }
 
+/// Returns the newest of the peer's own messages that are unread, and the number of all of them.
 fn own_unread(tx: &Tx<'_>, peer: &PeerId) -> Result<(Vec<OwnUnread>, u64), Fault> {
+    // The index alone is read, and the messages only of those that are named.
+    let mut statement = tx.db.prepare_cached(
+        "SELECT seq FROM messages INDEXED BY messages_unread
+         WHERE sender = ?1 AND state IN ('queued', 'offered')",
+    )?;
+    let own = statement.query_map([peer.as_str()], |row| row.get(0))?;
+    let mut own: Vec<i64> = own.collect::<rusqlite::Result<_>>()?;
+    own.sort_unstable_by_key(|seq| std::cmp::Reverse(*seq));
+    let newest = own.iter().take(OWN_UNREAD).map(|seq| load_own_unread(tx, *seq));
+    Ok((newest.collect::<Result<_, Fault>>()?, own.len() as u64))
+}
+
+fn load_own_unread(tx: &Tx<'_>, seq: i64) -> Result<OwnUnread, Fault> {
     let mut statement = tx.db.prepare_cached(
         "SELECT m.id, m.recipient, p.name, m.sent_at, m.state, m.offered_at, m.offered_via
-         FROM messages m INDEXED BY messages_unread JOIN peers p ON p.id = m.recipient
-         WHERE m.sender = ?1 AND m.state IN ('queued', 'offered') ORDER BY m.seq DESC",
+         FROM messages m JOIN peers p ON p.id = m.recipient WHERE m.seq = ?1",
     )?;
-    let mut rows = statement.query([peer.as_str()])?;
-    let mut newest = Vec::new();
-    let mut total = 0;
-    while let Some(row) = rows.next()? {
-        total += 1;
-        if newest.len() < OWN_UNREAD {
-            newest.push(OwnUnread {
-                id: MessageId::from_text(row.get::<_, String>(0)?),
-                to_id: PeerId::from_text(row.get::<_, String>(1)?),
-                to_name: row.get(2)?,
-                sent_at: Timestamp::from_millis(row.get(3)?),
-                state: MessageState::from_word(&row.get::<_, String>(4)?),
-                offered_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_millis),
-                offered_via: row.get::<_, Option<String>>(6)?.map(|word| Via::from_word(&word)),
-            });
-        }
-    }
-    Ok((newest, total))
+    Ok(statement.query_row([seq], |row| {
+        Ok(OwnUnread {
+            id: MessageId::from_text(row.get::<_, String>(0)?),
+            to_id: PeerId::from_text(row.get::<_, String>(1)?),
+            to_name: row.get(2)?,
+            sent_at: Timestamp::from_millis(row.get(3)?),
+            state: MessageState::from_word(&row.get::<_, String>(4)?),
+            offered_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_millis),
+            offered_via: row.get::<_, Option<String>>(6)?.map(|word| Via::from_word(&word)),
+        })
+    })?)
 }
 
 /// Marks messages as read that stood in a result that was sent to the model, or on the person's
@@ -115,21 +122,48 @@ pub fn pushes_written(
 ) -> Result<Noted, Fault> {
     let mut noted = 0;
     for id in &request.ids {
-        let seq: Option<i64> = tx
-            .db
-            .prepare_cached("SELECT seq FROM messages WHERE id = ?1 AND recipient = ?2")?
-            .query_row(params![id.as_str(), caller.peer.as_str()], |row| row.get(0))
-            .optional()?;
-        let Some(seq) = seq else { continue };
-        noted += tx
-            .db
-            .prepare_cached(
-                "UPDATE offers SET written_at = ?3
-                 WHERE message = ?1 AND receiver = ?2 AND via = 'channel' AND written_at IS NULL",
-            )?
-            .execute(params![seq, instance.as_str(), tx.now.millis()])?;
-        push::record_written(tx, instance, seq);
+        noted += written(tx, &caller.peer, instance, id)?;
     }
     push::push_waiting(tx, &caller.peer)?;
-    Ok(Noted { noted: noted as u64 })
+    Ok(Noted { noted })
+}
+
+/// Records the receipt of one push of a message to `peer`. Returns how many offers were not reported as
+/// written before.
+fn written(
+    tx: &mut Tx<'_>,
+    peer: &PeerId,
+    instance: &InstanceId,
+    id: &MessageId,
+) -> Result<u64, Fault> {
+    if let Some(seq) = id.seq() {
+        let first = tx
+            .db
+            .prepare_cached(
+                "UPDATE messages SET push_written = 1
+                 WHERE seq = ?1 AND id = ?2 AND recipient = ?3 AND pushed_to = ?4 AND NOT push_written",
+            )?
+            .execute(params![seq, id.as_str(), peer.as_str(), instance.as_str()])?;
+        if first > 0 {
+            push::record_written(tx, instance, seq);
+            return Ok(1);
+        }
+    }
+    let Some(seq) = seq_of(tx, id)? else { return Ok(0) };
+    let is_own: bool = tx
+        .db
+        .prepare_cached("SELECT recipient = ?2 FROM messages WHERE seq = ?1")?
+        .query_row(params![seq, peer.as_str()], |row| row.get(0))?;
+    if !is_own {
+        return Ok(0);
+    }
+    let later = tx
+        .db
+        .prepare_cached(
+            "UPDATE offers SET written_at = ?3
+             WHERE message = ?1 AND receiver = ?2 AND via = 'channel' AND written_at IS NULL",
+        )?
+        .execute(params![seq, instance.as_str(), tx.now.millis()])?;
+    push::record_written(tx, instance, seq);
+    Ok(later as u64)
 }

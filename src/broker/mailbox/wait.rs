@@ -13,6 +13,7 @@ use crate::broker::live::waiters::{Question, WaiterChange};
 use crate::broker::mailbox::lease::{
     TAKE_LEASE, earlier_offers, is_awaited, load_delivery, load_incoming, record_offer, unleased,
 };
+use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::mailbox::take::take;
 use crate::broker::mailbox::{history, push, wake};
 use crate::broker::registry;
@@ -105,8 +106,10 @@ fn has_new(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
 pub fn question(tx: &Tx<'_>, caller: &Caller, id: &MessageId) -> Result<Question, Fault> {
     let found: Option<(i64, String)> = tx
         .db
-        .prepare_cached("SELECT seq, recipient FROM messages WHERE id = ?1 AND sender = ?2")?
-        .query_row(params![id.as_str(), caller.peer.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT seq, recipient FROM messages WHERE seq = ?1 AND sender = ?2")?
+        .query_row(params![seq_of(tx, id)?, caller.peer.as_str()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     let Some((seq, to)) = found else {
         return Err(ApiError::new(ErrorCode::NotFound, format!("you sent no message {id}"))
@@ -150,7 +153,7 @@ fn finish(
     call.finish(tx, |tx| {
         wake::record_activity(tx, &call.caller.peer)?;
         let answer = answer.map(|seq| offer_answer(tx, call, seq)).transpose()?;
-        let asked = history::by_id(tx, &question.id)?;
+        let asked = history::by_seq(tx, question.seq)?;
         let (since, via) = asked.standing();
         Ok(Answered {
             answer,
@@ -170,11 +173,15 @@ fn find_answer(tx: &Tx<'_>, me: &PeerId, question: &Question) -> Result<Option<i
     let named: Option<i64> = tx
         .db
         .prepare_cached(
-            "SELECT seq FROM messages WHERE seq > ?1 AND recipient = ?2 AND reply_to = ?3
-             ORDER BY seq LIMIT 1",
+            "SELECT min(seq) FROM (
+                 SELECT seq, reply_to FROM messages
+                 WHERE recipient = ?2 AND seq > ?1 AND state IN ('queued', 'offered')
+                 UNION ALL
+                 SELECT seq, reply_to FROM messages
+                 WHERE recipient = ?2 AND seq > ?1 AND state NOT IN ('queued', 'offered'))
+             WHERE reply_to = ?3",
         )?
-        .query_row(params![question.seq, me.as_str(), question.id.as_str()], |row| row.get(0))
-        .optional()?;
+        .query_row(params![question.seq, me.as_str(), question.id.as_str()], |row| row.get(0))?;
     if named.is_some() {
         return Ok(named);
     }

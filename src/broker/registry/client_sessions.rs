@@ -116,21 +116,23 @@ pub fn has_moved_on(tx: &Tx<'_>, session: &str, client: &ProcessId) -> Result<bo
 
 /// Returns whether the client process of this peer has hooks, and they belong to this peer.
 pub fn has_hooks_for(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
-    let known: Option<(String, Option<String>)> = tx
+    let known: Option<(String, String)> = tx
         .db
         .prepare_cached(
-            "SELECT p.client_process, k.peer
+            "SELECT p.client_process, coalesce(k.peer, '')
              FROM peers p JOIN clients c ON c.process = p.client_process
              LEFT JOIN keys k ON k.key = 'session:' || c.session
              WHERE p.id = ?1",
         )?
         .query_row([peer.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((client, shown)) = known else { return Ok(false) };
-    if shown.as_deref() == Some(peer.as_str()) {
-        return Ok(true);
-    }
-    Ok(live_under(tx, &client).into_iter().eq([peer.clone()]))
+    Ok(known.is_some_and(|(client, shows)| are_hooks_of(tx, &client, &shows, peer)))
+}
+
+/// Returns whether the hooks of the client process of `peer` belong to this peer. By its hooks the
+/// client process shows the session of the peer `shows`.
+pub fn are_hooks_of(tx: &Tx<'_>, client: &str, shows: &str, peer: &PeerId) -> bool {
+    shows == peer.as_str() || live_under(tx, client).into_iter().eq([peer.clone()])
 }
 
 /// Returns the client process of a hook that does not know it, by the hook's pid.

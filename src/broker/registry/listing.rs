@@ -10,10 +10,33 @@ use crate::broker::store::Fault;
 use crate::protocol::peers::{Channel, Peer, PeerKind, Reachability};
 use crate::protocol::{PeerId, Timestamp};
 
-pub(super) const COLUMNS: &str =
-    "id, name, kind, seen_at, summary, cwd, repo, client_name, client_version, one_shot,
-    unread, directory, name_source IN ('environment', 'reserved') OR client_named,
-    (SELECT said_at FROM clients c WHERE c.process = peers.client_process)";
+/// The number of unread messages of a row of `peers`, without notices: those that are counted in the
+/// row, and those that came since.
+macro_rules! unread_count {
+    () => {
+        "(peers.unread + (SELECT count(*) FROM messages m INDEXED BY messages_unread
+                          WHERE m.recipient = peers.id AND m.state IN ('queued', 'offered')
+                            AND m.seq > peers.counted_to AND m.sender <> 'broker'))"
+    };
+}
+pub(super) use unread_count;
+
+/// The columns of `peers` that [`entry`] reads.
+macro_rules! peer_columns {
+    () => {
+        concat!(
+            "peers.id, peers.name, peers.kind, peers.seen_at, peers.summary, peers.cwd, peers.repo,
+             peers.client_name, peers.client_version, peers.one_shot, ",
+            unread_count!(),
+            ", peers.directory, peers.name_source IN ('environment', 'reserved') OR peers.client_named,
+             (SELECT said_at FROM clients c WHERE c.process = peers.client_process)"
+        )
+    };
+}
+pub(super) use peer_columns;
+
+/// How many columns [`peer_columns`] has.
+pub(super) const PEER_COLUMNS: usize = 14;
 
 /// A peer as the database has it; [`complete`] adds whether it is live, and its backlog.
 pub(super) struct ListedPeer {
@@ -26,6 +49,15 @@ pub(super) struct ListedPeer {
     pub seen_at: i64,
     /// When the client process of this peer had its last hook event; `None` if it had none.
     pub hook_at: Option<i64>,
+    /// That client process, if it is known already.
+    pub hooks: Option<HookClient>,
+}
+
+/// A client process whose hooks have spoken.
+pub(super) struct HookClient {
+    pub process: String,
+    /// The peer of the session that it shows, by its hooks; empty if that has none.
+    pub shows: String,
 }
 
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<ListedPeer> {
@@ -33,7 +65,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<ListedPeer> {
     let peer = Peer {
         id: PeerId::from_text(row.get::<_, String>(0)?),
         name: row.get(1)?,
-        kind: PeerKind::from_word(&row.get::<_, String>(2)?),
+        kind: PeerKind::from_word(row.get_ref(2)?.as_str()?),
         live: false,
         reach: Reachability::Away,
         since: Timestamp::from_millis(seen_at),
@@ -53,6 +85,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<ListedPeer> {
         explicit: row.get::<_, Option<bool>>(12)?.unwrap_or(false),
         seen_at,
         hook_at: row.get(13)?,
+        hooks: None,
     })
 }
 
@@ -117,7 +150,12 @@ fn set_presence(
     let has_hooks = || -> Result<bool, Fault> {
         Ok(entry.hook_at.is_some()
             && !tx.state.live.client_processes.hooks_are_off(id)
-            && client_sessions::has_hooks_for(tx, id)?)
+            && match &entry.hooks {
+                Some(HookClient { process, shows }) => {
+                    client_sessions::are_hooks_of(tx, process, shows, id)
+                }
+                None => client_sessions::has_hooks_for(tx, id)?,
+            })
     };
     entry.peer.reach = match channel {
         None if by_hooks => Reachability::Hooks,
@@ -161,7 +199,7 @@ pub(super) fn add_oldest_unread(tx: &Tx<'_>, peer: &mut Peer) -> Result<(), Faul
 pub(super) fn load(tx: &Tx<'_>, id: &PeerId) -> Result<ListedPeer, Fault> {
     let mut found = tx
         .db
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM peers WHERE id = ?1"))?
+        .prepare_cached(concat!("SELECT ", peer_columns!(), " FROM peers WHERE id = ?1"))?
         .query_row([id.as_str()], entry)?;
     add_presence(tx, &mut found)?;
     if found.unread > 0 {
@@ -198,12 +236,16 @@ pub(super) fn scan(
     live: &LivePeers,
     mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let mut statement = tx.db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM peers
-         WHERE kind IN ('session', 'client')
-           AND (unread > 0 OR name_source = 'environment' OR client_named
-                OR id IN (SELECT value FROM json_each(?1)))
-         ORDER BY created_at, id"
+    let mut statement = tx.db.prepare_cached(concat!(
+        "SELECT ",
+        peer_columns!(),
+        " FROM peers
+          WHERE kind IN ('session', 'client')
+            AND (name_source = 'environment' OR client_named
+                 OR id IN (SELECT value FROM json_each(?1)) OR ",
+        unread_count!(),
+        " > 0)
+          ORDER BY created_at, id"
     ))?;
     let mut rows = statement.query([live.ids()])?;
     while let Some(row) = rows.next()? {
@@ -217,20 +259,50 @@ pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
     let live = LivePeers::read(tx).len();
     let backlog: i64 = tx
         .db
-        .prepare_cached(
-            "SELECT coalesce(sum(unread), 0) FROM peers WHERE kind IN ('session', 'client', 'cli')",
-        )?
+        .prepare_cached(concat!(
+            "SELECT coalesce(sum(",
+            unread_count!(),
+            "), 0) FROM peers WHERE kind IN ('session', 'client', 'cli')"
+        ))?
         .query_row(params![], |row| row.get(0))?;
     Ok((live, u64::try_from(backlog).unwrap_or(0)))
 }
 
-/// Returns the number of unread messages of a peer, without notices.
-pub fn unread(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
-    let unread: i64 = tx
+/// The unread messages of a peer, without notices.
+#[derive(Debug, Clone, Copy)]
+pub struct Unread {
+    pub total: u64,
+    /// Those that are not counted in the peer's row.
+    pub uncounted: u64,
+}
+
+/// From how many unread messages on that are not counted in a peer's row they are counted there.
+const MAX_UNCOUNTED: u64 = 32;
+
+impl Unread {
+    /// Takes account of the message `seq` to this peer, which is stored now, and whose number is greater
+    /// than all others.
+    ///
+    /// The count in the peer's row is written only now and then, because it is a page more for a message.
+    pub fn count_message(self, tx: &Tx<'_>, peer: &PeerId, seq: i64) -> Result<(), Fault> {
+        if self.uncounted >= MAX_UNCOUNTED {
+            let total = i64::try_from(self.total + 1).unwrap_or(i64::MAX);
+            tx.db
+                .prepare_cached("UPDATE peers SET unread = ?2, counted_to = ?3 WHERE id = ?1")?
+                .execute(params![peer.as_str(), total, seq])?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the unread messages of a peer, without notices.
+pub fn unread(tx: &Tx<'_>, peer: &PeerId) -> Result<Unread, Fault> {
+    let (total, counted): (i64, i64) = tx
         .db
-        .prepare_cached("SELECT unread FROM peers WHERE id = ?1")?
-        .query_row([peer.as_str()], |row| row.get(0))?;
-    Ok(u64::try_from(unread).unwrap_or(0))
+        .prepare_cached(concat!("SELECT ", unread_count!(), ", unread FROM peers WHERE id = ?1"))?
+        .query_row([peer.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let count = |count: i64| u64::try_from(count).unwrap_or(0);
+    Ok(Unread { total: count(total), uncounted: count(total - counted) })
 }
 
 /// Returns a peer's backlog: its unread messages without a running lease.
@@ -242,7 +314,7 @@ pub fn backlog(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
              WHERE recipient = ?1 AND lease_until > ?2 AND sender <> 'broker'",
         )?
         .query_row(params![peer.as_str(), tx.now.millis()], |row| row.get(0))?;
-    Ok(unread(tx, peer)?.saturating_sub(u64::try_from(leased).unwrap_or(0)))
+    Ok(unread(tx, peer)?.total.saturating_sub(u64::try_from(leased).unwrap_or(0)))
 }
 
 /// Returns the backlog of a peer, and the notices for it without a running lease.

@@ -2,21 +2,25 @@
 
 use std::time::Duration;
 
+use rusqlite::{OptionalExtension as _, params};
+
 use crate::broker::core::Tx;
 use crate::broker::registry::ended;
 use crate::broker::registry::keys::is_past_grace;
 use crate::broker::registry::listing::{
-    COLUMNS, ListedPeer, add_presence, all_listed, backlog, count_mail, entry,
+    HookClient, ListedPeer, PEER_COLUMNS, Unread, add_presence, all_listed, backlog, entry,
+    peer_columns, unread_count,
 };
 use crate::broker::registry::profile::COMMAND_LINE_SUFFIX;
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::{Peer, PeerKind, Reachability};
-use crate::protocol::{ApiError, ErrorCode, PeerId, names};
+use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp, names};
 
 /// Holds the peer that a word means.
 pub struct Resolved {
     found: ListedPeer,
+    mail: Mail,
     /// The word, if it is the name of a peer that is away.
     pub name_while_away: Option<String>,
 }
@@ -44,18 +48,88 @@ impl Resolved {
         self.found.peer.name.as_deref().unwrap_or(self.id().as_str())
     }
 
-    /// Returns the number of unread messages at the time of the look-up.
+    /// Returns the unread messages at the time of the look-up.
     #[must_use]
-    pub const fn unread(&self) -> u64 {
-        self.found.unread
+    pub const fn unread(&self) -> Unread {
+        Unread { total: self.found.unread, uncounted: self.mail.uncounted }
+    }
+
+    /// Returns the peer as others see it with one more unread message, which came now.
+    #[must_use]
+    pub fn with_one_more(mut self, now: Timestamp, is_leased: bool) -> Peer {
+        self.mail.leased += u64::from(is_leased);
+        self.found.unread += 1;
+        self.mail.oldest = self.mail.oldest.or(Some(now));
+        self.into_peer()
     }
 
     /// Returns the peer as others see it now, with the mail that it has received since the look-up.
-    pub fn refresh(mut self, tx: &Tx<'_>) -> Result<Peer, Fault> {
-        add_presence(tx, &mut self.found)?;
-        count_mail(tx, &mut self.found.peer)?;
-        Ok(self.found.peer)
+    pub fn refresh(self, tx: &Tx<'_>) -> Result<Peer, Fault> {
+        Ok(listed(tx, &self.found)?.into_peer())
     }
+
+    fn into_peer(mut self) -> Peer {
+        self.found.peer.unread = self.found.unread.saturating_sub(self.mail.leased);
+        self.found.peer.oldest_unread = self.mail.oldest.filter(|_| self.found.peer.unread > 0);
+        self.found.peer
+    }
+}
+
+/// What [`ListedPeer`] does not say of a peer's unread messages, without notices.
+struct Mail {
+    /// Those under a running lease.
+    leased: u64,
+    /// Those that are not counted in the peer's row.
+    uncounted: u64,
+    /// When the oldest of them was sent.
+    oldest: Option<Timestamp>,
+}
+
+/// A peer with its mail; `?2` is the time.
+macro_rules! peer_with_mail {
+    () => {
+        concat!(
+            "SELECT ",
+            peer_columns!(),
+            ", (SELECT count(*) FROM messages m INDEXED BY messages_leased
+                WHERE m.recipient = peers.id AND m.lease_until > ?2 AND m.sender <> 'broker'),
+               (SELECT count(*) FROM messages m INDEXED BY messages_unread
+                WHERE m.recipient = peers.id AND m.state IN ('queued', 'offered')
+                  AND m.seq > peers.counted_to AND m.sender <> 'broker'),
+               (SELECT m.sent_at FROM messages m INDEXED BY messages_unread
+                WHERE m.recipient = peers.id AND m.state IN ('queued', 'offered')
+                  AND m.sender <> 'broker' ORDER BY m.seq LIMIT 1),
+               peers.client_process,
+               (SELECT coalesce(k.peer, '')
+                FROM clients c LEFT JOIN keys k ON k.key = 'session:' || c.session
+                WHERE c.process = peers.client_process)
+              FROM peers WHERE "
+        )
+    };
+}
+
+const BY_ID: &str = concat!(peer_with_mail!(), "id = ?1");
+const BY_NAME: &str = concat!(peer_with_mail!(), "name = ?1");
+
+fn load(tx: &Tx<'_>, select: &str, word: &str) -> Result<Option<(ListedPeer, Mail)>, Fault> {
+    let found = tx.db.prepare_cached(select)?.query_row(params![word, tx.now.millis()], |row| {
+        let count = |column| {
+            Ok::<_, rusqlite::Error>(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
+        };
+        let at = PEER_COLUMNS;
+        let mail = Mail {
+            leased: count(at)?,
+            uncounted: count(at + 1)?,
+            oldest: row.get::<_, Option<i64>>(at + 2)?.map(Timestamp::from_millis),
+        };
+        let (process, shows): (Option<String>, Option<String>) =
+            (row.get(at + 3)?, row.get(at + 4)?);
+        let hooks = process.zip(shows).map(|(process, shows)| HookClient { process, shows });
+        Ok((ListedPeer { hooks, ..entry(row)? }, mail))
+    });
+    let Some((mut found, mail)) = found.optional()? else { return Ok(None) };
+    add_presence(tx, &mut found)?;
+    Ok(Some((found, mail)))
 }
 
 /// Returns the peer with this id, else with this name, else with an unambiguous prefix of either.
@@ -74,21 +148,13 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
             .hint("Give a peer's id, name, or an unambiguous prefix of either.")
             .into());
     }
-    let exact: Option<ListedPeer> = tx
-        .db
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM peers WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1"
-        ))?
-        .query_map([word], entry)?
-        .next()
-        .transpose()?;
-    if let Some(mut found) = exact {
-        add_presence(tx, &mut found)?;
-        let by_id = found.peer.id.as_str() == word;
+    // No name has the form of an id, and ids of an older database are no names of a peer.
+    for (select, by_id) in [(BY_ID, true), (BY_NAME, false)] {
+        let Some((found, mail)) = load(tx, select, word)? else { continue };
         if by_id || !is_left(tx, &found)? {
             let away = !by_id && !found.peer.live && found.peer.kind != PeerKind::Cli;
             let name_while_away = away.then(|| word.to_owned());
-            return Ok(Resolved { found, name_while_away });
+            return Ok(Resolved { found, mail, name_while_away });
         }
     }
     let key = names::key(word);
@@ -102,14 +168,14 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
     });
     if let Some(at) = fitting.iter().position(|one| is_called(one, &|name| name == key)) {
         // The same word in another spelling.
-        return Ok(Resolved { found: fitting.swap_remove(at), name_while_away: None });
+        return listed(tx, &fitting[at]);
     }
     // The name of an ended session does not mean a listed peer whose name only begins with it.
     if let Some(error) = ended::find_by_name(tx, word, &fitting_candidates(&fitting))? {
         return Err(error.into());
     }
     match (fitting.pop(), fitting.is_empty()) {
-        (Some(found), true) => Ok(Resolved { found, name_while_away: None }),
+        (Some(found), true) => listed(tx, &found),
         (Some(last), false) => {
             fitting.push(last);
             Err(ambiguous(word, &fitting).into())
@@ -118,6 +184,13 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
             .hint(not_found_hint(tx))
             .into()),
     }
+}
+
+/// Returns a peer that is known to exist, as it is now.
+fn listed(tx: &Tx<'_>, listed: &ListedPeer) -> Result<Resolved, Fault> {
+    let found = load(tx, BY_ID, listed.peer.id.as_str())?;
+    let (found, mail) = found.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    Ok(Resolved { found, mail, name_while_away: None })
 }
 
 /// How long sessions may take to register again after the database was replaced.

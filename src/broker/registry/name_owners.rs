@@ -4,6 +4,7 @@
 use rusqlite::{Row, params};
 
 use crate::broker::core::Tx;
+use crate::broker::registry::listing::unread_count;
 use crate::broker::store::Fault;
 use crate::protocol::{PeerId, names};
 
@@ -41,7 +42,11 @@ pub struct NameOwner {
     pub seen_at: i64,
 }
 
-const OWNER_COLUMNS: &str = "id, name, name_source IN ('environment', 'reserved') OR client_named, unread, seen_at FROM peers";
+const OWNER_COLUMNS: &str = concat!(
+    "id, name, name_source IN ('environment', 'reserved') OR client_named, ",
+    unread_count!(),
+    ", seen_at FROM peers"
+);
 
 fn read_owner(row: &Row<'_>) -> rusqlite::Result<NameOwner> {
     Ok(NameOwner {

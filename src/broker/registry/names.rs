@@ -144,7 +144,9 @@ fn take_over_queued(tx: &Tx<'_>, from: &PeerId, to: &PeerId, name: &str) -> Resu
     let moved = tx
         .db
         .prepare_cached(
-            "UPDATE messages SET recipient = ?2 WHERE recipient = ?1 AND addressed_name = ?3 AND state = 'queued'",
+            "UPDATE messages SET recipient = ?2
+             WHERE recipient = ?1 AND state IN ('queued', 'offered')
+               AND addressed_name = ?3 AND state = 'queued'",
         )?
         .execute(params![from.as_str(), to.as_str(), name])?;
     Ok(moved as u64)

@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use crate::broker::core::{Caller, Tx};
 use crate::broker::registry::keys::peer_of_session_id;
-use crate::broker::registry::listing::{peer, waiting};
+use crate::broker::registry::listing::{peer, unread_count, waiting};
 use crate::broker::registry::names;
 use crate::broker::store::Fault;
 use crate::protocol::messages::Party;
@@ -29,29 +29,57 @@ pub struct Sender {
 /// Follows a session's name where a command line in its shell sends for it.
 pub const COMMAND_LINE_SUFFIX: &str = " (by its command line)";
 
+/// Holds what a caller that sends a message is told of itself.
+pub struct Own {
+    /// How it is shown to the recipient.
+    pub shown: Sender,
+    pub party: Party,
+    /// Its backlog, and the notices for it without a running lease.
+    pub waiting: u64,
+}
+
 /// Returns the sender as it is now.
 ///
 /// The name shows that a session's command line sends ([`COMMAND_LINE_SUFFIX`]), also in a session
 /// that has no peer: `cli (from a session)`.
-pub fn sender(tx: &Tx<'_>, caller: &Caller, from_session: Option<&str>) -> Result<Sender, Fault> {
-    let one = |id: &str| {
-        tx.db
-            .prepare_cached("SELECT name, summary, cwd FROM peers WHERE id = ?1")?
-            .query_row([id], |row| {
-                Ok(Sender { name: row.get(0)?, summary: row.get(1)?, cwd: row.get(2)? })
+pub fn sender(tx: &Tx<'_>, caller: &Caller, from_session: Option<&str>) -> Result<Own, Fault> {
+    let own = tx
+        .db
+        .prepare_cached(concat!(
+            "SELECT name, summary, cwd, ",
+            unread_count!(),
+            ", (SELECT count(*) FROM messages m INDEXED BY messages_leased
+                WHERE m.recipient = peers.id AND m.lease_until > ?2 AND m.sender <> 'broker'),
+               (SELECT count(*) FROM messages m INDEXED BY messages_notices
+                WHERE m.recipient = peers.id AND m.sender = 'broker'
+                  AND m.state IN ('queued', 'offered')
+                  AND (m.lease_until IS NULL OR m.lease_until <= ?2))
+              FROM peers WHERE id = ?1"
+        ))?
+        .query_row(params![caller.peer.as_str(), tx.now.millis()], |row| {
+            let name: Option<String> = row.get(0)?;
+            let (unread, leased, notices): (i64, i64, i64) =
+                (row.get(3)?, row.get(4)?, row.get(5)?);
+            let waiting = (unread - leased).max(0) + notices;
+            Ok(Own {
+                party: Party { id: caller.peer.clone(), name: name.clone() },
+                shown: Sender { name, summary: row.get(1)?, cwd: row.get(2)? },
+                waiting: waiting.unsigned_abs(),
             })
+        })?;
+    let name = if caller.by_command_line {
+        let name = own.party.name.as_deref().unwrap_or(caller.peer.as_str());
+        format!("{name}{COMMAND_LINE_SUFFIX}")
+    } else if let Some(session) = from_session.filter(|_| caller.instance.is_none()) {
+        let name = match peer_of_session_id(tx.db, session)? {
+            Some(id) => party(tx, &id)?.name.unwrap_or_else(|| id.to_string()),
+            None => "a session".to_owned(),
+        };
+        format!("cli (from {name})")
+    } else {
+        return Ok(own);
     };
-    let me = one(caller.peer.as_str())?;
-    if caller.by_command_line {
-        let name = me.name.unwrap_or_else(|| caller.peer.to_string());
-        return Ok(Sender { name: Some(format!("{name}{COMMAND_LINE_SUFFIX}")), ..me });
-    }
-    let Some(session) = from_session.filter(|_| caller.instance.is_none()) else { return Ok(me) };
-    let name = match peer_of_session_id(tx.db, session)? {
-        Some(id) => one(id.as_str())?.name.unwrap_or_else(|| id.to_string()),
-        None => "a session".to_owned(),
-    };
-    Ok(Sender { name: Some(format!("cli (from {name})")), ..me })
+    Ok(Own { shown: Sender { name: Some(name), ..own.shown }, ..own })
 }
 
 /// Returns the id and name of a peer.

@@ -15,10 +15,6 @@ use crate::protocol::{CallerContext, InstanceId, PeerId, ProcessId};
 /// right one, may come a moment later.
 const NEW_PEER_MILLIS: i64 = 30_000;
 
-/// How many of the last messages are searched for one that the peer sent: far more than can be sent
-/// in that time.
-const RECENT: i64 = 10_000;
-
 /// Returns the options for the stream of a registered receiver, without its server's pid.
 ///
 /// # Errors
@@ -146,9 +142,11 @@ fn is_new_and_unused(tx: &Tx<'_>, peer: &PeerId) -> Result<bool, Fault> {
         .prepare_cached(
             "SELECT created_at > ?2 AND summary_source <> 'session'
                     AND (coalesce(name_source, '') <> 'tool' OR client_named)
-                    AND NOT EXISTS (SELECT 1 FROM (SELECT sender FROM messages ORDER BY seq DESC LIMIT ?3)
-                                    WHERE sender = ?1)
+                    AND NOT EXISTS (SELECT 1 FROM messages INDEXED BY messages_unread
+                                    WHERE sender = ?1 AND state IN ('queued', 'offered'))
+                    AND NOT EXISTS (SELECT 1 FROM messages
+                                    WHERE sender = ?1 AND state NOT IN ('queued', 'offered'))
              FROM peers WHERE id = ?1",
         )?
-        .query_row(params![peer.as_str(), tx.now.millis() - NEW_PEER_MILLIS, RECENT], |row| row.get(0))?)
+        .query_row(params![peer.as_str(), tx.now.millis() - NEW_PEER_MILLIS], |row| row.get(0))?)
 }

@@ -9,6 +9,7 @@ use rusqlite::params;
 
 use crate::broker::core::Tx;
 use crate::broker::registry::keys::still_runs;
+use crate::broker::registry::listing::unread_count;
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::Register;
@@ -43,14 +44,17 @@ fn ended_in_same_place(tx: &Tx<'_>, request: &Register) -> Result<Vec<Predecesso
         return Ok(Vec::new());
     }
     let name = request.name.as_deref().map(names::canonical);
-    let mut statement = tx.db.prepare_cached(
-        "SELECT id, client_process, unread > 0 FROM peers
-         WHERE kind = 'client' AND client_name = ?1 AND client_process IS NOT NULL
-           AND coalesce(directory, cwd) = coalesce(?2, ?3)
-           AND (unread > 0 OR name IS NOT NULL)
-           AND (coalesce(name_source, '') <> 'environment' OR name IS ?4)
-         ORDER BY seen_at DESC",
-    )?;
+    let mut statement = tx.db.prepare_cached(concat!(
+        "SELECT id, client_process, has_mail FROM (
+             SELECT *, ",
+        unread_count!(),
+        " > 0 AS has_mail FROM peers
+             WHERE kind = 'client' AND client_name = ?1 AND client_process IS NOT NULL
+               AND coalesce(directory, cwd) = coalesce(?2, ?3)
+               AND (coalesce(name_source, '') <> 'environment' OR name IS ?4))
+         WHERE has_mail OR name IS NOT NULL
+         ORDER BY seen_at DESC"
+    ))?;
     let asked = params![request.client_name, request.directory, request.cwd, name];
     let rows: Vec<(String, String, bool)> = statement
         .query_map(asked, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?

@@ -15,12 +15,13 @@ use crate::sys::random;
 pub(super) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// One migration per version. A released migration is never edited.
-pub(super) const MIGRATIONS: [&str; 5] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("migration-1.sql"),
     include_str!("migration-2.sql"),
     include_str!("migration-3.sql"),
     include_str!("migration-4.sql"),
     include_str!("migration-5.sql"),
+    include_str!("migration-6.sql"),
 ];
 
 /// Prepares the connection, and brings a database of the schema `version` to ours.

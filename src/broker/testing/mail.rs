@@ -3,7 +3,7 @@
 
 use super::{Outcome, Scope, TestPeer, World, lines};
 use crate::broker::core::Tx;
-use crate::broker::core::idempotency::IdempotencyKey;
+use crate::broker::core::idempotency::{IdempotencyKey, run_once};
 use crate::broker::mailbox::{self, Batch, BatchItem};
 use crate::protocol::mailbox::{Confirm, Take, Taken, Written};
 use crate::protocol::messages::{SendMessage, Sent};
@@ -178,6 +178,22 @@ impl World {
         self.write(move |tx| {
             let caller = identity.authenticate(tx)?;
             mailbox::take(tx, &caller, &caller.receiver(), &Take { max_bytes })
+        })
+    }
+
+    /// Takes a peer's mail with an idempotency key.
+    ///
+    /// # Errors
+    ///
+    /// What the broker refuses.
+    pub fn take_once(&mut self, peer: &TestPeer, key: &str) -> Result<Taken, ApiError> {
+        let (identity, key) = (peer.identity(), IdempotencyKey::new(key, &[b"take"]));
+        self.write(move |tx| {
+            let caller = identity.authenticate(tx)?;
+            let receiver = caller.receiver();
+            run_once(tx, &receiver, Some(&key), |tx| {
+                mailbox::take(tx, &caller, &receiver, &Take { max_bytes: 0 })
+            })
         })
     }
 

@@ -187,10 +187,12 @@ impl World {
         self.store.database().query_row(&query, [id.as_str()], |row| row.get(0)).unwrap()
     }
 
-    /// Whether each peer's count of unread messages is the number that it has.
+    /// Whether each peer's count of unread messages is the number that it has, up to the message to
+    /// which they are counted.
     pub fn counts_are_right(&self) -> bool {
         let unread = "SELECT count(*) FROM messages m WHERE m.recipient = peers.id
-                      AND m.state IN ('queued', 'offered') AND m.sender <> 'broker'";
+                      AND m.state IN ('queued', 'offered') AND m.sender <> 'broker'
+                      AND m.seq <= peers.counted_to";
         self.count(&format!("peers WHERE unread <> ({unread})")) == 0
     }
 

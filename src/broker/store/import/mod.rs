@@ -116,6 +116,7 @@ impl Import {
                 imported_peers.add(target, id, limited(&cwd, 4_096), limited(&summary, 4_096), seen)
             })
         });
+        let mut seq = 0;
         let messages = self.messages.as_ref().map(|select| {
             each(source, select, &mut |row| {
                 let sent_at = moment(row, 3).unwrap_or(imported_peers.now);
@@ -128,9 +129,16 @@ impl Import {
                     _ => "unconfirmed",
                 };
                 let body = limited(&body, MAX_MESSAGE_BYTES as usize);
-                add_message(target, &from, &to, body, sent_at, state)
+                seq += 1;
+                add_message(target, seq, &from, &to, body, sent_at, state)
             })
         });
+        // None of them has an idempotency key.
+        target.execute(
+            "INSERT INTO meta (key, value) VALUES ('keys_forgotten_to', ?1)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            [seq.to_string()],
+        )?;
         let mut imported = Imported::Whole;
         for read in [peers, messages] {
             if read.transpose()? != Some(Imported::Whole) {
@@ -235,28 +243,23 @@ fn is_waiting(row: &Row<'_>) -> bool {
     false
 }
 
-/// Inserts a message under a new id.
-///
-/// Many messages may have the same time (the same second, or none that can be read), and two random
-/// ids for one time may be equal. So the insertion is repeated until the id is free.
+/// Inserts a message with this sequence number, under a new id.
 fn add_message(
     target: &Connection,
+    seq: i64,
     from: &str,
     to: &str,
     body: &str,
     sent_at: Timestamp,
     state: &str,
 ) -> rusqlite::Result<()> {
-    let mut insert = target.prepare_cached(
-        "INSERT INTO messages (id, sender, recipient, text, sent_at, expires_at, state)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT (id) DO NOTHING",
-    )?;
-    loop {
-        let id = random::message_id(sent_at);
-        if insert.execute((id.as_str(), from, to, body, sent_at.millis(), state))? > 0 {
-            return Ok(());
-        }
-    }
+    target
+        .prepare_cached(
+            "INSERT INTO messages (seq, id, numbered, sender, recipient, text, sent_at, expires_at, state)
+             VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?6, ?7)",
+        )?
+        .execute((seq, random::message_id(seq).as_str(), from, to, body, sent_at.millis(), state))?;
+    Ok(())
 }
 
 /// The peers of the new database, by their ids in the legacy one.

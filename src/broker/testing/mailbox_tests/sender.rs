@@ -50,14 +50,50 @@ fn the_sender_is_stamped_as_it_was_when_it_sent() {
 }
 
 #[test]
-fn a_repeated_call_with_its_key_gets_the_same_answer_and_sends_nothing_more() {
+fn a_repeated_call_with_its_key_gets_the_same_message_as_it_stands_and_sends_nothing_more() {
     let mut world = World::new();
     let (ann, bob) = (world.peer("ann"), world.peer("bob"));
     let first = world.send_once(&ann, "bob", "hello", "key").unwrap();
+    let again = world.send_once(&ann, "bob", "hello", "key").unwrap();
+    assert_eq!(format!("{again:?}"), format!("{first:?}"));
+    world.advance(Duration::from_secs(1));
     world.take(&bob);
     let again = world.send_once(&ann, "bob", "hello", "key").unwrap();
-    assert_eq!((again.id, again.state, again.sent_at), (first.id, first.state, first.sent_at));
+    assert_eq!((again.id, again.sent_at), (first.id, first.sent_at));
+    assert_eq!((again.state.as_str(), again.to.unread), ("offered", 0));
     assert_eq!(world.count("messages"), 1);
+}
+
+#[test]
+fn a_key_of_a_message_is_refused_for_another_kind_of_request_and_the_reverse() {
+    let mut world = World::new();
+    let (ann, _) = (world.peer("ann"), world.peer("bob"));
+    world.send_once(&ann, "bob", "hello", "key").unwrap();
+    assert_eq!(world.take_once(&ann, "key").unwrap_err().code, ErrorCode::KeyReused);
+    world.take_once(&ann, "other").unwrap();
+    let refused = world.send_once(&ann, "bob", "hello", "other").unwrap_err();
+    assert_eq!(refused.code, ErrorCode::KeyReused);
+    assert_eq!(world.count("messages"), 1);
+}
+
+#[test]
+fn old_keys_are_forgotten_in_steps() {
+    let mut world = World::with(|limits| limits.messages_per_minute = 0);
+    let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    for number in 0..450 {
+        world.send_once(&ann, "bob", "hello", &format!("key {number}")).unwrap();
+    }
+    world.advance(Duration::from_secs(24 * 60 * 60 + 1));
+    for left in [250, 50, 50] {
+        world.look(&bob);
+        assert_eq!(world.count("messages WHERE key IS NOT NULL"), left);
+        world.advance(Duration::from_secs(1));
+    }
+    world.crash();
+    world.look(&bob);
+    assert_eq!(world.count("messages WHERE fingerprint IS NOT NULL"), 50);
+    world.send_once(&ann, "bob", "hello", "key 449").unwrap();
+    assert_eq!(world.count("messages"), 451, "a key of which there is no trace, or an old one");
 }
 
 #[test]
@@ -120,7 +156,13 @@ fn no_id_is_given_twice() {
     world.next_ids(&["aaaaaaa1", "aaaaaaa1", "bbbbbbb2"]);
     let (ann, bob) = (world.peer("ann"), world.peer("bob"));
     assert_eq!((ann.id.as_str(), bob.id.as_str()), ("aaaaaaa1", "bbbbbbb2"));
-    world.next_ids(&["m1", "m1", "m2"]);
-    let ids = world.send_all(&ann, &bob, &["one", "two"]);
-    assert_eq!((ids[0].as_str(), ids[1].as_str()), ("m1", "m2"));
+    let one = world.send(&ann, &bob, "one");
+    for lose in [World::refuse_next, World::lose_next] {
+        lose(&mut world);
+        world.try_send(&ann, "bob", "lost").unwrap_err();
+    }
+    world.crash();
+    let two = world.send(&ann, &bob, "two");
+    assert_eq!((one.seq(), two.seq()), (Some(1), Some(2)));
+    assert_eq!(world.message(&two).text, "two");
 }
