@@ -183,7 +183,7 @@ fn fill(world: &World, count: usize) -> String {
         let template = message[seq].clone();
         let sent_at = Timestamp::from_millis(now - (count as i64 - number) * 1_000);
         message[seq] = Stored::Integer(first + number);
-        let id = random::message_id(sent_at).to_string();
+        let id = random::message_id(first + number).to_string();
         if number as usize == count / 2 {
             middle.clone_from(&id);
         }
