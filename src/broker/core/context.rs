@@ -222,6 +222,10 @@ impl TransactionHooks for MemoryState {
         self.expiry.is_due(&self.live.sources.clock)
     }
 
+    fn is_due_before_read(&self) -> bool {
+        self.expiry.is_due_before_read(&self.live.sources.clock)
+    }
+
     fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let ended = self.expiry.sweep(connection, &self.live.sources.clock)?;
         self.changed = !ended.is_empty();

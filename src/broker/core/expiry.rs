@@ -67,6 +67,15 @@ impl Expiry {
         self.is_due(clock) && self.next.is_none_or(|next| next <= clock.now().millis())
     }
 
+    /// Whether a sweep now may change what a request reads: it may end messages, or the clock jumped.
+    pub fn is_due_before_read(&self, clock: &Clock) -> bool {
+        let jumped = || {
+            let offset = clock.now().millis() - clock.boot_millis();
+            self.offset.is_none_or(|before| (offset - before).abs() > CLOCK_JUMP_MILLIS)
+        };
+        self.has_expired(clock) || (self.is_due(clock) && jumped())
+    }
+
     /// Ends what is due and returns the ended messages. Cheap when nothing is due.
     pub fn sweep(&mut self, db: &Connection, clock: &Clock) -> rusqlite::Result<Vec<EndedMessage>> {
         if !self.is_due(clock) {

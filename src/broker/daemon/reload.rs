@@ -47,8 +47,9 @@ async fn apply(shared: &Arc<Shared>, new: Config) -> Option<String> {
     let old = Arc::clone(&shared.settings.borrow());
     let unapplied = needs_restart(&shared.config, &new);
     let limits = new.limits.clone();
-    // Nothing is written, but the limits change with a transaction like all of the in-memory state.
-    let set = shared.store.write_unsynced(move |tx| {
+    // Nothing is written, but the limits change between two transactions like all of the in-memory
+    // state.
+    let set = shared.store.update(move |tx| {
         tx.state.effects.push(Effect::SetLimits(Box::new(limits)));
         Ok(())
     });

@@ -167,7 +167,7 @@ pub async fn idle_checked(
     Extension(identity): Extension<Identity>,
     WriteRequest { body, .. }: WriteRequest<IdleCheckResult>,
 ) -> Result<Json<Noted>, Refusal> {
-    let noted = shared.store.write_unsynced(move |tx| {
+    let noted = shared.store.update(move |tx| {
         only_itself(tx, &identity, &body.peer)?;
         mailbox::record_idle_check(tx, &body);
         Ok(Noted { noted: 1 })

@@ -98,13 +98,14 @@ pub async fn confirm(
 }
 
 /// Takes the receipt for pushes. A repetition has no effect, so no idempotency key is needed. After a
-/// lost receipt the push is repeated to a receiver that knows the message, so no fsync is needed.
+/// lost receipt the push is repeated to a receiver that knows the message, so no fsync is needed, and
+/// the answer may come with the next commit.
 pub async fn written(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     WriteRequest { body, .. }: WriteRequest<Written>,
 ) -> Result<Json<Noted>, Refusal> {
-    let noted = shared.store.write_unsynced(move |tx| {
+    let noted = shared.store.note(move |tx| {
         let (caller, instance) = identity.authenticate_session(tx)?;
         mailbox::pushes_written(tx, &caller, &instance, &body)
     });

@@ -100,6 +100,11 @@ impl Database {
         let _ = self.connection.busy_timeout(timeout);
     }
 
+    /// Whether the log, as it was seen last, is long enough for a checkpoint.
+    pub fn has_long_log(&self) -> bool {
+        self.location.log_length() > SHORT_LOG
+    }
+
     /// Makes a checkpoint if the log is long enough. `is_idle` tells that no request is waiting.
     pub fn checkpoint_if_long(&mut self, is_idle: bool) {
         let log =

@@ -78,6 +78,8 @@ pub struct Location {
     /// The file to which it led when the database was opened.
     real: PathBuf,
     database: FileId,
+    /// The paths of [`SIDE_FILES`] beside it.
+    side_paths: [PathBuf; 2],
     side_files: [Option<FileId>; 2],
     version: Version,
     /// The log's length when it was last seen. It grows until the whole log is checkpointed.
@@ -92,11 +94,13 @@ impl Location {
     /// If it is gone already.
     pub fn of(named: &Path, real: &Path) -> io::Result<Self> {
         let metadata = std::fs::metadata(named)?;
+        let side_paths = SIDE_FILES.map(|suffix| beside(real, suffix));
         Ok(Self {
             named: named.to_owned(),
             real: real.to_owned(),
             database: FileId::of(&metadata),
-            side_files: SIDE_FILES.map(|suffix| FileId::at(&beside(real, suffix))),
+            side_files: side_paths.each_ref().map(|path| FileId::at(path)),
+            side_paths,
             version: version(&metadata),
             log: Cell::new(length(&beside(real, WAL))),
         })
@@ -112,6 +116,12 @@ impl Location {
     #[must_use]
     pub fn named(&self) -> &Path {
         &self.named
+    }
+
+    /// Returns the length of the log, in bytes, when it was last seen.
+    #[must_use]
+    pub fn log_length(&self) -> u64 {
+        self.log.get()
     }
 
     /// Checks what is at the database's path now.
@@ -131,14 +141,16 @@ impl Location {
         if FileId::of(&metadata) != self.database {
             return LocationState::Replaced;
         }
-        let is_in_place = |(suffix, known): (&str, &Option<FileId>)| {
+        let side_files = self.side_paths.each_ref().map(|path| std::fs::metadata(path).ok());
+        let is_in_place = |(found, known): (&Option<Metadata>, &Option<FileId>)| {
             // A file that was not there at first (shared memory, say) need not be there.
-            known.is_none() || FileId::at(&beside(&self.real, suffix)) == *known
+            known.is_none() || found.as_ref().map(FileId::of) == *known
         };
-        if !SIDE_FILES.into_iter().zip(&self.side_files).all(is_in_place) {
+        if !side_files.iter().zip(&self.side_files).all(is_in_place) {
             return LocationState::LogMissing;
         }
-        let log = length(&beside(&self.real, WAL));
+        let [wal, _] = side_files;
+        let log = wal.map_or(0, |wal| wal.len());
         if log < self.log.get() {
             return LocationState::LogTruncated;
         }

@@ -1,32 +1,37 @@
-//! SQLite: one connection, one writer, and a thread for it.
+//! SQLite: one connection, one queue, and a thread for what blocks.
 //!
-//! * **Group commit**: requests that arrive together share one transaction and one fsync. No caller
-//!   gets its answer before the commit.
+//! * **One lane**: writes, notes and reads are queued in the order in which they come. The first caller
+//!   leads: it lets all others that are ready queue theirs, and then carries out everything on its own
+//!   task, which saves two thread wake-ups. Nothing else runs meanwhile, but any other request would
+//!   have to wait for the commit as well.
+//! * **Group commit**: what is queued together shares one transaction and one fsync. No caller gets its
+//!   answer before the commit.
 //! * **Savepoints**: each request has a savepoint of its own, so that a request that is refused does
 //!   not undo the others. What must happen only after the commit (a push, say) is kept by the
 //!   [`TransactionHooks`].
-//! * **Fast path**: when no other request is in flight, a write runs on the calling task instead of
-//!   the writer's thread. This saves two thread wake-ups, about a quarter of the latency of a send. It
-//!   blocks the runtime for one commit, which any other request would have to wait for as well.
+//! * **Notes**: what may be lost in a crash waits for the next commit, or a short while.
+//! * **Thread**: what may block (the database is locked by another process, or not in its place; a
+//!   checkpoint) is handed to the writer's thread, which leads until the queue is empty.
 //!
 //! ```text
-//!   write ── register in InFlight ── yield once ──┬─ alone, nothing queued ─► commit here (fast path)
-//!                                                 └─ otherwise ─┐
-//!   write_unsynced, inspect ────────────────────────────────────┴─► queue ─► writer's thread:
-//!                                                                            all that is queued,
-//!                                                                            one transaction
+//!   write, note, inspect ──► queue ──► the first caller leads: yield once, then all that is queued in
+//!                              │       one transaction, then the reads
+//!                              └─────► something blocks: the thread leads
 //! ```
 //!
 //! From bottom to top: `error`, `status`, `location` (the files), `schema` (migrations), `import`,
-//! `origin`, `legacy`, `open`, `database` and `recovery`, `transaction`, `writer`, and [`Store`].
+//! `origin`, `legacy`, `open`, `database` and `recovery`, `transaction`, `queue`, `writer`, `lane`, and
+//! [`Store`].
 
 mod database;
 mod error;
 mod import;
+mod lane;
 mod legacy;
 mod location;
 mod open;
 mod origin;
+mod queue;
 mod recovery;
 mod schema;
 mod status;
@@ -37,9 +42,10 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::broker_lock::{database_lock, holder_of};
@@ -47,9 +53,11 @@ use crate::protocol::ApiError;
 use crate::sys::files::{LockFile, real_path};
 use database::Database;
 use error::is_damage;
+use lane::Lane;
 use location::Location;
+use queue::{Command, Durability};
 use transaction::job;
-use writer::{SharedWriter, Writer, WriterCommand};
+use writer::Writer;
 
 pub use error::{Fault, OpenError};
 pub use open::{OpenedStore, OpeningProgress, StoreOptions};
@@ -58,20 +66,24 @@ pub use schema::reference_schema;
 pub use status::DatabaseStatus;
 pub use transaction::{Context, TransactionHooks};
 
+/// How long a note waits for the next commit before it is written alone.
+const NOTE_DELAY: Duration = Duration::from_millis(100);
+
 /// The handle by which the rest of the broker uses the database.
-pub struct Store<S> {
-    commands: mpsc::UnboundedSender<WriterCommand<S>>,
-    writer: SharedWriter<S>,
-    in_flight: Arc<InFlight>,
+pub struct Store<S: TransactionHooks>(Arc<Handle<S>>);
+
+impl<S: TransactionHooks> Clone for Store<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
-impl<S> Clone for Store<S> {
-    fn clone(&self) -> Self {
-        Self {
-            commands: self.commands.clone(),
-            writer: self.writer.clone(),
-            in_flight: self.in_flight.clone(),
-        }
+/// What all clones of a [`Store`] share. The thread ends, and the database is closed, with the last.
+struct Handle<S: TransactionHooks>(Arc<Lane<S>>);
+
+impl<S: TransactionHooks> Drop for Handle<S> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -96,19 +108,14 @@ impl<S: TransactionHooks> Store<S> {
         let (connection, opened) = open::open(path, options.legacy_port, progress)?;
         let location = Location::of(options.path, path)
             .map_err(|error| OpenError::Io { path: path.into(), error })?;
-        let (commands, receiver) = mpsc::unbounded_channel();
         let database = Database::new(options, connection, location, lock);
-        let store = Self {
-            commands,
-            writer: SharedWriter::new(Writer::new(database, state)),
-            in_flight: Arc::new(InFlight::default()),
-        };
-        let (writer, in_flight) = (store.writer.clone(), store.in_flight.clone());
+        let lane = Arc::new(Lane::new(Writer::new(database, state)));
+        let store = Self(Arc::new(Handle(Arc::clone(&lane))));
         std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
                 let _ended = ended.drop_guard();
-                writer.run(receiver, &in_flight.queued);
+                lane.run_thread();
             })
             .map_err(|error| OpenError::Io { path: path.into(), error })?;
         Ok((store, opened))
@@ -125,22 +132,7 @@ impl<S: TransactionHooks> Store<S> {
         T: Send + 'static,
         F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
     {
-        let (job, answer) = job(work);
-        let caller = InFlightGuard::enter(&self.in_flight);
-        // Requests that came at the same time register as well. They then share a commit.
-        tokio::task::yield_now().await;
-        let job = if caller.is_alone() { self.writer.write_now(job) } else { Err(job) };
-        match job {
-            Ok(log_grows) => {
-                if log_grows {
-                    self.enqueue(WriterCommand::Checkpoint)?;
-                }
-                // Effects of the commit, a push say, go out before our own answer.
-                tokio::task::yield_now().await;
-            }
-            Err(job) => self.enqueue(WriterCommand::Write(job))?,
-        }
-        answer.await.unwrap_or_else(|_| Err(ApiError::stopping()))
+        self.run(Durability::Synced, work).await
     }
 
     /// Runs `work` in a transaction without an fsync: it survives a crash of the broker, but not
@@ -154,8 +146,39 @@ impl<S: TransactionHooks> Store<S> {
         T: Send + 'static,
         F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
     {
+        self.run(Durability::Unsynced, work).await
+    }
+
+    /// Does the same in the transaction of the next request, or alone after a short while. For what
+    /// no other request waits for: any that could see the effect of `work` comes after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::write`].
+    pub async fn note<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (job, mut answer) = job(work);
+        self.lane().submit(Command::Write(Durability::Note, job)).await?;
+        let in_time = timeout(NOTE_DELAY, &mut answer).await;
+        let answer = if let Ok(answer) = in_time {
+            answer
+        } else {
+            self.lane().submit(Command::WriteNotes).await?;
+            answer.await
+        };
+        answer.unwrap_or_else(|_| Err(ApiError::stopping()))
+    }
+
+    async fn run<T, F>(&self, durability: Durability, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
+    {
         let (job, answer) = job(work);
-        self.enqueue(WriterCommand::WriteUnsynced(job))?;
+        self.lane().submit(Command::Write(durability, job)).await?;
         answer.await.unwrap_or_else(|_| Err(ApiError::stopping()))
     }
 
@@ -170,15 +193,46 @@ impl<S: TransactionHooks> Store<S> {
         T: Send + 'static,
         F: FnOnce(&Context<'_, S>) -> Result<T, Fault> + Send + 'static,
     {
+        self.between(move |context| work(context)).await
+    }
+
+    /// Does the same for `work` that changes the in-memory state, by effects that are applied at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::write`].
+    pub async fn update<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
+    {
+        self.between(move |context| {
+            let mark = context.state.savepoint();
+            let done = work(context);
+            match &done {
+                Ok(_) => context.state.commit(),
+                Err(_) => context.state.rollback(mark),
+            }
+            done
+        })
+        .await
+    }
+
+    async fn between<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
+    {
         let (sender, answer) = oneshot::channel();
-        self.enqueue(WriterCommand::Inspect(Box::new(move |db, state| {
+        let look = Command::Between(Box::new(move |db: &_, state: &mut S| {
             let now = state.now();
-            let result = work(&Context { db, state, now });
+            let result = work(&mut Context { db, state, now });
             let damaged = matches!(&result, Err(Fault::Database(e)) if is_damage(e));
             // An error means that the caller has gone.
             let _ = sender.send(result.map_err(Fault::into_api));
             damaged
-        })))?;
+        }));
+        self.lane().submit(look).await?;
         answer.await.unwrap_or_else(|_| Err(ApiError::stopping()))
     }
 
@@ -190,51 +244,19 @@ impl<S: TransactionHooks> Store<S> {
     /// [`ErrorCode::Storage`](crate::protocol::ErrorCode::Storage). All is then as before.
     pub async fn start_fresh_database(&self) -> Result<Option<PathBuf>, ApiError> {
         let (sender, answer) = oneshot::channel();
-        self.enqueue(WriterCommand::StartFreshDatabase(sender))?;
+        self.lane().submit_to_thread(Command::StartFreshDatabase(sender))?;
         answer.await.unwrap_or_else(|_| Err(ApiError::stopping()))
     }
 
-    /// Finishes what was enqueued before, checkpoints the log, and closes the database. Returns
-    /// false if the thread had ended before.
+    /// Finishes what was queued before, checkpoints the log, and closes the database. Returns false
+    /// if the thread had ended before.
     pub async fn close(&self) -> bool {
         let (sender, done) = oneshot::channel();
-        self.enqueue(WriterCommand::Stop(sender)).is_ok() && done.await.is_ok()
+        self.lane().submit_to_thread(Command::Stop(sender)).is_ok() && done.await.is_ok()
     }
 
-    fn enqueue(&self, command: WriterCommand<S>) -> Result<(), ApiError> {
-        self.in_flight.queued.fetch_add(1, Ordering::AcqRel);
-        // An error means that the thread has ended, and the counter does not matter any more.
-        self.commands.send(command).map_err(|_| ApiError::stopping())
-    }
-}
-
-/// What is in flight, to decide whether a write may take the fast path.
-#[derive(Default)]
-struct InFlight {
-    /// Calls of [`Store::write`] that have no answer yet.
-    writes: AtomicUsize,
-    /// Commands that the writer's thread has not finished.
-    queued: AtomicUsize,
-}
-
-/// One call of [`Store::write`], for as long as it runs.
-struct InFlightGuard<'a>(&'a InFlight);
-
-impl<'a> InFlightGuard<'a> {
-    fn enter(in_flight: &'a InFlight) -> Self {
-        in_flight.writes.fetch_add(1, Ordering::AcqRel);
-        Self(in_flight)
-    }
-
-    /// Whether no other request is in flight.
-    fn is_alone(&self) -> bool {
-        self.0.writes.load(Ordering::Acquire) == 1 && self.0.queued.load(Ordering::Acquire) == 0
-    }
-}
-
-impl Drop for InFlightGuard<'_> {
-    fn drop(&mut self) {
-        self.0.writes.fetch_sub(1, Ordering::AcqRel);
+    fn lane(&self) -> &Lane<S> {
+        &self.0.0
     }
 }
 

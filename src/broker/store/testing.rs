@@ -95,7 +95,7 @@ impl<S: TransactionHooks> MemoryStore<S> {
         &mut self,
         work: impl FnOnce(&Context<'_, S>) -> Result<T, Fault>,
     ) -> Result<T, ApiError> {
-        if self.writer.state.is_due() {
+        if self.writer.state.is_due_before_read() {
             self.writer.write(Vec::new(), false);
         }
         let Writer { database, state, .. } = &mut self.writer;

@@ -1,6 +1,6 @@
 //! One transaction: its jobs, each in a savepoint of its own, and one commit for all of them.
 
-use rusqlite::{Connection, ErrorCode as Sqlite, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode as Sqlite};
 use tokio::sync::oneshot;
 
 use crate::broker::store::error::{Fault, is_damage, storage_error};
@@ -11,8 +11,10 @@ pub trait TransactionHooks: Send + 'static {
     /// Returns the time of the wall clock.
     fn now(&self) -> Timestamp;
     /// Whether something may be due by the clock. If so, [`TransactionHooks::begin`] runs before the
-    /// next request, even before one that only reads.
+    /// next request that writes.
     fn is_due(&self) -> bool;
+    /// Whether that may change what is read, so that it runs before a request that only reads as well.
+    fn is_due_before_read(&self) -> bool;
     /// Does what is due by the clock, before the first request of a transaction.
     ///
     /// # Errors
@@ -74,20 +76,19 @@ impl<S: TransactionHooks> Context<'_, S> {
     }
 }
 
-/// Opens a savepoint within the transaction. The statements are prepared once, because each request
-/// of a group needs them.
+/// Opens a savepoint within the transaction.
 fn open_savepoint(connection: &Connection) -> rusqlite::Result<()> {
-    connection.prepare_cached("SAVEPOINT request")?.execute([]).map(drop)
+    execute(connection, "SAVEPOINT request")
 }
 
 /// Keeps what was done since the innermost savepoint, and ends it.
 fn release_savepoint(connection: &Connection) -> rusqlite::Result<()> {
-    connection.prepare_cached("RELEASE request")?.execute([]).map(drop)
+    execute(connection, "RELEASE request")
 }
 
 /// Undoes what was done since the innermost savepoint, and ends it.
 fn undo_savepoint(connection: &Connection) -> rusqlite::Result<()> {
-    connection.prepare_cached("ROLLBACK TO request")?.execute([])?;
+    execute(connection, "ROLLBACK TO request")?;
     release_savepoint(connection)
 }
 
@@ -158,58 +159,73 @@ where
 }
 
 /// Begins a transaction that may write.
-pub(super) fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
-    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+pub(super) fn begin(connection: &Connection) -> rusqlite::Result<()> {
+    execute(connection, "BEGIN IMMEDIATE")
 }
 
-/// Runs each job in a savepoint of its own, and commits.
+/// Runs each job in a savepoint of its own, and commits. Rolls the transaction back if that fails.
 pub(super) fn run_jobs<S: TransactionHooks>(
-    transaction: Transaction<'_>,
+    connection: &Connection,
     state: &mut S,
     jobs: &mut [Box<dyn Job<S>>],
 ) -> rusqlite::Result<()> {
-    if let [job] = jobs
-        && !state.is_due()
-    {
-        return run_single(transaction, state, job.as_mut());
+    let done = match jobs {
+        [job] if !state.is_due() => run_single(connection, state, job.as_mut()),
+        jobs => run_all(connection, state, jobs),
+    };
+    // SQLite may have rolled it back already.
+    if done.is_err() && !connection.is_autocommit() {
+        execute(connection, "ROLLBACK")?;
     }
-    state.begin(&transaction)?;
+    done
+}
+
+fn run_all<S: TransactionHooks>(
+    connection: &Connection,
+    state: &mut S,
+    jobs: &mut [Box<dyn Job<S>>],
+) -> rusqlite::Result<()> {
+    state.begin(connection)?;
     let now = state.now();
     for job in jobs {
-        open_savepoint(&transaction)?;
+        open_savepoint(connection)?;
         let mark = state.savepoint();
-        match job.run(&mut Context { db: &transaction, state, now }) {
-            Ok(()) => release_savepoint(&transaction)?,
+        match job.run(&mut Context { db: connection, state, now }) {
+            Ok(()) => release_savepoint(connection)?,
             Err(error) => {
                 state.rollback(mark);
-                let undone = undo_savepoint(&transaction);
+                let undone = undo_savepoint(connection);
                 check_neighbours(error)?;
                 undone?;
             }
         }
     }
-    transaction.commit()
+    execute(connection, "COMMIT")
 }
 
 /// Runs a job that has the transaction for itself, while nothing is due: what is due must not be
 /// undone together with a request that is refused. The job needs no savepoint, for which SQLite
 /// would keep a copy of every page that the job changes.
 fn run_single<S: TransactionHooks>(
-    transaction: Transaction<'_>,
+    connection: &Connection,
     state: &mut S,
     job: &mut dyn Job<S>,
 ) -> rusqlite::Result<()> {
     let mark = state.savepoint();
     let now = state.now();
-    match job.run(&mut Context { db: &transaction, state, now }) {
-        Ok(()) => transaction.commit(),
+    match job.run(&mut Context { db: connection, state, now }) {
+        Ok(()) => execute(connection, "COMMIT"),
         Err(error) => {
             state.rollback(mark);
-            let undone = transaction.rollback();
             check_neighbours(error)?;
-            undone
+            execute(connection, "ROLLBACK")
         }
     }
+}
+
+/// Executes a statement that has no parameters. It is prepared once, because every commit needs it.
+fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
 }
 
 /// Returns the error of one job if it concerns the other jobs of the transaction as well.

@@ -1,25 +1,20 @@
 //! The writer: it owns the one connection, and commits jobs in groups.
 //!
-//! It runs on a thread of its own, which takes all commands that are waiting, up to [`MAX_BATCH`],
-//! and commits their writes in one transaction with one fsync (group commit). On the fast path (see
-//! [`Store`](crate::broker::store::Store)) a single job runs on the caller's thread instead.
+//! It carries out what the queue's leader took, in one transaction with one fsync (group commit). On a
+//! caller's task it blocks for one commit at most, for which every other request would have to wait
+//! as well. What may take longer is left to the writer's thread: a database that another process has
+//! locked, or that is not in its place, and checkpoints.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode as Sqlite};
-use tokio::sync::{mpsc, oneshot};
+use rusqlite::ErrorCode as Sqlite;
 
 use crate::broker::store::database::Database;
 use crate::broker::store::error::{is_damage, storage_error};
+use crate::broker::store::queue::{BetweenCommits, Command, Durability};
 use crate::broker::store::recovery::RecoveryOutcome;
 use crate::broker::store::transaction::{Job, TransactionHooks, begin, run_jobs};
 use crate::protocol::ApiError;
-
-/// Limit of commands that are handled together.
-const MAX_BATCH: usize = 256;
 
 /// Number of commits between two looks at the length of the log.
 const CHECKPOINT_EVERY: u32 = 64;
@@ -27,79 +22,61 @@ const CHECKPOINT_EVERY: u32 = 64;
 /// How long a commit waits while another process (a backup, a shell) has the database locked.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A job that only reads. It returns whether it met damage.
-type ReadJob<S> = Box<dyn FnOnce(&Connection, &mut S) -> bool + Send>;
-
-/// The channel for the answer to a command.
-type Answer<T> = oneshot::Sender<Result<T, ApiError>>;
-
-/// What the writer's thread is to do.
-pub(super) enum WriterCommand<S> {
-    Write(Box<dyn Job<S>>),
-    WriteUnsynced(Box<dyn Job<S>>),
-    Inspect(ReadJob<S>),
-    /// The log may have grown.
-    Checkpoint,
-    StartFreshDatabase(Answer<Option<PathBuf>>),
-    Stop(oneshot::Sender<()>),
+/// Where commands are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On a caller's task, where nothing may block for longer than a commit.
+    Task,
+    /// On the writer's thread.
+    Thread,
 }
 
-/// The writer, shared by its thread and the fast path; `None` once it is closed.
-pub(super) struct SharedWriter<S>(Arc<Mutex<Option<Writer<S>>>>);
+/// The jobs of a transaction.
+type Jobs<S> = Vec<Box<dyn Job<S>>>;
 
-impl<S> Clone for SharedWriter<S> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
+/// Commands that are carried out together.
+struct Work<S> {
+    writes: Vec<(Durability, Box<dyn Job<S>>)>,
+    /// They come after the commit, so that they never see what may still be rolled back.
+    between: Vec<BetweenCommits<S>>,
+    /// Whether notes must not wait any longer.
+    writes_notes: bool,
 }
 
-impl<S: TransactionHooks> SharedWriter<S> {
-    pub fn new(writer: Writer<S>) -> Self {
-        Self(Arc::new(Mutex::new(Some(writer))))
+impl<S> Work<S> {
+    fn of(commands: Vec<Command<S>>) -> Self {
+        let mut work = Self { writes: Vec::new(), between: Vec::new(), writes_notes: false };
+        for command in commands {
+            match command {
+                Command::Write(durability, job) => work.writes.push((durability, job)),
+                Command::Between(look) => work.between.push(look),
+                // The queue gives out the others alone.
+                _ => work.writes_notes = true,
+            }
+        }
+        work
     }
 
-    /// Commits `job` on the calling thread, with an fsync. Returns whether the log needs a look, or
-    /// the job itself if it would have to wait for the writer or the database.
-    pub fn write_now(&self, job: Box<dyn Job<S>>) -> Result<bool, Box<dyn Job<S>>> {
-        let mut writer = match self.0.try_lock() {
-            Ok(writer) => writer,
-            // The thread is at work, or the writer has panicked, which ends the thread as well.
-            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => return Err(job),
-        };
-        match writer.as_mut() {
-            Some(writer) => writer.write_now(job),
-            None => Err(job),
-        }
+    /// Whether there are only notes, which may wait.
+    fn may_wait(&self) -> bool {
+        let mut writes = self.writes.iter();
+        !self.writes_notes
+            && self.between.is_empty()
+            && writes.all(|(durability, _)| *durability == Durability::Note)
     }
 
-    /// Handles commands until it is told to stop, or until the last sender is gone. `queued` is the
-    /// number of commands that are not finished.
-    pub fn run(
-        self,
-        mut commands: mpsc::UnboundedReceiver<WriterCommand<S>>,
-        queued: &AtomicUsize,
-    ) {
-        let mut stopped = None;
-        while stopped.is_none()
-            && let Some(first) = commands.blocking_recv()
-        {
-            // A panic in the writer ends the broker, on whichever thread it happened.
-            let Ok(mut writer) = self.0.lock() else { return };
-            let Some(writer) = writer.as_mut() else { return };
-            let finished;
-            (finished, stopped) = writer.handle_batch(first, &mut commands);
-            queued.fetch_sub(finished, Ordering::AcqRel);
-        }
-        if let Some(writer) = self.lock().take() {
-            writer.close();
-        }
-        if let Some(done) = stopped {
-            let _ = done.send(());
-        }
+    fn must_sync(&self) -> bool {
+        self.writes.iter().any(|(durability, _)| *durability == Durability::Synced)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Writer<S>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take_jobs(&mut self) -> Jobs<S> {
+        self.writes.drain(..).map(|(_, job)| job).collect()
+    }
+
+    fn into_commands(self) -> Vec<Command<S>> {
+        let write = |(durability, job)| Command::Write(durability, job);
+        let between = self.between.into_iter().map(Command::Between);
+        self.writes.into_iter().map(write).chain(between).collect()
     }
 }
 
@@ -120,128 +97,160 @@ impl From<rusqlite::Error> for CommitFailure {
 pub(super) struct Writer<S> {
     pub(super) database: Database,
     pub(super) state: S,
+    /// Notes that wait for the next commit.
+    notes: Jobs<S>,
     /// Commits since the last look at the length of the log.
     commits: u32,
 }
 
 impl<S: TransactionHooks> Writer<S> {
     pub fn new(database: Database, state: S) -> Self {
-        Self { database, state, commits: 0 }
+        database.set_lock_timeout(LOCK_TIMEOUT);
+        Self { database, state, notes: Vec::new(), commits: 0 }
     }
 
-    /// Handles `first` and the commands behind it. Returns their number, and the channel of the order
-    /// to stop if one is among them.
-    fn handle_batch(
-        &mut self,
-        first: WriterCommand<S>,
-        commands: &mut mpsc::UnboundedReceiver<WriterCommand<S>>,
-    ) -> (usize, Option<oneshot::Sender<()>>) {
-        let mut stopped = None;
-        let mut finished = 0;
-        let mut writes = Vec::new();
-        let mut reads = Vec::new();
-        let mut sync = false;
-        let mut next = Some(first);
-        while let Some(command) = next {
-            finished += 1;
-            match command {
-                WriterCommand::Write(job) => {
-                    sync = true;
-                    writes.push(job);
+    /// Carries out commands together. Returns what is left for the thread: on the thread, nothing.
+    pub fn carry_out(&mut self, commands: Vec<Command<S>>, place: Place) -> Vec<Command<S>> {
+        let mut work = Work::of(commands);
+        if place == Place::Task && work.may_wait() && !self.state.must_sync() {
+            self.notes.extend(work.take_jobs());
+            return Vec::new();
+        }
+        work.writes.splice(..0, self.notes.drain(..).map(|job| (Durability::Note, job)));
+        match place {
+            Place::Task => {
+                if !self.database.is_in_place() {
+                    // The recovery may take long.
+                    return work.into_commands();
                 }
-                WriterCommand::WriteUnsynced(job) => writes.push(job),
-                WriterCommand::Inspect(job) => reads.push(job),
-                WriterCommand::Checkpoint => {}
-                WriterCommand::StartFreshDatabase(answer) => {
-                    let saved = self.database.start_fresh();
-                    self.reset_if_replaced();
-                    // An error means that the caller has gone.
-                    let _ = answer.send(saved);
+                if self.has_to_commit(&work) {
+                    let left = self.commit_on_task(&mut work);
+                    if !left.is_empty() {
+                        return left.into_iter().chain(work.into_commands()).collect();
+                    }
                 }
-                WriterCommand::Stop(done) => stopped = Some(done),
             }
-            let more = stopped.is_none() && finished < MAX_BATCH;
-            next = if more { commands.try_recv().ok() } else { None };
+            Place::Thread => self.commit_on_thread(&mut work),
         }
-        self.write_batch(writes, sync);
-        // Reads come after the commit, so that they never see what may still be rolled back.
-        let mut damaged = false;
-        for job in reads {
-            damaged |= job(&self.database.connection, &mut self.state);
+        let mut is_damaged = false;
+        for look in work.between {
+            is_damaged |= look(&self.database.connection, &mut self.state);
         }
-        if damaged {
-            self.replace_damaged();
+        match place {
+            Place::Task if is_damaged => return vec![Command::Repair],
+            Place::Task if self.needs_checkpoint() => return vec![Command::Checkpoint],
+            Place::Thread if is_damaged => self.replace_damaged(),
+            _ => {}
         }
-        self.checkpoint(commands.is_empty());
-        (finished, stopped)
+        Vec::new()
     }
 
-    /// Recovers the database if that is needed, and commits `writes`.
-    fn write_batch(&mut self, writes: Vec<Box<dyn Job<S>>>, sync: bool) {
-        if writes.is_empty() && !self.state.is_due() {
+    /// Carries out what blocks.
+    pub fn carry_out_blocking(&mut self, command: Command<S>) {
+        match command {
+            Command::Conclude(jobs) => {
+                let outcome = self.check_location();
+                self.finish_or_repair(jobs, outcome);
+            }
+            Command::Repair => self.replace_damaged(),
+            Command::StartFreshDatabase(answer) => {
+                let saved = self.database.start_fresh();
+                self.reset_if_replaced();
+                // An error means that the caller has gone.
+                let _ = answer.send(saved);
+            }
+            // A checkpoint follows each command here.
+            _ => {}
+        }
+    }
+
+    /// Writes the notes that wait.
+    pub fn write_notes(&mut self) {
+        if !self.notes.is_empty() {
+            self.carry_out(vec![Command::WriteNotes], Place::Thread);
+        }
+    }
+
+    fn has_to_commit(&self, work: &Work<S>) -> bool {
+        !work.writes.is_empty() || self.state.is_due_before_read()
+    }
+
+    /// Commits what is to be written, in a database that is in its place. Returns what the thread is to
+    /// do about it, first of all.
+    fn commit_on_task(&mut self, work: &mut Work<S>) -> Vec<Command<S>> {
+        let sync = work.must_sync() || self.state.must_sync();
+        self.database.set_lock_timeout(Duration::ZERO);
+        let begun = self.database.set_synced(sync).and_then(|()| begin(&self.database.connection));
+        self.database.set_lock_timeout(LOCK_TIMEOUT);
+        let mut jobs = match &begun {
+            // Nothing has begun. The thread can wait until the database is unlocked.
+            Err(error) if error.sqlite_error_code() == Some(Sqlite::DatabaseBusy) => {
+                return std::mem::take(&mut work.writes)
+                    .into_iter()
+                    .map(|(durability, job)| Command::Write(durability, job))
+                    .collect();
+            }
+            _ => work.take_jobs(),
+        };
+        let outcome =
+            begun.and_then(|()| run_jobs(&self.database.connection, &mut self.state, &mut jobs));
+        if outcome.is_ok() && sync && !self.database.is_in_place() {
+            return vec![Command::Conclude(jobs)];
+        }
+        let is_damaged = self.finish(jobs, outcome.map_err(CommitFailure::from));
+        self.sync_again();
+        if is_damaged { vec![Command::Repair] } else { Vec::new() }
+    }
+
+    /// Recovers the database if that is needed, and commits what is to be written.
+    fn commit_on_thread(&mut self, work: &mut Work<S>) {
+        if !self.has_to_commit(work) {
             return self.recover_for_read();
         }
-        if !sync && !self.state.must_sync() && self.database.may_write_unlinked() {
+        let sync = work.must_sync() || self.state.must_sync();
+        let jobs = work.take_jobs();
+        if !sync && self.database.may_write_unlinked() {
             self.recover_for_read();
-            self.database.set_lock_timeout(LOCK_TIMEOUT);
-            return self.write(writes, false);
+            return self.write(jobs, false);
         }
         match self.recover() {
             Ok(RecoveryOutcome::Kept) => {
-                self.database.set_lock_timeout(LOCK_TIMEOUT);
                 let sync = sync || self.state.must_sync();
-                self.write(writes, sync);
+                self.write(jobs, sync);
             }
             Ok(RecoveryOutcome::Replaced(error)) | Err(error) => {
-                for job in writes {
+                for job in jobs {
                     job.finish(Some(&error));
                 }
             }
         }
     }
 
-    /// Does the work of [`SharedWriter::write_now`].
-    fn write_now(&mut self, job: Box<dyn Job<S>>) -> Result<bool, Box<dyn Job<S>>> {
-        if !self.database.is_in_place() {
-            // The recovery may take long.
-            return Err(job);
-        }
-        self.database.set_lock_timeout(Duration::ZERO);
-        let mut jobs = vec![job];
-        let begun =
-            self.database.set_synced(true).and_then(|()| begin(&mut self.database.connection));
-        let outcome = match begun {
-            // Nothing has begun. The thread can wait until the database is unlocked.
-            Err(error) if error.sqlite_error_code() == Some(Sqlite::DatabaseBusy) => {
-                return jobs.pop().map_or(Ok(false), Err);
-            }
-            begun => begun.and_then(|begun| run_jobs(begun, &mut self.state, &mut jobs)),
-        };
-        let outcome = self.check_location(outcome);
-        self.finish(jobs, outcome);
-        Ok(self.commits >= CHECKPOINT_EVERY)
-    }
-
     /// Commits `jobs` and answers them.
-    pub(super) fn write(&mut self, mut jobs: Vec<Box<dyn Job<S>>>, sync: bool) {
+    pub(super) fn write(&mut self, mut jobs: Jobs<S>, sync: bool) {
         let outcome = self
             .database
             .set_synced(sync)
-            .and_then(|()| begin(&mut self.database.connection))
-            .and_then(|begun| run_jobs(begun, &mut self.state, &mut jobs));
-        // An unsynced write promises nothing, so the next write checks the location.
-        let outcome =
-            if sync { self.check_location(outcome) } else { outcome.map_err(CommitFailure::from) };
-        self.finish(jobs, outcome);
-        // The next write is likely to need it, and here no request is waiting. If it fails, the
-        // next write tries again.
+            .and_then(|()| begin(&self.database.connection))
+            .and_then(|()| run_jobs(&self.database.connection, &mut self.state, &mut jobs));
+        let outcome = match outcome {
+            // An unsynced write promises nothing, so the next write checks the location.
+            Ok(()) if sync => self.check_location(),
+            outcome => outcome.map_err(CommitFailure::from),
+        };
+        self.finish_or_repair(jobs, outcome);
+        self.sync_again();
+    }
+
+    /// Has the next commit synced: it is likely to need it, and here no request is waiting. If that
+    /// fails, the next write tries again.
+    fn sync_again(&mut self) {
         let _ = self.database.set_synced(true);
     }
 
     /// Checks after a commit that the database is still at its path. Otherwise the commit is not
     /// durable.
-    fn check_location(&mut self, outcome: rusqlite::Result<()>) -> Result<(), CommitFailure> {
-        outcome?;
+    fn check_location(&mut self) -> Result<(), CommitFailure> {
         if self.database.is_in_place() {
             return Ok(());
         }
@@ -253,8 +262,14 @@ impl<S: TransactionHooks> Writer<S> {
         }
     }
 
-    /// Answers the jobs of a transaction that was committed or lost.
-    fn finish(&mut self, jobs: Vec<Box<dyn Job<S>>>, outcome: Result<(), CommitFailure>) {
+    fn finish_or_repair(&mut self, jobs: Jobs<S>, outcome: Result<(), CommitFailure>) {
+        if self.finish(jobs, outcome) {
+            self.replace_damaged();
+        }
+    }
+
+    /// Answers the jobs of a transaction that was committed or lost. Returns whether it met damage.
+    fn finish(&mut self, jobs: Jobs<S>, outcome: Result<(), CommitFailure>) -> bool {
         self.commits += 1;
         let lost = outcome.as_ref().err().map(|failure| match failure {
             CommitFailure::Database(error) => {
@@ -271,19 +286,27 @@ impl<S: TransactionHooks> Writer<S> {
         for job in jobs {
             job.finish(lost.as_ref());
         }
-        if let Err(CommitFailure::Database(error)) = outcome
-            && is_damage(&error)
-        {
-            self.replace_damaged();
-        }
+        matches!(outcome, Err(CommitFailure::Database(error)) if is_damage(&error))
     }
 
     /// Makes a checkpoint if it is time: after the answers and not within a commit.
-    fn checkpoint(&mut self, is_idle: bool) {
+    pub fn checkpoint(&mut self, is_idle: bool) {
         if self.commits >= CHECKPOINT_EVERY {
             self.database.checkpoint_if_long(is_idle);
             self.commits = 0;
         }
+    }
+
+    /// Whether it is time for a checkpoint, and the log is long enough.
+    fn needs_checkpoint(&mut self) -> bool {
+        if self.commits < CHECKPOINT_EVERY {
+            return false;
+        }
+        if self.database.has_long_log() {
+            return true;
+        }
+        self.commits = 0;
+        false
     }
 
     fn recover(&mut self) -> Result<RecoveryOutcome, ApiError> {
@@ -308,7 +331,8 @@ impl<S: TransactionHooks> Writer<S> {
         }
     }
 
-    fn close(mut self) {
+    pub fn close(mut self) {
+        self.write_notes();
         self.database.recover_or_save();
         self.reset_if_replaced();
         self.database.close();

@@ -1,6 +1,7 @@
 //! The store: what a transaction that ends badly leaves behind, which is nothing.
 
 mod batches;
+mod lane;
 
 use crate::broker::testing::{
     Channel, ErrorCode, Hook, NOTHING, Outcome, SCHEMA_VERSION, Scope, TestPeer, World, event,
