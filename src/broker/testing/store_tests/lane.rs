@@ -85,7 +85,7 @@ fn open() -> Opened {
         legacy_port: 0,
         starting_owner: "",
         owner: "",
-        rescue_file: Path::new(""),
+        rescue_file: &directory.path().join("rescue"),
         status: DatabaseStatus::default(),
     };
     let progress = OpeningProgress::default();
