@@ -10,6 +10,9 @@ use crate::text;
 /// Longest sentence of an error, in characters.
 pub const MAX_SENTENCE: usize = 1_000;
 
+/// How many candidates an error lists.
+const MAX_CANDIDATES: usize = 10;
+
 /// Returns the text of a broker call's error, with the candidates of an ambiguous name.
 ///
 /// Everything passes through [`crate::text`], because an error may echo what was asked, and that may
@@ -21,10 +24,14 @@ pub fn error_text(error: &ClientError) -> String {
         words.push_str(&text::line(&hint, MAX_SENTENCE));
     }
     if let ClientError::Refused(refused) = error {
-        for candidate in &refused.candidates {
+        for candidate in refused.candidates.iter().take(MAX_CANDIDATES) {
             let name = candidate.name.as_deref().map(|n| text::line(n, 120)).unwrap_or_default();
-            let cwd = text::line(&candidate.cwd, 500);
+            let cwd = text::path(&candidate.cwd, 200);
             let _ = write!(words, "\n- {} {name}, in {cwd}", candidate.id);
+        }
+        let more = refused.candidates.len().saturating_sub(MAX_CANDIDATES);
+        if more > 0 {
+            let _ = write!(words, "\nand {more} more: give more of the name, or the id.");
         }
     }
     words

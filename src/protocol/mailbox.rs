@@ -52,7 +52,8 @@ pub const MAX_WAIT: u64 = 600;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Take {
-    /// The most bytes of text, but at least one message is returned; 0 means no limit.
+    /// The most bytes that the messages take in a tool's result, but at least one is returned; 0 means
+    /// no limit.
     #[serde(default, deserialize_with = "js_json::lenient_number")]
     pub max_bytes: u64,
 }

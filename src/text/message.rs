@@ -19,16 +19,31 @@ pub fn message(message: &Delivery, now: Timestamp) -> String {
     format!("{}\n{}", heading(message, now), text::quoted(&message.text))
 }
 
+/// Returns the same for a part of a message; `which` says which part it is.
+pub fn part(message: &Delivery, which: &str, now: Timestamp) -> String {
+    format!("{}, {which}\n{}", heading(message, now), text::quoted(&message.text))
+}
+
 /// Separates two messages.
 pub const SEPARATOR: &str = "\n\n";
 
 /// By how much a heading may grow until it is shown, because its times are relative.
 const MAX_GROWTH: usize = 38;
 
+/// By how much the members of an object may be longer than a heading.
+const MAX_MEMBERS: usize = 64;
+
 /// Returns the largest length of a message that is shown soon after `now`, with its separator, in
 /// UTF-16 code units.
 pub fn rendered_len(delivery: &Delivery, now: Timestamp) -> usize {
     text::units(SEPARATOR) + text::units(&message(delivery, now)) + MAX_GROWTH
+}
+
+/// Returns the length of a message in a tool's result, in either of its forms, in bytes.
+pub fn written_len(delivery: &Delivery, now: Timestamp) -> usize {
+    let text = message(delivery, now);
+    let escaped = text.bytes().filter(|byte| matches!(byte, b'\n' | b'"' | b'\\')).count();
+    SEPARATOR.len() + text.len() + escaped + MAX_GROWTH + MAX_MEMBERS
 }
 
 fn heading(message: &Delivery, now: Timestamp) -> String {

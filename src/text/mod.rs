@@ -126,6 +126,32 @@ pub fn cut(line: &str, max_chars: usize) -> String {
     format!("{kept}…")
 }
 
+/// Returns where the first part of a text ends that takes at most `max` bytes as quoted lines in JSON.
+///
+/// The part ends with a line or a word, where one ends near its end, and never in the middle of a
+/// character that is joined of several. It holds at least one character.
+#[must_use]
+pub fn part_end(text: &str, max: usize) -> usize {
+    let mut used = 0;
+    let surplus = text.char_indices().find(|(_, c)| {
+        used += match c {
+            // As `\n` and `| `.
+            '\n' => 4,
+            '"' | '\\' => 2,
+            _ => c.len_utf8(),
+        };
+        used > max
+    });
+    let Some((end, _)) = surplus else { return text.len() };
+    let near = (0..=end - end / 4).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let break_after = |c: char| text[near..end].rfind(c).map(|at| near + at + 1);
+    let mut end = break_after('\n').or_else(|| break_after(' ')).unwrap_or(end);
+    while end > 0 && (text[end..].starts_with(is_soft) || text[..end].ends_with(is_soft)) {
+        end -= text[..end].chars().next_back().map_or(1, char::len_utf8);
+    }
+    end.max(text.chars().next().map_or(0, char::len_utf8))
+}
+
 fn fold_blank_lines(text: &str) -> String {
     let mut out: Vec<Cow<str>> = Vec::new();
     let mut blank = 0;

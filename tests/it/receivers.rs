@@ -124,7 +124,7 @@ fn what_a_tool_took_and_never_showed_is_pushed_to_the_next_server_at_once() {
     let gate = session.reading();
     let small = sender.send("receiver", "hello");
     // Escaped, and in both forms of the result, it is more than the pipe takes.
-    let big = sender.send("receiver", &"\"".repeat(38_000));
+    let big = sender.send("receiver", &"\"".repeat(19_000));
     {
         let _nobody_reads = gate.hold();
         // The line at which the reader stops.

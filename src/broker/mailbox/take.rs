@@ -13,6 +13,7 @@ use crate::broker::store::Fault;
 use crate::protocol::mailbox::{Confirm, Noted, OwnUnread, Take, Taken, Written};
 use crate::protocol::messages::{MessageState, Via};
 use crate::protocol::{InstanceId, MessageId, PeerId, Timestamp};
+use crate::text::message;
 
 /// How many of the caller's own unread messages are named.
 const OWN_UNREAD: usize = 10;
@@ -30,15 +31,15 @@ pub fn take(
     wake::record_activity(tx, &caller.peer)?;
     let via = caller.via();
     let unread = takeable(tx, &caller.peer, receiver)?;
-    let budget = i64::try_from(request.max_bytes).ok().filter(|b| *b > 0).unwrap_or(i64::MAX);
-    let mut used = 0i64;
+    let budget = if request.max_bytes == 0 { u64::MAX } else { request.max_bytes };
+    let mut used = 0u64;
     let mut messages = Vec::new();
-    for (seq, size) in &unread {
-        used = used.saturating_add(*size);
+    for seq in &unread {
+        let mut delivery = load_delivery(tx, *seq)?;
+        used = used.saturating_add(message::written_len(&delivery, tx.now) as u64);
         if used > budget && !messages.is_empty() {
             break;
         }
-        let mut delivery = load_delivery(tx, *seq)?;
         (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, *seq, receiver)?;
         record_offer(tx, *seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
         messages.push(delivery);
@@ -49,20 +50,20 @@ pub fn take(
     Ok(Taken { messages, remaining, own_unread, own_unread_total, owner })
 }
 
-/// Returns the unread messages that `receiver` may take, oldest first, each with its size in bytes.
-fn takeable(tx: &Tx<'_>, peer: &PeerId, receiver: &Receiver) -> Result<Vec<(i64, i64)>, Fault> {
+/// Returns the unread messages that `receiver` may take, oldest first.
+fn takeable(tx: &Tx<'_>, peer: &PeerId, receiver: &Receiver) -> Result<Vec<i64>, Fault> {
     let mut statement = tx.db.prepare_cached(
-        "SELECT seq, length(CAST(text AS BLOB)), CASE WHEN lease_until > ?2 THEN lease_by END
+        "SELECT seq, CASE WHEN lease_until > ?2 THEN lease_by END
          FROM messages WHERE recipient = ?1 AND state IN ('queued', 'offered') ORDER BY seq",
     )?;
     let mut rows = statement.query(params![peer.as_str(), tx.now.millis()])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let (seq, leased_by): (i64, Option<Receiver>) = (row.get(0)?, row.get(2)?);
+        let (seq, leased_by): (i64, Option<Receiver>) = (row.get(0)?, row.get(1)?);
         let is_of_another_call =
             leased_by.is_some_and(|by| matches!(by, Receiver::Waiter(_)) && by != *receiver);
         if !is_of_another_call && !is_awaited(tx, peer, seq)? {
-            found.push((seq, row.get(1)?));
+            found.push(seq);
         }
     }
     Ok(found)

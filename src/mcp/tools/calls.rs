@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::RoleServer;
-use rmcp::model::{JsonObject, RequestId};
+use rmcp::model::JsonObject;
 use rmcp::service::RequestContext;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,6 +16,7 @@ use crate::mcp::error_text::{
     MAX_SENTENCE, error_text, invalid_arguments, no_repository, not_sent,
 };
 use crate::mcp::session::Session;
+use crate::mcp::tools::reading::{Reading, Room};
 use crate::mcp::tools::results;
 use crate::mcp::tools::results::{Asked, Output};
 use crate::mcp::tools::sends::Sends;
@@ -35,9 +36,6 @@ use crate::text;
 /// How long a second `check_messages` waits for the confirmation of the first.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Most bytes of message text in one result: less than what clients cut.
-const RESULT_BYTES: u64 = 40_000;
-
 /// The most peers that are listed: about as many as a result has room for.
 const MAX_LISTED: u32 = 60;
 
@@ -50,6 +48,7 @@ pub struct Tools {
     callbacks: SentCallbacks,
     /// Results whose messages are not confirmed yet. Each ends with its confirmation.
     unconfirmed: Mutex<Vec<oneshot::Receiver<()>>>,
+    reading: Reading,
 }
 
 impl Tools {
@@ -57,7 +56,8 @@ impl Tools {
     pub fn new(session: Session, callbacks: SentCallbacks) -> Self {
         let session = Arc::new(session);
         let sends = Sends::new(Arc::clone(&session));
-        Self { session, sends, callbacks, unconfirmed: Mutex::new(Vec::new()) }
+        let (unconfirmed, reading) = (Mutex::default(), Reading::default());
+        Self { session, sends, callbacks, unconfirmed, reading }
     }
 
     /// Calls a tool.
@@ -173,12 +173,13 @@ impl Tools {
         let what = format!("Waiting for the answer of {}", text::line(name, 120));
         match with_progress(context, limit, &what, client.answer_to(&sent.id, limit)).await {
             Ok(answered) => {
-                if let Some(answer) = &answered.answer {
-                    let ids = vec![answer.id.clone()];
-                    let confirmed = self.confirm_when_written(client, ids, context.id.clone());
-                    self.unconfirmed.lock().await.extend(confirmed);
+                let shown = results::answered(sent, &answered, limit, Room::of(context).form);
+                let confirmed = self.confirm_when_written(client, shown.whole, context);
+                self.unconfirmed.lock().await.extend(confirmed);
+                if shown.begun.is_some() {
+                    self.reading.note_when_written(&self.callbacks, context, shown.begun);
                 }
-                Ok(results::answered(sent, &answered, limit))
+                Ok(shown.output)
             }
             Err(error) => Ok(results::wait_failed(sent, &error_text(&error))),
         }
@@ -190,7 +191,8 @@ impl Tools {
         limit: Duration,
         context: &Context,
     ) -> Result<Output, String> {
-        let request = Take { max_bytes: RESULT_BYTES };
+        let room = Room::of(context);
+        let request = Take { max_bytes: room.messages };
         // A second call must not show again what the first is just about to confirm.
         let mut unconfirmed = self.unconfirmed.lock().await;
         for confirmed in unconfirmed.drain(..) {
@@ -208,9 +210,11 @@ impl Tools {
             taken
         };
         let taken = taken.map_err(|error| error_text(&error))?;
-        let ids: Vec<MessageId> = taken.messages.iter().map(|message| message.id.clone()).collect();
-        unconfirmed.extend(self.confirm_when_written(client, ids, context.id.clone()));
-        Ok(results::check_messages(&taken, limit))
+        let begun = self.reading.begun();
+        let shown = results::check_messages(&taken, limit, room.form, begun.as_ref());
+        unconfirmed.extend(self.confirm_when_written(client, shown.whole, context));
+        self.reading.note_when_written(&self.callbacks, context, shown.begun);
+        Ok(shown.output)
     }
 
     /// Confirms messages when the result that shows them was written: that is evidence that the
@@ -219,7 +223,7 @@ impl Tools {
         &self,
         client: &Client,
         ids: Vec<MessageId>,
-        request: RequestId,
+        context: &Context,
     ) -> Option<oneshot::Receiver<()>> {
         if ids.is_empty() {
             return None;
@@ -227,7 +231,7 @@ impl Tools {
         self.session.note_shown(&ids);
         let (done, confirmed) = oneshot::channel::<()>();
         let client = client.clone();
-        self.callbacks.on_sent(request, move || {
+        self.callbacks.on_sent(context.id.clone(), move || {
             tokio::spawn(async move {
                 if let Err(error) = client.confirm(&Confirm { ids }).await {
                     // They are offered again, marked as a repeat.

@@ -1,6 +1,7 @@
 //! The four tools: their names, and what `tools/list` shows of them.
 
 pub mod calls;
+mod reading;
 pub mod results;
 mod schema;
 mod sends;
@@ -163,9 +164,6 @@ fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> 
     })
 }
 
-/// Characters of a result that Claude Code may show whole. A message of the largest size fits.
-const MAX_RESULT_CHARS: u64 = 200_000;
-
 fn tool<A: JsonSchema, R: JsonSchema>(
     name: ToolName,
     description: &'static str,
@@ -175,7 +173,7 @@ fn tool<A: JsonSchema, R: JsonSchema>(
         .with_raw_output_schema(schema::<R>())
         .with_annotations(annotations);
     let mut meta = MetaObject::default();
-    meta.0.insert("anthropic/maxResultSizeChars".to_owned(), MAX_RESULT_CHARS.into());
+    meta.0.insert("anthropic/maxResultSizeChars".to_owned(), reading::CLAUDE_CODE_CHARS.into());
     tool.meta = Some(meta);
     tool
 }

@@ -173,6 +173,71 @@ fn structured_content_is_what_the_output_schema_says() {
     assert_eq!(check(&mut backend, "list_peers", json!({}))["away"], 1);
 }
 
+/// Codex cuts a result at 10,000 bytes.
+#[test]
+fn a_client_that_shows_little_reads_a_large_message_in_parts() {
+    let sandbox = Sandbox::unlimited();
+    let mut writer = sandbox.session("writer");
+    let mut reader = SessionOptions::new("reader").client("codex-mcp-client").start(&sandbox);
+    let text = "a line of \"words\" with \\ in it\n".repeat(1_800);
+    let before = writer.send("reader", "before");
+    let large = writer.send("reader", &text);
+    let after = writer.send("reader", "after");
+    let mut read = String::new();
+    let mut order = Vec::new();
+    for _ in 0..30 {
+        let request = json!({ "name": "check_messages", "arguments": {} });
+        let result = reader.request("tools/call", request)["result"].clone();
+        assert!(result.to_string().len() <= 20_000, "{}", result.to_string().len());
+        let said = result["structuredContent"].clone();
+        assert!(said.to_string().len() < 10_000 && result["content"].to_string().len() < 10_000);
+        for message in said["messages"].as_array().unwrap() {
+            let id = message["message_id"].as_str().unwrap().to_owned();
+            if id == large {
+                read.push_str(message["text"].as_str().unwrap());
+                assert!(message.get("repeat").is_none(), "{message}");
+            }
+            if order.last() != Some(&id) {
+                order.push(id);
+            }
+        }
+        if said.get("remaining").is_none() {
+            break;
+        }
+        // It is not read before its last part was shown.
+        if read.len() < text.len() {
+            assert_eq!(sandbox.message(&large)["state"], "offered");
+        }
+    }
+    assert!(read == text, "{} of {}", read.len(), text.len());
+    assert_eq!(order, [before, large.clone(), after]);
+    until("it is read", || sandbox.message(&large)["state"] == "read");
+    // An answer is no different.
+    let asked = json!({ "to_id": "writer", "message": "and?", "wait_seconds": 30 });
+    let request =
+        reader.start_request("tools/call", json!({ "name": "send_message", "arguments": asked }));
+    let question = writer.push()["meta"]["message_id"].clone();
+    let to = reader_id(&sandbox);
+    let reply = json!({ "to_id": to, "message": text, "reply_to": question });
+    let answer = writer.call("send_message", reply)["structuredContent"]["id"].clone();
+    let result = reader.answer_to(&json!(request))["result"].clone();
+    assert!(result.to_string().len() <= 20_000);
+    let mut read = String::new();
+    let mut message = result["structuredContent"]["answer"]["message"].clone();
+    assert!(message["part"].as_str().unwrap().contains("call check_messages"), "{message}");
+    while let Some(part) = message["text"].as_str() {
+        assert_eq!(message["message_id"], answer);
+        read.push_str(part);
+        let next = reader.call("check_messages", json!({}))["structuredContent"].clone();
+        message = next["messages"][0].clone();
+    }
+    assert!(read == text, "{} of {}", read.len(), text.len());
+}
+
+fn reader_id(sandbox: &Sandbox) -> String {
+    peer(sandbox, "reader")["id"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn an_unknown_method_or_tool_is_an_error_with_its_name() {
     let sandbox = Sandbox::new();

@@ -132,8 +132,12 @@ fn other_limits_hold_from_the_next_message_on() {
 fn a_take_stops_before_it_is_too_large_and_gives_at_least_one() {
     let mut world = World::new();
     let (ann, bob) = (world.peer("ann"), world.peer("bob"));
-    let ids = world.send_all(&ann, &bob, &["12345", "12345", "12345"]);
-    let taken = world.try_take(&bob, 10).unwrap();
+    let text = "x".repeat(1_000);
+    let ids = world.send_all(&ann, &bob, &[&text, &text, &text]);
+    // What is around a text in a result counts as well.
+    let taken = world.try_take(&bob, 2_000).unwrap();
+    assert_eq!((taken.messages.len(), taken.remaining), (1, 2));
+    let taken = world.try_take(&bob, 2_600).unwrap();
     assert_eq!((taken.messages.len(), taken.remaining), (2, 1));
     assert_eq!(world.state_of(&ids[2]), "queued");
     let taken = world.try_take(&bob, 1).unwrap();

@@ -1,9 +1,11 @@
 //! The list of peers: which are in it, and how each can be reached.
 
+use std::time::Duration;
+
 use crate::broker::testing::{
     Channel, ErrorCode, Hook, Reachability, Scope, Start, TestPeer, World,
 };
-use crate::protocol::peers::{ListPeers, SetProfile};
+use crate::protocol::peers::{ListPeers, Peer, SetProfile};
 
 fn names(world: &mut World, caller: &TestPeer, scope: Scope) -> Vec<String> {
     let request = ListPeers { scope, ..ListPeers::default() };
@@ -58,6 +60,46 @@ fn a_scope_is_the_same_directory_or_repository() {
     assert_eq!(names(&mut world, &peers[0], Scope::Machine), ["other", "shop-2", "shop-login"]);
     let request = ListPeers { scope: Scope::Repo, ..ListPeers::default() };
     assert_eq!(world.list(&peers[3], &request).unwrap_err().code, ErrorCode::BadRequest);
+}
+
+#[test]
+fn of_many_peers_the_nearest_are_listed_and_the_others_counted() {
+    let mut world = World::new();
+    let mut live = |start: Start| {
+        let peer = world.start(start);
+        world.open_stream(&peer);
+        world.advance(Duration::from_secs(1));
+        peer
+    };
+    let me = live(Start::at("/src/shop").repo("/src/shop/.git"));
+    for number in 0..20 {
+        live(Start::at(&format!("/other/p{number}")));
+    }
+    live(Start::at("/src/shop/api").repo("/src/shop/.git"));
+    live(Start::at("/src/shop").repo("/src/shop/.git"));
+    let recent = live(Start::at("/other/recent"));
+    let lively = live(Start::at("/other/lively"));
+    live(Start::at("/other/last"));
+    world.send(&me, &recent, "for you");
+    // A hook event is activity, too.
+    world.hook(&lively, Hook::SessionStart, "");
+    let mut list = |limit: u32, name: Option<&str>| {
+        let name = name.map(str::to_owned);
+        let request = ListPeers { limit, name, ..ListPeers::default() };
+        let list = world.list(&me, &request).unwrap();
+        let name_of = |peer: Peer| (peer.name.unwrap_or_default(), peer.unread);
+        (list.peers.into_iter().map(name_of).collect::<Vec<_>>(), list.more)
+    };
+    let (nearest, more) = list(5, None);
+    let names: Vec<_> = nearest.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["shop-2", "shop-api", "lively", "last", "recent"]);
+    assert_eq!((nearest[4].1, more), (1, 20), "each that is shown has its backlog");
+    assert_eq!(list(0, None).0.len(), 25);
+    assert_eq!(list(100, None).1, 0);
+    let (ones, more) = list(2, Some("P1"));
+    assert_eq!((ones.len(), more), (2, 9), "{ones:?}");
+    assert!(ones.iter().all(|(name, _)| name.starts_with("p1")), "{ones:?}");
+    assert_eq!(list(5, Some("nobody")), (Vec::new(), 0));
 }
 
 #[test]

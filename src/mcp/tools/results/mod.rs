@@ -5,6 +5,7 @@
 //! out, and what many entries share is said once. Everything that another peer wrote passes through
 //! [`crate::text`] on its way in.
 
+mod parts;
 mod peers;
 mod sent;
 mod unread;
@@ -21,18 +22,16 @@ use crate::protocol::peers::{Peer, ProfileSet, Reachability};
 use crate::text;
 use crate::text::message::MAX_NAME;
 
+pub use parts::Begun;
 pub use peers::{Asked, ListPeersResult, list_peers};
 pub use sent::{SendMessageResult, answered, send_message, sent_to_scope, wait_failed};
 pub use unread::{CheckMessagesResult, check_messages};
 
 const MAX_SUMMARY: usize = 500;
 
-/// The most characters of a result, both forms together, as they are written to the client. Half of it
-/// is the least that a client shows of one form: Codex cuts a result at 10,000 bytes.
-const MAX_CHARS: usize = 20_000;
-
-/// Characters around the two forms: the request's id and the names of the members.
-const ENVELOPE: usize = 200;
+/// The most bytes of one form of a result, the least that a client shows: Codex cuts at 10,000 bytes.
+/// Both forms and what is around them have 20,000.
+pub const ROOM: usize = 9_900;
 
 /// A result in both forms.
 pub struct Output {
@@ -48,21 +47,20 @@ impl Output {
         Self { text, structured }
     }
 
-    /// Returns whether the result is within [`MAX_CHARS`], and each form within half of it.
-    fn fits(&self) -> bool {
+    /// Returns the length of the longer form as it is written, in bytes.
+    fn len(&self) -> usize {
         let structured = self.structured.to_string().len();
         let text = Value::from(self.text.as_str()).to_string().len();
-        let most = MAX_CHARS / 2 - ENVELOPE / 2;
-        structured <= most && text <= most
+        structured.max(text)
     }
 }
 
-/// Returns the result with as many entries as fit, of at most `count`.
-fn fitting(mut count: usize, output: impl Fn(usize) -> Output) -> Output {
+/// Returns how many entries fit, of at most `count`, in forms of at most `room` bytes, and the result.
+fn fitting(room: usize, mut count: usize, output: impl Fn(usize) -> Output) -> (usize, Output) {
     loop {
         let result = output(count);
-        if count == 0 || result.fits() {
-            return result;
+        if count == 0 || result.len() <= room {
+            return (count, result);
         }
         count -= (count / 16).max(1);
     }

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::mcp::tools::results::{
-    MAX_SUMMARY, Output, ReachabilityView, commonest, describe_backlog, display_name, fitting,
-    if_any, if_said, if_some, if_true, name_of, waiting_notice, waiting_paragraph,
+    MAX_SUMMARY, Output, ROOM, ReachabilityView, commonest, describe_backlog, display_name,
+    fitting, if_any, if_said, if_some, if_true, name_of, waiting_notice, waiting_paragraph,
 };
 use crate::protocol::Timestamp;
 use crate::protocol::peers::{Peer, PeerKind, PeerList};
@@ -159,7 +159,7 @@ pub fn list_peers(list: &PeerList, asked: Asked<'_>, notes: &[String]) -> Output
     let me = list.me.as_ref();
     let me = me.map(|me| PeerView { live: Some(me.live), ..PeerView::new(me, now) });
     let entries: Vec<Entry> = list.peers.iter().map(|peer| Entry::new(peer, now)).collect();
-    fitting(entries.len(), |count| {
+    let (_, output) = fitting(ROOM, entries.len(), |count| {
         let more = list.more + (entries.len() - count) as u64;
         let mut me = me.clone();
         let mut peers: Vec<_> = entries[..count].iter().map(|entry| entry.view.clone()).collect();
@@ -175,7 +175,8 @@ pub fn list_peers(list: &PeerList, asked: Asked<'_>, notes: &[String]) -> Output
             mail: waiting_notice(list.waiting),
         };
         Output::new(format!("{head}{}", lines(list, &entries[..count], more, asked)), &result)
-    })
+    });
+    output
 }
 
 /// Returns the text about this session.
@@ -277,7 +278,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::mcp::tools::results::MAX_CHARS;
     use crate::protocol::PeerId;
     use crate::protocol::peers::Reachability;
 
@@ -375,7 +375,7 @@ mod tests {
             for count in [0, 1, 60, 1_000] {
                 let peers = vec![peer(name, cwd, summary); count];
                 let output = list(peer(name, cwd, summary), peers, 1_000 - count as u64);
-                assert!(written(&output) <= MAX_CHARS, "{count}: {}", written(&output));
+                assert!(written(&output) <= 20_000 - 200, "{count}: {}", written(&output));
                 let shown = output.structured["peers"].as_array().unwrap().len();
                 assert_eq!(output.structured["more"].as_u64().unwrap_or(0), 1_000 - shown as u64);
                 assert!(shown >= count.min(8), "{shown} of {count}");

@@ -6,10 +6,11 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::mcp::tools::results::unread::{ABOUT_MESSAGES, MessageView};
+use crate::mcp::tools::results::parts::{Part, Shown};
+use crate::mcp::tools::results::unread::{ABOUT_MESSAGES, GOES_ON, MessageView};
 use crate::mcp::tools::results::{
-    Output, ReachabilityView, commonest, describe_backlog, display_name, fitting, if_any, name_of,
-    waiting_notice, waiting_paragraph,
+    Output, ROOM, ReachabilityView, commonest, describe_backlog, display_name, fitting, if_any,
+    name_of, waiting_notice, waiting_paragraph,
 };
 use crate::protocol::Timestamp;
 use crate::protocol::mailbox::Answered;
@@ -157,8 +158,9 @@ pub fn send_message(sent: &Sent) -> Output {
     MessageStateView::of(sent).output("", None, "")
 }
 
-/// Returns the result of a call that waited for the answer.
-pub fn answered(sent: &Sent, answered: &Answered, limit: Duration) -> Output {
+/// Returns the result of a call that waited up to `limit` for the answer, in forms of at most `room`
+/// bytes. It shows the first part of an answer that does not fit.
+pub fn answered(sent: &Sent, answered: &Answered, limit: Duration, room: usize) -> Shown {
     let sent = Sent {
         state: answered.state,
         to: answered.to.clone(),
@@ -172,13 +174,23 @@ pub fn answered(sent: &Sent, answered: &Answered, limit: Duration) -> Output {
             " No answer came within {} s. One that comes later arrives like any message; check_messages shows it.",
             limit.as_secs()
         );
-        return standing.output(&more, None, "");
+        let output = standing.output(&more, None, "");
+        return Shown { output, whole: Vec::new(), begun: None };
     };
-    let mut shown = format!("\n\nThe answer; its lines begin with \"| \". {ABOUT}");
     let now = clock::now();
-    let _ = write!(shown, "\n\n{}", message::message(answer, now));
-    let view = AnswerView { about: ABOUT_MESSAGES, message: MessageView::new(answer, now) };
-    standing.output("", Some(view), &shown)
+    let output = |view: MessageView, text: &str, note: &str| {
+        let shown = format!("\n\nThe answer; its lines begin with \"| \". {ABOUT}\n\n{text}{note}");
+        standing.output("", Some(AnswerView { about: ABOUT_MESSAGES, message: view }), &shown)
+    };
+    let whole = output(MessageView::new(answer, now), &message::message(answer, now), "");
+    if whole.len() <= room {
+        return Shown { output: whole, whole: vec![answer.id.clone()], begun: None };
+    }
+    Part::fitting(answer, None, room, |part| {
+        let which = format!("{}. {GOES_ON}", part.which);
+        let view = MessageView::of_part(&part.message, which, now);
+        output(view, &part.text(now), &format!("\n\n{GOES_ON}"))
+    })
 }
 
 /// Returns the result of a call that sent the message, and failed while it waited for the answer.
@@ -197,7 +209,8 @@ pub fn sent_to_scope(sent: &SentToScope, scope: Scope) -> Output {
     // Refusals first: they are never left out.
     let mut receptions: Vec<Reception<'_>> = sent.outcomes.iter().map(Reception::new).collect();
     receptions.sort_by_key(|reception| reception.outcome.id.is_some());
-    fitting(receptions.len(), |count| first_recipients(sent, &standing, &receptions[..count]))
+    let first = |count| first_recipients(sent, &standing, &receptions[..count]);
+    fitting(ROOM, receptions.len(), first).1
 }
 
 fn first_recipients(sent: &SentToScope, standing: &str, shown: &[Reception<'_>]) -> Output {
