@@ -18,6 +18,7 @@
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
+mod check;
 mod figures;
 mod floor;
 mod lines;
@@ -144,4 +145,12 @@ fn main() {
         }
     }
     figures.finish();
+    if is_trial || has("--check") {
+        let excesses = check::excesses(&figures.found, !is_trial);
+        excesses.iter().for_each(|excess| eprintln!("too much: {excess}"));
+        if !excesses.is_empty() {
+            std::process::exit(1);
+        }
+        eprintln!("{} figures are within their bounds", check::bounded(&figures.found, !is_trial));
+    }
 }

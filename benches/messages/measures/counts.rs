@@ -18,7 +18,7 @@ const APART: Duration = Duration::from_millis(10);
 const TEXT: &str = "Which of the two endpoints should the frontend call?";
 
 pub fn counts(world: &World, size: &Size, figures: &mut Figures) {
-    let count = size.messages.min(100);
+    let count = (size.messages / 4).clamp(10, 100);
     figures.measure("counts", &format!("counts ({count} messages and hooks, one by one)"));
     let mut peers = live(&world.sandbox, ["a".to_owned(), "b".to_owned()]);
     let (mut b, mut a) = (peers.pop().unwrap(), peers.pop().unwrap());

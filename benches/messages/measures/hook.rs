@@ -48,7 +48,8 @@ pub fn hook(world: &World, size: &Size, figures: &mut Figures) {
     figures.durations("none", "no broker, start to end", &took, &[]);
     std::fs::create_dir_all(none.socket().parent().unwrap()).unwrap();
     let _deaf = UnixListener::bind(none.socket()).unwrap();
-    let took: Vec<Duration> = (0..size.starts.min(DEAF)).map(|n| one(&none, n, false)).collect();
+    let took: Vec<Duration> =
+        (0..size.starts.div_ceil(4).min(DEAF)).map(|n| one(&none, n, false)).collect();
     figures.durations("deaf", "a broker that never answers, start to end", &took, &[]);
 }
 

@@ -1,4 +1,7 @@
 //! Where a message's time goes: each hop by itself, with the benchmark in the place of the others.
+//!
+//! The hops of the servers are differences: the way through the server, less the way through the
+//! broker alone of the same round.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +10,7 @@ use claude_peers::sys::{clock, random};
 use serde_json::json;
 
 use crate::Size;
-use crate::figures::{Figures, at};
+use crate::figures::{Figures, median};
 use crate::floor::{Floor, Lengths};
 use crate::measures::latency::exchange;
 use crate::peer::{Peer, live};
@@ -99,7 +102,7 @@ impl Ways {
 }
 
 pub fn hops(world: &World, size: &Size, figures: &mut Figures) {
-    figures.measure("hops", &format!("hops ({} messages each way, medians)", size.messages));
+    figures.measure("hops", &format!("hops (medians of {} messages each way)", size.messages));
     let mut peers = live(&world.sandbox, ["a".to_owned(), "b".to_owned()]);
     let (b, a) = (peers.pop().unwrap(), peers.pop().unwrap());
     let mut calls = Wire::open(&world.sandbox);
@@ -108,40 +111,45 @@ pub fn hops(world: &World, size: &Size, figures: &mut Figures) {
     let receipts = Wire::open(&world.sandbox);
     let mut ways = Ways { a, b, from, to, calls, receipts };
     let mut floor = Floor::start(world.disk(), 1, 1, Lengths { call: 600, answer: 600, push: 600 });
-    let mut times: [Vec<Duration>; 9] = Default::default();
+    // What each round has of each, in milliseconds.
+    let mut found: [Vec<f64>; 8] = Default::default();
     for number in 0..size.messages + 10 {
+        let mut round = [Duration::ZERO; 5];
         let [event, answered] = ways.broker();
         std::thread::sleep(APART);
-        let mut round = vec![event, answered];
-        for way in
-            [Ways::whole, Ways::without_recipient, Ways::without_sender, Ways::health, Ways::ping]
-        {
-            round.push(way(&mut ways));
+        let others =
+            [Ways::whole, Ways::without_recipient, Ways::without_sender, Ways::health, Ways::ping];
+        for (time, way) in round.iter_mut().zip(others) {
+            *time = way(&mut ways);
             std::thread::sleep(APART);
         }
-        let [called, pushed, answered] = floor.pass(0, 0);
-        round.extend([pushed - called, answered - called]);
+        let [called, pushed, _] = floor.pass(0, 0);
+        std::thread::sleep(APART);
         // The first messages find cold caches everywhere.
         if number >= 10 {
-            times.iter_mut().zip(round).for_each(|(times, time)| times.push(time));
+            let [whole, to_event, from_post, health, ping] = round;
+            let less = |whole: Duration, part: Duration| whole.as_secs_f64() - part.as_secs_f64();
+            let seconds = [
+                less(to_event, event),
+                event.as_secs_f64(),
+                less(from_post, event),
+                less(answered, event),
+                health.as_secs_f64(),
+                ping.as_secs_f64(),
+                whole.as_secs_f64(),
+                (pushed - called).as_secs_f64(),
+            ];
+            found.iter_mut().zip(seconds).for_each(|(found, time)| found.push(time * 1e3));
         }
     }
-    let [event, answered, whole, to_event, from_post, health, ping, floor, _] =
-        times.map(|times| at(&times, 0.5));
+    let [sender, broker, recipient, answer, health, ping, whole, floor] =
+        found.map(|times| median(&times));
     let mut add = |name: &str, what: &str, value: f64| figures.value(name, what, "ms", value);
-    add(
-        "sender",
-        "harness -> sender's server -> broker: the call becomes a request",
-        to_event - event,
-    );
-    add("broker", "broker: request -> stored, synced, event in the stream", event);
-    add(
-        "recipient",
-        "broker -> recipient's server -> harness: event becomes a push",
-        from_post - event,
-    );
-    add("answer", "broker: from the event in the stream to the answer", answered - event);
-    add("http", "of the broker's: a request that asks for nothing (GET /health)", health);
-    add("ping", "of each server's: a ping answered", ping);
-    figures.compared("whole", "the whole way in the same minute", "ms", whole, Some(floor));
+    add("sender", "the sender's server: from the call to the request", sender);
+    add("broker", "the broker: from the request to the event, with its sync", broker);
+    add("recipient", "the recipient's server: from the event to the push", recipient);
+    add("answer", "the broker: from the event to the answer", answer);
+    add("http", "for comparison: a request that asks the broker for nothing", health);
+    add("ping", "for comparison: a server answers a ping", ping);
+    figures.compared("whole", "the whole way, from the call to the push", "ms", whole, Some(floor));
 }

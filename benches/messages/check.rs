@@ -1,0 +1,62 @@
+//! What fails a run with `--check`: a count or a ratio that is far too high, never a time.
+//!
+//! Counts are the same on every machine, so they are bounded a little above what they are. They hold
+//! for `cargo test`, too, where the program is not optimised. Ratios to the floor are bounded at
+//! about five times what they usually are. Whoever makes something cheaper lowers its bound.
+
+use crate::figures::Figure;
+
+/// The most that a figure may be.
+const COUNTS: [(&str, f64); 15] = [
+    ("counts.send.pages", 11.0),
+    ("counts.send.syncs", 1.5),
+    ("counts.send.calls.sender", 26.0),
+    ("counts.send.calls.broker", 130.0),
+    ("counts.send.calls.recipient", 17.0),
+    ("counts.hook.empty.pages", 2.0),
+    ("counts.hook.empty.syncs", 1.5),
+    ("counts.hook.empty.calls", 290.0),
+    ("counts.hook.mail.pages", 30.0),
+    ("counts.hook.mail.syncs", 4.5),
+    ("list.characters", 120_000.0),
+    ("tokens.list", 800.0),
+    ("tokens.check", 170.0),
+    ("tokens.tools", 3_000.0),
+    ("tokens.instructions", 513.0),
+];
+
+/// The most that a figure may be of its floor.
+const RATIOS: [(&str, f64); 9] = [
+    ("latency.pushed.p50", 15.0),
+    ("latency.answered.p50", 15.0),
+    ("burst.1-1.time", 1_500.0),
+    ("burst.8-1.time", 500.0),
+    ("burst.1-50.time", 5_000.0),
+    ("start.initialize.p50", 12.0),
+    ("start.send.p50", 15.0),
+    ("hook.empty.p50", 16.0),
+    ("hook.mail.p50", 16.0),
+];
+
+/// Returns a line for each figure that is over its bound. Ratios are only looked at `with_ratios`.
+pub fn excesses(figures: &[Figure], with_ratios: bool) -> Vec<String> {
+    let counts = COUNTS.into_iter().filter_map(|(name, most)| {
+        let value = named(figures, name)?.value;
+        (value > most).then(|| format!("{name} is {value:.1}, more than {most}"))
+    });
+    let ratios = RATIOS.into_iter().filter(|_| with_ratios).filter_map(|(name, most)| {
+        let ratio = named(figures, name)?.ratio()?;
+        (ratio > most).then(|| format!("{name} is {ratio:.1} times its floor, more than {most}"))
+    });
+    counts.chain(ratios).collect()
+}
+
+/// Returns how many of the bounded figures were measured.
+pub fn bounded(figures: &[Figure], with_ratios: bool) -> usize {
+    let names = COUNTS.iter().chain(RATIOS.iter().filter(|_| with_ratios)).map(|(name, _)| *name);
+    names.filter(|name| named(figures, name).is_some()).count()
+}
+
+fn named<'a>(figures: &'a [Figure], name: &str) -> Option<&'a Figure> {
+    figures.iter().find(|figure| figure.name == name)
+}
