@@ -22,6 +22,9 @@ const TEXT: &str = "Which of the two endpoints should the frontend call?";
 /// The pause between two messages.
 const APART: Duration = Duration::from_millis(2);
 
+/// The first messages find cold caches everywhere and are not counted.
+const UNCOUNTED: usize = 10;
+
 /// The ways that a message takes, from whom to whom. Each is timed from the call to the push.
 struct Ways {
     a: Peer,
@@ -31,6 +34,8 @@ struct Ways {
     to: StandIn,
     calls: Wire,
     receipts: Wire,
+    /// How long the broker took to answer, the last time.
+    answered: Duration,
 }
 
 impl Ways {
@@ -58,13 +63,13 @@ impl Ways {
         pushed - called
     }
 
-    /// Through the broker alone. Returns when the event had come, and the answer.
-    fn broker(&mut self) -> [Duration; 2] {
+    /// Through the broker alone.
+    fn broker(&mut self) -> Duration {
         let to = self.to.name.clone();
         let called = self.post(&to);
         let event = self.event();
-        let answered = self.calls.answer().0;
-        [event - called, answered - called]
+        self.answered = self.calls.answer().0 - called;
+        event - called
     }
 
     /// A request that asks the broker for nothing.
@@ -109,31 +114,36 @@ pub fn hops(world: &World, size: &Size, figures: &mut Figures) {
     let from = StandIn::live(&world.sandbox, &mut calls, "from");
     let to = StandIn::live(&world.sandbox, &mut calls, "to");
     let receipts = Wire::open(&world.sandbox);
-    let mut ways = Ways { a, b, from, to, calls, receipts };
+    let mut ways = Ways { a, b, from, to, calls, receipts, answered: Duration::ZERO };
     let mut floor = Floor::start(world.disk(), 1, 1, Lengths { call: 600, answer: 600, push: 600 });
+    let all: [fn(&mut Ways) -> Duration; 6] = [
+        Ways::broker,
+        Ways::without_recipient,
+        Ways::without_sender,
+        Ways::whole,
+        Ways::health,
+        Ways::ping,
+    ];
     // What each round has of each, in milliseconds.
     let mut found: [Vec<f64>; 8] = Default::default();
-    for number in 0..size.messages + 10 {
-        let mut round = [Duration::ZERO; 5];
-        let [event, answered] = ways.broker();
-        std::thread::sleep(APART);
-        let others =
-            [Ways::whole, Ways::without_recipient, Ways::without_sender, Ways::health, Ways::ping];
-        for (time, way) in round.iter_mut().zip(others) {
-            *time = way(&mut ways);
+    for number in 0..size.messages + UNCOUNTED {
+        let mut round = [Duration::ZERO; 6];
+        // Each way is the first of a round in its turn: what comes after a pause takes longer.
+        for turn in 0..all.len() {
+            let way = (number + turn) % all.len();
+            round[way] = all[way](&mut ways);
             std::thread::sleep(APART);
         }
         let [called, pushed, _] = floor.pass(0, 0);
         std::thread::sleep(APART);
-        // The first messages find cold caches everywhere.
-        if number >= 10 {
-            let [whole, to_event, from_post, health, ping] = round;
+        if number >= UNCOUNTED {
+            let [event, to_event, from_post, whole, health, ping] = round;
             let less = |whole: Duration, part: Duration| whole.as_secs_f64() - part.as_secs_f64();
             let seconds = [
                 less(to_event, event),
                 event.as_secs_f64(),
                 less(from_post, event),
-                less(answered, event),
+                less(ways.answered, event),
                 health.as_secs_f64(),
                 ping.as_secs_f64(),
                 whole.as_secs_f64(),
