@@ -36,8 +36,8 @@ pub async fn run(config: Result<Config, ConfigError>) {
     let stop = CancellationToken::new();
     let parent = ParentProcess::now();
     let callbacks = SentCallbacks::default();
-    let server = server::Server::new(config, callbacks.clone());
-    let transport = Stdio::open(callbacks, stop.clone());
+    let transport = Stdio::open(callbacks.clone(), stop.clone());
+    let server = server::Server::new(config, callbacks, transport.pushes());
     let serve = async {
         // An error means that the client went before the handshake, which is nothing to report.
         if let Ok(running) = server.serve_with_ct(transport, stop.clone()).await {

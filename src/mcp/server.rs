@@ -24,6 +24,7 @@ use crate::mcp::tools;
 use crate::mcp::tools::ToolName;
 use crate::mcp::tools::calls::Tools;
 use crate::mcp::transport::SentCallbacks;
+use crate::mcp::transport::output::PushLines;
 use crate::text;
 
 /// Time after `notifications/initialized` until the session registers. A health check of the client
@@ -39,10 +40,14 @@ const CHANNEL_OPEN_DELAY: Duration = Duration::from_secs(1);
 pub struct Server(Tools);
 
 impl Server {
-    /// `callbacks` run when an answer was written.
+    /// `callbacks` run when an answer was written, and messages go the way of `pushes`.
     #[must_use]
-    pub fn new(config: Result<Config, ConfigError>, callbacks: SentCallbacks) -> Arc<Self> {
-        Arc::new(Self(Tools::new(Session::new(config), callbacks)))
+    pub fn new(
+        config: Result<Config, ConfigError>,
+        callbacks: SentCallbacks,
+        pushes: PushLines,
+    ) -> Arc<Self> {
+        Arc::new(Self(Tools::new(Session::new(config, pushes), callbacks)))
     }
 }
 

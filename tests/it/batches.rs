@@ -1,5 +1,4 @@
-//! Promises 1 and 2: several messages in one request are accepted or refused each for itself, in
-//! order, and a repetition of the request stores nothing again.
+//! Promises 1 and 2: messages in one request are stored each once and in order, or refused alone.
 
 use serde_json::{Value, json};
 

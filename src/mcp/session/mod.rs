@@ -24,6 +24,7 @@ use crate::mcp::session::push::{Pusher, ShownMessages};
 use crate::mcp::session::registration::registration;
 use crate::mcp::session::stream::{StreamOutputs, StreamState};
 use crate::mcp::summary;
+use crate::mcp::transport::output::PushLines;
 use crate::protocol::MessageId;
 
 /// How long the first listing waits for the session's own stream.
@@ -33,6 +34,7 @@ const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Session {
     config: Result<Config, ConfigError>,
     client: OnceCell<Client>,
+    pushes: PushLines,
     shown: ShownMessages,
     /// From when on pushes may be written; `None` before `notifications/initialized`.
     pushes_from: watch::Sender<Option<Instant>>,
@@ -40,10 +42,12 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(config: Result<Config, ConfigError>) -> Self {
+    /// The session whose messages go the way of `pushes`.
+    pub fn new(config: Result<Config, ConfigError>, pushes: PushLines) -> Self {
         Self {
             config,
             client: OnceCell::new(),
+            pushes,
             shown: ShownMessages::default(),
             pushes_from: watch::Sender::new(None),
             stream: watch::Sender::default(),
@@ -99,8 +103,8 @@ impl Session {
             .with_session(request)
             .around(&registration.around);
         let (written, receipts) = mpsc::unbounded_channel();
-        let pusher =
-            Pusher::new(peer.clone(), self.pushes_from.subscribe(), written, self.shown.clone());
+        let opens_at = self.pushes_from.subscribe();
+        let pusher = Pusher::new(self.pushes.clone(), opens_at, written, self.shown.clone());
         let outputs =
             StreamOutputs { state: self.stream.clone(), inbox: registration.inbox, process };
         tokio::spawn(push::receipt_loop(client.clone(), receipts));

@@ -4,18 +4,16 @@
 //! writes no id twice, however often the broker offers it.
 
 use std::collections::{HashSet, VecDeque};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rmcp::RoleServer;
-use rmcp::model::{CustomNotification, ServerNotification};
-use rmcp::service::Peer;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::client::Client;
+use crate::mcp::transport::output::PushLines;
 use crate::protocol::mailbox::{Delivery, Written};
 use crate::protocol::{MessageId, PeerId};
 use crate::sys::backoff::Backoff;
@@ -30,6 +28,13 @@ const MAX_RECEIPTS: usize = 256;
 /// together. Nothing waits for a receipt: the ids are kept here, and the broker pushes on within
 /// its push window.
 const RECEIPT_DEBOUNCE: Duration = Duration::from_millis(5);
+
+/// So many receipts are reported at once: half the push window, so that a burst does not stop at it.
+const RECEIPTS_AT_ONCE: usize = 32;
+
+/// The most pushes, and about the most bytes of text, that are written together.
+const MAX_TOGETHER: usize = 64;
+const BYTES_TOGETHER: usize = 64 * 1024;
 
 /// Pauses between attempts to report receipts.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -64,17 +69,20 @@ struct PushForPeer {
     delivery: Delivery,
 }
 
-/// A notification that is being written. Returns whether it was.
-type Writing = Pin<Box<dyn Future<Output = bool> + Send>>;
+/// Pushes that are being written, and where the last of them ends.
+struct Writing {
+    ids: Vec<MessageId>,
+    position: u64,
+}
 
 /// The pushes of one session, from the event stream to the client.
 ///
 /// Pushes wait until the client listens, and for each other. They are written while the stream's
 /// loop waits for something else, see [`Pusher::during`].
 pub struct Pusher {
-    client: Peer<RoleServer>,
+    lines: PushLines,
     queue: VecDeque<PushForPeer>,
-    writing: Option<(MessageId, Writing)>,
+    writing: Option<Writing>,
     /// From when on the client listens; `None` as long as that is not known.
     opens_at: watch::Receiver<Option<Instant>>,
     /// The peer of the open stream.
@@ -87,16 +95,16 @@ pub struct Pusher {
 }
 
 impl Pusher {
-    /// Pushes to `client` from `opens_at` on, except what is `shown`, and sends the id of each push
-    /// to `written`.
+    /// Pushes by `lines` from `opens_at` on, except what is `shown`, and sends the id of each push to
+    /// `written`.
     pub fn new(
-        client: Peer<RoleServer>,
+        lines: PushLines,
         opens_at: watch::Receiver<Option<Instant>>,
         written: mpsc::UnboundedSender<MessageId>,
         shown: ShownMessages,
     ) -> Self {
         Self {
-            client,
+            lines,
             queue: VecDeque::new(),
             writing: None,
             opens_at,
@@ -124,33 +132,35 @@ impl Pusher {
         }
     }
 
-    /// Writes pushes while `work` is not done.
+    /// Writes pushes while `work` is not done. What `work` has ready comes first, so that pushes that
+    /// come together are written together.
     pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
             let is_busy = self.writing.is_some() || !self.queue.is_empty();
             tokio::select! {
                 biased;
-                () = self.advance(), if is_busy => {}
                 done = &mut work => return done,
+                () = self.advance(), if is_busy => {}
             }
         }
     }
 
-    /// Writes the next push. Cancelling it loses nothing: a write that has begun is kept.
+    /// Writes the next pushes. Cancelling it loses nothing: what was begun is written all the same.
     async fn advance(&mut self) {
         if self.writing.is_none() {
             self.wait_until_open().await;
             self.begin_next();
         }
-        let Some((_, writing)) = &mut self.writing else { return };
-        let succeeded = writing.await;
-        let Some((id, _)) = self.writing.take() else { return };
-        if succeeded {
+        let Some(writing) = &self.writing else { return };
+        let written = self.lines.written(writing.position).await;
+        let Some(Writing { ids, .. }) = self.writing.take() else { return };
+        if written.is_err() {
+            return self.close();
+        }
+        for id in ids {
             self.pushed.insert(id.clone());
             self.report(id);
-        } else {
-            self.close();
         }
     }
 
@@ -162,24 +172,31 @@ impl Pusher {
         }
     }
 
-    /// Begins to write the first push of the queue that is still to be written.
+    /// Begins to write the first pushes of the queue that are still to be written.
     fn begin_next(&mut self) {
-        while let Some(PushForPeer { to, delivery }) = self.queue.pop_front() {
+        let (mut ids, mut position, mut bytes) = (Vec::new(), 0, 0);
+        while ids.len() < MAX_TOGETHER
+            && bytes < BYTES_TOGETHER
+            && let Some(PushForPeer { to, delivery }) = self.queue.pop_front()
+        {
             if self.me.as_ref().is_some_and(|me| *me != to) {
                 continue;
             }
-            if self.pushed.contains(&delivery.id) || self.shown.contains(&delivery.id) {
+            // The same message may have come twice over the stream.
+            let is_known = self.pushed.contains(&delivery.id) || ids.contains(&delivery.id);
+            if is_known || self.shown.contains(&delivery.id) {
                 self.report(delivery.id);
                 continue;
             }
-            let notification = CustomNotification::new(METHOD, Some(params(&delivery)));
-            let client = self.client.clone();
-            let writing = Box::pin(async move {
-                let notification = ServerNotification::CustomNotification(notification);
-                client.send_notification(notification).await.is_ok()
-            });
-            self.writing = Some((delivery.id, writing));
-            return;
+            match self.lines.add(&notification(&delivery)) {
+                Ok(end) => position = end,
+                Err(_) => return self.close(),
+            }
+            bytes += delivery.text.len();
+            ids.push(delivery.id);
+        }
+        if !ids.is_empty() {
+            self.writing = Some(Writing { ids, position });
         }
     }
 
@@ -202,7 +219,16 @@ pub async fn receipt_loop(client: Client, mut written: mpsc::UnboundedReceiver<M
     let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
     let mut next = Instant::now();
     while !ids.is_empty() || written.recv_many(&mut ids, MAX_RECEIPTS).await > 0 {
-        tokio::time::sleep_until(next).await;
+        let enough = async {
+            while ids.len() < RECEIPTS_AT_ONCE {
+                match written.recv().await {
+                    Some(id) => ids.push(id),
+                    None => return,
+                }
+            }
+        };
+        // Otherwise the time is over.
+        let _ = tokio::time::timeout_at(next, enough).await;
         while ids.len() < MAX_RECEIPTS
             && let Ok(id) = written.try_recv()
         {
@@ -222,31 +248,60 @@ pub async fn receipt_loop(client: Client, mut written: mpsc::UnboundedReceiver<M
     }
 }
 
-/// Returns the notification's content and attributes. Claude Code drops the whole message if an
-/// attribute is not a single-line string.
-fn params(delivery: &Delivery) -> Value {
-    let mut meta = Map::new();
-    let mut set = |name: &str, value: String| {
-        if !value.is_empty() {
-            meta.insert(name.to_owned(), Value::String(value));
-        }
+#[derive(Serialize)]
+struct Notification {
+    jsonrpc: &'static str,
+    method: &'static str,
+    params: Params,
+}
+
+#[derive(Serialize)]
+struct Params {
+    content: String,
+    meta: Attributes,
+}
+
+/// The attributes of a push. Claude Code drops the whole message if one is not a single-line string.
+#[derive(Serialize)]
+struct Attributes {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    from_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    from_name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    from_summary: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    from_cwd: String,
+    sent_at: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    message_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reply_to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeat: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<&'static str>,
+}
+
+fn notification(delivery: &Delivery) -> Notification {
+    Notification { jsonrpc: "2.0", method: METHOD, params: params(delivery) }
+}
+
+/// Returns the notification's content and attributes.
+fn params(delivery: &Delivery) -> Params {
+    let reply_to = delivery.reply_to.as_ref().map(MessageId::as_str).unwrap_or_default();
+    let meta = Attributes {
+        from_id: text::line(delivery.from_id.as_str(), MAX_NAME),
+        from_name: text::line(delivery.from_name.as_deref().unwrap_or_default(), MAX_NAME),
+        from_summary: text::line(&delivery.from_summary, MAX_SUMMARY),
+        from_cwd: text::line(&delivery.from_cwd, MAX_PATH),
+        sent_at: delivery.sent_at.to_string(),
+        message_id: delivery.id.to_string(),
+        reply_to: text::line(reply_to, MAX_NAME),
+        repeat: delivery.repeat.then_some("true"),
+        notice: delivery.from_id.is_broker().then_some("true"),
     };
-    set("from_id", text::line(delivery.from_id.as_str(), MAX_NAME));
-    set("from_name", text::line(delivery.from_name.as_deref().unwrap_or_default(), MAX_NAME));
-    set("from_summary", text::line(&delivery.from_summary, MAX_SUMMARY));
-    set("from_cwd", text::line(&delivery.from_cwd, MAX_PATH));
-    set("sent_at", delivery.sent_at.to_string());
-    set("message_id", delivery.id.to_string());
-    if let Some(original) = &delivery.reply_to {
-        set("reply_to", text::line(original.as_str(), MAX_NAME));
-    }
-    if delivery.repeat {
-        set("repeat", "true".to_owned());
-    }
-    if delivery.from_id.is_broker() {
-        set("notice", "true".to_owned());
-    }
-    json!({ "content": text::block(&delivery.text), "meta": meta })
+    Params { content: text::block(&delivery.text), meta }
 }
 
 #[cfg(test)]
@@ -268,7 +323,7 @@ mod tests {
             repeat: true,
             already_pushed: false,
         };
-        let params = params(&delivery);
+        let params = serde_json::to_value(params(&delivery)).unwrap();
         let meta = params["meta"].as_object().unwrap();
         for (name, value) in meta {
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");

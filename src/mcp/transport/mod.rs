@@ -4,33 +4,30 @@
 //! exits. When an answer has been written, its callbacks run: that is what makes a tool's result
 //! evidence, because a message counts as read once the result that held it was written, and not
 //! when the tool's function returned.
-//!
-//! A client that gives us sockets (Claude Code does) or pipes is read and written by the runtime
-//! itself, without a thread. The descriptors are shared with every process that inherited them,
-//! so they are never switched to non-blocking: each call on a socket asks not to block, and rmcp
-//! opens a pipe anew.
 
-pub mod surrogates;
+pub mod lines;
+pub mod output;
+mod streams;
+mod surrogates;
+mod tool_call;
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 
 use rmcp::RoleServer;
 use rmcp::model::{ClientRequest, JsonRpcMessage, RequestId};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
-use rmcp::transport::{StdioReader, StdioWriter, stdio_pipes};
-use rustix::net::{RecvFlags, SendFlags, SocketType};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-use crate::mcp::transport::surrogates::SurrogateRepair;
+use crate::mcp::transport::lines::{CallSlot, Lines};
+use crate::mcp::transport::output::{ClientLines, PushLines};
+use crate::mcp::transport::streams::Input;
 
 type Callback = Box<dyn FnOnce() + Send>;
 
@@ -66,22 +63,51 @@ impl SentCallbacks {
     }
 }
 
+/// After so many messages in a row the tasks that they began get their turn.
+const MESSAGES_PER_TURN: u32 = 32;
+
 /// Standard input and output as an rmcp transport.
 pub struct Stdio {
-    inner: AsyncRwTransport<RoleServer, SurrogateRepair<Input>, Output>,
+    inner: AsyncRwTransport<RoleServer, Lines<Input>, ClientLines>,
+    calls: CallSlot,
+    lines: ClientLines,
     callbacks: SentCallbacks,
     /// Cancelled when the client has closed its end.
     client_gone: CancellationToken,
     /// Whether the client has begun the handshake.
     begun: bool,
+    /// Messages since the last turn of other tasks.
+    in_a_row: u32,
 }
 
 impl Stdio {
     /// Opens standard input and output.
     pub fn open(callbacks: SentCallbacks, client_gone: CancellationToken) -> Self {
-        let (input, output) = open_streams();
-        let inner = AsyncRwTransport::new_server(SurrogateRepair::new(input), output);
-        Self { inner, callbacks, client_gone, begun: false }
+        let (input, output) = streams::open();
+        let (calls, lines) = (CallSlot::default(), ClientLines::new(Box::pin(output)));
+        let inner = AsyncRwTransport::new_server(Lines::new(input, calls.clone()), lines.clone());
+        Self { inner, calls, lines, callbacks, client_gone, begun: false, in_a_row: 0 }
+    }
+
+    /// Returns the way of pushes to the client.
+    pub fn pushes(&self) -> PushLines {
+        PushLines { lines: self.lines.clone(), stop: self.client_gone.clone() }
+    }
+
+    /// Returns the next message. Dropping the future loses nothing.
+    async fn next(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        if self.in_a_row >= MESSAGES_PER_TURN {
+            self.in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
+        self.in_a_row += 1;
+        let mut received = pin!(self.inner.receive());
+        let calls = &self.calls;
+        poll_fn(|context| match received.as_mut().poll(context) {
+            Poll::Pending => calls.take().map_or(Poll::Pending, |call| Poll::Ready(Some(call))),
+            received @ Poll::Ready(_) => received,
+        })
+        .await
     }
 }
 
@@ -96,9 +122,9 @@ impl Transport<RoleServer> for Stdio {
             JsonRpcMessage::Response(response) => self.callbacks.take(&response.id),
             _ => Vec::new(),
         };
-        let sent = self.inner.send(item);
+        let (lines, added) = (self.lines.clone(), self.lines.add(&item));
         async move {
-            sent.await?;
+            lines.written(added?).await?;
             for callback in callbacks {
                 callback();
             }
@@ -108,7 +134,7 @@ impl Transport<RoleServer> for Stdio {
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
-            let received = self.inner.receive().await;
+            let received = self.next().await;
             match &received {
                 None => self.client_gone.cancel(),
                 Some(JsonRpcMessage::Request(request)) => {
@@ -124,115 +150,7 @@ impl Transport<RoleServer> for Stdio {
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {
+        self.lines.close();
         self.inner.close().await
-    }
-}
-
-/// Standard input.
-enum Input {
-    Socket(Socket),
-    Other(StdioReader),
-}
-
-/// Standard output.
-enum Output {
-    Socket(Socket),
-    Other(StdioWriter),
-}
-
-/// Opens both, as sockets if both are.
-fn open_streams() -> (Input, Output) {
-    let input = Socket::new(rustix::stdio::stdin(), Interest::READABLE);
-    let output = Socket::new(rustix::stdio::stdout(), Interest::WRITABLE);
-    if let (Some(input), Some(output)) = (input, output) {
-        return (Input::Socket(input), Output::Socket(output));
-    }
-    let (input, output) = stdio_pipes();
-    (Input::Other(input), Output::Other(output))
-}
-
-/// A stream socket on which no call blocks.
-struct Socket(AsyncFd<OwnedFd>);
-
-impl Socket {
-    /// Returns `None` for a descriptor that is not a stream socket or that cannot be polled.
-    fn new(descriptor: BorrowedFd<'_>, interest: Interest) -> Option<Self> {
-        let kind = rustix::net::sockopt::socket_type(descriptor).ok()?;
-        if kind != SocketType::STREAM {
-            return None;
-        }
-        let own = descriptor.try_clone_to_owned().ok()?;
-        // SAFETY: the descriptor is ours, and the `AsyncFd` owns it from here on.
-        unsafe { AsyncFd::register_with_interest(own, interest) }.ok().map(Self)
-    }
-}
-
-impl AsyncRead for Input {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let socket = match self.get_mut() {
-            Self::Socket(Socket(socket)) => socket,
-            Self::Other(input) => return Pin::new(input).poll_read(context, buffer),
-        };
-        loop {
-            let mut guard = ready!(socket.poll_read_ready(context))?;
-            let into = buffer.initialize_unfilled();
-            let received = guard.try_io(|socket| {
-                rustix::net::recv(socket, &mut *into, RecvFlags::DONTWAIT).map_err(Into::into)
-            });
-            match received {
-                Ok(Ok((length, _))) => {
-                    buffer.advance(length);
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(error)) => return Poll::Ready(Err(error)),
-                // Not ready after all: the next poll registers the waker.
-                Err(_) => {}
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Output {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let socket = match self.get_mut() {
-            Self::Socket(Socket(socket)) => socket,
-            Self::Other(output) => return Pin::new(output).poll_write(context, bytes),
-        };
-        loop {
-            let mut guard = ready!(socket.poll_write_ready(context))?;
-            let sent = guard.try_io(|socket| {
-                rustix::net::send(socket, bytes, SendFlags::DONTWAIT).map_err(Into::into)
-            });
-            match sent {
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(result) => return Poll::Ready(result),
-                // The buffer is full: the next poll registers the waker.
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Socket(_) => Poll::Ready(Ok(())),
-            Self::Other(output) => Pin::new(output).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            // Other processes may share the socket.
-            Self::Socket(_) => Poll::Ready(Ok(())),
-            Self::Other(output) => Pin::new(output).poll_shutdown(context),
-        }
     }
 }
