@@ -19,6 +19,7 @@ use crate::broker::daemon::{lifecycle, notify, takeover, token};
 use crate::broker::error::RunError;
 use crate::broker::live::LiveState;
 use crate::broker::mailbox;
+use crate::broker::registry;
 use crate::broker::shared::{Activity, Shared};
 use crate::broker::store::{DatabaseStatus, OpenedStore, OpeningProgress};
 use crate::config::Config;
@@ -171,6 +172,10 @@ async fn serve(options: Options) -> Result<(), RunError> {
     shared.tasks.close();
     // An error means that a task hangs. The database is closed after what it has enqueued.
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, shared.tasks.wait()).await;
+    // It is no reason to write a database back that was removed: its person may want an empty one.
+    if let Err(error) = store.write_unsynced(registry::write_hook_reports).await {
+        tracing::warn!("the times of the last hook events could not be written: {error}");
+    }
     if store.close().await { Ok(()) } else { Err(RunError::StoreEnded) }
 }
 

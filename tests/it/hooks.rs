@@ -3,6 +3,7 @@
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Stdio;
 
+use claude_peers::sys::files::beside;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use serde_json::{Value, json};
 
@@ -22,6 +23,28 @@ fn a_hook_shows_mail_once_and_the_turns_next_event_proves_it() {
     sandbox.assert_state(&id, "offered", "hook");
     assert_eq!(context(&sandbox, "Stop", "frontend", "t1", json!({})), "", "shown once");
     sandbox.assert_state(&id, "read", "hook");
+}
+
+/// Every tool call of every session runs a hook.
+#[test]
+fn a_hook_that_has_nothing_to_say_writes_nothing_to_the_database() {
+    let sandbox = Sandbox::new();
+    let (mut backend, _frontend) = backend_and_frontend(&sandbox);
+    let turn = |turn: &str| {
+        for event in ["UserPromptSubmit", "PostToolUse", "PostToolUse", "Stop"] {
+            assert_eq!(context(&sandbox, event, "frontend", turn, json!({})), "");
+        }
+    };
+    // The first event says which session the client shows, and where it works.
+    turn("t1");
+    let log = beside(&sandbox.database(), "-wal");
+    let written = || std::fs::metadata(&log).unwrap().len();
+    let before = written();
+    turn("t2");
+    assert_eq!(written(), before);
+    backend.send("frontend", "hello");
+    assert!(written() > before);
+    assert!(context(&sandbox, "PostToolUse", "frontend", "t3", json!({})).contains("| hello"));
 }
 
 /// With our hooks both in the settings and in the plugin, each event has two hooks.

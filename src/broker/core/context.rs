@@ -11,6 +11,7 @@ use crate::broker::core::effects::{Effect, Effects, TurnChange};
 use crate::broker::core::expiry::{EndedMessage, Expiry};
 use crate::broker::core::rate_limit::RateLimits;
 use crate::broker::live::LiveState;
+use crate::broker::live::hook_reports::HookReports;
 use crate::broker::live::presence::{PushChange, Stream};
 use crate::broker::live::turns::Turns;
 use crate::broker::live::waiters::WaiterList;
@@ -34,6 +35,8 @@ pub struct MemoryState {
     pub waking: HashMap<PeerId, Instant>,
     /// When a hook last spoke, as far as it is recorded.
     pub hooks_spoke_at: Option<Timestamp>,
+    /// What the hooks of each client process reported last.
+    pub hook_reports: HookReports,
     pub limits: Limits,
     pub rates: RateLimits,
     pub effects: Effects,
@@ -66,6 +69,7 @@ impl MemoryState {
             live,
             waking: HashMap::new(),
             hooks_spoke_at: None,
+            hook_reports: HookReports::default(),
             limits,
             on_ended,
             changes,
@@ -169,6 +173,7 @@ impl MemoryState {
             Effect::WakeDone(peer) => {
                 self.waking.remove(&peer);
             }
+            Effect::HookReported(client, report) => self.hook_reports.record(client, report),
             Effect::SetLimits(limits) => self.set_limits(*limits),
         }
     }
@@ -271,6 +276,9 @@ impl TransactionHooks for MemoryState {
     fn reset(&mut self) {
         self.last_seq = None;
         self.expiry = Expiry::default();
+        // Another database knows nothing of it.
+        self.hooks_spoke_at = None;
+        self.hook_reports = HookReports::default();
         self.replaced = Some(self.live.sources.clock.instant());
         self.changes.notify_one();
         // The sessions find that they are not known, and register again.

@@ -13,12 +13,13 @@
 
 use std::time::Instant;
 
+use crate::broker::live::hook_reports::LastReport;
 use crate::broker::live::presence::PushUndo;
 use crate::broker::live::waiters::WaiterChange;
 use crate::config::Limits;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::peers::Peer;
-use crate::protocol::{InstanceId, PeerId};
+use crate::protocol::{InstanceId, PeerId, ProcessId};
 
 /// One change outside the database.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub enum Effect {
     WakeTold(PeerId),
     /// Records that no wake of the peer is handed out any more.
     WakeDone(PeerId),
+    /// Records what a hook of a client process reported.
+    HookReported(ProcessId, LastReport),
     /// Applies other limits.
     SetLimits(Box<Limits>),
 }

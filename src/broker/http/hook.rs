@@ -31,15 +31,25 @@ pub async fn hook(
 ) -> Result<Json<HookMail>, Refusal> {
     only_owner(&identity)?;
     body.client = registry::client_of_hook(transport.pid(), body.client, &body.session);
-    let mail = shared.store.write(move |tx| {
+    let title = around.title;
+    let quiet = shared.store.update(move |tx| {
         body.client = client_or_ancestor(tx, transport, body.client);
-        let mail = mailbox::hook(tx, &body)?;
-        if let Some(title) = &around.title {
-            registry::adopt_session_title(tx, &body.session, title)?;
-        }
-        Ok(mail)
+        let mail = mailbox::quiet_hook(tx, &body, title.as_deref())?;
+        Ok(mail.ok_or((body, title)))
     });
-    let mail = mail.await?;
+    let mail = match quiet.await? {
+        Ok(mail) => mail,
+        Err((body, title)) => {
+            let mail = shared.store.write(move |tx| {
+                let mail = mailbox::hook(tx, &body)?;
+                if let Some(title) = &title {
+                    registry::adopt_session_title(tx, &body.session, title)?;
+                }
+                Ok(mail)
+            });
+            mail.await?
+        }
+    };
     watch_new_clients(&shared);
     Ok(Json(mail))
 }

@@ -1,6 +1,7 @@
 //! What is going on right now: streams, waiting calls, hooks and turns. In memory only.
 
 pub mod client_processes;
+pub mod hook_reports;
 pub mod hook_waiters;
 pub mod presence;
 pub mod signals;

@@ -28,10 +28,6 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
         registry::forget_ended_clients(tx)?;
     }
     let Some(peer) = peer(tx, request)? else { return Ok(HookMail::default()) };
-    if let Some(client) = &request.client {
-        tx.state.live.hook_waiters.retain_peer(&client.to_string(), &peer);
-        record_client_process(tx, &peer, client, request.event)?;
-    }
     let receiver = Receiver::Hook(request.session.clone());
     for id in &request.seen {
         record_push_in_prompt(tx, &peer, id)?;
@@ -45,16 +41,40 @@ pub fn hook(tx: &mut Tx<'_>, request: &HookEvent) -> Result<HookMail, Fault> {
     // The model did not see what a failed turn was shown: that is treated like another turn's.
     let turn = Some(request.turn.as_str()).filter(|_| request.event != HookEventName::StopFailure);
     release_other_turns(tx, &peer, &receiver, turn)?;
-    let mut mail = if request.room == 0 || request.event == HookEventName::SessionEnd {
+    let mail = if request.room == 0 || request.event == HookEventName::SessionEnd {
         HookMail::default()
     } else {
         show(tx, &peer, &receiver, request)?
     };
-    record_turn(tx, &peer, request, &mail)?;
-    mail.server_gone = is_in_turn(request.event) && needs_server_gone_notice(tx, &peer);
+    if shows_activity(request) {
+        wake::record_activity(tx, &peer)?;
+    }
+    answer(tx, &peer, request, mail)
+}
+
+/// Records what the event says of the session's client and turn, and completes the answer.
+pub(super) fn answer(
+    tx: &mut Tx<'_>,
+    peer: &PeerId,
+    request: &HookEvent,
+    mut mail: HookMail,
+) -> Result<HookMail, Fault> {
+    if let Some(client) = &request.client {
+        tx.state.live.hook_waiters.retain_peer(&client.to_string(), peer);
+        record_client_process(tx, peer, client, request.event)?;
+    }
+    record_turn(tx, peer, request, &mail);
+    mail.server_gone = is_in_turn(request.event) && needs_server_gone_notice(tx, peer);
     mail.moved =
-        request.event != HookEventName::SessionEnd && registry::has_moved(tx, &peer, &request.cwd)?;
+        request.event != HookEventName::SessionEnd && registry::has_moved(tx, peer, &request.cwd)?;
     Ok(mail)
+}
+
+/// Whether the event says that the session is active. A notification says that it is idle, and
+/// compaction may come at any time.
+fn shows_activity(request: &HookEvent) -> bool {
+    let is_compaction = request.event == HookEventName::SessionStart && request.source == COMPACT;
+    !is_compaction && request.event != HookEventName::Notification
 }
 
 /// Finds the peer that the hook speaks for. The end of a session does not tell which session its client
@@ -137,12 +157,7 @@ fn needs_server_gone_notice(tx: &Tx<'_>, peer: &PeerId) -> bool {
 }
 
 /// Records whether the session is at work, so that it is not woken, or its turn has ended.
-fn record_turn(
-    tx: &mut Tx<'_>,
-    peer: &PeerId,
-    request: &HookEvent,
-    mail: &HookMail,
-) -> Result<(), Fault> {
+fn record_turn(tx: &mut Tx<'_>, peer: &PeerId, request: &HookEvent, mail: &HookMail) {
     let effects = &mut tx.state.effects;
     match request.event {
         HookEventName::PostToolUse | HookEventName::Stop => {
@@ -156,7 +171,7 @@ fn record_turn(
         // The turn goes on with what was shown at its end.
         HookEventName::Stop => !mail.messages.is_empty(),
         // Compaction may come within a turn or between two: it changes nothing.
-        HookEventName::SessionStart if request.source == COMPACT => return Ok(()),
+        HookEventName::SessionStart if request.source == COMPACT => return,
         HookEventName::SessionStart
         | HookEventName::StopFailure
         | HookEventName::Notification
@@ -167,12 +182,6 @@ fn record_turn(
     } else {
         effects.turn(peer, TurnChange::Ended);
         effects.notify(peer);
-    }
-    // A notification says that the session is idle.
-    if request.event == HookEventName::Notification {
-        Ok(())
-    } else {
-        wake::record_activity(tx, peer)
     }
 }
 

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::OptionalExtension as _;
 
 use crate::broker::core::Tx;
 use crate::broker::live::presence::Stream;
+use crate::broker::registry::hook_reports::{HookReport, record_hook_report};
 use crate::broker::registry::keys::{
     bind_key, create_peer, is_live_or_arriving, last_of_process, peer_of_key, session_key,
     session_of, still_runs,
@@ -17,22 +18,12 @@ use crate::broker::registry::keys::{
 use crate::broker::store::Fault;
 use crate::claude_code::client_process;
 use crate::protocol::peers::PeerKind;
-use crate::protocol::{InstanceId, PeerId, ProcessId, Timestamp};
+use crate::protocol::{InstanceId, PeerId, ProcessId};
 use crate::sys::process;
 use crate::sys::process::ancestors;
 
 /// The source of a `SessionStart` event that continues an earlier session.
 const RESUME: &str = "resume";
-
-/// Holds what a hook reports about its client process.
-pub struct HookReport<'a> {
-    /// The session that the client shows.
-    pub session: &'a str,
-    pub client: &'a ProcessId,
-    /// What began the session, in the client's word; empty if the event does not begin one.
-    pub source: &'a str,
-    pub at: Timestamp,
-}
 
 /// The peer of the session that a client process shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +45,9 @@ pub enum ShownPeer {
 ///
 /// The report is recorded even if there is no peer yet: a server that registers later finds its
 /// session by it.
-pub fn peer_for_hook(tx: &Tx<'_>, report: &HookReport<'_>) -> Result<ShownPeer, Fault> {
+pub fn peer_for_hook(tx: &mut Tx<'_>, report: &HookReport<'_>) -> Result<ShownPeer, Fault> {
     let before = session_of(tx, report.client)?;
-    remember(tx, report)?;
+    record_hook_report(tx, report)?;
     let process = client_process_peers(tx, report.client)?;
     let key = session_key(report.session);
     let changes = before.as_deref() != Some(report.session);
@@ -83,6 +74,34 @@ pub fn peer_for_hook(tx: &Tx<'_>, report: &HookReport<'_>) -> Result<ShownPeer, 
             None => ShownPeer::NoPeer,
         },
     })
+}
+
+/// Returns what [`peer_for_hook`] would, if the report changes nothing that is written; `None`
+/// otherwise.
+pub fn known_peer_for_hook(
+    tx: &Tx<'_>,
+    report: &HookReport<'_>,
+) -> Result<Option<ShownPeer>, Fault> {
+    if !tx.state.hook_reports.shows(report.client, report.session) {
+        return Ok(None);
+    }
+    let peers = live_under(tx, &report.client.to_string());
+    // One of them may belong to this client process.
+    if peers.is_empty() && tx.state.live.presence.lock().unverified().next().is_some() {
+        return Ok(None);
+    }
+    match peer_of_key(tx.db, &session_key(report.session))? {
+        Some(known) if peers.contains(&known) => Ok(Some(ShownPeer::Peer(known))),
+        Some(known) => {
+            let process = ClientProcessPeers { peers, last: last_of_process(tx, report.client)? };
+            of_two_processes(tx, known, report.client, &process).map(Some)
+        }
+        None if peers.is_empty() && last_of_process(tx, report.client)?.is_none() => {
+            Ok(Some(ShownPeer::NoPeer))
+        }
+        // The session becomes that of a peer.
+        None => Ok(None),
+    }
 }
 
 /// Returns the peer to which hooks of this session belong, by what is known already.
@@ -309,46 +328,5 @@ fn make_session(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
     tx.db
         .prepare_cached("UPDATE peers SET kind = 'session' WHERE id = ?1 AND kind = 'client'")?
         .execute([peer.as_str()])?;
-    Ok(())
-}
-
-/// Returns whether the event at `said_at` is outdated: the client process has a newer hook event, or
-/// this one is recorded already.
-pub fn has_newer_hook(
-    tx: &Tx<'_>,
-    client: &ProcessId,
-    session: &str,
-    said_at: Timestamp,
-) -> Result<bool, Fault> {
-    let event = params![client.to_string(), said_at.millis(), session];
-    Ok(tx
-        .db
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM clients WHERE process = ?1
-                 AND (said_at > ?2 OR (said_at = ?2 AND session = ?3)))",
-        )?
-        .query_row(event, |row| row.get(0))?)
-}
-
-fn remember(tx: &Tx<'_>, report: &HookReport<'_>) -> Result<(), Fault> {
-    tx.db
-        .prepare_cached(
-            "INSERT INTO clients (process, session, said_at) VALUES (?1, ?2, ?3)
-             ON CONFLICT (process) DO UPDATE SET session = excluded.session, said_at = excluded.said_at",
-        )?
-        .execute(params![report.client.to_string(), report.session, report.at.millis()])?;
-    Ok(())
-}
-
-/// Deletes the reports of client processes that have ended.
-pub fn forget_ended_clients(tx: &Tx<'_>) -> Result<(), Fault> {
-    let processes: Vec<String> = tx
-        .db
-        .prepare_cached("SELECT process FROM clients")?
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    for process in processes.iter().filter(|process| !still_runs(process)) {
-        tx.db.prepare_cached("DELETE FROM clients WHERE process = ?1")?.execute([process])?;
-    }
     Ok(())
 }

@@ -13,7 +13,7 @@ const PRECISION: Duration = Duration::from_secs(60 * 60);
 
 /// Records that a hook reports an event now.
 pub fn record_hook(tx: &mut Tx<'_>) -> Result<(), Fault> {
-    if tx.state.hooks_spoke_at.is_some_and(|at| tx.now.since(at) < PRECISION) {
+    if !is_hook_to_be_recorded(tx) {
         return Ok(());
     }
     tx.db
@@ -24,6 +24,11 @@ pub fn record_hook(tx: &mut Tx<'_>) -> Result<(), Fault> {
         .execute(params![tx.now.millis().to_string()])?;
     tx.state.hooks_spoke_at = Some(tx.now);
     Ok(())
+}
+
+/// Whether an event now is to be recorded.
+pub fn is_hook_to_be_recorded(tx: &Tx<'_>) -> bool {
+    tx.state.hooks_spoke_at.is_none_or(|at| tx.now.since(at) >= PRECISION)
 }
 
 /// Returns when a hook last reported an event, to the hour; `None` if none ever did.

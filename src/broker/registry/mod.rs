@@ -7,6 +7,7 @@ mod automatic_names;
 mod client_process;
 mod client_sessions;
 mod ended;
+mod hook_reports;
 mod hooks_seen;
 mod identity;
 mod keys;
@@ -26,10 +27,13 @@ mod succession;
 pub use automatic_names::ensure_automatic_name as ensure_name;
 pub use client_process::{client_of_hook, client_of_session, client_of_shell};
 pub use client_sessions::{
-    HookReport, ShownPeer, client_of_hook_pid, forget_ended_clients, has_moved_on, has_newer_hook,
-    peer_for_hook, peer_of_session,
+    ShownPeer, client_of_hook_pid, has_moved_on, known_peer_for_hook, peer_for_hook,
+    peer_of_session,
 };
-pub use hooks_seen::{last_hook_at, record_hook};
+pub use hook_reports::{
+    HookReport, forget_ended_clients, has_newer_hook, note_hook, write_hook_reports,
+};
+pub use hooks_seen::{is_hook_to_be_recorded, last_hook_at, record_hook};
 pub use identity::register;
 pub use keys::{may_return, still_runs};
 pub use list::list;

@@ -1,7 +1,7 @@
 //! The store with its database in memory, for tests: the real migrations, writer and transactions,
 //! on the caller's own thread.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -16,7 +16,7 @@ use crate::broker::store::{
     Context, DatabaseStatus, Fault, StoreOptions, TransactionHooks, schema,
 };
 use crate::protocol::{ApiError, ErrorCode};
-use crate::sys::files::LockFile;
+use crate::sys::files::{LockFile, beside};
 
 /// The schema of this build.
 pub const SCHEMA_VERSION: i64 = schema::SCHEMA_VERSION;
@@ -36,7 +36,7 @@ pub enum Outcome {
 pub struct MemoryStore<S> {
     writer: Writer<S>,
     /// Holds the writer's lock file, for which there is no substitute in memory.
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl<S: TransactionHooks> MemoryStore<S> {
@@ -56,7 +56,7 @@ impl<S: TransactionHooks> MemoryStore<S> {
             status: DatabaseStatus::default(),
         };
         let writer = Writer::new(Database::new(options, connection, location, lock), state);
-        Self { writer, _directory: directory }
+        Self { writer, directory }
     }
 
     /// Runs `work` in a transaction of its own.
@@ -101,6 +101,48 @@ impl<S: TransactionHooks> MemoryStore<S> {
         let Writer { database, state, .. } = &mut self.writer;
         let now = state.now();
         work(&Context { db: &database.connection, state, now }).map_err(Fault::into_api)
+    }
+
+    /// Runs `work`, which must not write, and applies its effects at once.
+    ///
+    /// # Errors
+    ///
+    /// What `work` refuses.
+    pub fn update<T>(
+        &mut self,
+        work: impl FnOnce(&mut Context<'_, S>) -> Result<T, Fault>,
+    ) -> Result<T, ApiError> {
+        let Writer { database, state, .. } = &mut self.writer;
+        let (mark, now) = (state.savepoint(), state.now());
+        let before = database.connection.total_changes();
+        let done = work(&mut Context { db: &database.connection, state, now });
+        assert_eq!(database.connection.total_changes(), before, "only the memory changes");
+        match &done {
+            Ok(_) => state.commit(),
+            Err(_) => state.rollback(mark),
+        }
+        done.map_err(Fault::into_api)
+    }
+
+    /// Continues with a copy of the database in a file.
+    pub fn move_to_file(&mut self) {
+        let mut file = Connection::open(self.path()).unwrap();
+        Backup::new(self.database(), &mut file).unwrap().step(-1).unwrap();
+        schema::configure(&file).unwrap();
+        self.writer.database.connection = file;
+    }
+
+    /// Returns how many pages the log of that file has.
+    pub fn pages_of_log(&self) -> u64 {
+        /// <https://sqlite.org/fileformat2.html#the_write_ahead_log>
+        const HEADER: u64 = 32;
+        const FRAME: u64 = 24 + 4096;
+        let log = std::fs::metadata(beside(&self.path(), "-wal")).unwrap().len();
+        log.saturating_sub(HEADER) / FRAME
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("test.db")
     }
 
     /// Replaces the memory and keeps the database, as another broker does.

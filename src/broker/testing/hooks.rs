@@ -1,10 +1,14 @@
 //! Hooks and wakes of a test.
 
-use super::{Hook, TestPeer, World, lines};
+use std::time::Duration;
+
+use super::{Hook, Outcome, TestPeer, World, lines};
 use crate::broker::mailbox::{self, WakeTime};
+use crate::broker::registry;
+use crate::endpoint::hook_spool::SpooledEvent;
 use crate::protocol::hook::{HookEvent, HookMail, HookWritten};
 use crate::protocol::wake::{IdleCheckResult, WakeGiven};
-use crate::protocol::{ApiError, MessageId, PeerId};
+use crate::protocol::{ApiError, MessageId, PeerId, ProcessId, Timestamp};
 
 /// What a hook was given to show.
 #[derive(Debug, Clone)]
@@ -50,8 +54,31 @@ impl World {
     /// What the broker refuses.
     pub fn try_hook(&mut self, event: HookEvent) -> Result<Shown, ApiError> {
         let (session, turn) = (event.session.clone(), event.turn.clone());
-        let mail = self.write(move |tx| mailbox::hook(tx, &event))?;
+        // What is to be rolled back is written.
+        let quiet = match self.next {
+            Outcome::Committed => self.store.update(|tx| mailbox::quiet_hook(tx, &event, None))?,
+            Outcome::Refused | Outcome::Lost => None,
+        };
+        let mail = match quiet {
+            Some(mail) => mail,
+            None => self.write(move |tx| mailbox::hook(tx, &event))?,
+        };
         Ok(Shown { mail, session, turn })
+    }
+
+    /// Stops the broker in order and starts another.
+    pub fn restart(&mut self) {
+        self.write(registry::write_hook_reports).unwrap();
+        self.crash();
+    }
+
+    /// Drains a hook spool with the event that began a session, so long ago.
+    pub fn drain(&mut self, client: &ProcessId, session: &str, ago: Duration) {
+        let ago = i64::try_from(ago.as_millis()).unwrap();
+        let said_at = Timestamp::from_millis(self.now().millis() - ago);
+        let (session, source) = (session.to_owned(), "startup".to_owned());
+        let spooled = [SpooledEvent { client: client.clone(), session, source, said_at }];
+        self.write(move |tx| mailbox::apply_spooled(tx, &spooled)).unwrap();
     }
 
     /// Runs a hook of a session that has room for nothing.

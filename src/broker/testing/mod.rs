@@ -94,6 +94,19 @@ impl World {
         }
     }
 
+    /// Continues with a database in a file.
+    pub fn in_file(mut self) -> Self {
+        self.store.move_to_file();
+        self
+    }
+
+    /// Returns how many pages `act` writes to the log of the database, which is in a file.
+    pub fn pages(&mut self, act: impl FnOnce(&mut Self)) -> u64 {
+        let before = self.store.pages_of_log();
+        act(self);
+        self.store.pages_of_log() - before
+    }
+
     /// Kills the broker and starts another: the memory is lost, the database is kept.
     pub fn crash(&mut self) {
         self.live = LiveState::new(self.live.sources.clone());

@@ -5,6 +5,7 @@ mod hooks;
 mod leases;
 mod limits;
 mod notices;
+mod quiet_hooks;
 mod scope;
 mod sender;
 mod statements;

@@ -53,5 +53,5 @@ fn a_hook_event_without_mail() {
     let statements = world.statements(|world| {
         world.hook(&bob, Hook::PostToolUse, "turn");
     });
-    at_most(15, &statements);
+    at_most(2, &statements);
 }
