@@ -32,7 +32,9 @@ mod wire;
 mod world;
 
 use figures::Figures;
-use measures::{burst, counts, crowd, hook, hops, idle, latency, list, million, start, tokens};
+use measures::{
+    burst, counts, crowd, hook, hops, idle, latency, list, million, start, tokens, trace,
+};
 use world::World;
 
 /// The size of a run.
@@ -99,7 +101,7 @@ const TRIAL: Size = Size {
 type Measure = fn(&World, &Size, &mut Figures);
 
 /// The measures, and whether a run without names makes them.
-const MEASURES: [(&str, bool, Measure); 12] = [
+const MEASURES: [(&str, bool, Measure); 13] = [
     ("latency", true, latency::latency),
     ("hops", true, hops::hops),
     ("counts", true, counts::counts),
@@ -112,6 +114,7 @@ const MEASURES: [(&str, bool, Measure); 12] = [
     ("idle", true, idle::idle),
     ("crowd", false, crowd::crowd),
     ("million", false, million::million),
+    ("trace", false, trace::trace),
 ];
 
 fn main() {

@@ -1,4 +1,4 @@
-//! Counts the system calls of a process, by `strace -c`, where there is one and it may attach.
+//! The system calls of a process, by `strace`, where there is one and it may attach.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -8,21 +8,31 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// A process whose system calls are being counted.
-pub struct Counting {
+/// A process whose system calls are being noted.
+pub struct Strace {
     strace: Child,
     output: PathBuf,
     _directory: TempDir,
 }
 
-impl Counting {
+impl Strace {
     /// Begins to count the calls of all threads of a process. `None` if that cannot be done here.
-    pub fn begin(pid: u32) -> Option<Self> {
+    pub fn counting(pid: u32) -> Option<Self> {
+        Self::begin(pid, &["-c"])
+    }
+
+    /// Begins to write down the calls of all threads, with the time of each and how long it took.
+    pub fn writing(pid: u32) -> Option<Self> {
+        Self::begin(pid, &["-ttt", "-T", "-s", "28"])
+    }
+
+    fn begin(pid: u32, options: &[&str]) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("calls");
         let mut strace = Command::new("strace")
-            .args(["-f", "-c", "-qq", "-o"])
+            .args(["-f", "-qq", "-o"])
             .arg(&output)
+            .args(options)
             .args(["-p", &pid.to_string()])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
@@ -38,12 +48,26 @@ impl Counting {
     }
 
     /// Ends the counting.
-    pub fn end(mut self) -> Calls {
+    pub fn counted(self) -> Calls {
+        Calls(self.end().lines().filter_map(row).collect())
+    }
+
+    /// Ends the writing. Returns each call as it was written, with its time in seconds since the Unix
+    /// epoch.
+    pub fn written(self) -> Vec<(f64, String)> {
+        let line = |line: &str| {
+            // The number of the thread is the first word.
+            let (time, call) = line.split_once(char::is_whitespace)?.1.trim().split_once(' ')?;
+            Some((time.parse().ok()?, call.to_owned()))
+        };
+        self.end().lines().filter_map(line).collect()
+    }
+
+    fn end(mut self) -> String {
         let pid = Pid::from_child(&self.strace);
         kill_process(pid, Signal::INT).unwrap();
         self.strace.wait().unwrap();
-        let table = std::fs::read_to_string(&self.output).unwrap_or_default();
-        Calls(table.lines().filter_map(row).collect())
+        std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::measures::hook;
 use crate::measures::latency::exchange;
 use crate::peer::{Peer, live};
 use crate::processes::log_pages;
-use crate::strace::{Calls, Counting};
+use crate::strace::{Calls, Strace};
 use crate::world::World;
 
 /// The pause after each message and hook: what belongs to it, such as a receipt, is done then.
@@ -48,7 +48,7 @@ fn messages(world: &World, count: usize, figures: &mut Figures, a: &mut Peer, b:
         exchange(a, b, TEXT);
     });
     figures.value("send.pages", "a message with its receipt: pages written to the log", "", pages);
-    let counting = whose.map(|(_, pid)| Counting::begin(pid));
+    let counting = whose.map(|(_, pid)| Strace::counting(pid));
     if counting.iter().any(Option::is_none) {
         eprintln!("system calls are not counted: strace is missing or may not attach");
         return;
@@ -57,7 +57,7 @@ fn messages(world: &World, count: usize, figures: &mut Figures, a: &mut Peer, b:
         exchange(a, b, TEXT);
         std::thread::sleep(APART);
     }
-    let calls = counting.map(|counting| counting.unwrap().end());
+    let calls = counting.map(|counting| counting.unwrap().counted());
     for ((who, _), calls) in whose.iter().zip(&calls) {
         let (name, what) =
             (format!("send.calls.{who}"), format!("a message: system calls of the {who}"));
@@ -94,7 +94,7 @@ fn counted(world: &World, count: usize, mut act: impl FnMut(usize)) -> (f64, Opt
     // What went before has an end of its own: a receipt, the working directory that a hook reports.
     act(count);
     std::thread::sleep(10 * APART);
-    let calls = Counting::begin(world.broker());
+    let calls = Strace::counting(world.broker());
     let (mut pages, mut known) = (0, 0);
     let mut before = log_pages(&world.database()).expect("there is a log");
     for number in 0..count {
@@ -108,7 +108,7 @@ fn counted(world: &World, count: usize, mut act: impl FnMut(usize)) -> (f64, Opt
         }
         before = after;
     }
-    (each(pages as u64, known), calls.map(Counting::end))
+    (each(pages as u64, known), calls.map(Strace::counted))
 }
 
 fn each(all: u64, count: usize) -> f64 {

@@ -11,3 +11,4 @@ pub mod list;
 pub mod million;
 pub mod start;
 pub mod tokens;
+pub mod trace;
