@@ -191,10 +191,10 @@ fn record_push_in_prompt(tx: &mut Tx<'_>, peer: &PeerId, id: &MessageId) -> Resu
     let instance: Option<String> = tx
         .db
         .prepare_cached(
-            "SELECT o.receiver
-             FROM all_offers o JOIN messages m ON m.seq = ?1 JOIN receivers r ON r.instance = o.receiver
-             WHERE o.message = ?1 AND o.via = 'channel' AND m.recipient = ?2 AND r.peer = ?2
-             ORDER BY o.offered_at DESC LIMIT 1",
+            "SELECT receiver
+             FROM all_offers JOIN messages m ON m.seq = ?1 JOIN receivers r ON r.instance = receiver
+             WHERE message = ?1 AND via = 'channel' AND m.recipient = ?2 AND r.peer = ?2
+             ORDER BY all_offers.offered_at DESC LIMIT 1",
         )?
         .query_row(params![seq, peer.as_str()], |row| row.get(0))
         .optional()?;

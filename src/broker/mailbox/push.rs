@@ -211,9 +211,9 @@ fn waiting_messages(
         "SELECT m.seq, m.state = 'queued', CASE WHEN m.lease_until > ?4 THEN m.lease_by END, m.offered_via
          FROM messages m
          WHERE m.recipient = ?1 AND m.state IN ('queued', 'offered') AND m.seq > ?2
-           AND (m.state = 'queued' OR NOT EXISTS (
-               SELECT 1 FROM all_offers o WHERE o.message = m.seq AND o.receiver = ?3
-                                            AND o.via = 'channel' AND o.is_written))
+           AND (m.state = 'queued' OR NOT (m.pushed_to IS ?3 AND m.push_written) AND NOT EXISTS (
+               SELECT 1 FROM offers o WHERE o.message = m.seq AND o.receiver = ?3
+                                        AND o.via = 'channel' AND o.written_at IS NOT NULL))
          ORDER BY m.seq",
     )?;
     let mut rows = statement.query(params![

@@ -137,19 +137,13 @@ fn written(
     instance: &InstanceId,
     id: &MessageId,
 ) -> Result<u64, Fault> {
-    if let Some(seq) = id.seq() {
-        let first = tx
-            .db
-            .prepare_cached(
-                "UPDATE messages SET push_written = 1
-                 WHERE seq = ?1 AND id = ?2 AND recipient = ?3 AND pushed_to = ?4 AND NOT push_written",
-            )?
-            .execute(params![seq, id.as_str(), peer.as_str(), instance.as_str()])?;
-        if first > 0 {
-            push::record_written(tx, instance, seq);
-            return Ok(1);
-        }
+    if let Some(seq) = id.seq()
+        && first_push_written(tx, peer, instance, seq, id)? > 0
+    {
+        push::record_written(tx, instance, seq);
+        return Ok(1);
     }
+    // It was reported before, or pushed again, or is a message of before.
     let Some(seq) = seq_of(tx, id)? else { return Ok(0) };
     let is_own: bool = tx
         .db
@@ -158,6 +152,7 @@ fn written(
     if !is_own {
         return Ok(0);
     }
+    let first = first_push_written(tx, peer, instance, seq, id)?;
     let later = tx
         .db
         .prepare_cached(
@@ -166,5 +161,23 @@ fn written(
         )?
         .execute(params![seq, instance.as_str(), tx.now.millis()])?;
     push::record_written(tx, instance, seq);
-    Ok(later as u64)
+    Ok((first + later) as u64)
+}
+
+/// Records the receipt of the push that stands in the message's own row. Returns 0 if that was another
+/// push, or its receipt is recorded already.
+fn first_push_written(
+    tx: &Tx<'_>,
+    peer: &PeerId,
+    instance: &InstanceId,
+    seq: i64,
+    id: &MessageId,
+) -> Result<usize, Fault> {
+    Ok(tx
+        .db
+        .prepare_cached(
+            "UPDATE messages SET push_written = 1
+             WHERE seq = ?1 AND id = ?2 AND recipient = ?3 AND pushed_to = ?4 AND NOT push_written",
+        )?
+        .execute(params![seq, id.as_str(), peer.as_str(), instance.as_str()])?)
 }

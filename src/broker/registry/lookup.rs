@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Row, params};
 
 use crate::broker::core::Tx;
 use crate::broker::registry::ended;
@@ -65,7 +65,7 @@ impl Resolved {
 
     /// Returns the peer as others see it now, with the mail that it has received since the look-up.
     pub fn refresh(self, tx: &Tx<'_>) -> Result<Peer, Fault> {
-        Ok(listed(tx, &self.found)?.into_peer())
+        Ok(by_id(tx, self.id())?.into_peer())
     }
 
     fn into_peer(mut self) -> Peer {
@@ -85,9 +85,9 @@ struct Mail {
     oldest: Option<Timestamp>,
 }
 
-/// A peer with its mail; `?2` is the time.
+/// A peer with its mail; `?1` is its id or name, `?2` the time.
 macro_rules! peer_with_mail {
-    () => {
+    ($by_id:literal, $condition:literal) => {
         concat!(
             "SELECT ",
             peer_columns!(),
@@ -102,34 +102,45 @@ macro_rules! peer_with_mail {
                peers.client_process,
                (SELECT coalesce(k.peer, '')
                 FROM clients c LEFT JOIN keys k ON k.key = 'session:' || c.session
-                WHERE c.process = peers.client_process)
-              FROM peers WHERE "
+                WHERE c.process = peers.client_process), ",
+            $by_id,
+            " FROM peers WHERE ",
+            $condition
         )
     };
 }
 
-const BY_ID: &str = concat!(peer_with_mail!(), "id = ?1");
-const BY_NAME: &str = concat!(peer_with_mail!(), "name = ?1");
+const BY_ID: &str = peer_with_mail!("1", "id = ?1");
 
-fn load(tx: &Tx<'_>, select: &str, word: &str) -> Result<Option<(ListedPeer, Mail)>, Fault> {
-    let found = tx.db.prepare_cached(select)?.query_row(params![word, tx.now.millis()], |row| {
-        let count = |column| {
-            Ok::<_, rusqlite::Error>(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
-        };
-        let at = PEER_COLUMNS;
-        let mail = Mail {
-            leased: count(at)?,
-            uncounted: count(at + 1)?,
-            oldest: row.get::<_, Option<i64>>(at + 2)?.map(Timestamp::from_millis),
-        };
-        let (process, shows): (Option<String>, Option<String>) =
-            (row.get(at + 3)?, row.get(at + 4)?);
-        let hooks = process.zip(shows).map(|(process, shows)| HookClient { process, shows });
-        Ok((ListedPeer { hooks, ..entry(row)? }, mail))
-    });
-    let Some((mut found, mail)) = found.optional()? else { return Ok(None) };
+/// The peer with this id, and then the one with this name.
+const BY_ID_OR_NAME: &str = concat!(
+    peer_with_mail!("1", "id = ?1"),
+    " UNION ALL ",
+    peer_with_mail!("0", "name = ?1 AND id <> ?1")
+);
+
+/// Reads a row of [`peer_with_mail`]. Returns also whether it is that of the id.
+fn read(row: &Row<'_>) -> rusqlite::Result<(ListedPeer, Mail, bool)> {
+    let count = |column| -> rusqlite::Result<u64> {
+        Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
+    };
+    let at = PEER_COLUMNS;
+    let mail = Mail {
+        leased: count(at)?,
+        uncounted: count(at + 1)?,
+        oldest: row.get::<_, Option<i64>>(at + 2)?.map(Timestamp::from_millis),
+    };
+    let (process, shows): (Option<String>, Option<String>) = (row.get(at + 3)?, row.get(at + 4)?);
+    let hooks = process.zip(shows).map(|(process, shows)| HookClient { process, shows });
+    Ok((ListedPeer { hooks, ..entry(row)? }, mail, row.get(at + 5)?))
+}
+
+/// Returns a peer that is known to exist, as it is now.
+fn by_id(tx: &Tx<'_>, id: &PeerId) -> Result<Resolved, Fault> {
+    let (mut found, mail, _) =
+        tx.db.prepare_cached(BY_ID)?.query_row(params![id.as_str(), tx.now.millis()], read)?;
     add_presence(tx, &mut found)?;
-    Ok(Some((found, mail)))
+    Ok(Resolved { found, mail, name_while_away: None })
 }
 
 /// Returns the peer with this id, else with this name, else with an unambiguous prefix of either.
@@ -148,9 +159,11 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
             .hint("Give a peer's id, name, or an unambiguous prefix of either.")
             .into());
     }
-    // No name has the form of an id, and ids of an older database are no names of a peer.
-    for (select, by_id) in [(BY_ID, true), (BY_NAME, false)] {
-        let Some((found, mail)) = load(tx, select, word)? else { continue };
+    let mut exact = tx.db.prepare_cached(BY_ID_OR_NAME)?;
+    let mut rows = exact.query(params![word, tx.now.millis()])?;
+    while let Some(row) = rows.next()? {
+        let (mut found, mail, by_id) = read(row)?;
+        add_presence(tx, &mut found)?;
         if by_id || !is_left(tx, &found)? {
             let away = !by_id && !found.peer.live && found.peer.kind != PeerKind::Cli;
             let name_while_away = away.then(|| word.to_owned());
@@ -168,14 +181,14 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
     });
     if let Some(at) = fitting.iter().position(|one| is_called(one, &|name| name == key)) {
         // The same word in another spelling.
-        return listed(tx, &fitting[at]);
+        return by_id(tx, &fitting[at].peer.id);
     }
     // The name of an ended session does not mean a listed peer whose name only begins with it.
     if let Some(error) = ended::find_by_name(tx, word, &fitting_candidates(&fitting))? {
         return Err(error.into());
     }
     match (fitting.pop(), fitting.is_empty()) {
-        (Some(found), true) => listed(tx, &found),
+        (Some(found), true) => by_id(tx, &found.peer.id),
         (Some(last), false) => {
             fitting.push(last);
             Err(ambiguous(word, &fitting).into())
@@ -184,13 +197,6 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
             .hint(not_found_hint(tx))
             .into()),
     }
-}
-
-/// Returns a peer that is known to exist, as it is now.
-fn listed(tx: &Tx<'_>, listed: &ListedPeer) -> Result<Resolved, Fault> {
-    let found = load(tx, BY_ID, listed.peer.id.as_str())?;
-    let (found, mail) = found.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    Ok(Resolved { found, mail, name_while_away: None })
 }
 
 /// How long sessions may take to register again after the database was replaced.

@@ -21,6 +21,9 @@ use crate::sys::files::{LockFile, beside};
 /// The schema of this build.
 pub const SCHEMA_VERSION: i64 = schema::SCHEMA_VERSION;
 
+/// All statements that a test prepares are kept to its end, for the check of their plans.
+const ALL_STATEMENTS: usize = 512;
+
 /// What becomes of a transaction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Outcome {
@@ -42,8 +45,16 @@ pub struct MemoryStore<S> {
 impl<S: TransactionHooks> MemoryStore<S> {
     /// Opens an empty database of the current schema.
     pub fn new(state: S) -> Self {
-        let connection = empty();
-        let directory = tempfile::tempdir().unwrap();
+        Self::with(empty(), tempfile::tempdir().unwrap(), state)
+    }
+
+    /// Opens a database of an earlier schema that `fill` wrote to.
+    pub fn upgraded(version: i64, fill: &str, state: S) -> Self {
+        Self::with(upgraded(version, fill), tempfile::tempdir().unwrap(), state)
+    }
+
+    fn with(connection: Connection, directory: TempDir, state: S) -> Self {
+        connection.set_prepared_statement_cache_capacity(ALL_STATEMENTS);
         let path = &directory.path().join("lock");
         let lock = LockFile::try_take(path).unwrap().unwrap();
         let location = Location::of(path, path).unwrap();
@@ -129,6 +140,7 @@ impl<S: TransactionHooks> MemoryStore<S> {
         let mut file = Connection::open(self.path()).unwrap();
         Backup::new(self.database(), &mut file).unwrap().step(-1).unwrap();
         schema::configure(&file).unwrap();
+        file.set_prepared_statement_cache_capacity(ALL_STATEMENTS);
         self.writer.database.connection = file;
     }
 

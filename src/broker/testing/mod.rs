@@ -8,6 +8,7 @@ mod hooks;
 mod mail;
 mod mailbox_tests;
 mod peers;
+mod plans;
 mod registry_tests;
 mod statements;
 mod store_tests;
@@ -76,13 +77,25 @@ impl World {
 
     /// Begins with other limits.
     pub fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::on(change, MemoryStore::new)
+    }
+
+    /// Begins with a database of an earlier schema that `fill` wrote to.
+    pub fn upgraded(version: i64, fill: &str) -> Self {
+        Self::on(|_| {}, |state| MemoryStore::upgraded(version, fill, state))
+    }
+
+    fn on(
+        change: impl FnOnce(&mut Limits),
+        store: impl FnOnce(MemoryState) -> MemoryStore<MemoryState>,
+    ) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
         let (clock, ids) = (held::Clock::new(), held::Ids::default());
         let sources = Sources { clock: Clock::Held(clock.clone()), ids: Ids::Held(ids.clone()) };
         let live = LiveState::new(sources);
         Self {
-            store: MemoryStore::new(memory_state(&live, &limits)),
+            store: store(memory_state(&live, &limits)),
             clock,
             ids,
             live,

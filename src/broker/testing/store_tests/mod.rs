@@ -2,6 +2,8 @@
 
 mod batches;
 mod lane;
+mod pages;
+mod upgrade;
 
 use crate::broker::testing::{
     Channel, ErrorCode, Hook, NOTHING, Outcome, SCHEMA_VERSION, Scope, TestPeer, World, event,
@@ -153,6 +155,49 @@ fn the_count_of_unread_messages_follows_every_way_out_of_the_mailbox() {
     assert_eq!(world.look(&bob).unread, 0);
     world.confirm(&bob, &ids);
     assert!(world.counts_are_right());
+}
+
+#[test]
+fn the_count_of_unread_messages_is_right_whatever_happens_to_many_of_them() {
+    let mut world = World::with(|limits| {
+        (limits.messages_per_minute, limits.max_unread) = (0, 0);
+    });
+    let (ann, bob) = (world.peer("ann"), world.live_over("bob", Channel::Absent));
+    let mut unread = Vec::new();
+    // What is done is spread evenly over these numbers (SplitMix64).
+    let mut state = 0u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let number = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        usize::try_from((number ^ (number >> 27)) % below as u64).unwrap()
+    };
+    for step in 0..600 {
+        match random(10) {
+            0 => {
+                world.refuse_next();
+                world.try_send(&ann, "bob", "refused").unwrap_err();
+            }
+            1 => {
+                world.lose_next();
+                world.try_send(&ann, "bob", "lost").unwrap_err();
+            }
+            2 if !unread.is_empty() => {
+                let id = unread.remove(random(unread.len()));
+                assert_eq!(world.confirm(&bob, &[id]), 1);
+            }
+            3 if step % 50 == 0 => world.crash(),
+            _ => {
+                let sent = world.try_send(&ann, "bob", "hello").unwrap();
+                unread.push(sent.id);
+                assert_eq!(sent.to.unread, unread.len() as u64, "step {step}");
+            }
+        }
+        assert!(world.counts_are_right(), "step {step}");
+    }
+    assert!(unread.len() > 200);
+    assert_eq!(world.look(&bob).unread, unread.len() as u64);
+    world.confirm(&bob, &unread);
+    assert_eq!((world.look(&bob).unread, world.count("peers WHERE unread <> 0")), (0, 0));
 }
 
 #[test]
