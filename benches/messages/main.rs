@@ -22,6 +22,7 @@ mod check;
 mod figures;
 mod floor;
 mod lines;
+mod log;
 mod measures;
 mod peer;
 mod processes;

@@ -1,7 +1,6 @@
 //! What the system counts for processes.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::time::Duration;
 
 /// Returns the processor time that a process has taken so far, of all its threads, also of those
@@ -41,39 +40,6 @@ impl ProcessorTimes {
             Some(took.as_secs_f64() * 1e6 / count as f64)
         };
         self.0.iter().map(share).collect()
-    }
-}
-
-/// Returns how many pages the log of a database has: those of its current round, which all bear the
-/// round's salt. `None` if there is no log.
-///
-/// The layout is that of <https://sqlite.org/fileformat2.html#the_write_ahead_log>.
-pub fn log_pages(database: &Path) -> Option<LogPages> {
-    const HEADER: usize = 32;
-    const FRAME_HEADER: usize = 24;
-    let mut name = database.as_os_str().to_owned();
-    name.push("-wal");
-    let log = std::fs::read(name).ok()?;
-    let page_size = u32::from_be_bytes(log.get(8..12)?.try_into().unwrap()) as usize;
-    let salt = log.get(16..24)?.to_vec();
-    let pages = log[HEADER..]
-        .chunks_exact(FRAME_HEADER + page_size)
-        .take_while(|frame| frame[8..16] == salt)
-        .count();
-    Some(LogPages { salt, pages })
-}
-
-/// The pages in the log of a database since its log began anew.
-#[derive(Debug, PartialEq, Eq)]
-pub struct LogPages {
-    salt: Vec<u8>,
-    pages: usize,
-}
-
-impl LogPages {
-    /// Returns the pages that were written since, unless the log began anew.
-    pub fn since(&self, before: &Self) -> Option<usize> {
-        (self.salt == before.salt).then(|| self.pages - before.pages)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::Size;
 use crate::figures::{Figures, median};
 use crate::floor::{Floor, Lengths};
 use crate::lines::Line;
+use crate::log::{Log, Written};
 use crate::peer::{Peer, id_of, live, parsed};
 use crate::processes::ProcessorTimes;
 use crate::world::World;
@@ -36,12 +37,14 @@ fn shape(world: &World, size: &Size, figures: &mut Figures, from: usize, to: usi
     let (_, lengths) = burst.round();
     let mut floor = Floor::start(world.disk(), from, to, lengths);
     let (mut took, mut floor_took, mut times) = (Vec::new(), Vec::new(), [const { Vec::new() }; 6]);
+    let mut written = Vec::new();
     for _ in 0..size.rounds {
         let before = ProcessorTimes::now(&floor.pids());
         floor_took.push(floor_round(&mut floor, burst.share));
         let floor_times = before.since(1);
-        let before = ProcessorTimes::now(&ours);
+        let (before, log) = (ProcessorTimes::now(&ours), Log::of(&world.database()));
         took.push(burst.round().0);
+        written.extend(Log::of(&world.database()).since(&log));
         for (times, time) in times.iter_mut().zip(before.since(1).into_iter().chain(floor_times)) {
             times.extend(time);
         }
@@ -64,6 +67,19 @@ fn shape(world: &World, size: &Size, figures: &mut Figures, from: usize, to: usi
         rate(&[took]),
         Some(rate(&[floor_took])),
     );
+    // Of the rounds in which the log did not begin anew.
+    let each = |count: fn(&Written) -> usize| {
+        let counts: Vec<f64> = written.iter().map(|written| count(written) as f64).collect();
+        median(&counts)
+    };
+    if !written.is_empty() {
+        let pages = each(|written| written.pages) / messages as f64;
+        let what = format!("{shape}: pages written, a message");
+        figures.value(&format!("{name}.pages"), &what, "", pages);
+        let grouped = messages as f64 / each(|written| written.commits);
+        let what = format!("{shape}: messages that share a commit");
+        figures.value(&format!("{name}.grouped"), &what, "", grouped);
+    }
     // What each of several senders or receivers handles is its share.
     let shares = [messages / from, messages, messages / to];
     let whose = [

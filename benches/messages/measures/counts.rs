@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::Size;
 use crate::figures::Figures;
+use crate::log::Log;
 use crate::measures::hook;
 use crate::measures::latency::exchange;
 use crate::peer::{Peer, live};
-use crate::processes::log_pages;
 use crate::strace::{Calls, Strace};
 use crate::world::World;
 
@@ -96,14 +96,14 @@ fn counted(world: &World, count: usize, mut act: impl FnMut(usize)) -> (f64, Opt
     std::thread::sleep(10 * APART);
     let calls = Strace::counting(world.broker());
     let (mut pages, mut known) = (0, 0);
-    let mut before = log_pages(&world.database()).expect("there is a log");
+    let mut before = Log::of(&world.database());
     for number in 0..count {
         act(number);
         std::thread::sleep(APART);
-        let after = log_pages(&world.database()).expect("there is a log");
+        let after = Log::of(&world.database());
         // Where the log began anew, it cannot be told.
         if let Some(new) = after.since(&before) {
-            pages += new;
+            pages += new.pages;
             known += 1;
         }
         before = after;
