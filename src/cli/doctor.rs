@@ -28,6 +28,9 @@ pub struct Arguments {
     /// MCP servers
     #[arg(long)]
     no_claude: bool,
+    /// Check every page and index of the database, which is otherwise done only if it is small (8 MiB)
+    #[arg(long)]
+    deep: bool,
 }
 
 pub async fn run(
@@ -35,7 +38,7 @@ pub async fn run(
     environment: &Environment,
     out: &mut Out,
 ) -> Result<ExitCode, CliError> {
-    let options = Options { claude: !arguments.no_claude };
+    let options = Options { claude: !arguments.no_claude, deep: arguments.deep };
     let findings = doctor::examine(environment, options).await;
     if arguments.json {
         out.json(&findings)?;

@@ -21,13 +21,25 @@ use crate::sys::sqlite_error::{is_without_shared_memory, plain};
 
 const CHECK: &str = "database";
 
+/// A database of at most so many bytes, with its log, is always read whole: that takes some 50 ms.
+const SMALL: u64 = 8 * 1024 * 1024;
+
+/// How much of the database is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// All of it if it is small, else its beginning.
+    Quick,
+    /// All of it, indexes included.
+    Whole,
+}
+
 /// With fewer free bytes than this, there is a warning.
 const ROOM: u64 = 100 * 1024 * 1024;
 
 /// With fewer free bytes than this, the next messages may be refused.
 const NO_ROOM: u64 = 4 * 1024 * 1024;
 
-pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
+pub fn check(snapshot: &Snapshot, depth: Depth) -> Vec<Finding> {
     let path = &snapshot.database;
     let directory = path.parent().unwrap_or(Path::new("/"));
     if !directory.is_dir() {
@@ -45,7 +57,7 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     findings.extend(room(directory));
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() && metadata.uid() == effective_uid() => {
-            findings.push(health(snapshot, path, metadata.len()));
+            findings.push(health(snapshot, path, metadata.len(), depth));
         }
         // If it had been removed, the broker would have written it again or reported why not.
         Err(error)
@@ -168,7 +180,7 @@ fn room(directory: &Path) -> Option<Finding> {
     }
 }
 
-fn health(snapshot: &Snapshot, path: &Path, bytes: u64) -> Finding {
+fn health(snapshot: &Snapshot, path: &Path, bytes: u64, depth: Depth) -> Finding {
     let log = std::fs::metadata(beside(path, "-wal")).map_or(0, |m| m.len());
     let shown = path.display();
     // Without a broker, a check would have to merge the log first, and doctor changes nothing.
@@ -178,16 +190,28 @@ fn health(snapshot: &Snapshot, path: &Path, bytes: u64) -> Finding {
             size(log)
         ));
     }
-    match inspect(path, snapshot.detail().is_none()) {
-        Ok((report, schema, journal)) if report == "ok" => Finding::ok(
-            CHECK,
-            format!(
-                "{shown} is intact: {}, schema {schema}, {journal} journal of {}",
-                size(bytes),
-                size(log)
-            ),
-        ),
-        Ok((report, ..)) => damaged(snapshot, path, &report),
+    let pragma = match depth {
+        Depth::Whole => Some("PRAGMA integrity_check(1)"),
+        Depth::Quick if bytes.saturating_add(log) <= SMALL => Some("PRAGMA quick_check(1)"),
+        Depth::Quick => None,
+    };
+    match inspect(path, snapshot.detail().is_none(), pragma) {
+        Ok((Some(report), ..)) if report != "ok" => damaged(snapshot, path, &report),
+        Ok((report, schema, journal)) => {
+            let state = if report.is_some() { "is intact" } else { "can be read" };
+            let finding = Finding::ok(
+                CHECK,
+                format!(
+                    "{shown} {state}: {}, schema {schema}, {journal} journal of {}",
+                    size(bytes),
+                    size(log)
+                ),
+            );
+            match report {
+                Some(_) => finding,
+                None => finding.detail("not read whole, because it is large: `claude-peers doctor --deep` does, which takes a while"),
+            }
+        }
         Err(error) => match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
                 damaged(snapshot, path, &plain(&error))
@@ -212,10 +236,14 @@ fn damaged(snapshot: &Snapshot, path: &Path, report: &str) -> Finding {
         .fix(snapshot.restart())
 }
 
-/// Returns the result of `PRAGMA quick_check`, the schema's version and the journal mode.
+/// Returns the result of the check that this pragma makes, the schema's version and the journal mode.
 ///
 /// It only reads, beside the broker, which a reader does not block.
-fn inspect(path: &Path, alone: bool) -> rusqlite::Result<(String, i64, String)> {
+fn inspect(
+    path: &Path,
+    alone: bool,
+    pragma: Option<&str>,
+) -> rusqlite::Result<(Option<String>, i64, String)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -225,7 +253,9 @@ fn inspect(path: &Path, alone: bool) -> rusqlite::Result<(String, i64, String)> 
     let connection = Connection::open_with_flags(uri, flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(2))?;
     let text = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, String>(0));
-    let report = text("PRAGMA quick_check(1)")?;
+    let report = pragma.map(text).transpose()?;
+    // Reads the definitions of all tables.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     let schema = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     Ok((report, schema, text("PRAGMA journal_mode")?))
 }

@@ -37,11 +37,16 @@ pub use settings::VALUE;
 /// How long a check of files and tables may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the deep check of the database may take. It reads some 200 MiB a second.
+const DEEP_LIMIT: Duration = Duration::from_secs(600);
+
 /// Which optional checks are made.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Ask Claude Code which servers it knows, which briefly starts all of them.
     pub claude: bool,
+    /// Read the whole database, however large it is.
+    pub deep: bool,
 }
 
 /// Makes all checks and returns their findings.
@@ -91,7 +96,14 @@ pub async fn examine(environment: &Environment, options: Options) -> Vec<Finding
     findings.extend(settings::differences(&snapshot));
     findings.extend(round_trip);
     findings.extend(port::check(&snapshot).await);
-    findings.extend(limited("database", &snapshot, database::check));
+    let (depth, limit) = if options.deep {
+        (database::Depth::Whole, DEEP_LIMIT)
+    } else {
+        (database::Depth::Quick, LIMIT)
+    };
+    findings.extend(limited_to(limit, "database", &snapshot, move |snapshot| {
+        database::check(snapshot, depth)
+    }));
     findings.extend(limited("journal", &snapshot, journal::check));
     findings.extend(limited("hooks", &snapshot, hooks::check));
     findings.extend(match claude {
@@ -107,15 +119,25 @@ fn limited(
     snapshot: &Snapshot,
     check: impl FnOnce(&Snapshot) -> Vec<Finding> + Send + 'static,
 ) -> Vec<Finding> {
+    limited_to(LIMIT, name, snapshot, check)
+}
+
+/// Runs a check that may block, for up to `limit`.
+fn limited_to(
+    limit: Duration,
+    name: &'static str,
+    snapshot: &Snapshot,
+    check: impl FnOnce(&Snapshot) -> Vec<Finding> + Send + 'static,
+) -> Vec<Finding> {
     let snapshot = snapshot.clone();
     let started = subprocess::run_on_thread(name, move || check(&snapshot));
     let ended = started.map_err(|error| error.to_string()).and_then(|running| {
         // A thread that hangs ends with the process.
-        running.recv_timeout(LIMIT).map_err(|_| "it hangs".to_owned())
+        running.recv_timeout(limit).map_err(|_| "it hangs".to_owned())
     });
     ended.unwrap_or_else(|problem| {
         vec![
-            Finding::failure(name, format!("this check did not end within {} s", LIMIT.as_secs()))
+            Finding::failure(name, format!("this check did not end within {} s", limit.as_secs()))
                 .detail(format!("{problem}; probably a disk or a service does not respond")),
         ]
     })

@@ -3,6 +3,7 @@
 //! Promise 4: no fix ends or removes what is not proven ours.
 
 mod brokers;
+mod database;
 mod endpoint;
 mod files;
 mod hooks;
