@@ -17,6 +17,7 @@ Doctor sends itself a test message, which starts the broker if none is running, 
 behind. It makes no other changes: the commands that it prints are for you to run.
 
 Exit status: 0 no problems, or only warnings; 1 a check failed; 2 wrong usage.")]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub struct Arguments {
     /// Print JSON: an array of {check, level, finding, detail?, fix?}
     #[arg(long)]

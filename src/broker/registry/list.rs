@@ -8,7 +8,7 @@ use rusqlite::Row;
 use crate::broker::core::{Caller, Tx};
 use crate::broker::registry::ended;
 use crate::broker::registry::listing::{
-    ListedPeer, LivePeers, add_oldest_unread, entry, leased, load, scan, waiting,
+    ListedPeer, LivePeers, add_oldest_unread, entries, hook_events, leased, load, scan, waiting,
 };
 use crate::broker::registry::place_names::WorkingPlace;
 use crate::broker::store::Fault;
@@ -37,19 +37,19 @@ pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerLis
             .into());
     }
     let live = LivePeers::read(tx);
+    let hooks = if request.limit > 0 { hook_events(tx)? } else { HashMap::new() };
     let mut choice = Choice::new(caller, request, &place);
-    scan(tx, &live, |row| choice.consider(row, &live))?;
+    scan(tx, &live, |row| choice.consider(row, &live, &hooks))?;
     let leased = leased(tx)?;
-    let complete = |mut entry: ListedPeer| -> Result<Peer, Fault> {
-        live.add_presence(tx, &mut entry)?;
-        entry.peer.unread = backlog(&entry, &leased);
+    let (mut peers, more) = choice.shown(tx, &live)?;
+    for entry in &mut peers {
+        live.add_presence(tx, entry)?;
+        entry.peer.unread = backlog(entry, &leased);
         add_oldest_unread(tx, &mut entry.peer)?;
-        Ok(entry.peer)
-    };
-    let (shown, more) = choice.shown();
-    let peers = shown.into_iter().map(complete).collect::<Result<Vec<_>, Fault>>()?;
+    }
+    let peers: Vec<Peer> = peers.into_iter().map(|entry| entry.peer).collect();
     let (mut away, mut away_unread) = (0, (!request.all).then_some(0));
-    for mut entry in choice.away {
+    for mut entry in choice.away(tx)? {
         live.add_presence(tx, &mut entry)?;
         if entry.peer.reach != Reachability::Ended {
             away += 1;
@@ -99,31 +99,9 @@ impl Place {
     }
 }
 
-/// The place of a peer in the list. The last part is its place among all rows.
+/// The place of a peer in the list: whether it is away, how far it is, how long ago it was active, and
+/// its place among all rows. The least comes first.
 type Rank = (bool, u8, Reverse<i64>, usize);
-
-/// A peer of the list, ordered by its rank.
-struct Ranked(Rank, ListedPeer);
-
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Ranked {}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
-    }
-}
 
 /// The choice of the peers that are shown. Only these are read whole, and completed.
 struct Choice<'a> {
@@ -133,11 +111,11 @@ struct Choice<'a> {
     /// The beginning of the names that are asked for, in the form in which names are compared.
     prefix: Option<String>,
     /// The nearest so far, the farthest of them on top.
-    nearest: BinaryHeap<Ranked>,
+    nearest: BinaryHeap<(Rank, PeerId)>,
     /// How many fit the request.
     count: usize,
     /// Those that are away, if they are not listed.
-    away: Vec<ListedPeer>,
+    away: Vec<PeerId>,
 }
 
 impl<'a> Choice<'a> {
@@ -153,39 +131,50 @@ impl<'a> Choice<'a> {
         }
     }
 
-    fn consider(&mut self, row: &Row<'_>, live: &LivePeers) -> rusqlite::Result<()> {
+    fn consider(
+        &mut self,
+        row: &Row<'_>,
+        live: &LivePeers,
+        hooks: &HashMap<String, i64>,
+    ) -> rusqlite::Result<()> {
         let text = |column: usize| -> rusqlite::Result<Option<&str>> {
             Ok(row.get_ref(column)?.as_str_or_null()?)
         };
         let id = text(0)?.unwrap_or_default();
-        let (directory, repo) = (text(11)?, text(6)?);
+        let (directory, repo) = (text(2)?, text(3)?);
         if id == self.caller.as_str()
             || !self.place.contains(self.request.scope, directory, repo)
             || !self.is_asked_for(id, text(1)?)
         {
             return Ok(());
         }
-        let is_live = live.contains(&PeerId::from_text(id));
+        let id = PeerId::from_text(id);
+        let is_live = live.contains(&id);
         if !is_live && !self.request.all {
-            self.away.push(entry(row)?);
+            self.away.push(id);
             return Ok(());
         }
-        let limit = usize::try_from(self.request.limit).unwrap_or(usize::MAX);
-        let rank = if limit == 0 {
+        let limit = self.limit();
+        let rank = if limit == usize::MAX {
             (!is_live, 0, Reverse(0), self.count)
         } else {
-            let active = row.get::<_, i64>(3)?.max(row.get::<_, Option<i64>>(13)?.unwrap_or(0));
-            (!is_live, self.place.distance(directory, repo), Reverse(active), self.count)
+            let hook_at = text(5)?.and_then(|process| hooks.get(process)).copied();
+            let active_at = row.get::<_, i64>(4)?.max(hook_at.unwrap_or(0));
+            (!is_live, self.place.distance(directory, repo), Reverse(active_at), self.count)
         };
         self.count += 1;
-        if limit > 0 && self.nearest.len() == limit {
-            if self.nearest.peek().is_some_and(|farthest| farthest.0 < rank) {
-                return Ok(());
-            }
+        self.nearest.push((rank, id));
+        if self.nearest.len() > limit {
             self.nearest.pop();
         }
-        self.nearest.push(Ranked(rank, entry(row)?));
         Ok(())
+    }
+
+    fn limit(&self) -> usize {
+        match self.request.limit {
+            0 => usize::MAX,
+            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        }
     }
 
     fn is_asked_for(&self, id: &str, name: Option<&str>) -> bool {
@@ -195,9 +184,24 @@ impl<'a> Choice<'a> {
     }
 
     /// Returns the peers that are shown, nearest first, and how many more there are.
-    fn shown(&mut self) -> (Vec<ListedPeer>, u64) {
+    fn shown(&mut self, tx: &Tx<'_>, live: &LivePeers) -> Result<(Vec<ListedPeer>, u64), Fault> {
         let nearest = std::mem::take(&mut self.nearest).into_sorted_vec();
         let more = (self.count - nearest.len()) as u64;
-        (nearest.into_iter().map(|ranked| ranked.1).collect(), more)
+        let ids: Vec<PeerId> = nearest.into_iter().map(|(_, id)| id).collect();
+        let mut shown = entries(tx, &ids)?;
+        shown.retain(|entry| live.contains(&entry.peer.id) || is_listed_away(entry));
+        Ok((shown, more))
     }
+
+    /// Returns the peers that are away and not shown.
+    fn away(&self, tx: &Tx<'_>) -> Result<Vec<ListedPeer>, Fault> {
+        let mut away = entries(tx, &self.away)?;
+        away.retain(is_listed_away);
+        Ok(away)
+    }
+}
+
+/// Returns whether a peer that is not live is listed: it may have notices alone.
+fn is_listed_away(entry: &ListedPeer) -> bool {
+    entry.explicit || entry.unread > 0
 }

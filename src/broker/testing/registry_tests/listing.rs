@@ -178,3 +178,19 @@ fn a_summary_that_is_too_long_changes_nothing() {
     let now = world.look(&bob);
     assert_eq!((now.name.as_deref(), now.summary.as_str()), (Some("bob"), ""), "both or none");
 }
+
+#[test]
+fn a_list_runs_as_many_statements_for_many_peers_as_for_few() {
+    let mut world = World::new();
+    let me = world.live("me");
+    let mut count = |peers: usize| {
+        for number in 0..peers {
+            world.live(&format!("p{number}"));
+        }
+        let request = ListPeers { limit: 60, ..ListPeers::default() };
+        world.statements(|world| drop(world.list(&me, &request).unwrap())).len()
+    };
+    let few = count(60);
+    assert!(few <= 10, "{few}");
+    assert_eq!(count(200), few);
+}
