@@ -187,7 +187,10 @@ async fn until_time(
         match when {
             WakeTime::Now(_) => {
                 let claimed = peer.clone();
-                let claim = shared.store.update(move |tx| mailbox::claim_wake(tx, &claimed));
+                // In a transaction, though it writes nothing: a wake that cannot be recorded as given is
+                // not handed out.
+                let claim =
+                    shared.store.write_unsynced(move |tx| mailbox::claim_wake(tx, &claimed));
                 // `None`: another hook or server was told meanwhile, or the session is at work.
                 if let Some(reason) = claim.await? {
                     return Ok(WakeOutcome::Reason(reason));
