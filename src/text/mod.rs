@@ -11,11 +11,13 @@ use std::fmt::Write as _;
 
 mod chars;
 pub mod message;
+mod plain;
 mod tags;
 #[cfg(test)]
 mod tests;
 
 use chars::{is_hidden, is_ignorable, is_soft, visible};
+use plain::{has_single_spaces, is_plain};
 use tags::escape_tags;
 
 /// The most blank lines in a row. More could push our own words out of sight.
@@ -33,6 +35,9 @@ pub fn units(text: &str) -> usize {
 /// gaps.
 #[must_use]
 pub fn block(text: &str) -> String {
+    if is_plain(text) {
+        return fold_blank_lines(text);
+    }
     fold_blank_lines(&escape_tags(&visible(text)))
 }
 
@@ -41,6 +46,9 @@ pub fn block(text: &str) -> String {
 /// For attribute values and list entries.
 #[must_use]
 pub fn line(text: &str, max_chars: usize) -> String {
+    if text.len() <= max_chars && is_plain(text) && has_single_spaces(text) {
+        return text.to_owned();
+    }
     let mut line = escape_tags(&one_line(text));
     loop {
         // A cut can turn a harmless word into a tag's name (`<users` to `<user`), so it is checked
@@ -153,6 +161,10 @@ pub fn part_end(text: &str, max: usize) -> usize {
 }
 
 fn fold_blank_lines(text: &str) -> String {
+    if text.bytes().filter(|byte| *byte == b'\n').count() < BLANK_LINES {
+        // There are too few lines for a gap.
+        return text.to_owned();
+    }
     let mut out: Vec<Cow<str>> = Vec::new();
     let mut blank = 0;
     // The `None` after the last line closes a gap at the end.
