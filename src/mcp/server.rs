@@ -109,7 +109,7 @@ impl ServerHandler for Server {
     ) -> Result<CallToolResponse, ErrorData> {
         let tool = tool(&request.name)?;
         let outcome = tokio::select! {
-            outcome = Box::pin(self.0.call(tool, request.arguments, &context)) => outcome,
+            outcome = self.0.call(tool, request.arguments, &context) => outcome,
             () = context.ct.cancelled() => Err("The call was cancelled.".to_owned()),
         };
         let result = match outcome {

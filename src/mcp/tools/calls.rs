@@ -2,6 +2,7 @@
 //! text.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rmcp::RoleServer;
@@ -49,6 +50,8 @@ pub struct Tools {
     /// Results whose messages are not confirmed yet. Each ends with its confirmation.
     unconfirmed: Mutex<Vec<oneshot::Receiver<()>>>,
     reading: Reading,
+    /// Whether a result is being reported as written.
+    is_reporting: Arc<AtomicBool>,
 }
 
 impl Tools {
@@ -57,7 +60,8 @@ impl Tools {
         let session = Arc::new(session);
         let sends = Sends::new(Arc::clone(&session));
         let (unconfirmed, reading) = (Mutex::default(), Reading::default());
-        Self { session, sends, callbacks, unconfirmed, reading }
+        let is_reporting = Arc::default();
+        Self { session, sends, callbacks, unconfirmed, reading, is_reporting }
     }
 
     /// Calls a tool.
@@ -71,12 +75,16 @@ impl Tools {
         arguments: Option<JsonObject>,
         context: &Context,
     ) -> Result<Output, String> {
+        // Only what a plain message needs is part of this future: those of a burst are many at a time.
         match tool {
             ToolName::ListPeers => {
                 let arguments = read::<ListPeersArguments>(tool, arguments)?;
-                let client = self.session.client(&context.peer).await?;
-                self.session.wait_until_listed().await;
-                list_peers(client, arguments).await
+                let list = async {
+                    let client = self.session.client(&context.peer).await?;
+                    self.session.wait_until_listed().await;
+                    list_peers(client, arguments).await
+                };
+                Box::pin(list).await
             }
             ToolName::SendMessage => {
                 // Nothing may be awaited before the message has its place among the session's sends.
@@ -85,13 +93,19 @@ impl Tools {
             }
             ToolName::SetSummary => {
                 let arguments = read::<SetSummaryArguments>(tool, arguments)?;
-                set_summary(self.session.client(&context.peer).await?, arguments).await
+                let set = async {
+                    set_summary(self.session.client(&context.peer).await?, arguments).await
+                };
+                Box::pin(set).await
             }
             ToolName::CheckMessages => {
                 let arguments = read::<CheckMessagesArguments>(tool, arguments)?;
                 let limit = waiting::limit(arguments.wait_seconds, context);
-                let client = self.session.client(&context.peer).await?;
-                self.check_messages(client, limit, context).await
+                let check = async {
+                    let client = self.session.client(&context.peer).await?;
+                    self.check_messages(client, limit, context).await
+                };
+                Box::pin(check).await
             }
         }
     }
@@ -100,15 +114,22 @@ impl Tools {
     ///
     /// Claude Code runs its own hook after a result. If none follows, the broker knows that hooks
     /// do not reach this session any more. An error has no such hook, and no other client has any.
+    /// One report stands for all results that are written while it is under way. None follows for
+    /// these: it could come after their hooks, and would seem to have none.
     pub fn report_result_when_sent(&self, context: &Context) {
         let is_claude = context.peer.peer_info().is_some_and(|i| i.client_info.name == CLAUDE_CODE);
         let client = self.session.known_client().filter(|_| is_claude).cloned();
         let Some(client) = client else { return };
+        let is_reporting = Arc::clone(&self.is_reporting);
         self.callbacks.on_sent(context.id.clone(), move || {
+            if is_reporting.swap(true, Ordering::Relaxed) {
+                return;
+            }
             tokio::spawn(async move {
                 if let Err(error) = client.tool_answered().await {
                     tracing::debug!("a tool's answer could not be reported: {error}");
                 }
+                is_reporting.store(false, Ordering::Relaxed);
             });
         });
     }
@@ -127,7 +148,7 @@ impl Tools {
                     "reply_to and wait_seconds work with one peer, not with a scope. Leave them out, or name one peer.",
                 ));
             }
-            return self.send_to_scope(scope, arguments.message, context).await;
+            return Box::pin(self.send_to_scope(scope, arguments.message, context)).await;
         }
         let request = SendMessage {
             to: arguments.to_id,
@@ -140,8 +161,11 @@ impl Tools {
         if limit.is_zero() {
             return Ok(results::send_message(&sent));
         }
-        let client = self.session.client(&context.peer).await?;
-        self.wait_for_answer(client, &sent, limit, context).await
+        let wait = async {
+            let client = self.session.client(&context.peer).await?;
+            self.wait_for_answer(client, &sent, limit, context).await
+        };
+        Box::pin(wait).await
     }
 
     async fn send_to_scope(

@@ -206,7 +206,7 @@ impl State {
                 continue;
             }
             match what {
-                What::Message(message, outcome) if goes_with_others(&message) => {
+                What::Message(message, outcome) => {
                     let size = json_size(&message);
                     if messages.len() == most || !messages.is_empty() && bytes + size > BATCH_BYTES
                     {
@@ -224,7 +224,6 @@ impl State {
                     self.put_back(called, alone);
                     break;
                 }
-                What::Message(message, outcome) => return Some(Turn::One(message, outcome)),
                 What::Scope(request, outcome) => return Some(Turn::Scope(request, outcome)),
             }
         }
@@ -238,12 +237,6 @@ impl State {
     fn put_back(&mut self, called: Instant, what: What) {
         self.waiting.push_front(Waiting { called, what });
     }
-}
-
-/// Whether a message may share its request. The broker reserves the reply for a caller that is
-/// about to wait for it, which only works with a request of its own.
-fn goes_with_others(message: &SendMessage) -> bool {
-    !message.wait
 }
 
 /// Returns about how many bytes a message takes in a request, and not less.
@@ -323,10 +316,12 @@ mod tests {
         let scope = add_scope(&mut state);
         sent.push(add(&mut state, message("3")));
         sent.push(add(&mut state, SendMessage { wait: true, ..message("4") }));
-        sent.extend(["5", "6", "7"].map(|text| add(&mut state, message(text))));
-        let wanted: [&[&str]; 5] = [&["1", "2"], &["scope all"], &["3"], &["4"], &["5", "6", "7"]];
+        let last = add_scope(&mut state);
+        sent.push(add(&mut state, message("5")));
+        let wanted: [&[&str]; 5] =
+            [&["1", "2"], &["scope all"], &["3", "4"], &["scope all"], &["5"]];
         assert_eq!(turns(&mut state), wanted);
-        drop((sent, scope));
+        drop((sent, scope, last));
         let sent = ["8", "9"].map(|text| add(&mut state, message(text)));
         assert!(matches!(state.take_turn(1), Some(Turn::One(message, _)) if message.text == "8"));
         assert_eq!(turns(&mut state), [["9"]]);

@@ -36,8 +36,9 @@ type Callback = Box<dyn FnOnce() + Send>;
 pub struct SentCallbacks(Arc<Mutex<VecDeque<(RequestId, Callback)>>>);
 
 /// The number of callbacks that are kept. One whose answer was cancelled never runs, and is dropped
-/// when newer ones need its place.
-const MAX_CALLBACKS: usize = 64;
+/// when newer ones need its place. There are more places than a burst has answers that wait to be
+/// written.
+const MAX_CALLBACKS: usize = 1024;
 
 impl SentCallbacks {
     /// Runs `callback` when the answer to `id` was written, and never if it is not.
