@@ -2,7 +2,7 @@
 
 use crate::broker::core::idempotency::{IdempotencyKey, known};
 use crate::broker::core::{Caller, Tx};
-use crate::broker::mailbox::send::send_once;
+use crate::broker::mailbox::send::{Sending, send_one_of};
 use crate::broker::store::Fault;
 use crate::protocol::messages::{SendMessage, Sent};
 use crate::protocol::{ApiError, ErrorCode};
@@ -36,12 +36,21 @@ pub fn send_batch(
 ) -> Result<Vec<Result<Sent, ApiError>>, Fault> {
     let known = if batch.again { known_messages(tx, caller, &batch.items)? } else { Vec::new() };
     let last_known = known.iter().rposition(|known| *known).unwrap_or(0);
-    let send_one = |(index, item): (usize, &BatchItem)| match &item.key {
-        Ok(key) => tx.in_savepoint(|tx| {
-            let sent = send_once(tx, caller, Some(key), &item.message)?;
+    let mut sending = Sending::default();
+    let send_one = |(index, item): (usize, &BatchItem)| {
+        let key = match &item.key {
+            Ok(key) => key,
+            Err(error) => return Ok(Err(error.clone())),
+        };
+        let outcome = tx.in_savepoint(|tx| {
+            let sent = send_one_of(tx, caller, Some(key), &item.message, &mut sending)?;
             if index < last_known && !known[index] { Err(out_of_order().into()) } else { Ok(sent) }
-        }),
-        Err(error) => Ok(Err(error.clone())),
+        })?;
+        if outcome.is_err() {
+            // It may know of a message that was undone.
+            sending = Sending::default();
+        }
+        Ok(outcome)
     };
     batch.items.iter().enumerate().map(send_one).collect()
 }

@@ -145,14 +145,11 @@ pub enum NewPush {
 /// Decides how a message to `peer` that is about to be stored is pushed.
 pub fn plan_push(tx: &mut Tx<'_>, peer: &PeerId) -> NewPush {
     let Some(target) = push_target(tx, peer) else { return NewPush::No };
-    if target.has_more {
-        return NewPush::InOrder;
-    }
     if target.room == 0 {
         tx.state.change_push(&target.instance, PushChange::HasMore(true));
         return NewPush::No;
     }
-    NewPush::Now(target)
+    if target.has_more { NewPush::InOrder } else { NewPush::Now(target) }
 }
 
 /// Pushes the messages that wait for a peer, as many as its push window allows.

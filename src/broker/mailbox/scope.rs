@@ -61,7 +61,7 @@ fn send_to(tx: &mut Tx<'_>, message: &NewMessage<'_>, to: &PeerId) -> Result<Out
         Err(fault) => return Err(fault),
     };
     if let Some(sent) = &sent {
-        unread.count_message(tx, to, sent.seq)?;
+        unread.with_message(tx, to, sent.seq)?;
     }
     let awaited = sent.as_ref().is_some_and(|sent| sent.awaited);
     let (id, state) = sent.map(|sent| (sent.id, sent.state)).unzip();

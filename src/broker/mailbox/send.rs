@@ -1,5 +1,7 @@
 //! Sending: a message is checked, stored, and pushed, in one transaction.
 
+use std::collections::HashMap;
+
 use rusqlite::params;
 
 use crate::broker::core::idempotency::{IdempotencyKey, Known, known, read_answer};
@@ -10,11 +12,20 @@ use crate::broker::mailbox::lease::{is_reserved, mark_read};
 use crate::broker::mailbox::push::{NewPush, plan_push, prove_channel, push_waiting};
 use crate::broker::mailbox::sequence::next_seq;
 use crate::broker::registry;
-use crate::broker::registry::Sender;
+use crate::broker::registry::{Own, Resolved, Sender};
 use crate::broker::store::Fault;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::messages::{MessageState, SendMessage, Sent, Via};
 use crate::protocol::{MessageId, PeerId, Timestamp};
+
+/// What is known of a caller and its recipients while it sends several messages in one transaction, so
+/// that it is read once.
+#[derive(Default)]
+pub struct Sending {
+    own: Option<Own>,
+    /// The recipients by the words that mean them.
+    recipients: HashMap<String, Resolved>,
+}
 
 /// Accepts a message from `caller`, unless `key` is known: then the answer is that for the message
 /// which is stored already, as it stands now.
@@ -29,6 +40,17 @@ pub fn send_once(
     key: Option<&IdempotencyKey>,
     request: &SendMessage,
 ) -> Result<Sent, Fault> {
+    send_one_of(tx, caller, key, request, &mut Sending::default())
+}
+
+/// Does the same for one of several messages. If this message is undone, `sending` holds no longer.
+pub fn send_one_of(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    key: Option<&IdempotencyKey>,
+    request: &SendMessage,
+    sending: &mut Sending,
+) -> Result<Sent, Fault> {
     let key = key.map(|key| (caller.receiver(), key));
     if let Some((receiver, key)) = &key {
         match known(tx, receiver, key)? {
@@ -38,20 +60,26 @@ pub fn send_once(
         }
     }
     check_text(tx, &request.text)?;
-    let found = registry::resolve(tx, &request.to)?;
-    let to = found.id().clone();
+    let mut found = match sending.recipients.remove(&request.to) {
+        Some(found) => found,
+        None => registry::resolve(tx, &request.to)?,
+    };
     check_recipient(tx, caller, &found)?;
     let original = match &request.reply_to {
         Some(id) => Some(check_reply(tx, caller, id)?),
         None => None,
     };
-    let unread = found.unread();
-    check_limits(tx, &caller.peer, &to, unread.total)?;
+    check_limits(tx, &caller.peer, found.id(), found.unread().total)?;
 
     if let (Some(id), Some(seq)) = (&request.reply_to, original) {
         record_reply(tx, caller, id, seq)?;
+        // What it has read does not wait for it any more.
+        sending.own = None;
     }
-    let own = registry::sender(tx, caller, request.from_session.as_deref())?;
+    let own = match sending.own.take().filter(|_| request.from_session.is_none()) {
+        Some(own) => own,
+        None => registry::sender(tx, caller, request.from_session.as_deref())?,
+    };
     let message = NewMessage {
         from: &caller.peer,
         sender: &own.shown,
@@ -61,20 +89,30 @@ pub fn send_once(
         is_probe: caller.probe,
         key: key.as_ref().map(|(receiver, key)| (receiver, *key)),
     };
-    let Inserted { id, seq, state, awaited, push } = insert(tx, &message, &to)?;
-    if !caller.probe {
-        unread.count_message(tx, &to, seq)?;
-    }
-    let (to_peer, waiting) = if caller.probe || push == PushKind::Others {
-        (found.refresh(tx)?, registry::waiting(tx, &caller.peer)?)
+    let Inserted { id, seq, state, awaited, push } = insert(tx, &message, found.id())?;
+    let mut waiting = own.waiting;
+    if caller.probe {
+        found.refresh(tx)?;
+        waiting = registry::waiting(tx, &caller.peer)?;
     } else {
-        (found.with_one_more(tx.now, push == PushKind::Leased), own.waiting)
-    };
+        found.add_message(tx, seq, push == PushKind::Leased)?;
+        if push == PushKind::Others {
+            found.refresh(tx)?;
+        }
+    }
     if request.wait {
-        let (owner, question) = (caller.peer.clone(), Question::new(id.clone(), seq, to));
+        let question = Question::new(id.clone(), seq, found.id().clone());
+        let owner = caller.peer.clone();
         tx.state.effects.push(Effect::Waiters(WaiterChange::Expect { owner, question }));
     }
-    Ok(Sent { id, state, sent_at: tx.now, to: to_peer, awaited, waiting, from: Some(own.party) })
+    let (to, from) = (found.peer(), Some(own.party.clone()));
+    if !caller.probe {
+        // Another word may mean the same peer.
+        sending.recipients.retain(|_, other| other.id() != found.id());
+        sending.recipients.insert(request.to.clone(), found);
+        sending.own = Some(own).filter(|_| request.from_session.is_none());
+    }
+    Ok(Sent { id, state, sent_at: tx.now, to, awaited, waiting, from })
 }
 
 /// Returns the answer to a repeated request, whose message is stored already.

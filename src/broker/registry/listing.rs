@@ -317,14 +317,16 @@ impl Unread {
     /// than all others.
     ///
     /// The count in the peer's row is written only now and then, because it is a page more for a message.
-    pub fn count_message(self, tx: &Tx<'_>, peer: &PeerId, seq: i64) -> Result<(), Fault> {
-        if self.uncounted >= MAX_UNCOUNTED {
-            let total = i64::try_from(self.total + 1).unwrap_or(i64::MAX);
-            tx.db
-                .prepare_cached("UPDATE peers SET unread = ?2, counted_to = ?3 WHERE id = ?1")?
-                .execute(params![peer.as_str(), total, seq])?;
+    pub fn with_message(self, tx: &Tx<'_>, peer: &PeerId, seq: i64) -> Result<Self, Fault> {
+        let total = self.total + 1;
+        if self.uncounted < MAX_UNCOUNTED {
+            return Ok(Self { total, uncounted: self.uncounted + 1 });
         }
-        Ok(())
+        let counted = i64::try_from(total).unwrap_or(i64::MAX);
+        tx.db
+            .prepare_cached("UPDATE peers SET unread = ?2, counted_to = ?3 WHERE id = ?1")?
+            .execute(params![peer.as_str(), counted, seq])?;
+        Ok(Self { total, uncounted: 0 })
     }
 }
 

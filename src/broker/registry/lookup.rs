@@ -54,24 +54,28 @@ impl Resolved {
         Unread { total: self.found.unread, uncounted: self.mail.uncounted }
     }
 
-    /// Returns the peer as others see it with one more unread message, which came now.
-    #[must_use]
-    pub fn with_one_more(mut self, now: Timestamp, is_leased: bool) -> Peer {
+    /// Takes account of the message `seq`, which is stored now, and whether it was leased.
+    pub fn add_message(&mut self, tx: &Tx<'_>, seq: i64, is_leased: bool) -> Result<(), Fault> {
+        let unread = self.unread().with_message(tx, self.id(), seq)?;
+        (self.found.unread, self.mail.uncounted) = (unread.total, unread.uncounted);
         self.mail.leased += u64::from(is_leased);
-        self.found.unread += 1;
-        self.mail.oldest = self.mail.oldest.or(Some(now));
-        self.into_peer()
+        self.mail.oldest = self.mail.oldest.or(Some(tx.now));
+        Ok(())
     }
 
-    /// Returns the peer as others see it now, with the mail that it has received since the look-up.
-    pub fn refresh(self, tx: &Tx<'_>) -> Result<Peer, Fault> {
-        Ok(by_id(tx, self.id())?.into_peer())
+    /// Looks the peer up again.
+    pub fn refresh(&mut self, tx: &Tx<'_>) -> Result<(), Fault> {
+        let Self { found, mail, .. } = by_id(tx, self.id())?;
+        (self.found, self.mail) = (found, mail);
+        Ok(())
     }
 
-    fn into_peer(mut self) -> Peer {
-        self.found.peer.unread = self.found.unread.saturating_sub(self.mail.leased);
-        self.found.peer.oldest_unread = self.mail.oldest.filter(|_| self.found.peer.unread > 0);
-        self.found.peer
+    /// Returns the peer as others see it.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        let unread = self.found.unread.saturating_sub(self.mail.leased);
+        let oldest_unread = self.mail.oldest.filter(|_| unread > 0);
+        Peer { unread, oldest_unread, ..self.found.peer.clone() }
     }
 }
 

@@ -41,7 +41,7 @@ pub use listing::{live_and_backlog, peer, unread, waiting};
 pub use location::{has_moved, set_working_directory};
 pub use lookup::{Resolved, resolve};
 pub use probe::{next_number as next_probe_number, unregister};
-pub use profile::{Sender, adopt_session_title, party, sender, set_profile, set_seen_now};
+pub use profile::{Own, Sender, adopt_session_title, party, sender, set_profile, set_seen_now};
 pub use session_servers::{merge_new_peer, reattach_receivers, stream_options};
 pub use shell_session::peer_of_shell;
 pub use succession::live_in_same_place;

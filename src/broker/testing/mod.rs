@@ -222,6 +222,16 @@ impl World {
         self.count(&format!("peers WHERE unread <> ({unread})")) == 0
     }
 
+    /// Counts a peer's unread messages without a running lease.
+    pub fn backlog_of(&self, peer: &TestPeer) -> u64 {
+        let (id, now) = (&peer.id, self.now().millis());
+        let rows = format!(
+            "messages WHERE recipient = '{id}' AND state IN ('queued', 'offered')
+             AND (lease_until IS NULL OR lease_until <= {now})"
+        );
+        self.count(&rows).unsigned_abs()
+    }
+
     /// Counts the rows that a condition selects: "offers WHERE …".
     pub fn count(&self, rows: &str) -> i64 {
         let query = format!("SELECT count(*) FROM {rows}");

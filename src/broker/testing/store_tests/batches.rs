@@ -93,3 +93,45 @@ fn what_a_batch_was_refused_at_first_is_not_accepted_behind_what_followed_it() {
     // What was undone cost no allowance.
     world.send(&ann, &late, "five");
 }
+
+#[test]
+fn each_message_of_a_batch_is_answered_as_if_it_was_sent_alone() {
+    for channel in [Channel::Absent, Channel::Presumed, Channel::Proven] {
+        let answers = |in_one: bool| {
+            let mut world = World::with(|limits| {
+                (limits.messages_per_minute, limits.max_unread) = (0, 90);
+            });
+            let (ann, bob) = (world.live("ann"), world.live_over("bob", channel));
+            world.peer("eve");
+            world.send(&bob, &ann, "a message to the sender");
+            let keys: Vec<String> = (0..120).map(|number| format!("key {number}")).collect();
+            let to = |number: usize| match number % 5 {
+                0 => "eve",
+                1 => bob.id.as_str(),
+                2 if number % 20 == 2 => "nobody",
+                _ => "bob",
+            };
+            let all: Vec<_> =
+                keys.iter().enumerate().map(|(at, key)| (key.as_str(), to(at), "hello")).collect();
+            let outcomes = if in_one {
+                world.send_batch(&ann, &all, false).unwrap()
+            } else {
+                all.iter().map(|(key, to, text)| world.send_once(&ann, to, text, key)).collect()
+            };
+            assert!(world.counts_are_right());
+            assert_eq!(world.look(&bob).unread, world.backlog_of(&bob));
+            outcomes
+                .into_iter()
+                .map(|one| format!("{:?}", one.map_err(|e| e.code)))
+                .collect::<Vec<_>>()
+        };
+        let (alone, in_one) = (answers(false), answers(true));
+        // The ids of messages that were sent alone hold the same numbers; refused ones use none up.
+        assert_eq!(alone.len(), in_one.len());
+        for (alone, in_one) in alone.iter().zip(&in_one) {
+            let without_id =
+                |answer: &str| answer.split_once("state").map(|(_, rest)| rest.to_owned());
+            assert_eq!(without_id(alone), without_id(in_one));
+        }
+    }
+}
