@@ -42,10 +42,10 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::broker_lock::{database_lock, holder_of};
@@ -79,11 +79,15 @@ impl<S: TransactionHooks> Clone for Store<S> {
 }
 
 /// What all clones of a [`Store`] share. The thread ends, and the database is closed, with the last.
-struct Handle<S: TransactionHooks>(Arc<Lane<S>>);
+struct Handle<S: TransactionHooks> {
+    lane: Arc<Lane<S>>,
+    /// Whether the notes that wait are about to be written.
+    has_timer: AtomicBool,
+}
 
 impl<S: TransactionHooks> Drop for Handle<S> {
     fn drop(&mut self) {
-        self.0.abandon();
+        self.lane.abandon();
     }
 }
 
@@ -110,7 +114,8 @@ impl<S: TransactionHooks> Store<S> {
             .map_err(|error| OpenError::Io { path: path.into(), error })?;
         let database = Database::new(options, connection, location, lock);
         let lane = Arc::new(Lane::new(Writer::new(database, state)));
-        let store = Self(Arc::new(Handle(Arc::clone(&lane))));
+        let store =
+            Self(Arc::new(Handle { lane: Arc::clone(&lane), has_timer: AtomicBool::new(false) }));
         std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
@@ -160,16 +165,29 @@ impl<S: TransactionHooks> Store<S> {
         T: Send + 'static,
         F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
     {
-        let (job, mut answer) = job(work);
+        let (job, answer) = job(work);
         self.lane().submit(Command::Write(Durability::Note, job)).await?;
-        let in_time = timeout(NOTE_DELAY, &mut answer).await;
-        let answer = if let Ok(answer) = in_time {
-            answer
-        } else {
-            self.lane().submit(Command::WriteNotes).await?;
-            answer.await
-        };
-        answer.unwrap_or_else(|_| Err(ApiError::stopping()))
+        if answer.is_empty() {
+            self.write_notes_later();
+        }
+        answer.await.unwrap_or_else(|_| Err(ApiError::stopping()))
+    }
+
+    /// Has the notes written that wait when [`NOTE_DELAY`] is over. There is one timer at a time,
+    /// because many notes share it: most are written with the next request before that.
+    fn write_notes_later(&self) {
+        if self.0.has_timer.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let handle = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            tokio::time::sleep(NOTE_DELAY).await;
+            // If the last caller has gone, they are written when the database is closed.
+            let Some(handle) = handle.upgrade() else { return };
+            handle.has_timer.store(false, Ordering::Release);
+            // An error means that the database is closed.
+            let _ = handle.lane.submit(Command::WriteNotes).await;
+        });
     }
 
     async fn run<T, F>(&self, durability: Durability, work: F) -> Result<T, ApiError>
@@ -256,7 +274,7 @@ impl<S: TransactionHooks> Store<S> {
     }
 
     fn lane(&self) -> &Lane<S> {
-        &self.0.0
+        &self.0.lane
     }
 }
 

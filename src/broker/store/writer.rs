@@ -65,6 +65,11 @@ impl<S> Work<S> {
             && writes.all(|(durability, _)| *durability == Durability::Note)
     }
 
+    /// Whether there is nothing to do but to write notes.
+    fn is_nothing(&self) -> bool {
+        self.writes.is_empty() && self.between.is_empty()
+    }
+
     fn must_sync(&self) -> bool {
         self.writes.iter().any(|(durability, _)| *durability == Durability::Synced)
     }
@@ -114,6 +119,9 @@ impl<S: TransactionHooks> Writer<S> {
         let mut work = Work::of(commands);
         if place == Place::Task && work.may_wait() && !self.state.must_sync() {
             self.notes.extend(work.take_jobs());
+            return Vec::new();
+        }
+        if place == Place::Task && work.is_nothing() && self.notes.is_empty() {
             return Vec::new();
         }
         work.writes.splice(..0, self.notes.drain(..).map(|job| (Durability::Note, job)));

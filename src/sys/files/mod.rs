@@ -81,6 +81,8 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
 pub struct LockFile {
     file: File,
     path: PathBuf,
+    /// Device and inode of the file.
+    identity: (u64, u64),
 }
 
 impl LockFile {
@@ -110,7 +112,7 @@ impl LockFile {
                 Ok(()) if is_at(&file, path)? => {
                     // The description is that of an earlier owner.
                     file.set_len(0)?;
-                    return Ok(Some(Self { file, path: path.into() }));
+                    return Self::of(file, path).map(Some);
                 }
                 // The file was removed or replaced between opening and locking it.
                 Ok(()) => {}
@@ -131,9 +133,14 @@ impl LockFile {
             file.lock()?;
             if is_at(&file, path)? {
                 file.set_len(0)?;
-                return Ok(Self { file, path: path.into() });
+                return Self::of(file, path);
             }
         }
+    }
+
+    fn of(file: File, path: &Path) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self { file, path: path.into(), identity: (metadata.dev(), metadata.ino()) })
     }
 
     /// Returns what the last owner wrote into the file.
@@ -164,7 +171,10 @@ impl LockFile {
     /// a process that locks that one would not notice this lock.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
-        is_at(&self.file, &self.path).unwrap_or(true)
+        match std::fs::metadata(&self.path) {
+            Ok(there) => (there.dev(), there.ino()) == self.identity,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 }
 
