@@ -3,6 +3,7 @@
 //! All are made from random bytes that the caller provides, and none is ever reused. A peer's id is
 //! short, because people type it.
 
+use std::borrow::Borrow;
 use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,13 @@ macro_rules! id {
 
             #[must_use]
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        /// An id is found among others by its text.
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }

@@ -1,16 +1,12 @@
 //! The list of peers: which of them a caller is shown, nearest first, and how many there are besides.
 
-use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-
-use rusqlite::Row;
 
 use crate::broker::core::{Caller, Tx};
 use crate::broker::registry::ended;
-use crate::broker::registry::listing::{
-    ListedPeer, LivePeers, add_oldest_unread, entries, hook_events, leased, load, scan, waiting,
-};
+use crate::broker::registry::listing::{ListedPeer, LivePeers, add_oldest_unread, load, waiting};
 use crate::broker::registry::place_names::WorkingPlace;
+use crate::broker::registry::scan::{ScannedPeer, entries, hook_events, leased, scan};
 use crate::broker::store::Fault;
 use crate::protocol::peers::{ListPeers, Peer, PeerList, Reachability};
 use crate::protocol::scope::Scope;
@@ -39,7 +35,10 @@ pub fn list(tx: &Tx<'_>, caller: &Caller, request: &ListPeers) -> Result<PeerLis
     let live = LivePeers::read(tx);
     let hooks = if request.limit > 0 { hook_events(tx)? } else { HashMap::new() };
     let mut choice = Choice::new(caller, request, &place);
-    scan(tx, &live, |row| choice.consider(row, &live, &hooks))?;
+    scan(tx, &live, |peer| {
+        choice.consider(peer, &hooks);
+        Ok(())
+    })?;
     let leased = leased(tx)?;
     let (mut peers, more) = choice.shown(tx, &live)?;
     for entry in &mut peers {
@@ -99,9 +98,9 @@ impl Place {
     }
 }
 
-/// The place of a peer in the list: whether it is away, how far it is, how long ago it was active, and
-/// its place among all rows. The least comes first.
-type Rank = (bool, u8, Reverse<i64>, usize);
+/// The place of a peer in the list: whether it is away, how far it is, how long ago it was active or, of
+/// a whole list, when it came. The least comes first.
+type Ranked = (bool, u8, i64, PeerId);
 
 /// The choice of the peers that are shown. Only these are read whole, and completed.
 struct Choice<'a> {
@@ -111,7 +110,7 @@ struct Choice<'a> {
     /// The beginning of the names that are asked for, in the form in which names are compared.
     prefix: Option<String>,
     /// The nearest so far, the farthest of them on top.
-    nearest: BinaryHeap<(Rank, PeerId)>,
+    nearest: BinaryHeap<Ranked>,
     /// How many fit the request.
     count: usize,
     /// Those that are away, if they are not listed.
@@ -131,43 +130,31 @@ impl<'a> Choice<'a> {
         }
     }
 
-    fn consider(
-        &mut self,
-        row: &Row<'_>,
-        live: &LivePeers,
-        hooks: &HashMap<String, i64>,
-    ) -> rusqlite::Result<()> {
-        let text = |column: usize| -> rusqlite::Result<Option<&str>> {
-            Ok(row.get_ref(column)?.as_str_or_null()?)
-        };
-        let id = text(0)?.unwrap_or_default();
-        let (directory, repo) = (text(2)?, text(3)?);
-        if id == self.caller.as_str()
-            || !self.place.contains(self.request.scope, directory, repo)
-            || !self.is_asked_for(id, text(1)?)
+    fn consider(&mut self, peer: &ScannedPeer<'_>, hooks: &HashMap<String, i64>) {
+        if peer.id == self.caller.as_str()
+            || !self.place.contains(self.request.scope, peer.directory, peer.repo)
+            || !self.is_asked_for(peer.id, peer.name)
         {
-            return Ok(());
+            return;
         }
-        let id = PeerId::from_text(id);
-        let is_live = live.contains(&id);
-        if !is_live && !self.request.all {
+        let id = PeerId::from_text(peer.id);
+        if !peer.is_live && !self.request.all {
             self.away.push(id);
-            return Ok(());
+            return;
         }
         let limit = self.limit();
-        let rank = if limit == usize::MAX {
-            (!is_live, 0, Reverse(0), self.count)
+        let (distance, time) = if limit == usize::MAX {
+            (0, peer.created_at)
         } else {
-            let hook_at = text(5)?.and_then(|process| hooks.get(process)).copied();
-            let active_at = row.get::<_, i64>(4)?.max(hook_at.unwrap_or(0));
-            (!is_live, self.place.distance(directory, repo), Reverse(active_at), self.count)
+            let hook_at = peer.client_process.and_then(|process| hooks.get(process)).copied();
+            let distance = self.place.distance(peer.directory, peer.repo);
+            (distance, -peer.seen_at.max(hook_at.unwrap_or(0)))
         };
         self.count += 1;
-        self.nearest.push((rank, id));
+        self.nearest.push((!peer.is_live, distance, time, id));
         if self.nearest.len() > limit {
             self.nearest.pop();
         }
-        Ok(())
     }
 
     fn limit(&self) -> usize {
@@ -187,9 +174,9 @@ impl<'a> Choice<'a> {
     fn shown(&mut self, tx: &Tx<'_>, live: &LivePeers) -> Result<(Vec<ListedPeer>, u64), Fault> {
         let nearest = std::mem::take(&mut self.nearest).into_sorted_vec();
         let more = (self.count - nearest.len()) as u64;
-        let ids: Vec<PeerId> = nearest.into_iter().map(|(_, id)| id).collect();
+        let ids: Vec<PeerId> = nearest.into_iter().map(|(.., id)| id).collect();
         let mut shown = entries(tx, &ids)?;
-        shown.retain(|entry| live.contains(&entry.peer.id) || is_listed_away(entry));
+        shown.retain(|entry| live.contains(entry.peer.id.as_str()) || is_listed_away(entry));
         Ok((shown, more))
     }
 

@@ -1,4 +1,4 @@
-//! A peer as other peers see it, and the peers that can be listed.
+//! A peer as other peers see it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -107,19 +107,12 @@ impl LivePeers {
         Self { channels: channels.into_iter().map(owned).collect(), by_hooks }
     }
 
-    pub fn contains(&self, id: &PeerId) -> bool {
+    pub fn contains(&self, id: &str) -> bool {
         self.channels.contains_key(id) || self.by_hooks.contains(id)
     }
 
     fn len(&self) -> u64 {
         (self.channels.len() + self.by_hooks.len()) as u64
-    }
-
-    /// Returns the ids as a JSON array, the form in which a statement takes a list.
-    fn ids(&self) -> String {
-        let ids: Vec<&PeerId> = self.channels.keys().chain(&self.by_hooks).collect();
-        // Serialising plain strings cannot fail.
-        serde_json::to_string(&ids).unwrap_or_default()
     }
 
     pub fn add_presence(&self, tx: &Tx<'_>, entry: &mut ListedPeer) -> Result<(), Fault> {
@@ -217,76 +210,6 @@ pub fn peer(tx: &Tx<'_>, id: &PeerId) -> Result<Peer, Fault> {
     Ok(load(tx, id)?.peer)
 }
 
-/// Returns all peers that can be listed, without their backlog: live ones, and away ones with mail or a
-/// name that the person chose.
-pub(super) fn all_listed(tx: &Tx<'_>) -> Result<Vec<ListedPeer>, Fault> {
-    let live = LivePeers::read(tx);
-    let mut ids = Vec::new();
-    scan(tx, &live, |row| {
-        ids.push(PeerId::from_text(row.get::<_, String>(0)?));
-        Ok(())
-    })?;
-    let mut found = entries(tx, &ids)?;
-    found.retain(|entry| entry.explicit || entry.unread > 0 || live.contains(&entry.peer.id));
-    found.iter_mut().try_for_each(|entry| live.add_presence(tx, entry))?;
-    Ok(found)
-}
-
-/// Reads what decides about a place in the list, of all peers that may be listed, in the order in which
-/// they came: id, name, directory, repository, last change of presence, client process.
-///
-/// A peer that is not live and whose name no person chose is listed only if it has unread messages; it
-/// may have notices alone.
-pub(super) fn scan(
-    tx: &Tx<'_>,
-    live: &LivePeers,
-    mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
-) -> rusqlite::Result<()> {
-    // Each recipient that has unread messages is found by one step in their index.
-    let mut statement = tx.db.prepare_cached(
-        "WITH RECURSIVE waiting (recipient) AS (
-             SELECT min(recipient) FROM messages INDEXED BY messages_unread
-             WHERE state IN ('queued', 'offered')
-             UNION ALL
-             SELECT (SELECT min(m.recipient) FROM messages m INDEXED BY messages_unread
-                     WHERE m.state IN ('queued', 'offered') AND m.recipient > waiting.recipient)
-             FROM waiting WHERE waiting.recipient IS NOT NULL)
-         SELECT id, name, directory, repo, seen_at, client_process FROM peers
-         WHERE kind IN ('session', 'client')
-           AND (name_source = 'environment' OR client_named
-                OR id IN (SELECT value FROM json_each(?1) UNION ALL SELECT recipient FROM waiting))
-         ORDER BY created_at, id",
-    )?;
-    let mut rows = statement.query([live.ids()])?;
-    while let Some(row) = rows.next()? {
-        read(row)?;
-    }
-    Ok(())
-}
-
-/// Returns peers by their ids, in the same order.
-pub(super) fn entries(tx: &Tx<'_>, ids: &[PeerId]) -> Result<Vec<ListedPeer>, Fault> {
-    let mut statement = tx.db.prepare_cached(concat!(
-        "SELECT ",
-        peer_columns!(),
-        " FROM json_each(?1) JOIN peers ON peers.id = json_each.value ORDER BY json_each.key"
-    ))?;
-    // Serialising plain strings cannot fail.
-    let rows = statement.query_map([serde_json::to_string(ids).unwrap_or_default()], entry)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// Returns when each client process, in its text form, had its last hook event.
-pub(super) fn hook_events(tx: &Tx<'_>) -> Result<HashMap<String, i64>, Fault> {
-    let mut statement = tx.db.prepare_cached("SELECT process, said_at FROM clients")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut events: HashMap<String, i64> = rows.collect::<rusqlite::Result<_>>()?;
-    for (client, last) in tx.state.hook_reports.unwritten() {
-        events.insert(client.to_string(), last.at.millis());
-    }
-    Ok(events)
-}
-
 /// Returns how many peers are live, and how many messages are unread in all mailboxes.
 pub fn live_and_backlog(tx: &Tx<'_>) -> Result<(u64, u64), Fault> {
     let live = LivePeers::read(tx).len();
@@ -363,17 +286,4 @@ pub fn waiting(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
         )?
         .query_row(params![peer.as_str(), tx.now.millis()], |row| row.get(0))?;
     Ok(backlog(tx, peer)?.saturating_add(u64::try_from(notices).unwrap_or(0)))
-}
-
-/// Returns how many messages under a running lease each mailbox has, without notices.
-pub(super) fn leased(tx: &Tx<'_>) -> Result<HashMap<PeerId, u64>, Fault> {
-    let mut statement = tx.db.prepare_cached(
-        "SELECT recipient, count(*) FROM messages
-         WHERE lease_until > ?1 AND sender <> 'broker' GROUP BY recipient",
-    )?;
-    let rows = statement.query_map([tx.now.millis()], |row| {
-        let count: i64 = row.get(1)?;
-        Ok((PeerId::from_text(row.get::<_, String>(0)?), u64::try_from(count).unwrap_or(0)))
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -8,10 +8,11 @@ use crate::broker::core::Tx;
 use crate::broker::registry::ended;
 use crate::broker::registry::keys::is_past_grace;
 use crate::broker::registry::listing::{
-    HookClient, ListedPeer, PEER_COLUMNS, Unread, add_presence, all_listed, backlog, entry,
-    peer_columns, unread_count,
+    HookClient, ListedPeer, PEER_COLUMNS, Unread, add_presence, backlog, entry, peer_columns,
+    unread_count,
 };
 use crate::broker::registry::profile::COMMAND_LINE_SUFFIX;
+use crate::broker::registry::scan::all_listed;
 use crate::broker::store::Fault;
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::{Peer, PeerKind, Reachability};

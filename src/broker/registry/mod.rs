@@ -20,6 +20,7 @@ mod names;
 mod place_names;
 mod probe;
 mod profile;
+mod scan;
 mod session_servers;
 mod shell_session;
 mod succession;
