@@ -76,7 +76,7 @@ fn a_client_that_reads_nothing_blocks_no_sender_and_gets_all_in_order_later() {
     let mut receiver = sandbox.session("receiver");
     let gate = receiver.reading();
     let filler = "x".repeat(16 * 1024);
-    let texts: Vec<String> = (0..200).map(|n| format!("{n} {filler}")).collect();
+    let texts: Vec<String> = (0..320).map(|n| format!("{n} {filler}")).collect();
     let ids = {
         let _nobody_reads = gate.hold();
         let ids = sender.send_all("receiver", &texts, false);
@@ -85,7 +85,7 @@ fn a_client_that_reads_nothing_blocks_no_sender_and_gets_all_in_order_later() {
         let log = sandbox.json(["log", "--limit", "500"]);
         let offered =
             log["messages"].as_array().unwrap().iter().filter(|m| m["state"] == "offered").count();
-        assert!((64..=64 + 16).contains(&offered), "{offered} are under way");
+        assert!((256..=256 + 16).contains(&offered), "{offered} are under way");
         assert_eq!(sandbox.message(ids.last().unwrap())["state"], "queued");
         ids
     };
@@ -105,11 +105,11 @@ fn a_client_that_reads_nothing_loses_nothing_when_the_broker_is_killed() {
     let mut receiver = sandbox.session("receiver");
     let gate = receiver.reading();
     let filler = "x".repeat(4 * 1024);
-    let texts: Vec<String> = (0..150).map(|n| format!("{n} {filler}")).collect();
+    let texts: Vec<String> = (0..320).map(|n| format!("{n} {filler}")).collect();
     let ids = {
         let _nobody_reads = gate.hold();
         let mut ids = Vec::new();
-        for part in texts.chunks(40) {
+        for part in texts.chunks(80) {
             ids.extend(sender.send_all("receiver", part, true));
             sandbox.kill9_broker();
         }

@@ -15,8 +15,9 @@ use crate::protocol::stream::{ByeReason, Event};
 use crate::protocol::{InstanceId, PeerId};
 
 /// How many pushes of one stream may be without a receipt. It bounds what a client that reads
-/// nothing can cost the broker.
-const PUSH_WINDOW: usize = 64;
+/// nothing can cost the broker, and with the time until a receipt comes, some 5 ms, how fast a burst
+/// can be pushed.
+pub(in crate::broker) const PUSH_WINDOW: usize = 256;
 
 /// How long after its registration a server without a stream counts as about to open one.
 const ARRIVAL_GRACE: Duration = Duration::from_secs(5);

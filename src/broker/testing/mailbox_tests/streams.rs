@@ -1,5 +1,6 @@
 //! Which stream is pushed what, in which order, and how often.
 
+use crate::broker::live::presence::PUSH_WINDOW as WINDOW;
 use crate::broker::testing::{Channel, NOTHING, World};
 use crate::protocol::stream::{ByeReason, Event};
 
@@ -23,28 +24,28 @@ fn what_waits_is_pushed_in_order_behind_the_word_that_the_stream_is_open() {
 
 #[test]
 fn no_more_is_under_way_to_a_stream_than_its_window_takes() {
-    let mut world = World::with(|limits| limits.burst = 100);
+    let mut world = World::with(|limits| limits.burst = 1_000);
     let (ann, bob) = (world.peer("ann"), world.live("bob"));
-    let texts: Vec<String> = (0..70).map(|number| number.to_string()).collect();
+    let texts: Vec<String> = (0..WINDOW + 6).map(|number| number.to_string()).collect();
     let ids: Vec<_> = texts.iter().map(|text| world.send(&ann, &bob, text)).collect();
-    assert_eq!(world.pushed(&bob), texts[..64]);
-    assert_eq!(world.state_of(&ids[64]), "queued");
+    assert_eq!(world.pushed(&bob), texts[..WINDOW]);
+    assert_eq!(world.state_of(&ids[WINDOW]), "queued");
     world.written(&bob, &ids[..2]);
-    assert_eq!(world.pushed(&bob), texts[64..66], "a receipt makes room");
-    world.written(&bob, &ids[2..64]);
-    assert_eq!(world.pushed(&bob), texts[66..]);
+    assert_eq!(world.pushed(&bob), texts[WINDOW..WINDOW + 2], "a receipt makes room");
+    world.written(&bob, &ids[2..WINDOW]);
+    assert_eq!(world.pushed(&bob), texts[WINDOW + 2..]);
 }
 
 #[test]
 fn what_waits_for_room_is_pushed_before_what_comes_later() {
-    let mut world = World::with(|limits| limits.burst = 100);
+    let mut world = World::with(|limits| limits.burst = 1_000);
     let (ann, bob) = (world.peer("ann"), world.live("bob"));
-    let ids: Vec<_> = (0..65).map(|n| world.send(&ann, &bob, &n.to_string())).collect();
+    let ids: Vec<_> = (0..=WINDOW).map(|n| world.send(&ann, &bob, &n.to_string())).collect();
     world.pushed(&bob);
     world.written(&bob, &ids[..1]);
     world.send(&ann, &bob, "late");
     world.written(&bob, &ids[1..2]);
-    assert_eq!(world.pushed(&bob), ["64", "late"]);
+    assert_eq!(world.pushed(&bob), [WINDOW.to_string(), "late".to_owned()]);
 }
 
 #[test]

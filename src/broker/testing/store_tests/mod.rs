@@ -5,6 +5,7 @@ mod lane;
 mod pages;
 mod upgrade;
 
+use crate::broker::live::presence::PUSH_WINDOW;
 use crate::broker::testing::{
     Channel, ErrorCode, Hook, NOTHING, Outcome, SCHEMA_VERSION, Scope, TestPeer, World, event,
     running, upgraded,
@@ -26,15 +27,15 @@ fn a_send_that_is_rolled_back_leaves_no_message_and_pushes_nothing() {
 
 #[test]
 fn a_send_that_is_rolled_back_does_not_keep_what_waits_from_the_stream() {
-    let mut world = World::with(|limits| limits.burst = 100);
+    let mut world = World::with(|limits| limits.burst = 1_000);
     let (ann, bob) = (world.peer("ann"), world.live("bob"));
-    let ids: Vec<_> = (0..65).map(|n| world.send(&ann, &bob, &n.to_string())).collect();
+    let ids: Vec<_> = (0..=PUSH_WINDOW).map(|n| world.send(&ann, &bob, &n.to_string())).collect();
     world.pushed(&bob);
     world.refuse_next();
     world.try_written(&bob, &ids[..1]).unwrap_err();
     assert_eq!(world.pushed(&bob), NOTHING);
     world.written(&bob, &ids[..1]);
-    assert_eq!(world.pushed(&bob), ["64"]);
+    assert_eq!(world.pushed(&bob), [PUSH_WINDOW.to_string()]);
 }
 
 #[test]
@@ -255,9 +256,10 @@ mod memory {
 
     #[test]
     fn a_receipt_that_is_rolled_back_makes_no_room() {
-        let mut world = World::with(|limits| limits.burst = 100);
+        let mut world = World::with(|limits| limits.burst = 1_000);
         let (ann, bob) = (world.peer("ann"), world.live("bob"));
-        let ids: Vec<_> = (0..64).map(|n| world.send(&ann, &bob, &n.to_string())).collect();
+        let ids: Vec<_> =
+            (0..PUSH_WINDOW).map(|n| world.send(&ann, &bob, &n.to_string())).collect();
         world.pushed(&bob);
         world.refuse_next();
         world.try_written(&bob, &ids[..1]).unwrap_err();
