@@ -214,9 +214,9 @@ fn check_token(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let given = headers.get(CONTENT_TYPE).map(lossy).unwrap_or_default();
-    let kind = given.split(';').next().unwrap_or_default().trim();
-    if kind.eq_ignore_ascii_case("application/json") {
+    let given = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = given.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if kind.eq_ignore_ascii_case(b"application/json") {
         return Ok(());
     }
     Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"))
@@ -224,7 +224,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Refuses a client whose protocol is newer than the broker's.
 fn check_protocol(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
-    let number = |value: &HeaderValue| lossy(value).trim().parse::<u32>().ok();
+    let number = |value: &HeaderValue| value.to_str().ok()?.trim().parse::<u32>().ok();
     if let Some(theirs) = headers.get(header::PROTOCOL).and_then(number)
         && theirs > shared.protocol
     {

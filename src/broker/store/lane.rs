@@ -26,10 +26,15 @@ impl<S: TransactionHooks> Lane<S> {
     ///
     /// If the database is closed.
     pub async fn submit(&self, command: Command<S>) -> Result<(), ApiError> {
+        let shares_commit = matches!(command, Command::Write(..));
         if !self.queue.push(command)? {
             return Ok(());
         }
         let lead = Lead(self);
+        if !shares_commit {
+            lead.carry_out();
+            return Ok(());
+        }
         // All tasks that are ready, and those whose requests have arrived, queue theirs as well.
         tokio::task::yield_now().await;
         lead.carry_out();
