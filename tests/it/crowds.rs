@@ -75,7 +75,8 @@ fn a_client_that_reads_nothing_blocks_no_sender_and_gets_all_in_order_later() {
     let mut sender = sandbox.session("sender");
     let mut receiver = sandbox.session("receiver");
     let gate = receiver.reading();
-    let filler = "x".repeat(16 * 1024);
+    // All of them fit into one list of the history.
+    let filler = "x".repeat(12 * 1024);
     let texts: Vec<String> = (0..320).map(|n| format!("{n} {filler}")).collect();
     let ids = {
         let _nobody_reads = gate.hold();
