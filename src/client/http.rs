@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::uri::{self, Authority, PathAndQuery, Scheme};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
@@ -39,11 +40,11 @@ impl Http {
         Self { calls }
     }
 
-    pub fn request(&self, method: Method, path: &str) -> Request {
+    pub fn request(&self, method: Method, path: &'static str) -> Request {
         Request {
             calls: self.calls.clone(),
             method,
-            path: path.to_owned(),
+            path: PathAndQuery::from_static(path),
             headers: HeaderMap::new(),
             body: Bytes::new(),
             flaw: None,
@@ -52,17 +53,22 @@ impl Http {
 }
 
 /// A request builder. An invalid part is reported when the request is sent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Request {
     calls: legacy::Client<Connector, Body>,
     method: Method,
-    path: String,
+    path: PathAndQuery,
     headers: HeaderMap,
     body: Bytes,
     flaw: Option<String>,
 }
 
 impl Request {
+    /// Returns a request with the same headers.
+    pub fn like_this(&self, method: Method, path: &'static str) -> Self {
+        Self { method, path: PathAndQuery::from_static(path), ..self.clone() }
+    }
+
     pub fn header<V>(mut self, name: &'static str, value: V) -> Self
     where
         V: TryInto<HeaderValue>,
@@ -80,7 +86,10 @@ impl Request {
     pub fn query(mut self, query: &impl Serialize) -> Self {
         match serde_urlencoded::to_string(query) {
             Ok(text) if text.is_empty() => {}
-            Ok(text) => self.path = format!("{}?{text}", self.path),
+            Ok(text) => match format!("{}?{text}", self.path).try_into() {
+                Ok(path) => self.path = path,
+                Err(error) => self.flaw = Some(error.to_string()),
+            },
             Err(error) => self.flaw = Some(error.to_string()),
         }
         self
@@ -104,9 +113,12 @@ impl Request {
         }
         let mut request = axum::http::Request::new(Body::from(self.body));
         *request.method_mut() = self.method;
-        *request.uri_mut() = format!("http://localhost{}", self.path)
-            .parse::<Uri>()
-            .map_err(|error| ClientError::Broken(error.to_string()))?;
+        let mut uri = uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(Authority::from_static("localhost"));
+        uri.path_and_query = Some(self.path);
+        *request.uri_mut() =
+            Uri::from_parts(uri).map_err(|error| ClientError::Broken(error.to_string()))?;
         *request.headers_mut() = self.headers;
         self.calls.request(request).await.map_err(|error| failed(&error))
     }

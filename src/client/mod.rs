@@ -75,8 +75,8 @@ struct BatchAttempt<'a> {
 pub struct Client {
     calls: Calls,
     session: Option<Arc<Session>>,
-    /// What each call tells about the session in whose shell it was made.
-    around: Option<HeaderValue>,
+    /// The headers that all calls have.
+    common: Request,
 }
 
 impl Client {
@@ -88,13 +88,21 @@ impl Client {
     pub fn new(config: Config) -> Result<Self> {
         let config = Arc::new(config);
         let http = Http::new(Arc::clone(&config));
+        let mut common =
+            http.request(Method::GET, route::HEALTH).header(header::PROTOCOL, PROTOCOL);
+        // A named socket (in a container, for example) means that broker, whatever its database.
+        if !config.paths.socket_is_named {
+            let database = config.database_path().as_os_str().as_bytes();
+            common = common.header(header::DATABASE, database);
+        }
         let calls = Calls { http, config, start: true, tell: None };
-        Ok(Self { calls, session: None, around: None })
+        Ok(Self { calls, session: None, common })
     }
 
     /// Makes the client act for a session, which is registered as soon as a call needs it.
     #[must_use]
     pub fn with_session(self, registration: Register) -> Self {
+        let common = self.common.header(header::SESSION, &*registration.secret);
         let session = Session {
             registration,
             registered: watch::Sender::new(None),
@@ -102,14 +110,17 @@ impl Client {
             registering: Mutex::new(()),
             own: OwnProfile::default(),
         };
-        Self { session: Some(Arc::new(session)), ..self }
+        Self { session: Some(Arc::new(session)), common, ..self }
     }
 
     /// Makes each call tell about the session in whose shell it was made.
     #[must_use]
     pub fn around(self, around: &CallerContext) -> Self {
         let value = around.to_header().and_then(|json| HeaderValue::from_bytes(&json).ok());
-        Self { around: value, ..self }
+        match value {
+            Some(value) => Self { common: self.common.header(header::CONTEXT, value), ..self },
+            None => self,
+        }
     }
 
     /// Returns a watch on the broker's answer to the session's registration.
@@ -333,7 +344,7 @@ impl Client {
 
     async fn get<Q: Serialize + Sync, T: DeserializeOwned>(
         &self,
-        path: &str,
+        path: &'static str,
         query: &Q,
     ) -> Result<T> {
         self.call_known(Time::short(), || self.request(&Method::GET, path).query(query)).await
@@ -341,7 +352,7 @@ impl Client {
 
     async fn post<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
-        path: &str,
+        path: &'static str,
         body: &B,
     ) -> Result<T> {
         let key = idempotency_key(clock::now());
@@ -349,7 +360,7 @@ impl Client {
     }
 
     /// Returns a request that changes something. Each attempt of one call has the same `key`.
-    fn write_request(&self, path: &str, key: &str, body: &impl Serialize) -> Request {
+    fn write_request(&self, path: &'static str, key: &str, body: &impl Serialize) -> Request {
         self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, key).json(body)
     }
 
@@ -370,26 +381,14 @@ impl Client {
         }
     }
 
-    fn request(&self, method: &Method, path: &str) -> Request {
-        let mut request = self
-            .calls
-            .http
-            .request(method.clone(), path)
-            .header(header::PROTOCOL, HeaderValue::from(PROTOCOL));
-        // A named socket (in a container, for example) means that broker, whatever its database.
-        if !self.calls.config.paths.socket_is_named {
-            let database = self.calls.config.database_path().as_os_str().as_bytes();
-            request = request.header(header::DATABASE, database);
-            if let Some(file) = identity(self.calls.config.database_path()) {
-                request = request.header(header::DATABASE_FILE, file);
-            }
+    fn request(&self, method: &Method, path: &'static str) -> Request {
+        let request = self.common.like_this(method.clone(), path);
+        let config = &self.calls.config;
+        // The file may have been replaced since the last call.
+        let file = Some(config).filter(|config| !config.paths.socket_is_named);
+        match file.and_then(|config| identity(config.database_path())) {
+            Some(file) => request.header(header::DATABASE_FILE, file),
+            None => request,
         }
-        if let Some(session) = &self.session {
-            request = request.header(header::SESSION, &*session.registration.secret);
-        }
-        if let Some(around) = &self.around {
-            request = request.header(header::CONTEXT, around);
-        }
-        request
     }
 }

@@ -34,7 +34,7 @@ impl Client {
     /// Repeats a long poll until `limit`, because the broker bounds each call.
     async fn post_waiting<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
-        path: &str,
+        path: &'static str,
         body: &B,
         limit: Duration,
         is_empty: impl Fn(&T) -> bool,

@@ -8,15 +8,12 @@ use std::time::Duration;
 use rmcp::RoleServer;
 use rmcp::model::JsonObject;
 use rmcp::service::RequestContext;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::client::Client;
-use crate::mcp::error_text::{
-    MAX_SENTENCE, error_text, invalid_arguments, no_repository, not_sent,
-};
+use crate::mcp::error_text::{MAX_SENTENCE, error_text, no_repository, not_sent};
 use crate::mcp::session::Session;
+use crate::mcp::tools::arguments::read;
 use crate::mcp::tools::reading::{Reading, Room};
 use crate::mcp::tools::results;
 use crate::mcp::tools::results::{Asked, Output};
@@ -297,90 +294,4 @@ fn notes(client: &Client) -> Vec<String> {
     let answer = client.registered().and_then(|registered| registered.borrow().clone());
     let notes = answer.map(|answer| answer.notes).unwrap_or_default();
     notes.iter().map(|note| text::line(note, MAX_SENTENCE)).collect()
-}
-
-/// Reads a tool's arguments.
-///
-/// # Errors
-///
-/// A text for the model that names the argument that is missing, unknown or of the wrong type.
-fn read<T: DeserializeOwned>(tool: ToolName, arguments: Option<JsonObject>) -> Result<T, String> {
-    let arguments = Value::Object(arguments.unwrap_or_default());
-    T::deserialize(&arguments).map_err(|error| {
-        let which = invalid_argument::<T>(&arguments);
-        let which = which.map(|name| format!("`{name}`: ")).unwrap_or_default();
-        invalid_arguments(tool, &format!("{which}{error}"))
-    })
-}
-
-/// Returns the name of the argument whose value is wrong. The error itself names an argument only if
-/// it is missing or unknown.
-fn invalid_argument<T: DeserializeOwned>(arguments: &Value) -> Option<&str> {
-    let is_named =
-        |error: &str| error.starts_with("missing field") || error.starts_with("unknown field");
-    let is_wrong = |(name, value): &(&String, &Value)| {
-        let alone = JsonObject::from_iter([((*name).clone(), (*value).clone())]);
-        T::deserialize(&Value::Object(alone)).is_err_and(|error| !is_named(&error.to_string()))
-    };
-    arguments.as_object()?.iter().find(is_wrong).map(|(name, _)| name.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn object(json: &Value) -> Option<JsonObject> {
-        json.as_object().cloned()
-    }
-
-    #[test]
-    fn an_error_names_the_wrong_argument() {
-        let error = read::<SendMessageArguments>(
-            ToolName::SendMessage,
-            object(&serde_json::json!({ "to_id": "x" })),
-        )
-        .unwrap_err();
-        assert!(error.contains("message") && error.contains("send_message"), "{error}");
-        let error = read::<ListPeersArguments>(
-            ToolName::ListPeers,
-            object(&serde_json::json!({ "scope": "galaxy" })),
-        )
-        .unwrap_err();
-        assert!(error.contains("galaxy") && error.contains("machine"), "{error}");
-        assert!(error.contains("`scope`"), "{error}");
-        let error = read::<SendMessageArguments>(
-            ToolName::SendMessage,
-            object(&serde_json::json!({ "to_id": "x", "message": 5 })),
-        )
-        .unwrap_err();
-        assert!(error.contains("`message`") && error.contains("string"), "{error}");
-        let error = read::<CheckMessagesArguments>(
-            ToolName::CheckMessages,
-            object(&serde_json::json!({ "x": 1 })),
-        )
-        .unwrap_err();
-        assert!(error.contains('x'), "{error}");
-        assert!(read::<ListPeersArguments>(ToolName::ListPeers, None).is_ok());
-        for (word, scope) in [
-            (serde_json::json!(null), Scope::Machine),
-            (serde_json::json!(""), Scope::Machine),
-            (serde_json::json!(" Repo "), Scope::Repo),
-            (serde_json::json!("scope:directory"), Scope::Directory),
-        ] {
-            let arguments = object(&serde_json::json!({ "scope": word }));
-            let read = read::<ListPeersArguments>(ToolName::ListPeers, arguments).unwrap();
-            assert_eq!(read.scope, scope, "{word}");
-        }
-    }
-
-    #[test]
-    fn an_error_names_the_argument_that_is_not_a_number() {
-        for wrong in [serde_json::json!("soon"), serde_json::json!(-1), serde_json::json!(true)] {
-            let arguments = object(&serde_json::json!({ "wait_seconds": wrong }));
-            let error =
-                read::<CheckMessagesArguments>(ToolName::CheckMessages, arguments).unwrap_err();
-            assert!(error.contains("`wait_seconds`"), "{error}");
-            assert!(error.contains("a number of seconds from 0 on"), "{error}");
-        }
-    }
 }

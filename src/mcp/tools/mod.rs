@@ -1,5 +1,6 @@
 //! The four tools: their names, and what `tools/list` shows of them.
 
+mod arguments;
 pub mod calls;
 mod reading;
 pub mod results;
