@@ -30,7 +30,7 @@ const MAX_RECEIPTS: usize = 256;
 const RECEIPT_DEBOUNCE: Duration = Duration::from_millis(5);
 
 /// So many receipts are reported at once: half the push window, so that a burst does not stop at it.
-const RECEIPTS_AT_ONCE: usize = 32;
+const RECEIPTS_AT_ONCE: usize = 128;
 
 /// The most pushes, and about the most bytes of text, that are written together.
 const MAX_TOGETHER: usize = 64;
