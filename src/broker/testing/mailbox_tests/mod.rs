@@ -1,6 +1,7 @@
 //! The mailbox: states, leases, receivers, evidence, and what a sender learns.
 
 mod expiry;
+mod history;
 mod hooks;
 mod leases;
 mod limits;
