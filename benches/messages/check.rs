@@ -33,14 +33,14 @@ const COUNTS: [(&str, f64); 18] = [
 const RATIOS: [(&str, f64); 10] = [
     ("latency.pushed.p50", 20.0),
     ("latency.answered.p50", 20.0),
-    ("burst.1-1.time", 300.0),
-    ("burst.8-1.time", 300.0),
-    ("burst.1-50.time", 300.0),
+    ("burst.1-1.time", 150.0),
+    ("burst.8-1.time", 150.0),
+    ("burst.1-50.time", 150.0),
     ("start.initialize.p50", 12.0),
     ("start.send.p50", 20.0),
     ("hook.empty.p50", 16.0),
     ("hook.mail.p50", 25.0),
-    ("list.answered.p50", 400.0),
+    ("list.answered.p50", 100.0),
 ];
 
 /// Returns a line for each figure that is over its bound. Ratios are only looked at `with_ratios`.
