@@ -62,7 +62,7 @@ struct Session {
     own: OwnProfile,
 }
 
-/// A [`SendBatch`] as one attempt to send it.
+/// A [`SendBatch`](crate::protocol::messages::SendBatch) as one attempt to send it.
 #[derive(Serialize)]
 struct BatchAttempt<'a> {
     messages: &'a [BatchedMessage],

@@ -38,7 +38,7 @@ pub(super) use peer_columns;
 /// How many columns [`peer_columns`] has.
 pub(super) const PEER_COLUMNS: usize = 14;
 
-/// A peer as the database has it; [`complete`] adds whether it is live, and its backlog.
+/// A peer as the database has it; whether it is live is added by [`add_presence`].
 pub(super) struct ListedPeer {
     pub peer: Peer,
     /// The number of unread messages, including those under a running lease.
