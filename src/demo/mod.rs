@@ -200,12 +200,13 @@ fn string_at(value: &Value, pointer: &str) -> Result<String, DemoError> {
         .ok_or_else(|| DemoError::step(format!("the result has no {pointer}: {value}")))
 }
 
+/// Returns the id of a peer, which has the name of its directory.
 fn find_peer(list: &Value, directory: &str) -> Result<String, DemoError> {
     let peers = list["structuredContent"]["peers"].as_array();
     peers
         .into_iter()
         .flatten()
-        .find(|peer| peer["cwd"].as_str().is_some_and(|cwd| Path::new(cwd).ends_with(directory)))
+        .find(|peer| peer["name"] == directory)
         .and_then(|peer| peer["id"].as_str())
         .map(str::to_owned)
         .ok_or_else(|| DemoError::step(format!("list_peers does not show {directory}: {list}")))

@@ -11,6 +11,7 @@ use sd_notify::NotifyState;
 
 use crate::broker::registry;
 use crate::broker::shared::Shared;
+use crate::protocol::ErrorCode;
 use crate::sys::subprocess::run_in_background;
 
 /// Debounce of the status line: for so long changes are coalesced into one notification, so that a
@@ -127,15 +128,16 @@ async fn keep_status(shared: Arc<Shared>, mut sent: String) {
 
 /// Notifies the watchdog twice in each `limit`.
 ///
-/// Each notification waits for the database thread, because a broker whose disk hangs is as dead as
-/// one in an endless loop.
+/// Each notification waits until the database can be written, because a broker whose disk hangs is as
+/// dead as one in an endless loop. An empty transaction writes nothing.
 async fn keep_watchdog(shared: Arc<Shared>, limit: Duration) {
     let mut ticks = tokio::time::interval(limit / 2);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // An error means that the thread has ended: the broker stops by itself.
-        if shared.store.inspect(|_| Ok(())).await.is_err() {
+        let answer = shared.store.write(|_| Ok(())).await;
+        // Then the broker stops by itself. A database that refuses has answered.
+        if answer.is_err_and(|error| error.code == ErrorCode::ShuttingDown) {
             return;
         }
         send_without_timeout(&[NotifyState::Watchdog]).await;
