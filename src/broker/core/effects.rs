@@ -14,7 +14,7 @@
 use std::time::Instant;
 
 use crate::broker::live::hook_reports::LastReport;
-use crate::broker::live::presence::PushUndo;
+use crate::broker::live::push_state::PushUndo;
 use crate::broker::live::waiters::WaiterChange;
 use crate::config::Limits;
 use crate::protocol::mailbox::Delivery;

@@ -4,6 +4,7 @@ pub mod client_processes;
 pub mod hook_reports;
 pub mod hook_waiters;
 pub mod presence;
+pub mod push_state;
 pub mod signals;
 pub mod turns;
 pub mod waiters;

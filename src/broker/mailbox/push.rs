@@ -9,7 +9,8 @@ use rusqlite::params;
 use tokio::sync::mpsc;
 
 use crate::broker::core::{Effect, Receiver, TurnChange, Tx};
-use crate::broker::live::presence::{PushChange, Stream};
+use crate::broker::live::presence::Stream;
+use crate::broker::live::push_state::PushChange;
 use crate::broker::mailbox::lease::{
     PUSH_LEASE, binds, is_reserved, load_delivery, record_first_push, record_offer,
 };

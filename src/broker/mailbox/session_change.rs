@@ -5,7 +5,7 @@
 //! former peer without evidence stays in its mailbox until its session is resumed.
 
 use crate::broker::core::{Effect, TurnChange, Tx};
-use crate::broker::live::presence::PushChange;
+use crate::broker::live::push_state::PushChange;
 use crate::broker::live::waiters::WaiterChange;
 use crate::broker::mailbox::push;
 use crate::broker::registry;

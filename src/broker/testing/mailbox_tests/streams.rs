@@ -1,6 +1,6 @@
 //! Which stream is pushed what, in which order, and how often.
 
-use crate::broker::live::presence::PUSH_WINDOW as WINDOW;
+use crate::broker::live::push_state::PUSH_WINDOW as WINDOW;
 use crate::broker::testing::{Channel, NOTHING, World};
 use crate::protocol::stream::{ByeReason, Event};
 

@@ -5,7 +5,7 @@ mod lane;
 mod pages;
 mod upgrade;
 
-use crate::broker::live::presence::PUSH_WINDOW;
+use crate::broker::live::push_state::PUSH_WINDOW;
 use crate::broker::testing::{
     Channel, ErrorCode, Hook, NOTHING, Outcome, SCHEMA_VERSION, Scope, TestPeer, World, event,
     running, upgraded,
