@@ -10,16 +10,60 @@ use crate::broker::store::Fault;
 use crate::protocol::peers::{Channel, Peer, PeerKind, Reachability};
 use crate::protocol::{PeerId, Timestamp};
 
+/// The number of unread messages that a row of `peers` does not count, without notices.
+macro_rules! uncounted {
+    () => {
+        "(SELECT count(*) FROM messages m INDEXED BY messages_unread
+          WHERE m.recipient = peers.id AND m.state IN ('queued', 'offered')
+            AND m.seq > peers.counted_to AND m.sender <> 'broker')"
+    };
+}
+pub(super) use uncounted;
+
 /// The number of unread messages of a row of `peers`, without notices: those that are counted in the
 /// row, and those that came since.
 macro_rules! unread_count {
     () => {
-        "(peers.unread + (SELECT count(*) FROM messages m INDEXED BY messages_unread
-                          WHERE m.recipient = peers.id AND m.state IN ('queued', 'offered')
-                            AND m.seq > peers.counted_to AND m.sender <> 'broker'))"
+        concat!("(peers.unread + ", $crate::broker::registry::listing::uncounted!(), ")")
     };
 }
 pub(super) use unread_count;
+
+/// Those of them under a running lease; `?2` is the time.
+macro_rules! leased_count {
+    () => {
+        "(SELECT count(*) FROM messages m INDEXED BY messages_leased
+          WHERE m.recipient = peers.id AND m.lease_until > ?2 AND m.sender <> 'broker')"
+    };
+}
+pub(super) use leased_count;
+
+/// The backlog of a row of `peers`: its unread messages without a running lease; `?2` is the time.
+macro_rules! backlog_count {
+    () => {
+        concat!(
+            "max(",
+            $crate::broker::registry::listing::unread_count!(),
+            " - ",
+            $crate::broker::registry::listing::leased_count!(),
+            ", 0)"
+        )
+    };
+}
+
+/// The backlog, and the notices without a running lease; `?2` is the time.
+macro_rules! waiting_count {
+    () => {
+        concat!(
+            $crate::broker::registry::listing::backlog_count!(),
+            " + (SELECT count(*) FROM messages m INDEXED BY messages_notices
+                 WHERE m.recipient = peers.id AND m.sender = 'broker'
+                   AND m.state IN ('queued', 'offered')
+                   AND (m.lease_until IS NULL OR m.lease_until <= ?2))"
+        )
+    };
+}
+pub(super) use {backlog_count, waiting_count};
 
 /// The columns of `peers` that [`entry`] reads.
 macro_rules! peer_columns {
@@ -27,7 +71,7 @@ macro_rules! peer_columns {
         concat!(
             "peers.id, peers.name, peers.kind, peers.seen_at, peers.summary, peers.cwd, peers.repo,
              peers.client_name, peers.client_version, peers.one_shot, ",
-            unread_count!(),
+            $crate::broker::registry::listing::unread_count!(),
             ", peers.directory, peers.name_source IN ('environment', 'reserved') OR peers.client_named,
              (SELECT said_at FROM clients c WHERE c.process = peers.client_process)"
         )
@@ -265,25 +309,18 @@ pub fn unread(tx: &Tx<'_>, peer: &PeerId) -> Result<Unread, Fault> {
 
 /// Returns a peer's backlog: its unread messages without a running lease.
 pub fn backlog(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
-    let leased: i64 = tx
-        .db
-        .prepare_cached(
-            "SELECT count(*) FROM messages
-             WHERE recipient = ?1 AND lease_until > ?2 AND sender <> 'broker'",
-        )?
-        .query_row(params![peer.as_str(), tx.now.millis()], |row| row.get(0))?;
-    Ok(unread(tx, peer)?.total.saturating_sub(u64::try_from(leased).unwrap_or(0)))
+    count(tx, peer, concat!("SELECT ", backlog_count!(), " FROM peers WHERE id = ?1"))
 }
 
 /// Returns the backlog of a peer, and the notices for it without a running lease.
 pub fn waiting(tx: &Tx<'_>, peer: &PeerId) -> Result<u64, Fault> {
-    let notices: i64 = tx
+    count(tx, peer, concat!("SELECT ", waiting_count!(), " FROM peers WHERE id = ?1"))
+}
+
+fn count(tx: &Tx<'_>, peer: &PeerId, sql: &str) -> Result<u64, Fault> {
+    let counted: i64 = tx
         .db
-        .prepare_cached(
-            "SELECT count(*) FROM messages INDEXED BY messages_notices
-             WHERE recipient = ?1 AND sender = 'broker' AND state IN ('queued', 'offered')
-               AND (lease_until IS NULL OR lease_until <= ?2)",
-        )?
+        .prepare_cached(sql)?
         .query_row(params![peer.as_str(), tx.now.millis()], |row| row.get(0))?;
-    Ok(backlog(tx, peer)?.saturating_add(u64::try_from(notices).unwrap_or(0)))
+    Ok(u64::try_from(counted).unwrap_or(0))
 }

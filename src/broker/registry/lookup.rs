@@ -8,8 +8,8 @@ use crate::broker::core::Tx;
 use crate::broker::registry::ended;
 use crate::broker::registry::keys::is_past_grace;
 use crate::broker::registry::listing::{
-    HookClient, ListedPeer, PEER_COLUMNS, Unread, add_presence, backlog, entry, peer_columns,
-    unread_count,
+    HookClient, ListedPeer, PEER_COLUMNS, Unread, add_presence, backlog, entry, leased_count,
+    peer_columns, uncounted,
 };
 use crate::broker::registry::profile::COMMAND_LINE_SUFFIX;
 use crate::broker::registry::scan::all_listed;
@@ -96,12 +96,11 @@ macro_rules! peer_with_mail {
         concat!(
             "SELECT ",
             peer_columns!(),
-            ", (SELECT count(*) FROM messages m INDEXED BY messages_leased
-                WHERE m.recipient = peers.id AND m.lease_until > ?2 AND m.sender <> 'broker'),
-               (SELECT count(*) FROM messages m INDEXED BY messages_unread
-                WHERE m.recipient = peers.id AND m.state IN ('queued', 'offered')
-                  AND m.seq > peers.counted_to AND m.sender <> 'broker'),
-               (SELECT m.sent_at FROM messages m INDEXED BY messages_unread
+            ", ",
+            leased_count!(),
+            ", ",
+            uncounted!(),
+            ", (SELECT m.sent_at FROM messages m INDEXED BY messages_unread
                 WHERE m.recipient = peers.id AND m.state IN ('queued', 'offered')
                   AND m.sender <> 'broker' ORDER BY m.seq LIMIT 1),
                peers.client_process,

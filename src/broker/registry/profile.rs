@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use crate::broker::core::{Caller, Tx};
 use crate::broker::registry::keys::peer_of_session_id;
-use crate::broker::registry::listing::{peer, unread_count, waiting};
+use crate::broker::registry::listing::{peer, waiting, waiting_count};
 use crate::broker::registry::names;
 use crate::broker::store::Fault;
 use crate::protocol::messages::Party;
@@ -47,24 +47,15 @@ pub fn sender(tx: &Tx<'_>, caller: &Caller, from_session: Option<&str>) -> Resul
         .db
         .prepare_cached(concat!(
             "SELECT name, summary, cwd, ",
-            unread_count!(),
-            ", (SELECT count(*) FROM messages m INDEXED BY messages_leased
-                WHERE m.recipient = peers.id AND m.lease_until > ?2 AND m.sender <> 'broker'),
-               (SELECT count(*) FROM messages m INDEXED BY messages_notices
-                WHERE m.recipient = peers.id AND m.sender = 'broker'
-                  AND m.state IN ('queued', 'offered')
-                  AND (m.lease_until IS NULL OR m.lease_until <= ?2))
-              FROM peers WHERE id = ?1"
+            waiting_count!(),
+            " FROM peers WHERE id = ?1"
         ))?
         .query_row(params![caller.peer.as_str(), tx.now.millis()], |row| {
             let name: Option<String> = row.get(0)?;
-            let (unread, leased, notices): (i64, i64, i64) =
-                (row.get(3)?, row.get(4)?, row.get(5)?);
-            let waiting = (unread - leased).max(0) + notices;
             Ok(Own {
                 party: Party { id: caller.peer.clone(), name: name.clone() },
                 shown: Sender { name, summary: row.get(1)?, cwd: row.get(2)? },
-                waiting: waiting.unsigned_abs(),
+                waiting: row.get::<_, i64>(3)?.unsigned_abs(),
             })
         })?;
     let name = if caller.by_command_line {

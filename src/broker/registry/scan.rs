@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::broker::core::Tx;
-use crate::broker::registry::listing::{ListedPeer, LivePeers, entry, peer_columns, unread_count};
+use crate::broker::registry::listing::{ListedPeer, LivePeers, entry, peer_columns};
 use crate::broker::store::Fault;
 use crate::protocol::PeerId;
 
