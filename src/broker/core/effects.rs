@@ -8,8 +8,8 @@
 //! Where all code that reads the live state must see a change at once, or a copy of the state would
 //! cost each message more than the change, the change is made at once, and the effect says how it is
 //! undone: a stream that opens or is attached to another peer, what is still to be pushed over a stream,
-//! a server that is about to open its stream, and the allowance that a message costs. What hooks report
-//! of their client process is no effect: it holds whatever becomes of the transaction.
+//! a server that is about to open its stream, and the allowance that a message costs. That a
+//! client process runs, as its hooks show, is no effect: it holds whatever becomes of the transaction.
 
 use std::time::Instant;
 

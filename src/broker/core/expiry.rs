@@ -5,9 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use crate::broker::sources::Clock;
+use crate::broker::store::meta;
 use crate::protocol::messages::MessageState;
 use crate::protocol::{MessageId, PeerId, Timestamp};
 use crate::sys::process::boot_id;
@@ -71,7 +72,7 @@ impl Expiry {
     pub fn is_due_before_read(&self, clock: &Clock) -> bool {
         let jumped = || {
             let offset = clock.now().millis() - clock.boot_millis();
-            self.offset.is_none_or(|before| (offset - before).abs() > CLOCK_JUMP_MILLIS)
+            self.offset.is_none_or(|before| is_jump(before, offset))
         };
         self.has_expired(clock) || (self.is_due(clock) && jumped())
     }
@@ -111,7 +112,7 @@ impl Expiry {
             None => stored_offset(db)?,
         };
         if let Some(before) = before
-            && (offset - before).abs() > CLOCK_JUMP_MILLIS
+            && is_jump(before, offset)
         {
             tracing::warn!(event = "clock_jump", "the clock jumped by {} ms", offset - before);
             db.execute(
@@ -123,25 +124,23 @@ impl Expiry {
         }
         self.offset = Some(offset);
         if self.stored.is_none_or(|stored| (stored - offset).abs() > 1_000) {
-            db.execute(
-                "INSERT INTO meta (key, value) VALUES ('clock', ?1)
-                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                [format!("{} {offset}", boot_id())],
-            )?;
+            meta::set(db, "clock", &format!("{} {offset}", boot_id()))?;
             self.stored = Some(offset);
         }
         Ok(())
     }
 }
 
+/// Whether the wall clock jumped between these two offsets.
+const fn is_jump(before: i64, offset: i64) -> bool {
+    (offset - before).abs() > CLOCK_JUMP_MILLIS
+}
+
 /// Returns the offset that an earlier broker saw since the same boot.
 ///
 /// There is none across boots: on a machine that was off for a week, messages have aged a week.
 fn stored_offset(db: &Connection) -> rusqlite::Result<Option<i64>> {
-    let text: Option<String> = db
-        .query_row("SELECT value FROM meta WHERE key = 'clock'", [], |row| row.get(0))
-        .optional()?;
-    Ok(text.and_then(|text| {
+    Ok(meta::get(db, "clock")?.and_then(|text| {
         let (boot, offset) = text.rsplit_once(' ')?;
         (!boot.is_empty() && boot == boot_id()).then(|| offset.parse().ok())?
     }))
@@ -193,10 +192,7 @@ fn forget_answers(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
 
 /// Returns up to which message no key is stored.
 fn keys_forgotten_to(db: &Connection) -> rusqlite::Result<i64> {
-    let stored: Option<String> = db
-        .query_row("SELECT value FROM meta WHERE key = 'keys_forgotten_to'", [], |row| row.get(0))
-        .optional()?;
-    Ok(stored.and_then(|stored| stored.parse().ok()).unwrap_or(0))
+    Ok(meta::get(db, meta::KEYS_FORGOTTEN_TO)?.and_then(|stored| stored.parse().ok()).unwrap_or(0))
 }
 
 /// Removes the old keys of the next messages after `from`, and returns up to which message that is
@@ -220,11 +216,7 @@ fn forget_keys(db: &Connection, now: Timestamp, from: i64) -> rusqlite::Result<i
          WHERE seq > ?1 AND seq <= ?2 AND key IS NOT NULL",
     )?
     .execute([from, upto])?;
-    db.prepare_cached(
-        "INSERT INTO meta (key, value) VALUES ('keys_forgotten_to', ?1)
-         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-    )?
-    .execute([upto.to_string()])?;
+    meta::set(db, meta::KEYS_FORGOTTEN_TO, &upto.to_string())?;
     Ok(upto)
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension as _, params};
-
 use crate::broker::core::Tx;
-use crate::broker::store::Fault;
+use crate::broker::store::{Fault, meta};
 use crate::protocol::Timestamp;
+
+/// The key of the time in `meta`.
+const HOOKS_SPOKE_AT: &str = "hooks_spoke_at";
 
 /// How exactly the time is recorded. One more write for each event would slow down every turn.
 const PRECISION: Duration = Duration::from_secs(60 * 60);
@@ -16,12 +17,7 @@ pub fn record_hook(tx: &mut Tx<'_>) -> Result<(), Fault> {
     if !is_hook_to_be_recorded(tx) {
         return Ok(());
     }
-    tx.db
-        .prepare_cached(
-            "INSERT INTO meta (key, value) VALUES ('hooks_spoke_at', ?1)
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        )?
-        .execute(params![tx.now.millis().to_string()])?;
+    meta::set(tx.db, HOOKS_SPOKE_AT, &tx.now.millis().to_string())?;
     tx.state.hooks_spoke_at = Some(tx.now);
     Ok(())
 }
@@ -33,10 +29,6 @@ pub fn is_hook_to_be_recorded(tx: &Tx<'_>) -> bool {
 
 /// Returns when a hook last reported an event, to the hour; `None` if none ever did.
 pub fn last_hook_at(tx: &Tx<'_>) -> Result<Option<Timestamp>, Fault> {
-    let recorded: Option<String> = tx
-        .db
-        .prepare_cached("SELECT value FROM meta WHERE key = 'hooks_spoke_at'")?
-        .query_row([], |row| row.get(0))
-        .optional()?;
+    let recorded = meta::get(tx.db, HOOKS_SPOKE_AT)?;
     Ok(recorded.and_then(|millis| millis.parse().ok()).map(Timestamp::from_millis))
 }

@@ -29,6 +29,7 @@ mod import;
 mod lane;
 mod legacy;
 mod location;
+pub mod meta;
 mod open;
 mod origin;
 mod queue;
@@ -224,16 +225,7 @@ impl<S: TransactionHooks> Store<S> {
         T: Send + 'static,
         F: FnOnce(&mut Context<'_, S>) -> Result<T, Fault> + Send + 'static,
     {
-        self.between(move |context| {
-            let mark = context.state.savepoint();
-            let done = work(context);
-            match &done {
-                Ok(_) => context.state.commit(),
-                Err(_) => context.state.rollback(mark),
-            }
-            done
-        })
-        .await
+        self.between(move |context| context.update(work)).await
     }
 
     async fn between<T, F>(&self, work: F) -> Result<T, ApiError>

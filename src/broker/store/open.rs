@@ -12,6 +12,7 @@ use crate::broker::store::error::{OpenError, is_damage};
 use crate::broker::store::import::{Import, Imported};
 use crate::broker::store::legacy;
 use crate::broker::store::location::move_damaged_aside;
+use crate::broker::store::meta;
 use crate::broker::store::origin::SchemaOrigin;
 use crate::broker::store::schema;
 use crate::broker::store::schema::{SCHEMA_VERSION, columns};
@@ -280,10 +281,8 @@ fn was_clean(connection: &Connection) -> rusqlite::Result<bool> {
     if columns(connection, "meta")?.is_empty() {
         return Ok(false);
     }
-    let clean: rusqlite::Result<String> =
-        connection.query_row("SELECT value FROM meta WHERE key = 'clean'", [], |row| row.get(0));
-    match clean {
+    match meta::get(connection, meta::CLEAN) {
         Err(error) if is_damage(&error) => Err(error),
-        clean => Ok(clean.is_ok_and(|word| word == "yes")),
+        clean => Ok(clean.is_ok_and(|word| word.as_deref() == Some("yes"))),
     }
 }

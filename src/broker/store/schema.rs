@@ -7,6 +7,7 @@ use rusqlite::{
     Connection, Error, ErrorCode as Sqlite, OpenFlags, Transaction, TransactionBehavior,
 };
 
+use crate::broker::store::meta;
 use crate::sys::clock;
 use crate::sys::random;
 
@@ -104,17 +105,12 @@ fn finish_migration(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         (random::peer_id().as_str(), clock::now().millis()),
     )?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    transaction.execute(
-        "INSERT INTO meta (key, value) VALUES ('clean', 'no')
-         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        [],
-    )?;
-    Ok(())
+    meta::set(transaction, meta::CLEAN, "no")
 }
 
 /// Marks the database as closed in order, and checkpoints the whole log.
 pub fn mark_clean(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute("UPDATE meta SET value = 'yes' WHERE key = 'clean'", [])?;
+    meta::set(connection, meta::CLEAN, "yes")?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 

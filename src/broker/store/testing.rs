@@ -124,14 +124,10 @@ impl<S: TransactionHooks> MemoryStore<S> {
         work: impl FnOnce(&mut Context<'_, S>) -> Result<T, Fault>,
     ) -> Result<T, ApiError> {
         let Writer { database, state, .. } = &mut self.writer;
-        let (mark, now) = (state.savepoint(), state.now());
+        let now = state.now();
         let before = database.connection.total_changes();
-        let done = work(&mut Context { db: &database.connection, state, now });
+        let done = Context { db: &database.connection, state, now }.update(work);
         assert_eq!(database.connection.total_changes(), before, "only the memory changes");
-        match &done {
-            Ok(_) => state.commit(),
-            Err(_) => state.rollback(mark),
-        }
         done.map_err(Fault::into_api)
     }
 

@@ -44,6 +44,24 @@ pub struct Context<'a, S> {
 }
 
 impl<S: TransactionHooks> Context<'_, S> {
+    /// Runs `work`, which changes nothing but the in-memory state, by effects that are applied at once.
+    ///
+    /// # Errors
+    ///
+    /// What `work` refuses. Nothing is then changed.
+    pub(super) fn update<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let mark = self.state.savepoint();
+        let done = work(self);
+        match &done {
+            Ok(_) => self.state.commit(),
+            Err(_) => self.state.rollback(mark),
+        }
+        done
+    }
+
     /// Runs a part of the request in a savepoint of its own: if it is refused, it alone is undone.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use crate::broker::store::meta;
 use crate::broker::store::schema::columns;
 use crate::config::MAX_MESSAGE_BYTES;
 use crate::protocol::{PeerId, Timestamp};
@@ -134,11 +135,7 @@ impl Import {
             })
         });
         // None of them has an idempotency key.
-        target.execute(
-            "INSERT INTO meta (key, value) VALUES ('keys_forgotten_to', ?1)
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            [seq.to_string()],
-        )?;
+        meta::set(target, meta::KEYS_FORGOTTEN_TO, &seq.to_string())?;
         let mut imported = Imported::Whole;
         for read in [peers, messages] {
             if read.transpose()? != Some(Imported::Whole) {
