@@ -16,7 +16,7 @@ use crate::protocol::messages::{
     BatchOutcome, BatchedMessage, ListMessages, MAX_BATCH_MESSAGES, MessageList, SendBatch,
     SendMessage, SendToScope, Sent, SentBatch, SentToScope,
 };
-use crate::protocol::{ApiError, ErrorCode, PeerId, route};
+use crate::protocol::{ApiError, ErrorCode, route};
 
 /// Sends a message to one peer.
 ///
@@ -28,19 +28,9 @@ pub async fn send(
     Extension(identity): Extension<Identity>,
     WriteRequest { body, key }: WriteRequest<SendMessage>,
 ) -> Result<Json<Sent>, Refusal> {
-    let sent = if body.wait {
-        // This function is dropped if the caller goes away now, and the task is not.
-        let (tasks, shared) = (shared.tasks.clone(), Arc::clone(&shared));
-        let work = tasks.spawn(async move {
-            let (peer, sent) = store(&shared, identity, key, body).await?;
-            long_poll::expect(&shared, peer, sent.id.clone());
-            Ok(sent)
-        });
-        work.await.unwrap_or_else(|_| Err(ApiError::stopping()))
-    } else {
-        store(&shared, identity, key, body).await.map(|(_, sent)| sent)
-    };
-    match sent {
+    let waits = body.wait;
+    let work = store(Arc::clone(&shared), identity, key, body);
+    match complete(&shared, waits, work).await {
         Ok(sent) => {
             log_sent(&sent);
             Ok(Json(sent))
@@ -68,15 +58,10 @@ pub async fn send_batch(
     }
     let items = body.messages.into_iter().map(batch_item).collect::<Result<Vec<_>, _>>()?;
     let batch = Batch { items, again: body.again };
-    // See `send`.
-    let sent = if batch.items.iter().any(|item| item.message.wait) {
-        let (tasks, shared) = (shared.tasks.clone(), Arc::clone(&shared));
-        let work = tasks.spawn(async move { store_batch(&shared, identity, batch).await });
-        work.await.unwrap_or_else(|_| Err(ApiError::stopping()))
-    } else {
-        store_batch(&shared, identity, batch).await
-    };
-    let outcomes = sent?.into_iter().map(|outcome| match outcome {
+    let waits = batch.items.iter().any(|item| item.message.wait);
+    let work = store_batch(Arc::clone(&shared), identity, batch);
+    let sent = complete(&shared, waits, work).await?;
+    let outcomes = sent.into_iter().map(|outcome| match outcome {
         Ok(sent) => {
             log_sent(&sent);
             BatchOutcome::Sent(Box::new(sent))
@@ -87,6 +72,20 @@ pub async fn send_batch(
         }
     });
     Ok(Json(SentBatch { outcomes: outcomes.collect() }))
+}
+
+/// Carries out `work`, even if the caller goes away and it `waits`: this function is dropped then, and
+/// the task is not.
+async fn complete<T: Send + 'static>(
+    shared: &Shared,
+    waits: bool,
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    if waits {
+        shared.tasks.spawn(work).await.unwrap_or_else(|_| Err(ApiError::stopping()))
+    } else {
+        work.await
+    }
 }
 
 /// Takes the key of a message, which stands for the same request as on the route of one message.
@@ -101,7 +100,7 @@ fn batch_item(BatchedMessage { key, message }: BatchedMessage) -> Result<BatchIt
 
 /// Stores the messages in one transaction, and keeps the replies for those that wait for one.
 async fn store_batch(
-    shared: &Arc<Shared>,
+    shared: Arc<Shared>,
     identity: Identity,
     batch: Batch,
 ) -> Result<Vec<Result<Sent, ApiError>>, ApiError> {
@@ -117,25 +116,30 @@ async fn store_batch(
     let (peer, outcomes) = stored.await?;
     for (outcome, _) in outcomes.iter().zip(waits).filter(|(_, waits)| *waits) {
         if let Ok(sent) = outcome {
-            long_poll::expect(shared, peer.clone(), sent.id.clone());
+            long_poll::expect(&shared, peer.clone(), sent.id.clone());
         }
     }
     Ok(outcomes)
 }
 
-/// Stores the message. Returns its sender as well.
+/// Stores the message, and keeps the reply if the caller waits for it.
 async fn store(
-    shared: &Shared,
+    shared: Arc<Shared>,
     identity: Identity,
     key: Option<IdempotencyKey>,
     body: SendMessage,
-) -> Result<(PeerId, Sent), ApiError> {
-    let sent = shared.store.write(move |tx| {
+) -> Result<Sent, ApiError> {
+    let waits = body.wait;
+    let stored = shared.store.write(move |tx| {
         let caller = identity.authenticate(tx)?;
         let sent = mailbox::send_once(tx, &caller, key.as_ref(), &body)?;
         Ok((caller.peer, sent))
     });
-    sent.await
+    let (peer, sent) = stored.await?;
+    if waits {
+        long_poll::expect(&shared, peer, sent.id.clone());
+    }
+    Ok(sent)
 }
 
 /// Sends a message to each peer in a scope.
