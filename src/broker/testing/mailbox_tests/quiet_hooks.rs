@@ -13,6 +13,15 @@ fn begin(world: &mut World, peer: &TestPeer) {
     world.try_hook(start).unwrap();
 }
 
+/// Returns a world, another peer, and one with a client process whose session began ten seconds ago.
+fn ten_seconds_into_a_session() -> (World, TestPeer, TestPeer) {
+    let mut world = World::new();
+    let (other, bob) = (world.peer("other"), world.live_over("bob", Channel::Absent));
+    begin(&mut world, &bob);
+    world.advance(Duration::from_secs(10));
+    (world, other, bob)
+}
+
 #[test]
 fn without_mail_no_page_is_written_and_no_transaction_begun() {
     let mut world = World::new().in_file();
@@ -91,12 +100,9 @@ fn a_session_that_was_woken_is_active_again() {
 
 #[test]
 fn a_spooled_event_that_is_older_than_what_was_only_kept_in_memory_has_no_effect() {
-    let mut world = World::new();
-    let (other, bob) = (world.peer("other"), world.live_over("bob", Channel::Absent));
+    let (mut world, other, bob) = ten_seconds_into_a_session();
     let client = bob.client().unwrap();
-    begin(&mut world, &bob);
     let second = Duration::from_secs(1);
-    world.advance(10 * second);
     world.quiet_hook(&bob, Hook::PostToolUse, "turn");
     world.advance(second);
     for restart in [|_: &mut World| {}, World::restart] {
@@ -108,12 +114,9 @@ fn a_spooled_event_that_is_older_than_what_was_only_kept_in_memory_has_no_effect
 
 #[test]
 fn a_broker_that_is_killed_knows_which_session_began_last() {
-    let mut world = World::new();
-    let (other, bob) = (world.peer("other"), world.live_over("bob", Channel::Absent));
+    let (mut world, other, bob) = ten_seconds_into_a_session();
     let client = bob.client().unwrap();
-    begin(&mut world, &bob);
     let second = Duration::from_secs(1);
-    world.advance(10 * second);
     // In between, another session began, and that event is in the spool. Then the first was resumed.
     let resume = HookEvent { source: "resume".to_owned(), ..event(&bob, Hook::SessionStart, "") };
     world.try_hook(resume).unwrap();

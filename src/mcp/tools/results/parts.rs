@@ -99,24 +99,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::mcp::tools::results::{ROOM, check_messages};
-    use crate::protocol::PeerId;
+    use crate::mcp::tools::results::{ROOM, check_messages, unread};
     use crate::protocol::mailbox::Taken;
-    use crate::sys::clock;
 
     fn message(id: &str, text: &str) -> Delivery {
-        Delivery {
-            id: MessageId::from_text(id),
-            from_id: PeerId::from_text("4pns9z43"),
-            from_name: Some("backend".to_owned()),
-            from_summary: String::new(),
-            from_cwd: "/home/ann/src/backend".to_owned(),
-            sent_at: clock::now(),
-            text: text.to_owned(),
-            reply_to: None,
-            repeat: false,
-            already_pushed: false,
-        }
+        Delivery { id: MessageId::from_text(id), ..unread::tests::message(text) }
     }
 
     fn taken(messages: Vec<Delivery>, remaining: u64) -> Taken {

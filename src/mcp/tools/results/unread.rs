@@ -229,12 +229,12 @@ fn result(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::mcp::tools::results::ROOM;
     use crate::protocol::{MessageId, PeerId};
 
-    fn message(text: &str) -> Delivery {
+    pub fn message(text: &str) -> Delivery {
         Delivery {
             id: MessageId::from_text("m0gyx7eqrr1d"),
             from_id: PeerId::from_text("4pns9z43"),
