@@ -1,4 +1,4 @@
-//! Documentation: `tests/README.md` names the tests of each promise, and every file of tests.
+//! Documentation: `tests/README.md` names each promise's attacks, their tests, and every file of tests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,21 @@ fn section(readme: &str, promise: usize) -> Option<(&str, &str)> {
     Some((title, &rest[..end]))
 }
 
-/// The words in backticks in the first column of the tables of a text.
-fn named(text: &str) -> Vec<&str> {
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
-    rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+/// The rows of the tables of a text, without headings: the first cell, and the second.
+fn rows(text: &str) -> Vec<(&str, &str)> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let rows = rows.map(|row| row.split_once(" | ").unwrap_or((row, "")));
+    rows.filter(|row| !["attack", "file"].contains(&row.0)).collect()
+}
+
+/// The words in backticks in a cell.
+fn words(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// The tests that the section of a promise names.
+fn named(section: &str) -> Vec<&str> {
+    rows(section).into_iter().flat_map(|(_, tests)| words(tests)).collect()
 }
 
 /// The files of tests by module: `setup::claude` is `tests/it/setup/claude.rs`.
@@ -78,10 +89,20 @@ fn has_test(text: &str, name: &str) -> bool {
     above.next().is_some_and(|line| ["#[test]", "#[tokio::test]"].contains(&line))
 }
 
+/// Whether a file has any test.
+fn has_tests(text: &str) -> bool {
+    text.contains("#[test]") || text.contains("#[tokio::test]")
+}
+
 /// Whether what a row names is there: a module of tests, a test in it, or a file.
+///
+/// A file of Rust has tests in it, so that no file stands there by mistake.
 fn exists(name: &str, modules: &BTreeMap<String, String>) -> bool {
     if name.contains('/') {
-        return project().join(name).exists();
+        let path = project().join(name);
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        return path.exists()
+            && (!is_rust || std::fs::read_to_string(path).is_ok_and(|text| has_tests(&text)));
     }
     if modules.contains_key(name) {
         return true;
@@ -91,23 +112,34 @@ fn exists(name: &str, modules: &BTreeMap<String, String>) -> bool {
 }
 
 #[test]
-fn every_promise_has_tests_that_exist() {
+fn every_promise_has_attacks_and_every_attack_has_tests_that_exist() {
     let (readme, modules) = (readme(), modules());
     for promise in PROMISES {
-        let (title, rows) = section(&readme, promise)
+        let (title, section) = section(&readme, promise)
             .unwrap_or_else(|| panic!("tests/README.md has no section \"Promise {promise}: …\""));
         assert!(!title.is_empty(), "promise {promise} is not restated");
-        let named = named(rows);
-        assert!(
-            named.iter().any(|name| name.contains("::")),
-            "no test is named for promise {promise}"
-        );
-        for name in named {
+        assert!(section.contains("\n| attack | tests |\n"), "promise {promise} has no attacks");
+        let attacks = rows(section);
+        assert!(!attacks.is_empty(), "no attack on promise {promise} is named");
+        for (attack, tests) in attacks {
             assert!(
-                exists(name, &modules),
-                "promise {promise}: tests/README.md names `{name}`, which does not exist"
+                attack.contains(' '),
+                "promise {promise}: \"{attack}\" is no attack, in the first column"
             );
+            let tests = words(tests);
+            assert!(!tests.is_empty(), "promise {promise}: no test makes the attack \"{attack}\"");
+            for name in tests {
+                assert!(
+                    exists(name, &modules),
+                    "promise {promise}: tests/README.md names `{name}`, which does not exist or \
+                     has no tests"
+                );
+            }
         }
+        assert!(
+            named(section).iter().any(|name| name.contains("::")),
+            "no test in tests/it is named for promise {promise}"
+        );
     }
     let (last, next) = (*PROMISES.end(), PROMISES.end() + 1);
     assert!(section(&readme, next).is_none(), "there are {last} promises");
@@ -126,10 +158,10 @@ fn every_file_is_listed_by_its_first_line_and_under_the_promises_that_it_shows()
         );
         for promise in shown(text) {
             assert!(PROMISES.contains(&promise), "{module} shows promise {promise}");
-            let (_, rows) = section(&readme, promise).unwrap();
+            let (_, section) = section(&readme, promise).unwrap();
             let below = format!("{module}::");
             assert!(
-                named(rows).iter().any(|name| name == module || name.starts_with(&below)),
+                named(section).iter().any(|name| name == module || name.starts_with(&below)),
                 "tests/README.md, section \"Promise {promise}\", does not name {module}, whose \
                  header does"
             );
@@ -137,8 +169,25 @@ fn every_file_is_listed_by_its_first_line_and_under_the_promises_that_it_shows()
     }
     let files = readme.split_once("\n## Files\n").unwrap().1;
     let files = files.split("\n## ").next().unwrap();
-    for name in named(files) {
+    for name in rows(files).into_iter().flat_map(|(file, _)| words(file)) {
         assert!(exists(name, &modules), "section \"Files\" names `{name}`, which does not exist");
+    }
+}
+
+/// Directories of tests beside `tests/it`: each has a program `run`.
+#[test]
+fn every_other_directory_of_tests_is_named() {
+    let readme = readme();
+    for above in ["tests", "tests/system"] {
+        for entry in std::fs::read_dir(project().join(above)).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{above}/{}", entry.file_name().to_str().unwrap());
+            let run = entry.path().join("run").exists();
+            assert!(
+                !run || readme.contains(&format!("`{name}`")),
+                "tests/README.md does not name `{name}`, which has a `run`"
+            );
+        }
     }
 }
 
