@@ -29,6 +29,12 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
+    /// Returns the moment that is so many milliseconds later, or earlier if they are negative.
+    #[must_use]
+    pub const fn shifted(self, by_millis: i64) -> Self {
+        Self(self.0.saturating_add(by_millis))
+    }
+
     /// Returns how long ago `earlier` was at this moment; zero if it is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
@@ -49,6 +55,7 @@ impl Timestamp {
     }
 }
 
+/// RFC 3339 has the years 1970 to 9999; what lies beyond is written as the nearest of these.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = u64::try_from(self.0.clamp(0, 253_402_300_799_000)).unwrap_or(0);
@@ -82,5 +89,14 @@ mod tests {
         let json = serde_json::to_string(&moment).unwrap();
         assert_eq!(json, "\"2026-11-18T11:06:40.123Z\"");
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), moment);
+    }
+
+    #[test]
+    fn every_time_can_be_written_and_read() {
+        for millis in [i64::MIN, -1, 0, 1, 253_402_300_799_000, 253_402_300_800_000, i64::MAX] {
+            let json = serde_json::to_string(&Timestamp::from_millis(millis)).unwrap();
+            let read: Timestamp = serde_json::from_str(&json).unwrap();
+            assert_eq!(read.millis(), millis.clamp(0, 253_402_300_799_000), "{json}");
+        }
     }
 }

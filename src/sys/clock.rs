@@ -1,14 +1,22 @@
 //! The wall clock, and the clock since boot.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::protocol::Timestamp;
 
-/// Returns the time of the wall clock, which may be set forwards and backwards.
+/// The furthest times that are told apart, in milliseconds before and after 1970: far beyond what any
+/// calendar shows, and near enough that sums with durations do not overflow.
+const FURTHEST_MILLIS: u128 = 1 << 60;
+
+/// Returns the time of the wall clock, which may be set forwards and backwards, even before 1970.
 #[must_use]
 pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Timestamp::from_millis(since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+    let millis =
+        |d: Duration| i64::try_from(d.as_millis().min(FURTHEST_MILLIS)).unwrap_or(i64::MAX);
+    Timestamp::from_millis(match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => millis(since),
+        Err(before) => -millis(before.duration()),
+    })
 }
 
 /// Returns the milliseconds since boot, including sleep. No change of the wall clock affects it.

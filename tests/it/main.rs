@@ -22,6 +22,8 @@ mod doctor;
 mod documents;
 mod durability;
 mod expiry;
+#[cfg(target_os = "linux")]
+mod failing_disks;
 mod foreign_locks;
 mod help;
 mod hook_kills;
@@ -69,6 +71,8 @@ mod waiting;
 mod waiting_cli;
 mod waiting_kills;
 mod wake;
+#[cfg(target_os = "linux")]
+mod wall_clock;
 mod wire;
 mod without_session_id;
 mod working_directory;

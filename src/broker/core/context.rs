@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use crate::broker::core::effects::{Effect, Effects, TurnChange};
-use crate::broker::core::expiry::{EndedMessage, Expiry};
+use crate::broker::core::expiry::{EndedMessage, Expiry, Swept};
 use crate::broker::core::rate_limit::RateLimits;
 use crate::broker::live::LiveState;
 use crate::broker::live::hook_reports::HookReports;
@@ -50,6 +50,8 @@ pub struct MemoryState {
     /// When another database took the place of the one before, if one did.
     pub replaced: Option<Instant>,
     on_ended: OnEnded,
+    /// By how much this transaction moved the times in memory, in milliseconds.
+    shifted: i64,
     /// Signalled when messages may have changed.
     changes: Arc<Notify>,
     /// Whether this transaction may have changed any.
@@ -73,6 +75,7 @@ impl MemoryState {
             hook_reports: HookReports::default(),
             limits,
             on_ended,
+            shifted: 0,
             changes,
             changed: false,
         }
@@ -121,6 +124,14 @@ impl MemoryState {
         for effect in self.effects.take() {
             self.apply(effect);
         }
+    }
+
+    /// Moves the times in memory with the wall clock, which jumped.
+    fn shift(&mut self, by_millis: i64) {
+        self.shifted = self.shifted.saturating_add(by_millis);
+        self.started_at = self.started_at.shifted(by_millis);
+        self.hooks_spoke_at = self.hooks_spoke_at.map(|at| at.shifted(by_millis));
+        self.hook_reports.shift(by_millis);
     }
 
     /// Drops the effects from `mark` on, which are rolled back.
@@ -220,8 +231,10 @@ impl MemoryState {
 }
 
 impl TransactionHooks for MemoryState {
+    /// The time by which all deadlines are measured: the wall clock's as it was when its last jump
+    /// was followed, and since then the boot clock's.
     fn now(&self) -> Timestamp {
-        self.live.sources.clock.now()
+        self.expiry.now(&self.live.sources.clock)
     }
 
     fn is_due(&self) -> bool {
@@ -233,7 +246,10 @@ impl TransactionHooks for MemoryState {
     }
 
     fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let ended = self.expiry.sweep(connection, &self.live.sources.clock)?;
+        let Swept { ended, jumped } = self.expiry.sweep(connection, &self.live.sources.clock)?;
+        if let Some(by_millis) = jumped {
+            self.shift(by_millis);
+        }
         self.changed = !ended.is_empty();
         let on_ended = self.on_ended;
         let now = self.now();
@@ -262,6 +278,7 @@ impl TransactionHooks for MemoryState {
     }
 
     fn commit(&mut self) {
+        self.shifted = 0;
         self.apply_effects();
         if std::mem::take(&mut self.changed) {
             self.changes.notify_one();
@@ -270,6 +287,9 @@ impl TransactionHooks for MemoryState {
 
     fn abort(&mut self) {
         self.drop_effects(0);
+        let by_millis = std::mem::take(&mut self.shifted);
+        self.shift(by_millis.saturating_neg());
+        self.shifted = 0;
         // What the sweep did is undone with the rest, so the next one reads the stored clock again.
         self.expiry = Expiry::default();
     }

@@ -1,34 +1,24 @@
-//! Expiry: ends messages after their time to live, and forgets old idempotency keys.
+//! Expiry: ends messages after their time to live, follows the wall clock where it jumped, and forgets
+//! old idempotency keys.
 //!
 //! There is no timer. The sweep runs before the next request is answered, whether that writes or
-//! reads. A jump of the wall clock against the boot clock expires nothing: the deadlines move with it.
+//! reads. A jump of the wall clock expires nothing: the deadlines move with it.
 
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use crate::broker::core::kept_keys::KeptKeys;
+use crate::broker::core::steady_clock::SteadyClock;
 use crate::broker::sources::Clock;
-use crate::broker::store::meta;
 use crate::protocol::messages::MessageState;
 use crate::protocol::{MessageId, PeerId, Timestamp};
-use crate::sys::process::boot_id;
 
 /// The shortest time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A change of the wall clock against the boot clock beyond this, between two sweeps, is a jump.
-const CLOCK_JUMP_MILLIS: i64 = 30_000;
-
-/// How long an idempotency key is known.
-const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How many old answers, and how many messages' old keys, a sweep removes at most.
-const FORGOTTEN_AT_ONCE: i64 = 200;
-
-/// Returns since when idempotency keys are known, in Unix milliseconds.
-pub fn keys_known_since(now: Timestamp) -> i64 {
-    now.millis() - i64::try_from(KEY_LIFETIME.as_millis()).unwrap_or(i64::MAX)
-}
+/// No lease lasts longer. One that seems to was given under a wall clock that was wrong.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(60);
 
 /// A message whose time to live has ended: it is `expired` or `unconfirmed` now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,23 +29,34 @@ pub struct EndedMessage {
     pub state: MessageState,
 }
 
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    pub ended: Vec<EndedMessage>,
+    /// By how many milliseconds the wall clock had jumped: what the memory has moves with it.
+    pub jumped: Option<i64>,
+}
+
 /// The state of the sweep.
 #[derive(Default)]
 pub struct Expiry {
     swept_at: Option<Instant>,
-    /// Wall clock minus boot clock at the last sweep, in milliseconds.
-    offset: Option<i64>,
-    stored: Option<i64>,
-    /// Up to which message no key is stored; `None` if that is not known.
-    keys_forgotten_to: Option<i64>,
+    clock: SteadyClock,
+    keys: KeptKeys,
     /// When the time of the next message ends, in Unix milliseconds; `None` if that is not known.
     next: Option<i64>,
 }
 
 impl Expiry {
-    /// Whether the last sweep is long enough ago.
+    /// Returns the time of requests, by which all deadlines are measured.
+    pub fn now(&self, clock: &Clock) -> Timestamp {
+        self.clock.now(clock)
+    }
+
+    /// Whether the last sweep is long enough ago, or the wall clock jumped since.
     pub fn is_due(&self, clock: &Clock) -> bool {
         self.swept_at.is_none_or(|at| clock.elapsed(at) >= SWEEP_INTERVAL)
+            || self.clock.is_behind(clock)
     }
 
     /// Notes a new message whose time to live ends at `expires_at`.
@@ -65,25 +66,28 @@ impl Expiry {
 
     /// Whether a sweep now may end messages.
     pub fn has_expired(&self, clock: &Clock) -> bool {
-        self.is_due(clock) && self.next.is_none_or(|next| next <= clock.now().millis())
+        self.is_due(clock) && self.next.is_none_or(|next| next <= self.now(clock).millis())
     }
 
     /// Whether a sweep now may change what a request reads: it may end messages, or the clock jumped.
     pub fn is_due_before_read(&self, clock: &Clock) -> bool {
-        let jumped = || {
-            let offset = clock.now().millis() - clock.boot_millis();
-            self.offset.is_none_or(|before| is_jump(before, offset))
-        };
-        self.has_expired(clock) || (self.is_due(clock) && jumped())
+        self.has_expired(clock) || self.clock.is_behind(clock)
     }
 
-    /// Ends what is due and returns the ended messages. Cheap when nothing is due.
-    pub fn sweep(&mut self, db: &Connection, clock: &Clock) -> rusqlite::Result<Vec<EndedMessage>> {
+    /// Ends what is due. Cheap when nothing is due.
+    pub fn sweep(&mut self, db: &Connection, clock: &Clock) -> rusqlite::Result<Swept> {
         if !self.is_due(clock) {
-            return Ok(Vec::new());
+            return Ok(Swept::default());
         }
-        let now = clock.now();
-        self.follow(db, now.millis() - clock.boot_millis())?;
+        let is_first = self.swept_at.is_none();
+        let jumped = self.clock.follow(db, clock)?;
+        if jumped.is_some() {
+            self.next = None;
+        }
+        let now = self.now(clock);
+        if is_first {
+            end_leases_without_end(db, now)?;
+        }
         let next = match self.next {
             Some(next) => next,
             None => next_expiry(db)?,
@@ -95,55 +99,19 @@ impl Expiry {
         } else {
             next
         });
-        forget_answers(db, now)?;
-        let from = match self.keys_forgotten_to {
-            Some(from) => from,
-            None => keys_forgotten_to(db)?,
-        };
-        self.keys_forgotten_to = Some(forget_keys(db, now, from)?);
+        self.keys.forget(db, clock, now)?;
         self.swept_at = Some(clock.instant());
-        Ok(ended)
-    }
-
-    /// Moves all deadlines with the wall clock if it jumped.
-    fn follow(&mut self, db: &Connection, offset: i64) -> rusqlite::Result<()> {
-        let before = match self.offset {
-            Some(offset) => Some(offset),
-            None => stored_offset(db)?,
-        };
-        if let Some(before) = before
-            && is_jump(before, offset)
-        {
-            tracing::warn!(event = "clock_jump", "the clock jumped by {} ms", offset - before);
-            db.execute(
-                "UPDATE messages SET expires_at = expires_at + ?1, lease_until = lease_until + ?1
-                 WHERE state IN ('queued', 'offered')",
-                [offset - before],
-            )?;
-            self.next = None;
-        }
-        self.offset = Some(offset);
-        if self.stored.is_none_or(|stored| (stored - offset).abs() > 1_000) {
-            meta::set(db, "clock", &format!("{} {offset}", boot_id()))?;
-            self.stored = Some(offset);
-        }
-        Ok(())
+        Ok(Swept { ended, jumped })
     }
 }
 
-/// Whether the wall clock jumped between these two offsets.
-const fn is_jump(before: i64, offset: i64) -> bool {
-    (offset - before).abs() > CLOCK_JUMP_MILLIS
-}
-
-/// Returns the offset that an earlier broker saw since the same boot.
-///
-/// There is none across boots: on a machine that was off for a week, messages have aged a week.
-fn stored_offset(db: &Connection) -> rusqlite::Result<Option<i64>> {
-    Ok(meta::get(db, "clock")?.and_then(|text| {
-        let (boot, offset) = text.rsplit_once(' ')?;
-        (!boot.is_empty() && boot == boot_id()).then(|| offset.parse().ok())?
-    }))
+/// Ends leases that an earlier broker gave under a wall clock that was ahead, before a reboot.
+fn end_leases_without_end(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    db.execute(
+        "UPDATE messages SET lease_until = NULL, lease_by = NULL WHERE lease_until > ?1",
+        [now.plus(LONGEST_LEASE).millis()],
+    )?;
+    Ok(())
 }
 
 /// Ends the messages whose time to live is over. Their text stays in the history.
@@ -179,53 +147,13 @@ fn next_expiry(db: &Connection) -> rusqlite::Result<i64> {
     Ok(next.unwrap_or(i64::MAX))
 }
 
-/// Deletes old answers, the oldest first. The next sweep deletes the next ones.
-fn forget_answers(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "DELETE FROM answers WHERE number IN (
-             SELECT number FROM (SELECT number, answered_at FROM answers ORDER BY number LIMIT ?2)
-             WHERE answered_at < ?1)",
-    )?
-    .execute([keys_known_since(now), FORGOTTEN_AT_ONCE])?;
-    Ok(())
-}
-
-/// Returns up to which message no key is stored.
-fn keys_forgotten_to(db: &Connection) -> rusqlite::Result<i64> {
-    Ok(meta::get(db, meta::KEYS_FORGOTTEN_TO)?.and_then(|stored| stored.parse().ok()).unwrap_or(0))
-}
-
-/// Removes the old keys of the next messages after `from`, and returns up to which message that is
-/// done. The next sweep goes on from there.
-///
-/// An old key is not known any more even while it is stored, so this waits until there are many: the
-/// pages of old messages are written seldom.
-fn forget_keys(db: &Connection, now: Timestamp, from: i64) -> rusqlite::Result<i64> {
-    let (count, upto): (i64, Option<i64>) = db
-        .prepare_cached(
-            "SELECT count(*), max(seq) FROM (
-                 SELECT seq, sent_at FROM messages WHERE seq > ?1 ORDER BY seq LIMIT ?3)
-             WHERE sent_at < ?2",
-        )?
-        .query_row([from, keys_known_since(now), FORGOTTEN_AT_ONCE], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    let Some(upto) = upto.filter(|_| count == FORGOTTEN_AT_ONCE) else { return Ok(from) };
-    db.prepare_cached(
-        "UPDATE messages SET key = NULL, key_caller = NULL, fingerprint = NULL
-         WHERE seq > ?1 AND seq <= ?2 AND key IS NOT NULL",
-    )?
-    .execute([from, upto])?;
-    meta::set(db, meta::KEYS_FORGOTTEN_TO, &upto.to_string())?;
-    Ok(upto)
-}
-
 #[cfg(test)]
 mod tests {
     use rusqlite::params;
 
     use super::*;
     use crate::broker::store::reference_schema;
+    use crate::sys::process::boot_id;
 
     fn database() -> Connection {
         let db = reference_schema().unwrap();
@@ -256,7 +184,7 @@ mod tests {
         add(&db, "old-queued", "queued", now - 1);
         add(&db, "old-offered", "offered", now - 1);
         add(&db, "young", "queued", now + 60_000);
-        let ended = Expiry::default().sweep(&db, &Clock::System).unwrap();
+        let ended = Expiry::default().sweep(&db, &Clock::System).unwrap().ended;
         let ids: Vec<&str> = ended.iter().map(|one| one.id.as_str()).collect();
         assert_eq!(ids, ["old-queued", "old-offered"]);
         assert_eq!(ended[1].state, MessageState::Unconfirmed);
@@ -280,7 +208,22 @@ mod tests {
         )
         .unwrap();
         add(&db, "m", "queued", now - year + 1_000);
-        assert_eq!(Expiry::default().sweep(&db, &Clock::System).unwrap(), []);
+        assert_eq!(Expiry::default().sweep(&db, &Clock::System).unwrap().ended, []);
         assert_eq!(state(&db, "m"), "queued");
+    }
+
+    #[test]
+    fn a_lease_that_was_given_under_a_clock_far_ahead_ends_with_the_next_broker() {
+        let db = database();
+        let now = Clock::System.now().millis();
+        for (id, until) in [("short", now + 50_000), ("endless", now + 365 * 24 * 60 * 60 * 1_000)]
+        {
+            add(&db, id, "offered", now + 1_000_000);
+            let lease = "UPDATE messages SET lease_until = ?2, lease_by = 'x' WHERE id = ?1";
+            db.execute(lease, params![id, until]).unwrap();
+        }
+        Expiry::default().sweep(&db, &Clock::System).unwrap();
+        let leased = "SELECT group_concat(id) FROM messages WHERE lease_by IS NOT NULL";
+        assert_eq!(db.query_row(leased, [], |row| row.get::<_, String>(0)).unwrap(), "short");
     }
 }

@@ -8,7 +8,6 @@ use rusqlite::{OptionalExtension as _, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::broker::core::expiry::keys_known_since;
 use crate::broker::core::{Receiver, Tx};
 use crate::broker::store::Fault;
 use crate::protocol::{ApiError, ErrorCode};
@@ -112,13 +111,11 @@ pub fn known(tx: &Tx<'_>, caller: &Receiver, key: &IdempotencyKey) -> Result<Opt
         .db
         .prepare_cached(
             "SELECT fingerprint, seq, NULL FROM messages
-             WHERE key = ?1 AND key_caller = ?2 AND sent_at >= ?3
+             WHERE key = ?1 AND key_caller = ?2
              UNION ALL
              SELECT fingerprint, NULL, body FROM answers WHERE key = ?1 AND caller = ?2",
         )?
-        .query_row(params![key, caller, keys_known_since(tx.now)], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        .query_row(params![key, caller], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     match known {
         Some((stored, _, _)) if stored != *fingerprint => Err(reused()),

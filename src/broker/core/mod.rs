@@ -6,9 +6,11 @@ mod context;
 mod effects;
 mod expiry;
 pub mod idempotency;
+mod kept_keys;
 mod rate_limit;
+mod steady_clock;
 
 pub use auth::{Caller, Receiver};
 pub use context::{MailStore, MemoryState, Tx};
 pub use effects::{Effect, TurnChange};
-pub use expiry::EndedMessage;
+pub use expiry::{EndedMessage, LONGEST_LEASE};

@@ -23,6 +23,7 @@ use tower_service::Service as _;
 
 use crate::broker::daemon::activation;
 use crate::broker::daemon::activation::{BoundSocket, Inherited};
+use crate::broker::daemon::impossible_clock::{is_impossible, refuse};
 use crate::broker::error::{RunError, SOCKET};
 use crate::broker::http;
 use crate::broker::http::request::Transport;
@@ -30,6 +31,7 @@ use crate::broker::shared::Shared;
 use crate::config::Config;
 use crate::protocol::header;
 use crate::protocol::health::Tcp;
+use crate::sys::clock;
 use crate::sys::trust::is_ours;
 
 /// Limit of connections over TCP. Scripts need a few; more than that are closed at once.
@@ -276,6 +278,9 @@ impl Acceptor {
         let stop = self.shared.stop.clone();
         self.tracker.spawn(async move {
             let _slot = slot;
+            if is_impossible(clock::now()) {
+                return refuse(stream).await;
+            }
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                 let mut router = router.clone();
                 let mut request = request.map(Body::new);

@@ -3,6 +3,7 @@
 
 pub mod activation;
 pub mod detach;
+mod impossible_clock;
 pub mod lifecycle;
 pub mod listener;
 pub mod notify;

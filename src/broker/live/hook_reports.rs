@@ -46,6 +46,13 @@ impl HookReports {
         self.0.iter().filter(|(_, last)| !last.is_written)
     }
 
+    /// Moves all times by so many milliseconds: the wall clock was set.
+    pub fn shift(&mut self, by_millis: i64) {
+        for last in self.0.values_mut() {
+            last.at = last.at.shifted(by_millis);
+        }
+    }
+
     /// Forgets the client processes for which `is_over` holds.
     pub fn forget(&mut self, is_over: impl Fn(&ProcessId) -> bool) {
         self.0.retain(|client, _| !is_over(client));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::params;
 
-use crate::broker::core::{Receiver, Tx};
+use crate::broker::core::{LONGEST_LEASE, Receiver, Tx};
 use crate::broker::live::waiters::IncomingMessage;
 use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::store::Fault;
@@ -21,6 +21,12 @@ pub const TAKE_LEASE: Duration = Duration::from_secs(30);
 
 /// The lease of what a hook showed, until there is evidence.
 pub const HOOK_LEASE: Duration = Duration::from_secs(60);
+
+const _: () = assert!(
+    PUSH_LEASE.as_secs() <= LONGEST_LEASE.as_secs()
+        && TAKE_LEASE.as_secs() <= LONGEST_LEASE.as_secs()
+        && HOOK_LEASE.as_secs() <= LONGEST_LEASE.as_secs()
+);
 
 /// Loads what waiters need to know of a message.
 pub fn load_incoming(tx: &Tx<'_>, seq: i64) -> Result<IncomingMessage, Fault> {

@@ -8,6 +8,8 @@ mod chat_endpoint;
 mod commands;
 #[cfg(target_os = "linux")]
 pub mod containers;
+#[cfg(target_os = "linux")]
+pub mod faults;
 pub mod hooks;
 pub mod http;
 mod manager;

@@ -80,11 +80,20 @@ fn a_key_of_a_message_is_refused_for_another_kind_of_request_and_the_reverse() {
 fn old_keys_are_forgotten_in_steps() {
     let mut world = World::with(|limits| limits.messages_per_minute = 0);
     let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    let day = Duration::from_secs(24 * 60 * 60);
     for number in 0..450 {
         world.send_once(&ann, "bob", "hello", &format!("key {number}")).unwrap();
     }
-    world.advance(Duration::from_secs(24 * 60 * 60 + 1));
-    for left in [250, 50, 50] {
+    world.advance(day);
+    world.confirm(&bob, &[]);
+    assert_eq!(
+        world.count("messages WHERE key IS NOT NULL"),
+        450,
+        "the first mark stands behind them"
+    );
+    world.send_once(&ann, "bob", "hello", "young").unwrap();
+    world.advance(day);
+    for left in [251, 51, 1, 1] {
         // A request that writes: one that reads waits for nothing that it does not see.
         world.confirm(&bob, &[]);
         assert_eq!(world.count("messages WHERE key IS NOT NULL"), left);
@@ -92,9 +101,26 @@ fn old_keys_are_forgotten_in_steps() {
     }
     world.crash();
     world.confirm(&bob, &[]);
-    assert_eq!(world.count("messages WHERE fingerprint IS NOT NULL"), 50);
+    assert_eq!(world.count("messages WHERE fingerprint IS NOT NULL"), 1);
     world.send_once(&ann, "bob", "hello", "key 449").unwrap();
-    assert_eq!(world.count("messages"), 451, "a key of which there is no trace, or an old one");
+    world.send_once(&ann, "bob", "hello", "young").unwrap();
+    assert_eq!(
+        world.count("messages"),
+        452,
+        "a key of which there is no trace, and one that is known"
+    );
+}
+
+#[test]
+fn old_answers_are_forgotten() {
+    let mut world = World::new();
+    let (_, bob) = (world.peer("ann"), world.peer("bob"));
+    world.take_once(&bob, "key").unwrap();
+    for left in [1, 1, 0] {
+        world.confirm(&bob, &[]);
+        assert_eq!(world.count("answers"), left);
+        world.advance(Duration::from_secs(24 * 60 * 60));
+    }
 }
 
 #[test]
@@ -138,17 +164,18 @@ fn a_refusal_is_not_stored() {
 }
 
 #[test]
-fn an_answer_is_kept_for_a_day() {
+fn an_answer_is_kept_for_a_day_at_least() {
     let mut world = World::new();
     let (ann, bob) = (world.peer("ann"), world.peer("bob"));
-    world.send_once(&ann, "bob", "hello", "key").unwrap();
-    world.advance(Duration::from_secs(24 * 60 * 60));
-    world.send_once(&ann, "bob", "hello", "key").unwrap();
-    assert_eq!(world.count("messages"), 1);
-    world.advance(Duration::from_secs(1));
-    world.send(&bob, &ann, "something due is done first");
-    world.send_once(&ann, "bob", "hello", "key").unwrap();
-    assert_eq!(world.count("messages WHERE text = 'hello'"), 2);
+    for hour in 0..30 {
+        let key = format!("key {hour}");
+        world.send_once(&ann, "bob", &key, &key).unwrap();
+        world.advance(Duration::from_secs(60 * 60));
+        let old = format!("key {}", hour.max(23) - 23);
+        world.send_once(&ann, "bob", &old, &old).unwrap();
+        world.confirm(&bob, &[]);
+    }
+    assert_eq!(world.count("messages"), 30);
 }
 
 #[test]
