@@ -7,6 +7,9 @@
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
+#[allow(dead_code, unused_imports)]
+#[path = "../support/history/mod.rs"]
+mod history;
 mod support;
 
 mod activation;
