@@ -8,6 +8,9 @@ use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::text;
 
+/// The exit code of `send` if it is not known whether the message was stored.
+const NOT_KNOWN: u8 = 4;
+
 /// The error of a command.
 #[derive(Debug)]
 pub struct CliError {
@@ -96,7 +99,9 @@ impl From<io::Error> for CliError {
 
 impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
-        let details = match &error {
+        // An exit code of its own, because such a message must not simply be sent again.
+        let code = if matches!(error, ClientError::Unknown(_)) { NOT_KNOWN } else { 1 };
+        let details = match error.last() {
             ClientError::Refused(refused) => refused
                 .candidates
                 .iter()
@@ -104,7 +109,7 @@ impl From<ClientError> for CliError {
                 .collect(),
             _ => Vec::new(),
         };
-        Self { hint: error.hint(), details, ..Self::new(error.to_string()) }
+        Self { hint: error.hint(), details, code, ..Self::new(error.to_string()) }
     }
 }
 

@@ -45,7 +45,8 @@ Set up Claude Code once:
   claude-peers setup claude
 
 Exit status: 0 success, 1 failure, 2 wrong usage, 3 the broker is not running (status) or the \
-service is not running (service status), 124 timed out (--wait).")]
+service is not running (service status), 4 it is not known whether the message was stored (send), \
+124 timed out (--wait).")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

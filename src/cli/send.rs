@@ -12,7 +12,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{Out, ago, cell, note};
 use crate::cli::scope::{ScopeArgument, ScopeContext};
 use crate::cli::{message, shell_session};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::protocol::MessageId;
 use crate::protocol::mailbox::{Answered, Confirm};
 use crate::protocol::messages::{MessageState, Outcome, SendMessage, SendToScope, Sent};
@@ -27,7 +27,8 @@ pub struct Arguments {
     #[arg(required_unless_present = "scope")]
     peer: Option<String>,
     /// The text; several words are joined by spaces; `-` reads standard input. Put `--` before text
-    /// that could be taken for an option
+    /// that could be taken for an option. Other users of the machine can read a command line while it
+    /// runs: give a secret by `-` or --file
     #[arg(required_unless_present_any = ["scope", "file"])]
     text: Vec<String>,
     /// Send the contents of this file instead of TEXT; `-` is standard input
@@ -79,7 +80,7 @@ pub async fn run(
         from_session: client.config().claude.session.clone(),
         wait: arguments.wait.is_some(),
     };
-    let sent = client.send(&request).await?;
+    let sent = stored(client.send(&request).await, arguments.json, out)?;
     shell_session::note_if_unknown(client.config(), sent.from.as_ref());
     if let Some(seconds) = arguments.wait {
         return wait(&sent, Duration::from_secs(seconds), arguments.json, client, out).await;
@@ -112,7 +113,7 @@ async fn to_scope(
     let ScopeContext { directory, repo } = ScopeContext::here(scope, client.config()).await?;
     let from_session = client.config().claude.session.clone();
     let request = SendToScope { scope, text, directory, repo, from_session };
-    let sent = client.send_to_scope(&request).await?;
+    let sent = stored(client.send_to_scope(&request).await, json, out)?;
     shell_session::note_if_unknown(client.config(), sent.from.as_ref());
     if json {
         out.json(&sent)?;
@@ -133,6 +134,15 @@ async fn to_scope(
         return Ok(ExitCode::SUCCESS);
     }
     Err(CliError::new(format!("the message was not stored for {refused} of {all} recipients")))
+}
+
+/// Returns what was sent. Where that is not known, JSON has a word for it.
+fn stored<T>(sent: Result<T, ClientError>, json: bool, out: &mut Out) -> Result<T, CliError> {
+    if json && matches!(sent, Err(ClientError::Unknown(_))) {
+        out.json(&json!({ "state": "unknown" }))?;
+        out.flush()?;
+    }
+    Ok(sent?)
 }
 
 fn line(outcome: &Outcome) -> String {

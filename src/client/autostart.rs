@@ -45,6 +45,9 @@ const STAYS: Duration = Duration::from_millis(400);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The most starts of one call, if directories are removed in the middle of each.
+const MAX_STARTS: u32 = 20;
+
 /// A log larger than this, in bytes, is truncated.
 const MAX_LOG: u64 = 1024 * 1024;
 
@@ -56,11 +59,33 @@ pub async fn ensure(config: &Config, tell: Option<Tell>) -> Result<(), StartErro
     }
     let config = config.anew();
     run_on_thread(move || {
-        refuse_if_busy(&config)?;
-        let _lock = spawn_lock(&config)?;
-        if is_served(&config)? { Ok(()) } else { start(&config, tell.as_ref()) }
+        for _ in 1..MAX_STARTS {
+            match ensure_once(&config, tell.as_ref()) {
+                Err(error) if is_removed(&config, &error) => {}
+                ensured => return ensured,
+            }
+        }
+        ensure_once(&config, tell.as_ref())
     })
     .await
+}
+
+fn ensure_once(config: &Config, tell: Option<&Tell>) -> Result<(), StartError> {
+    refuse_if_busy(config)?;
+    let _lock = spawn_lock(config)?;
+    if is_served(config)? { Ok(()) } else { start(config, tell) }
+}
+
+/// Whether a start failed because a directory was removed in the middle of it: a login manager removes
+/// the runtime directory at the end of the last session. The next start makes it again.
+fn is_removed(config: &Config, error: &StartError) -> bool {
+    match error {
+        StartError::File { error, .. } => error.kind() == io::ErrorKind::NotFound,
+        StartError::Failed(..) | StartError::Ended(_) => {
+            !config.paths.runtime().is_dir() || !config.paths.spawn_lock.exists()
+        }
+        _ => false,
+    }
 }
 
 /// Returns whether a broker listens. An error means that nothing may be started.

@@ -97,10 +97,11 @@ impl Calls {
     ///
     /// A missing broker is started; one that goes away or does not answer is called again. The
     /// deadline bounds all of this, unless the client waits for a broker that is still opening its
-    /// database.
+    /// database. `sent` becomes true once an attempt may have been carried out without an answer.
     pub async fn call<T: DeserializeOwned>(
         &self,
         mut time: Time,
+        sent: &mut bool,
         request: impl Fn() -> Request,
     ) -> Result<T> {
         let mut deadline = time.deadline();
@@ -112,6 +113,7 @@ impl Calls {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            *sent |= error.may_be_carried_out();
             let remedy = match &error {
                 ClientError::Silent if self.start => {
                     timeout_at(deadline.into(), autostart::unstick(&self.config)).await
@@ -130,14 +132,14 @@ impl Calls {
                     deadline = deadline.min(Instant::now() + LETS_GO);
                     Ok(Ok(()))
                 }
-                ClientError::Broken(_) if self.start && elsewhere::is_outside(&self.config) => {
+                ClientError::Broken { .. } if self.start && elsewhere::is_outside(&self.config) => {
                     if !autostart::is_served(&self.config)? {
                         error = ClientError::Outside(self.config.paths.socket.clone());
                         deadline = deadline.min(Instant::now() + elsewhere::PATIENCE);
                     }
                     Ok(Ok(()))
                 }
-                ClientError::Broken(_) if self.start => {
+                ClientError::Broken { .. } if self.start => {
                     let ensured = autostart::ensure(&self.config, self.tell.clone());
                     if self.tell.is_some() {
                         // The start has limits of its own. Time spent on a broker that was opening
@@ -153,7 +155,7 @@ impl Calls {
                         timeout_at(deadline.into(), ensured).await
                     }
                 }
-                ClientError::Broken(_) => {
+                ClientError::Broken { .. } => {
                     return Err(match autostart::is_served(&self.config) {
                         Ok(true) => error,
                         Ok(false) => ClientError::NotRunning,
@@ -201,7 +203,7 @@ pub(super) async fn attempt<T: DeserializeOwned>(request: Request) -> Result<T> 
 /// Reads the whole body of an answer. It has no size limit, because the broker is trusted.
 pub(super) async fn read_all(response: Response<Incoming>) -> Result<Bytes> {
     let body = Body::new(response.into_body());
-    axum::body::to_bytes(body, usize::MAX).await.map_err(|error| failed(&error))
+    axum::body::to_bytes(body, usize::MAX).await.map_err(|error| failed(&error, true))
 }
 
 pub(super) fn refusal(bytes: &[u8]) -> ClientError {

@@ -43,10 +43,31 @@ pub enum ClientError {
     OutOfReach(#[from] OutOfReach),
     #[error("the broker does not answer")]
     Silent,
-    #[error("the broker cannot be reached: {0}")]
-    Broken(String),
+    #[error("the broker cannot be reached: {cause}")]
+    Broken {
+        cause: String,
+        /// Whether a part of the request may have been sent.
+        sent: bool,
+    },
     #[error("unexpected response from the broker: {0}")]
     Nonsense(String),
+    /// A send that may have been carried out: a request was sent and not answered, and what came then
+    /// is no answer to it.
+    #[error("it is not known whether this was sent: {}", without_promise(.0))]
+    Unknown(Box<Self>),
+}
+
+/// What to do if it is not known whether a message was stored.
+const LOOK_FIRST: &str = "Check before you repeat it: `claude-peers log` shows every stored message, and check_messages those of a session that are unread.";
+
+/// Returns the text of an error, which is about the last attempt, without the promise that nothing was
+/// sent. An earlier attempt may have been.
+fn without_promise(error: &ClientError) -> String {
+    let mut text = error.to_string();
+    for promise in [": nothing was sent", "; nothing was sent", "; Nothing was sent."] {
+        text = text.replace(promise, "");
+    }
+    text
 }
 
 impl ClientError {
@@ -61,8 +82,61 @@ impl ClientError {
             Self::Untrusted(error) => Some(error.hint()),
             Self::OutOfReach(_) => Some(ELSEWHERE_HINT.to_owned()),
             Self::Silent => Some("Stop it with `claude-peers kill-broker`; the next call starts a new one, and no message is lost. It is not known whether this call was carried out: check before you repeat it.".to_owned()),
-            Self::Broken(_) | Self::Nonsense(_) => Some("Try again. `claude-peers status` says more.".to_owned()),
+            Self::Broken { .. } | Self::Nonsense(_) => Some("Try again. `claude-peers status` says more.".to_owned()),
+            Self::Unknown(last) => {
+                let hint = match &**last {
+                    Self::Silent => Some("Stop it with `claude-peers kill-broker`; the next call starts a new one, and no message is lost.".to_owned()),
+                    Self::Broken { .. } | Self::Nonsense(_) => Some("`claude-peers status` says more.".to_owned()),
+                    Self::Start(StartError::Busy { .. }) => Some("`claude-peers status` shows when the broker is ready.".to_owned()),
+                    last => last.hint(),
+                };
+                Some(hint.into_iter().chain([LOOK_FIRST.to_owned()]).collect::<Vec<_>>().join(" "))
+            }
         }
+    }
+
+    /// The error of the last attempt.
+    #[must_use]
+    pub fn last(&self) -> &Self {
+        match self {
+            Self::Unknown(last) => last,
+            error => error,
+        }
+    }
+
+    /// Returns the error of the last attempt.
+    pub(super) fn into_last(self) -> Self {
+        match self {
+            Self::Unknown(last) => *last,
+            error => error,
+        }
+    }
+
+    /// Whether an attempt that failed like this may have been carried out.
+    pub(super) const fn may_be_carried_out(&self) -> bool {
+        match self {
+            Self::Broken { sent, .. } => *sent,
+            Self::Silent | Self::Nonsense(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Returns this error of a send, of which an attempt may have been carried out.
+    ///
+    /// The broker knows the keys of what it stored before it checks anything else of a message. So what
+    /// it refuses then is not stored; all other refusals come before that.
+    pub(super) fn after_an_attempt(self) -> Self {
+        let is_known = matches!(
+            self.code(),
+            Some(
+                ErrorCode::NotFound
+                    | ErrorCode::Ambiguous
+                    | ErrorCode::RateLimited
+                    | ErrorCode::MailboxFull
+                    | ErrorCode::OutOfOrder
+            )
+        );
+        if is_known { self } else { Self::Unknown(Box::new(self)) }
     }
 
     /// The broker's code, if it refused.

@@ -109,7 +109,7 @@ impl Request {
     /// Sends the request and returns the head of the answer. The body is not read yet.
     pub async fn send(self) -> Result<Response<Incoming>, ClientError> {
         if let Some(flaw) = self.flaw {
-            return Err(ClientError::Broken(flaw));
+            return Err(ClientError::Broken { cause: flaw, sent: false });
         }
         let mut request = axum::http::Request::new(Body::from(self.body));
         *request.method_mut() = self.method;
@@ -117,16 +117,17 @@ impl Request {
         uri.scheme = Some(Scheme::HTTP);
         uri.authority = Some(Authority::from_static("localhost"));
         uri.path_and_query = Some(self.path);
-        *request.uri_mut() =
-            Uri::from_parts(uri).map_err(|error| ClientError::Broken(error.to_string()))?;
+        *request.uri_mut() = Uri::from_parts(uri)
+            .map_err(|error| ClientError::Broken { cause: error.to_string(), sent: false })?;
         *request.headers_mut() = self.headers;
-        self.calls.request(request).await.map_err(|error| failed(&error))
+        // Without a connection no byte was sent.
+        self.calls.request(request).await.map_err(|error| failed(&error, !error.is_connect()))
     }
 }
 
 /// Converts an error of the HTTP client: an untrusted or unreachable socket, else the innermost
-/// cause.
-pub fn failed(error: &(dyn Error + 'static)) -> ClientError {
+/// cause. `sent` says whether a part of the request may have been sent.
+pub fn failed(error: &(dyn Error + 'static), sent: bool) -> ClientError {
     let mut cause = error;
     loop {
         match cause.downcast_ref() {
@@ -136,7 +137,7 @@ pub fn failed(error: &(dyn Error + 'static)) -> ClientError {
         }
         match cause.source() {
             Some(deeper) => cause = deeper,
-            None => return ClientError::Broken(cause.to_string()),
+            None => return ClientError::Broken { cause: cause.to_string(), sent },
         }
     }
 }

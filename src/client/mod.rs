@@ -14,6 +14,7 @@ mod error;
 mod hooks;
 mod http;
 mod own_profile;
+mod requests;
 pub mod status;
 mod stream;
 mod waiting;
@@ -24,7 +25,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::{HeaderValue, Method};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
@@ -215,7 +215,7 @@ impl Client {
     }
 
     pub async fn send(&self, request: &SendMessage) -> Result<Sent> {
-        self.post(route::MESSAGES, request).await
+        self.post_once(route::MESSAGES, request).await
     }
 
     /// Sends messages in order, as one request that is repeated as a whole. Returns an outcome for
@@ -230,16 +230,17 @@ impl Client {
             let body = BatchAttempt { messages: &messages, again };
             self.request(&Method::POST, route::BATCH).json(&body)
         };
-        let sent: SentBatch = self.call_known(Time::short(), request).await?;
+        let sent: SentBatch = self.call_once(request).await?;
         if sent.outcomes.len() == messages.len() {
             return Ok(sent);
         }
         let (outcomes, sent) = (sent.outcomes.len(), messages.len());
-        Err(ClientError::Nonsense(format!("{outcomes} outcomes for {sent} messages")))
+        Err(ClientError::Nonsense(format!("{outcomes} outcomes for {sent} messages"))
+            .after_an_attempt())
     }
 
     pub async fn send_to_scope(&self, request: &SendToScope) -> Result<SentToScope> {
-        self.post(route::SCOPE, request).await
+        self.post_once(route::SCOPE, request).await
     }
 
     pub async fn messages(&self, request: &ListMessages) -> Result<MessageList> {
@@ -275,11 +276,11 @@ impl Client {
             Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {}
             // A call that may be repeated starts or replaces the broker as needed.
             Err(error)
-                if matches!(error, ClientError::Broken(_) | ClientError::Silent)
+                if matches!(error, ClientError::Broken { .. } | ClientError::Silent)
                     || error.code() == Some(ErrorCode::BrokerTooOld) =>
             {
                 let health = || self.request(&Method::GET, route::HEALTH);
-                let _: Health = self.calls.call(time, health).await?;
+                let _: Health = self.calls.call(time, &mut false, health).await?;
                 match self.open_stream().await {
                     Err(error) if error.code() == Some(ErrorCode::UnknownSession) => {}
                     result => return result,
@@ -310,7 +311,7 @@ impl Client {
             return Ok(());
         }
         let request = || self.request(&Method::POST, route::REGISTER).json(&session.registration);
-        let mut answer: Registered = self.calls.call(time, request).await?;
+        let mut answer: Registered = self.calls.call(time, &mut false, request).await?;
         self.set_again(session, &mut answer).await;
         session.registered.send_modify(|known| match known {
             // A broker that knew the session already adds nothing to the first answer's notes.
@@ -329,7 +330,7 @@ impl Client {
         for profile in session.own.to_repeat(answer) {
             let key = idempotency_key(clock::now());
             let request = || self.write_request(route::PROFILE, &key, &profile);
-            match self.calls.call::<ProfileSet>(Time::short(), request).await {
+            match self.calls.call::<ProfileSet>(Time::short(), &mut false, request).await {
                 Ok(set) => {
                     answer.undescribed &= profile.summary.is_none();
                     answer.peer = set.peer;
@@ -339,45 +340,6 @@ impl Client {
                     tracing::warn!("the session's name or summary could not be set again: {error}");
                 }
             }
-        }
-    }
-
-    async fn get<Q: Serialize + Sync, T: DeserializeOwned>(
-        &self,
-        path: &'static str,
-        query: &Q,
-    ) -> Result<T> {
-        self.call_known(Time::short(), || self.request(&Method::GET, path).query(query)).await
-    }
-
-    async fn post<B: Serialize + Sync, T: DeserializeOwned>(
-        &self,
-        path: &'static str,
-        body: &B,
-    ) -> Result<T> {
-        let key = idempotency_key(clock::now());
-        self.call_known(Time::short(), || self.write_request(path, &key, body)).await
-    }
-
-    /// Returns a request that changes something. Each attempt of one call has the same `key`.
-    fn write_request(&self, path: &'static str, key: &str, body: &impl Serialize) -> Request {
-        self.request(&Method::POST, path).header(header::IDEMPOTENCY_KEY, key).json(body)
-    }
-
-    /// Makes a call, and once again after a registration if the broker does not know the session.
-    async fn call_known<T: DeserializeOwned>(
-        &self,
-        time: Time,
-        request: impl Fn() -> Request,
-    ) -> Result<T> {
-        match self.calls.call(time, &request).await {
-            Err(error)
-                if error.code() == Some(ErrorCode::UnknownSession) && self.session.is_some() =>
-            {
-                self.register(Time::short()).await?;
-                self.calls.call(time, &request).await
-            }
-            result => result,
         }
     }
 

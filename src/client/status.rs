@@ -122,7 +122,7 @@ impl BrokerStatus {
                 }
                 Err(
                     ClientError::Silent
-                    | ClientError::Broken(_)
+                    | ClientError::Broken { .. }
                     | ClientError::NotRunning
                     | ClientError::OutOfReach(_),
                 ) => BrokerState::Silent,

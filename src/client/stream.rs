@@ -45,7 +45,7 @@ impl EventStream {
         let mut body = Pin::new(&mut self.body);
         while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
             // Trailers say nothing.
-            if let Ok(bytes) = frame.map_err(|error| failed(&error))?.into_data() {
+            if let Ok(bytes) = frame.map_err(|error| failed(&error, true))?.into_data() {
                 return Ok(Some(bytes));
             }
         }

@@ -33,7 +33,7 @@ pub async fn query(client: &Client, snapshot: &Snapshot) -> BrokerState {
         Err(_) | Ok(Err(ClientError::Silent)) => {
             BrokerState::Silent(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
         }
-        Ok(Err(ClientError::Broken(_))) if snapshot.broker_before.is_none() => {
+        Ok(Err(ClientError::Broken { .. })) if snapshot.broker_before.is_none() => {
             BrokerState::NotRunning
         }
         Ok(Err(error)) => BrokerState::Silent(error.to_string()),

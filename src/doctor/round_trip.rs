@@ -94,15 +94,17 @@ fn failed(snapshot: &Snapshot, error: &ClientError) -> Finding {
         Some(hint) => finding.detail(hint),
         None => finding,
     };
-    match error {
-        ClientError::Silent | ClientError::Broken(_) => finding.fix(snapshot.restart_of_before()),
+    match error.last() {
+        ClientError::Silent | ClientError::Broken { .. } => {
+            finding.fix(snapshot.restart_of_before())
+        }
         _ => finding,
     }
 }
 
 /// Whether the service manager listens and starts a broker for each call, but each of them ends.
 fn is_service_down(snapshot: &Snapshot, error: &ClientError) -> bool {
-    matches!(error, ClientError::Silent | ClientError::Broken(_))
+    matches!(error.last(), ClientError::Silent | ClientError::Broken { .. })
         && snapshot.unit(SERVICE).is_some()
         && snapshot.broker_before.is_none()
         && snapshot.socket_state == SocketState::Listener

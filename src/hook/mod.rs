@@ -66,7 +66,7 @@ fn handle(request: HookEvent, client: &Client, runtime: &Runtime, limit: &TimeLi
     let wait = client.config().hook_wait;
     let mail = match runtime.block_on(client.hook(&request, wait)) {
         Ok(mail) => mail,
-        Err(ClientError::Broken(_) | ClientError::Silent) => {
+        Err(ClientError::Broken { .. } | ClientError::Silent) => {
             return append_to_spool(request, client.config());
         }
         Err(_) => return,

@@ -108,9 +108,15 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let tool = tool(&request.name)?;
-        let outcome = tokio::select! {
-            outcome = self.0.call(tool, request.arguments, &context) => outcome,
-            () = context.ct.cancelled() => Err("The call was cancelled.".to_owned()),
+        let call = self.0.call(tool, request.arguments, &context);
+        let outcome = if tool == ToolName::SendMessage {
+            // It says itself what became of the message.
+            call.await
+        } else {
+            tokio::select! {
+                outcome = call => outcome,
+                () = context.ct.cancelled() => Err(cancelled(tool)),
+            }
         };
         let result = match outcome {
             Ok(output) => {
@@ -143,6 +149,15 @@ impl ServerHandler for Server {
             "content": [{ "type": "text", "text": invalid_arguments(tool(name)?, what) }],
             "isError": true,
         })))
+    }
+}
+
+/// Returns the text for a call that was cancelled. What may have been done is said, and that it may be
+/// repeated.
+fn cancelled(tool: ToolName) -> String {
+    match tool {
+        ToolName::SetSummary => "The call was cancelled. It is not known whether the summary was set; it can be set again.".to_owned(),
+        _ => "The call was cancelled.".to_owned(),
     }
 }
 

@@ -318,13 +318,14 @@ fn show(
     Ok(mail)
 }
 
-/// Returns whether a channel has written the message, and whether another way was offered it.
+/// Returns whether a channel has written the message, and whether another way was offered it or it may
+/// have been pushed: the receipt of a push comes after it, or never.
 fn earlier_offers(tx: &Tx<'_>, seq: i64) -> Result<(bool, bool), Fault> {
     Ok(tx
         .db
         .prepare_cached(
             "SELECT count(*) FILTER (WHERE via = 'channel' AND is_written) > 0,
-                    count(*) FILTER (WHERE via <> 'channel') > 0
+                    count(*) FILTER (WHERE via <> 'channel' OR NOT is_written) > 0
              FROM all_offers WHERE message = ?1",
         )?
         .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))?)

@@ -5,6 +5,7 @@
 
 pub mod channel;
 pub mod inbox;
+pub mod known;
 pub mod one_shot;
 pub mod push;
 pub mod registration;
@@ -20,12 +21,12 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::config::{Config, ConfigError};
 use crate::mcp::error_text::error_text;
-use crate::mcp::session::push::{Pusher, ShownMessages};
+use crate::mcp::session::known::KnownMessages;
+use crate::mcp::session::push::Pusher;
 use crate::mcp::session::registration::registration;
 use crate::mcp::session::stream::{StreamOutputs, StreamState};
 use crate::mcp::summary;
 use crate::mcp::transport::output::PushLines;
-use crate::protocol::MessageId;
 
 /// How long the first listing waits for the session's own stream.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,7 +36,8 @@ pub struct Session {
     config: Result<Config, ConfigError>,
     client: OnceCell<Client>,
     pushes: PushLines,
-    shown: ShownMessages,
+    /// What this session was shown.
+    pub known: KnownMessages,
     /// From when on pushes may be written; `None` before `notifications/initialized`.
     pushes_from: watch::Sender<Option<Instant>>,
     stream: watch::Sender<StreamState>,
@@ -48,7 +50,7 @@ impl Session {
             config,
             client: OnceCell::new(),
             pushes,
-            shown: ShownMessages::default(),
+            known: KnownMessages::default(),
             pushes_from: watch::Sender::new(None),
             stream: watch::Sender::default(),
         }
@@ -57,11 +59,6 @@ impl Session {
     /// Allows pushes from `at` on.
     pub fn allow_pushes_from(&self, at: Instant) {
         self.pushes_from.send_replace(Some(at));
-    }
-
-    /// Keeps these messages, which a tool's result shows, from being pushed as well.
-    pub fn note_shown(&self, ids: &[MessageId]) {
-        self.shown.add(ids);
     }
 
     /// Returns this session's client of the broker.
@@ -104,7 +101,7 @@ impl Session {
             .around(&registration.around);
         let (written, receipts) = mpsc::unbounded_channel();
         let opens_at = self.pushes_from.subscribe();
-        let pusher = Pusher::new(self.pushes.clone(), opens_at, written, self.shown.clone());
+        let pusher = Pusher::new(self.pushes.clone(), opens_at, written, self.known.clone());
         let outputs =
             StreamOutputs { state: self.stream.clone(), inbox: registration.inbox, process };
         tokio::spawn(push::receipt_loop(client.clone(), receipts));

@@ -3,9 +3,8 @@
 //! A push that was written is an offer, and not evidence that the model had it. One instance
 //! writes no id twice, however often the broker offers it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::client::Client;
+use crate::mcp::session::known::KnownMessages;
 use crate::mcp::transport::output::PushLines;
 use crate::protocol::mailbox::{Delivery, Written};
 use crate::protocol::{MessageId, PeerId};
@@ -45,24 +45,6 @@ const MAX_SUMMARY: usize = 500;
 const MAX_PATH: usize = 1_000;
 const MAX_NAME: usize = 120;
 
-/// The messages that tools have shown in this session, which are not pushed after that.
-#[derive(Clone, Default)]
-pub struct ShownMessages(Arc<Mutex<HashSet<MessageId>>>);
-
-impl ShownMessages {
-    pub fn add(&self, ids: &[MessageId]) {
-        self.lock().extend(ids.iter().cloned());
-    }
-
-    fn contains(&self, id: &MessageId) -> bool {
-        self.lock().contains(id)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<MessageId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// A message, and the peer to which the broker handed it.
 struct PushForPeer {
     to: PeerId,
@@ -87,21 +69,20 @@ pub struct Pusher {
     opens_at: watch::Receiver<Option<Instant>>,
     /// The peer of the open stream.
     me: Option<PeerId>,
-    pushed: HashSet<MessageId>,
-    shown: ShownMessages,
+    known: KnownMessages,
     written: mpsc::UnboundedSender<MessageId>,
     /// Whether the client is gone. What was not written is offered to the next server.
     closed: bool,
 }
 
 impl Pusher {
-    /// Pushes by `lines` from `opens_at` on, except what is `shown`, and sends the id of each push to
+    /// Pushes by `lines` from `opens_at` on, except what is `known`, and sends the id of each push to
     /// `written`.
     pub fn new(
         lines: PushLines,
         opens_at: watch::Receiver<Option<Instant>>,
         written: mpsc::UnboundedSender<MessageId>,
-        shown: ShownMessages,
+        known: KnownMessages,
     ) -> Self {
         Self {
             lines,
@@ -109,8 +90,7 @@ impl Pusher {
             writing: None,
             opens_at,
             me: None,
-            pushed: HashSet::new(),
-            shown,
+            known,
             written,
             closed: false,
         }
@@ -159,7 +139,6 @@ impl Pusher {
             return self.close();
         }
         for id in ids {
-            self.pushed.insert(id.clone());
             self.report(id);
         }
     }
@@ -182,9 +161,8 @@ impl Pusher {
             if self.me.as_ref().is_some_and(|me| *me != to) {
                 continue;
             }
-            // The same message may have come twice over the stream.
-            let is_known = self.pushed.contains(&delivery.id) || ids.contains(&delivery.id);
-            if is_known || self.shown.contains(&delivery.id) {
+            // The same message may have come twice over the stream, or a tool was faster.
+            if !self.known.begin_push(&delivery.id) {
                 self.report(delivery.id);
                 continue;
             }

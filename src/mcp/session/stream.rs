@@ -129,7 +129,8 @@ async fn follow_stream(
             Ok(Some(Event::Bye { reason })) => return (StreamEnd::Bye(reason), true),
             Ok(Some(Event::Unknown)) => {}
             Ok(None) => {
-                let ended = ClientError::Broken("the stream ended".to_owned());
+                let ended =
+                    ClientError::Broken { cause: "the stream ended".to_owned(), sent: true };
                 return (StreamEnd::Broken(ended), true);
             }
             Err(error) => return (StreamEnd::Broken(error), true),

@@ -154,7 +154,7 @@ impl Tools {
             from_session: None,
             wait: !limit.is_zero(),
         };
-        let sent = self.sends.message(&context.peer, request).await?;
+        let sent = self.sends.message(&context.peer, request, &context.ct).await?;
         if limit.is_zero() {
             return Ok(results::send_message(&sent));
         }
@@ -172,7 +172,7 @@ impl Tools {
         context: &Context,
     ) -> Result<Output, String> {
         let request = SendToScope { scope, text, directory: None, repo: None, from_session: None };
-        match self.sends.to_scope(&context.peer, request).await {
+        match self.sends.to_scope(&context.peer, request, &context.ct).await {
             Ok(sent) => Ok(results::sent_to_scope(&sent, scope)),
             Err(words) => match self.session.known_client() {
                 Some(client) => Err(no_repository(client, scope).await.unwrap_or(words)),
@@ -192,9 +192,17 @@ impl Tools {
     ) -> Result<Output, String> {
         let name = sent.to.name.as_deref().unwrap_or(sent.to.id.as_str());
         let what = format!("Waiting for the answer of {}", text::line(name, 120));
-        match with_progress(context, limit, &what, client.answer_to(&sent.id, limit)).await {
-            Ok(answered) => {
+        let waited = tokio::select! {
+            waited = with_progress(context, limit, &what, client.answer_to(&sent.id, limit)) => waited,
+            () = context.ct.cancelled() => {
+                return Ok(results::wait_failed(sent, "The call was cancelled."));
+            }
+        };
+        match waited {
+            Ok(mut answered) => {
+                self.session.known.mark_pushed(answered.answer.as_mut());
                 let shown = results::answered(sent, &answered, limit, Room::of(context).form);
+                self.session.known.note_shown(&shown.begun.as_ref().map(|begun| begun.id.clone()));
                 let confirmed = self.confirm_when_written(client, shown.whole, context);
                 self.unconfirmed.lock().await.extend(confirmed);
                 if shown.begun.is_some() {
@@ -230,9 +238,12 @@ impl Tools {
             unconfirmed = self.unconfirmed.lock().await;
             taken
         };
-        let taken = taken.map_err(|error| error_text(&error))?;
+        let mut taken = taken.map_err(|error| error_text(&error))?;
+        // Nothing may be awaited from here on: what is pushed now comes behind this result.
+        self.session.known.mark_pushed(&mut taken.messages);
         let begun = self.reading.begun();
         let shown = results::check_messages(&taken, limit, room.form, begun.as_ref());
+        self.session.known.note_shown(&shown.begun.as_ref().map(|begun| begun.id.clone()));
         unconfirmed.extend(self.confirm_when_written(client, shown.whole, context));
         self.reading.note_when_written(&self.callbacks, context, shown.begun);
         Ok(shown.output)
@@ -249,7 +260,7 @@ impl Tools {
         if ids.is_empty() {
             return None;
         }
-        self.session.note_shown(&ids);
+        self.session.known.note_shown(&ids);
         let (done, confirmed) = oneshot::channel::<()>();
         let client = client.clone();
         self.callbacks.on_sent(context.id.clone(), move || {

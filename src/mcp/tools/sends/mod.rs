@@ -4,16 +4,21 @@
 //! sends that wait, hands out their outcomes, and goes on with what has come meanwhile. So the sends
 //! of a burst share commits, and none overtakes another. The first one goes alone: if the broker turns
 //! out to be silent, what became of the message is unknown, and that should hold for one and not for
-//! all. The task belongs to no call: a call that is cancelled drops its own outcome, and its message
-//! too if that has not been sent yet.
+//! all. The task belongs to no call: a call that is cancelled takes its message out of the queue. If that
+//! is under way by then, the call waits a moment for its outcome, and else says that it is not known.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::service::Peer;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, ClientError};
 use crate::mcp::error_text::{error_text, not_sent};
@@ -24,6 +29,10 @@ use crate::protocol::messages::{
 
 /// About how many bytes of JSON share one request, so that no message waits long for the others.
 const BATCH_BYTES: usize = 256 * 1024;
+
+/// How long a cancelled call waits for the outcome of a message that is under way. A server that is told
+/// to go has to write it within its own time limit.
+const OUTCOME_PATIENCE: Duration = Duration::from_millis(40);
 
 /// An outcome; an error is a text for the model.
 type Outcome<T> = Result<T, String>;
@@ -37,6 +46,8 @@ pub struct Sends {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
+    /// The number of sends so far.
+    places: u64,
     /// Whether a task is sending.
     is_sending: bool,
     /// When a send last found that the broker cannot be reached.
@@ -45,6 +56,7 @@ struct State {
 
 /// A send that waits for its turn.
 struct Waiting {
+    place: u64,
     called: Instant,
     what: What,
 }
@@ -84,15 +96,17 @@ impl Sends {
         Arc::new(Self { session, state: Mutex::default() })
     }
 
-    /// Sends a message. Its place is settled before this returns the future of its outcome.
+    /// Sends a message, unless the call is `cancelled` before its turn. Its place is settled before this
+    /// returns the future of its outcome.
     pub fn message(
         self: &Arc<Self>,
         peer: &Peer<RoleServer>,
         message: SendMessage,
+        cancelled: &CancellationToken,
     ) -> impl Future<Output = Outcome<Sent>> + use<> {
         let (outcome, sent) = oneshot::channel();
-        self.add(peer, What::Message(message, outcome));
-        received(sent)
+        let place = self.add(peer, What::Message(message, outcome));
+        Arc::clone(self).outcome(sent, place, cancelled.clone())
     }
 
     /// Sends to a scope, as [`Self::message`].
@@ -100,19 +114,47 @@ impl Sends {
         self: &Arc<Self>,
         peer: &Peer<RoleServer>,
         request: SendToScope,
+        cancelled: &CancellationToken,
     ) -> impl Future<Output = Outcome<SentToScope>> + use<> {
         let (outcome, sent) = oneshot::channel();
-        self.add(peer, What::Scope(request, outcome));
-        received(sent)
+        let place = self.add(peer, What::Scope(request, outcome));
+        Arc::clone(self).outcome(sent, place, cancelled.clone())
     }
 
-    fn add(self: &Arc<Self>, peer: &Peer<RoleServer>, what: What) {
+    /// Returns the outcome of the send at this place.
+    async fn outcome<T>(
+        self: Arc<Self>,
+        mut outcome: oneshot::Receiver<Outcome<T>>,
+        place: u64,
+        cancelled: CancellationToken,
+    ) -> Outcome<T> {
+        // The sending task ends before its sends only with the server.
+        let unknown = |_| {
+            Err("The server is about to end. It is not known whether the message was sent: `claude-peers log` shows every stored message.".to_owned())
+        };
+        tokio::select! {
+            biased;
+            outcome = &mut outcome => return outcome.unwrap_or_else(unknown),
+            () = cancelled.cancelled() => {}
+        }
+        if self.lock().withdraw(place) {
+            return Err(not_sent("The call was cancelled before its turn."));
+        }
+        match timeout(OUTCOME_PATIENCE, outcome).await {
+            Ok(outcome) => outcome.unwrap_or_else(unknown),
+            Err(_) => Err("The call was cancelled while the message was being sent. It is not known whether it was stored: check before you repeat it. `claude-peers log` shows every stored message, and check_messages those of this session that are unread.".to_owned()),
+        }
+    }
+
+    /// Adds a send. Returns its place.
+    fn add(self: &Arc<Self>, peer: &Peer<RoleServer>, what: What) -> u64 {
         let mut state = self.lock();
-        state.waiting.push_back(Waiting { called: Instant::now(), what });
+        let place = state.push(what);
         if !state.is_sending {
             state.is_sending = true;
             tokio::spawn(Arc::clone(self).send_all(peer.clone()));
         }
+        place
     }
 
     /// Sends until nothing waits.
@@ -191,10 +233,23 @@ impl Sends {
 }
 
 impl State {
+    /// Adds a send at the end. Returns its place.
+    fn push(&mut self, what: What) -> u64 {
+        self.places += 1;
+        self.waiting.push_back(Waiting { place: self.places, called: Instant::now(), what });
+        self.places
+    }
+
+    /// Takes out the send at this place. Returns whether it still waited.
+    fn withdraw(&mut self, place: u64) -> bool {
+        let at = self.waiting.iter().position(|waiting| waiting.place == place);
+        at.and_then(|at| self.waiting.remove(at)).is_some()
+    }
+
     fn take_turn(&mut self, most: usize) -> Option<Turn> {
         let (mut messages, mut outcomes) = (Vec::new(), Vec::new());
         let mut bytes = 0;
-        while let Some(Waiting { called, what }) = self.waiting.pop_front() {
+        while let Some(Waiting { place, called, what }) = self.waiting.pop_front() {
             if what.is_dropped() {
                 continue;
             }
@@ -210,7 +265,7 @@ impl State {
                     let size = json_size(&message);
                     if messages.len() == most || !messages.is_empty() && bytes + size > BATCH_BYTES
                     {
-                        self.put_back(called, What::Message(message, outcome));
+                        self.put_back(place, called, What::Message(message, outcome));
                         break;
                     }
                     bytes += size;
@@ -221,7 +276,7 @@ impl State {
                     }
                 }
                 alone if !messages.is_empty() => {
-                    self.put_back(called, alone);
+                    self.put_back(place, called, alone);
                     break;
                 }
                 What::Scope(request, outcome) => return Some(Turn::Scope(request, outcome)),
@@ -234,8 +289,8 @@ impl State {
         }
     }
 
-    fn put_back(&mut self, called: Instant, what: What) {
-        self.waiting.push_front(Waiting { called, what });
+    fn put_back(&mut self, place: u64, called: Instant, what: What) {
+        self.waiting.push_front(Waiting { place, called, what });
     }
 }
 
@@ -247,143 +302,4 @@ fn json_size(message: &SendMessage) -> usize {
     };
     let reply_to = message.reply_to.as_ref().map_or(0, |id| escaped(id.as_str()));
     REST + escaped(&message.to) + escaped(&message.text) + reply_to
-}
-
-async fn received<T>(outcome: oneshot::Receiver<Outcome<T>>) -> Outcome<T> {
-    // The sending task ends before its sends only with the server.
-    outcome.await.unwrap_or_else(|_| {
-        Err("The server is about to end. It is not known whether the message was sent.".to_owned())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::MessageId;
-    use crate::protocol::scope::Scope;
-
-    type Sent1 = oneshot::Receiver<Outcome<Sent>>;
-
-    fn message(text: &str) -> SendMessage {
-        SendMessage {
-            to: "reader".to_owned(),
-            text: text.to_owned(),
-            reply_to: None,
-            from_session: None,
-            wait: false,
-        }
-    }
-
-    fn add(state: &mut State, message: SendMessage) -> Sent1 {
-        let (outcome, sent) = oneshot::channel();
-        state
-            .waiting
-            .push_back(Waiting { called: Instant::now(), what: What::Message(message, outcome) });
-        sent
-    }
-
-    fn add_scope(state: &mut State) -> oneshot::Receiver<Outcome<SentToScope>> {
-        let (outcome, sent) = oneshot::channel();
-        let request = SendToScope {
-            scope: Scope::Machine,
-            text: "all".to_owned(),
-            directory: None,
-            repo: None,
-            from_session: None,
-        };
-        state
-            .waiting
-            .push_back(Waiting { called: Instant::now(), what: What::Scope(request, outcome) });
-        sent
-    }
-
-    /// The texts of each turn, in order.
-    fn turns(state: &mut State) -> Vec<Vec<String>> {
-        std::iter::from_fn(|| state.take_turn(MAX_BATCH_MESSAGES))
-            .map(|turn| match turn {
-                Turn::One(message, _) => vec![message.text],
-                Turn::Batch(messages, _) => messages.into_iter().map(|m| m.text).collect(),
-                Turn::Scope(request, _) => vec![format!("scope {}", request.text)],
-            })
-            .collect()
-    }
-
-    #[test]
-    fn what_waits_goes_together_and_what_goes_alone_keeps_its_place() {
-        let mut state = State::default();
-        let mut sent: Vec<Sent1> =
-            ["1", "2"].map(|text| add(&mut state, message(text))).into_iter().collect();
-        let scope = add_scope(&mut state);
-        sent.push(add(&mut state, message("3")));
-        sent.push(add(&mut state, SendMessage { wait: true, ..message("4") }));
-        let last = add_scope(&mut state);
-        sent.push(add(&mut state, message("5")));
-        let wanted: [&[&str]; 5] =
-            [&["1", "2"], &["scope all"], &["3", "4"], &["scope all"], &["5"]];
-        assert_eq!(turns(&mut state), wanted);
-        drop((sent, scope, last));
-        let sent = ["8", "9"].map(|text| add(&mut state, message(text)));
-        assert!(matches!(state.take_turn(1), Some(Turn::One(message, _)) if message.text == "8"));
-        assert_eq!(turns(&mut state), [["9"]]);
-        drop(sent);
-    }
-
-    #[test]
-    fn a_batch_has_a_bound_in_messages_and_in_bytes() {
-        let mut state = State::default();
-        let mut sent: Vec<Sent1> = Vec::new();
-        let texts: Vec<String> = (0..=2 * MAX_BATCH_MESSAGES).map(|n| n.to_string()).collect();
-        sent.extend(texts.iter().map(|text| add(&mut state, message(text))));
-        let taken = turns(&mut state);
-        assert_eq!(
-            taken.iter().map(Vec::len).collect::<Vec<_>>(),
-            [MAX_BATCH_MESSAGES, MAX_BATCH_MESSAGES, 1]
-        );
-        assert_eq!(taken.concat(), texts);
-
-        // A quote takes two bytes in JSON, a control character six.
-        let large = "\u{1}".repeat(BATCH_BYTES / 6 / 3);
-        sent.extend((0..3).map(|_| add(&mut state, message(&large))));
-        let huge = "x".repeat(BATCH_BYTES + 1);
-        sent.push(add(&mut state, message(&huge)));
-        sent.push(add(&mut state, message("last")));
-        let taken = turns(&mut state);
-        assert_eq!(taken.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1, 1]);
-        drop(sent);
-    }
-
-    #[test]
-    fn the_size_of_a_message_is_not_less_than_its_json() {
-        let mut message = message("\u{1}\"\\\n\u{7f}é🦀");
-        message.to = "\t".repeat(100);
-        message.reply_to = Some(MessageId::from_text("\"\"\""));
-        message.wait = true;
-        let key = crate::sys::random::idempotency_key(crate::sys::clock::now());
-        let batched = crate::protocol::messages::BatchedMessage { key, message };
-        let json = serde_json::to_vec(&batched).unwrap();
-        assert!(json_size(&batched.message) > json.len());
-    }
-
-    #[test]
-    fn a_cancelled_call_is_not_sent_and_takes_no_other_with_it() {
-        let mut state = State::default();
-        let kept = ["1", "2", "3"].map(|text| add(&mut state, message(text)));
-        drop(add(&mut state, message("cancelled")));
-        let last = add(&mut state, message("4"));
-        assert_eq!(turns(&mut state), [["1", "2", "3", "4"]]);
-        drop((kept, last));
-    }
-
-    #[test]
-    fn what_waited_while_the_broker_was_out_of_reach_does_not_wait_again() {
-        let mut state = State::default();
-        let mut before = add(&mut state, message("before"));
-        state.unreachable = Some(Instant::now() + std::time::Duration::from_nanos(1));
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        let after = add(&mut state, message("after"));
-        assert_eq!(turns(&mut state), [["after"]]);
-        let words = before.try_recv().unwrap().unwrap_err();
-        assert!(words.contains("Nothing was sent") && words.contains("earlier message"), "{words}");
-        drop(after);
-    }
 }
