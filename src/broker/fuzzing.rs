@@ -1,5 +1,8 @@
 //! The fuzzers' entry point.
 
+// Like a test, it fails loudly.
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::cell::RefCell;
 use std::fs;
 use std::path::Path;

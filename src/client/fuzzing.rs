@@ -1,5 +1,8 @@
 //! The fuzzers' entry point.
 
+// Like a test, it fails loudly.
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use crate::client::stream::{DataLines, event};
 use crate::protocol::stream::Event;
 

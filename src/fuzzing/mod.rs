@@ -3,7 +3,8 @@
 //! Compiled with the feature `fuzzing` only. What belongs to one module and is private there has its
 //! entry point in that module's own file `fuzzing.rs`.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, missing_docs)]
+// Like a test, it fails loudly.
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod files;
 mod repositories;

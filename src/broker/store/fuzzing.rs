@@ -1,5 +1,8 @@
 //! Databases of every schema that there was, for the fuzzers.
 
+// Like a test, it fails loudly.
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use rusqlite::Connection;
 
 use crate::broker::store::schema;

@@ -1,5 +1,8 @@
 //! The fuzzers' entry point.
 
+// Like a test, it fails loudly.
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};

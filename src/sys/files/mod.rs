@@ -274,7 +274,7 @@ mod tests {
         // It is held whatever its file says, and an endless one is not read to its end.
         std::fs::write(&path, b"\xff\xfe{").unwrap();
         assert!(lock_holder(&path).unwrap().is_some());
-        std::fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
         assert!(lock_holder(&path).unwrap().is_some());
         drop(held);
         // A program that another test starts just now has our files open until it runs.
