@@ -52,7 +52,7 @@ pub fn repositories(data: &[u8]) {
         let _ = fs::write(path, content);
     }
     fs::create_dir_all(work.join("src")).unwrap();
-    if data.len() % 3 == 0 {
+    if data.len().is_multiple_of(3) {
         // What looks like a bare repository.
         fs::create_dir_all(work.join("objects")).unwrap();
         fs::create_dir_all(work.join("refs")).unwrap();

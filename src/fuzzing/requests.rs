@@ -114,13 +114,7 @@ fn request(which: u8, who: u8, rest: &[u8]) -> Vec<u8> {
     let (query, rest) = (&rest[..query_end], &rest[(query_end + 1).min(rest.len())..]);
     let head_end = rest.windows(2).position(|part| part == b"\n\n").unwrap_or(0);
     let (head, body) = (&rest[..head_end], &rest[(head_end + 2).min(rest.len())..]);
-    let body = if rest.len() < 2 {
-        rest
-    } else if head_end == 0 {
-        rest
-    } else {
-        body
-    };
+    let body = if head_end == 0 { rest } else { body };
     let mut out = format!("{method} {path}").into_bytes();
     if !query.is_empty() {
         out.push(b'?');
@@ -181,9 +175,8 @@ impl Broker {
         let (socket, database) = (config.paths.socket.clone(), config.database_path().to_owned());
         let mut options = broker::Options::new(config, Started::Foreground);
         options.port_disabled_by = Some("fuzzing".to_owned());
-        let thread = std::thread::spawn(move || {
-            runtime().block_on(broker::run(options)).unwrap();
-        });
+        let run = move || runtime().block_on(broker::run(options)).unwrap();
+        let thread = std::thread::Builder::new().name("broker".to_owned()).spawn(run).unwrap();
         let since = Instant::now();
         while UnixStream::connect(&socket).is_err() {
             assert!(since.elapsed() < Duration::from_secs(20), "the broker does not start");
