@@ -81,6 +81,7 @@ mod waiting_kills;
 mod wake;
 #[cfg(target_os = "linux")]
 mod wall_clock;
+mod windows;
 mod wire;
 mod without_session_id;
 mod working_directory;

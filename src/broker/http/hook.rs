@@ -43,7 +43,7 @@ pub async fn hook(
             let mail = shared.store.write(move |tx| {
                 let mail = mailbox::hook(tx, &body)?;
                 if let Some(title) = &title {
-                    registry::adopt_session_title(tx, &body.session, title)?;
+                    registry::adopt_session_title(tx, &body.session, body.client.as_ref(), title)?;
                 }
                 Ok(mail)
             });

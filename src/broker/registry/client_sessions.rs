@@ -2,7 +2,7 @@
 //!
 //! A client process shows one session at a time. Its server learns the first session only, so the
 //! hooks decide to which peer the server's receiver belongs. A client process that resumes a session
-//! which is open in no other process becomes that session's peer.
+//! which no other running process shows becomes that session's peer.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,9 @@ use crate::broker::live::presence::Stream;
 use crate::broker::registry::hook_reports::{HookReport, record_hook_report};
 use crate::broker::registry::keys::{
     bind_key, create_peer, is_live_or_arriving, last_of_process, peer_of_key, session_key,
-    session_of, still_runs,
+    session_of,
 };
+use crate::broker::registry::windows;
 use crate::broker::store::Fault;
 use crate::claude_code::client_process;
 use crate::protocol::peers::PeerKind;
@@ -52,7 +53,7 @@ pub fn peer_for_hook(tx: &mut Tx<'_>, report: &HookReport<'_>) -> Result<ShownPe
     let key = session_key(report.session);
     let changes = before.as_deref() != Some(report.session);
     let own = process.before_event(tx, before.as_deref(), report.source)?;
-    Ok(match (peer_of_key(tx.db, &key)?, own) {
+    Ok(match (windows::peer_for(tx.db, report.session, Some(report.client))?, own) {
         (Some(known), _) if process.peers.contains(&known) => ShownPeer::Peer(known),
         (Some(known), Some(from)) if changes && from != known && is_free(tx, &known, report)? => {
             ShownPeer::Changes { from, to: known, just_made: before.is_none() }
@@ -90,7 +91,7 @@ pub fn known_peer_for_hook(
     if peers.is_empty() && tx.state.live.presence.lock().unverified().next().is_some() {
         return Ok(None);
     }
-    match peer_of_key(tx.db, &session_key(report.session))? {
+    match windows::peer_for(tx.db, report.session, Some(report.client))? {
         Some(known) if peers.contains(&known) => Ok(Some(ShownPeer::Peer(known))),
         Some(known) => {
             let process = ClientProcessPeers { peers, last: last_of_process(tx, report.client)? };
@@ -112,7 +113,7 @@ pub fn peer_of_session(
     session: &str,
     client: Option<&ProcessId>,
 ) -> Result<Option<PeerId>, Fault> {
-    let known = peer_of_key(tx.db, &session_key(session))?;
+    let known = windows::peer_for(tx.db, session, client)?;
     let (Some(known), Some(client)) = (known.clone(), client) else { return Ok(known) };
     let process = client_process_peers(tx, client)?;
     if process.peers.contains(&known) {
@@ -219,14 +220,22 @@ impl ClientProcessPeers {
 
 /// Returns whether the client process may become this peer.
 ///
-/// A peer whose server ended under this same client process is still shown by its hooks. It takes
-/// the place of another server's peer only if the hook reports a resume.
+/// It may not while another client process that has the peer still runs. A peer whose server ended
+/// under this same client process is still shown by its hooks. It takes the place of another server's
+/// peer only if the hook reports a resume.
 fn is_free(tx: &Tx<'_>, known: &PeerId, report: &HookReport<'_>) -> Result<bool, Fault> {
-    let here: bool = tx
+    let owner = client_process_of(tx, known)?;
+    let here = owner.as_deref() == Some(report.client.to_string().as_str());
+    let elsewhere = owner.is_some_and(|owner| windows::runs_beside(&owner, Some(report.client)));
+    Ok(!elsewhere && !is_live_or_arriving(tx, known) && (!here || report.source == RESUME))
+}
+
+/// Returns the client process that a peer had last, in its text form.
+fn client_process_of(tx: &Tx<'_>, peer: &PeerId) -> Result<Option<String>, Fault> {
+    Ok(tx
         .db
-        .prepare_cached("SELECT client_process IS ?2 FROM peers WHERE id = ?1")?
-        .query_row([known.as_str(), &report.client.to_string()], |row| row.get(0))?;
-    Ok(!is_live_or_arriving(tx, known) && (!here || report.source == RESUME))
+        .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")?
+        .query_row([peer.as_str()], |row| row.get(0))?)
 }
 
 fn client_process_peers(tx: &Tx<'_>, client: &ProcessId) -> Result<ClientProcessPeers, Fault> {
@@ -299,26 +308,16 @@ fn of_two_processes(
     client: &ProcessId,
     process: &ClientProcessPeers,
 ) -> Result<ShownPeer, Fault> {
-    let owner: Option<String> = tx
-        .db
-        .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")?
-        .query_row([known.as_str()], |row| row.get(0))?;
+    let owner = client_process_of(tx, &known)?;
     let Some(owner) = owner.filter(|owner| *owner != client.to_string()) else {
         return Ok(ShownPeer::Peer(known));
     };
     if let Some(own) = process.own().filter(|own| is_live_or_arriving(tx, own)) {
         return Ok(ShownPeer::Peer(own));
     }
-    // The server of this client process has not registered yet. If `known` has a wrapper as its
-    // client, it may belong to this client process: so the recorded one must be Claude Code for
-    // certain.
-    let elsewhere = is_claude(&owner) && still_runs(&owner) && is_live_or_arriving(tx, &known);
+    // The server of this client process has not registered yet.
+    let elsewhere = windows::runs_beside(&owner, Some(client));
     Ok(if elsewhere { ShownPeer::NoPeer } else { ShownPeer::Peer(known) })
-}
-
-/// Returns whether a process, given in its text form, runs here under the name of Claude Code.
-fn is_claude(process: &str) -> bool {
-    process.parse().is_ok_and(|process| process::runs_as(&process, "claude"))
 }
 
 /// Makes a peer that is known by its process a session, which can be resumed.

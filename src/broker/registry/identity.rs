@@ -2,7 +2,7 @@
 //!
 //! A session of Claude Code is known by its session id, any other client by its process and
 //! directory. Peers are never merged: if two clients claim one identity, the second becomes a new
-//! peer, and the mail stays with the first.
+//! peer, and the mail stays with the first. From then on each client comes back to its own peer.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -12,7 +12,8 @@ use crate::broker::registry::keys::{
     session_of, still_runs,
 };
 use crate::broker::registry::listing::peer;
-use crate::broker::registry::{names, probe, succession};
+use crate::broker::registry::windows::Owned;
+use crate::broker::registry::{names, probe, succession, windows};
 use crate::broker::store::Fault;
 use crate::protocol::peers::{CLAUDE_CODE, Channel, PeerKind, Profile, Register, Registered};
 use crate::protocol::{ApiError, CallerContext, ErrorCode, PeerId, ProcessId};
@@ -62,13 +63,21 @@ pub fn register(
                 bind_key(tx, &key, &id)?;
                 id
             }
-            RegistrationMatch::Claimed { by } => {
+            RegistrationMatch::Window { of, key } => {
+                bind_key(tx, &key, &of)?;
+                of
+            }
+            RegistrationMatch::Claimed { by, key } => {
                 let first = peer(tx, &by)?;
                 notes.push(format!(
                     "Another running client is already registered for this session, as {}. You are registered as a new peer; earlier messages stay with the other one.",
                     first.name.as_deref().unwrap_or(by.as_str())
                 ));
-                create_peer(tx, PeerKind::Session)?
+                let id = create_peer(tx, PeerKind::Session)?;
+                if let Some(key) = key {
+                    bind_key(tx, &key, &id)?;
+                }
+                id
             }
         },
     };
@@ -126,8 +135,12 @@ enum RegistrationMatch {
     Successor { of: PeerId, key: String },
     /// A new identity with this key.
     New { key: String },
-    /// The identity is in use by another live client.
-    Claimed { by: PeerId },
+    /// The identity is in use by another client, and so is every peer that others had beside it. A
+    /// client that names its process is known by this key from now on.
+    Claimed { by: PeerId, key: Option<String> },
+    /// The identity is in use by another client. A window beside it has ended, and is continued: this
+    /// key is added to its peer.
+    Window { of: PeerId, key: String },
 }
 
 fn find(tx: &Tx<'_>, request: &Register) -> Result<RegistrationMatch, Fault> {
@@ -157,25 +170,30 @@ fn find_session(
     client: Option<&ProcessId>,
 ) -> Result<RegistrationMatch, Fault> {
     let key = session_key(session);
-    let known: Option<(String, Option<String>)> = tx
-        .db
-        .prepare_cached("SELECT p.id, p.client_process FROM keys k JOIN peers p ON p.id = k.peer WHERE k.key = ?1")?
-        .query_row([&key], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    if let Some((id, owner)) = known {
-        let id = PeerId::from_text(id);
+    if let Some(Owned { peer: id, client: owner }) = windows::owned_for(tx.db, session, client)? {
         let same_client = match (client, &owner) {
             (Some(client), Some(owner)) => client.to_string() == *owner,
             // A server that names no client does not share the client of another.
             (None, Some(_)) => false,
             (_, None) => true,
         };
-        let gone = owner.as_deref().is_some_and(|owner| !still_runs(owner));
-        let claimed = !same_client && !gone && is_live_or_arriving(tx, &id);
-        return Ok(if claimed {
-            RegistrationMatch::Claimed { by: id }
-        } else {
-            RegistrationMatch::Peer(id)
+        let (gone, runs) = match &owner {
+            Some(owner) if !same_client => {
+                (!still_runs(owner), windows::runs_beside(owner, client))
+            }
+            _ => (false, false),
+        };
+        let claimed = !same_client && !gone && (runs || is_live_or_arriving(tx, &id));
+        if !claimed {
+            return Ok(RegistrationMatch::Peer(id));
+        }
+        let Some(client) = client else {
+            return Ok(RegistrationMatch::Claimed { by: id, key: None });
+        };
+        let key = windows::window_key(session, client);
+        return Ok(match windows::ended_window(tx, session)? {
+            Some(of) => RegistrationMatch::Window { of, key },
+            None => RegistrationMatch::Claimed { by: id, key: Some(key) },
         });
     }
     // After /clear a server that reconnects may have a session id without a peer. The client

@@ -24,6 +24,7 @@ mod scan;
 mod session_servers;
 mod shell_session;
 mod succession;
+mod windows;
 
 pub use automatic_names::ensure_automatic_name as ensure_name;
 pub use client_process::{client_of_hook, client_of_session, client_of_shell};

@@ -5,11 +5,11 @@ use rusqlite::params;
 use crate::broker::core::{Caller, Tx};
 use crate::broker::registry::keys::peer_of_session_id;
 use crate::broker::registry::listing::{peer, waiting, waiting_count};
-use crate::broker::registry::names;
+use crate::broker::registry::{names, windows};
 use crate::broker::store::Fault;
 use crate::protocol::messages::Party;
 use crate::protocol::peers::{ProfileSet, SetProfile};
-use crate::protocol::{ApiError, ErrorCode, PeerId};
+use crate::protocol::{ApiError, ErrorCode, PeerId, ProcessId};
 
 /// Records that a peer becomes live or stops being live now.
 pub fn set_seen_now(tx: &Tx<'_>, peer: &PeerId) -> Result<(), Fault> {
@@ -87,8 +87,13 @@ pub fn party(tx: &Tx<'_>, id: &PeerId) -> Result<Party, Fault> {
 }
 
 /// Records the title that the person gave a session in its client.
-pub fn adopt_session_title(tx: &Tx<'_>, session: &str, title: &str) -> Result<(), Fault> {
-    match peer_of_session_id(tx.db, session)? {
+pub fn adopt_session_title(
+    tx: &Tx<'_>,
+    session: &str,
+    client: Option<&ProcessId>,
+    title: &str,
+) -> Result<(), Fault> {
+    match windows::peer_for(tx.db, session, client)? {
         Some(id) => names::adopt_title(tx, &id, title, &mut Vec::new()),
         None => Ok(()),
     }

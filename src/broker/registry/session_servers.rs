@@ -104,6 +104,10 @@ pub fn merge_new_peer(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId) -> Result<(),
     if !is_new_and_unused(tx, from)? {
         return Ok(());
     }
+    // A window of another session is of no use for the one that the client process shows.
+    tx.db
+        .prepare_cached("DELETE FROM keys WHERE peer = ?1 AND key LIKE 'window:%'")?
+        .execute([from.as_str()])?;
     for update in [
         "UPDATE keys SET peer = ?2 WHERE peer = ?1",
         "UPDATE receivers SET peer = ?2 WHERE peer = ?1",

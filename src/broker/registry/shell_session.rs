@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::broker::live::presence::Presence;
 use crate::broker::registry::keys::{peer_of_session_id, still_runs};
+use crate::broker::registry::windows;
 use crate::broker::store::Fault;
 use crate::protocol::{PeerId, ProcessId, ShellSession};
 use crate::sys::process;
@@ -74,7 +75,7 @@ fn peer_shown_by(db: &Connection, process: &ProcessId) -> Result<Option<PeerId>,
         .query_row([process.to_string()], |row| row.get(0))
         .optional()?;
     match session {
-        Some(session) => peer_of_session_id(db, &session),
+        Some(session) => windows::peer_for(db, &session, Some(process)),
         None => Ok(None),
     }
 }

@@ -9,7 +9,7 @@ use crate::protocol::peers::{
     CLAUDE_CODE, ListPeers, Peer, PeerList, ProfileSet, Register, Registered, SetProfile,
 };
 use crate::protocol::stream::Event as StreamEvent;
-use crate::protocol::{ApiError, CallerContext, InstanceId, PeerId, ProcessId};
+use crate::protocol::{ApiError, CallerContext, InstanceId, PeerId, ProcessId, ShellSession};
 use crate::sys::process::boot_id;
 
 /// How a session's server registers.
@@ -305,6 +305,12 @@ impl World {
     /// What the broker refuses.
     pub fn resolve(&mut self, word: &str) -> Result<PeerId, ApiError> {
         self.store.read(|tx| Ok(registry::resolve(tx, word)?.id().clone()))
+    }
+
+    /// Returns the peer as which a command line inside a session speaks.
+    pub fn speaks_as(&mut self, inside: &ShellSession) -> Option<PeerId> {
+        let presence = self.live.presence.clone();
+        self.store.read(|tx| registry::peer_of_shell(tx.db, inside, &presence)).unwrap()
     }
 
     /// Returns a peer as others see it now.

@@ -111,7 +111,9 @@ const NEW: [&str; 7] =
 fn container(kind: Kind) -> Vec<&'static str> {
     let mut words = vec!["unshare"];
     match kind {
-        Kind::OtherTime => words.extend([NEW[0], NEW[1], "--time", "--boottime=5000", "--fork"]),
+        Kind::OtherTime => {
+            words.extend([NEW[0], NEW[1], "--time", "--boottime=5000", NEW[4], NEW[5]])
+        }
         Kind::HostsProc => words.extend(&NEW[..6]),
         Kind::WithoutProc => {
             words.extend(NEW);

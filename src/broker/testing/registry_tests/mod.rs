@@ -7,3 +7,4 @@ mod listing;
 mod lookup;
 mod names;
 mod times;
+mod windows;
