@@ -26,6 +26,9 @@
 //! * [`demo`]: two real sessions and a real broker in a throw-away directory.
 //! * [`cli`]: one file per command. Commands print and do not decide.
 
+#[macro_use]
+pub mod failpoint;
+
 pub mod broker;
 pub mod claude_code;
 pub mod cli;
@@ -34,9 +37,6 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod endpoint;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzzing;
 pub mod hook;
 pub mod logging;
 pub mod mcp;

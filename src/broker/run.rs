@@ -95,6 +95,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let socket_inherited = inherited.has_unix(&paths.socket);
     let mut takeover = Takeover::new(&config, &me, socket_inherited);
     let lock = Arc::new(Mutex::new(takeover.lock().await?));
+    failpoint!("broker.takeover.locked");
     let token =
         token::read_or_create(&paths.token).map_err(file_error("the token file", &paths.token))?;
 
@@ -112,11 +113,13 @@ async fn serve(options: Options) -> Result<(), RunError> {
     let reports = StartupProgress::watch(&lock, &me, &progress, &config);
     let (store, opened) = takeover.open_store(state, &database, &ended, &progress).await?;
     drop(reports);
+    failpoint!("broker.takeover.opened");
     let took_over = takeover.has_replaced_broker();
     report_opened(&opened, &database, &config);
 
     let listeners = Listeners::complete(inherited, &config, port_disabled_by.as_deref())?;
     takeover.write_listening();
+    failpoint!("broker.takeover.listening");
     let shared = Arc::new(Shared {
         store: store.clone(),
         activity: Activity::new(live.presence.watch()),
@@ -169,6 +172,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
     if drained.is_err() {
         tracing::warn!(event = "stopping", "some requests did not finish in time");
     }
+    failpoint!("broker.stop.drained");
     shared.tasks.close();
     // An error means that a task hangs. The database is closed after what it has enqueued.
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, shared.tasks.wait()).await;

@@ -47,6 +47,7 @@ pub async fn run(
             Some(seconds) => client.take_within(&request, Duration::from_secs(seconds)).await?,
             None => client.take(&request).await?,
         };
+        failpoint!("cli.inbox.taken");
         if std::mem::take(&mut is_first) {
             shell_session::note_if_unknown(client.config(), taken.owner.as_ref());
         }
@@ -69,12 +70,14 @@ pub async fn run(
             }
         }
         out.flush()?;
+        failpoint!("cli.inbox.printed");
         if arguments.peek {
             return Ok(ExitCode::SUCCESS);
         }
         let ids: Vec<_> = taken.messages.into_iter().map(|message| message.id).collect();
         if !ids.is_empty() {
             client.confirm(&Confirm { ids }).await?;
+            failpoint!("cli.inbox.confirmed");
         }
         // A program gets one JSON document and calls again.
         if taken.remaining == 0 || arguments.json {

@@ -11,8 +11,6 @@ pub mod control;
 pub mod database_state;
 mod elsewhere;
 mod error;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod hooks;
 mod http;
 mod own_profile;
@@ -314,6 +312,7 @@ impl Client {
         }
         let request = || self.request(&Method::POST, route::REGISTER).json(&session.registration);
         let mut answer: Registered = self.calls.call(time, &mut false, request).await?;
+        failpoint!("server.registration.answered");
         self.set_again(session, &mut answer).await;
         session.registered.send_modify(|known| match known {
             // A broker that knew the session already adds nothing to the first answer's notes.

@@ -13,6 +13,10 @@ use crate::config::settings::{Reader, SETTINGS, Setting, SettingId, setting};
 /// Tells a broker that a client starts why the service manager does not provide one.
 pub const FALLBACK_REASON: &str = "CLAUDE_PEERS_FALLBACK_REASON";
 
+/// Arms a failpoint of this process. Only builds for `tests/failpoints` read it.
+#[cfg(feature = "failpoints")]
+const FAILPOINT: &str = "CLAUDE_PEERS_FAILPOINT";
+
 /// The variables for the places of our files (XDG base directory specification).
 pub const DIRECTORIES: [&str; 3] = ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME"];
 
@@ -29,7 +33,12 @@ impl Environment {
     #[expect(clippy::disallowed_methods, reason = "it is the one place that reads the environment")]
     #[must_use]
     pub fn of_this_process() -> Self {
-        std::env::vars_os().collect()
+        let environment: Self = std::env::vars_os().collect();
+        #[cfg(feature = "failpoints")]
+        if let Some(text) = environment.text(FAILPOINT) {
+            crate::failpoint::arm(&text);
+        }
+        environment
     }
 
     /// Returns a variable; an empty one counts as unset.

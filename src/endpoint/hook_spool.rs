@@ -80,7 +80,10 @@ pub fn append(paths: &Paths, event: &SpooledEvent) -> io::Result<()> {
     }
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
-    file.write_all(&line)
+    failpoint!("hook.spool.opened");
+    file.write_all(&line)?;
+    failpoint!("hook.spool.appended");
+    Ok(())
 }
 
 /// Sets the spool aside and reads it. Lines that are not events are skipped; `None` if there is no
@@ -104,6 +107,7 @@ pub fn drain(paths: &Paths) -> io::Result<Option<Drained>> {
                 // No hook is about to append to the file once it has its new name.
                 file.try_lock()?;
                 fs::rename(&path, &aside)?;
+                failpoint!("broker.spool.set_aside");
             }
         }
     }

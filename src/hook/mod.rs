@@ -5,8 +5,6 @@
 //! slow one, or with an input that it cannot read, it prints nothing and exits with code 0. It never
 //! starts a broker.
 
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod input;
 mod output;
 mod rewake;
@@ -54,6 +52,7 @@ pub fn run(event: HookEventName, input: impl Read, config: Config, runtime: Runt
     if input.is_subagent() || input.is_irrelevant(event) {
         return;
     }
+    failpoint!("hook.event.read");
     let request = request(event, &input, &config);
     let around = around(&request, &config);
     if let Ok(client) = Client::new(config) {
@@ -73,6 +72,7 @@ fn handle(request: HookEvent, client: &Client, runtime: &Runtime, limit: &TimeLi
         }
         Err(_) => return,
     };
+    failpoint!("hook.mail.received");
     // Last, because messages must not wait for a file system.
     let moved = mail.moved.then(|| request.clone());
     show(request, mail, client, runtime, limit);
@@ -111,10 +111,12 @@ fn show(request: HookEvent, mail: HookMail, client: &Client, runtime: &Runtime, 
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         return;
     }
+    failpoint!("hook.output.written");
     if !ids.is_empty() {
         let written = HookWritten { session: request.session, turn: request.turn, ids };
         let wait = client.config().hook_wait.mul_f32(RECEIPT_SHARE_OF_LIMIT);
         let _ = runtime.block_on(client.hook_written(&written, wait));
+        failpoint!("hook.receipt.answered");
     }
 }
 

@@ -250,6 +250,7 @@ impl TransactionHooks for MemoryState {
         if let Some(by_millis) = jumped {
             self.shift(by_millis);
         }
+        failpoint!("broker.expiry.swept");
         self.changed = !ended.is_empty();
         let on_ended = self.on_ended;
         let now = self.now();

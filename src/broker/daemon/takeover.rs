@@ -71,6 +71,7 @@ impl<'a> Takeover<'a> {
     fn ask_to_stop(&mut self, holder: &Holder) -> bool {
         tracing::warn!(event = "takeover", "{} is asked to stop", holder.described());
         let asked = holder.ask_to_stop();
+        failpoint!("broker.takeover.asked");
         self.has_replaced_broker |= asked;
         asked
     }

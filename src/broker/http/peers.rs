@@ -61,12 +61,15 @@ async fn apply_hook_spool(shared: &Shared) -> Result<(), ApiError> {
                 return Ok(());
             }
         };
+        failpoint!("broker.spool.read");
         let events = drained.events.clone();
         shared.store.write(move |tx| mailbox::apply_spooled(tx, &events)).await?;
+        failpoint!("broker.spool.applied");
         if let Err(error) = drained.delete() {
             tracing::warn!("the events that hooks left for the broker cannot be deleted: {error}");
             return Ok(());
         }
+        failpoint!("broker.spool.deleted");
     }
 }
 

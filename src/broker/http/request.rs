@@ -113,7 +113,9 @@ pub async fn check(
             };
             request.extensions_mut().insert(identity);
             request.extensions_mut().insert(around);
-            next.run(request).await
+            let response = next.run(request).await;
+            failpoint!("broker.request.answered");
+            response
         }
         Err(refusal) => refusal.into_response(),
     };
@@ -301,6 +303,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for WriteRequest<T> {
             )
         })?;
         let key = key.map(|key| IdempotencyKey::new(&key, &[path.as_bytes(), &bytes]));
+        failpoint!("broker.request.read");
         Ok(Self { body, key })
     }
 }

@@ -55,6 +55,7 @@ pub async fn open(
         .store
         .write(move |tx| mailbox::open_stream(tx, &instance, generation, server, sender))
         .await?;
+    failpoint!("broker.stream.opened");
     if wakes {
         let follower = Arc::clone(&shared);
         shared.tasks.spawn(async move {
@@ -147,6 +148,7 @@ impl Stream for EventStream {
                 None => break,
             }
         }
+        failpoint!("broker.offer.streamed");
         Poll::Ready(Some(Ok(chunk.into())))
     }
 }

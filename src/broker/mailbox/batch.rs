@@ -46,6 +46,7 @@ pub fn send_batch(
             let sent = send_one_of(tx, caller, Some(key), &item.message, &mut sending)?;
             if index < last_known && !known[index] { Err(out_of_order().into()) } else { Ok(sent) }
         })?;
+        failpoint!("broker.batch.inserted");
         if outcome.is_err() {
             // It may know of a message that was undone.
             sending = Sending::default();

@@ -309,6 +309,7 @@ fn show(
                  WHERE message = ?1 AND receiver = ?2 AND via = 'hook'",
             )?
             .execute(params![seq, receiver, request.turn, request.occasion])?;
+        failpoint!("broker.offer.shown");
         mail.messages.push(delivery);
     }
     let left = waiting.len() - mail.messages.len();

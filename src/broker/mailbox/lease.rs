@@ -200,5 +200,6 @@ pub fn mark_read(tx: &Tx<'_>, peer: &PeerId, id: &MessageId, via: Via) -> Result
              WHERE seq = ?1 AND recipient = ?2 AND state <> 'read'",
         )?
         .execute(params![seq, peer.as_str(), tx.now.millis(), via.as_str()])?;
+    failpoint!("broker.evidence.marked");
     Ok(changed > 0)
 }

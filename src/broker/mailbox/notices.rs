@@ -45,6 +45,7 @@ pub fn insert_notices(tx: &mut Tx<'_>, ended: &[EndedMessage]) -> Result<(), Fau
             key: None,
         };
         let inserted = insert(tx, &message, sender)?;
+        failpoint!("broker.expiry.noticed");
         tracing::info!(event = "notice", mail = %inserted.id, peer = %sender, "messages ended unread");
     }
     Ok(())

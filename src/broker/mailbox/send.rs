@@ -201,6 +201,7 @@ pub fn insert(tx: &mut Tx<'_>, message: &NewMessage<'_>, to: &PeerId) -> Result<
         }
     };
     tx.state.effects.notify(to);
+    failpoint!("broker.send.inserted");
     Ok(Inserted { id, seq, state, awaited, push })
 }
 

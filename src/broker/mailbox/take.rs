@@ -42,6 +42,7 @@ pub fn take(
         }
         (delivery.already_pushed, delivery.repeat) = earlier_offers(tx, *seq, receiver)?;
         record_offer(tx, *seq, receiver, via, Some(tx.now.plus(TAKE_LEASE)))?;
+        failpoint!("broker.offer.taken");
         messages.push(delivery);
     }
     let (own_unread, own_unread_total) = own_unread(tx, &caller.peer)?;
@@ -125,6 +126,7 @@ pub fn pushes_written(
     for id in &request.ids {
         noted += written(tx, &caller.peer, instance, id)?;
     }
+    failpoint!("broker.receipt.stored");
     push::push_waiting(tx, &caller.peer)?;
     Ok(Noted { noted })
 }

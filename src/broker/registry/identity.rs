@@ -99,6 +99,7 @@ pub fn register(
             tx.now.millis(),
             request.wakes,
         ])?;
+    failpoint!("broker.registration.inserted");
     // A session that only reconnects keeps its name, even if an earlier owner reconnects later.
     let wanted = request.name.as_deref().filter(|_| known.is_none());
     let around =

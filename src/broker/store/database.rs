@@ -110,7 +110,9 @@ impl Database {
         let log =
             std::fs::metadata(beside(self.location.real(), "-wal")).map_or(0, |log| log.len());
         if log > LONG_LOG || (is_idle && log > SHORT_LOG) {
+            failpoint!("broker.checkpoint.begun");
             let done = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            failpoint!("broker.checkpoint.made");
             if let Err(error) = done {
                 tracing::warn!(event = "storage", "the log cannot be checkpointed: {error}");
             }
@@ -226,6 +228,7 @@ impl Database {
         if let Err(error) = schema::mark_clean(&connection) {
             tracing::warn!(event = "storage", "the database cannot be closed in order: {error}");
         }
+        failpoint!("broker.stop.marked_clean");
         if let Err((_, error)) = connection.close() {
             tracing::warn!(event = "storage", "the database cannot be closed in order: {error}");
         }

@@ -25,8 +25,6 @@
 
 mod database;
 mod error;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod import;
 mod lane;
 mod legacy;
@@ -189,6 +187,7 @@ impl<S: TransactionHooks> Store<S> {
             let Some(handle) = handle.upgrade() else { return };
             handle.has_timer.store(false, Ordering::Release);
             // An error means that the database is closed.
+            failpoint!("broker.notes.due");
             let _ = handle.lane.submit(Command::WriteNotes).await;
         });
     }

@@ -33,10 +33,14 @@ pub(super) const MIGRATIONS: [&str; 6] = [
 pub(super) fn migrate(connection: &Connection, version: i64) -> rusqlite::Result<()> {
     configure(connection)?;
     let transaction = immediate(connection)?;
+    failpoint!("broker.migration.begun");
     run_migrations(&transaction, version)?;
     check_complete(&transaction, &reference_schema()?)?;
     finish_migration(&transaction)?;
-    transaction.commit()
+    failpoint!("broker.migration.run");
+    transaction.commit()?;
+    failpoint!("broker.migration.committed");
+    Ok(())
 }
 
 /// Builds a new database with what `fill` writes to it, in the empty file `path` and nothing beside

@@ -187,6 +187,7 @@ pub(super) fn run_jobs<S: TransactionHooks>(
     state: &mut S,
     jobs: &mut [Box<dyn Job<S>>],
 ) -> rusqlite::Result<()> {
+    failpoint!("broker.store.begun");
     let done = match jobs {
         [job] if !state.is_due() => run_single(connection, state, job.as_mut()),
         jobs => run_all(connection, state, jobs),
@@ -218,7 +219,7 @@ fn run_all<S: TransactionHooks>(
             }
         }
     }
-    execute(connection, "COMMIT")
+    commit(connection)
 }
 
 /// Runs a job that has the transaction for itself, while nothing is due: what is due must not be
@@ -232,13 +233,20 @@ fn run_single<S: TransactionHooks>(
     let mark = state.savepoint();
     let now = state.now();
     match job.run(&mut Context { db: connection, state, now }) {
-        Ok(()) => execute(connection, "COMMIT"),
+        Ok(()) => commit(connection),
         Err(error) => {
             state.rollback(mark);
             check_neighbours(error)?;
             execute(connection, "ROLLBACK")
         }
     }
+}
+
+fn commit(connection: &Connection) -> rusqlite::Result<()> {
+    failpoint!("broker.store.ran");
+    execute(connection, "COMMIT")?;
+    failpoint!("broker.store.committed");
+    Ok(())
 }
 
 /// Executes a statement that has no parameters. It is prepared once, because every commit needs it.

@@ -119,6 +119,7 @@ impl<S: TransactionHooks> Writer<S> {
         let mut work = Work::of(commands);
         if place == Place::Task && work.may_wait() && !self.state.must_sync() {
             self.notes.extend(work.take_jobs());
+            failpoint!("broker.notes.waiting");
             return Vec::new();
         }
         if place == Place::Task && work.is_nothing() && self.notes.is_empty() {
@@ -290,10 +291,12 @@ impl<S: TransactionHooks> Writer<S> {
             self.state.abort();
         } else {
             self.state.commit();
+            failpoint!("broker.store.applied");
         }
         for job in jobs {
             job.finish(lost.as_ref());
         }
+        failpoint!("broker.store.answered");
         matches!(outcome, Err(CommitFailure::Database(error)) if is_damage(&error))
     }
 

@@ -107,6 +107,7 @@ impl Pusher {
     /// Adds a message that came over the stream. One that comes before the stream says which peer it
     /// belongs to is ignored.
     pub fn push(&mut self, delivery: Delivery) {
+        failpoint!("server.push.received");
         if let Some(to) = self.me.clone().filter(|_| !self.closed) {
             self.queue.push_back(PushForPeer { to, delivery });
         }
@@ -138,6 +139,7 @@ impl Pusher {
         if written.is_err() {
             return self.close();
         }
+        failpoint!("server.push.written");
         for id in ids {
             self.report(id);
         }
@@ -170,6 +172,7 @@ impl Pusher {
                 Ok(end) => position = end,
                 Err(_) => return self.close(),
             }
+            failpoint!("server.push.added");
             bytes += delivery.text.len();
             ids.push(delivery.id);
         }
@@ -214,6 +217,7 @@ pub async fn receipt_loop(client: Client, mut written: mpsc::UnboundedReceiver<M
         }
         match client.written(&Written { ids: ids.clone() }).await {
             Ok(_) => {
+                failpoint!("server.push.reported");
                 ids.clear();
                 backoff.reset();
                 next = Instant::now() + RECEIPT_DEBOUNCE;

@@ -264,11 +264,13 @@ impl Tools {
         let (done, confirmed) = oneshot::channel::<()>();
         let client = client.clone();
         self.callbacks.on_sent(context.id.clone(), move || {
+            failpoint!("server.result.written");
             tokio::spawn(async move {
                 if let Err(error) = client.confirm(&Confirm { ids }).await {
                     // They are offered again, marked as a repeat.
                     tracing::warn!("shown messages could not be confirmed: {error}");
                 }
+                failpoint!("server.evidence.confirmed");
                 drop(done);
             });
         });

@@ -191,7 +191,9 @@ impl Sends {
     async fn send(&self, client: &Client, turn: Turn) {
         match turn {
             Turn::One(message, outcome) => {
+                failpoint!("server.send.called");
                 let sent = client.send(&message).await.map_err(|error| self.failed(&error));
+                failpoint!("server.send.answered");
                 let _ = outcome.send(sent);
             }
             Turn::Scope(request, outcome) => {
@@ -200,6 +202,7 @@ impl Sends {
             }
             Turn::Batch(messages, outcomes) => match client.send_batch(messages).await {
                 Ok(sent) => {
+                    failpoint!("server.batch.answered");
                     for (outcome, sent) in outcomes.into_iter().zip(sent.outcomes) {
                         let _ = outcome.send(match sent {
                             BatchOutcome::Sent(sent) => Ok(*sent),
