@@ -163,6 +163,21 @@ fn a_part_is_called_by_its_whole_unless_it_says_it_already() {
     assert!(name.ends_with("w-login") && name.chars().count() == MAX - TAIL, "{name}");
 }
 
+#[test]
+fn marks_that_change_places_where_another_is_left_out_give_a_valid_name() {
+    // The selector between the marks keeps them in their order, until it is left out.
+    let text = "\u{2183}\u{a6f0}\u{180b}\u{10a0d}";
+    for other in ["", "a", "2", "-", "Ж", "\u{301}", "\u{10a0d}", text] {
+        let (before, behind) = (format!("{other}{text}"), format!("{text}{other}"));
+        for text in [text, &before, &behind] {
+            for name in [from_text(text), within(text, other), within(other, text)] {
+                assert!(is_valid(&name), "{name:?} of {text:?} and {other:?}");
+                assert_eq!(from_text(&name), name, "{text:?} and {other:?}");
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn every_text_has_a_canonical_form_and_gives_a_valid_name(text in "\\PC{0,60}", more in any::<String>()) {
