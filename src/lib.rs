@@ -37,6 +37,9 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod endpoint;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hook;
 pub mod logging;
 pub mod mcp;

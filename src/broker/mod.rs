@@ -11,6 +11,8 @@
 mod core;
 pub mod daemon;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 mod live;
 pub mod mailbox;

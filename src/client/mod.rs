@@ -11,6 +11,8 @@ pub mod control;
 pub mod database_state;
 mod elsewhere;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hooks;
 mod http;
 mod own_profile;

@@ -54,7 +54,7 @@ impl EventStream {
 }
 
 /// Reads an event.
-fn event(data: &[u8]) -> Result<Event> {
+pub(super) fn event(data: &[u8]) -> Result<Event> {
     // By far the most events, and their type is read in one pass.
     if let Ok(Message { kind: "message", delivery }) = serde_json::from_slice(data) {
         return Ok(Event::Message { delivery });
@@ -71,7 +71,7 @@ struct Message<'a> {
 
 /// The `data:` lines of server-sent events, of which ours have one each.
 #[derive(Default)]
-struct DataLines {
+pub(super) struct DataLines {
     bytes: Vec<u8>,
     /// What was returned already.
     start: usize,
@@ -80,7 +80,7 @@ struct DataLines {
 }
 
 impl DataLines {
-    fn extend(&mut self, bytes: &[u8]) {
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.start);
         self.searched -= self.start;
         self.start = 0;
@@ -90,7 +90,7 @@ impl DataLines {
         self.bytes.extend_from_slice(bytes);
     }
 
-    fn next(&mut self) -> Option<&[u8]> {
+    pub(super) fn next(&mut self) -> Option<&[u8]> {
         loop {
             let rest = &self.bytes[self.searched..];
             let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {

@@ -5,6 +5,8 @@
 //! slow one, or with an input that it cannot read, it prints nothing and exits with code 0. It never
 //! starts a broker.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod input;
 mod output;
 mod rewake;

@@ -22,6 +22,8 @@ use crate::config::{Config, ConfigError};
 use crate::sys::process::ParentProcess;
 use crate::sys::signals;
 pub use tools::ToolName;
+#[cfg(feature = "fuzzing")]
+pub use transport::fuzzing as transport_fuzzing;
 use transport::{SentCallbacks, Stdio};
 
 /// How long answers under way may take once the client has gone or has told us to stop. Claude Code

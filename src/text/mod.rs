@@ -190,7 +190,8 @@ pub fn escaped_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut units = [0u16; 2];
     for c in json.chars() {
-        if is_hidden(c) || (c.is_control() && c != '\n') {
+        let is_unseen = is_hidden(c) || is_ignorable(c) || matches!(c, '\u{2028}' | '\u{2029}');
+        if is_unseen || (c.is_control() && c != '\n') {
             for unit in c.encode_utf16(&mut units) {
                 // Writing to a string cannot fail.
                 let _ = write!(out, "\\u{unit:04x}");

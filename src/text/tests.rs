@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 
-use crate::text::{block, line, quoted, terminal, terminal_line};
+use crate::text::{block, escaped_json, line, quoted, terminal, terminal_line};
 
 /// Ordinary messages, which must not be changed.
 const ORDINARY: &[&str] = &[
@@ -221,6 +221,16 @@ fn a_long_path_is_cut_in_front() {
     ] {
         assert_eq!(crate::text::path(text, max), want, "{text:?}");
     }
+}
+
+#[test]
+fn json_for_a_terminal_has_an_escape_for_all_that_is_not_seen() {
+    let text = "a\u{1b}[2J\u{9b}\u{202e}\u{200b}\u{ad}\u{34f}\u{2028}\u{2029}\u{e0041} ü 🦀";
+    let json = serde_json::to_string(text).unwrap();
+    let escaped = escaped_json(&json);
+    assert!(!escaped.contains(|c| unseen(c) || c == '\n'), "{escaped:?}");
+    assert!(escaped.contains("ü 🦀") && escaped.contains("\\udb40\\udc41"), "{escaped}");
+    assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), text);
 }
 
 #[test]

@@ -25,6 +25,8 @@
 
 mod database;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod import;
 mod lane;
 mod legacy;

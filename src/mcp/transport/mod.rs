@@ -5,6 +5,8 @@
 //! evidence, because a message counts as read once the result that held it was written, and not
 //! when the tool's function returned.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod lines;
 pub mod output;
 mod streams;

@@ -222,13 +222,16 @@ pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
+/// The most bytes of a lock's record that are read; one of ours has some hundred.
+const LONGEST_RECORD: u64 = 64 * 1024;
+
 /// Returns what the owner of a lock wrote into it; `None` if the lock is free.
 ///
 /// # Errors
 ///
 /// If the file is there but cannot be read.
 pub fn lock_holder(path: &Path) -> io::Result<Option<String>> {
-    let mut file = match OpenOptions::new().read(true).custom_flags(NO_LINK).open(path) {
+    let file = match OpenOptions::new().read(true).custom_flags(NO_LINK).open(path) {
         // A file of another user proves nothing.
         Ok(file) => refuse_others(&file).map(|()| file)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -238,9 +241,10 @@ pub fn lock_holder(path: &Path) -> io::Result<Option<String>> {
     match file.try_lock_shared() {
         Ok(()) => Ok(None),
         Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            file.read_to_string(&mut text)?;
-            Ok(Some(text))
+            // The lock is held, whatever its file says.
+            let mut record = Vec::new();
+            file.take(LONGEST_RECORD).read_to_end(&mut record)?;
+            Ok(Some(String::from_utf8_lossy(&record).into_owned()))
         }
         Err(TryLockError::Error(error)) => Err(error),
     }
@@ -267,6 +271,11 @@ mod tests {
         held.describe("me").unwrap();
         assert!(LockFile::try_take(&path).unwrap().is_none());
         assert_eq!(lock_holder(&path).unwrap().as_deref(), Some("me"));
+        // It is held whatever its file says, and an endless one is not read to its end.
+        std::fs::write(&path, b"\xff\xfe{").unwrap();
+        assert!(lock_holder(&path).unwrap().is_some());
+        File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(lock_holder(&path).unwrap().is_some());
         drop(held);
         // A program that another test starts just now has our files open until it runs.
         let until = |holds: &dyn Fn() -> bool| {

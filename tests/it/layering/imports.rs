@@ -1,7 +1,7 @@
 //! Layout: reads which file uses which, from the `use` lines and from the paths in the code.
 //!
-//! Re-exports are followed to the file that defines the item. Files and modules for tests are left
-//! out.
+//! Re-exports are followed to the file that defines the item. Files and modules for tests and
+//! fuzzers are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -64,13 +64,13 @@ pub fn read(sources: &Path) -> Imports {
     imports
 }
 
-/// Reads all files below `directory` but those of tests.
+/// Reads all files below `directory` but those of tests and fuzzers.
 fn collect(directory: &Path, module: &mut Segments, texts: &mut BTreeMap<Segments, String>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let is_root = ["lib", "mod"].contains(&stem.as_str());
-        if ["main", "tests", "testing"].contains(&stem.as_str()) {
+        if ["main", "tests", "testing", "fuzzing"].contains(&stem.as_str()) {
             continue;
         }
         if !is_root {

@@ -1,0 +1,4 @@
+//! Promise 4: what callers, files and directories of others try, one file for each kind.
+
+mod repositories;
+mod settings;
