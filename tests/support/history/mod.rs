@@ -24,7 +24,8 @@ mod tests;
 
 use std::fmt;
 
-pub use recorder::Recorder;
+#[allow(unused_imports, reason = "what a send is called that is under way")]
+pub use recorder::{Recorder, Sending};
 
 /// Nanoseconds since the harness began.
 pub type At = u64;
