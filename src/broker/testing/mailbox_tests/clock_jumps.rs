@@ -47,7 +47,8 @@ fn a_lease_lasts_as_long_as_it_was_given_for_whatever_the_clock_is_set_to() {
             let shown = world.show(&bob, Hook::UserPromptSubmit, "turn");
             assert_eq!(shown, NOTHING, "set by {by} ms, pushed before: {first_push}");
             world.advance(Duration::from_secs(4));
-            assert_eq!(world.show(&bob, Hook::PostToolUse, "turn"), ["hello"], "set by {by} ms");
+            let shown = world.show(&bob, Hook::PostToolUse, "turn");
+            assert_eq!(shown, ["hello (repeat)"], "set by {by} ms");
         }
     }
 }
@@ -63,7 +64,7 @@ fn steps_below_the_threshold_do_not_add_up() {
         assert_eq!(world.show(&bob, Hook::PostToolUse, "turn"), NOTHING);
     }
     world.advance(Duration::from_secs(5));
-    assert_eq!(world.show(&bob, Hook::PostToolUse, "turn"), ["hello"]);
+    assert_eq!(world.show(&bob, Hook::PostToolUse, "turn"), ["hello (repeat)"]);
 }
 
 #[test]

@@ -115,6 +115,23 @@ fn what_the_former_owner_of_a_name_was_offered_stays_with_it() {
 }
 
 #[test]
+fn what_waited_for_a_name_and_was_then_offered_to_its_owner_stays_with_it() {
+    let mut world = World::new();
+    let ann = world.live("ann");
+    let first = world.start(Start::at("/a").named("shop"));
+    world.open_stream(&first);
+    world.close_stream(&first);
+    let id = world.try_send(&ann, "shop", "hello").unwrap().id;
+    assert_eq!(world.state_of(&id), "queued");
+    world.open_stream(&first);
+    assert_eq!(world.pushed(&first), ["hello"]);
+    world.close_stream(&first);
+    let second = world.start(Start::at("/b").named("shop"));
+    assert_eq!(second.name, "shop");
+    assert_eq!(world.message(&id).to.id, first.id);
+}
+
+#[test]
 fn a_session_can_name_itself_but_not_take_what_is_anothers() {
     let mut world = World::new();
     let (ann, bob) = (world.live("ann"), world.live("bob"));
