@@ -85,17 +85,17 @@ fn print(
     let indent = " ".repeat(7 + 2 + width + 2);
     for finding in findings.iter().filter(|finding| !is_quiet(finding)) {
         let text = match finding.level {
-            Level::Ok => finding.finding.clone(),
-            _ => style.paint("1", &finding.finding),
+            Level::Ok => text::terminal(&finding.finding),
+            _ => style.paint("1", &text::terminal(&finding.finding)),
         };
-        out.line(format!("{}  {:width$}  {text}", style.level(finding.level), finding.check))?;
+        out.painted(format!("{}  {:width$}  {text}", style.level(finding.level), finding.check))?;
         if let Some(detail) = &finding.detail {
             out.line(format!("{indent}{detail}"))?;
         }
         if let Some(fix) = &finding.fix {
             // It is not cut: half a command is another one.
             let fix = style.paint("36", &text::terminal_line(fix, 10_000));
-            out.line(format!("{indent}fix: {fix}"))?;
+            out.painted(format!("{indent}fix: {fix}"))?;
         }
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();

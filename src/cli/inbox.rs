@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::common::{MAX_WAIT_SECONDS, TIMED_OUT};
 use crate::cli::error::CliError;
-use crate::cli::output::{Out, ago, cell};
+use crate::cli::output::{Out, ago, cell, id};
 use crate::cli::shell_session;
 use crate::client::Client;
 use crate::protocol::mailbox::{Confirm, Delivery, Take};
@@ -103,10 +103,10 @@ fn print(message: &Delivery, out: &mut Out) -> Result<(), CliError> {
     let from = if message.from_id.is_broker() {
         "notice from claude-peers".to_owned()
     } else {
-        format!("from {} ({})", cell(from, 60), message.from_id)
+        format!("from {} ({})", cell(from, 60), id(&message.from_id))
     };
     let ago = ago(message.sent_at);
-    out.line(format!("{}  {from}, {ago} ago{answers}{repeat}", message.id))?;
+    out.line(format!("{}  {from}, {ago} ago{answers}{repeat}", id(&message.id)))?;
     for line in text::terminal(&message.text).lines() {
         out.line(format!("  {line}"))?;
     }

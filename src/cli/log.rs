@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::error::CliError;
-use crate::cli::output::{Out, cell};
+use crate::cli::output::{Out, cell, id};
 use crate::client::Client;
 use crate::protocol::MessageId;
 use crate::protocol::messages::{ListMessages, Message, Party};
@@ -72,7 +72,7 @@ fn state(message: &Message) -> String {
 
 fn row(message: &Message) -> Vec<String> {
     vec![
-        message.id.to_string(),
+        id(&message.id),
         message.sent_at.to_string(),
         called(&message.from),
         called(&message.to),
@@ -84,7 +84,7 @@ fn row(message: &Message) -> Vec<String> {
 fn sent_row(message: &Message) -> Vec<String> {
     let (since, _) = message.standing();
     vec![
-        message.id.to_string(),
+        id(&message.id),
         message.sent_at.to_string(),
         called(&message.to),
         state(message),
@@ -95,8 +95,8 @@ fn sent_row(message: &Message) -> Vec<String> {
 
 fn in_full(message: &Message, out: &mut Out) -> Result<(), CliError> {
     let party =
-        |p: &Party| format!("{} ({})", cell(p.name.as_deref().unwrap_or_default(), 60), p.id);
-    out.line(format!("message  {}", message.id))?;
+        |p: &Party| format!("{} ({})", cell(p.name.as_deref().unwrap_or_default(), 60), id(&p.id));
+    out.line(format!("message  {}", id(&message.id)))?;
     out.line(format!("from     {}", party(&message.from)))?;
     out.line(format!("to       {}", party(&message.to)))?;
     if let Some(original) = &message.reply_to {

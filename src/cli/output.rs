@@ -1,5 +1,6 @@
 //! Standard output: aligned tables, JSON, and no panic on a closed pipe.
 
+use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 
 use comfy_table::presets::NOTHING;
@@ -27,7 +28,14 @@ impl Out {
         self.writer.get_ref().is_terminal()
     }
 
+    /// Prints a line, or text of several lines, made harmless for a terminal: all commands print by
+    /// this, whatever the text is made of.
     pub fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
+        self.painted(text::terminal(text.as_ref()))
+    }
+
+    /// Prints a line as it is, with colours. What it is made of is harmless already.
+    pub fn painted(&mut self, text: impl AsRef<str>) -> io::Result<()> {
         writeln!(self.writer, "{}", text.as_ref()).map_err(|error| unwritten(&error))
     }
 
@@ -37,16 +45,16 @@ impl Out {
 
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value)?;
-        Ok(self.line(text::escaped_json(&text))?)
+        Ok(self.painted(text::escaped_json(&text))?)
     }
 
-    /// Prints aligned columns. No cell is cut.
+    /// Prints aligned columns. No cell is cut, and each is one harmless line.
     pub fn table(&mut self, header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
         let mut table = Table::new();
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(header.iter().copied());
         for row in rows {
-            table.add_row(row);
+            table.add_row(row.iter().map(|cell| text::terminal_line(cell, usize::MAX)));
         }
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
@@ -89,6 +97,11 @@ pub fn note(text: &str) {
 pub fn cell(text: &str, max_chars: usize) -> String {
     let line = text::terminal_line(text, max_chars);
     if line.is_empty() { "-".to_owned() } else { line }
+}
+
+/// Returns an id as one harmless word. One of a database that another program wrote may be any text.
+pub fn id(id: impl Display) -> String {
+    cell(&id.to_string(), 120)
 }
 
 /// Returns the time since `then` as "12s", "5m", "3h" or "2d".

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::common::{INTERRUPTED, MAX_WAIT_SECONDS, TIMED_OUT, WRONG_USAGE};
 use crate::cli::error::CliError;
-use crate::cli::output::{Out, ago, cell, note};
+use crate::cli::output::{Out, ago, cell, id, note};
 use crate::cli::scope::{ScopeArgument, ScopeContext};
 use crate::cli::{message, shell_session};
 use crate::client::{Client, ClientError};
@@ -90,7 +90,7 @@ pub async fn run(
     } else {
         out.line(format!(
             "{} {} {}",
-            sent.id,
+            id(&sent.id),
             sent.state,
             delivery(&sent.to, sent.state, sent.awaited)
         ))?;
@@ -147,12 +147,17 @@ fn stored<T>(sent: Result<T, ClientError>, json: bool, out: &mut Out) -> Result<
 
 fn line(outcome: &Outcome) -> String {
     match (&outcome.id, outcome.state, &outcome.refusal) {
-        (Some(id), Some(state), _) => {
-            format!("{id} {state} {}", delivery(&outcome.to, state, outcome.awaited))
+        (Some(sent), Some(state), _) => {
+            format!("{} {state} {}", id(sent), delivery(&outcome.to, state, outcome.awaited))
         }
         (_, _, refusal) => {
             let why = refusal.as_ref().map_or("refused", |refusal| refusal.message.as_str());
-            format!("- refused to {} ({}): {}", called(&outcome.to), outcome.to.id, cell(why, 500))
+            format!(
+                "- refused to {} ({}): {}",
+                called(&outcome.to),
+                id(&outcome.to.id),
+                cell(why, 500)
+            )
         }
     }
 }
@@ -212,8 +217,8 @@ async fn wait(
 }
 
 /// Returns the name of a peer, or its id if it has none.
-fn called(peer: &Peer) -> &str {
-    peer.name.as_deref().unwrap_or(peer.id.as_str())
+fn called(peer: &Peer) -> String {
+    cell(peer.name.as_deref().unwrap_or(peer.id.as_str()), 120)
 }
 
 /// Describes how far a message to this peer has come.
@@ -245,5 +250,5 @@ fn delivery(to: &Peer, state: MessageState, awaited: bool) -> String {
         (count, Some(oldest)) => format!("; {count} unread, the oldest {} old", ago(oldest)),
         (count, None) => format!("; {count} unread"),
     };
-    format!("to {} ({}): {how}{backlog}", called(to), to.id)
+    format!("to {} ({}): {how}{backlog}", called(to), id(&to.id))
 }

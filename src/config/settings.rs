@@ -294,7 +294,7 @@ pub const SETTINGS: &[Setting] = &[
         other_variable: Some("OPENAI_BASE_URL"),
         kind: Kind::Url,
         default: Fallback::Value("https://api.openai.com/v1"),
-        help: "where it asks for the description; `OPENAI_BASE_URL` counts too",
+        help: "where it asks for the description: https, or http on this machine; `OPENAI_BASE_URL` counts too",
         ..row(
             SettingId::SummaryBaseUrl,
             "auto_summary.base_url",

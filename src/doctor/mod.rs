@@ -73,6 +73,7 @@ pub async fn examine(environment: &Environment, options: Options) -> Vec<Finding
     };
     let snapshot = Snapshot::take(client.config());
     findings.extend(settings::values(&snapshot));
+    findings.extend(settings::summary_endpoint(&snapshot));
     findings.extend(limited("files", &snapshot, files::check));
 
     if let Some(busy) = broker::still_opening(&snapshot) {

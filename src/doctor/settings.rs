@@ -8,6 +8,7 @@ use crate::doctor::permissions::{SETTINGS, check_permissions, rename_command};
 use crate::doctor::shell;
 use crate::doctor::snapshot::Snapshot;
 use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Whereabouts};
+use crate::mcp::summary;
 use crate::protocol::health::{Detail, Setting, Started};
 use crate::sys::files::same_place;
 
@@ -52,6 +53,13 @@ pub fn values(snapshot: &Snapshot) -> Vec<Finding> {
         Finding::ok(VALUE, format!("{} = {} ({})", setting.name(), setting.value, setting.source))
     };
     snapshot.config.effective().iter().map(finding).collect()
+}
+
+/// Reports an endpoint of automatic summaries that is never asked.
+pub fn summary_endpoint(snapshot: &Snapshot) -> Option<Finding> {
+    let problem = summary::endpoint_problem(&snapshot.config)?;
+    let finding = Finding::warning(CHECK, format!("no automatic summaries: {problem}"));
+    Some(finding.detail("CLAUDE_PEERS_SUMMARY_BASE_URL or OPENAI_BASE_URL names the endpoint; CLAUDE_PEERS_AUTO_SUMMARY=off switches automatic summaries off"))
 }
 
 /// Reports where this command and the broker use different values.

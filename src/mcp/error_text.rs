@@ -27,7 +27,7 @@ pub fn error_text(error: &ClientError) -> String {
         for candidate in refused.candidates.iter().take(MAX_CANDIDATES) {
             let name = candidate.name.as_deref().map(|n| text::line(n, 120)).unwrap_or_default();
             let cwd = text::path(&candidate.cwd, 200);
-            let _ = write!(words, "\n- {} {name}, in {cwd}", candidate.id);
+            let _ = write!(words, "\n- {} {name}, in {cwd}", text::id(&candidate.id));
         }
         let more = refused.candidates.len().saturating_sub(MAX_CANDIDATES);
         if more > 0 {

@@ -51,14 +51,17 @@ fn heading(message: &Delivery, now: Timestamp) -> String {
         let ago = message.sent_at.age(now);
         return format!(
             "message_id {}, a notice of claude-peers itself (from_id {}; do not answer it), {ago} ago",
-            message.id, message.from_id
+            text::id(&message.id),
+            text::id(&message.from_id)
         );
     }
     let from = match &message.from_name {
-        Some(name) => format!("{} (from_id {})", text::line(name, MAX_NAME), message.from_id),
-        None => format!("from_id {}", message.from_id),
+        Some(name) => {
+            format!("{} (from_id {})", text::line(name, MAX_NAME), text::id(&message.from_id))
+        }
+        None => format!("from_id {}", text::id(&message.from_id)),
     };
-    let mut heading = format!("message_id {}, from {from}", message.id);
+    let mut heading = format!("message_id {}, from {from}", text::id(&message.id));
     if !message.from_cwd.is_empty() {
         let _ = write!(heading, " in {}", text::line(&message.from_cwd, MAX_PATH));
     }

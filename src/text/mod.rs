@@ -7,7 +7,7 @@
 //! which quotes again.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 mod chars;
 pub mod message;
@@ -22,6 +22,9 @@ use tags::escape_tags;
 
 /// The most blank lines in a row. More could push our own words out of sight.
 const BLANK_LINES: usize = 8;
+
+/// The longest id that is shown, in characters.
+const MAX_ID: usize = 120;
 
 /// Returns the length of a text in UTF-16 code units, as clients written in JavaScript count.
 ///
@@ -59,6 +62,13 @@ pub fn line(text: &str, max_chars: usize) -> String {
             return line;
         }
     }
+}
+
+/// Returns an id for a model. Ours are plain, but those of a database that another program wrote may be
+/// any text.
+#[must_use]
+pub fn id(id: impl Display) -> String {
+    line(&id.to_string(), MAX_ID)
 }
 
 /// Returns a path for a model on one line of at most `max_chars` characters, including the `…` of a cut.

@@ -80,6 +80,7 @@ fn is_tag(before: &str, behind: &str) -> bool {
         && letters.next().is_some_and(|c| c.is_ascii_lowercase());
     let mut full = String::new();
     let mut hidden = false;
+    let mut ended = false;
     loop {
         if let Some(rest) = skip_hidden(after) {
             // `<user[U+200B]x>`: a reader may see `user` or `userx`. Both are checked at the first
@@ -90,6 +91,14 @@ fn is_tag(before: &str, behind: &str) -> bool {
             hidden = true;
             after = rest;
         } else if let Some(c) = after.chars().next().filter(|c| is_name(fold(*c))) {
+            // `<channel.a>`: a reader may see a name end before a dot, or before a letter of another
+            // script. Both are checked, also at the first such place only.
+            if !ended && (c == '.' || !c.is_ascii()) && !full.is_empty() {
+                ended = true;
+                if Tag::new(&full, capital, before, gap, after).is_dangerous() {
+                    return true;
+                }
+            }
             full.push(fold(c).to_ascii_lowercase());
             after = &after[c.len_utf8()..];
         } else {

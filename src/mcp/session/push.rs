@@ -273,12 +273,12 @@ fn notification(delivery: &Delivery) -> Notification {
 fn params(delivery: &Delivery) -> Params {
     let reply_to = delivery.reply_to.as_ref().map(MessageId::as_str).unwrap_or_default();
     let meta = Attributes {
-        from_id: text::line(delivery.from_id.as_str(), MAX_NAME),
+        from_id: text::id(&delivery.from_id),
         from_name: text::line(delivery.from_name.as_deref().unwrap_or_default(), MAX_NAME),
         from_summary: text::line(&delivery.from_summary, MAX_SUMMARY),
         from_cwd: text::line(&delivery.from_cwd, MAX_PATH),
         sent_at: delivery.sent_at.to_string(),
-        message_id: delivery.id.to_string(),
+        message_id: text::id(&delivery.id),
         reply_to: text::line(reply_to, MAX_NAME),
         repeat: delivery.repeat.then_some("true"),
         notice: delivery.from_id.is_broker().then_some("true"),

@@ -1,7 +1,7 @@
 //! Asks an OpenAI-compatible chat endpoint for a summary.
 //!
-//! The key goes to the configured host and to no other place: not along a redirect, and not into an
-//! error or a log. Nothing takes longer than [`LIMIT`]. The answer is untrusted text until `answer`
+//! The key goes to the configured host and to no other place: not along a redirect, not over a network in
+//! the clear, and not into an error or a log. Nothing takes longer than [`LIMIT`]. The answer is untrusted text until `answer`
 //! has cleaned it.
 
 use std::fmt;
@@ -49,11 +49,21 @@ impl Settings {
         self.api_key.trim()
     }
 
-    fn endpoint(&self) -> Result<Url, SummaryError> {
+    /// Returns the URL that is asked.
+    ///
+    /// # Errors
+    ///
+    /// If the base URL cannot be used, or would send the key over a network in the clear. A proxy is no
+    /// such way: a request to `https` passes it encrypted (CONNECT), and plain `http` goes to this
+    /// machine only, past all proxies.
+    pub fn endpoint(&self) -> Result<Url, SummaryError> {
         let bad = |reason: String| SummaryError::BaseUrl(reason);
         let mut url = Url::parse(self.base_url.trim()).map_err(|error| bad(error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(bad("it is neither http nor https".to_owned()));
+        }
+        if url.scheme() == "http" && !is_loopback(&url) {
+            return Err(SummaryError::Clear(host(&url)));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(bad("it must not hold a user name or password".to_owned()));
@@ -86,6 +96,10 @@ pub enum SummaryError {
     Timeout(Duration),
     #[error("the summary's base URL cannot be used: {0}")]
     BaseUrl(String),
+    #[error(
+        "{0} is not asked for a summary: plain http would send the API key in the clear; use https, or an endpoint on this machine"
+    )]
+    Clear(String),
     #[error("the API key cannot be used: it holds characters that no HTTP header may")]
     Key,
     #[error("no HTTPS client for the summary: {0}")]

@@ -96,7 +96,7 @@ fn check_form(push: &Value) {
 /// Checks that a text has nothing hidden, no cursor movement, and no tag that a client or a model
 /// may obey.
 #[track_caller]
-fn harmless(text: &str) {
+pub fn harmless(text: &str) {
     let hidden = |c: char| {
         (c.is_control() && !matches!(c, '\n' | '\t'))
             || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200b}' | '\u{200e}' | '\u{200f}')

@@ -152,8 +152,8 @@ fn name_of(peer: &Peer) -> Option<String> {
 /// Returns name and id, as a sentence names the peer.
 fn display_name(peer: &Peer) -> String {
     match name_of(peer) {
-        Some(name) => format!("{name} ({})", peer.id),
-        None => peer.id.to_string(),
+        Some(name) => format!("{name} ({})", text::id(&peer.id)),
+        None => text::id(&peer.id),
     }
 }
 
@@ -198,7 +198,7 @@ pub fn set_summary(set: &ProfileSet) -> Output {
     }
     out.push_str(&waiting_paragraph(set.waiting));
     let result = SetSummaryResult {
-        id: set.peer.id.to_string(),
+        id: text::id(&set.peer.id),
         name: name_of(&set.peer),
         summary,
         notes: if_some(notes),

@@ -68,7 +68,7 @@ struct PeerView {
 impl PeerView {
     fn new(peer: &Peer, now: Timestamp) -> Self {
         Self {
-            id: peer.id.to_string(),
+            id: text::id(&peer.id),
             name: name_of(peer),
             live: None,
             reachability: Some(ReachabilityView::new(peer.reach).as_str()),

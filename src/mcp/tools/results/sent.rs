@@ -137,14 +137,15 @@ impl MessageStateView {
     /// text as `shown`.
     fn output(&self, more: &str, answer: Option<AnswerView>, shown: &str) -> Output {
         let standing = format!("{}{more}", self.describe(&display_name(&self.sent.to)));
-        let mut out = format!("Message {} is {}. {standing}", self.sent.id, self.sent.state);
+        let mut out =
+            format!("Message {} is {}. {standing}", text::id(&self.sent.id), self.sent.state);
         out.push_str(shown);
         out.push_str(&waiting_paragraph(self.sent.waiting));
         let result = SendMessageResult {
-            id: Some(self.sent.id.to_string()),
+            id: Some(text::id(&self.sent.id)),
             state: Some(self.sent.state.to_string()),
             standing,
-            to_id: Some(self.sent.to.id.to_string()),
+            to_id: Some(text::id(&self.sent.to.id)),
             reachability: Some(ReachabilityView::new(self.sent.to.reach).as_str()),
             answer,
             mail: waiting_notice(self.sent.waiting),
@@ -225,7 +226,7 @@ fn first_recipients(sent: &SentToScope, standing: &str, shown: &[Reception<'_>])
     for reception in shown {
         let (view, to) = (&reception.view, &reception.outcome.to);
         let is_default = default == Some(view);
-        let message_id = reception.outcome.id.as_ref().map(ToString::to_string);
+        let message_id = reception.outcome.id.as_ref().map(text::id);
         let _ = write!(out, "\n- {}", display_name(to));
         if let Some(id) = &message_id {
             let _ = write!(out, ": {id}");
@@ -236,7 +237,7 @@ fn first_recipients(sent: &SentToScope, standing: &str, shown: &[Reception<'_>])
             let _ = write!(out, "{state} {}", view.standing);
         }
         recipients.push(RecipientView {
-            id: to.id.to_string(),
+            id: text::id(&to.id),
             name: name_of(to),
             message_id,
             state: view.state.clone().filter(|_| !is_default),

@@ -78,8 +78,8 @@ impl MessageView {
         let age = now.since(message.sent_at);
         let notice = message.from_id.is_broker();
         Self {
-            message_id: message.id.to_string(),
-            from_id: message.from_id.to_string(),
+            message_id: text::id(&message.id),
+            from_id: text::id(&message.from_id),
             from: if notice {
                 Some("claude-peers itself: do not answer it".to_owned())
             } else {
@@ -130,8 +130,8 @@ impl OwnUnreadView {
     fn new(own: &OwnUnread, now: Timestamp) -> Self {
         let offered = own.offered_via.zip(own.offered_at);
         Self {
-            message_id: own.id.to_string(),
-            to_id: own.to_id.to_string(),
+            message_id: text::id(&own.id),
+            to_id: text::id(&own.to_id),
             to_name: own.to_name.as_deref().map(|name| text::line(name, MAX_NAME)),
             sent: format!("{} ago", own.sent_at.age(now)),
             state: own.state.to_string(),
