@@ -29,6 +29,7 @@ mod expiry;
 mod failing_disks;
 mod foreign_locks;
 mod help;
+mod histories;
 mod hook_kills;
 mod hook_spool;
 mod hooks;

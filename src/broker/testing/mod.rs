@@ -7,6 +7,7 @@
 mod hooks;
 mod mail;
 mod mailbox_tests;
+mod model;
 mod peers;
 mod plans;
 mod registry_tests;

@@ -41,7 +41,7 @@ fn in_one_receiver(
     if shown.way == Way::Push {
         if before.iter().any(|one| one.way == Way::Push) {
             broken(Rule::PushedTwice, before);
-        } else if before.iter().any(|one| !one.message.part) {
+        } else if !before.is_empty() {
             broken(Rule::PushedBehindTool, before);
         }
     }
@@ -55,8 +55,7 @@ fn in_one_receiver(
 fn must_mark(before: &Shown, shown: &Shown) -> bool {
     let is_one_receiver = before.receiver == shown.receiver;
     match shown.way {
-        // Only the receipt of the push tells, and it may come later.
-        Way::Hook => before.way != Way::Push,
+        Way::Hook => true,
         // A rule of its own: it is not pushed at all.
         Way::Push => !is_one_receiver,
         // Parts of one message are no repeats.

@@ -69,14 +69,17 @@ fn what_was_refused_is_nowhere() {
 #[test]
 fn what_is_shown_is_what_was_sent() {
     with([shown(200, Way::Hook, "m9", "nine")], &[Rule::Invented]);
-    with([shown(200, Way::Hook, "m1", "onx")], &[Rule::Altered]);
-    let mut forged = showing(200, Way::Hook, "m1", "one");
-    forged.message.from = "eve".to_owned();
-    with([Event::Shown(forged)], &[Rule::WrongSender]);
-    let mut foreign = showing(200, Way::Hook, "m1", "one");
-    foreign.peer = "eve".to_owned();
-    with([Event::Shown(foreign)], &[Rule::Foreign]);
-    let mut part = showing(200, Way::Hook, "m1", "on");
-    part.message.part = true;
-    with([Event::Shown(part)], &[]);
+    let again = |change: &dyn Fn(&mut Shown)| {
+        let mut shown = showing(200, Way::Hook, "m1", "one");
+        shown.message.repeat = true;
+        change(&mut shown);
+        [Event::Shown(shown)]
+    };
+    with(again(&|shown| shown.message.text = "onx".to_owned()), &[Rule::Altered]);
+    with(again(&|shown| shown.message.from = "eve".to_owned()), &[Rule::WrongSender]);
+    with(again(&|shown| shown.peer = "eve".to_owned()), &[Rule::Foreign]);
+    let part = |shown: &mut Shown| {
+        (shown.message.text, shown.message.part) = ("on".to_owned(), true);
+    };
+    with(again(&part), &[]);
 }

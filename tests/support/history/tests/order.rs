@@ -76,12 +76,14 @@ fn a_repeat_is_marked() {
     with([shown(200, Way::Tool, "m1", "one")], &[Rule::Unmarked]);
     with([shown(200, Way::Inbox, "m1", "one")], &[Rule::Unmarked]);
     with([repeated(200, Way::Tool, "m1", "one")], &[]);
-    // Whether the push was reported already is not known to a hook.
-    with([shown(200, Way::Hook, "m1", "one")], &[]);
+    with([shown(200, Way::Hook, "m1", "one")], &[Rule::Unmarked]);
     let twice = |second| [repeated(200, Way::Tool, "m1", "one"), second];
     with(twice(shown(300, Way::Hook, "m1", "one")), &[Rule::Unmarked]);
     // They overlap: either may have been the first.
-    with(twice(shown(203, Way::Hook, "m1", "one")), &[]);
+    let mut events = good();
+    events[7] = stored("m2", "two", "offered", Some("tool"));
+    events.extend([shown(200, Way::Tool, "m2", "two"), shown(203, Way::Hook, "m2", "two")]);
+    assert!(rules(events).is_empty());
     // What the next instance is pushed is a repeat, unless it was sent before the other was shown.
     let push = |instance: &str| {
         let mut shown = showing(300, Way::Push, "m1", "one");

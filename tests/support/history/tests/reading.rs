@@ -33,13 +33,13 @@ fn results_pushes_and_lists_are_read() {
     let view = json!({ "message_id": "m1", "from_id": "4pns9z43", "text": "one", "repeat": true,
         "part": "characters 1-3 of 9" });
     let part = seen("m1", "one", true, false, true);
-    assert_eq!(read::check_messages(&json!({ "messages": [view] })), [part.clone()]);
+    assert_eq!(read::check_messages(&json!({ "messages": [view] })), std::slice::from_ref(&part));
     assert_eq!(read::answer(&json!({ "answer": { "message": view } })), Some(part));
     assert_eq!(read::answer(&json!({})), None);
     let delivery =
         json!({ "id": "m1", "from_id": "4pns9z43", "text": "one", "already_pushed": true });
     let pushed = seen("m1", "one", false, true, false);
-    assert_eq!(read::inbox(&json!({ "messages": [delivery] })), [pushed.clone()]);
+    assert_eq!(read::inbox(&json!({ "messages": [delivery] })), std::slice::from_ref(&pushed));
     assert_eq!(read::answer_to_command(&json!({ "answer": delivery })), Some(pushed));
     let params = json!({ "content": "one", "meta": { "message_id": "m1", "from_id": "4pns9z43",
         "repeat": "true" } });
