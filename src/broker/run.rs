@@ -193,6 +193,7 @@ fn make_directories(config: &Config) -> Result<(), RunError> {
     for path in [&paths.socket, &paths.token] {
         trust::check_way(path, &paths.home)?;
     }
+    trust::check_database(config.database_path(), &paths.home)?;
     Ok(())
 }
 

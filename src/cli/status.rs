@@ -10,7 +10,9 @@ use crate::cli::output::{Out, ago};
 use crate::client::status::{BrokerState, BrokerStatus, ServiceUnused};
 use crate::client::{Client, ClientError};
 use crate::endpoint::broker_lock::{Holder, Whereabouts};
+use crate::endpoint::localhost;
 use crate::protocol::health::{Detail, Health, Started};
+use crate::text::terminal_line;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -71,6 +73,10 @@ fn print(status: &BrokerStatus, out: &mut Out) -> Result<(), CliError> {
             )?;
             settings(status, out)?;
         }
+    }
+    if let Some(other) = &status.other_localhost {
+        let other = terminal_line(other, 2_000);
+        out.line(format!("          WARNING: {other}. {}", localhost::ADVICE))?;
     }
     if let Some(ServiceUnused { reason, hint }) = &status.service_unused {
         let hint = hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::cli::error::CliError;
 use crate::cli::output::Out;
 use crate::client::Client;
+use crate::sys::files::{MAX_RECORD, read_text};
 
 /// Prints the token if the broker listens on the port.
 ///
@@ -24,7 +25,7 @@ pub async fn run(client: &Client, out: &mut Out) -> Result<ExitCode, CliError> {
             ));
         }
     }
-    let token = std::fs::read_to_string(&file)
+    let token = read_text(&file, MAX_RECORD)
         .map_err(|error| CliError::new(format!("the token file {}: {error}", file.display())))?;
     out.line(token.trim())?;
     Ok(ExitCode::SUCCESS)

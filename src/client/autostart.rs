@@ -9,7 +9,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
@@ -25,7 +25,7 @@ use crate::endpoint::socket;
 use crate::endpoint::socket::holder;
 use crate::protocol::health::Started;
 use crate::service::{Unavailable, manager};
-use crate::sys::files::{LockFile, private_directory};
+use crate::sys::files::{LockFile, open_own, open_own_to_write, private_directory, real_path};
 use crate::sys::listening::Listening;
 use crate::sys::self_exe::own_file;
 use crate::sys::subprocess::{ReadUntil, read_until, run_in_background};
@@ -50,6 +50,9 @@ const MAX_STARTS: u32 = 20;
 
 /// A log larger than this, in bytes, is truncated.
 const MAX_LOG: u64 = 1024 * 1024;
+
+/// The file that keeps nothing.
+const NO_LOG: &str = "/dev/null";
 
 /// Makes sure that a broker listens. With `tell`, waits without a limit for one that is still
 /// opening its database.
@@ -225,6 +228,7 @@ fn spawn(config: &Config, why: &Unavailable, tell: Option<&Tell>) -> Result<(), 
     let logs = config.paths.logs();
     private_directory(logs).map_err(file("the log's directory", logs))?;
     let log_path = &config.paths.log;
+    check_way(log_path, &config.paths.home)?;
     let log = open_log(log_path).map_err(file("the log file", log_path))?;
     let log_start = log.metadata().map_or(0, |m| m.len());
     let program = own_file().map_err(file("this program's own file", Path::new("claude-peers")))?;
@@ -277,8 +281,14 @@ fn hear_ready(
     }
 }
 
+/// Opens the log, also where a link leads: only our user and root can have made one on the way.
 fn open_log(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let real = real_path(path);
+    // A person's way to keep no log.
+    if real == Path::new(NO_LOG) {
+        return OpenOptions::new().append(true).open(real);
+    }
+    let file = open_own_to_write(&real, OpenOptions::new().append(true).create(true))?;
     if file.metadata()?.len() > MAX_LOG {
         file.set_len(0)?;
     }
@@ -289,7 +299,7 @@ fn open_log(path: &Path) -> io::Result<File> {
 /// Returns the last error of a broker that died, and its hint: from its output, else from its log.
 fn last_words(said: &[u8], log: &Path, from: u64) -> StartError {
     let read = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(log)?;
+        let mut file = open_own(&real_path(log), OpenOptions::new().read(true))?;
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
         file.take(64 * 1024).read_to_end(&mut bytes)?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::endpoint::broker_lock::{Holder, database_lock};
+use crate::sys::files::{MAX_RECORD, read_text};
 use crate::sys::process;
 use crate::sys::process::ProcessStatus;
 
@@ -38,5 +39,5 @@ pub fn is_outside(config: &Config) -> bool {
 
 /// Returns the owner of a lock, or its last owner.
 fn last_holder(lock: &Path) -> Option<Holder> {
-    serde_json::from_str(&std::fs::read_to_string(lock).ok()?).ok()
+    serde_json::from_str(&read_text(lock, MAX_RECORD).ok()?).ok()
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::client::{Client, ClientError, StartError};
 use crate::config::Config;
 use crate::endpoint::broker_lock::Holder;
+use crate::endpoint::localhost;
 use crate::endpoint::socket;
 use crate::endpoint::socket::holder;
 use crate::protocol::health::{Health, Started};
@@ -63,6 +64,9 @@ pub struct BrokerStatus {
     pub socket: String,
     pub database: String,
     pub port: u16,
+    /// Who else listens where `localhost` may lead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_localhost: Option<String>,
     /// Why the service does not serve, or would not.
     #[serde(rename = "no_service", skip_serializing_if = "Option::is_none")]
     pub service_unused: Option<ServiceUnused>,
@@ -142,6 +146,8 @@ impl BrokerStatus {
             _ => service_unused(&observed),
         };
         let Observed { config, broker } = observed;
+        let other =
+            localhost::other_listener(config.port, broker.as_ref().map(|broker| broker.pid));
         Ok(Self {
             state,
             process: broker.as_ref().map(|broker| broker.pid),
@@ -149,6 +155,7 @@ impl BrokerStatus {
             socket: config.paths.socket.display().to_string(),
             database: config.database_path().display().to_string(),
             port: config.port,
+            other_localhost: other.map(|owner| localhost::described(config.port, &owner)),
             service_unused,
             health,
             broker,

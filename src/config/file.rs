@@ -2,9 +2,8 @@
 //!
 //! It holds settings for a service too, which does not have a shell's variables.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -13,6 +12,7 @@ use crate::config::error::FileError;
 use crate::config::mistake::Mistake;
 use crate::config::settings::{Kind, SETTINGS, Setting, SettingId};
 use crate::config::value::{Expected, Value, is_absolute};
+use crate::sys::files::{NotOurs, read_text};
 
 /// The largest file that is read, in bytes.
 const LIMIT: u64 = 256 * 1024;
@@ -170,11 +170,10 @@ fn read(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
 ///
 /// Hooks and sessions wait for this, so a pipe, which may block, and an endless file are refused.
 fn text(path: &Path) -> io::Result<String> {
-    let refused = |problem: &str| Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-    if std::fs::metadata(path)?.file_type().is_fifo() {
-        return refused("it is a pipe");
-    }
-    let mut text = String::new();
-    let read = std::fs::File::open(path)?.take(LIMIT + 1).read_to_string(&mut text)?;
-    if read as u64 > LIMIT { refused("it is too large for settings") } else { Ok(text) }
+    read_text(path, LIMIT).map_err(|error| match NotOurs::of(&error) {
+        Some(NotOurs::TooLarge(_)) => {
+            io::Error::new(io::ErrorKind::InvalidData, "it is too large for settings")
+        }
+        _ => error,
+    })
 }

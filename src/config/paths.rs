@@ -13,7 +13,8 @@ use crate::config::environment::Environment;
 use crate::config::error::ConfigError;
 use crate::config::settings::DEFAULT_PORT;
 use crate::sys::files::beside;
-use crate::sys::trust::{check_way, lets_others_write};
+use crate::sys::private_group::lets_others_write;
+use crate::sys::trust::check_way;
 
 /// The longest path of a socket, in bytes, without the terminating NUL.
 pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };

@@ -10,7 +10,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::config::Environment;
 use crate::doctor::finding::{Finding, Level};
-use crate::doctor::permissions::{CHANGE, FILE, check_permissions, foreign_owner, may_rename};
+use crate::doctor::permissions::{
+    CHANGE, FILE, check_name, check_permissions, foreign_owner, may_rename,
+};
 use crate::doctor::snapshot::Snapshot;
 use crate::doctor::{shell, units};
 use crate::endpoint::broker_lock::database_lock;
@@ -18,6 +20,7 @@ use crate::service::systemd::SOCKET;
 use crate::sys::files::{beside, effective_uid};
 use crate::sys::socket_owner::user_name;
 use crate::sys::sqlite_error::{is_without_shared_memory, plain};
+use crate::sys::trust::{Untrusted, check_database};
 
 const CHECK: &str = "database";
 
@@ -53,6 +56,7 @@ pub fn check(snapshot: &Snapshot, depth: Depth) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     findings.extend(place(&snapshot.config.environment, directory));
+    findings.extend(exposed(snapshot));
     findings.extend(access(snapshot, path));
     findings.extend(room(directory));
     match std::fs::metadata(path) {
@@ -103,6 +107,19 @@ fn place(environment: &Environment, directory: &Path) -> Option<Finding> {
     )
 }
 
+/// Reports a directory in which other users could interfere, where the broker uses no database.
+fn exposed(snapshot: &Snapshot) -> Option<Finding> {
+    let config = &snapshot.config;
+    let error = check_database(config.database_path(), &config.paths.home).err()?;
+    let finding = Finding::failure(CHECK, error.to_string());
+    Some(match &error {
+        Untrusted::Database { entry, may_close: true, .. } => finding
+            .detail("another user could put other files in the place of the database's")
+            .fix(format!("chmod go-w {}", shell::path(entry))),
+        _ => finding.detail(error.hint()),
+    })
+}
+
 /// Checks the owner and mode of all files of the database. The broker refuses foreign files.
 fn access(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
     let log = beside(path, "-wal");
@@ -120,9 +137,18 @@ fn access(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
         .detail("the broker refuses to use a database that belongs to another user");
         return Some(finding.fix(mine(snapshot, path, &foreign, owner)));
     }
+    let environment = &snapshot.config.environment;
     let finding = files.iter().find_map(|file| {
-        check_permissions(&snapshot.config.environment, CHECK, "the database", file, FILE)
-    })?;
+        check_permissions(environment, CHECK, "the database", file, FILE)
+            .filter(|finding| finding.level == Level::Failure)
+            .or_else(|| named(file, &lock))
+    });
+    let open = || {
+        files
+            .iter()
+            .find_map(|file| check_permissions(environment, CHECK, "the database", file, FILE))
+    };
+    let finding = finding.or_else(open)?;
     if finding.fix.is_some() || finding.level == Level::Failure {
         return Some(finding);
     }
@@ -133,6 +159,14 @@ fn access(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
             .detail("other users may read your messages")
             .fix(format!("chmod 600 {}", there.join(" "))),
     )
+}
+
+/// Reports a link or a second name. The broker replaces a lock with a second name itself.
+fn named(file: &Path, lock: &Path) -> Option<Finding> {
+    if file == lock && !file.is_symlink() {
+        return None;
+    }
+    check_name(CHECK, "the database", file)
 }
 
 /// Returns the command after which all files of the database belong to this user.

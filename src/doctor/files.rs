@@ -5,10 +5,11 @@ use std::io;
 use std::path::Path;
 
 use crate::doctor::finding::{Finding, Level};
-use crate::doctor::permissions::{DIRECTORY, FILE, SETTINGS, check_permissions};
+use crate::doctor::permissions::{DIRECTORY, FILE, SETTINGS, check_name, check_permissions};
 use crate::doctor::shell;
 use crate::doctor::snapshot::Snapshot;
 use crate::protocol::ids::is_secret;
+use crate::sys::files::{MAX_RECORD, read_text, real_path};
 
 const CHECK: &str = "files";
 
@@ -19,9 +20,10 @@ pub fn check(snapshot: &Snapshot) -> Vec<Finding> {
     findings.extend(directory(snapshot, "the state directory", paths.state()));
     // A directory that cannot be used was reported; its files need no findings of their own.
     if findings.iter().all(|finding| finding.level != Level::Failure) {
-        findings.extend(used(snapshot, "the lock file", &paths.broker_lock));
-        findings.extend(used(snapshot, "the lock file", &paths.spawn_lock));
-        findings.extend(used(snapshot, "the log", &paths.log));
+        for lock in [&paths.broker_lock, &paths.spawn_lock] {
+            findings.extend(used(snapshot, "the lock file", lock));
+        }
+        findings.extend(log(snapshot, &paths.log));
         findings.extend(token(snapshot));
     }
     findings.extend(config_file(snapshot, &paths.config_file));
@@ -68,7 +70,7 @@ fn token(snapshot: &Snapshot) -> Option<Finding> {
                 .fix(snapshot.restart_of_before()),
         );
     }
-    let problem = match std::fs::read_to_string(path) {
+    let problem = match read_text(path, MAX_RECORD) {
         Ok(text) if is_secret(text.trim()) => return None,
         // The first broker creates it; a running broker reports that it has lost it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -91,10 +93,22 @@ pub fn lost_token(snapshot: &Snapshot) -> Option<Finding> {
     (is_lost && !path.is_symlink()).then(|| no_token(snapshot, &path, "is missing"))
 }
 
-/// Checks a lock file or the log, for which only failures count.
+/// Checks a lock file. Only failures count; one with a second name is replaced by the broker.
 fn used(snapshot: &Snapshot, what: &str, path: &Path) -> Option<Finding> {
     check_permissions(&snapshot.config.environment, CHECK, what, path, FILE)
         .filter(|finding| finding.level == Level::Failure)
+        .or_else(|| path.is_symlink().then(|| check_name(CHECK, what, path)).flatten())
+}
+
+/// Checks the log, which may be a link of our own, also to where nothing is kept.
+fn log(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
+    let what = "the log";
+    match real_path(path) {
+        real if real == Path::new("/dev/null") => None,
+        real => check_permissions(&snapshot.config.environment, CHECK, what, path, FILE)
+            .filter(|finding| finding.level == Level::Failure)
+            .or_else(|| check_name(CHECK, what, &real)),
+    }
 }
 
 /// Checks the configuration file. Other users may read it, but not write it.

@@ -10,7 +10,9 @@ use crate::doctor::snapshot::{BrokerState, Snapshot};
 use crate::setup::clients::effective_hooks;
 use crate::setup::clients::effective_hooks::{Hooks, Obstacle, Places};
 use crate::setup::clients::hooks;
+use crate::setup::edit::file::MAX_BYTES;
 use crate::sys::clock;
+use crate::sys::files::read_text;
 
 const CHECK: &str = "hooks";
 
@@ -38,7 +40,7 @@ fn off(place: &Path, obstacle: &Obstacle) -> Finding {
 }
 
 fn in_force(snapshot: &Snapshot, place: &Path) -> Finding {
-    let text = std::fs::read_to_string(place).unwrap_or_default();
+    let text = read_text(place, MAX_BYTES).unwrap_or_default();
     let settings: Value = serde_json::from_str(&text).unwrap_or_default();
     let missing = hooks::missing(&settings);
     // The hooks of a plugin are not in the settings.

@@ -12,7 +12,7 @@ use crate::config::Environment;
 use crate::doctor::finding::Finding;
 use crate::doctor::shell;
 use crate::doctor::shell::{as_root, by_su};
-use crate::sys::files::effective_uid;
+use crate::sys::files::{NotOurs, check_own, effective_uid};
 use crate::sys::socket_owner::user_name;
 
 /// The access that is needed to create and rename files in a directory.
@@ -59,7 +59,8 @@ pub fn check_permissions(
     if metadata.uid() != effective_uid() {
         return Some(foreign_owner(environment, check, what, path, metadata.uid()));
     }
-    if metadata.is_dir() != wanted.directory {
+    let is_wanted = if wanted.directory { metadata.is_dir() } else { metadata.is_file() };
+    if !is_wanted {
         let kind = if wanted.directory { "directory" } else { "file" };
         return Some(
             Finding::failure(check, format!("{what} {shown} is not a {kind}"))
@@ -77,6 +78,21 @@ pub fn check_permissions(
     }
     (mode & wanted.open != 0).then(|| {
         Finding::warning(check, format!("{what} {shown} is open to others (mode {mode:04o})"))
+    })
+}
+
+/// Reports a file that is a link, or has a second name, where the broker refuses either.
+pub fn check_name(check: &'static str, what: &str, path: &Path) -> Option<Finding> {
+    let error = check_own(path).err()?;
+    let problem = NotOurs::of(&error)?;
+    let finding = Finding::failure(check, format!("{what} {}: {problem}", path.display()));
+    Some(match problem {
+        NotOurs::Names(_) => finding
+            .detail("what is written to it would be in the file of the other name, too")
+            .fix(format!("cp -p {0} {0}.own && mv {0}.own {0}", shell::path(path))),
+        _ => finding
+            .detail("what is written to it would be in another file")
+            .fix(rename_command(path)),
     })
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use crate::doctor::finding::Finding;
 use crate::doctor::snapshot::{Snapshot, runs_here};
 use crate::doctor::units;
+use crate::endpoint::localhost;
 use crate::protocol::health::Detail;
 use crate::protocol::route;
 use crate::service::systemd::TCP_SOCKET;
 use crate::service::systemd::units::forbidden_port;
-use crate::sys::files::effective_uid;
+use crate::sys::files::{MAX_RECORD, effective_uid, read_text};
 use crate::sys::process;
 use crate::sys::socket_owner;
 use crate::sys::socket_owner::Owner;
@@ -21,6 +22,20 @@ const CHECK: &str = "port";
 const LIMIT: Duration = Duration::from_secs(3);
 
 pub async fn check(snapshot: &Snapshot) -> Vec<Finding> {
+    let mut findings = of_broker(snapshot).await;
+    findings.extend(other_localhost(snapshot));
+    findings
+}
+
+/// Reports a listener where a script that calls `localhost` may send the token.
+fn other_localhost(snapshot: &Snapshot) -> Option<Finding> {
+    let detail = snapshot.detail().filter(|detail| runs_here(detail));
+    let port = detail.map_or(snapshot.config.port, |detail| detail.tcp.port);
+    let owner = localhost::other_listener(port, detail.map(|detail| detail.pid))?;
+    Some(Finding::warning(CHECK, localhost::described(port, &owner)).detail(localhost::ADVICE))
+}
+
+async fn of_broker(snapshot: &Snapshot) -> Vec<Finding> {
     let Some(detail) = snapshot.detail() else { return Vec::new() };
     if !runs_here(detail) {
         // Its ports and process ids need not be those of this machine.
@@ -134,7 +149,7 @@ async fn answers(snapshot: &Snapshot, detail: &Detail) -> Finding {
 }
 
 async fn call(token: &Path, address: &str) -> Result<u16, String> {
-    let token = std::fs::read_to_string(token)
+    let token = read_text(token, MAX_RECORD)
         .map_err(|error| format!("the token cannot be read: {error}"))?;
     let text = |error: reqwest::Error| error.without_url().to_string();
     // An error means that the provider is installed already.

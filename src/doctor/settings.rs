@@ -10,7 +10,8 @@ use crate::doctor::snapshot::Snapshot;
 use crate::endpoint::broker_lock::{ELSEWHERE_HINT, Whereabouts};
 use crate::mcp::summary;
 use crate::protocol::health::{Detail, Setting, Started};
-use crate::sys::files::same_place;
+use crate::setup::edit::file::MAX_BYTES;
+use crate::sys::files::{read_text, same_place};
 
 const CHECK: &str = "configuration";
 
@@ -193,7 +194,7 @@ fn agree(
 /// Returns a command that sets a value in the configuration file and keeps its other lines.
 fn in_file(snapshot: &Snapshot, setting: &EffectiveSetting) -> String {
     let path = &snapshot.config.paths.config_file;
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = read_text(path, MAX_BYTES).unwrap_or_default();
     let (table, key) = setting.name().split_once('.').unwrap_or(("", setting.name()));
     // Numbers are written without quotes.
     let value = match setting.value.parse::<u64>() {

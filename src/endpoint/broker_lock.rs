@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::ProcessId;
 use crate::protocol::health::Started;
-use crate::sys::files::{beside, lock_holder};
+use crate::sys::files::{beside, is_written_by_us_alone, lock_holder};
 use crate::sys::process;
 use crate::sys::process::ProcessStatus;
 
@@ -202,7 +202,9 @@ impl Holder {
     }
 
     fn still_holds(&self) -> bool {
-        holder_of(&self.lock).is_some_and(|now| now.is_same(self))
+        // What another user may have written would name any process.
+        is_written_by_us_alone(&self.lock)
+            && holder_of(&self.lock).is_some_and(|now| now.is_same(self))
     }
 }
 

@@ -10,19 +10,21 @@
 //! After a failure or a crash in between, the next call of [`drain`] returns the same events again, so
 //! they must be harmless to apply twice.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Paths;
 use crate::protocol::{ProcessId, Timestamp};
-use crate::sys::files::{beside, is_at, private_directory};
+use crate::sys::files::{beside, is_at, open_own, open_own_to_write, private_directory, read_all};
 
 /// The largest size of the file, in bytes, for the case that no broker ever runs: some hundred events.
 const MAX_BYTES: u64 = 64 * 1024;
+
+/// The largest spool that is read, in bytes: the last event may go beyond [`MAX_BYTES`].
+const MAX_READ: u64 = 16 * MAX_BYTES;
 
 /// One event in the spool: a client process shows a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +70,7 @@ pub fn append(paths: &Paths, event: &SpooledEvent) -> io::Result<()> {
     private_directory(paths.runtime())?;
     let path = spool(paths);
     let mut file = loop {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        let file = open_own_to_write(&path, OpenOptions::new().append(true).create(true))?;
         file.lock()?;
         // A broker may have set the file aside before the lock was taken.
         if is_at(&file, &path)? {
@@ -100,7 +102,7 @@ pub fn drain(paths: &Paths) -> io::Result<Option<Drained>> {
     let path = spool(paths);
     let aside = beside(&path, "-taken");
     if !aside.try_exists()? {
-        match File::open(&path) {
+        match open_own(&path, OpenOptions::new().read(true)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => {
                 let file = file?;
@@ -111,8 +113,11 @@ pub fn drain(paths: &Paths) -> io::Result<Option<Drained>> {
             }
         }
     }
-    let events =
-        fs::read(&aside)?.split(|byte| *byte == b'\n').flat_map(serde_json::from_slice).collect();
+    let set_aside = open_own(&aside, OpenOptions::new().read(true))?;
+    let events = read_all(set_aside, MAX_READ)?
+        .split(|byte| *byte == b'\n')
+        .flat_map(serde_json::from_slice)
+        .collect();
     Ok(Some(Drained { file: aside, events }))
 }
 

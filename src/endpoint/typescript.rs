@@ -3,14 +3,17 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sys::process;
 use crate::sys::socket_owner;
 use crate::sys::socket_owner::Owner;
 
-/// The time limit of each step of its answer.
-const LIMIT: Duration = Duration::from_millis(500);
+/// The time limit of the whole exchange: what holds the port may answer a byte a second.
+const LIMIT: Duration = Duration::from_millis(1500);
+
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
 
 /// Returns whether it answers on this port. It answers `GET /health` with
 /// `{"status":"ok","peers":…}`; our broker also names its protocol.
@@ -25,12 +28,22 @@ pub fn answers(port: u16) -> bool {
 
 fn ask(port: u16) -> std::io::Result<String> {
     let address = (Ipv4Addr::LOCALHOST, port).into();
+    let deadline = Instant::now() + LIMIT;
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
-    stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(64 * 1024).read_to_end(&mut answer)?;
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    while answer.len() < MAX_ANSWER {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut buffer)? {
+            0 => break,
+            read => answer.extend_from_slice(&buffer[..read]),
+        }
+    }
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

@@ -12,7 +12,10 @@ use serde_json::Value;
 use crate::setup::edit::change::{AppliedChange, taking_back};
 use crate::setup::edit::file::{ConfigFile, digest};
 use crate::setup::error::SetupError;
-use crate::sys::files::{LockFile, private_directory, write_private};
+use crate::sys::files::{LockFile, private_directory, read_limited, write_private};
+
+/// The largest record or copy that is read, in bytes.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The undo record of one client.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -121,7 +124,7 @@ impl Store {
                 "It is setup's own record of what to undo. Move it away, and run this again.";
             SetupError::file(&path, problem, hint)
         };
-        match std::fs::read(&path) {
+        match read_limited(&path, MAX_BYTES) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|error| unreadable(format!("cannot be read: {error}"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Record::default()),
@@ -174,7 +177,7 @@ impl Store {
     /// If the copy is gone or cannot be read.
     pub fn copy(&self, name: &str) -> Result<Vec<u8>, SetupError> {
         let path = self.copy_path(name);
-        std::fs::read(&path).map_err(SetupError::io("read", &path))
+        read_limited(&path, MAX_BYTES).map_err(SetupError::io("read", &path))
     }
 
     /// Returns whether the original is known: there is a copy, or there was no file.

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod files;
 pub mod git;
 pub mod listening;
+pub mod private_group;
 pub mod process;
 pub mod random;
 pub mod self_exe;

@@ -1,11 +1,16 @@
 //! Which processes listen on a socket, from `/proc`. On systems without it nothing is known.
 
 use std::fmt;
+use std::net::{Ipv6Addr, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::sys::files::{effective_uid, same_place};
 use crate::sys::process::command_name;
+
+/// How long a connection to `[::1]` may take.
+const V6_LIMIT: Duration = Duration::from_millis(200);
 
 /// The owner of a listening socket, as far as it can be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,8 +79,24 @@ fn inodes_at(path: &Path) -> Vec<u64> {
 /// Returns the owner of the socket that listens on a TCP port of loopback or of all addresses.
 pub fn tcp(port: u16) -> Option<Owner> {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
-    let mut found = tcp_inodes(&read("/proc/net/tcp"), port);
-    found.extend(tcp_inodes(&read("/proc/net/tcp6"), port));
+    let mut found = tcp_inodes(&read("/proc/net/tcp"), port, &LOOPBACK);
+    found.extend(tcp_inodes(&read("/proc/net/tcp6"), port, &LOOPBACK));
+    owner_of(found)
+}
+
+/// Returns the owner of the socket that listens on a TCP port of `[::1]` or of all IPv6 addresses.
+///
+/// Where the system does not tell, a connection does, but not who listens.
+pub fn tcp_v6(port: u16) -> Option<Owner> {
+    if !cfg!(target_os = "linux") {
+        let address = (Ipv6Addr::LOCALHOST, port).into();
+        return TcpStream::connect_timeout(&address, V6_LIMIT).ok().map(|_| Owner::default());
+    }
+    let table = std::fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
+    owner_of(tcp_inodes(&table, port, &LOOPBACK_V6))
+}
+
+fn owner_of(found: Vec<(u64, u32)>) -> Option<Owner> {
     let user = found.first().map(|(_, user)| *user);
     let inodes: Vec<u64> = found.into_iter().map(|(inode, _)| inode).collect();
     owner(&inodes, user)
@@ -103,23 +124,28 @@ fn unix_inodes(table: &str, path: &Path) -> Vec<u64> {
     table.lines().skip(1).filter_map(inode).collect()
 }
 
-/// Returns inode and user of each socket that listens on the port, from the text of
+/// 127.0.0.1 and the wildcard, as IPv4, IPv6 and IPv4-mapped IPv6, in the kernel's notation.
+const LOOPBACK: [&str; 5] = [
+    "0100007F",
+    "00000000",
+    "00000000000000000000000000000000",
+    "0000000000000000FFFF00000100007F",
+    "0000000000000000FFFF000000000000",
+];
+
+/// `::1` and the wildcard, in the kernel's notation.
+const LOOPBACK_V6: [&str; 2] =
+    ["00000000000000000000000001000000", "00000000000000000000000000000000"];
+
+/// Returns inode and user of each socket that listens on the port of one of these addresses, from the text of
 /// `/proc/net/tcp` (proc_net_tcp(5)).
-fn tcp_inodes(table: &str, port: u16) -> Vec<(u64, u32)> {
+fn tcp_inodes(table: &str, port: u16, addresses: &[&str]) -> Vec<(u64, u32)> {
     /// `TCP_LISTEN` of the kernel's tcp_states.h.
     const LISTEN: &str = "0A";
-    /// 127.0.0.1 and the wildcard, as IPv4, IPv6 and IPv4-mapped IPv6, in the kernel's notation.
-    const ADDRESSES: [&str; 5] = [
-        "0100007F",
-        "00000000",
-        "00000000000000000000000000000000",
-        "0000000000000000FFFF00000100007F",
-        "0000000000000000FFFF000000000000",
-    ];
     let socket = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (address, at) = fields.get(1)?.split_once(':')?;
-        let fits = ADDRESSES.contains(&address)
+        let fits = addresses.contains(&address)
             && u16::from_str_radix(at, 16) == Ok(port)
             && *fields.get(3)? == LISTEN;
         fits.then_some((fields.get(9)?.parse().ok()?, fields.get(7)?.parse().ok()?))
@@ -150,6 +176,22 @@ fn holders(inodes: &[u64]) -> Vec<u32> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_listens_on_the_other_localhost_is_found() {
+        let Ok(listener) = std::net::TcpListener::bind(("::1", 0)) else {
+            // No IPv6 here.
+            return;
+        };
+        let port = listener.local_addr().unwrap().port();
+        let is_mine = |owner: &Owner| owner.processes.contains(&std::process::id());
+        assert!(is_mine(&tcp_v6(port).unwrap()));
+        // It does not have the broker's address.
+        assert!(tcp(port).is_none_or(|owner| !is_mine(&owner)));
+        let other = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = other.local_addr().unwrap().port();
+        assert!(tcp_v6(port).is_none_or(|owner| !is_mine(&owner)));
+    }
 
     #[test]
     fn the_one_who_listens_is_found_and_who_only_connects_is_not() {

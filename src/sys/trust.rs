@@ -11,10 +11,14 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
 use crate::sys::files::{effective_uid, real_path, walk};
+use crate::sys::private_group::lets_others_write;
 use crate::sys::socket_owner::user_name;
 
 /// The sticky bit: only the owner of a directory's entry may remove it, as in `/tmp`.
 const STICKY: u32 = 0o1000;
+
+/// What to do if other users could interfere with the database.
+const ANOTHER_DATABASE: &str = "Set CLAUDE_PEERS_DB to a path in a directory of your own.";
 
 /// What to do if other users could interfere.
 const ANOTHER_PLACE: &str = "Choose a directory of your own with XDG_RUNTIME_DIR, or another socket with CLAUDE_PEERS_SOCKET.";
@@ -30,6 +34,10 @@ pub enum Untrusted {
     Unknown { path: PathBuf, reason: String },
     #[error("{}, a directory above {}, {problem}: nothing was sent", entry.display(), path.display())]
     Way { path: PathBuf, entry: PathBuf, problem: String, hint: String },
+    #[error(
+        "the database {} is not used: {}, a directory above it, {problem}", path.display(), entry.display()
+    )]
+    Database { path: PathBuf, entry: PathBuf, problem: String, may_close: bool },
 }
 
 impl Untrusted {
@@ -44,6 +52,10 @@ impl Untrusted {
             ),
             Self::Unknown { .. } => "If this runs in a container, start it so that your user id exists in it: `podman run --userns=keep-id`, `docker run --user \"$(id -u)\"`.".to_owned(),
             Self::Way { hint, .. } => hint.clone(),
+            Self::Database { entry, may_close: true, .. } => {
+                format!("{} Or: {ANOTHER_DATABASE}", close_it(entry))
+            }
+            Self::Database { .. } => ANOTHER_DATABASE.to_owned(),
         }
     }
 }
@@ -86,31 +98,107 @@ pub fn is_ours(user: u32) -> bool {
 /// Checks that only our user and root can change what `path` leads to.
 ///
 /// `home` and the directories above it are not checked: a user who can write there can already do
-/// everything that we can. A directory of ours named `claude-peers` that is open to others is
+/// everything that we can. Only a link of another is not followed where all users may write. A directory of ours named `claude-peers` that is open to others is
 /// closed (mode 0700).
 ///
 /// # Errors
 ///
 /// If another user can change it.
 pub fn check_way(path: &Path, home: &Path) -> Result<(), Untrusted> {
-    let home = real_path(home);
-    let untrusted = |entry: &Path, problem: String, hint: String| Untrusted::Way {
+    let untrusted = |Exposed { entry, problem, may_close }: Exposed| Untrusted::Way {
         path: path.to_owned(),
-        entry: entry.to_owned(),
+        hint: if may_close { close_it(&entry) } else { ANOTHER_PLACE.to_owned() },
+        entry,
         problem,
-        hint,
     };
-    walk(path, |directory, entry| {
-        if home.starts_with(directory) {
-            return Ok(());
+    walk_closed(path, &real_path(home)).map(drop).map_err(untrusted)
+}
+
+/// Checks that only our user and root can change what `path`, the path of a database, leads to, and
+/// which files are beside it.
+///
+/// In its own directory no other user may create a file, not even where the sticky bit keeps what is
+/// ours: SQLite opens its log by a name that another user could have taken before. For `home`, see
+/// [`check_way`].
+///
+/// # Errors
+///
+/// If another user can change it.
+pub fn check_database(path: &Path, home: &Path) -> Result<(), Untrusted> {
+    let home = real_path(home);
+    let closed = walk_closed(path, &home).and_then(|real| {
+        let directory = real.parent().unwrap_or(Path::new("/"));
+        // A missing directory is reported by whoever opens the database.
+        let Ok(around) = std::fs::metadata(directory) else { return Ok(()) };
+        match () {
+            () if home.starts_with(directory) => Ok(()),
+            () if !is_trusted(around.uid()) => Err(Exposed::to_owner(directory, &around)),
+            () if lets_others_write(&around) => Err(Exposed::to_writers(directory, &around)),
+            () => Ok(()),
         }
+    });
+    closed.map_err(|Exposed { entry, problem, may_close }| Untrusted::Database {
+        path: path.to_owned(),
+        entry,
+        problem,
+        may_close,
+    })
+}
+
+fn close_it(directory: &Path) -> String {
+    format!("Remove that permission: chmod go-w {}", directory.display())
+}
+
+/// A directory in which another user can change something.
+struct Exposed {
+    entry: PathBuf,
+    problem: String,
+    /// It is ours to close.
+    may_close: bool,
+}
+
+impl Exposed {
+    fn to_owner(directory: &Path, is: &Metadata) -> Self {
+        let problem = format!("belongs to user {}", user_name(is.uid()));
+        Self { entry: directory.to_owned(), problem, may_close: false }
+    }
+
+    fn to_maker(directory: &Path, made: &Metadata) -> Self {
+        let owner = user_name(made.uid());
+        Self {
+            entry: directory.to_owned(),
+            problem: format!("is writable by others, and user {owner} has created a file in it"),
+            may_close: false,
+        }
+    }
+
+    fn to_writers(directory: &Path, is: &Metadata) -> Self {
+        let mode = is.mode() & 0o7777;
+        Self {
+            entry: directory.to_owned(),
+            problem: format!("is writable by others (mode {mode:04o})"),
+            // With the sticky bit it is meant for all, like /tmp.
+            may_close: mode & STICKY == 0,
+        }
+    }
+}
+
+/// Resolves a path whose directories no other user can change. `home` is a real path.
+fn walk_closed(path: &Path, home: &Path) -> Result<PathBuf, Exposed> {
+    walk(path, |directory, entry| {
         let Ok(mut around) = std::fs::metadata(directory) else { return Ok(()) };
+        if home.starts_with(directory) {
+            // Where all users may write, a link can be another's even so, as the system sees it, too
+            // (`fs.protected_symlinks`).
+            let by_another = entry.is_symlink() && !is_trusted(entry.uid());
+            return if around.mode() & 0o002 != 0 && by_another {
+                Err(Exposed::to_maker(directory, entry))
+            } else {
+                Ok(())
+            };
+        }
         if !is_trusted(around.uid()) {
-            return Err(untrusted(
-                directory,
-                format!("belongs to user {}", user_name(around.uid())),
-                ANOTHER_PLACE.to_owned(),
-            ));
+            return Err(Exposed::to_owner(directory, &around));
         }
         let was_open = lets_others_write(&around);
         if was_open && close(directory, &around) {
@@ -118,27 +206,14 @@ pub fn check_way(path: &Path, home: &Path) -> Result<(), Untrusted> {
         }
         let (open, sticky) = (lets_others_write(&around), around.mode() & STICKY != 0);
         if open && !sticky {
-            let mode = around.mode() & 0o7777;
-            return Err(untrusted(
-                directory,
-                format!("is writable by others (mode {mode:04o})"),
-                format!("Remove that permission: chmod go-w {}", directory.display()),
-            ));
+            return Err(Exposed::to_writers(directory, &around));
         }
         // Another user may have made the entry while the directory was open.
         if was_open && !is_trusted(entry.uid()) {
-            return Err(untrusted(
-                directory,
-                format!(
-                    "is writable by others, and user {} has created a file in it",
-                    user_name(entry.uid())
-                ),
-                ANOTHER_PLACE.to_owned(),
-            ));
+            return Err(Exposed::to_maker(directory, entry));
         }
         Ok(())
     })
-    .map(drop)
 }
 
 /// Returns whether an owner is our own user or root, also root as a user namespace shows it.
@@ -151,49 +226,6 @@ fn close(directory: &Path, is: &Metadata) -> bool {
     let ours = is.uid() == effective_uid()
         && directory.components().any(|part| part.as_os_str() == "claude-peers");
     ours && std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).is_ok()
-}
-
-/// Returns whether users other than its owner may create and remove entries of a directory.
-///
-/// A group whose only member is the owner does not count: many systems give each user such a group
-/// and let it write.
-#[must_use]
-pub fn lets_others_write(directory: &Metadata) -> bool {
-    let mode = directory.mode();
-    mode & 0o002 != 0 || mode & 0o020 != 0 && !is_private_group(directory.gid(), directory.uid())
-}
-
-/// Returns whether `owner` is the only member of a group, by `/etc/passwd` and `/etc/group`.
-fn is_private_group(group: u32, owner: u32) -> bool {
-    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
-    is_alone_in(group, owner, &read("/etc/passwd"), &read("/etc/group"))
-}
-
-/// Returns whether `owner` is the only member of a group, by the texts of passwd(5) and group(5).
-///
-/// A user who is in neither (of a directory service) counts as alone in a group of the same number,
-/// as is the custom.
-fn is_alone_in(group: u32, owner: u32, accounts: &str, groups: &str) -> bool {
-    let mut name = None;
-    for fields in accounts.lines().map(|line| line.split(':').collect::<Vec<_>>()) {
-        let [login, _, user, primary, ..] = fields.as_slice() else { continue };
-        if user.parse() == Ok(owner) {
-            name.get_or_insert(*login);
-        } else if primary.parse() == Ok(group) {
-            return false;
-        }
-    }
-    let mut known = false;
-    for fields in groups.lines().map(|line| line.split(':').collect::<Vec<_>>()) {
-        let [_, _, number, members] = fields.as_slice() else { continue };
-        if number.parse() == Ok(group) {
-            known = true;
-            if members.split(',').any(|member| !member.is_empty() && Some(member) != name) {
-                return false;
-            }
-        }
-    }
-    known || group == owner
 }
 
 /// User namespaces, in which one user id can stand for several users.
@@ -295,6 +327,52 @@ mod tests {
     }
 
     #[test]
+    fn a_database_is_used_only_where_nobody_else_can_make_a_file_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        let (place, home) = (top.join("place"), top.join("home"));
+        std::fs::create_dir_all(place.join("in")).unwrap();
+        std::fs::create_dir(&home).unwrap();
+        let check = |path: &Path| check_database(path, &home);
+        // Whether it exists or not, and by a link of our own.
+        symlink(place.join("x.db"), home.join("link.db")).unwrap();
+        for path in [place.join("x.db"), place.join("none/x.db"), home.join("link.db")] {
+            check(&path).unwrap();
+        }
+        std::fs::write(place.join("old.db"), "").unwrap();
+        for (open, may_close) in [(0o777, true), (0o1777, false), (0o702, true), (0o1773, false)] {
+            mode(&place, open);
+            for path in [place.join("x.db"), place.join("old.db"), home.join("link.db")] {
+                let error = check(&path).unwrap_err();
+                let words = error.to_string();
+                assert!(words.contains(&*place.display().to_string()), "{words}");
+                assert!(words.contains("is writable by others"), "{words}");
+                assert!(error.hint().contains("CLAUDE_PEERS_DB"), "{}", error.hint());
+                assert_eq!(error.hint().contains("chmod go-w"), may_close, "{}", error.hint());
+            }
+            // Above the database's own directory, the sticky bit keeps what is ours.
+            let below = check(&place.join("in/x.db"));
+            assert_eq!(below.is_ok(), open & STICKY != 0, "{open:o}");
+        }
+        mode(&place, 0o755);
+        if effective_uid() == 0 {
+            std::os::unix::fs::chown(&place, Some(12_345), None).unwrap();
+            for path in [place.join("x.db"), place.join("old.db"), place.join("in/x.db")] {
+                assert!(check(&path).unwrap_err().to_string().contains("user 12345"));
+            }
+        }
+        // Whoever can write in the home can do all.
+        mode(&home, 0o777);
+        check(&home.join("x.db")).unwrap();
+        std::os::unix::fs::chown(&place, Some(effective_uid()), None).unwrap();
+        check(&home.join("link.db")).unwrap();
+        if effective_uid() == 0 {
+            std::os::unix::fs::lchown(home.join("link.db"), Some(12_345), None).unwrap();
+            assert!(check(&home.join("link.db")).unwrap_err().to_string().contains("user 12345"));
+        }
+    }
+
+    #[test]
     fn a_directory_of_our_name_is_closed_on_the_way() {
         let directory = tempfile::tempdir().unwrap();
         let ours = directory.path().join("claude-peers");
@@ -303,20 +381,6 @@ mod tests {
         mode(&ours, 0o777);
         check_way(&ours.join("broker.sock"), Path::new("/home/me")).unwrap();
         assert_eq!(std::fs::metadata(&ours).unwrap().mode() & 0o777, 0o700);
-    }
-
-    #[test]
-    fn a_group_of_ones_own_is_nobody_else() {
-        let accounts = "root:x:0:0::/:/bin/sh\nme:x:1000:1000::/:/bin/sh\nyou:x:1001:1001::/:/bin/sh\n\
-                        third:x:1002:100::/:/bin/sh\n";
-        let groups =
-            "root:x:0:\nme:x:1000:\nyou:x:1001:me\nusers:x:100:\nteam:x:50:me,you\nself:x:60:me\n";
-        let alone = |group, owner| is_alone_in(group, owner, accounts, groups);
-        assert!(alone(1000, 1000) && alone(0, 0) && alone(60, 1000));
-        // Another's, one with another member, one that is another's first.
-        assert!(!alone(1001, 1000) && !alone(50, 1000) && !alone(100, 1000));
-        // A user of a directory service.
-        assert!(alone(70_000, 70_000) && !alone(513, 70_000));
     }
 
     #[cfg(target_os = "linux")]

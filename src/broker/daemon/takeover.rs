@@ -6,8 +6,6 @@
 //! continue from its database. It finishes its requests, and its sessions reconnect to us. So until
 //! that connection comes, no session notices anything, and no broker has to watch its own path.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +22,7 @@ use crate::config::Config;
 use crate::endpoint::broker_lock::{Holder, Whereabouts, database_lock, holder_of};
 use crate::endpoint::socket;
 use crate::protocol::health::Started;
-use crate::sys::files::LockFile;
+use crate::sys::files::{LockFile, describe_held};
 use crate::sys::listening::{Listening, listening};
 
 /// Pause between two looks at an earlier broker that is about to end.
@@ -225,13 +223,7 @@ impl<'a> Takeover<'a> {
         let text = self.listening_owner();
         let of_database = database_lock(&self.config.database_file());
         for path in [&self.config.paths.broker_lock, &of_database] {
-            // Written over the text before, which is one letter shorter, so that no reader finds the
-            // file empty.
-            let written = OpenOptions::new()
-                .write(true)
-                .open(path)
-                .and_then(|mut file| file.write_all(text.as_bytes()));
-            if let Err(error) = written {
+            if let Err(error) = describe_held(path, &text) {
                 tracing::warn!("the lock file {} cannot be written: {error}", path.display());
             }
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::protocol::ids::is_secret;
 use crate::sys::files;
+use crate::sys::files::{MAX_RECORD, check_own, read_text};
 use crate::sys::random;
 
 /// Returns the token in the file at `path`.
@@ -19,9 +20,13 @@ use crate::sys::random;
 pub fn read_or_create(path: &Path) -> io::Result<String> {
     let shown = path.display();
     match std::fs::metadata(path) {
-        Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        // A pipe, say, or a link to one.
+        Ok(found) if !found.is_file() => {
+            check_own(path)?;
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         Ok(found) if found.mode() & 0o077 == 0 && found.uid() == files::effective_uid() => {
-            match std::fs::read_to_string(path) {
+            match read_text(path, MAX_RECORD) {
                 Ok(text) if is_secret(text.trim()) => return Ok(text.trim().to_owned()),
                 Err(error) if !is_permanent(&error) => return Err(error),
                 _ => tracing::warn!("{shown} did not hold a valid token; a new one was written"),

@@ -279,8 +279,8 @@ fn lock_database(path: &Path, owner: &str) -> Result<LockFile, OpenError> {
     if !directory.is_dir() {
         return Err(OpenError::NoDirectory(directory.into()));
     }
-    let io = |error| OpenError::Io { path: path.into(), error };
     let lock_path = database_lock(path);
+    let io = |error| OpenError::Io { path: lock_path.clone(), error };
     if let Some(mut lock) = LockFile::try_take(&lock_path).map_err(io)? {
         lock.describe(owner).map_err(io)?;
         return Ok(lock);

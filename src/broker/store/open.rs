@@ -17,7 +17,7 @@ use crate::broker::store::origin::SchemaOrigin;
 use crate::broker::store::schema;
 use crate::broker::store::schema::{SCHEMA_VERSION, columns};
 use crate::broker::store::status::DatabaseStatus;
-use crate::sys::files::{beside, effective_uid};
+use crate::sys::files::{beside, check_own, effective_uid};
 use crate::sys::sqlite_error::is_without_shared_memory;
 
 /// Above this size, in bytes, a full check is made only after an unclean stop: it takes about 1.3 ms
@@ -134,7 +134,7 @@ fn open_for(
     sharing: DatabaseSharing,
     progress: &OpeningProgress,
 ) -> Result<(Connection, OpenedStore), OpenError> {
-    check_owner(path)?;
+    check_files(path)?;
     progress.set(OpeningStep::Checking);
     let mut opened = OpenedStore::default();
     let sqlite = |error| OpenError::Sqlite { path: path.into(), error };
@@ -202,18 +202,19 @@ fn import_legacy(
     Ok((connection, opened))
 }
 
-/// Refuses what is not a file, and a file of another user.
-fn check_owner(path: &Path) -> Result<(), OpenError> {
-    let io = |error| OpenError::Io { path: path.into(), error };
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.uid() != effective_uid() => {
-            Err(OpenError::Owner { path: path.into(), owner: metadata.uid() })
+/// Refuses what is not a file of ours alone, at the path of the database and of every file that SQLite
+/// opens beside it: SQLite itself would follow a link, and wait for a pipe.
+fn check_files(path: &Path) -> Result<(), OpenError> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let file = beside(path, suffix);
+        match std::fs::symlink_metadata(&file) {
+            Ok(metadata) if metadata.uid() != effective_uid() => {
+                return Err(OpenError::Owner { path: file, owner: metadata.uid() });
+            }
+            _ => check_own(&file).map_err(|error| OpenError::Io { path: file, error })?,
         }
-        Ok(metadata) if !metadata.is_file() => Err(io(io::Error::other("it is not a file"))),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(io(error)),
     }
+    Ok(())
 }
 
 /// Denies other users access to a database that is known to be ours, and to its side files, which

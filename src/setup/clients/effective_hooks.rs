@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::setup::edit::file::MAX_BYTES;
 use crate::setup::edit::ownership;
+use crate::sys::files::read_text;
 
 /// The paths of settings files, which need not exist.
 #[derive(Debug, Clone)]
@@ -87,9 +89,9 @@ struct File {
 }
 
 impl File {
-    fn read(path: &PathBuf) -> Option<Self> {
-        let value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
-        Some(Self { path: path.clone(), value })
+    fn read(path: &Path) -> Option<Self> {
+        let value = serde_json::from_str(&read_text(path, MAX_BYTES).ok()?).ok()?;
+        Some(Self { path: path.to_owned(), value })
     }
 
     fn switch(&self, key: &str) -> Option<bool> {
@@ -106,8 +108,8 @@ struct Files {
 impl Files {
     fn read(places: &Places) -> Self {
         Self {
-            managed: places.managed.iter().rev().filter_map(File::read).collect(),
-            others: places.others.iter().filter_map(File::read).collect(),
+            managed: places.managed.iter().rev().filter_map(|path| File::read(path)).collect(),
+            others: places.others.iter().filter_map(|path| File::read(path)).collect(),
         }
     }
 

@@ -12,10 +12,10 @@ use rustix::fs::{Access, access};
 use sha2::{Digest as _, Sha256};
 
 use crate::setup::error::SetupError;
-use crate::sys::files::{NewFile, effective_uid};
+use crate::sys::files::{NewFile, effective_uid, read_limited};
 
 /// The largest file that is read, in bytes.
-const LIMIT: u64 = 16 * 1024 * 1024;
+pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -55,10 +55,10 @@ impl ConfigFile {
         if !metadata.is_file() {
             return refused("is no file", "Nothing was changed. Move it out of the way.");
         }
-        if metadata.len() > LIMIT {
+        if metadata.len() > MAX_BYTES {
             return refused("is too large for a configuration file", "Nothing was changed.");
         }
-        let bytes = std::fs::read(&target).map_err(SetupError::io("read", path))?;
+        let bytes = read_limited(&target, MAX_BYTES).map_err(SetupError::io("read", path))?;
         if std::str::from_utf8(&bytes).is_err() {
             return refused(
                 "is not UTF-8 text",

@@ -4,12 +4,17 @@ use std::io;
 
 use rustix::io::Errno;
 
+use crate::sys::files::own::NotOurs;
+
 const OTHER_PLACES: &str = "CLAUDE_PEERS_DB (the database), XDG_STATE_HOME (token and log) or XDG_RUNTIME_DIR (socket and locks)";
 
 /// Returns what to do about a file of ours that cannot be used.
 #[must_use]
 pub fn hint(error: &io::Error) -> String {
     use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, StorageFull};
+    if let Some(problem) = NotOurs::of(error) {
+        return problem.hint().to_owned();
+    }
     let errno = Errno::from_io_error(error);
     match (error.kind(), errno) {
         (AlreadyExists | IsADirectory | NotADirectory, _) => {

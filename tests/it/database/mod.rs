@@ -3,7 +3,7 @@
 mod damage;
 mod disks;
 mod forks;
-mod legacy;
+pub mod legacy;
 mod limits;
 mod migration;
 mod moved;

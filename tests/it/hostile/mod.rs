@@ -1,7 +1,13 @@
 //! Promises 4 to 6: what callers, files, directories, hosts and texts of others try, one file for each kind.
 
+mod databases;
+mod files;
 mod logs;
 mod repositories;
 mod settings;
+#[cfg(target_os = "linux")]
+mod squatters;
 mod summary_host;
 mod texts;
+#[cfg(target_os = "linux")]
+mod users;
