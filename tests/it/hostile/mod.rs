@@ -1,4 +1,4 @@
-//! Promises 4 to 6: what callers, files, directories, hosts and texts of others try, one file for each kind.
+//! Promise 4: what callers, files, directories, hosts and texts of others try, one file for each kind.
 
 mod databases;
 mod files;

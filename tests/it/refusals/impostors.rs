@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{ROUTES, World};
 use crate::support::http::{RawPeer, Request, exchange};
-use crate::support::{SessionOptions, until};
+use crate::support::{Sandbox, SessionOptions, until};
 
 #[test]
 fn a_sender_cannot_be_forged() {
@@ -148,4 +148,28 @@ fn an_orphan_cannot_register_as_another() {
     until("the orphan has called", || result.exists());
     assert_eq!(std::fs::read_to_string(&result).unwrap(), "403");
     world.still_serves();
+}
+
+#[test]
+fn a_session_that_names_another_as_its_sender_is_shown_as_itself() {
+    let sandbox = Sandbox::unlimited();
+    let _victim = sandbox.session("victim");
+    let mut reader = sandbox.session("reader");
+    let liar = RawPeer::register(&sandbox, "liar");
+    for (route, body) in [
+        (
+            "/v1/messages",
+            json!({ "to": "reader", "text": "one", "from_session": "session-victim" }),
+        ),
+        (
+            "/v1/messages/scope",
+            json!({ "scope": "machine", "text": "all", "from_session": "session-victim" }),
+        ),
+    ] {
+        let answer = Request::post(route, &body).session(&liar.secret).unix(&sandbox);
+        assert_eq!(answer.status, 200, "{:?}", answer.refusal());
+        let push = reader.push();
+        assert_eq!(push["meta"]["from_id"], *liar.id, "{push}");
+        assert_eq!(push["meta"]["from_name"], "liar", "{push}");
+    }
 }
