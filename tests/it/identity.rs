@@ -70,6 +70,31 @@ fn a_restart_of_the_broker_changes_no_peer() {
     assert_eq!(sessions[2].push()["meta"]["message_id"], id.as_str());
 }
 
+/// What an instance has shown is known by its id, also to a broker that has to be told who it is.
+#[test]
+fn a_server_that_registers_again_is_the_same_instance() {
+    let sandbox = Sandbox::new();
+    let mut session = sandbox.session("backend");
+    let instances = || {
+        let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+        let mut rows = database.prepare("SELECT instance FROM receivers").unwrap();
+        let all = rows.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        all.collect::<rusqlite::Result<Vec<_>>>().unwrap()
+    };
+    let before = instances();
+    assert_eq!(before.len(), 1);
+    sandbox.kill9_broker();
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = sandbox.database().as_os_str().to_owned();
+        file.push(suffix);
+        // Some of them may not exist.
+        let _ = std::fs::remove_file(file);
+    }
+    assert!(!sandbox.database().exists());
+    until("another database has the session", || session.me()["live"] == true);
+    assert_eq!(instances(), before);
+}
+
 fn names(result: &Value) -> Vec<String> {
     let peers = result["structuredContent"]["peers"].as_array().unwrap();
     let mut names: Vec<String> =
