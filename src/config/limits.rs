@@ -12,6 +12,8 @@ pub struct Limits {
     pub messages_per_minute: u32,
     /// How many messages may come at once within that rate.
     pub burst: u32,
+    /// Short messages that two sessions may exchange in turn without a person or other work.
+    pub loop_messages: u32,
     /// Unread messages in one mailbox.
     pub max_unread: u32,
     /// Recipients of one message to a scope.
@@ -35,6 +37,7 @@ impl Limits {
         Self {
             messages_per_minute: values.bounded(SettingId::MessagesPerMinute),
             burst: values.bounded(SettingId::MessageBurst),
+            loop_messages: values.bounded(SettingId::LoopMessages),
             max_unread: values.bounded(SettingId::MaxUnread),
             max_recipients: values.bounded(SettingId::MaxRecipients),
             // Without a set limit the fixed one applies.

@@ -24,6 +24,7 @@ pub enum SettingId {
     IdleExitSeconds,
     MessagesPerMinute,
     MessageBurst,
+    LoopMessages,
     MaxUnread,
     MaxRecipients,
     MaxMessageBytes,
@@ -226,6 +227,17 @@ pub const SETTINGS: &[Setting] = &[
             SettingId::MessageBurst,
             "limits.message_burst",
             "CLAUDE_PEERS_MESSAGE_BURST",
+            Reader::Broker,
+        )
+    },
+    Setting {
+        kind: number(MOST),
+        default: Fallback::Value("60"),
+        help: "short messages that two sessions may exchange in turn without a person or other work; 0: no such limit",
+        ..row(
+            SettingId::LoopMessages,
+            "limits.loop_messages",
+            "CLAUDE_PEERS_LOOP_MESSAGES",
             Reader::Broker,
         )
     },

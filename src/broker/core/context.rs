@@ -9,7 +9,10 @@ use tokio::sync::Notify;
 
 use crate::broker::core::effects::{Effect, Effects, TurnChange};
 use crate::broker::core::expiry::{EndedMessage, Expiry, Swept};
+use crate::broker::core::loop_guard::LoopGuard;
+use crate::broker::core::name_looks::NameLooks;
 use crate::broker::core::rate_limit::RateLimits;
+use crate::broker::core::sent_unread::SentUnread;
 use crate::broker::live::LiveState;
 use crate::broker::live::hook_reports::HookReports;
 use crate::broker::live::presence::Stream;
@@ -40,6 +43,11 @@ pub struct MemoryState {
     pub hook_reports: HookReports,
     pub limits: Limits,
     pub rates: RateLimits,
+    pub loops: LoopGuard,
+    /// How the names of all peers look.
+    pub name_looks: NameLooks,
+    /// The unread messages by their senders.
+    pub sent_unread: SentUnread,
     pub effects: Effects,
     /// When this broker started. Peers that are away only because the previous broker stopped get
     /// their grace period from this moment.
@@ -63,6 +71,9 @@ impl MemoryState {
     pub fn new(live: LiveState, limits: Limits, changes: Arc<Notify>, on_ended: OnEnded) -> Self {
         Self {
             rates: RateLimits::new(limits.messages_per_minute, limits.burst),
+            loops: LoopGuard::default(),
+            name_looks: NameLooks::default(),
+            sent_unread: SentUnread::default(),
             effects: Effects::default(),
             started_at: live.sources.clock.now(),
             expiry: Expiry::default(),
@@ -175,6 +186,10 @@ impl MemoryState {
                 }
             }
             Effect::Opened { peer, .. } => self.live.client_processes.server_connected(&peer),
+            Effect::Exchanged { from, to, bytes } => {
+                self.loops.sent(&from, &to, bytes, self.live.sources.clock.instant());
+            }
+            Effect::PersonTookPart(peer) => self.loops.person_took_part(&peer),
             Effect::Arriving { .. } | Effect::Spent { .. } | Effect::PushState { .. } => {}
             Effect::Notify(peer) => self.live.signals.notify(&peer),
             Effect::Waiters(change) => self.live.waiters.lock().apply(&change),
@@ -275,11 +290,13 @@ impl TransactionHooks for MemoryState {
     }
 
     fn rollback(&mut self, mark: usize) {
+        self.sent_unread.rolled_back();
         self.drop_effects(mark);
     }
 
     fn commit(&mut self) {
         self.shifted = 0;
+        self.sent_unread.committed();
         self.apply_effects();
         if std::mem::take(&mut self.changed) {
             self.changes.notify_one();
@@ -287,6 +304,7 @@ impl TransactionHooks for MemoryState {
     }
 
     fn abort(&mut self) {
+        self.sent_unread.rolled_back();
         self.drop_effects(0);
         let by_millis = std::mem::take(&mut self.shifted);
         self.shift(by_millis.saturating_neg());
@@ -298,6 +316,8 @@ impl TransactionHooks for MemoryState {
     fn reset(&mut self) {
         self.last_seq = None;
         self.expiry = Expiry::default();
+        self.name_looks.reset();
+        self.sent_unread.reset();
         // Another database knows nothing of it.
         self.hooks_spoke_at = None;
         self.hook_reports = HookReports::default();

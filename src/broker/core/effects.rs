@@ -37,6 +37,10 @@ pub enum Effect {
     Arriving { peer: PeerId, before: Option<Instant> },
     /// A message was counted against the rate limit. Undone by a rollback.
     Spent { from: PeerId, to: PeerId },
+    /// A session sent another one so many bytes.
+    Exchanged { from: PeerId, to: PeerId, bytes: usize },
+    /// A person wrote to a session.
+    PersonTookPart(PeerId),
     /// Tells a server which peer is its own, once its stream is open or attached to another peer.
     Ready { instance: InstanceId, peer: Box<Peer> },
     /// Notifies the subscriptions to a peer's signal.

@@ -7,7 +7,10 @@ mod effects;
 mod expiry;
 pub mod idempotency;
 mod kept_keys;
-mod rate_limit;
+pub mod loop_guard;
+mod name_looks;
+pub mod rate_limit;
+mod sent_unread;
 mod steady_clock;
 
 pub use auth::{Caller, Receiver};

@@ -1,8 +1,8 @@
 //! The listening sockets and their accept loops: which callers are admitted, how many connections at
 //! once, and how long a client may take.
 //!
-//! On the Unix socket the kernel reports the caller's user. On TCP every process on the machine can
-//! connect, so connections are few, and a client that is slow with its headers is disconnected.
+//! On the Unix socket the kernel reports the caller's user, and connections may be idle for days. On TCP
+//! every process on the machine can connect, so connections are few, and an idle client is disconnected.
 
 use std::io;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
 use crate::broker::daemon::activation;
 use crate::broker::daemon::activation::{BoundSocket, Inherited};
+use crate::broker::daemon::connections::{Connections, HEAD_TIMEOUT, Place};
 use crate::broker::daemon::impossible_clock::{is_impossible, refuse};
 use crate::broker::error::{RunError, SOCKET};
 use crate::broker::http;
@@ -46,8 +46,8 @@ const MAX_UNAUTHENTICATED: usize = 8;
 /// File descriptors that the broker needs for itself.
 const RESERVED_DESCRIPTORS: usize = 64;
 
-/// How long a TCP client may take to send its request's headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most bytes of a request's head, and of what is read ahead.
+const MAX_HEAD: usize = 64 * 1024;
 
 /// How long a TCP client may leave an answer unread before its connection ends. Without this limit a
 /// client that sends requests and never reads would occupy its connection for ever.
@@ -116,8 +116,8 @@ pub struct Server {
     /// The tasks of all accept loops and connections.
     tracker: TaskTracker,
     router: Router,
-    unix_slots: Arc<Semaphore>,
-    tcp_slots: Arc<Semaphore>,
+    unix: Arc<Connections>,
+    tcp: Arc<Connections>,
 }
 
 impl Server {
@@ -128,8 +128,8 @@ impl Server {
             shared: Arc::clone(shared),
             tracker: TaskTracker::new(),
             router: http::router(Arc::clone(shared)),
-            unix_slots: Arc::new(Semaphore::new(unix_slots)),
-            tcp_slots: Arc::new(Semaphore::new(MAX_TCP)),
+            unix: Connections::shared(unix_slots),
+            tcp: Connections::fixed(MAX_TCP),
         }
     }
 
@@ -139,13 +139,13 @@ impl Server {
     }
 
     pub fn serve_unix(&self, listener: UnixListener) {
-        let acceptor = self.acceptor(&self.unix_slots);
+        let acceptor = self.acceptor(&self.unix);
         let accept = async move || Ok(listener.accept().await?.0);
         self.tracker.spawn(acceptor.accept_from(accept, check_user));
     }
 
     pub fn serve_tcp(&self, listener: TcpListener) {
-        let acceptor = self.acceptor(&self.tcp_slots);
+        let acceptor = self.acceptor(&self.tcp);
         let accept = async move || Ok(listener.accept().await?.0);
         let admit = |stream: &TcpStream| {
             // An error costs a few milliseconds of latency.
@@ -182,13 +182,13 @@ impl Server {
         self.tracker.wait().await;
     }
 
-    fn acceptor(&self, slots: &Arc<Semaphore>) -> Acceptor {
+    fn acceptor(&self, connections: &Arc<Connections>) -> Acceptor {
         Acceptor {
             shared: Arc::clone(&self.shared),
             tracker: self.tracker.clone(),
             router: self.router.clone(),
-            slots: Arc::clone(slots),
-            unauthenticated: Arc::new(Semaphore::new(MAX_UNAUTHENTICATED)),
+            connections: Arc::clone(connections),
+            unauthenticated: Connections::fixed(MAX_UNAUTHENTICATED),
         }
     }
 }
@@ -234,8 +234,8 @@ struct Acceptor {
     shared: Arc<Shared>,
     tracker: TaskTracker,
     router: Router,
-    slots: Arc<Semaphore>,
-    unauthenticated: Arc<Semaphore>,
+    connections: Arc<Connections>,
+    unauthenticated: Arc<Connections>,
 }
 
 impl Acceptor {
@@ -255,57 +255,70 @@ impl Acceptor {
             match accepted {
                 Ok(stream) => {
                     let Some(transport) = admit(&stream) else { continue };
-                    let slots = match transport {
-                        Transport::ForeignUser { .. } => &self.unauthenticated,
-                        _ => &self.slots,
-                    };
                     // Above the limit a connection is closed at once, which is better than one that
                     // hangs.
-                    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-                        self.serve(stream, transport, slot);
+                    let place = match transport {
+                        Transport::ForeignUser { .. } => self.unauthenticated.admit(None),
+                        _ => self.connections.admit(transport.pid()),
+                    };
+                    if let Some(place) = place {
+                        self.serve(stream, transport, place);
                     }
+                    // Connections that gave up their places are closed, and requests are served, in the
+                    // middle of a flood, too.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => self.pause(&error).await,
             }
         }
     }
 
-    fn serve<S>(&self, stream: S, transport: Transport, slot: OwnedSemaphorePermit)
+    fn serve<S>(&self, stream: S, transport: Transport, place: Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let router = self.router.clone();
         let stop = self.shared.stop.clone();
         self.tracker.spawn(async move {
-            let _slot = slot;
             if is_impossible(clock::now()) {
                 return refuse(stream).await;
             }
+            let connection = Arc::clone(&place.connection);
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                 let mut router = router.clone();
+                let connection = Arc::clone(&connection);
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(transport);
+                connection.begin_request();
                 async move {
                     if is_foreign_program(transport, &request) {
                         // Ends the connection without an answer.
                         return Err(io::Error::from(io::ErrorKind::PermissionDenied));
                     }
-                    Ok(router.call(request).await.unwrap_or_else(|e| match e {}))
+                    let response = router.call(request).await.unwrap_or_else(|e| match e {});
+                    Ok(response.map(|body| connection.answer(body)))
                 }
             });
             let mut builder = http1::Builder::new();
+            builder.max_buf_size(MAX_HEAD);
             if !matches!(transport, Transport::Unix { .. }) {
-                builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+                builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             }
             builder.keep_alive(!matches!(transport, Transport::ForeignUser { .. }));
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            tokio::pin!(connection);
-            let result = tokio::select! {
-                result = connection.as_mut() => result,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+            let connection = builder.serve_connection(TokioIo::new(place.watch(stream)), service);
+            let served = place.serve(async {
+                tokio::pin!(connection);
+                tokio::select! {
+                    result = connection.as_mut() => result,
+                    () = stop.cancelled() => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
                 }
+            });
+            let Some(result) = served.await else {
+                tracing::debug!("a connection was closed: it was idle, or too slow");
+                return;
             };
             if let Err(error) = result {
                 tracing::debug!("a connection ended: {error}");

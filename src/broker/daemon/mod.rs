@@ -2,6 +2,7 @@
 //! manager is told.
 
 pub mod activation;
+pub mod connections;
 pub mod detach;
 mod impossible_clock;
 pub mod lifecycle;

@@ -12,6 +12,7 @@ use crate::broker::http::request::{Query, Refusal, WriteRequest, check_key};
 use crate::broker::mailbox;
 use crate::broker::mailbox::{Batch, BatchItem};
 use crate::broker::shared::Shared;
+use crate::protocol::bounds::Bounded as _;
 use crate::protocol::messages::{
     BatchOutcome, BatchedMessage, ListMessages, MAX_BATCH_MESSAGES, MessageList, SendBatch,
     SendMessage, SendToScope, Sent, SentBatch, SentToScope,
@@ -89,11 +90,12 @@ async fn complete<T: Send + 'static>(
 }
 
 /// Takes the key of a message, which stands for the same request as on the route of one message.
-fn batch_item(BatchedMessage { key, message }: BatchedMessage) -> Result<BatchItem, ApiError> {
+fn batch_item(BatchedMessage { key, mut message }: BatchedMessage) -> Result<BatchItem, ApiError> {
     let request = serde_json::to_vec(&message).map_err(|error| {
         ApiError::new(ErrorCode::BadRequest, format!("the message cannot be written: {error}"))
     })?;
     let key = check_key(&key)
+        .and_then(|()| message.bound())
         .map(|()| IdempotencyKey::new(&key, &[route::MESSAGES.as_bytes(), &request]));
     Ok(BatchItem { key, message })
 }

@@ -34,7 +34,10 @@ pub async fn register(
     body.client =
         registry::client_of_session(transport.pid(), body.client, body.session.as_deref())?;
     apply_hook_spool(&shared).await?;
-    let registered = shared.store.write(move |tx| registry::register(tx, &body, &around));
+    let registered = shared.store.write(move |tx| {
+        registry::check_new_peer(tx, transport.pid(), &body)?;
+        registry::register(tx, &body, &around)
+    });
     Ok(Json(registered.await?))
 }
 

@@ -26,11 +26,12 @@ use crate::broker::http::identity::Identity;
 use crate::broker::registry;
 use crate::broker::shared::Shared;
 use crate::config::MAX_MESSAGE_BYTES;
+use crate::protocol::bounds::Bounded;
 use crate::protocol::messages::MAX_BATCH_BYTES;
 use crate::protocol::{ApiError, CallerContext, ErrorCode, header, route};
 use crate::sys::files::{effective_uid, identity, same_place};
 
-/// The limit for a TCP client to send its body. A slow client would keep its connection from others.
+/// The limit for a client to send its body. A slow client would keep its connection from others.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The connection on which a request came.
@@ -99,10 +100,13 @@ pub async fn check(
 ) -> Response {
     shared.activity.record();
     let checked = check_request(&shared, transport, &request);
-    let mut response = match checked {
+    let response = match checked {
         Ok(()) => {
             let around = request.headers().get(header::CONTEXT).map(HeaderValue::as_bytes);
-            let around = around.map(CallerContext::from_header).unwrap_or_default();
+            let mut around = around.map(CallerContext::from_header).unwrap_or_default();
+            if let Err(error) = around.bound() {
+                return answer(&shared, Refusal(error).into_response());
+            }
             let identity = match (request.headers().get(header::SESSION), &around.inside) {
                 (Some(secret), _) => Identity::Session(lossy(secret)),
                 (None, Some(inside)) => {
@@ -119,6 +123,11 @@ pub async fn check(
         }
         Err(refusal) => refusal.into_response(),
     };
+    answer(&shared, response)
+}
+
+/// Adds to each answer which protocol the broker speaks.
+fn answer(shared: &Shared, mut response: Response) -> Response {
     let name = HeaderName::from_static(header::PROTOCOL);
     response.headers_mut().insert(name, HeaderValue::from(shared.protocol));
     response
@@ -269,22 +278,26 @@ fn check_database_setting(shared: &Shared, headers: &HeaderMap) -> Result<(), Re
 #[serde(deny_unknown_fields)]
 pub struct EmptyBody {}
 
+impl Bounded for EmptyBody {
+    fn bound(&mut self) -> Result<(), ApiError> {
+        Ok(())
+    }
+}
+
 /// The body of a write request, and its idempotency key.
 pub struct WriteRequest<T> {
     pub body: T,
     pub key: Option<IdempotencyKey>,
 }
 
-impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for WriteRequest<T> {
+impl<T: DeserializeOwned + Bounded> FromRequest<Arc<Shared>> for WriteRequest<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &Arc<Shared>) -> Result<Self, Refusal> {
         let path = request.uri().path().to_owned();
         let key = request.headers().get(header::IDEMPOTENCY_KEY).map(lossy);
         key.as_deref().map_or(Ok(()), check_key)?;
-        let over_tcp = request.extensions().get() == Some(&Transport::Tcp);
-        let body = Bytes::from_request(request, state);
-        let read = if over_tcp { timeout(BODY_TIMEOUT, body).await } else { Ok(body.await) };
+        let read = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
         let read = read.map_err(|_| {
             let late = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
             Refusal::new(ErrorCode::BadRequest, late)
@@ -296,12 +309,13 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for WriteRequest<T> {
             ),
             _ => Refusal::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}")),
         })?;
-        let body = serde_json::from_slice(&bytes).map_err(|error| {
+        let mut body: T = serde_json::from_slice(&bytes).map_err(|error| {
             Refusal::new(
                 ErrorCode::BadRequest,
                 format!("the body is not valid for this route: {error}"),
             )
         })?;
+        body.bound()?;
         let key = key.map(|key| IdempotencyKey::new(&key, &[path.as_bytes(), &bytes]));
         failpoint!("broker.request.read");
         Ok(Self { body, key })
@@ -329,13 +343,16 @@ pub fn max_body(path: &str) -> usize {
 /// The query parameters of a request.
 pub struct Query<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequestParts<Arc<Shared>> for Query<T> {
+impl<T: DeserializeOwned + Bounded> FromRequestParts<Arc<Shared>> for Query<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, Refusal> {
         axum::extract::Query::from_request_parts(parts, state)
             .await
-            .map(|query: axum::extract::Query<T>| Self(query.0))
             .map_err(|error| Refusal::new(ErrorCode::BadRequest, error.body_text()))
+            .and_then(|axum::extract::Query(mut query): axum::extract::Query<T>| {
+                query.bound()?;
+                Ok(Self(query))
+            })
     }
 }

@@ -3,7 +3,8 @@
 //! A peer is live exactly as long as one of its streams is open. A stream that ends is removed at
 //! once, before anything is written to the database.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -68,8 +69,15 @@ pub struct Streams {
     open: HashMap<InstanceId, Stream>,
     /// The instances of `open` by the peers to which their streams are attached.
     by_peer: HashMap<PeerId, Vec<InstanceId>>,
+    /// The instances of `open` by the client processes to which their servers belong.
+    by_client: HashMap<String, Vec<InstanceId>>,
+    /// Those whose client process is unverified.
+    unverified: HashSet<InstanceId>,
     arriving: HashMap<PeerId, Instant>,
     generations: u64,
+    /// How many streams of client processes were looked at.
+    #[cfg(test)]
+    looked_at: std::cell::Cell<u64>,
     clock: Clock,
 }
 
@@ -155,6 +163,8 @@ impl Presence {
         }
         inner.open.clear();
         inner.by_peer.clear();
+        inner.by_client.clear();
+        inner.unverified.clear();
         self.live.send_replace(0);
     }
 
@@ -169,18 +179,23 @@ impl Streams {
     fn insert(&mut self, instance: &InstanceId, stream: Stream) -> Option<Stream> {
         let old = self.remove(instance);
         self.by_peer.entry(stream.peer.clone()).or_default().push(instance.clone());
+        if let Some(client) = &stream.origin.client {
+            self.by_client.entry(client.clone()).or_default().push(instance.clone());
+        }
+        if stream.origin.is_unverified {
+            self.unverified.insert(instance.clone());
+        }
         self.open.insert(instance.clone(), stream);
         old
     }
 
     fn remove(&mut self, instance: &InstanceId) -> Option<Stream> {
         let stream = self.open.remove(instance)?;
-        if let Some(instances) = self.by_peer.get_mut(&stream.peer) {
-            instances.retain(|one| one != instance);
-            if instances.is_empty() {
-                self.by_peer.remove(&stream.peer);
-            }
+        forget(&mut self.by_peer, &stream.peer, instance);
+        if let Some(client) = &stream.origin.client {
+            forget(&mut self.by_client, client, instance);
         }
+        self.unverified.remove(instance);
         Some(stream)
     }
 
@@ -246,14 +261,32 @@ impl Streams {
         &'a self,
         client: &'a str,
     ) -> impl Iterator<Item = (&'a InstanceId, &'a Stream)> {
-        self.open.iter().filter(move |(_, stream)| {
-            stream.origin.is_claude && stream.origin.client.as_deref() == Some(client)
-        })
+        let instances = self.by_client.get(client).into_iter().flatten();
+        let streams = instances.filter_map(|instance| self.open.get_key_value(instance));
+        #[cfg(test)]
+        let streams = streams.inspect(|_| self.looked_at.set(self.looked_at.get() + 1));
+        streams.filter(|(_, stream)| stream.origin.is_claude)
+    }
+
+    /// Returns how many streams [`Streams::of_client`] has looked at.
+    #[cfg(test)]
+    #[must_use]
+    pub fn looked_at(&self) -> u64 {
+        self.looked_at.get()
     }
 
     /// Returns the streams whose client process is unverified.
     pub fn unverified(&self) -> impl Iterator<Item = (&InstanceId, &Stream)> {
-        self.open.iter().filter(|(_, stream)| stream.origin.is_unverified)
+        self.unverified.iter().filter_map(|instance| self.open.get_key_value(instance))
+    }
+
+    /// Records that the server of a stream belongs to this client process, which is certain.
+    pub fn set_client(&mut self, instance: &InstanceId, client: &str) {
+        if let Some(mut stream) = self.remove(instance) {
+            stream.origin.client = Some(client.to_owned());
+            stream.origin.is_unverified = false;
+            self.insert(instance, stream);
+        }
     }
 
     /// Attaches a stream to another peer.
@@ -288,6 +321,16 @@ impl Streams {
             *best = std::cmp::max_by_key(*best, stream.push.channel, |c| certainty(*c));
         }
         channels
+    }
+}
+
+/// Removes an instance from those of a key.
+fn forget<K: Eq + Hash>(all: &mut HashMap<K, Vec<InstanceId>>, key: &K, instance: &InstanceId) {
+    if let Some(instances) = all.get_mut(key) {
+        instances.retain(|one| one != instance);
+        if instances.is_empty() {
+            all.remove(key);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use rusqlite::params;
 
+use crate::broker::core::rate_limit::{Exceeded, SENDERS};
 use crate::broker::core::{Caller, Effect, Tx};
 use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::registry;
@@ -113,6 +114,19 @@ pub fn check_reply(tx: &Tx<'_>, caller: &Caller, id: &MessageId) -> Result<i64, 
     .into())
 }
 
+/// From so many unread messages on that a mailbox may have, one sender has a share of them. A smaller
+/// one is too small for shares.
+const SHARED_FROM: u64 = 100;
+
+/// Which part of a mailbox one sender may fill: one in so many.
+const SHARE_PART: u64 = 2;
+
+/// Which part of a mailbox is kept for those that have few messages in it: one in so many.
+const KEPT_PART: u64 = 10;
+
+/// How many unread messages are few.
+const FEW: u64 = 5;
+
 /// Refuses a message to `to`, which has `unread` unread messages, if it exceeds a limit, and counts it
 /// against the rate limit otherwise.
 pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) -> Result<(), Fault> {
@@ -125,21 +139,64 @@ pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) ->
         .hint("Wait until it reads them, or raise the limit max_unread (CLAUDE_PEERS_MAX_UNREAD).")
         .into());
     }
+    if max >= SHARED_FROM && unread >= max / SHARE_PART {
+        check_share(tx, from, to, unread, max)?;
+    }
     // The last check: a message that is refused for another reason does not count.
     let now = tx.state.live.sources.clock.instant();
-    tx.state.rates.spend(from, to, now).map_err(|seconds| -> Fault {
-        ApiError::new(
-            ErrorCode::RateLimited,
+    tx.state.rates.spend(from, to, now).map_err(|exceeded| rate_refusal(tx, to, exceeded))?;
+    tx.state.effects.push(Effect::Spent { from: from.clone(), to: to.clone() });
+    Ok(())
+}
+
+/// Refuses a message to a mailbox that is half full or more, if its sender has its share of it already.
+fn check_share(
+    tx: &Tx<'_>,
+    from: &PeerId,
+    to: &PeerId,
+    unread: u64,
+    max: u64,
+) -> Result<(), Fault> {
+    let share = if unread >= max - max / KEPT_PART { FEW } else { max / SHARE_PART };
+    let own: i64 = tx
+        .db
+        .prepare_cached(
+            "SELECT count(*) FROM messages INDEXED BY messages_unread
+             WHERE recipient = ?1 AND state IN ('queued', 'offered') AND sender = ?2",
+        )?
+        .query_row(params![to.as_str(), from.as_str()], |row| row.get(0))?;
+    if own.unsigned_abs() < share {
+        return Ok(());
+    }
+    let error = ApiError::new(
+        ErrorCode::MailboxFull,
+        format!(
+            "{to} has {unread} unread messages, {own} of them from you; the rest of its mailbox is for others"
+        ),
+    );
+    Err(error
+        .hint("Nothing was sent. Wait until it reads them, or raise the limit max_unread (CLAUDE_PEERS_MAX_UNREAD): one sender may fill half of it.")
+        .into())
+}
+
+fn rate_refusal(tx: &Tx<'_>, to: &PeerId, exceeded: Exceeded) -> Fault {
+    let (rate, burst) = (tx.state.limits.messages_per_minute, tx.state.limits.burst);
+    let (message, seconds) = match exceeded {
+        Exceeded::Pair(seconds) => (
+            format!("too many messages to {to}: {rate} a minute are allowed, {burst} at once"),
+            seconds,
+        ),
+        Exceeded::Recipient(seconds) => (
             format!(
-                "too many messages to {to}: {} a minute are allowed, {} at once",
-                tx.state.limits.messages_per_minute, tx.state.limits.burst
+                "too many messages to {to} from all peers together: {} a minute are allowed",
+                u64::from(rate) * u64::from(SENDERS)
             ),
-        )
+            seconds,
+        ),
+    };
+    ApiError::new(ErrorCode::RateLimited, message)
         .hint(format!(
             "Nothing was sent. Say more in one message, wait {seconds} s, or raise the limit messages_per_minute (CLAUDE_PEERS_MESSAGES_PER_MINUTE)."
         ))
         .into()
-    })?;
-    tx.state.effects.push(Effect::Spent { from: from.clone(), to: to.clone() });
-    Ok(())
 }

@@ -79,18 +79,19 @@ fn newest(tx: &Tx<'_>, limit: u32) -> Result<Vec<i64>, Fault> {
 /// Returns the sequence numbers of the newest messages that a peer sent, and got unless `sent`, the
 /// newest first.
 ///
-/// Of the unread messages those that it sent are searched for in the whole index, which has only the
-/// unread ones.
+/// Of the unread messages those that it sent are known in memory.
 fn newest_of_peer(tx: &Tx<'_>, peer: &str, sent: bool, limit: u32) -> Result<Vec<i64>, Fault> {
+    let unread = tx.state.sent_unread.of(tx.db, &PeerId::from_text(peer))?;
+    let newest: Vec<i64> = unread.into_iter().rev().take(limit as usize).collect();
+    // Serialising numbers cannot fail.
+    let newest = serde_json::to_string(&newest).unwrap_or_default();
     let mut statement = tx.db.prepare_cached(
         "SELECT seq FROM (
              SELECT seq FROM (SELECT seq FROM messages INDEXED BY messages_done_by_sender
                  WHERE sender = ?1 AND state NOT IN ('queued', 'offered') AND seq > 0
                  ORDER BY seq DESC LIMIT ?2)
              UNION ALL
-             SELECT seq FROM (SELECT seq FROM messages INDEXED BY messages_unread
-                 WHERE sender = ?1 AND state IN ('queued', 'offered') AND seq > 0
-                 ORDER BY seq DESC LIMIT ?2)
+             SELECT value AS seq FROM json_each(?4)
              UNION ALL
              SELECT seq FROM (SELECT seq FROM messages INDEXED BY messages_done_by_recipient
                  WHERE recipient = ?1 AND NOT ?3 AND state NOT IN ('queued', 'offered') AND seq > 0
@@ -101,7 +102,7 @@ fn newest_of_peer(tx: &Tx<'_>, peer: &str, sent: bool, limit: u32) -> Result<Vec
                  ORDER BY seq DESC LIMIT ?2))
          ORDER BY seq DESC LIMIT ?2",
     )?;
-    let seqs = statement.query_map(params![peer, limit, sent], |row| row.get(0))?;
+    let seqs = statement.query_map(params![peer, limit, sent, newest], |row| row.get(0))?;
     Ok(seqs.collect::<rusqlite::Result<_>>()?)
 }
 

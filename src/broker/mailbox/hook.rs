@@ -64,10 +64,21 @@ pub(super) fn answer(
         record_client_process(tx, peer, client, request.event)?;
     }
     record_turn(tx, peer, request, &mail);
+    note_for_loops(tx, peer, request);
     mail.server_gone = is_in_turn(request.event) && needs_server_gone_notice(tx, peer);
     mail.moved =
         request.event != HookEventName::SessionEnd && registry::has_moved(tx, peer, &request.cwd)?;
     Ok(mail)
+}
+
+/// Tells the loop guard of work and of persons. A push that stands in the prompt is no person.
+fn note_for_loops(tx: &mut Tx<'_>, peer: &PeerId, request: &HookEvent) {
+    let now = tx.state.live.sources.clock.instant();
+    let is_tool = request.event == HookEventName::PostToolUse;
+    tx.state.loops.hook_reported(peer, is_tool, now);
+    if request.event == HookEventName::UserPromptSubmit && request.seen.is_empty() {
+        tx.state.loops.prompted(peer, now);
+    }
 }
 
 /// Whether the event says that the session is active. A notification says that it is idle, and

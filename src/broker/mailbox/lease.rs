@@ -8,7 +8,9 @@ use rusqlite::params;
 use crate::broker::core::{LONGEST_LEASE, Receiver, Tx};
 use crate::broker::live::waiters::IncomingMessage;
 use crate::broker::mailbox::sequence::seq_of;
+use crate::broker::registry;
 use crate::broker::store::Fault;
+use crate::protocol::bounds::{MAX_LABEL, MAX_PATH, MAX_SUMMARY};
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::messages::Via;
 use crate::protocol::{InstanceId, MessageId, PeerId, Timestamp};
@@ -175,9 +177,9 @@ pub fn load_delivery(tx: &Tx<'_>, seq: i64) -> Result<Delivery, Fault> {
         Ok(Delivery {
             id: MessageId::from_text(row.get::<_, String>(0)?),
             from_id: PeerId::from_text(row.get::<_, String>(1)?),
-            from_name: row.get(2)?,
-            from_summary: row.get(3)?,
-            from_cwd: row.get(4)?,
+            from_name: registry::short_any(row, 2, MAX_LABEL)?,
+            from_summary: registry::short(row, 3, MAX_SUMMARY)?,
+            from_cwd: registry::short(row, 4, MAX_PATH)?,
             sent_at: Timestamp::from_millis(row.get(5)?),
             text: row.get(6)?,
             reply_to: row.get::<_, Option<String>>(7)?.map(MessageId::from_text),

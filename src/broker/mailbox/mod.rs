@@ -7,6 +7,7 @@ mod checks;
 mod history;
 mod hook;
 mod lease;
+mod loops;
 mod notices;
 mod push;
 mod quiet_hook;

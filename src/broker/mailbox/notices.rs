@@ -1,4 +1,5 @@
-//! Notices: messages from the broker to a sender, about messages of its that ended without evidence.
+//! Notices: messages from the broker to a sender, about messages of its that ended without evidence, or
+//! to two sessions whose exchange it has stopped.
 //!
 //! A notice is offered like any other message. But it cannot be answered, counts against no limit, does
 //! not keep the name of an ended session, and causes no notice when it ends itself.
@@ -28,30 +29,35 @@ pub fn insert_notices(tx: &mut Tx<'_>, ended: &[EndedMessage]) -> Result<(), Fau
     for one in ended {
         pairs.entry((&one.sender, &one.recipient)).or_default().push(one);
     }
-    let broker = PeerId::broker();
-    let me = Sender { name: Some(NAME.to_owned()), summary: String::new(), cwd: String::new() };
     for ((sender, recipient), messages) in pairs {
         if !registry::may_return(tx, sender)? {
             continue;
         }
         let text = notice_text(&display_name(tx, recipient)?, &messages);
-        let message = NewMessage {
-            from: &broker,
-            sender: &me,
-            addressed_name: None,
-            text: &text,
-            reply_to: None,
-            is_probe: false,
-            key: None,
-        };
-        let inserted = insert(tx, &message, sender)?;
+        let id = insert_notice(tx, sender, &text)?;
         failpoint!("broker.expiry.noticed");
-        tracing::info!(event = "notice", mail = %inserted.id, peer = %sender, "messages ended unread");
+        tracing::info!(event = "notice", mail = %id, peer = %sender, "messages ended unread");
     }
     Ok(())
 }
 
-fn display_name(tx: &Tx<'_>, peer: &PeerId) -> Result<String, Fault> {
+/// Stores one notice to a peer.
+pub fn insert_notice(tx: &mut Tx<'_>, to: &PeerId, text: &str) -> Result<MessageId, Fault> {
+    let sender = Sender { name: Some(NAME.to_owned()), summary: String::new(), cwd: String::new() };
+    let message = NewMessage {
+        from: &PeerId::broker(),
+        sender: &sender,
+        addressed_name: None,
+        text,
+        reply_to: None,
+        is_probe: false,
+        key: None,
+    };
+    Ok(insert(tx, &message, to)?.id)
+}
+
+/// Returns how a notice calls a peer.
+pub fn display_name(tx: &Tx<'_>, peer: &PeerId) -> Result<String, Fault> {
     let name: Option<Option<String>> = tx
         .db
         .prepare_cached("SELECT name FROM peers WHERE id = ?1")?

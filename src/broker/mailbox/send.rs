@@ -9,6 +9,7 @@ use crate::broker::core::{Caller, Effect, Receiver, Tx};
 use crate::broker::live::waiters::{IncomingMessage, Question, WaiterChange};
 use crate::broker::mailbox::checks::{check_limits, check_recipient, check_reply, check_text};
 use crate::broker::mailbox::lease::{is_reserved, mark_read};
+use crate::broker::mailbox::loops::{check_loop, insert_loop_notices, note_exchange};
 use crate::broker::mailbox::push::{NewPush, plan_push, prove_channel, push_waiting};
 use crate::broker::mailbox::sequence::next_seq;
 use crate::broker::registry;
@@ -69,6 +70,7 @@ pub fn send_one_of(
         Some(id) => Some(check_reply(tx, caller, id)?),
         None => None,
     };
+    let last = check_loop(tx, caller, &found, &request.text)?;
     check_limits(tx, &caller.peer, found.id(), found.unread().total)?;
 
     if let (Some(id), Some(seq)) = (&request.reply_to, original) {
@@ -99,6 +101,12 @@ pub fn send_one_of(
         if push == PushKind::Others {
             found.refresh(tx)?;
         }
+    }
+    note_exchange(tx, caller, found.id(), &request.text);
+    if let Some(count) = last {
+        insert_loop_notices(tx, &caller.peer, found.id(), count)?;
+        found.refresh(tx)?;
+        waiting = registry::waiting(tx, &caller.peer)?;
     }
     if request.wait {
         let question = Question::new(id.clone(), seq, found.id().clone());
@@ -182,6 +190,9 @@ pub fn insert(tx: &mut Tx<'_>, message: &NewMessage<'_>, to: &PeerId) -> Result<
     let expires_at = tx.now.plus(tx.state.limits.time_to_live);
     let id = insert_row(tx, message, seq, to, expires_at, &push)?;
     tx.state.expiry.note_expiry(expires_at);
+    if !message.from.is_broker() {
+        tx.state.sent_unread.add(tx.db, message.from, seq)?;
+    }
     if ambiguous {
         let change = WaiterChange::NoteAmbiguous { owner: to.clone(), message: incoming };
         tx.state.effects.push(Effect::Waiters(change));

@@ -72,14 +72,8 @@ fn takeable(tx: &Tx<'_>, peer: &PeerId, receiver: &Receiver) -> Result<Vec<i64>,
 
 /// Returns the newest of the peer's own messages that are unread, and the number of all of them.
 fn own_unread(tx: &Tx<'_>, peer: &PeerId) -> Result<(Vec<OwnUnread>, u64), Fault> {
-    // The index alone is read, and the messages only of those that are named.
-    let mut statement = tx.db.prepare_cached(
-        "SELECT seq FROM messages INDEXED BY messages_unread
-         WHERE sender = ?1 AND state IN ('queued', 'offered')",
-    )?;
-    let own = statement.query_map([peer.as_str()], |row| row.get(0))?;
-    let mut own: Vec<i64> = own.collect::<rusqlite::Result<_>>()?;
-    own.sort_unstable_by_key(|seq| std::cmp::Reverse(*seq));
+    let mut own = tx.state.sent_unread.of(tx.db, peer)?;
+    own.reverse();
     let newest = own.iter().take(OWN_UNREAD).map(|seq| load_own_unread(tx, *seq));
     Ok((newest.collect::<Result<_, Fault>>()?, own.len() as u64))
 }

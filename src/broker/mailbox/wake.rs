@@ -187,6 +187,8 @@ fn next_lease_end(tx: &Tx<'_>, peer: &PeerId) -> Result<Option<Duration>, Fault>
 /// Records that the session was woken.
 pub fn wake_given(tx: &mut Tx<'_>, given: &WakeGiven) -> Result<(), Fault> {
     tx.state.effects.push(Effect::WakeDone(given.peer.clone()));
+    let now = tx.state.live.sources.clock.instant();
+    tx.state.loops.woken(&given.peer, now);
     tx.db
         .prepare_cached(
             "UPDATE peers SET

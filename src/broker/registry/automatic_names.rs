@@ -11,7 +11,7 @@ use rusqlite::params;
 use crate::broker::core::Tx;
 use crate::broker::registry::keys::{is_past_grace, owner_is_gone};
 use crate::broker::registry::name_owners::{
-    NameOwner, NameSource, assign, conflicting_owners, numbered_names, release,
+    NameOwner, NameSource, assign, conflicting_owners, first_names, free_name, release,
 };
 use crate::broker::registry::place_names::WorkingPlace;
 use crate::broker::store::Fault;
@@ -36,25 +36,18 @@ pub fn ensure_automatic_name(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
         return renew_remembered(tx, id);
     }
     let base = place.name();
-    let before = remembered(tx, &place.directory)?;
-    let again = before.iter().filter(|name| is_numbered(name, &base));
-    for name in again {
-        if try_automatic(tx, id, name, &place.directory)? {
-            return Ok(());
+    let before = remembered(tx, &base, &place.directory)?;
+    for name in before {
+        if is_free(tx, id, &name, &place.directory)? {
+            return assign_automatic(tx, id, &name, &place.directory);
         }
     }
-    for name in numbered_names(&base) {
-        if names::is_valid(&name) && try_automatic(tx, id, &name, &place.directory)? {
-            break;
-        }
-    }
-    Ok(())
+    let name = free_name(&base, 1, |name| is_free(tx, id, name, &place.directory))?;
+    assign_automatic(tx, id, &name, &place.directory)
 }
 
-/// Gives the peer this name unless another peer or another directory has it.
-///
-/// Returns whether the peer got the name.
-fn try_automatic(tx: &Tx<'_>, id: &PeerId, name: &str, directory: &str) -> Result<bool, Fault> {
+/// Returns whether neither another peer nor another directory has this name.
+fn is_free(tx: &Tx<'_>, id: &PeerId, name: &str, directory: &str) -> Result<bool, Fault> {
     let since =
         tx.now.millis().saturating_sub_unsigned(REMEMBERED_FOR.as_millis().try_into().unwrap_or(0));
     let of_another: bool = tx
@@ -64,11 +57,15 @@ fn try_automatic(tx: &Tx<'_>, id: &PeerId, name: &str, directory: &str) -> Resul
                             WHERE name = ?1 AND directory <> ?2 AND used_at > ?3)",
         )?
         .query_row(params![name, directory, since], |row| row.get(0))?;
-    let rivals = conflicting_owners(tx, id, name)?;
-    if of_another || !rivals.iter().all(|owner| is_left(tx, owner)) {
+    if of_another {
         return Ok(false);
     }
-    for owner in rivals {
+    Ok(conflicting_owners(tx, id, name)?.iter().all(|owner| is_left(tx, owner)))
+}
+
+/// Gives the peer a name that is free, and remembers it for the directory.
+fn assign_automatic(tx: &Tx<'_>, id: &PeerId, name: &str, directory: &str) -> Result<(), Fault> {
+    for owner in conflicting_owners(tx, id, name)? {
         release(tx, &owner.id)?;
     }
     assign(tx, id, name, NameSource::Automatic)?;
@@ -78,17 +75,22 @@ fn try_automatic(tx: &Tx<'_>, id: &PeerId, name: &str, directory: &str) -> Resul
              ON CONFLICT (name) DO UPDATE SET directory = excluded.directory, used_at = excluded.used_at",
         )?
         .execute(params![name, directory, tx.now.millis()])?;
-    Ok(true)
+    Ok(())
 }
 
-/// Returns the automatic names that a directory had, `shop` before `shop-2`.
-fn remembered(tx: &Tx<'_>, directory: &str) -> Result<Vec<String>, Fault> {
+/// Returns those of the first names of a place that its directory had, `shop` before `shop-2`.
+fn remembered(tx: &Tx<'_>, base: &str, directory: &str) -> Result<Vec<String>, Fault> {
+    let first: Vec<String> = first_names(base).filter(|name| names::is_valid(name)).collect();
+    // Serialising plain strings cannot fail.
+    let first = serde_json::to_string(&first).unwrap_or_default();
     Ok(tx
         .db
         .prepare_cached(
-            "SELECT name FROM remembered_names WHERE directory = ?1 ORDER BY length(name), name",
+            // Each name is looked up, however many the directory had.
+            "SELECT r.name FROM json_each(?2) CROSS JOIN remembered_names r ON r.name = json_each.value
+             WHERE +r.directory = ?1 ORDER BY json_each.key",
         )?
-        .query_map([directory], |row| row.get(0))?
+        .query_map([directory, &first], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?)
 }
 
@@ -114,11 +116,4 @@ fn is_left(tx: &Tx<'_>, owner: &NameOwner) -> bool {
         && (is_past_grace(tx, owner.seen_at) || owner_is_gone(tx, &owner.id))
         && !tx.state.live.presence.lock().is_live_or_arriving(&owner.id)
         && !tx.state.live.client_processes.has_open_client(&owner.id)
-}
-
-/// Returns whether `name` is `base`, or `base` with a number.
-fn is_numbered(name: &str, base: &str) -> bool {
-    name.strip_prefix(base).is_some_and(|rest| {
-        rest.is_empty() || rest.strip_prefix('-').is_some_and(|rest| rest.parse::<u32>().is_ok())
-    })
 }

@@ -290,10 +290,7 @@ fn place(
     tx.db
         .prepare_cached("UPDATE peers SET client_process = ?2 WHERE id = ?1")?
         .execute([peer.as_str(), &text])?;
-    if let Some(stream) = tx.state.live.presence.lock().stream_mut(instance) {
-        stream.origin.client = Some(text);
-        stream.origin.is_unverified = false;
-    }
+    tx.state.live.presence.lock().set_client(instance, &text);
     Ok(())
 }
 

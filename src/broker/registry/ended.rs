@@ -8,8 +8,10 @@ use std::time::Duration;
 use rusqlite::{Row, params};
 
 use crate::broker::core::Tx;
+use crate::broker::registry::listing::{short, short_any};
 use crate::broker::registry::place_names::WorkingPlace;
 use crate::broker::store::Fault;
+use crate::protocol::bounds::{MAX_LABEL, MAX_PATH, MAX_SUMMARY, MAX_WORD};
 use crate::protocol::error::Candidate;
 use crate::protocol::peers::{EndedSession, Peer};
 use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp, names};
@@ -31,11 +33,11 @@ const COLUMNS: &str = "id, coalesce(name, former_name), cwd, seen_at, summary,
 fn read(row: &Row<'_>) -> rusqlite::Result<EndedSession> {
     Ok(EndedSession {
         id: PeerId::from_text(row.get::<_, String>(0)?),
-        name: row.get(1)?,
-        cwd: row.get(2)?,
+        name: short_any(row, 1, MAX_LABEL)?,
+        cwd: short(row, 2, MAX_PATH)?,
         since: Timestamp::from_millis(row.get(3)?),
-        summary: row.get(4)?,
-        session: row.get(5)?,
+        summary: short(row, 4, MAX_SUMMARY)?,
+        session: short_any(row, 5, MAX_WORD)?,
     })
 }
 

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use crate::broker::core::Tx;
 use crate::broker::registry::{client_sessions, keys};
 use crate::broker::store::Fault;
+use crate::protocol::bounds::{MAX_LABEL, MAX_PATH, MAX_SUMMARY, cut};
 use crate::protocol::peers::{Channel, Peer, PeerKind, Reachability};
 use crate::protocol::{PeerId, Timestamp};
 
@@ -104,20 +105,30 @@ pub(super) struct HookClient {
     pub shows: String,
 }
 
+/// Reads a text of at most so many bytes: a database of an earlier version may have longer ones.
+pub fn short(row: &Row<'_>, column: usize, most: usize) -> rusqlite::Result<String> {
+    Ok(cut(row.get_ref(column)?.as_str()?, most).to_owned())
+}
+
+/// Does the same for a text that may be absent.
+pub fn short_any(row: &Row<'_>, column: usize, most: usize) -> rusqlite::Result<Option<String>> {
+    Ok(row.get_ref(column)?.as_str_or_null()?.map(|text| cut(text, most).to_owned()))
+}
+
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<ListedPeer> {
     let seen_at: i64 = row.get(3)?;
     let peer = Peer {
         id: PeerId::from_text(row.get::<_, String>(0)?),
-        name: row.get(1)?,
+        name: short_any(row, 1, MAX_LABEL)?,
         kind: PeerKind::from_word(row.get_ref(2)?.as_str()?),
         live: false,
         reach: Reachability::Away,
         since: Timestamp::from_millis(seen_at),
-        summary: row.get(4)?,
-        cwd: row.get(5)?,
-        repo: row.get(6)?,
-        client_name: row.get(7)?,
-        client_version: row.get(8)?,
+        summary: short(row, 4, MAX_SUMMARY)?,
+        cwd: short(row, 5, MAX_PATH)?,
+        repo: short_any(row, 6, MAX_PATH)?,
+        client_name: short(row, 7, MAX_LABEL)?,
+        client_version: short(row, 8, MAX_LABEL)?,
         one_shot: row.get(9)?,
         unread: 0,
         oldest_unread: None,
@@ -125,7 +136,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<ListedPeer> {
     Ok(ListedPeer {
         peer,
         unread: u64::try_from(row.get::<_, i64>(10)?).unwrap_or(0),
-        directory: row.get(11)?,
+        directory: short_any(row, 11, MAX_PATH)?,
         explicit: row.get::<_, Option<bool>>(12)?.unwrap_or(false),
         seen_at,
         hook_at: row.get(13)?,

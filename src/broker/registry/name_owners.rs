@@ -60,21 +60,14 @@ fn read_owner(row: &Row<'_>) -> rusqlite::Result<NameOwner> {
 
 /// Returns the other peers that have this name, or a name that looks like it.
 pub fn conflicting_owners(tx: &Tx<'_>, id: &PeerId, name: &str) -> Result<Vec<NameOwner>, Fault> {
-    // Two names of ASCII alone never look alike, so the index finds them.
+    let alike = tx.state.name_looks.alike(tx.db, name)?;
     let mut statement = tx.db.prepare_cached(&format!(
-        "SELECT {OWNER_COLUMNS} WHERE name IS NOT NULL AND id <> ?1
-         AND (name = ?2 OR ?3 OR length(name) <> length(CAST(name AS BLOB)))"
+        "SELECT {OWNER_COLUMNS} WHERE id <> ?1 AND name IN (SELECT value FROM json_each(?2))"
     ))?;
-    let rows = statement.query_map(params![id.as_str(), name, !name.is_ascii()], read_owner)?;
-    let alike = |owner: &NameOwner| owner.name == name || names::look_alike(&owner.name, name);
-    let mut found = Vec::new();
-    for owner in rows {
-        let owner = owner?;
-        if alike(&owner) {
-            found.push(owner);
-        }
-    }
-    Ok(found)
+    // Serialising plain strings cannot fail.
+    let alike = serde_json::to_string(&alike).unwrap_or_default();
+    let rows = statement.query_map(params![id.as_str(), alike], read_owner)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Gives a peer a name that is free.
@@ -86,6 +79,7 @@ pub fn assign(tx: &Tx<'_>, id: &PeerId, name: &str, source: NameSource) -> Resul
              WHERE id = ?1",
         )?
         .execute(params![id.as_str(), name, word, by_client])?;
+    tx.state.name_looks.add(name);
     Ok(())
 }
 
@@ -100,12 +94,54 @@ pub fn release(tx: &Tx<'_>, id: &PeerId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Returns `base`, `base-2`, `base-3` …, each at most [`names::MAX`] characters long.
-pub fn numbered_names(base: &str) -> impl Iterator<Item = String> {
-    let with = move |number: u32| {
-        let tail = format!("-{number}");
-        let head: String = base.chars().take(names::MAX - tail.len()).collect();
-        format!("{head}{tail}")
+/// The numbers of a name that are tried one after the other, the least first.
+const TRIED_IN_ORDER: u32 = 32;
+
+/// Returns `base` for 1, and `base-2`, `base-3` …, each at most [`names::MAX`] characters long.
+fn numbered_name(base: &str, number: u32) -> String {
+    if number < 2 {
+        return base.to_owned();
+    }
+    let tail = format!("-{number}");
+    let head: String = base.chars().take(names::MAX - tail.len()).collect();
+    format!("{head}{tail}")
+}
+
+/// Returns the first of `base`, `base-2`, `base-3` …
+pub fn first_names(base: &str) -> impl Iterator<Item = String> {
+    (1..=TRIED_IN_ORDER).map(|number| numbered_name(base, number))
+}
+
+/// Returns the first of `base`, `base-2`, `base-3` … from the number `from` on that `is_free`.
+///
+/// Where the least are taken, a free one behind a taken one is searched for in steps that double, so
+/// that thousands of sessions in one directory cost little more than one.
+pub fn free_name(
+    base: &str,
+    from: u32,
+    mut is_free: impl FnMut(&str) -> Result<bool, Fault>,
+) -> Result<String, Fault> {
+    let mut try_number = |number: u32| -> Result<bool, Fault> {
+        let name = numbered_name(base, number);
+        Ok(names::is_valid(&name) && is_free(&name)?)
     };
-    std::iter::once(base.to_owned()).chain((2u32..).map(with))
+    for number in from..=TRIED_IN_ORDER {
+        if try_number(number)? {
+            return Ok(numbered_name(base, number));
+        }
+    }
+    let (mut taken, mut free) = (TRIED_IN_ORDER, TRIED_IN_ORDER * 2);
+    while !try_number(free)? {
+        taken = free;
+        free = free.saturating_mul(2);
+    }
+    while free - taken > 1 {
+        let middle = taken + (free - taken) / 2;
+        if try_number(middle)? {
+            free = middle;
+        } else {
+            taken = middle;
+        }
+    }
+    Ok(numbered_name(base, free))
 }

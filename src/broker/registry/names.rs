@@ -13,7 +13,7 @@ use crate::broker::core::Tx;
 use crate::broker::registry::automatic_names::ensure_automatic_name;
 use crate::broker::registry::keys::owner_may_return;
 use crate::broker::registry::name_owners::{
-    NameOwner, NameSource, assign, conflicting_owners, numbered_names, release,
+    NameOwner, NameSource, assign, conflicting_owners, free_name, release,
 };
 use crate::broker::store::Fault;
 use crate::protocol::names;
@@ -160,13 +160,12 @@ fn numbered(
     source: NameSource,
     notes: &mut Vec<String>,
 ) -> Result<String, Fault> {
-    for name in numbered_names(base).skip(1) {
-        if names::is_valid(&name) && take(tx, id, &name, source, notes)? {
-            return Ok(name);
-        }
-    }
-    // Unreachable: the numbers have no end.
-    Ok(base.to_owned())
+    let name = free_name(base, 2, |name| {
+        let rivals = conflicting_owners(tx, id, name)?;
+        Ok(!rivals.iter().any(|owner| keeps_name(tx, owner, source)))
+    })?;
+    take(tx, id, &name, source, notes)?;
+    Ok(name)
 }
 
 /// Returns whether a name's owner is live, or about to reconnect to a broker that was restarted.

@@ -4,9 +4,10 @@ use rusqlite::params;
 
 use crate::broker::core::{Caller, Tx};
 use crate::broker::registry::keys::peer_of_session_id;
-use crate::broker::registry::listing::{peer, waiting, waiting_count};
+use crate::broker::registry::listing::{peer, short, short_any, waiting, waiting_count};
 use crate::broker::registry::{names, windows};
 use crate::broker::store::Fault;
+use crate::protocol::bounds::{MAX_LABEL, MAX_PATH, MAX_SUMMARY};
 use crate::protocol::messages::Party;
 use crate::protocol::peers::{ProfileSet, SetProfile};
 use crate::protocol::{ApiError, ErrorCode, PeerId, ProcessId};
@@ -51,10 +52,14 @@ pub fn sender(tx: &Tx<'_>, caller: &Caller, from_session: Option<&str>) -> Resul
             " FROM peers WHERE id = ?1"
         ))?
         .query_row(params![caller.peer.as_str(), tx.now.millis()], |row| {
-            let name: Option<String> = row.get(0)?;
+            let name = short_any(row, 0, MAX_LABEL)?;
             Ok(Own {
                 party: Party { id: caller.peer.clone(), name: name.clone() },
-                shown: Sender { name, summary: row.get(1)?, cwd: row.get(2)? },
+                shown: Sender {
+                    name,
+                    summary: short(row, 1, MAX_SUMMARY)?,
+                    cwd: short(row, 2, MAX_PATH)?,
+                },
                 waiting: row.get::<_, i64>(3)?.unsigned_abs(),
             })
         })?;
@@ -137,6 +142,14 @@ fn set_summary(
             format!("the summary has {length} characters, {limit} are allowed"),
         )
         .hint("One or two sentences are enough; the limit is max_summary_chars (CLAUDE_PEERS_MAX_SUMMARY_CHARS).")
+        .into());
+    }
+    if summary.len() > MAX_SUMMARY {
+        return Err(ApiError::new(
+            ErrorCode::TooLarge,
+            format!("the summary has {} bytes, {MAX_SUMMARY} are allowed", summary.len()),
+        )
+        .hint("One or two sentences are enough.")
         .into());
     }
     let source = if automatic { "automatic" } else { "session" };

@@ -289,6 +289,11 @@ impl World {
         std::iter::from_fn(|| stream.events.try_recv().ok()).collect()
     }
 
+    /// Returns how many streams were looked at for their client processes.
+    pub fn looked_at(&self) -> u64 {
+        self.live.presence.lock().looked_at()
+    }
+
     /// Returns the messages that were pushed to a receiver since the last call.
     pub fn pushed(&mut self, peer: &TestPeer) -> Vec<String> {
         let pushed = self.events(peer).into_iter().filter_map(|event| match event {

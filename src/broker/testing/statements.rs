@@ -1,6 +1,6 @@
-//! Counts the SQL statements of a test.
+//! Counts the SQL statements of a test, and the steps that SQLite takes for them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr;
 
@@ -20,6 +20,34 @@ impl World {
         unsafe { trace(self, 0, None, ptr::null_mut()) };
         found.into_inner()
     }
+}
+
+impl World {
+    /// Returns about how many steps SQLite's virtual machine takes for what `act` does.
+    pub fn steps(&mut self, act: impl FnOnce(&mut Self)) -> u64 {
+        const EVERY: c_int = 10;
+        let count = Cell::new(0u64);
+        let context = ptr::from_ref(&count).cast_mut().cast();
+        let database = self.store.database();
+        // SAFETY: the connection is open, and the handler ends below, before `count` does.
+        unsafe {
+            ffi::sqlite3_progress_handler(database.handle(), EVERY, Some(count_steps), context);
+        }
+        act(self);
+        // SAFETY: as above.
+        unsafe {
+            ffi::sqlite3_progress_handler(self.store.database().handle(), 0, None, ptr::null_mut());
+        }
+        count.get() * u64::try_from(EVERY).unwrap()
+    }
+}
+
+/// Counts one call. See <https://sqlite.org/c3ref/progress_handler.html>: 0 goes on.
+unsafe extern "C" fn count_steps(count: *mut c_void) -> c_int {
+    // SAFETY: `count` is what `steps` gave, on this thread.
+    let count = unsafe { &*count.cast::<Cell<u64>>() };
+    count.set(count.get() + 1);
+    0
 }
 
 type Callback = unsafe extern "C" fn(c_uint, *mut c_void, *mut c_void, *mut c_void) -> c_int;

@@ -64,6 +64,12 @@ pub fn look_alike(one: &str, other: &str) -> bool {
     one != other && !(one.is_ascii() && other.is_ascii()) && skeleton(one).eq(skeleton(other))
 }
 
+/// Returns a text that is equal for all names that look alike. It is for comparison only.
+#[must_use]
+pub fn look(name: &str) -> String {
+    skeleton(name).collect()
+}
+
 /// Returns whether `name` may be a peer's name: canonical, by the [`RULE`], not reserved, and not in
 /// the form of an id.
 #[must_use]

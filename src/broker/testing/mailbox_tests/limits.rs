@@ -40,6 +40,59 @@ fn a_full_mailbox_takes_no_more_until_something_is_read() {
 }
 
 #[test]
+fn one_sender_fills_half_of_a_mailbox_and_others_get_in() {
+    let mut world =
+        World::with(|limits| (limits.messages_per_minute, limits.max_unread) = (0, 100));
+    let (ann, eve, bob) = (world.peer("ann"), world.peer("eve"), world.peer("bob"));
+    for _ in 0..50 {
+        world.send(&ann, &bob, "more");
+    }
+    let refused = world.try_send(&ann, "bob", "no").unwrap_err();
+    assert_eq!(refused.code, ErrorCode::MailboxFull);
+    assert!(refused.message.contains("50 unread messages, 50 of them from you"), "{refused}");
+    assert!(refused.hint.unwrap().contains("CLAUDE_PEERS_MAX_UNREAD"));
+    for _ in 0..40 {
+        world.send(&eve, &bob, "more");
+    }
+    // The last tenth is for those that have few messages in it.
+    let refused = world.try_send(&eve, "bob", "no").unwrap_err();
+    assert_eq!(refused.code, ErrorCode::MailboxFull);
+    let joe = world.peer("joe");
+    for _ in 0..5 {
+        world.send(&joe, &bob, "hello");
+    }
+    assert_eq!(world.try_send(&joe, "bob", "no").unwrap_err().code, ErrorCode::MailboxFull);
+    // In another mailbox nothing has changed.
+    world.send(&ann, &eve, "hello");
+}
+
+#[test]
+fn a_share_of_a_mailbox_is_its_senders_again_once_it_is_read() {
+    let mut world =
+        World::with(|limits| (limits.messages_per_minute, limits.max_unread) = (0, 100));
+    let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    let ids: Vec<_> = (0..50).map(|_| world.send(&ann, &bob, "more")).collect();
+    world.try_send(&ann, "bob", "no").unwrap_err();
+    world.confirm(&bob, &ids[..1]);
+    world.send(&ann, &bob, "there is room");
+}
+
+#[test]
+fn many_senders_together_have_a_rate_to_one_recipient() {
+    let mut world = World::with(|limits| (limits.burst, limits.max_unread) = (1, 0));
+    let bob = world.peer("bob");
+    let senders: Vec<_> = (0..51).map(|number| world.peer(&format!("s{number}"))).collect();
+    for sender in &senders[..50] {
+        world.send(sender, &bob, "hello");
+    }
+    let refused = world.try_send(&senders[50], "bob", "hello").unwrap_err();
+    assert_eq!(refused.code, ErrorCode::RateLimited);
+    assert!(refused.message.contains("from all peers together: 1200 a minute"), "{refused}");
+    world.advance(Duration::from_secs(1));
+    world.send(&senders[50], &bob, "hello");
+}
+
+#[test]
 fn what_expired_makes_room_in_a_full_mailbox() {
     let mut world = World::with(|limits| limits.max_unread = 1);
     let (ann, bob) = (world.peer("ann"), world.peer("bob"));

@@ -2,10 +2,12 @@
 
 mod clock_jumps;
 mod expiry;
+mod growth;
 mod history;
 mod hooks;
 mod leases;
 mod limits;
+mod loops;
 mod notices;
 mod quiet_hooks;
 mod scope;
