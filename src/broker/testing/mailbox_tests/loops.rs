@@ -11,6 +11,7 @@ fn pair() -> (World, TestPeer, TestPeer) {
     let (ann, bob) = (world.peer("ann"), world.peer("bob"));
     for peer in [&ann, &bob] {
         world.quiet_hook(peer, Hook::UserPromptSubmit, "first");
+        world.quiet_hook(peer, Hook::Stop, "first");
     }
     (world, ann, bob)
 }
