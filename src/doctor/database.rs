@@ -141,7 +141,7 @@ fn access(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
     let finding = files.iter().find_map(|file| {
         check_permissions(environment, CHECK, "the database", file, FILE)
             .filter(|finding| finding.level == Level::Failure)
-            .or_else(|| named(file, &lock))
+            .or_else(|| named(file, path, &lock))
     });
     let open = || {
         files
@@ -162,8 +162,10 @@ fn access(snapshot: &Snapshot, path: &Path) -> Option<Finding> {
 }
 
 /// Reports a link or a second name. The broker replaces a lock with a second name itself.
-fn named(file: &Path, lock: &Path) -> Option<Finding> {
-    if file == lock && !file.is_symlink() {
+fn named(file: &Path, database: &Path, lock: &Path) -> Option<Finding> {
+    // A link of the database to a file that is not there yet is followed, as one to a file is.
+    let is_followed = file == database && file.is_symlink();
+    if is_followed || (file == lock && !file.is_symlink()) {
         return None;
     }
     check_name(CHECK, "the database", file)

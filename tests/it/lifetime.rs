@@ -365,7 +365,8 @@ fn http(sandbox: &Sandbox, request: &str) -> std::os::unix::net::UnixStream {
 
 #[test]
 fn a_session_that_dies_while_it_opens_its_stream_leaves_no_ghost() {
-    const ROUNDS: u64 = 120;
+    // As many new sessions as one process may register at once.
+    const ROUNDS: u64 = 64;
     let sandbox = Sandbox::new();
     let _other = sandbox.session("other");
     for round in 0..ROUNDS {

@@ -2,9 +2,9 @@
 
 use crate::broker::core::loop_guard::Verdict;
 use crate::broker::core::{Caller, Effect, Tx};
-use crate::broker::mailbox::notices;
 use crate::broker::registry::Resolved;
 use crate::broker::store::Fault;
+use crate::protocol::messages::Party;
 use crate::protocol::{ApiError, ErrorCode, PeerId};
 
 /// Refuses a message of a session that goes round in circles with its recipient.
@@ -57,22 +57,15 @@ pub fn note_exchange(tx: &mut Tx<'_>, caller: &Caller, to: &PeerId, text: &str) 
     tx.state.effects.push(effect);
 }
 
-/// Tells both sessions that their exchange is stopped.
-pub fn insert_loop_notices(
-    tx: &mut Tx<'_>,
-    one: &PeerId,
-    other: &PeerId,
-    count: u32,
-) -> Result<(), Fault> {
-    tracing::warn!(event = "limit_reached", peer = %one, "stopped a loop with {other}: {count} short messages in turn");
-    for (to, with) in [(other, one), (one, other)] {
-        let with = notices::display_name(tx, with)?;
-        let text = format!(
-            "claude-peers stopped your exchange with {with}: {count} short messages in turn, in which no person took part. Do not answer. Tell your user that the two sessions went round in circles, and what is left to decide. It goes on once a person writes to one of the two sessions, or after 10 minutes of silence."
-        );
-        notices::insert_notice(tx, to, &text)?;
-    }
-    Ok(())
+/// Returns what a session is told when its exchange with another one is stopped.
+pub fn stopped(with: &Party, count: u32) -> String {
+    let with = match &with.name {
+        Some(name) => format!("{name} ({})", with.id),
+        None => with.id.to_string(),
+    };
+    format!(
+        "claude-peers stopped your exchange with {with}: {count} short messages in turn, in which no person took part. Do not answer. Tell your user that the two sessions went round in circles, and what is left to decide. It goes on once a person writes to one of the two sessions, or after 10 minutes of silence."
+    )
 }
 
 /// Returns how many messages an exchange may have. Without rate limits there is no guard, either.

@@ -10,15 +10,11 @@ use std::fmt::Write as _;
 use rusqlite::OptionalExtension as _;
 
 use crate::broker::core::{EndedMessage, Tx};
-use crate::broker::mailbox::send::{NewMessage, insert};
+use crate::broker::mailbox::send::insert_notice;
 use crate::broker::registry;
-use crate::broker::registry::Sender;
 use crate::broker::store::Fault;
 use crate::protocol::messages::MessageState;
 use crate::protocol::{MessageId, PeerId};
-
-/// The broker's name as a sender. No session can have it, because of the space.
-const NAME: &str = "claude-peers broker";
 
 /// How many messages of each kind one notice names at most.
 const MAX_NAMED: usize = 20;
@@ -41,23 +37,7 @@ pub fn insert_notices(tx: &mut Tx<'_>, ended: &[EndedMessage]) -> Result<(), Fau
     Ok(())
 }
 
-/// Stores one notice to a peer.
-pub fn insert_notice(tx: &mut Tx<'_>, to: &PeerId, text: &str) -> Result<MessageId, Fault> {
-    let sender = Sender { name: Some(NAME.to_owned()), summary: String::new(), cwd: String::new() };
-    let message = NewMessage {
-        from: &PeerId::broker(),
-        sender: &sender,
-        addressed_name: None,
-        text,
-        reply_to: None,
-        is_probe: false,
-        key: None,
-    };
-    Ok(insert(tx, &message, to)?.id)
-}
-
-/// Returns how a notice calls a peer.
-pub fn display_name(tx: &Tx<'_>, peer: &PeerId) -> Result<String, Fault> {
+fn display_name(tx: &Tx<'_>, peer: &PeerId) -> Result<String, Fault> {
     let name: Option<Option<String>> = tx
         .db
         .prepare_cached("SELECT name FROM peers WHERE id = ?1")?

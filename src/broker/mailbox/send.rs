@@ -9,7 +9,8 @@ use crate::broker::core::{Caller, Effect, Receiver, Tx};
 use crate::broker::live::waiters::{IncomingMessage, Question, WaiterChange};
 use crate::broker::mailbox::checks::{check_limits, check_recipient, check_reply, check_text};
 use crate::broker::mailbox::lease::{is_reserved, mark_read};
-use crate::broker::mailbox::loops::{check_loop, insert_loop_notices, note_exchange};
+use crate::broker::mailbox::loops;
+use crate::broker::mailbox::loops::{check_loop, note_exchange};
 use crate::broker::mailbox::push::{NewPush, plan_push, prove_channel, push_waiting};
 use crate::broker::mailbox::sequence::next_seq;
 use crate::broker::registry;
@@ -18,6 +19,9 @@ use crate::broker::store::Fault;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::messages::{MessageState, SendMessage, Sent, Via};
 use crate::protocol::{MessageId, PeerId, Timestamp};
+
+/// The broker's name as a sender. No session can have it, because of the space.
+const NAME: &str = "claude-peers broker";
 
 /// What is known of a caller and its recipients while it sends several messages in one transaction, so
 /// that it is read once.
@@ -104,7 +108,7 @@ pub fn send_one_of(
     }
     note_exchange(tx, caller, found.id(), &request.text);
     if let Some(count) = last {
-        insert_loop_notices(tx, &caller.peer, found.id(), count)?;
+        tell_of_loop(tx, &caller.peer, found.id(), count)?;
         found.refresh(tx)?;
         waiting = registry::waiting(tx, &caller.peer)?;
     }
@@ -214,6 +218,31 @@ pub fn insert(tx: &mut Tx<'_>, message: &NewMessage<'_>, to: &PeerId) -> Result<
     tx.state.effects.notify(to);
     failpoint!("broker.send.inserted");
     Ok(Inserted { id, seq, state, awaited, push })
+}
+
+/// Stores one notice to a peer.
+pub fn insert_notice(tx: &mut Tx<'_>, to: &PeerId, text: &str) -> Result<MessageId, Fault> {
+    let sender = Sender { name: Some(NAME.to_owned()), summary: String::new(), cwd: String::new() };
+    let message = NewMessage {
+        from: &PeerId::broker(),
+        sender: &sender,
+        addressed_name: None,
+        text,
+        reply_to: None,
+        is_probe: false,
+        key: None,
+    };
+    Ok(insert(tx, &message, to)?.id)
+}
+
+/// Tells both sessions that their exchange is stopped.
+fn tell_of_loop(tx: &mut Tx<'_>, one: &PeerId, other: &PeerId, count: u32) -> Result<(), Fault> {
+    tracing::warn!(event = "limit_reached", peer = %one, "stopped a loop with {other}: {count} short messages in turn");
+    for (to, with) in [(other, one), (one, other)] {
+        let text = loops::stopped(&registry::party(tx, with)?, count);
+        insert_notice(tx, to, &text)?;
+    }
+    Ok(())
 }
 
 /// Inserts the row of a message, as offered if it is pushed at once. Returns its id.

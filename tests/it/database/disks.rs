@@ -27,7 +27,7 @@ fn on_a_full_disk_sends_fail_the_broker_lives_and_nothing_accepted_is_lost() {
     let disk = sandbox.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
     let sandbox = sandbox.with("CLAUDE_PEERS_DB", disk.join("peers.db").display().to_string());
-    let mount = "mount -t tmpfs -o size=3m tmpfs \"$1\"";
+    let mount = "mount -t tmpfs -o size=3m,mode=0700 tmpfs \"$1\"";
     let Some(pid) = broker_on_own_disk(&sandbox, &disk, mount) else { return };
     until("the broker serves", || sandbox.status_is("running"));
     let (a, b) = (RawPeer::register(&sandbox, "a"), RawPeer::register(&sandbox, "b"));
@@ -87,7 +87,7 @@ fn a_read_only_disk_is_a_clear_error() {
         text = std::fs::read_to_string(&log).unwrap();
         text.contains("hint: ")
     });
-    assert!(text.contains("peers.db cannot be opened"), "{text}");
+    assert!(text.contains("peers.db-lock cannot be opened"), "{text}");
     assert!(text.to_lowercase().contains("read-only"), "{text}");
     assert!(text.contains("That file system is mounted read-only"), "{text}");
     until("it has ended", || sandbox.broker().is_none());
