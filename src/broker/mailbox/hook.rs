@@ -330,14 +330,17 @@ fn show(
     Ok(mail)
 }
 
-/// Returns whether a channel has written the message, and whether another way was offered it or it may
-/// have been pushed: the receipt of a push comes after it, or never.
+/// Returns whether a channel has written the message, and whether another way was offered it or an
+/// instance may have pushed it: the receipt of a push comes after it, or never. One receipt is enough
+/// where the same instance was pushed it again.
 fn earlier_offers(tx: &Tx<'_>, seq: i64) -> Result<(bool, bool), Fault> {
     Ok(tx
         .db
         .prepare_cached(
             "SELECT count(*) FILTER (WHERE via = 'channel' AND is_written) > 0,
-                    count(*) FILTER (WHERE via <> 'channel' OR NOT is_written) > 0
+                    count(*) FILTER (WHERE via <> 'channel') > 0
+                    OR count(DISTINCT receiver) FILTER (WHERE via = 'channel')
+                       > count(DISTINCT receiver) FILTER (WHERE via = 'channel' AND is_written)
              FROM all_offers WHERE message = ?1",
         )?
         .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))?)

@@ -266,3 +266,15 @@ fn a_lapsed_push_is_not_pushed_to_its_instance_again() {
     world.open_stream(&bob);
     assert_eq!(world.pushed(&bob), ["more"]);
 }
+
+#[test]
+fn a_push_that_was_repeated_after_a_lost_stream_needs_one_receipt() {
+    let mut world = World::new();
+    let (ann, bob) = (world.peer("ann"), world.live("bob"));
+    let id = world.send(&ann, &bob, "hello");
+    world.close_stream(&bob);
+    world.open_stream(&bob);
+    assert_eq!(world.pushed(&bob), ["hello"]);
+    world.written(&bob, &[id]);
+    assert_eq!(world.hook(&bob, Hook::UserPromptSubmit, "turn").lines(), ["hello (pushed)"]);
+}

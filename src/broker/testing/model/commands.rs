@@ -125,7 +125,7 @@ pub enum Command {
 /// Most transactions are committed.
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
-        12 => Just(Outcome::Committed),
+        8 => Just(Outcome::Committed),
         1 => Just(Outcome::Refused),
         1 => Just(Outcome::Lost),
     ]
@@ -168,7 +168,7 @@ pub fn command() -> impl Strategy<Value = Command> {
         3 => small().prop_map(|by| C::Confirm { by }),
         1 => (small(), small(), outcome())
             .prop_map(|(by, mail, outcome)| C::ConfirmAny { by, mail, outcome }),
-        4 => (small(), 0..4u8, outcome())
+        5 => (small(), 1..4u8, outcome())
             .prop_map(|(instance, count, outcome)| C::Written { instance, count, outcome }),
         8 => (few.clone(), hook, 1..3u8, 0..3u8, 0..3u8, prop::bool::weighted(0.8), outcome())
             .prop_map(|(peer, event, turn, occasion, lasted, room, outcome)| C::Hook {
@@ -186,7 +186,7 @@ pub fn command() -> impl Strategy<Value = Command> {
         1 => small().prop_map(|mail| C::StopExpecting { mail }),
         4 => small().prop_map(|waiter| C::Look { waiter }),
         2 => small().prop_map(|waiter| C::TimeOut { waiter }),
-        1 => small().prop_map(|waiter| C::HangUp { waiter }),
+        2 => small().prop_map(|waiter| C::HangUp { waiter }),
         1 => few.prop_map(|peer| C::Wake { peer }),
         2 => Just(C::Crash),
         1 => Just(C::Restart),
