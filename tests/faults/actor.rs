@@ -138,7 +138,9 @@ impl Life {
                 self.reply(&question);
             }
             if world.is_settling() {
-                self.check();
+                if !world.sessions[self.shared.at].only_listens {
+                    self.check();
+                }
                 std::thread::sleep(Duration::from_millis(200));
                 continue;
             }
@@ -155,7 +157,7 @@ impl Life {
                     self.send(&vec![to; count], None);
                 }
                 (12, Some(to)) if world.cli.get() != Some(&to) => self.ask(&to),
-                (13..=16, _) => self.check(),
+                (13..=16, _) if !world.sessions[self.shared.at].only_listens => self.check(),
                 (17..=18, _) if !world.sessions[self.shared.at].has_channel => {
                     crate::commands::turn(&world, self.shared.at);
                 }
@@ -327,6 +329,7 @@ impl Shared {
                 self.ask_back(&seen, questions);
                 let span = Span { began: 0, ended };
                 self.world.count("messages pushed");
+                locked(&self.world.pushed).insert(seen.id.clone());
                 self.world.recorder.shown(span, peer, &self.instance, Way::Push, vec![seen]);
             }
         }

@@ -7,17 +7,24 @@ use claude_peers::endpoint::socket::holder;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::history::{Span, Stored};
-use crate::world::World;
+use crate::world::{World, locked};
 
 /// How long everything may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How many messages are neither read nor ended, except those that a push alone has shown.
-fn unread(world: &World) -> Option<i64> {
+/// How many messages are neither read nor ended. To a session that only listens they must have been
+/// pushed: of that there is no evidence.
+fn unread(world: &World) -> Option<usize> {
     let connection = open(world).ok()?;
-    // A pushed message waits for evidence, which comes by a tool here.
-    let count = "SELECT count(*) FROM messages WHERE state IN ('queued', 'offered')";
-    connection.query_row(count, [], |row| row.get(0)).ok()
+    let unread = "SELECT id, recipient FROM messages WHERE state IN ('queued', 'offered')";
+    let mut statement = connection.prepare(unread).ok()?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
+    let rows: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>().ok()?;
+    let pushed = locked(&world.pushed);
+    let listens = |peer: &String| {
+        world.sessions.iter().any(|one| one.only_listens && one.peer.get() == Some(peer))
+    };
+    Some(rows.iter().filter(|(id, to)| !(listens(to) && pushed.contains(id))).count())
 }
 
 fn open(world: &World) -> rusqlite::Result<Connection> {

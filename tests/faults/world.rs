@@ -1,6 +1,6 @@
 //! What all parts of a run share: the sandbox, the processes that run, the history, the counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -67,6 +67,8 @@ pub struct Session {
     /// The peer's id, once it is known.
     pub peer: OnceLock<String>,
     pub has_channel: bool,
+    /// Whether it never asks for its mail, so that all must be pushed to it.
+    pub only_listens: bool,
     /// Whether its client reads nothing now.
     pub is_deaf: AtomicBool,
 }
@@ -90,6 +92,8 @@ pub struct World {
     /// What is wrong, besides what the checker finds.
     pub problems: Mutex<Vec<String>>,
     pub ready: AtomicU32,
+    /// The ids of all messages that were pushed.
+    pub pushed: Mutex<HashSet<String>>,
 }
 
 /// The longest time without a successful call of anyone.
@@ -108,6 +112,7 @@ impl World {
             name: format!("s{n:02}"),
             peer: OnceLock::new(),
             has_channel: n % 5 < 3,
+            only_listens: n % 5 == 0,
             is_deaf: AtomicBool::new(false),
         });
         let now = Instant::now();
@@ -132,6 +137,7 @@ impl World {
             counts: Mutex::default(),
             problems: Mutex::default(),
             ready: AtomicU32::new(0),
+            pushed: Mutex::default(),
         }
     }
 
