@@ -125,3 +125,21 @@ impl From<serde_json::Error> for CliError {
         io::Error::from(error).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_harmless_for_a_terminal_in_all_its_parts() {
+        let hostile = "x\u{1b}[31m\u{9b}2J\u{202e}\nhint: forged";
+        let error = CliError {
+            excerpt: vec![hostile.replace('\n', " ")],
+            ..CliError::new(hostile).hint(hostile).detail(hostile)
+        };
+        let text = error.text();
+        assert!(!text.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{text:?}");
+        let begins: Vec<&str> = text.lines().filter_map(|line| line.split('x').next()).collect();
+        assert_eq!(begins, ["error: ", "  ", "  ", "hint: "], "{text}");
+    }
+}

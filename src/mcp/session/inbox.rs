@@ -104,6 +104,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_a_lasting_session_of_a_known_version_is_woken_and_only_where_that_is_wanted() {
+        let home = tempfile::tempdir().unwrap();
+        let config = |wake: &str| {
+            let variables = [
+                ("HOME", home.path().to_str().unwrap()),
+                ("CLAUDE_CODE_MESSAGING_SOCKET", "/run/inbox"),
+                ("CLAUDE_PEERS_WAKE", wake),
+            ];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Config::from_environment(&variables.into_iter().collect()).unwrap()
+        };
+        let woken = |wake: &str, version: &str, one_shot: bool| {
+            InboxSocket::of_session(&config(wake), version, one_shot).is_some()
+        };
+        assert!(woken("on", "2.1.330", false));
+        for (wake, version, one_shot) in
+            [("off", "2.1.330", false), ("on", "2.1.223", false), ("on", "2.1.330", true)]
+        {
+            assert!(!woken(wake, version, one_shot), "{wake} {version} {one_shot}");
+        }
+    }
+
     /// On Linux each thread has its own credentials, so one thread can act as another user.
     #[cfg(target_os = "linux")]
     #[tokio::test]

@@ -7,6 +7,7 @@ mod foreign_homes;
 mod foreign_listeners;
 mod impostors;
 mod requests;
+mod roles;
 mod tcp;
 mod users;
 

@@ -206,3 +206,34 @@ fn remove_if_present(path: &Path) -> io::Result<()> {
 pub fn bind_tcp(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_is_ours_alone_replaces_no_file_and_is_removed_by_its_own_broker_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("broker.sock");
+        std::fs::write(&path, "a file").unwrap();
+        bind_unix(&path).unwrap_err();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file");
+        std::fs::remove_file(&path).unwrap();
+        let (_first, bound) = bind_unix(&path).unwrap();
+        let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let (_second, bound_again) = bind_unix(&path).unwrap();
+        bound.remove();
+        assert!(path.exists(), "it is the socket of another now");
+        bound_again.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_port_is_bound_on_this_machine_alone() {
+        let listener = bind_tcp(0).unwrap();
+        assert!(listener.local_addr().unwrap().ip().is_loopback());
+    }
+}

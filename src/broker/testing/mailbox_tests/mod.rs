@@ -8,6 +8,7 @@ mod hooks;
 mod leases;
 mod limits;
 mod loops;
+mod near_misses;
 mod notices;
 mod quiet_hooks;
 mod scope;

@@ -6,5 +6,6 @@ mod identity;
 mod listing;
 mod lookup;
 mod names;
+mod near_misses;
 mod times;
 mod windows;

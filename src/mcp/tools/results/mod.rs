@@ -5,6 +5,8 @@
 //! out, and what many entries share is said once. Everything that another peer wrote passes through
 //! [`crate::text`] on its way in.
 
+#[cfg(test)]
+mod hostile;
 mod parts;
 mod peers;
 mod sent;
