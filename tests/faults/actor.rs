@@ -21,6 +21,9 @@ const QUESTION: &str = "question ";
 /// How long a call may take until its client gives up on the server. It is longer than any call.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// How long a server may take to register, whatever happens meanwhile.
+const COMES_UP: Duration = Duration::from_secs(30);
+
 /// A request that waits for its answer.
 enum Pending {
     Send(crate::history::Sending, bool),
@@ -105,8 +108,14 @@ impl Life {
     /// Learns the id of the session's peer, which must be that of its earlier lives.
     fn identify(&mut self) -> bool {
         let world = Arc::clone(&self.shared.world);
+        let since = Instant::now();
+        let mut is_late = false;
         while !self.ended && !world.is_over() {
             let listed = self.call("list_peers", json!({}), Pending::Other);
+            if since.elapsed() > COMES_UP && !std::mem::replace(&mut is_late, true) {
+                let instance = &self.shared.instance;
+                world.problem(format!("{instance} does not come up: {listed:?}"));
+            }
             let id = listed.as_ref().map(|result| &result["structuredContent"]["me"]["id"]);
             let Some(id) = id.and_then(Value::as_str) else {
                 std::thread::sleep(Duration::from_millis(50));
@@ -150,6 +159,9 @@ impl Life {
                 None => world.cli.get().cloned(),
             };
             let to = to.filter(|to| *to != self.me());
+            if chance.below(300) == 0 {
+                return self.die_in_a_call(chance);
+            }
             match (chance.below(20), to) {
                 (0..=8, Some(to)) => self.send(&[to], None),
                 (9..=11, Some(to)) => {
@@ -227,6 +239,18 @@ impl Life {
         self.call("check_messages", json!({}), Pending::Check(began));
     }
 
+    /// Has the server killed while it answers.
+    fn die_in_a_call(&mut self, chance: &mut Chance) {
+        let world = Arc::clone(&self.shared.world);
+        let began = world.recorder.now();
+        let params = json!({ "name": "check_messages", "arguments": {} });
+        self.request("tools/call", params, Pending::Check(began));
+        std::thread::sleep(chance.between(Duration::ZERO, Duration::from_millis(25)));
+        if self.process.signal(rustix::process::Signal::KILL) {
+            world.count(crate::nemesis::IN_A_CALL);
+        }
+    }
+
     fn call(&mut self, tool: &str, arguments: Value, pending: Pending) -> Option<Value> {
         let params = json!({ "name": tool, "arguments": arguments });
         let id = self.request("tools/call", params, pending);
@@ -286,11 +310,12 @@ impl Life {
         let peer = peer.cloned().unwrap_or_default();
         for (_, pending) in std::mem::take(&mut *locked(&shared.pending)) {
             match pending {
+                // All that it wrote was read, so what is not there was not shown.
                 Pending::Check(began) => {
-                    shared.world.recorder.look(began, &peer, Way::Tool, false);
+                    shared.world.recorder.look(began, &peer, Way::Tool, true);
                 }
                 Pending::Send(_, true) => {
-                    shared.world.recorder.look(0, &peer, Way::Answer, false);
+                    shared.world.recorder.look(0, &peer, Way::Answer, true);
                 }
                 _ => {}
             }
@@ -329,7 +354,7 @@ impl Shared {
                 self.ask_back(&seen, questions);
                 let span = Span { began: 0, ended };
                 self.world.count("messages pushed");
-                locked(&self.world.pushed).insert(seen.id.clone());
+                locked(&self.world.shown).insert(seen.id.clone());
                 self.world.recorder.shown(span, peer, &self.instance, Way::Push, vec![seen]);
             }
         }
@@ -363,12 +388,13 @@ impl Shared {
                 }
                 if let Some(seen) = read::answer(structured).filter(|_| waits) {
                     world.count("questions answered");
+                    locked(&world.shown).insert(seen.id.clone());
                     let span = recorder.until_now(0);
                     let receiver = format!("{}#{id}", self.instance);
                     recorder.looked(span, &peer, &receiver, Way::Answer, vec![seen]);
                 }
             }
-            Pending::Check(began) if is_error => recorder.look(began, &peer, Way::Tool, false),
+            Pending::Check(began) if is_error => recorder.look(began, &peer, Way::Tool, true),
             Pending::Check(began) => {
                 let messages = read::check_messages(structured);
                 messages.iter().for_each(|seen| self.ask_back(seen, questions));

@@ -117,7 +117,7 @@ fn inbox(world: &Arc<World>) {
     let span = world.recorder.until_now(began);
     // What was printed whole was seen, even if the confirmation failed.
     if read.is_null() {
-        world.recorder.look(began, me, Way::Inbox, success);
+        world.recorder.look(began, me, Way::Inbox, output.is_empty());
         return;
     }
     if success {

@@ -188,5 +188,6 @@ fn keep(world: &World, seed: u64, history: &history::History) {
     let copied = Command::new("cp").arg("-a").arg(world.sandbox.path()).arg(&kept).status();
     let lines: Vec<String> = history.events.iter().map(|event| format!("{event:?}\n")).collect();
     let written = std::fs::write(kept.join("history.txt"), lines.concat());
+    let _ = std::fs::write(kept.join("faults.txt"), locked(&world.log).concat());
     println!("kept: {} ({copied:?}, {written:?})", kept.display());
 }

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::chance::Chance;
 use crate::shim::Control;
-use crate::world::{Kind, World};
+use crate::world::{Kind, World, locked};
 
 /// A fault, and how often it is chosen in comparison with others.
 type Fault = (&'static str, u64, fn(&Arc<World>, &mut Chance) -> bool);
@@ -51,6 +51,9 @@ const FAULTS: &[Fault] = &[
     ("the wall clock is set", 4, set_clock),
 ];
 
+/// What a session itself does to its server.
+pub const IN_A_CALL: &str = "server: SIGKILL while it answers";
+
 /// Does one fault after the other until the run settles.
 pub fn rage(world: &Arc<World>, mut chance: Chance, pace: Duration) {
     let sum: u64 = FAULTS.iter().map(|(_, weight, _)| weight).sum();
@@ -62,8 +65,11 @@ pub fn rage(world: &Arc<World>, mut chance: Chance, pace: Duration) {
             is_it
         });
         let Some((name, _, fault)) = fault else { continue };
+        let began = world.recorder.now();
         if fault(world, &mut chance) {
             world.count(name);
+            let ended = world.recorder.now();
+            locked(&world.log).push(format!("{began} to {ended}: {name}\n"));
         }
         std::thread::sleep(chance.between(pace / 4, pace * 3 / 2));
     }
@@ -74,7 +80,7 @@ pub fn rage(world: &Arc<World>, mut chance: Chance, pace: Duration) {
 
 /// The names of all faults.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    FAULTS.iter().map(|(name, _, _)| *name)
+    FAULTS.iter().map(|(name, _, _)| *name).chain([IN_A_CALL])
 }
 
 fn broker(world: &World) -> Option<Holder> {

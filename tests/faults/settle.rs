@@ -13,18 +13,18 @@ use crate::world::{World, locked};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many messages are neither read nor ended. To a session that only listens they must have been
-/// pushed: of that there is no evidence.
+/// shown: of a push there is no evidence.
 fn unread(world: &World) -> Option<usize> {
     let connection = open(world).ok()?;
     let unread = "SELECT id, recipient FROM messages WHERE state IN ('queued', 'offered')";
     let mut statement = connection.prepare(unread).ok()?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
     let rows: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>().ok()?;
-    let pushed = locked(&world.pushed);
+    let shown = locked(&world.shown);
     let listens = |peer: &String| {
         world.sessions.iter().any(|one| one.only_listens && one.peer.get() == Some(peer))
     };
-    Some(rows.iter().filter(|(id, to)| !(listens(to) && pushed.contains(id))).count())
+    Some(rows.iter().filter(|(id, to)| !(listens(to) && shown.contains(id))).count())
 }
 
 fn open(world: &World) -> rusqlite::Result<Connection> {

@@ -37,6 +37,7 @@ struct control {
 static volatile struct control none;
 static volatile struct control *control = &none;
 static uint64_t seed;
+static struct timespec started;
 
 #define REAL(name) \
     static __typeof__(&name) real_##name; \
@@ -54,6 +55,7 @@ __attribute__((constructor)) static void begin(void) {
     close(file);
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
+    started = now;
     seed = (uint64_t)now.tv_nsec * 2654435761u + (uint64_t)getpid();
     if (map != MAP_FAILED) control = map;
 }
@@ -66,6 +68,14 @@ static int happens(uint32_t probability, int which) {
     if (((x ^ (x >> 31)) & 0xffff) >= probability) return 0;
     __atomic_add_fetch(&control->hits[which], 1, __ATOMIC_RELAXED);
     return 1;
+}
+
+/* A process that has just started has descriptors of its own, so none is short of them. */
+static int lacks_descriptors(void) {
+    struct timespec now;
+    if (!control->descriptors) return 0;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec - started.tv_sec > 3 && happens(control->descriptors, 5);
 }
 
 static int is_file(int fd) {
@@ -130,7 +140,7 @@ int fdatasync(int fd) {
 }
 
 static int open_fault(int flags) {
-    if (happens(control->descriptors, 5)) return EMFILE;
+    if (lacks_descriptors()) return EMFILE;
     if ((flags & O_ACCMODE) != O_RDONLY && (flags & O_CREAT) && happens(control->read_only, 2))
         return EROFS;
     return 0;
@@ -167,13 +177,13 @@ int openat64(int directory, const char *path, int flags, ...) {
 
 int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict length, int flags) {
     REAL(accept4);
-    if (happens(control->descriptors, 5)) { errno = EMFILE; return -1; }
+    if (lacks_descriptors()) { errno = EMFILE; return -1; }
     return real_accept4(fd, address, length, flags);
 }
 
 int socket(int domain, int type, int protocol) {
     REAL(socket);
-    if (happens(control->descriptors, 5)) { errno = EMFILE; return -1; }
+    if (lacks_descriptors()) { errno = EMFILE; return -1; }
     return real_socket(domain, type, protocol);
 }
 

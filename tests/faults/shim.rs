@@ -119,17 +119,20 @@ impl Shim {
 
     /// Checks that the program runs with the library in it, and that its clock obeys.
     fn check(&self) -> Result<(), String> {
-        let version = || Command::new(&self.program).arg("--version").output();
-        let ran = version().map_err(|error| error.to_string())?;
+        let command = |arguments: &[&str]| {
+            let home = self.program.parent().unwrap_or(Path::new("/"));
+            Command::new(&self.program).env_clear().env("HOME", home).args(arguments).output()
+        };
+        let ran = command(&["--version"]).map_err(|error| error.to_string())?;
         if !ran.status.success() || !ran.stderr.is_empty() {
             return Err(String::from_utf8_lossy(&ran.stderr).into_owned());
         }
-        self.control().descriptors.store(65_536, Ordering::Relaxed);
-        let status = Command::new(&self.program).args(["status"]).output();
+        self.control().threads.store(65_536, Ordering::Relaxed);
+        // A hook begins with a thread.
+        let status = command(&["hook", "Stop"]);
         self.control().calm();
-        let failed = status.is_ok_and(|output| !output.status.success());
-        let hit = self.control().hits[5].swap(0, Ordering::Relaxed) > 0;
-        if failed && hit { Ok(()) } else { Err("the program does not use it".to_owned()) }
+        let hit = self.control().hits[6].swap(0, Ordering::Relaxed) > 0;
+        if status.is_ok() && hit { Ok(()) } else { Err("the program does not use it".to_owned()) }
     }
 
     pub fn control(&self) -> &Control {

@@ -91,9 +91,11 @@ pub struct World {
     pub counts: Mutex<BTreeMap<&'static str, u64>>,
     /// What is wrong, besides what the checker finds.
     pub problems: Mutex<Vec<String>>,
+    /// The faults, with their times.
+    pub log: Mutex<Vec<String>>,
     pub ready: AtomicU32,
-    /// The ids of all messages that were pushed.
-    pub pushed: Mutex<HashSet<String>>,
+    /// The ids of all messages that were pushed, or shown as an answer.
+    pub shown: Mutex<HashSet<String>>,
 }
 
 /// The longest time without a successful call of anyone.
@@ -136,8 +138,9 @@ impl World {
             }),
             counts: Mutex::default(),
             problems: Mutex::default(),
+            log: Mutex::default(),
             ready: AtomicU32::new(0),
-            pushed: Mutex::default(),
+            shown: Mutex::default(),
         }
     }
 

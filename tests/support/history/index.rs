@@ -26,6 +26,10 @@ pub struct Index<'a> {
     pub stored_texts: BTreeMap<&'a str, Vec<&'a Stored>>,
     pub stored: BTreeMap<&'a str, &'a Stored>,
     pub looks: Vec<&'a Look>,
+    /// The same of each peer.
+    pub looks_of: BTreeMap<&'a str, Vec<&'a Look>>,
+    /// The sends that answer each message.
+    pub replies: BTreeMap<&'a str, Vec<&'a Send>>,
     /// The states of each id, as anybody was told them: by an answer, a notice, a list, the store.
     pub told: BTreeMap<&'a str, Vec<(Told, &'a Event)>>,
     /// When each instance began.
@@ -50,6 +54,8 @@ impl<'a> Index<'a> {
             stored_texts: BTreeMap::new(),
             stored: BTreeMap::new(),
             looks: Vec::new(),
+            looks_of: BTreeMap::new(),
+            replies: BTreeMap::new(),
             told: BTreeMap::new(),
             began: BTreeMap::new(),
             notices: BTreeMap::new(),
@@ -70,7 +76,10 @@ impl<'a> Index<'a> {
                         index.shown_texts.entry(&shown.message.text).or_default().push(shown);
                     }
                 }
-                Event::Look(look) => index.looks.push(look),
+                Event::Look(look) => {
+                    index.looks.push(look);
+                    index.looks_of.entry(&look.peer).or_default().push(look);
+                }
                 Event::Told(told) => index.tell(told.clone(), &told.id, event),
                 Event::Began(life) => {
                     index.began.insert(&life.instance, (life.at, &life.peer));
@@ -102,6 +111,9 @@ impl<'a> Index<'a> {
 
     fn send(&mut self, send: &'a Send, event: &'a Event) {
         self.sends.push(send);
+        if let Some(original) = &send.reply_to {
+            self.replies.entry(original).or_default().push(send);
+        }
         self.by_text.entry(&send.text).or_default().push(send);
         let Some((ended, Answer::Accepted { id, state })) = &send.answer else { return };
         self.accepted.entry(id).or_default().push(send);
@@ -131,6 +143,11 @@ impl<'a> Index<'a> {
             (id, state, Span { began: 0, ended: span.ended }, event)
         })
         .collect()
+    }
+
+    /// Returns what a peer did that can show messages.
+    pub fn looks_of(&self, peer: &str) -> &[&'a Look] {
+        self.looks_of.get(peer).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Returns from when to when a message was shown. A push was not sent before its instance began.

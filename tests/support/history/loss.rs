@@ -56,8 +56,8 @@ fn acknowledged(index: &Index<'_>, id: &str, sends: &[&Send], found: &mut Vec<Vi
     let is_unread = stored.is_some_and(|one| ["queued", "offered"].contains(&one.state.as_str()));
     // What is stored as read was seen by somebody: in an output that was lost, or by its answer.
     let is_read = stored.is_some_and(|one| one.state == "read")
-        && (index.looks.iter().any(|look| look.peer == *recipient && !look.is_seen)
-            || index.sends.iter().any(|reply| reply.reply_to.as_deref() == Some(id)));
+        && (index.looks_of(recipient).iter().any(|look| !look.is_seen)
+            || index.replies.contains_key(id));
     if !(is_shown || is_ended || is_unread || is_read) {
         let stored = stored.map(|stored| Event::from(*stored));
         let events = events().into_iter().chain(stored).collect();

@@ -74,18 +74,16 @@ fn untrue(index: &Index<'_>, id: &str, told: &Told) -> Option<(Rule, Vec<Event>)
             let recipient = recipient(index, id)?;
             let via = told.via.as_deref();
             let is_answered = [None, Some("reply")].contains(&via)
-                && index.sends.iter().any(|reply| {
-                    reply.reply_to.as_deref() == Some(id) && reply.began <= told.span.ended
-                });
+                && index
+                    .replies
+                    .get(id)
+                    .is_some_and(|all| all.iter().any(|reply| reply.began <= told.span.ended));
             let ways = ways(via);
             let is_shown = showings.iter().any(|shown| {
                 ways.contains(&shown.way) && index.span(shown).began <= told.span.ended
             });
-            let is_unseen = index.looks.iter().any(|look| {
-                !look.is_seen
-                    && look.peer == recipient
-                    && ways.contains(&look.way)
-                    && look.began <= told.span.ended
+            let is_unseen = index.looks_of(recipient).iter().any(|look| {
+                !look.is_seen && ways.contains(&look.way) && look.began <= told.span.ended
             });
             let is_founded = is_answered || is_shown || is_unseen;
             (!is_founded)
@@ -115,10 +113,8 @@ fn recipient<'a>(index: &'a Index<'_>, id: &str) -> Option<&'a str> {
 
 /// Whether a peer could be offered anything by this way until a state was told.
 fn is_reachable(index: &Index<'_>, peer: &str, way: Way, told: Span) -> bool {
-    let looked = index
-        .looks
-        .iter()
-        .any(|look| look.peer == peer && look.way == way && look.began <= told.ended);
+    let looks = index.looks_of(peer);
+    let looked = looks.iter().any(|look| look.way == way && look.began <= told.ended);
     looked
         || (way == Way::Push
             && index.began.values().any(|(at, owner)| *owner == peer && *at <= told.ended))
