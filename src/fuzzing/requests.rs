@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::broker;
 use crate::config::{Config, Environment};
@@ -175,7 +176,12 @@ impl Broker {
         let (socket, database) = (config.paths.socket.clone(), config.database_path().to_owned());
         let mut options = broker::Options::new(config, Started::Foreground);
         options.port_disabled_by = Some("fuzzing".to_owned());
-        let run = move || runtime().block_on(broker::run(options)).unwrap();
+        let serve = async {
+            // The program ignores this signal from its start; libFuzzer's does not.
+            let _ignored = signal(SignalKind::pipe()).unwrap();
+            broker::run(options).await.unwrap();
+        };
+        let run = move || runtime().block_on(serve);
         let thread = std::thread::Builder::new().name("broker".to_owned()).spawn(run).unwrap();
         let since = Instant::now();
         while UnixStream::connect(&socket).is_err() {
