@@ -336,18 +336,30 @@ fn a_send_is_accepted_only_after_its_message_was_synced_to_the_disk() {
     });
     until("the broker serves", || sandbox.status_is("running"));
     let (a, b) = (RawPeer::register(&sandbox, "a"), RawPeer::register(&sandbox, "b"));
-    for (verdict, status) in [(Verdict::Continue, 200), (Verdict::Fail(libc::EIO), 503)] {
-        let body = json!({ "to": b.id, "text": "hello" });
-        let request = Request::post("/v1/messages", &body).session(&a.secret).bytes();
+    let _live = sandbox.session("live");
+    let seen = a.send(&sandbox, &b.id, "seen by b");
+    let message = json!({ "to": b.id, "text": "hello" });
+    let batch = json!({ "messages": [{ "key": "k".repeat(32), "message": message }] });
+    let scope = json!({ "scope": "machine", "text": "hello" });
+    let (go_on, fail) = (Verdict::Continue, Verdict::Fail(libc::EIO));
+    for (path, body, secret, verdict, status) in [
+        ("/v1/messages", &message, &a.secret, go_on, 200),
+        ("/v1/messages/batch", &batch, &a.secret, go_on, 200),
+        ("/v1/messages/scope", &scope, &a.secret, go_on, 200),
+        // What was read is not offered once more because of a power loss.
+        ("/v1/mailbox/confirm", &json!({ "ids": [seen] }), &b.secret, go_on, 200),
+        ("/v1/messages", &message, &a.secret, fail, 503),
+    ] {
+        let request = Request::post(path, body).session(secret).bytes();
         let mut stream = http::unix(&sandbox);
         intercepts.store(true, Ordering::SeqCst);
         let send = std::thread::spawn(move || http::exchange(&mut stream, &request).unwrap());
-        syncs.recv_timeout(PATIENCE).expect("the message is synced");
+        syncs.recv_timeout(PATIENCE).expect("it is synced");
         std::thread::sleep(Duration::from_millis(300));
-        assert!(!send.is_finished(), "it was answered before it was synced");
+        assert!(!send.is_finished(), "{path} was answered before it was synced");
         intercepts.store(false, Ordering::SeqCst);
         decide.send(verdict).unwrap();
-        assert_eq!(send.join().unwrap().status, status, "{verdict:?}");
+        assert_eq!(send.join().unwrap().status, status, "{path}: {verdict:?}");
     }
     broker.kill().unwrap();
     broker.wait().unwrap();

@@ -103,8 +103,9 @@ fn changed(name: &str, text: Vec<u8>) -> std::result::Result<Vec<u8>, String> {
         "Cargo.toml" if !String::from_utf8_lossy(&text).contains("\n[workspace]") => {
             return Ok([text, b"\n[workspace]\n".to_vec()].concat());
         }
-        // The processes that a test starts have the mutation of the test program.
-        "tests/it/support/sandbox.rs" => (
+        // The processes that a test starts have the mutation of the test program, and a broker that
+        // one of them starts has it, too.
+        "tests/it/support/sandbox.rs" | "src/client/autostart.rs" => (
             ".env_clear()",
             format!(
                 ".env_clear().envs(std::env::var(\"{VARIABLE}\").map(|id| (\"{VARIABLE}\", id)))"

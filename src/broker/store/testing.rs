@@ -10,8 +10,9 @@ use tempfile::TempDir;
 
 use crate::broker::store::database::Database;
 use crate::broker::store::location::Location;
+use crate::broker::store::queue::{Command, Durability};
 use crate::broker::store::transaction::job;
-use crate::broker::store::writer::Writer;
+use crate::broker::store::writer::{Place, Writer};
 use crate::broker::store::{
     Context, DatabaseStatus, Fault, StoreOptions, TransactionHooks, schema,
 };
@@ -131,6 +132,36 @@ impl<S: TransactionHooks> MemoryStore<S> {
         done.map_err(Fault::into_api)
     }
 
+    /// Has a note carried out. Returns whether its commit was synced; nothing if it waits for the next.
+    pub fn note(&mut self) -> Option<bool> {
+        self.carried_out(Durability::Note)
+    }
+
+    /// The same of a write that needs no sync.
+    pub fn unsynced(&mut self) -> Option<bool> {
+        self.carried_out(Durability::Unsynced)
+    }
+
+    /// The same of a write that does.
+    pub fn synced(&mut self) -> Option<bool> {
+        self.carried_out(Durability::Synced)
+    }
+
+    /// Returns how the database syncs its next commit: SQLite's number, of which 2 is FULL.
+    pub fn level(&self) -> i64 {
+        level(self.database())
+    }
+
+    fn carried_out(&mut self, durability: Durability) -> Option<bool> {
+        let (sender, seen) = std::sync::mpsc::channel();
+        let (job, _answer) = job(move |tx: &mut Context<'_, S>| {
+            sender.send(level(tx.db)).unwrap();
+            Ok(())
+        });
+        self.writer.carry_out(vec![Command::Write(durability, job)], Place::Task);
+        seen.try_recv().ok().map(|level| level == 2)
+    }
+
     /// Continues with a copy of the database in a file.
     pub fn move_to_file(&mut self) {
         let mut file = Connection::open(self.path()).unwrap();
@@ -167,6 +198,10 @@ impl<S: TransactionHooks> MemoryStore<S> {
     pub fn database(&self) -> &Connection {
         &self.writer.database.connection
     }
+}
+
+fn level(database: &Connection) -> i64 {
+    database.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap()
 }
 
 /// An empty database of the current schema, for one test. It is made by the real migrations, once,

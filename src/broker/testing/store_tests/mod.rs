@@ -3,6 +3,7 @@
 mod batches;
 mod lane;
 mod pages;
+mod syncs;
 mod upgrade;
 
 use crate::broker::live::push_state::PUSH_WINDOW;
