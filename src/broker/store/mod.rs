@@ -53,7 +53,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::broker_lock::{database_lock, holder_of};
 use crate::protocol::ApiError;
-use crate::sys::files::{LockFile, real_path};
+use crate::sys::files::{LockFile, NotOurs, real_path};
 use database::Database;
 use error::is_damage;
 use lane::Lane;
@@ -280,7 +280,11 @@ fn lock_database(path: &Path, owner: &str) -> Result<LockFile, OpenError> {
         return Err(OpenError::NoDirectory(directory.into()));
     }
     let lock_path = database_lock(path);
-    let io = |error| OpenError::Io { path: lock_path.clone(), error };
+    let io = |error| {
+        // What stands in the lock's place is not the database's fault.
+        let at = if NotOurs::of(&error).is_some() { lock_path.as_path() } else { path };
+        OpenError::Io { path: at.to_owned(), error }
+    };
     if let Some(mut lock) = LockFile::try_take(&lock_path).map_err(io)? {
         lock.describe(owner).map_err(io)?;
         return Ok(lock);

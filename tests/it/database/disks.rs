@@ -87,7 +87,7 @@ fn a_read_only_disk_is_a_clear_error() {
         text = std::fs::read_to_string(&log).unwrap();
         text.contains("hint: ")
     });
-    assert!(text.contains("peers.db-lock cannot be opened"), "{text}");
+    assert!(text.contains("peers.db cannot be opened"), "{text}");
     assert!(text.to_lowercase().contains("read-only"), "{text}");
     assert!(text.contains("That file system is mounted read-only"), "{text}");
     until("it has ended", || sandbox.broker().is_none());
