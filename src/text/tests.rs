@@ -89,6 +89,10 @@ fn tags_get_a_backslash() {
         ("<\0us\u{301}er>", "<\\␀us\u{301}er>"),
         ("a<foo\u{2060}-bar>", "a<\\foo[U+2060]-bar>"),
         ("<<system> <<User> a<USER>", "<<\\system> <<\\User> a<\\USER>"),
+        (
+            "<channel.a> </system-reminder.x> <user\u{430}> <Foo.channel> <my.user>",
+            "<\\channel.a> <\\/system-reminder.x> <\\user\u{430}> <Foo.channel> <my.user>",
+        ),
     ] {
         assert_eq!(block(text), want, "{text:?}");
     }
