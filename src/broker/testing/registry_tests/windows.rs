@@ -13,8 +13,10 @@ struct Client(Child);
 
 impl Client {
     fn new() -> Self {
-        let mut command = Command::new("sleep");
-        Self(command.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+        // It ends with this test at the latest, when its input is closed.
+        let mut command = Command::new("cat");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
     }
 
     fn process(&self) -> ProcessId {
