@@ -148,6 +148,8 @@ pub fn command() -> impl Strategy<Value = Command> {
         Hook::StopFailure,
         Hook::Notification,
     ]);
+    // In tenths of a second: longer ago than the last steps, or not.
+    let lasted = prop_oneof![3 => Just(0u8), 1 => 1..3u8];
     // Leases last 30 and 60 seconds, and messages 200.
     let seconds = select(vec![1, 5, 29, 30, 31, 60, 61, 199, 201]);
     let steps = select(vec![-100_000, -90, -5, 5, 90, 100_000]);
@@ -170,11 +172,11 @@ pub fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(by, mail, outcome)| C::ConfirmAny { by, mail, outcome }),
         5 => (small(), 1..4u8, outcome())
             .prop_map(|(instance, count, outcome)| C::Written { instance, count, outcome }),
-        8 => (few.clone(), hook, 1..3u8, 0..3u8, 0..3u8, prop::bool::weighted(0.8), outcome())
+        10 => (few.clone(), hook, 1..3u8, 0..3u8, lasted, prop::bool::weighted(0.8), outcome())
             .prop_map(|(peer, event, turn, occasion, lasted, room, outcome)| C::Hook {
                 peer, event, turn, occasion, lasted, room, outcome
             }),
-        4 => few.clone().prop_map(|peer| C::HookWritten { peer }),
+        7 => few.clone().prop_map(|peer| C::HookWritten { peer }),
         2 => (few.clone(), small()).prop_map(|(peer, mail)| C::Prompt { peer, mail }),
         3 => (few.clone(), channel()).prop_map(|(peer, channel)| C::Start { peer, channel }),
         1 => (few.clone(), channel()).prop_map(|(peer, channel)| C::Resume { peer, channel }),

@@ -176,7 +176,7 @@ impl Bench {
         };
         let peer = session(peer);
         let real = self.newest_of(peer).clone();
-        let lasted = i64::from(lasted) * 2;
+        let lasted = i64::from(lasted) * 100;
         let request = RealHookEvent {
             occasion: if occasion == 0 { String::new() } else { format!("o{occasion}") },
             lasted: lasted.unsigned_abs(),

@@ -20,7 +20,7 @@ use crate::protocol::stream::Event as StreamEvent;
 const CLI: Peer = 2;
 
 const TIME_TO_LIVE: u64 = 200;
-const MAX_UNREAD: u32 = 6;
+const MAX_UNREAD: u32 = 5;
 
 /// An instance or the command line, as it calls the broker.
 #[derive(Clone)]
