@@ -12,6 +12,15 @@ pub fn check(index: &Index<'_>, found: &mut Vec<Violation>) {
     for sends in index.by_text.values() {
         stored_once(index, sends, found);
     }
+    // What an answer did not acknowledge was stored all the same if it could be shown.
+    for (id, shown) in &index.shown {
+        let is_known = index.stored.contains_key(id) || index.accepted.contains_key(id);
+        let was_sent = index.by_text.contains_key(shown[0].message.text.as_str());
+        if index.history.is_store_known && !is_known && was_sent {
+            let events = shown.iter().map(|shown| Event::from(*shown)).collect();
+            found.push(Violation { rule: Rule::Gone, events });
+        }
+    }
     let shown = index.shown.values().flatten().map(|shown| {
         let message = &shown.message;
         (

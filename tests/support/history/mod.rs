@@ -233,7 +233,7 @@ macro_rules! rules {
 }
 rules! {
     Lost = "acknowledged, but neither shown, nor unread, nor reported as ended",
-    Gone = "acknowledged, but not stored any more",
+    Gone = "acknowledged or shown, but not stored",
     Twice = "one send was stored under two ids",
     SharedId = "two sends were acknowledged with one id",
     RefusedIsStored = "told as refused, but shown or stored",

@@ -25,6 +25,11 @@ fn what_was_shown_and_is_not_stored_is_gone() {
     let mut events = good();
     events.remove(6);
     assert_eq!(rules(events.clone()), [Rule::Gone]);
+    // What nobody was told to be stored was shown, and is not.
+    let unknown = Event::Send(Send { answer: None, ..send(200, "three") });
+    with([unknown.clone(), shown(220, Way::Tool, "m3", "three")], &[Rule::Gone]);
+    let stored = stored("m3", "three", "offered", Some("tool"));
+    with([unknown, shown(220, Way::Tool, "m3", "three"), stored], &[]);
     // A harness that does not know the store cannot tell.
     events.push(shown(200, Way::Tool, "m2", "two"));
     events.remove(6);
