@@ -139,7 +139,6 @@ impl MemoryState {
 
     /// Moves the times in memory with the wall clock, which jumped.
     fn shift(&mut self, by_millis: i64) {
-        self.shifted = self.shifted.saturating_add(by_millis);
         self.started_at = self.started_at.shifted(by_millis);
         self.hooks_spoke_at = self.hooks_spoke_at.map(|at| at.shifted(by_millis));
         self.hook_reports.shift(by_millis);
@@ -186,10 +185,7 @@ impl MemoryState {
                 }
             }
             Effect::Opened { peer, .. } => self.live.client_processes.server_connected(&peer),
-            Effect::Exchanged { from, to, bytes } => {
-                self.loops.sent(&from, &to, bytes, self.live.sources.clock.instant());
-            }
-            Effect::PersonTookPart(peer) => self.loops.person_took_part(&peer),
+            Effect::Loop(event) => self.loops.note(&event, self.live.sources.clock.instant()),
             Effect::Arriving { .. } | Effect::Spent { .. } | Effect::PushState { .. } => {}
             Effect::Notify(peer) => self.live.signals.notify(&peer),
             Effect::Waiters(change) => self.live.waiters.lock().apply(&change),
@@ -263,6 +259,7 @@ impl TransactionHooks for MemoryState {
     fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let Swept { ended, jumped } = self.expiry.sweep(connection, &self.live.sources.clock)?;
         if let Some(by_millis) = jumped {
+            self.shifted = by_millis;
             self.shift(by_millis);
         }
         failpoint!("broker.expiry.swept");
@@ -308,7 +305,6 @@ impl TransactionHooks for MemoryState {
         self.drop_effects(0);
         let by_millis = std::mem::take(&mut self.shifted);
         self.shift(by_millis.saturating_neg());
-        self.shifted = 0;
         // What the sweep did is undone with the rest, so the next one reads the stored clock again.
         self.expiry = Expiry::default();
     }

@@ -13,6 +13,7 @@
 
 use std::time::Instant;
 
+use crate::broker::core::loop_guard::LoopEvent;
 use crate::broker::live::hook_reports::LastReport;
 use crate::broker::live::push_state::PushUndo;
 use crate::broker::live::waiters::WaiterChange;
@@ -37,10 +38,8 @@ pub enum Effect {
     Arriving { peer: PeerId, before: Option<Instant> },
     /// A message was counted against the rate limit. Undone by a rollback.
     Spent { from: PeerId, to: PeerId },
-    /// A session sent another one so many bytes.
-    Exchanged { from: PeerId, to: PeerId, bytes: usize },
-    /// A person wrote to a session.
-    PersonTookPart(PeerId),
+    /// Tells the loop guard what happened.
+    Loop(LoopEvent),
     /// Tells a server which peer is its own, once its stream is open or attached to another peer.
     Ready { instance: InstanceId, peer: Box<Peer> },
     /// Notifies the subscriptions to a peer's signal.

@@ -44,6 +44,21 @@ pub enum Verdict {
     Stopped(u32),
 }
 
+/// What the guard takes account of once it is committed.
+#[derive(Debug)]
+pub enum LoopEvent {
+    /// A session sent another one a message of so many bytes.
+    Sent { from: PeerId, to: PeerId, bytes: usize },
+    /// A person wrote to a session.
+    PersonTookPart(PeerId),
+    /// A hook of a session reported: `tool` if it used a tool.
+    HookReported { peer: PeerId, tool: bool },
+    /// A session was given a prompt: a person takes part, unless a wake caused it.
+    Prompted(PeerId),
+    /// A session was woken, which may look like a prompt.
+    Woken(PeerId),
+}
+
 /// The exchanges of all pairs of sessions.
 #[derive(Debug, Default)]
 pub struct LoopGuard {
@@ -109,8 +124,18 @@ impl LoopGuard {
         }
     }
 
-    /// Takes account of a message that is stored.
-    pub fn sent(&mut self, from: &PeerId, to: &PeerId, bytes: usize, now: Instant) {
+    /// Takes account of what happened.
+    pub fn note(&mut self, event: &LoopEvent, now: Instant) {
+        match event {
+            LoopEvent::Sent { from, to, bytes } => self.sent(from, to, *bytes, now),
+            LoopEvent::PersonTookPart(peer) => self.person_took_part(peer),
+            LoopEvent::HookReported { peer, tool } => self.hook_reported(peer, *tool, now),
+            LoopEvent::Prompted(peer) => self.prompted(peer, now),
+            LoopEvent::Woken(peer) => self.woken(peer, now),
+        }
+    }
+
+    fn sent(&mut self, from: &PeerId, to: &PeerId, bytes: usize, now: Instant) {
         let is_work = bytes >= LONG || self.has_worked(from);
         if let Some(reported) = self.hooks.get_mut(from) {
             reported.tools = 0;
@@ -134,8 +159,7 @@ impl LoopGuard {
         self.hooks.get(peer).is_some_and(|reported| reported.tools >= WORK)
     }
 
-    /// Takes account of a hook event of a session: `tool` if it used a tool.
-    pub fn hook_reported(&mut self, peer: &PeerId, tool: bool, now: Instant) {
+    fn hook_reported(&mut self, peer: &PeerId, tool: bool, now: Instant) {
         if self.hooks.len() > MAX {
             self.hooks.retain(|_, one| now.saturating_duration_since(one.at) < PAUSE);
         }
@@ -144,21 +168,19 @@ impl LoopGuard {
         reported.at = now;
     }
 
-    /// Takes account of a prompt: a person takes part, unless a wake caused it.
-    pub fn prompted(&mut self, peer: &PeerId, now: Instant) {
+    fn prompted(&mut self, peer: &PeerId, now: Instant) {
         let woken = self.woken.remove(peer);
         if woken.is_none_or(|at| now.saturating_duration_since(at) >= WAKE_PROMPT) {
             self.person_took_part(peer);
         }
     }
 
-    /// Ends the count of all exchanges of a session, to which a person wrote.
-    pub fn person_took_part(&mut self, peer: &PeerId) {
+    /// Ends the count of all exchanges of a session.
+    fn person_took_part(&mut self, peer: &PeerId) {
         self.exchanges.retain(|(one, other), _| one != peer && other != peer);
     }
 
-    /// Takes account of a wake, which may look like a prompt.
-    pub fn woken(&mut self, peer: &PeerId, now: Instant) {
+    fn woken(&mut self, peer: &PeerId, now: Instant) {
         if self.woken.len() > MAX {
             let keep = |at: &Instant| now.saturating_duration_since(*at) < WAKE_PROMPT;
             self.woken.retain(|_, at| keep(at));

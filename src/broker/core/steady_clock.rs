@@ -58,12 +58,9 @@ impl SteadyClock {
             Some(before) => Some(before),
             None => stored_offset(db)?,
         };
-        match before {
-            Some(before) if !is_jump(before, offset) => {
-                self.offset = Some(before);
-                return Ok(None);
-            }
-            _ => {}
+        if before.is_some_and(|before| !is_jump(before, offset)) {
+            self.offset = before;
+            return Ok(None);
         }
         meta::set(db, "clock", &format!("{} {offset}", boot_id()))?;
         self.offset = Some(offset);

@@ -7,7 +7,8 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use crate::broker::core::{Receiver, TurnChange, Tx};
+use crate::broker::core::loop_guard::LoopEvent;
+use crate::broker::core::{Effect, Receiver, TurnChange, Tx};
 use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::mailbox::{lease, push, session_change, wake};
 use crate::broker::registry;
@@ -73,11 +74,10 @@ pub(super) fn answer(
 
 /// Tells the loop guard of work and of persons. A push that stands in the prompt is no person.
 fn note_for_loops(tx: &mut Tx<'_>, peer: &PeerId, request: &HookEvent) {
-    let now = tx.state.live.sources.clock.instant();
-    let is_tool = request.event == HookEventName::PostToolUse;
-    tx.state.loops.hook_reported(peer, is_tool, now);
+    let tool = request.event == HookEventName::PostToolUse;
+    tx.state.effects.push(Effect::Loop(LoopEvent::HookReported { peer: peer.clone(), tool }));
     if request.event == HookEventName::UserPromptSubmit && request.seen.is_empty() {
-        tx.state.loops.prompted(peer, now);
+        tx.state.effects.push(Effect::Loop(LoopEvent::Prompted(peer.clone())));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Loops: what the loop guard refuses, and what both sessions are told when it stops them.
 
-use crate::broker::core::loop_guard::Verdict;
+use crate::broker::core::loop_guard::{LoopEvent, Verdict};
 use crate::broker::core::{Caller, Effect, Tx};
 use crate::broker::registry::Resolved;
 use crate::broker::store::Fault;
@@ -47,14 +47,14 @@ pub fn check_loop(
 
 /// Takes account of a message once it is stored.
 pub fn note_exchange(tx: &mut Tx<'_>, caller: &Caller, to: &PeerId, text: &str) {
-    let effect = if is_session(caller) {
-        Effect::Exchanged { from: caller.peer.clone(), to: to.clone(), bytes: text.len() }
+    let event = if is_session(caller) {
+        LoopEvent::Sent { from: caller.peer.clone(), to: to.clone(), bytes: text.len() }
     } else if caller.probe {
         return;
     } else {
-        Effect::PersonTookPart(to.clone())
+        LoopEvent::PersonTookPart(to.clone())
     };
-    tx.state.effects.push(effect);
+    tx.state.effects.push(Effect::Loop(event));
 }
 
 /// Returns what a session is told when its exchange with another one is stopped.

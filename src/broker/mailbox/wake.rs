@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rusqlite::params;
 
+use crate::broker::core::loop_guard::LoopEvent;
 use crate::broker::core::{Effect, TurnChange, Tx};
 use crate::broker::mailbox::lease;
 use crate::broker::store::Fault;
@@ -187,8 +188,7 @@ fn next_lease_end(tx: &Tx<'_>, peer: &PeerId) -> Result<Option<Duration>, Fault>
 /// Records that the session was woken.
 pub fn wake_given(tx: &mut Tx<'_>, given: &WakeGiven) -> Result<(), Fault> {
     tx.state.effects.push(Effect::WakeDone(given.peer.clone()));
-    let now = tx.state.live.sources.clock.instant();
-    tx.state.loops.woken(&given.peer, now);
+    tx.state.effects.push(Effect::Loop(LoopEvent::Woken(given.peer.clone())));
     tx.db
         .prepare_cached(
             "UPDATE peers SET
