@@ -99,19 +99,15 @@ fn messages(path: &Path) -> Option<i64> {
 fn all_seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = fuzzing::databases();
     for statements in [
-        "CREATE TABLE peers (
-             id TEXT PRIMARY KEY, pid INTEGER NOT NULL, cwd TEXT NOT NULL, git_root TEXT,
-             tty TEXT, summary TEXT NOT NULL DEFAULT '', registered_at TEXT NOT NULL,
-             last_seen TEXT NOT NULL);
-         CREATE TABLE messages (
-             id INTEGER PRIMARY KEY AUTOINCREMENT, from_id TEXT NOT NULL, to_id TEXT NOT NULL,
-             text TEXT, sent_at TEXT, delivered INTEGER DEFAULT 0);
-         INSERT INTO peers VALUES ('ab12cd34', 4242, '/srv/api', '/srv/api', 'pts/1', 'the api',
+        concat!(
+            include_str!("../../tests/it/database/typescript.sql"),
+            "INSERT INTO peers VALUES ('ab12cd34', 4242, '/srv/api', '/srv/api', 'pts/1', 'the api',
              '2025-03-01T10:00:00.000Z', '2025-03-01T11:00:00.000Z');
          INSERT INTO messages (from_id, to_id, text, sent_at, delivered) VALUES
              ('ab12cd34', 'zzzzzzzz', 'hello', '2025-03-01T10:00:01.500Z', 1),
              ('zzzzzzzz', 'ab12cd34', NULL, 'yesterday', 0),
-             ('ab12cd34', '', 12345, NULL, 'yes');",
+             ('ab12cd34', '', 12345, NULL, 'yes');"
+        ),
         "CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('not ours');",
     ] {
         let directory = directory();
@@ -132,32 +128,4 @@ impl TransactionHooks for NoState {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(1_800_000_000_000)
     }
-
-    fn is_due(&self) -> bool {
-        false
-    }
-
-    fn is_due_before_read(&self) -> bool {
-        false
-    }
-
-    fn begin(&mut self, _: &Connection) -> rusqlite::Result<()> {
-        Ok(())
-    }
-
-    fn must_sync(&self) -> bool {
-        false
-    }
-
-    fn savepoint(&mut self) -> usize {
-        0
-    }
-
-    fn rollback(&mut self, _: usize) {}
-
-    fn commit(&mut self) {}
-
-    fn abort(&mut self) {}
-
-    fn reset(&mut self) {}
 }

@@ -6,33 +6,44 @@ use tokio::sync::oneshot;
 use crate::broker::store::error::{Fault, is_damage, storage_error};
 use crate::protocol::{ApiError, ErrorCode, Timestamp};
 
-/// The in-memory state beside the database, which must keep step with its transactions.
+/// The in-memory state beside the database, which must keep step with its transactions. By default
+/// there is none.
 pub trait TransactionHooks: Send + 'static {
     /// Returns the time of the wall clock.
     fn now(&self) -> Timestamp;
     /// Whether something may be due by the clock. If so, [`TransactionHooks::begin`] runs before the
     /// next request that writes.
-    fn is_due(&self) -> bool;
+    fn is_due(&self) -> bool {
+        false
+    }
     /// Whether that may change what is read, so that it runs before a request that only reads as well.
-    fn is_due_before_read(&self) -> bool;
+    fn is_due_before_read(&self) -> bool {
+        false
+    }
     /// Does what is due by the clock, before the first request of a transaction.
     ///
     /// # Errors
     ///
     /// If the database fails. The transaction is then rolled back.
-    fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    fn begin(&mut self, _connection: &Connection) -> rusqlite::Result<()> {
+        Ok(())
+    }
     /// Whether even an unsynced write may now decide something that must survive power loss.
-    fn must_sync(&self) -> bool;
+    fn must_sync(&self) -> bool {
+        false
+    }
     /// Begins a request, or a part of one, and returns a mark to which it can be undone.
-    fn savepoint(&mut self) -> usize;
+    fn savepoint(&mut self) -> usize {
+        0
+    }
     /// Undoes everything since the savepoint with this mark.
-    fn rollback(&mut self, mark: usize);
+    fn rollback(&mut self, _mark: usize) {}
     /// Applies everything since the last commit: the transaction is durable.
-    fn commit(&mut self);
+    fn commit(&mut self) {}
     /// Drops everything since the last commit: the transaction is lost.
-    fn abort(&mut self);
+    fn abort(&mut self) {}
     /// Starts anew, because another database is in use.
-    fn reset(&mut self);
+    fn reset(&mut self) {}
 }
 
 /// What a request works on.

@@ -17,14 +17,7 @@ pub fn legacy(path: &Path) -> Connection {
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
     connection
         .execute_batch(
-            "CREATE TABLE peers (
-                 id TEXT PRIMARY KEY, pid INTEGER NOT NULL, cwd TEXT NOT NULL, git_root TEXT,
-                 tty TEXT, summary TEXT NOT NULL DEFAULT '', registered_at TEXT NOT NULL,
-                 last_seen TEXT NOT NULL);
-             CREATE TABLE messages (
-                 id INTEGER PRIMARY KEY AUTOINCREMENT, from_id TEXT NOT NULL, to_id TEXT NOT NULL,
-                 text TEXT, sent_at TEXT, delivered INTEGER DEFAULT 0);
-             INSERT INTO peers VALUES
+            concat!(include_str!("typescript.sql"), "INSERT INTO peers VALUES
                  ('ab12cd34', 4242, '/srv/api', '/srv/api', 'pts/1', 'the api',
                   '2025-03-01T10:00:00.000Z', '2025-03-01T11:00:00.000Z'),
                  ('zzzzzzzz', 4243, '/srv/web', NULL, NULL, '', 'yesterday', 'not a time');
@@ -38,7 +31,7 @@ pub fn legacy(path: &Path) -> Connection {
                  ('ab12cd34', 'zzzzzzzz', 12345, '2025-03-01T10:00:07.000Z', 'yes'),
                  ('ab12cd34', 'zzzzzzzz', 'without a time', NULL, 1),
                  ('ab12cd34', '', 'to nobody', '2025-03-01T10:00:09.000Z', 1),
-                 ('ab12cd34', 'zzzzzzzz', CAST(x'6261642066ff' AS TEXT), '2025-03-01T10:00:10.000Z', 1);",
+                 ('ab12cd34', 'zzzzzzzz', CAST(x'6261642066ff' AS TEXT), '2025-03-01T10:00:10.000Z', 1);"),
         )
         .unwrap();
     connection

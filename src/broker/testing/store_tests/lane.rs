@@ -36,21 +36,6 @@ impl TransactionHooks for Trace {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(0)
     }
-    fn is_due(&self) -> bool {
-        false
-    }
-    fn is_due_before_read(&self) -> bool {
-        false
-    }
-    fn begin(&mut self, _: &Connection) -> rusqlite::Result<()> {
-        Ok(())
-    }
-    fn must_sync(&self) -> bool {
-        false
-    }
-    fn savepoint(&mut self) -> usize {
-        0
-    }
     fn rollback(&mut self, _: usize) {
         self.add("rollback");
     }
@@ -60,7 +45,6 @@ impl TransactionHooks for Trace {
     fn abort(&mut self) {
         self.add("abort");
     }
-    fn reset(&mut self) {}
 }
 
 struct Opened {
