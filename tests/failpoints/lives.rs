@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::bench::{Case, checked, pushed_once};
+use crate::support::databases::of_first_schema;
 use crate::support::hooks::{hook, run_hook};
 use crate::support::{SessionOptions, send_signal, until};
 
@@ -194,20 +195,7 @@ impl Case {
 
 /// The broker dies while it migrates a database of the first schema.
 pub fn migration(case: &Case) {
-    let connection = Connection::open(case.sandbox.database()).unwrap();
-    connection.execute_batch(include_str!("../../src/broker/store/migration-1.sql")).unwrap();
-    connection
-        .execute_batch(
-            "INSERT INTO peers (id, kind, name, name_source, created_at, seen_at)
-                 VALUES ('cli00001', 'cli', 'cli', 'reserved', 1, 1),
-                        ('peer0001', 'session', 'b', 'tool', 1, 1);
-             INSERT INTO keys (key, peer, bound_at) VALUES ('session:session-b', 'peer0001', 1);
-             INSERT INTO messages (seq, id, sender, recipient, text, sent_at, expires_at, state)
-                 VALUES (1, 'm1', 'cli00001', 'peer0001', 'precious', 1, 9999999999999, 'queued');
-             PRAGMA user_version = 1;",
-        )
-        .unwrap();
-    connection.close().unwrap();
+    of_first_schema(&case.sandbox, "b");
     case.open_gate();
     case.start_broker(&["broker"]).dies();
     let mut b = case.session("b");

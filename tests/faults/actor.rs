@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::chance::Chance;
 use crate::history::{Answer, Seen, Send, Span, Way, read};
+use crate::support::Chance;
 use crate::world::{Kind, Process, World, locked};
 
 /// A question that asks for an answer begins with this.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::chance::Chance;
 use crate::history::{Answer, Send, Way, read};
+use crate::support::Chance;
 use crate::world::{Kind, World};
 
 /// One turn of a session, as its hooks report it.

@@ -12,7 +12,6 @@
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
 mod actor;
-mod chance;
 mod commands;
 #[allow(dead_code, unused_imports, reason = "the run needs a part of it, and none of its tests")]
 #[path = "../support/history/mod.rs"]
@@ -31,9 +30,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use chance::Chance;
 use shim::Shim;
-use support::{PROGRAM, ROUNDS, Sandbox};
+use support::{Chance, PROGRAM, ROUNDS, Sandbox};
 use world::{World, locked};
 
 struct Options {
@@ -90,7 +88,7 @@ fn main() -> ExitCode {
     world.cli.get_or_init(|| settle::command_line(&world).expect("the command line has a peer"));
     world.watch_gaps(true);
     let nemesis = {
-        let (world, chance) = (Arc::clone(&world), Chance::new(options.seed, 0));
+        let (world, chance) = (Arc::clone(&world), Chance::of(options.seed, 0));
         std::thread::spawn(move || nemesis::rage(&world, chance, options.pace))
     };
     let began = Instant::now();
@@ -129,10 +127,10 @@ fn world(options: &Options) -> Arc<World> {
 fn begin(world: &Arc<World>, seed: u64) -> Vec<std::thread::JoinHandle<()>> {
     let mut threads = Vec::new();
     for at in 0..world.sessions.len() {
-        let (world, chance) = (Arc::clone(world), Chance::new(seed, 100 + at as u64));
+        let (world, chance) = (Arc::clone(world), Chance::of(seed, 100 + at as u64));
         threads.push(std::thread::spawn(move || actor::work(&world, at, chance)));
     }
-    let (world, chance) = (Arc::clone(world), Chance::new(seed, 1));
+    let (world, chance) = (Arc::clone(world), Chance::of(seed, 1));
     threads.push(std::thread::spawn(move || commands::command_line(&world, chance)));
     threads
 }
@@ -152,7 +150,7 @@ fn report(
     for (name, count) in counts.iter() {
         println!("{count:>8}  {name}");
     }
-    for (name, count) in world.shim.iter().flat_map(|shim| shim.control().hits()) {
+    for (name, count) in world.shim.iter().flat_map(|shim| shim.hits()) {
         println!("{count:>8}  system calls: {name}");
     }
     let hourly = faults as f64 * 3_600.0 / raged.as_secs_f64();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use claude_peers::endpoint::broker_lock::Holder;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::chance::Chance;
-use crate::shim::Control;
+use crate::support::Chance;
+use crate::support::faults::Control;
 use crate::world::{Kind, World, locked};
 
 /// A fault, and how often it is chosen in comparison with others.
@@ -225,7 +225,7 @@ fn disk(
 
 /// Sets the wall clock to within ten days of the real time.
 fn set_clock(world: &Arc<World>, chance: &mut Chance) -> bool {
-    const SECOND: i64 = 1_000_000_000;
+    const SECOND: i64 = 1_000;
     const STEPS: [i64; 8] = [1, 2, 20, 45, 3_600, 8 * 3_600, 25 * 3_600, 8 * 24 * 3_600];
     let Some(shim) = &world.shim else { return false };
     let step = STEPS[chance.below(STEPS.len() as u64) as usize] * SECOND;

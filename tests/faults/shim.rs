@@ -3,27 +3,14 @@
 //! The program's name of the library libgcc_s is written over with the path of ours, which has the
 //! same length. So a broker has it as well, though its environment is chosen by who starts it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
-/// What the library reads. `shim.c` has the same layout.
-#[repr(C)]
-pub struct Control {
-    pub clock_offset: AtomicI64,
-    pub write_error: AtomicU32,
-    pub full: AtomicU32,
-    pub read_only: AtomicU32,
-    pub torn: AtomicU32,
-    pub sync_error: AtomicU32,
-    pub descriptors: AtomicU32,
-    pub threads: AtomicU32,
-    hits: [AtomicU32; 7],
-}
+use crate::support::faults::{Control, Mapped, compile};
 
 /// What the hits count.
 const KINDS: [&str; 7] = [
@@ -36,39 +23,12 @@ const KINDS: [&str; 7] = [
     "no thread (EAGAIN)",
 ];
 
-impl Control {
-    /// How often each system call failed.
-    pub fn hits(&self) -> Vec<(&'static str, u32)> {
-        KINDS.into_iter().zip(self.hits.iter().map(|hits| hits.load(Ordering::Relaxed))).collect()
-    }
-
-    /// Has no more system calls fail. The clock stays as it is.
-    pub fn calm(&self) {
-        for field in [
-            &self.write_error,
-            &self.full,
-            &self.read_only,
-            &self.torn,
-            &self.sync_error,
-            &self.descriptors,
-            &self.threads,
-        ] {
-            field.store(0, Ordering::Relaxed);
-        }
-    }
-}
-
 /// The library, its control file and the program that needs it.
 pub struct Shim {
     pub program: PathBuf,
     library: PathBuf,
-    control: *const Control,
+    control: Mapped,
 }
-
-// SAFETY: all fields of the mapping are atomic, and it lives as long as this.
-unsafe impl Sync for Shim {}
-// SAFETY: the same.
-unsafe impl Send for Shim {}
 
 const REPLACED: &[u8] = b"libgcc_s.so.1\0";
 
@@ -82,26 +42,12 @@ impl Shim {
     ///
     /// Why it cannot be had here: another system than Linux with glibc, or no C compiler.
     pub fn build(program: &Path, directory: &Path) -> Result<Self, String> {
-        if !cfg!(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")) {
-            return Err("it needs Linux with glibc on x86_64".to_owned());
-        }
         let text = |error: std::io::Error| error.to_string();
         let library = free_path().ok_or("no free name in /tmp")?;
         let versions = directory.join("versions");
         std::fs::write(&versions, VERSIONS).map_err(text)?;
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/shim.c");
-        let compiled = Command::new("cc")
-            .args(["-O1", "-w", "-shared", "-fPIC", "-Wl,--no-as-needed"])
-            .arg(format!("-Wl,--version-script={}", versions.display()))
-            .arg("-o")
-            .arg(&library)
-            .arg(&source)
-            .args(["-ldl", "-l:libgcc_s.so.1"])
-            .output()
-            .map_err(|error| format!("cc: {error}"))?;
-        if !compiled.status.success() {
-            return Err(String::from_utf8_lossy(&compiled.stderr).into_owned());
-        }
+        let script = format!("-Wl,--version-script={}", versions.display());
+        compile(&library, &[&script, "-l:libgcc_s.so.1"])?;
         let mut bytes = std::fs::read(program).map_err(text)?;
         let at = bytes.windows(REPLACED.len()).position(|window| window == REPLACED);
         let at = at.ok_or("the program does not need libgcc_s")?;
@@ -111,7 +57,7 @@ impl Shim {
         std::fs::write(&raw, bytes).map_err(text)?;
         std::fs::set_permissions(&raw, std::fs::Permissions::from_mode(0o755)).map_err(text)?;
         std::fs::rename(&raw, &copy).map_err(text)?;
-        let control = map(&control_file(&library)).map_err(text)?;
+        let control = Mapped::create(&control_file(&library)).map_err(text)?;
         let shim = Self { program: copy, library, control };
         shim.check()?;
         Ok(shim)
@@ -127,17 +73,22 @@ impl Shim {
         if !ran.status.success() || !ran.stderr.is_empty() {
             return Err(String::from_utf8_lossy(&ran.stderr).into_owned());
         }
-        self.control().threads.store(65_536, Ordering::Relaxed);
+        self.control.fail_after(|control| &control.threads, 0);
         // A hook begins with a thread.
         let status = command(&["hook", "Stop"]);
-        self.control().calm();
-        let hit = self.control().hits[6].swap(0, Ordering::Relaxed) > 0;
+        self.control.calm();
+        let hit = self.control.hits[6].swap(0, Ordering::Relaxed) > 0;
         if status.is_ok() && hit { Ok(()) } else { Err("the program does not use it".to_owned()) }
     }
 
+    /// How often each system call failed.
+    pub fn hits(&self) -> Vec<(&'static str, u32)> {
+        let hits = self.control.hits.iter().map(|hits| hits.load(Ordering::Relaxed));
+        KINDS.into_iter().zip(hits).collect()
+    }
+
     pub fn control(&self) -> &Control {
-        // SAFETY: the mapping is as large as the struct, aligned to a page, and never unmapped.
-        unsafe { &*self.control }
+        &self.control
     }
 }
 
@@ -165,26 +116,4 @@ fn free_path() -> Option<PathBuf> {
         file.flush().ok()?;
         Some(path)
     })
-}
-
-fn map(path: &Path) -> std::io::Result<*const Control> {
-    let file: File =
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-    let length = size_of::<Control>();
-    file.set_len(length as u64)?;
-    // SAFETY: a new mapping of a file of this length.
-    let mapped = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            length,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED,
-            file.as_raw_fd(),
-            0,
-        )
-    };
-    if mapped == libc::MAP_FAILED {
-        return Err(std::io::Error::last_os_error());
-    }
-    Ok(mapped.cast())
 }

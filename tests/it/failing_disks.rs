@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::process::Child;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::AtomicU32;
 
-use crate::support::faults::{self, Faults};
+use crate::support::faults::{self, Control, Mapped};
 use crate::support::{Sandbox, until};
 
 /// Sends numbered messages to a session that is away until one is refused, at most so many.
@@ -31,7 +31,7 @@ fn stored(sandbox: &Sandbox) -> BTreeSet<String> {
 }
 
 /// A sandbox with faults, in which a session was that is away now.
-fn sandbox() -> Option<(Sandbox, Faults)> {
+fn sandbox() -> Option<(Sandbox, Mapped)> {
     let (sandbox, faults) = faults::sandbox()?;
     let sandbox = sandbox.with("CLAUDE_PEERS_MESSAGES_PER_MINUTE", "0");
     let mut bob = sandbox.session("bob");
@@ -54,13 +54,16 @@ fn a_write_or_sync_that_fails_is_a_refusal_and_loses_nothing_that_was_accepted()
     let mut accepted = BTreeSet::new();
     let mut refused = 0;
     for round in 0..12 {
-        let fault = if round % 2 == 0 { &faults.write_error } else { &faults.sync_error };
-        faults.countdown.store(round, SeqCst);
-        fault.store(if round % 3 == 0 { libc::ENOSPC } else { libc::EIO }, SeqCst);
-        let (ids, was_refused) = send_until_refused(&sandbox, round.unsigned_abs(), 4);
+        let fault: fn(&Control) -> &AtomicU32 = match round % 4 {
+            0 => |control| &control.full,
+            2 => |control| &control.write_error,
+            _ => |control| &control.sync_error,
+        };
+        faults.fail_after(fault, round);
+        let (ids, was_refused) = send_until_refused(&sandbox, round, 4);
         accepted.extend(ids);
         refused += u32::from(was_refused);
-        faults.clear();
+        faults.calm();
         until("the broker works again", || {
             sandbox.run(["send", "bob", "between"]).status.success()
         });
@@ -80,13 +83,12 @@ fn a_write_that_is_torn_in_its_middle_loses_nothing_that_was_accepted() {
     let mut accepted = BTreeSet::new();
     for round in 0..10 {
         let mut broker = sandbox.start_broker();
-        faults.countdown.store(round, SeqCst);
-        faults.torn.store(1, SeqCst);
+        faults.fail_after(|control| &control.torn, round);
         // The command starts another broker where this one died, and repeats its request there.
-        let (ids, _) = send_until_refused(&sandbox, round.unsigned_abs(), 12);
+        let (ids, _) = send_until_refused(&sandbox, round, 12);
         accepted.extend(ids);
         until("the broker was killed", || broker.try_wait().unwrap().is_some());
-        faults.clear();
+        faults.calm();
         let missing: Vec<_> = accepted.difference(&stored(&sandbox)).cloned().collect();
         assert_eq!(missing, Vec::<String>::new(), "round {round}");
         sandbox.kill9_broker();

@@ -25,7 +25,6 @@ mod doctor;
 mod documents;
 mod durability;
 mod expiry;
-#[cfg(target_os = "linux")]
 mod failing_disks;
 mod foreign_locks;
 mod help;
@@ -80,7 +79,6 @@ mod waiting;
 mod waiting_cli;
 mod waiting_kills;
 mod wake;
-#[cfg(target_os = "linux")]
 mod wall_clock;
 mod windows;
 mod wire;

@@ -6,7 +6,7 @@ use std::path::Path;
 use proc_macro2::{TokenStream, TokenTree};
 
 /// The files with unsafe code, and what for. All other code is safe.
-const FILES: [(&str, &str); 18] = [
+const FILES: [(&str, &str); 17] = [
     ("src/broker/daemon/activation/launchd.rs", "launchd's sockets: a C function"),
     ("src/broker/daemon/activation/mod.rs", "systemd's sockets: inherited descriptors"),
     ("src/broker/daemon/detach.rs", "closing inherited descriptors"),
@@ -17,7 +17,6 @@ const FILES: [(&str, &str); 18] = [
     ("src/sys/process/exit.rs", "pidfd and kqueue in the runtime's poll"),
     ("src/sys/signals.rs", "signal masks and dispositions"),
     ("tests/faults/main.rs", "a variable of this process"),
-    ("tests/faults/shim.rs", "system calls that fail"),
     ("tests/it/inherited.rs", "a child with blocked signals"),
     ("tests/it/support/faults.rs", "system calls that fail"),
     ("tests/it/support/manager.rs", "a child with inherited sockets"),

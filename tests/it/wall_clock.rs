@@ -1,7 +1,10 @@
 //! Promises 1 and 2: a wall clock that is set, even to before 1970 or after 9999, loses and doubles nothing.
 
-use crate::support::faults;
+use std::sync::atomic::Ordering::SeqCst;
+
 use serde_json::json;
+
+use crate::support::faults;
 
 const HOUR_MILLIS: i64 = 60 * 60 * 1_000;
 const YEAR_MILLIS: i64 = 365 * 24 * HOUR_MILLIS;
@@ -17,7 +20,7 @@ fn a_clock_that_is_set_while_sessions_talk_changes_nothing_for_them() {
             .into_iter()
             .enumerate()
     {
-        faults.set_wall_clock(offset);
+        faults.clock_offset.store(offset, SeqCst);
         for number in 0..3 {
             let text = format!("round {round}, message {number}");
             let id = ann.send("bob", &text);
@@ -32,7 +35,7 @@ fn a_clock_that_is_set_while_sessions_talk_changes_nothing_for_them() {
         assert!(taken.to_string().contains("message 2"), "{taken}");
     }
     drop((ann, bob));
-    faults.set_wall_clock(-YEAR_MILLIS);
+    faults.clock_offset.store(-YEAR_MILLIS, SeqCst);
     broker.kill().unwrap();
     broker.wait().unwrap();
     broker = sandbox.start_broker();
@@ -52,7 +55,7 @@ fn a_clock_that_http_has_no_date_for_is_named_and_what_waits_is_kept() {
     let mut ann = sandbox.session("ann");
     let id = ann.send("cli", "hello");
     for offset in [-60 * YEAR_MILLIS, 8_000 * YEAR_MILLIS] {
-        faults.set_wall_clock(offset);
+        faults.clock_offset.store(offset, SeqCst);
         let (code, said) = sandbox.fails(["inbox"]);
         assert_eq!(code, 1, "{said}");
         assert!(
@@ -60,7 +63,7 @@ fn a_clock_that_http_has_no_date_for_is_named_and_what_waits_is_kept() {
             "{said}"
         );
     }
-    faults.set_wall_clock(0);
+    faults.clock_offset.store(0, SeqCst);
     assert!(sandbox.ok(["inbox"]).contains("hello"));
     sandbox.assert_state(&id, "read", "cli");
     broker.kill().unwrap();

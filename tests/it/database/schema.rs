@@ -8,25 +8,13 @@ use serde_json::json;
 
 use super::damage::serves_a_new_database_after_start;
 use super::{suffixes, why_not, with_history};
+use crate::support::databases::of_first_schema;
 use crate::support::{Sandbox, SessionOptions, chmod, until};
 
 #[test]
 fn a_database_of_the_first_schema_is_carried_over_with_its_mail() {
     let sandbox = Sandbox::new();
-    let connection = Connection::open(sandbox.database()).unwrap();
-    connection.execute_batch(include_str!("../../../src/broker/store/migration-1.sql")).unwrap();
-    connection
-        .execute_batch(
-            "INSERT INTO peers (id, kind, name, name_source, created_at, seen_at)
-                 VALUES ('cli00001', 'cli', 'cli', 'reserved', 1, 1),
-                        ('peer0001', 'session', 'backend', 'tool', 1, 1);
-             INSERT INTO keys (key, peer, bound_at) VALUES ('session:session-backend', 'peer0001', 1);
-             INSERT INTO messages (seq, id, sender, recipient, text, sent_at, expires_at, state)
-                 VALUES (1, 'm1', 'cli00001', 'peer0001', 'precious', 1, 9999999999999, 'queued');
-             PRAGMA user_version = 1;",
-        )
-        .unwrap();
-    connection.close().unwrap();
+    of_first_schema(&sandbox, "backend");
     let mut session = sandbox.session("backend");
     assert_eq!(session.push()["content"], "precious");
     assert_eq!(session.id(), "peer0001");

@@ -1,12 +1,12 @@
 //! Promise 6: settings of 100 MB and JSON of any depth end no command and hold no session up.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 use serde_json::json;
 
+use crate::support::hooks::run_with_input;
 use crate::support::http::Request;
 use crate::support::{Sandbox, SessionOptions, write_program};
 
@@ -31,16 +31,7 @@ fn deep(before: &str, behind: &str) -> String {
 fn limited(sandbox: &Sandbox, line: &str, input: &[u8]) -> Output {
     let program = env!("CARGO_BIN_EXE_claude-peers");
     let line = format!("{ADDRESS_SPACE}; exec '{program}' {line}");
-    let mut command = sandbox.command_of("sh", ["-c", &line]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Who does not want all of it closes the pipe.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
+    run_with_input(sandbox.command_of("sh", ["-c", &line]), input)
 }
 
 #[test]

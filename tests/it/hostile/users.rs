@@ -13,7 +13,7 @@ use claude_peers::endpoint::broker_lock::database_lock;
 use claude_peers::sys::files::beside;
 
 use crate::support::http::Request;
-use crate::support::{PATIENCE, Sandbox, chmod, copy_program, mode, until};
+use crate::support::{PATIENCE, Sandbox, Session, chmod, copy_program, mode, until};
 
 pub const OTHER: u32 = 65_534;
 
@@ -66,15 +66,21 @@ fn files(sandbox: &Sandbox) -> Vec<PathBuf> {
     ]
 }
 
+/// A sandbox that others can reach into, with a session and a message to it.
+fn with_a_message() -> (Sandbox, Session) {
+    let sandbox = open_sandbox();
+    let mut session = sandbox.session("one");
+    let id = session.id();
+    sandbox.ok(["send", &id, "between us"]);
+    (sandbox, session)
+}
+
 #[test]
 fn every_file_is_closed_to_another_user() {
     if !may_act_as_others() {
         return;
     }
-    let sandbox = open_sandbox();
-    let mut session = sandbox.session("one");
-    let id = session.id();
-    sandbox.ok(["send", &id, "between us"]);
+    let (sandbox, _session) = with_a_message();
     let paths = sandbox.config().paths;
     for directory in [paths.runtime().to_owned(), paths.state().to_owned()] {
         let directory = directory.clone();
@@ -112,10 +118,7 @@ fn neither_socket_nor_port_serves_another_user() {
     if !may_act_as_others() {
         return;
     }
-    let sandbox = open_sandbox();
-    let mut session = sandbox.session("one");
-    let id = session.id();
-    sandbox.ok(["send", &id, "between us"]);
+    let (sandbox, _session) = with_a_message();
     let socket = sandbox.socket();
     let refused = as_other({
         let socket = socket.clone();

@@ -34,8 +34,18 @@ impl Chance {
             u64::from_ne_bytes(bytes)
         });
         println!("CLAUDE_PEERS_TEST_SEED={seed}");
+        Self::of(seed, 0)
+    }
+
+    /// The source with this number, of a run with this seed. Prints nothing.
+    pub fn of(seed: u64, number: u64) -> Self {
         // A state of zero would remain zero.
-        Self(seed | 1)
+        let mut chance = Self(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        // Neighbouring numbers must not begin alike.
+        for _ in 0..8 {
+            chance.next();
+        }
+        chance
     }
 
     /// xorshift64*

@@ -1,149 +1,156 @@
-//! Faults of the operating system for one process: a wall clock that is set, disks that fail, no more
-//! descriptors or threads.
+//! Faults of the operating system: a wall clock that is set, disks that fail, no more descriptors or
+//! threads.
 //!
-//! A small library (`faults.c`) is compiled once and loaded before the C library. Linux with glibc and
-//! a C compiler; elsewhere there is none.
+//! A small library (`faults.c`) stands before the C library. Linux with glibc and a C compiler;
+//! elsewhere there is none. Here it is loaded by `LD_PRELOAD`; the fault run has a way of its own, for
+//! processes whose environment is chosen.
 
+use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
-
-use super::Sandbox;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// What fails, as the library maps it. The same as `struct control` in `faults.c`.
+use super::Sandbox;
+
+/// The probability of what always happens.
+pub const ALWAYS: u32 = 65_536;
+
+/// What the library reads. The same as `struct control` in `faults.c`, which says what the fields are.
 #[repr(C)]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Control {
-    /// Added to the wall clock, in milliseconds.
-    pub wall_offset_millis: AtomicI64,
-    /// The error number of writes to the database; 0 for none.
-    pub write_error: AtomicI32,
-    pub sync_error: AtomicI32,
-    pub read_error: AtomicI32,
-    /// How many calls still succeed.
-    pub countdown: AtomicI32,
-    /// 1: a write puts half of its bytes, and then the process is killed.
-    pub torn: AtomicI32,
-    /// The error number of open, socket and accept.
-    pub descriptor_error: AtomicI32,
-    pub thread_error: AtomicI32,
-    /// How many calls failed.
-    pub hits: AtomicI32,
-    /// How many syncs of the database were made.
-    pub syncs: AtomicI32,
+    pub clock_offset: AtomicI64,
+    pub skip: AtomicU32,
+    pub write_error: AtomicU32,
+    pub full: AtomicU32,
+    pub read_only: AtomicU32,
+    pub torn: AtomicU32,
+    pub sync_error: AtomicU32,
+    pub descriptors: AtomicU32,
+    pub threads: AtomicU32,
+    /// How often each of the seven faults before happened.
+    #[allow(dead_code, reason = "the fault run reports it")]
+    pub hits: [AtomicU32; 7],
 }
 
-/// The control file of one process, mapped.
-pub struct Faults {
-    path: PathBuf,
-    control: NonNull<Control>,
-}
-
-// SAFETY: all fields are atomic, and the mapping stays until this is dropped.
-unsafe impl Send for Faults {}
-// SAFETY: as above.
-unsafe impl Sync for Faults {}
-
-impl Faults {
-    /// Makes a control file in a directory, in which nothing fails. `None` where there is no such library.
-    pub fn new(directory: &Path) -> Option<Self> {
-        library()?;
-        let file = tempfile::Builder::new().prefix("faults-").tempfile_in(directory).ok()?;
-        file.as_file().set_len(size_of::<Control>() as u64).ok()?;
-        // SAFETY: a new mapping of a file of that size, which nobody truncates.
-        let map = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                size_of::<Control>(),
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                file.as_file(),
-                0,
-            )
-        };
-        let control = NonNull::new(map.ok()?.cast::<Control>())?;
-        let (_, path) = file.keep().ok()?;
-        Some(Self { path, control })
+impl Control {
+    /// Has a system call fail from now on, or after so many more that succeed.
+    pub fn fail_after(&self, fault: fn(&Self) -> &AtomicU32, skip: u32) {
+        self.skip.store(skip, Ordering::SeqCst);
+        fault(self).store(ALWAYS, Ordering::SeqCst);
     }
 
-    /// Returns the variables with which a process is started.
-    pub fn variables(&self) -> [(&'static str, String); 2] {
-        let library = library().map(|path| path.display().to_string()).unwrap_or_default();
-        [("LD_PRELOAD", library), ("FAULT_CONTROL", self.path.display().to_string())]
-    }
-
-    /// Sets the wall clock by so many milliseconds from the true time.
-    pub fn set_wall_clock(&self, offset_millis: i64) {
-        self.wall_offset_millis.store(offset_millis, Ordering::SeqCst);
-    }
-
-    /// Ends all faults but that of the clock.
-    pub fn clear(&self) {
-        for fault in [
+    /// Has no more system calls fail. The clock stays as it is.
+    pub fn calm(&self) {
+        for field in [
             &self.write_error,
-            &self.sync_error,
-            &self.read_error,
+            &self.full,
+            &self.read_only,
             &self.torn,
-            &self.descriptor_error,
-            &self.thread_error,
+            &self.sync_error,
+            &self.descriptors,
+            &self.threads,
+            &self.skip,
         ] {
-            fault.store(0, Ordering::SeqCst);
+            field.store(0, Ordering::SeqCst);
         }
     }
 }
 
-impl std::ops::Deref for Faults {
-    type Target = Control;
+/// A control file, mapped.
+pub struct Mapped(NonNull<Control>);
 
-    fn deref(&self) -> &Control {
-        // SAFETY: mapped until this is dropped, and all fields are atomic.
-        unsafe { self.control.as_ref() }
+// SAFETY: all fields are atomic, and the mapping stays until this is dropped.
+unsafe impl Send for Mapped {}
+// SAFETY: the same.
+unsafe impl Sync for Mapped {}
+
+impl Mapped {
+    /// Makes the control file, in which nothing fails.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let mut options = std::fs::File::options();
+        let file = options.read(true).write(true).create(true).truncate(true).open(path)?;
+        file.set_len(size_of::<Control>() as u64)?;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping of a file of this size, which nobody truncates.
+        let map = unsafe {
+            mmap(std::ptr::null_mut(), size_of::<Control>(), access, MapFlags::SHARED, &file, 0)
+        }?;
+        NonNull::new(map.cast()).map(Self).ok_or_else(|| io::Error::other("mapped at 0"))
     }
 }
 
-impl Drop for Faults {
-    fn drop(&mut self) {
-        // SAFETY: mapped in `new` with this size; no reference outlives this value.
-        let _ = unsafe { munmap(self.control.as_ptr().cast(), size_of::<Control>()) };
-        let _ = std::fs::remove_file(&self.path);
+impl Deref for Mapped {
+    type Target = Control;
+
+    fn deref(&self) -> &Control {
+        // SAFETY: mapped until this is dropped, aligned to a page, and all fields are atomic.
+        unsafe { self.0.as_ref() }
     }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `create` with this size; no reference outlives this value.
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), size_of::<Control>()) };
+    }
+}
+
+/// Compiles the library.
+///
+/// # Errors
+///
+/// Why it cannot be had here.
+pub fn compile(library: &Path, linked: &[&str]) -> Result<(), String> {
+    if !cfg!(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")) {
+        return Err("it needs Linux with glibc on x86_64".to_owned());
+    }
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/faults.c");
+    let compiled = Command::new("cc")
+        .args(["-O1", "-w", "-shared", "-fPIC", "-Wl,--no-as-needed", "-o"])
+        .arg(library)
+        .args([source, "-ldl", "-pthread"])
+        .args(linked)
+        .output()
+        .map_err(|error| format!("cc: {error}"))?;
+    if compiled.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&compiled.stderr).into_owned())
+    }
+}
+
+/// The library, compiled once for each run of the tests.
+fn preloaded() -> Result<&'static Path, &'static str> {
+    static LIBRARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let made = LIBRARY.get_or_init(|| {
+        let name = format!("faults-{}.so", std::process::id());
+        let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        compile(&library, &[]).map(|()| library)
+    });
+    made.as_deref().map_err(String::as_str)
 }
 
 /// A sandbox whose processes have these faults, except those that they start themselves: a broker
 /// that a client starts gets none of its client's variables. `None`, with a line, where there is no
 /// such library.
-pub fn sandbox() -> Option<(Sandbox, Faults)> {
-    let sandbox = Sandbox::new();
-    let Some(faults) = Faults::new(sandbox.path()) else {
-        println!("skipped: no C compiler, or a C library other than glibc");
-        assert!(std::env::var_os("CI").is_none(), "with CI=true nothing is skipped");
-        return None;
+pub fn sandbox() -> Option<(Sandbox, Mapped)> {
+    let library = match preloaded() {
+        Ok(library) => library.display().to_string(),
+        Err(why) => {
+            println!("skipped: faults of the system: {why}");
+            assert!(std::env::var_os("CI").is_none(), "with CI=true nothing is skipped");
+            return None;
+        }
     };
-    let variables = faults.variables().into_iter();
-    Some((variables.fold(sandbox, |sandbox, (name, value)| sandbox.with(name, value)), faults))
-}
-
-/// Compiles the library, once for each run of the tests.
-fn library() -> Option<&'static Path> {
-    static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    LIBRARY
-        .get_or_init(|| {
-            if !cfg!(all(target_os = "linux", target_env = "gnu")) {
-                return None;
-            }
-            let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-            let library = directory.join(format!("faults-{}.so", std::process::id()));
-            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/faults.c");
-            let compiled = Command::new("cc")
-                .args(["-shared", "-fPIC", "-O1", "-o"])
-                .arg(&library)
-                .args([source, "-ldl", "-pthread"])
-                .status();
-            compiled.is_ok_and(|status| status.success()).then_some(library)
-        })
-        .as_deref()
+    let sandbox = Sandbox::new();
+    let path = sandbox.path().join("faults");
+    let control = Mapped::create(&path).unwrap();
+    let path = path.display().to_string();
+    Some((sandbox.with("LD_PRELOAD", library).with("FAULT_CONTROL", path), control))
 }

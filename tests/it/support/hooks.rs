@@ -20,15 +20,20 @@ pub fn hook(sandbox: &Sandbox, event: &str, input: &Value) -> Output {
 }
 
 /// Runs a hook's command with this input to its end.
-pub fn run_hook(mut command: Command, input: &Value) -> Output {
+pub fn run_hook(command: Command, input: &Value) -> Output {
+    run_with_input(command, input.to_string().as_bytes())
+}
+
+/// Runs a command with this input to its end.
+pub fn run_with_input(mut command: Command, input: &[u8]) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A hook that exits early does not read all of it.
-    let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes());
+    // What exits early does not read all of it.
+    let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
 

@@ -8,7 +8,7 @@ mod chat_endpoint;
 mod commands;
 #[cfg(target_os = "linux")]
 pub mod containers;
-#[cfg(target_os = "linux")]
+pub mod databases;
 pub mod faults;
 pub mod hooks;
 pub mod http;

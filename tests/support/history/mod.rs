@@ -83,6 +83,23 @@ pub struct Send {
     pub answer: Option<(At, Answer)>,
 }
 
+impl Send {
+    /// A plain send, without an answer yet.
+    pub fn new(began: At, from: &str, to: &str, text: &str) -> Self {
+        Self {
+            began,
+            from: from.to_owned(),
+            to: to.to_owned(),
+            text: text.to_owned(),
+            key: None,
+            reply_to: None,
+            waits: false,
+            place: None,
+            answer: None,
+        }
+    }
+}
+
 /// What the sender was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {

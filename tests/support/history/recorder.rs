@@ -52,17 +52,7 @@ impl Recorder {
 
     /// Notes that a plain send begins now.
     pub fn send(&self, from: &str, to: &str, text: &str) -> Sending {
-        self.begin(Send {
-            began: 0,
-            from: from.to_owned(),
-            to: to.to_owned(),
-            text: text.to_owned(),
-            key: None,
-            reply_to: None,
-            waits: false,
-            place: None,
-            answer: None,
-        })
+        self.begin(Send::new(0, from, to, text))
     }
 
     /// Notes that a send begins now, with all that it has but its time.

@@ -10,17 +10,7 @@ use super::{
 };
 
 fn send(began: u64, text: &str) -> Send {
-    Send {
-        began,
-        from: "ann".to_owned(),
-        to: "bob".to_owned(),
-        text: text.to_owned(),
-        key: None,
-        reply_to: None,
-        waits: false,
-        place: None,
-        answer: None,
-    }
+    Send::new(began, "ann", "bob", text)
 }
 
 /// A send whose answer comes at once.
