@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use self::acts::hook_event;
 use super::commands::Command;
-use super::mailbox::{Instance, Mail, Mailboxes, Peer};
+use super::mailbox::{Instance, Mail, Mailboxes, Message, Peer};
 use super::receivers::{Channel, Draft, Receiver, Waiter, WaitsFor};
 use crate::broker::testing::waiting::TestWaiter;
 use crate::broker::testing::{Hook, Outcome, Start, TestPeer, World, event, hooks, running};
@@ -96,7 +96,8 @@ impl Bench {
     fn step(&mut self, command: &Command) {
         match *command {
             Command::Send { from, to, by_name, reply_to, waits, outcome } => {
-                let reply_to = reply_to.and_then(|mail| self.mail(mail));
+                let sender = self.actors[self.actor(from)].peer;
+                let reply_to = reply_to.and_then(|mail| self.likely(mail, |m| m.to == sender));
                 self.texts += 1;
                 let text = format!("text {}", self.texts);
                 let draft = Draft { reply_to, waits, ..self.draft(from, to, text) };
@@ -211,8 +212,9 @@ impl Bench {
                 self.waiter(place, waiter, WaitsFor::Mail);
             }
             Command::WaitForReply { by, mail } => {
-                let Some(mail) = self.mail(mail) else { return };
                 let place = self.actor(by);
+                let me = Some(self.actors[place].peer);
+                let Some(mail) = self.likely(mail, |m| m.from == me) else { return };
                 let (real, peer) = (self.actors[place].real.clone(), self.actors[place].peer);
                 let waiter = self.world.try_wait_for_reply(&real, &self.ids[mail]);
                 assert_eq!(waiter.is_ok(), self.model.messages[mail].from == Some(peer));
@@ -265,6 +267,16 @@ impl Bench {
 
     fn mail(&self, number: u8) -> Option<Mail> {
         place(number, self.ids.len())
+    }
+
+    /// Returns mostly a message that is `fit`, and at times any.
+    fn likely(&self, number: u8, fit: impl Fn(&Message) -> bool) -> Option<Mail> {
+        if number.is_multiple_of(4) {
+            return self.mail(number);
+        }
+        let fitting: Vec<Mail> =
+            (0..self.ids.len()).filter(|mail| fit(&self.model.messages[*mail])).collect();
+        place(number, fitting.len()).map(|place| fitting[place])
     }
 
     fn instance(&self, number: u8) -> Option<(usize, Instance)> {
