@@ -15,7 +15,9 @@ mod receivers;
 use proptest::prelude::*;
 
 use self::bench::Bench;
-use self::commands::{channel, command};
+use self::commands::{Command, channel, command};
+use self::receivers::Channel;
+use super::Outcome;
 
 /// How many sequences are run; `PROPTEST_CASES` asks for another number.
 fn cases() -> u32 {
@@ -45,4 +47,27 @@ proptest! {
             bench.run(&command);
         }
     }
+}
+
+/// A sequence that chance finds too seldom: the reply is read before a call waits for it.
+#[test]
+fn a_reply_that_was_read_before_stays_read() {
+    let outcome = Outcome::Committed;
+    let send = |from, to, reply_to| {
+        let (by_name, waits) = (false, false);
+        Command::Send { from, to, by_name, reply_to, waits, outcome }
+    };
+    let mut bench = Bench::new([Channel::Absent, Channel::Absent]);
+    for command in [
+        // The command line asks Ann, whose server replies.
+        send(0, 0, None),
+        send(1, 2, Some(0)),
+        Command::Take { by: 0, outcome },
+        Command::Confirm { by: 0 },
+        Command::WaitForReply { by: 0, mail: 0 },
+        Command::Look { waiter: 0 },
+    ] {
+        bench.run(&command);
+    }
+    assert_eq!(bench.answered, 1, "the call got its reply");
 }

@@ -44,6 +44,8 @@ pub struct Bench {
     /// The pushes that each instance has not reported.
     unreported: BTreeMap<Instance, Vec<Mail>>,
     waiters: Vec<(TestWaiter, Waiter, Receiver)>,
+    /// How many waiting calls got something.
+    pub answered: usize,
     names: u32,
     texts: u32,
 }
@@ -73,6 +75,7 @@ impl Bench {
             hooked: BTreeMap::new(),
             unreported: BTreeMap::new(),
             waiters: Vec::new(),
+            answered: 0,
             names: 0,
             texts: 0,
         };
