@@ -324,3 +324,29 @@ fn last_words(said: &[u8], log: &Path, from: u64) -> StartError {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_broker_that_a_client_started_is_replaced_by_a_client() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().display().to_string();
+        let variables = [("HOME".to_owned(), home)];
+        let config = Config::from_environment(&variables.into_iter().collect()).unwrap();
+        for (started, reason) in [
+            (Started::Systemd, "runs under systemd"),
+            (Started::Launchd, "runs under launchd"),
+            (Started::Foreground, "was started by hand"),
+            (Started::Unknown, "was started by hand"),
+            // This one would be, but it is no process here.
+            (Started::Fallback, "is an unknown process"),
+        ] {
+            let text = serde_json::json!({ "pid": 0, "started": started });
+            let running: Holder = serde_json::from_value(text).unwrap();
+            let error = stop(&config, &running).unwrap_err().to_string();
+            assert!(error.contains(reason), "{started:?}: {error}");
+        }
+    }
+}

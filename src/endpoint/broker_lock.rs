@@ -217,3 +217,29 @@ fn has_open(pid: u32, file: &Path) -> bool {
             .is_ok_and(|open| open.dev() == file.dev() && open.ino() == file.ino())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_one_process_and_not_whatever_has_its_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let mine = process::own();
+        let of = |process: Option<ProcessId>| {
+            let text = serde_json::json!({ "pid": mine.pid, "process": process });
+            Holder {
+                lock: directory.path().join("broker.lock"),
+                ..serde_json::from_value(text).unwrap()
+            }
+        };
+        let holder = of(Some(mine.clone()));
+        assert_eq!(holder.whereabouts(), Whereabouts::Here);
+        let earlier = of(Some(ProcessId { start: "0".to_owned(), ..mine.clone() }));
+        assert!(holder.is_same(&holder) && !holder.is_same(&earlier));
+        // Neither one that was given another's number, nor one that holds nothing, is signalled.
+        for other in [earlier, holder, of(None)] {
+            assert!(!other.ask_to_stop() && !other.kill());
+        }
+    }
+}

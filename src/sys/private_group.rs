@@ -63,4 +63,23 @@ mod tests {
         // A user of a directory service.
         assert!(alone(70_000, 70_000) && !alone(513, 70_000));
     }
+
+    #[test]
+    fn a_directory_lets_others_write_by_its_mode_for_all_or_for_a_group_with_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let with = |mode, group: Option<u32>| {
+            use std::os::unix::fs::PermissionsExt as _;
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(directory.path(), permissions).unwrap();
+            if group.is_some() {
+                std::os::unix::fs::chown(directory.path(), None, group).unwrap();
+            }
+            lets_others_write(&std::fs::metadata(directory.path()).unwrap())
+        };
+        assert!(!with(0o700, None) && !with(0o755, None) && with(0o702, None));
+        // Only root can give a directory to a group of others.
+        if rustix::process::geteuid().is_root() {
+            assert!(with(0o770, Some(54_321)) && !with(0o750, Some(54_321)));
+        }
+    }
 }

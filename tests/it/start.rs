@@ -186,6 +186,21 @@ fn a_second_broker_is_refused_on_the_same_database() {
 }
 
 #[test]
+fn a_broker_of_another_port_is_not_ended_for_its_database_though_its_socket_is_gone() {
+    let sandbox = Sandbox::new();
+    let database = sandbox.path().join("one.db").display().to_string();
+    let sandbox = sandbox.with("CLAUDE_PEERS_DB", database);
+    sandbox.ok(["peers"]);
+    let running = sandbox.broker().unwrap();
+    std::fs::remove_file(sandbox.socket()).unwrap();
+    let mut command = sandbox.command(["broker"]);
+    command.env("CLAUDE_PEERS_PORT", free_port().to_string()).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(sandbox.broker().map(|now| now.pid), Some(running.pid), "it holds its lock");
+}
+
+#[test]
 fn a_client_with_another_database_sends_nothing_and_names_both() {
     let sandbox = Sandbox::new();
     let mut session = sandbox.session("receiver");

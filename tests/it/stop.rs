@@ -2,11 +2,13 @@
 //!
 //! Promise 7: an idle broker without live peers exits, and the next call starts it.
 
+use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::support::http::{self, RawPeer, Request};
 use crate::support::{Frozen, Sandbox, SessionOptions, send_signal, until};
 
 #[test]
@@ -180,4 +182,19 @@ fn sessions_that_start_while_the_broker_hangs_are_served_after_kill_broker() {
     sandbox.ok(["kill-broker"]);
     drop(frozen);
     until("it is live", || late.me()["live"] == true);
+}
+
+#[test]
+fn a_stream_is_told_that_its_broker_stops() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(["peers"]);
+    let peer = RawPeer::register(&sandbox, "peer");
+    let mut stream = http::unix(&sandbox);
+    let open = Request::get("/v1/stream").session(&peer.secret);
+    stream.write_all(&open.bytes()).unwrap();
+    until("it is live", || sandbox.live_names().contains(&"peer".to_owned()));
+    sandbox.ok(["kill-broker"]);
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.contains(r#"{"type":"bye","reason":"stopping"}"#), "{said}");
 }

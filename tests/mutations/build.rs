@@ -11,26 +11,30 @@ use crate::tests_named::Program;
 const PACKAGE: &str = "claude_peers";
 
 /// The test programs of a build.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Programs {
-    lib: PathBuf,
-    it: PathBuf,
+    lib: Option<PathBuf>,
+    it: Option<PathBuf>,
 }
 
 impl Programs {
-    pub fn path(&self, program: Program) -> &Path {
+    pub fn path(&self, program: Program) -> Option<&Path> {
         match program {
-            Program::Lib => &self.lib,
-            Program::It => &self.it,
+            Program::Lib => self.lib.as_deref(),
+            Program::It => self.it.as_deref(),
         }
     }
 }
 
-/// Builds both test programs and the program itself.
-pub fn build(tree: &Path, target: &Path) -> Result<Programs, String> {
+/// Builds test programs, and with the black-box tests the program itself.
+pub fn build(tree: &Path, target: &Path, wanted: &[Program]) -> Result<Programs, String> {
     let mut command = Command::new(env!("CARGO"));
     command
-        .args(["test", "--locked", "--no-run", "--lib", "--test", "it"])
+        .args(["test", "--locked", "--no-run"])
+        .args(wanted.iter().flat_map(|program| match program {
+            Program::Lib => &["--lib"][..],
+            Program::It => &["--test", "it"],
+        }))
         .args(["--message-format", "json-render-diagnostics", "--config"])
         .arg(format!("profile.dev.package.{}.debug=false", env!("CARGO_PKG_NAME")))
         .current_dir(tree)
@@ -44,24 +48,22 @@ pub fn build(tree: &Path, target: &Path) -> Result<Programs, String> {
             BufReader::new(stderr).lines().map_while(Result::ok).collect::<Vec<_>>()
         })
     });
-    let (mut lib, mut it) = (None, None);
+    let mut built = Programs::default();
     for line in BufReader::new(child.stdout.take().ok_or("no output")?).lines() {
         let Ok(line) = line else { break };
         let Ok(message) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
         let Some(executable) = message["executable"].as_str() else { continue };
         let kind = message["target"]["kind"][0].as_str();
         match (kind, message["target"]["name"].as_str()) {
-            (Some("lib"), _) => lib = Some(PathBuf::from(executable)),
-            (Some("test"), Some("it")) => it = Some(PathBuf::from(executable)),
+            (Some("lib"), _) => built.lib = Some(PathBuf::from(executable)),
+            (Some("test"), Some("it")) => built.it = Some(PathBuf::from(executable)),
             _ => {}
         }
     }
     let errors = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
     let status = child.wait().map_err(|error| error.to_string())?;
-    match (lib, it) {
-        (Some(lib), Some(it)) if status.success() => Ok(Programs { lib, it }),
-        _ => Err(only_errors(&errors)),
-    }
+    let has_all = wanted.iter().all(|program| built.path(*program).is_some());
+    if status.success() && has_all { Ok(built) } else { Err(only_errors(&errors)) }
 }
 
 /// The lines of a build's output that belong to errors.

@@ -55,7 +55,7 @@ pub fn run(
     build::share_libraries(&target).map_err(|error| format!("{}: {error}", target.display()))?;
     let tree = Tree::write(project, directory.join("tree"), all)?;
     println!("building {} mutations in {}", all.len(), directory.display());
-    let programs = build::build(&tree.root, &target)?;
+    let programs = build::build(&tree.root, &target, &[Program::Lib, Program::It])?;
     let built = since.elapsed();
     println!("built in {:.0} s", built.as_secs_f64());
     let runner = Runner { tree: &tree, who: options.who };
@@ -81,7 +81,11 @@ pub fn run(
     for mutation in alone {
         let (outcome, took) = timed(|| {
             let undo = tree.make(mutation);
-            let built = undo.and_then(|undo| Ok((build::build(&tree.root, &target)?, undo)));
+            let of = |program| !named(std::slice::from_ref(mutation), program).is_empty();
+            let wanted: Vec<Program> =
+                [Program::Lib, Program::It].into_iter().filter(|program| of(*program)).collect();
+            let built =
+                undo.and_then(|undo| Ok((build::build(&tree.root, &target, &wanted)?, undo)));
             match built {
                 Ok((programs, _undo)) => runner.tried(&programs, mutation),
                 Err(error) => Outcome::Failed(error),
@@ -199,7 +203,8 @@ impl Runner<'_> {
     ) -> Result<Ran, String> {
         let failed = |error: std::io::Error| format!("the tests cannot be run: {error}");
         let mut output = tempfile::tempfile().map_err(failed)?;
-        let mut command = Command::new(programs.path(program));
+        let path = programs.path(program).ok_or("this test program was not built")?;
+        let mut command = Command::new(path);
         command
             .args(tests)
             .current_dir(&self.tree.root)

@@ -107,3 +107,14 @@ pub fn expect(shared: &Arc<Shared>, peer: PeerId, question: MessageId) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_waits_no_longer_than_the_longest_wait() {
+        let limit = |wait_seconds| Wait { wait_seconds }.limit().as_secs();
+        assert_eq!((limit(5), limit(u64::MAX)), (5, MAX_WAIT));
+    }
+}

@@ -5,7 +5,7 @@ use super::{TestPeer, World, line, lines};
 use crate::broker::live::waiters::Question;
 use crate::broker::mailbox::{self, WaitingCall};
 use crate::protocol::mailbox::{Answered, Take};
-use crate::protocol::messages::{SendMessage, Sent};
+use crate::protocol::messages::{MessageState, SendMessage, Sent};
 use crate::protocol::{ApiError, MessageId};
 
 /// A call that waits.
@@ -95,6 +95,13 @@ impl World {
             None => Ok(lines(&mailbox::take_at_timeout(tx, &call, &Take::default())?.messages)),
         });
         ended.unwrap()
+    }
+
+    /// Ends the time of a waiter for a reply, and returns how its question stands.
+    pub fn state_at_time_out(&mut self, waiter: &TestWaiter) -> MessageState {
+        let TestWaiter { call, question } = waiter.clone();
+        self.write(move |tx| Ok(mailbox::answer_timeout(tx, &call, &question.unwrap())?.state))
+            .unwrap()
     }
 
     /// Ends a waiter's connection before it gets anything.

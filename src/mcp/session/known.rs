@@ -94,6 +94,18 @@ mod tests {
     }
 
     #[test]
+    fn as_much_is_remembered_as_a_session_has_unread_at_once() {
+        let known = KnownMessages::default();
+        for number in 0..1_000 {
+            assert!(known.begin_push(&id(number)));
+            known.note_shown([&id(1_000_000 + number)]);
+        }
+        for number in 0..1_000 {
+            assert!(!known.begin_push(&id(number)) && !known.begin_push(&id(1_000_000 + number)));
+        }
+    }
+
+    #[test]
     fn what_is_remembered_has_a_bound_and_is_the_newest() {
         let known = KnownMessages::default();
         for number in 0..3 * REMEMBERED {

@@ -288,8 +288,102 @@ fn params(delivery: &Delivery) -> Params {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::mcp::transport::output::ClientLines;
     use crate::protocol::Timestamp;
+
+    /// A pusher whose client listens, the other end of its output, and its receipts.
+    fn pusher(
+        known: &KnownMessages,
+    ) -> (Pusher, tokio::io::DuplexStream, mpsc::UnboundedReceiver<MessageId>) {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let lines = ClientLines::new(Box::pin(ours));
+        let (sender, receipts) = mpsc::unbounded_channel();
+        let opens_at = watch::Sender::new(Some(Instant::now())).subscribe();
+        let lines = PushLines { lines, stop: CancellationToken::new() };
+        (Pusher::new(lines, opens_at, sender, known.clone()), theirs, receipts)
+    }
+
+    fn delivery(id: &str) -> Delivery {
+        Delivery {
+            id: MessageId::from_text(id),
+            from_id: PeerId::from_text("abc12345"),
+            from_name: None,
+            from_summary: String::new(),
+            from_cwd: String::new(),
+            sent_at: Timestamp::from_millis(0),
+            text: format!("text of {id}"),
+            reply_to: None,
+            repeat: false,
+            already_pushed: false,
+        }
+    }
+
+    async fn written(pusher: &mut Pusher) {
+        pusher.during(tokio::time::sleep(Duration::from_millis(50))).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_tool_showed_or_came_twice_is_reported_and_not_written() {
+        use tokio::io::AsyncReadExt as _;
+
+        let known = KnownMessages::default();
+        let (mut pusher, mut client, mut receipts) = pusher(&known);
+        pusher.set_peer(Some(PeerId::from_text("me")));
+        known.note_shown([&MessageId::from_text("shown")]);
+        for id in ["shown", "one", "one", "two"] {
+            pusher.push(delivery(id));
+        }
+        written(&mut pusher).await;
+        let mut reported = Vec::new();
+        while let Ok(id) = receipts.try_recv() {
+            reported.push(id.to_string());
+        }
+        reported.sort();
+        assert_eq!(reported, ["one", "one", "shown", "two"]);
+        drop(pusher);
+        let mut read = String::new();
+        client.read_to_string(&mut read).await.unwrap();
+        let texts: Vec<bool> =
+            ["shown", "one", "two"].map(|id| read.contains(&format!("text of {id}"))).into();
+        assert_eq!(texts, [false, true, true], "{read}");
+        assert_eq!(read.matches("text of one").count(), 1, "{read}");
+    }
+
+    #[tokio::test]
+    async fn what_came_for_the_session_of_before_is_not_written_into_the_next() {
+        use tokio::io::AsyncReadExt as _;
+
+        let (mut pusher, mut client, mut receipts) = pusher(&KnownMessages::default());
+        pusher.set_peer(Some(PeerId::from_text("before")));
+        pusher.push(delivery("old"));
+        pusher.set_peer(Some(PeerId::from_text("after")));
+        pusher.push(delivery("new"));
+        written(&mut pusher).await;
+        assert_eq!(receipts.try_recv().unwrap().as_str(), "new");
+        assert!(receipts.try_recv().is_err());
+        drop(pusher);
+        let mut read = String::new();
+        client.read_to_string(&mut read).await.unwrap();
+        assert!(read.contains("text of new") && !read.contains("text of old"), "{read}");
+    }
+
+    #[tokio::test]
+    async fn a_push_is_reported_only_once_it_is_written() {
+        let (ours, theirs) = tokio::io::duplex(8);
+        let lines = ClientLines::new(Box::pin(ours));
+        let (sender, mut receipts) = mpsc::unbounded_channel();
+        let opens_at = watch::Sender::new(Some(Instant::now())).subscribe();
+        let lines = PushLines { lines, stop: CancellationToken::new() };
+        let mut pusher = Pusher::new(lines, opens_at, sender, KnownMessages::default());
+        pusher.set_peer(Some(PeerId::from_text("me")));
+        pusher.push(delivery("one"));
+        written(&mut pusher).await;
+        assert!(receipts.try_recv().is_err(), "its client has not read it");
+        drop(theirs);
+    }
 
     #[test]
     fn attributes_are_single_line_strings_and_nothing_is_forged() {

@@ -264,6 +264,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_another_user_is_opened_in_no_way() {
+        if effective_uid() != 0 {
+            // Only root can give a file to another.
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("own");
+        std::fs::write(&path, "of another").unwrap();
+        std::os::unix::fs::chown(&path, Some(12_345), None).unwrap();
+        for mut way in ways() {
+            let error = open_own(&path, &mut way).unwrap_err();
+            assert!(error.to_string().contains("user id 12345"), "{error}");
+        }
+        assert!(check_own(&path).is_err() && !is_written_by_us_alone(&path));
+    }
+
+    #[test]
     fn a_file_with_a_second_name_is_read_and_not_written() {
         let directory = tempfile::tempdir().unwrap();
         let (path, other) = (directory.path().join("own"), directory.path().join("other"));

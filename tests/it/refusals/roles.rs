@@ -59,6 +59,19 @@ fn who_is_no_session_describes_and_ends_none() {
 }
 
 #[test]
+fn a_secret_that_could_be_guessed_registers_nobody() {
+    let world = World::new();
+    for (length, status) in [(0, 400), (31, 400), (32, 200)] {
+        let request = json!({
+            "instance": format!("instance-{length}"), "secret": "s".repeat(length),
+            "session": format!("raw-{length}"), "cwd": "/srv", "channel": "absent",
+        });
+        let answer = Request::post("/v1/register", &request).unix(&world.sandbox);
+        assert_eq!(answer.status, status, "{length}: {:?}", answer.refusal());
+    }
+}
+
+#[test]
 fn one_callers_key_answers_no_other() {
     let world = World::new();
     let sandbox = &world.sandbox;

@@ -77,6 +77,8 @@ fn a_foreign_host_is_refused_and_a_loopback_one_is_accepted() {
         "127.0.0.1.evil.com",
         "127.0.0.1.evil.com:7899",
         "localhost.evil.com",
+        "evil-localhost",
+        "evil.com.localhost",
         "evil.com:127.0.0.1",
         "evil.com#127.0.0.1",
         "user@127.0.0.1",

@@ -63,6 +63,12 @@ fn what_was_open_to_others_is_closed_and_an_exposed_token_is_replaced() {
     assert_ne!(world.sandbox.token(), old_token);
     let stolen = Request::get("/v1/peers").token(&old_token).tcp(&world.sandbox);
     assert_eq!(stolen.status, 401);
+    // One that only a group could read is exposed as well.
+    let old_token = world.sandbox.token();
+    world.sandbox.ok(["kill-broker"]);
+    open(&paths.token, 0o640);
+    world.sandbox.ok(["peers"]);
+    assert_ne!(world.sandbox.token(), old_token);
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn a_token_that_no_header_can_hold_is_replaced() {
 /// Calls the socket as another Unix user, from a thread of its own: on Linux a thread has its own
 /// credentials.
 #[cfg(target_os = "linux")]
-fn as_nobody(socket: std::path::PathBuf) -> std::io::Result<Option<u16>> {
+fn as_nobody(socket: std::path::PathBuf, request: Request) -> std::io::Result<Option<u16>> {
     use std::os::unix::net::UnixStream;
 
     use crate::support::PATIENCE;
@@ -98,7 +104,7 @@ fn as_nobody(socket: std::path::PathBuf) -> std::io::Result<Option<u16>> {
         rustix::thread::set_thread_res_uid(user, user, user)?;
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let answer = exchange(&mut stream, &Request::get("/health").bytes());
+        let answer = exchange(&mut stream, &request.bytes());
         Ok(answer.map(|answer| answer.status))
     })
     .join()
@@ -118,15 +124,21 @@ fn another_user_is_refused_by_the_directory_by_the_socket_and_by_the_uid_check()
     let open = |path: &Path, mode| {
         chmod(path, mode);
     };
+    let call = || as_nobody(socket.clone(), Request::get("/health"));
     // The sandbox's own directories are private as well; they are not what is tested.
     open(world.sandbox.path(), 0o755);
     open(&world.sandbox.path().join("run"), 0o755);
-    assert_eq!(as_nobody(socket.clone()).unwrap_err().kind(), denied, "the directory is 0700");
+    assert_eq!(call().unwrap_err().kind(), denied, "the directory is 0700");
     open(socket.parent().unwrap(), 0o755);
-    assert_eq!(as_nobody(socket.clone()).unwrap_err().kind(), denied, "the socket is 0600");
+    assert_eq!(call().unwrap_err().kind(), denied, "the socket is 0600");
     open(&socket, 0o777);
     for _ in 0..20 {
-        assert_eq!(as_nobody(socket.clone()).unwrap(), None, "connected, and turned away");
+        assert_eq!(call().unwrap(), None, "connected, and turned away");
+    }
+    // A program of ours is told why.
+    for path in ["/health", "/v1/peers", "/v1/messages"] {
+        let ours = Request::get(path).with("claude-peers-protocol", "2");
+        assert_eq!(as_nobody(socket.clone(), ours).unwrap(), Some(403), "{path}");
     }
     world.still_serves();
 }

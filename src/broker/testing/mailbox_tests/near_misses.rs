@@ -6,10 +6,11 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use crate::broker::mailbox;
 use crate::broker::testing::{Channel, ErrorCode, Hook, NOTHING, Reachability, World, event};
 use crate::protocol::hook::HookEvent;
-use crate::protocol::mailbox::Taken;
-use crate::protocol::messages::ListMessages;
+use crate::protocol::mailbox::{Confirm, Take, Taken};
+use crate::protocol::messages::{ListMessages, MessageState};
 
 #[test]
 fn an_answer_to_what_was_never_pushed_proves_no_channel() {
@@ -259,7 +260,82 @@ fn a_lease_that_an_odd_clock_left_without_an_end_ends_with_the_broker() {
     let far = "UPDATE messages SET lease_until = 200000000000000";
     world.store.database().execute(far, []).unwrap();
     world.crash();
-    world.advance(Duration::from_secs(2));
-    assert_eq!(world.take(&bob), ["hello (repeat)"]);
+    world.send(&ann, &bob, "next");
     assert_eq!(world.count("messages WHERE lease_until > 100000000000000"), 0);
+    assert_eq!(world.take(&bob), ["hello (repeat)", "next"]);
+}
+
+#[test]
+fn a_sender_is_told_only_of_what_is_unread_and_again_after_a_commit_that_failed() {
+    let mut world = World::new();
+    let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    let id = world.send(&ann, &bob, "hello");
+    let own_unread = |world: &mut World| world.try_take(&ann, 0).unwrap().own_unread_total;
+    assert_eq!(own_unread(&mut world), 1);
+    // Its reading and the look at it are lost together.
+    let (reader, sender, ids) = (bob.identity(), ann.identity(), vec![id.clone()]);
+    world.lose_next();
+    let lost = world.write(move |tx| {
+        let caller = reader.authenticate(tx)?;
+        mailbox::confirm(tx, &caller, &Confirm { ids })?;
+        let caller = sender.authenticate(tx)?;
+        mailbox::take(tx, &caller, &caller.receiver(), &Take { max_bytes: 0 })
+    });
+    assert_eq!(lost.unwrap_err().code, ErrorCode::Storage);
+    assert_eq!(own_unread(&mut world), 1);
+    world.confirm(&bob, &[id]);
+    assert_eq!(own_unread(&mut world), 0);
+}
+
+#[test]
+fn a_call_that_has_ended_takes_nothing() {
+    let mut world = World::new();
+    let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    let waiter = world.wait(&bob);
+    world.hang_up(waiter.clone());
+    let id = world.send(&ann, &bob, "hello");
+    assert_eq!(world.look_for(&waiter).unwrap(), NOTHING);
+    assert_eq!(world.state_of(&id), "queued");
+}
+
+#[test]
+fn a_session_that_waits_for_an_answer_is_not_woken_for_other_mail() {
+    let mut world = World::new();
+    let (ann, eve) = (world.peer("ann"), world.peer("eve"));
+    let bob = world.live_over("bob", Channel::Absent);
+    let question = world.send(&bob, &ann, "a question");
+    let waiter = world.wait_for_reply(&bob, &question);
+    world.send(&eve, &bob, "something else");
+    world.advance(Duration::from_secs(2));
+    assert_ne!(world.wake(&bob), "now, for 1");
+    world.time_out(&waiter);
+    assert_eq!(world.wake(&bob), "now, for 1");
+}
+
+#[test]
+fn a_session_that_was_at_work_and_did_not_read_is_not_woken_for_the_next_at_once() {
+    let mut world = World::new();
+    let (ann, bob) = (world.peer("ann"), world.live_over("bob", Channel::Absent));
+    world.send(&ann, &bob, "one");
+    world.advance(Duration::from_secs(2));
+    assert_eq!(world.wake(&bob), "now, for 1");
+    world.wake_given(&bob);
+    world.quiet_hook(&bob, Hook::UserPromptSubmit, "turn");
+    world.quiet_hook(&bob, Hook::Stop, "turn");
+    world.send(&ann, &bob, "two");
+    world.advance(Duration::from_secs(2));
+    assert_ne!(world.wake(&bob), "now, for 2");
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.wake(&bob), "now, for 2");
+}
+
+#[test]
+fn who_waited_in_vain_is_told_how_the_question_stands_now() {
+    let mut world = World::new();
+    let (ann, bob) = (world.peer("ann"), world.peer("bob"));
+    let question = world.send(&ann, &bob, "a question");
+    let waiter = world.wait_for_reply(&ann, &question);
+    world.take(&bob);
+    world.confirm(&bob, &[question]);
+    assert_eq!(world.state_at_time_out(&waiter), MessageState::Read);
 }

@@ -258,3 +258,64 @@ async fn the_database_is_closed_with_the_last_handle() {
         .unwrap();
     assert_eq!(clean, "yes");
 }
+
+#[tokio::test]
+async fn what_is_committed_into_a_file_that_was_removed_meanwhile_is_written_back() {
+    let opened = open();
+    let path = opened.path();
+    let removed = path.clone();
+    let work: Work = Box::new(move |tx| {
+        add("kept")(tx)?;
+        std::fs::remove_file(&removed).unwrap();
+        Ok(())
+    });
+    opened.store.write(work).await.unwrap();
+    let rows = "SELECT count(*) FROM meta WHERE key = 'kept'";
+    let database = Connection::open(&path).unwrap();
+    assert_eq!(database.query_row(rows, [], |row| row.get::<_, i64>(0)), Ok(1));
+}
+
+#[tokio::test]
+async fn a_database_is_marked_as_closed_in_order_only_once_it_is() {
+    let opened = open();
+    let path = opened.path();
+    let is_clean = || {
+        let mark = "SELECT value FROM meta WHERE key = 'clean'";
+        let database = Connection::open(&path).unwrap();
+        database.query_row(mark, [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    opened.store.write(add("row")).await.unwrap();
+    assert_eq!(is_clean(), "no");
+    assert!(opened.store.close().await);
+    assert_eq!(is_clean(), "yes");
+}
+
+#[tokio::test]
+async fn a_database_whose_pages_are_damaged_is_moved_aside_as_it_is_opened() {
+    use std::os::unix::fs::FileExt as _;
+
+    let opened = open();
+    let path = opened.path();
+    for name in ["one", "two"] {
+        opened.store.write(add(name)).await.unwrap();
+    }
+    assert!(opened.store.close().await);
+    // A page of a table: the schema before it can be read as ever.
+    let database = Connection::open(&path).unwrap();
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'receivers'";
+    let page: i64 = database.query_row(root, [], |row| row.get(0)).unwrap();
+    drop(database);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[0x55; 4096], (page - 1).unsigned_abs() * 4096).unwrap();
+    let options = StoreOptions {
+        path: &path,
+        legacy_port: 0,
+        starting_owner: "",
+        owner: "",
+        rescue_file: &opened.directory.path().join("rescue"),
+        status: DatabaseStatus::default(),
+    };
+    let ended = CancellationToken::new();
+    let again = Store::open(options, Trace::default(), ended, &OpeningProgress::default());
+    assert!(again.unwrap().1.moved_to.is_some());
+}

@@ -56,7 +56,7 @@ fn delivery() -> Delivery {
     }
 }
 
-fn sent() -> Sent {
+pub fn sent() -> Sent {
     Sent {
         id: MessageId::from_text("m1"),
         state: MessageState::Queued,

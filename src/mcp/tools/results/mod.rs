@@ -10,6 +10,8 @@ mod hostile;
 mod parts;
 mod peers;
 mod sent;
+#[cfg(test)]
+mod standing;
 mod unread;
 
 use std::collections::BTreeMap;
