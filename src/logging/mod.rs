@@ -22,7 +22,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 pub use role::Role;
 
-/// Starts logging. `RUST_LOG` overrides the filters, within [`cap`].
+/// Starts logging. `RUST_LOG` overrides the filters, but libraries never log more than warnings.
 ///
 /// Mistakes in the configuration are logged, so this runs before it is read and uses the environment
 /// only.
