@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +17,7 @@ use crate::broker::daemon::startup::StartupProgress;
 use crate::broker::daemon::takeover::Takeover;
 use crate::broker::daemon::{lifecycle, notify, takeover, token};
 use crate::broker::error::RunError;
+use crate::broker::http::large_answers;
 use crate::broker::live::LiveState;
 use crate::broker::mailbox;
 use crate::broker::registry;
@@ -135,6 +136,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         port_disabled_by,
         changes,
         stop,
+        large_answers: Arc::new(Semaphore::new(large_answers::MAX_LARGE)),
         hook_spool: tokio::sync::Mutex::default(),
         tasks: TaskTracker::new(),
         settings: watch::Sender::new(Arc::new(config.clone())),

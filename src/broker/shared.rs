@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +41,8 @@ pub struct Shared {
     /// Cancelled when the broker is to stop.
     pub stop: CancellationToken,
     pub activity: Activity,
+    /// Held by each large answer until it is read.
+    pub large_answers: Arc<Semaphore>,
     /// Held while the hook spool is drained, which only one call may do at a time.
     pub hook_spool: tokio::sync::Mutex<()>,
     /// Tasks that outlive their request and must end before the database is closed.

@@ -67,6 +67,8 @@ mod successors;
 mod summaries;
 mod supervised;
 mod supply_chain;
+#[cfg(target_os = "linux")]
+mod synced;
 mod takeover;
 mod talk;
 mod truth;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 
 use crate::broker::core::idempotency::{IdempotencyKey, run_once};
 use crate::broker::http::identity::Identity;
+use crate::broker::http::large_answers;
 use crate::broker::http::long_poll::LongPoll;
 use crate::broker::http::request::{Query, Refusal, WriteRequest};
 use crate::broker::mailbox;
@@ -21,16 +23,17 @@ pub async fn take(
     Extension(identity): Extension<Identity>,
     Query(wait): Query<Wait>,
     WriteRequest { body, key }: WriteRequest<Take>,
-) -> Result<Json<Taken>, Refusal> {
+) -> Result<Response, Refusal> {
     if wait.wait_seconds > 0 {
-        return Ok(Json(take_or_wait(&shared, &identity, wait, &body, key).await?));
+        let taken = take_or_wait(&shared, &identity, wait, &body, key).await?;
+        return Ok(Json(taken).into_response());
     }
     let taken = shared.store.write(move |tx| {
         let caller = identity.authenticate(tx)?;
         let receiver = caller.receiver();
         run_once(tx, &receiver, key.as_ref(), |tx| mailbox::take(tx, &caller, &receiver, &body))
     });
-    Ok(Json(taken.await?))
+    large_answers::answer(&shared, taken).await
 }
 
 /// Waits until there is a message that no other receiver has, and takes the messages then.

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::response::Response;
 use axum::{Extension, Json};
 
 use crate::broker::core::idempotency::{IdempotencyKey, run_once};
 use crate::broker::http::identity::Identity;
-use crate::broker::http::long_poll;
 use crate::broker::http::request::{Query, Refusal, WriteRequest, check_key};
+use crate::broker::http::{large_answers, long_poll};
 use crate::broker::mailbox;
 use crate::broker::mailbox::{Batch, BatchItem};
 use crate::broker::shared::Shared;
 use crate::protocol::bounds::Bounded as _;
 use crate::protocol::messages::{
-    BatchOutcome, BatchedMessage, ListMessages, MAX_BATCH_MESSAGES, MessageList, SendBatch,
-    SendMessage, SendToScope, Sent, SentBatch, SentToScope,
+    BatchOutcome, BatchedMessage, ListMessages, MAX_BATCH_MESSAGES, SendBatch, SendMessage,
+    SendToScope, Sent, SentBatch, SentToScope,
 };
 use crate::protocol::{ApiError, ErrorCode, route};
 
@@ -185,10 +186,10 @@ pub async fn list(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Query(query): Query<ListMessages>,
-) -> Result<Json<MessageList>, Refusal> {
+) -> Result<Response, Refusal> {
     let list = shared.store.inspect(move |tx| {
         let caller = identity.authenticate(tx)?;
         mailbox::list_messages(tx, &caller, &query)
     });
-    Ok(Json(list.await?))
+    large_answers::answer(&shared, list).await
 }

@@ -11,6 +11,7 @@
 mod health;
 mod hook;
 pub(in crate::broker) mod identity;
+pub(in crate::broker) mod large_answers;
 mod long_poll;
 mod mailbox;
 mod messages;

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::response::Response;
 use axum::{Extension, Json};
 
 use crate::broker::core::idempotency::run_once;
 use crate::broker::http::identity::Identity;
+use crate::broker::http::large_answers;
 use crate::broker::http::request::{EmptyBody, Query, Refusal, Transport, WriteRequest};
 use crate::broker::shared::Shared;
 use crate::broker::{mailbox, registry};
 use crate::endpoint::hook_spool;
 use crate::protocol::peers::{
-    ListPeers, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
+    ListPeers, ProfileSet, Register, Registered, SetProfile, Unregistered,
 };
 use crate::protocol::{ApiError, CallerContext};
 
@@ -94,12 +96,12 @@ pub async fn list(
     State(shared): State<Arc<Shared>>,
     Extension(identity): Extension<Identity>,
     Query(query): Query<ListPeers>,
-) -> Result<Json<PeerList>, Refusal> {
+) -> Result<Response, Refusal> {
     let list = shared.store.inspect(move |tx| {
         let caller = identity.authenticate(tx)?;
         registry::list(tx, &caller, &query)
     });
-    Ok(Json(list.await?))
+    large_answers::answer(&shared, list).await
 }
 
 /// Sets the summary or the name of the calling session.

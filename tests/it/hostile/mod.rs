@@ -2,6 +2,8 @@
 
 mod databases;
 mod files;
+mod floods;
+mod http;
 mod logs;
 mod repositories;
 mod settings;

@@ -131,3 +131,14 @@ fn a_list_looks_at_each_stream_once() {
     let (few, many) = (looked_with(10), looked_with(100));
     assert!(many <= 12 * few, "{few} for 10 peers, {many} for 100");
 }
+
+#[test]
+fn names_of_sessions_that_have_left_are_given_again_in_a_crowded_directory() {
+    let mut world = unlimited();
+    for round in 0..3 {
+        let names: Vec<String> =
+            (0..40).map(|_| world.start(Start::at("/src/shop")).name).collect();
+        assert!(names.iter().all(|name| name.starts_with("shop")), "{round}: {names:?}");
+        world.advance(std::time::Duration::from_secs(3_600));
+    }
+}

@@ -1,5 +1,6 @@
 //! The mailbox: states, leases, receivers, evidence, and what a sender learns.
 
+mod breaks;
 mod clock_jumps;
 mod expiry;
 mod growth;
