@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,11 +17,10 @@ use crate::broker::daemon::startup::StartupProgress;
 use crate::broker::daemon::takeover::Takeover;
 use crate::broker::daemon::{lifecycle, notify, takeover, token};
 use crate::broker::error::RunError;
-use crate::broker::http::large_answers;
 use crate::broker::live::LiveState;
 use crate::broker::mailbox;
 use crate::broker::registry;
-use crate::broker::shared::{Activity, Shared};
+use crate::broker::shared::{Activity, LargeAnswers, Shared};
 use crate::broker::store::{DatabaseStatus, OpenedStore, OpeningProgress};
 use crate::config::Config;
 use crate::endpoint::broker_lock::Holder;
@@ -136,7 +135,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         port_disabled_by,
         changes,
         stop,
-        large_answers: Arc::new(Semaphore::new(large_answers::MAX_LARGE)),
+        large_answers: LargeAnswers::default(),
         hook_spool: tokio::sync::Mutex::default(),
         tasks: TaskTracker::new(),
         settings: watch::Sender::new(Arc::new(config.clone())),

@@ -1,9 +1,10 @@
 //! What all requests and all tasks of the broker share.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,8 +42,7 @@ pub struct Shared {
     /// Cancelled when the broker is to stop.
     pub stop: CancellationToken,
     pub activity: Activity,
-    /// Held by each large answer until it is read.
-    pub large_answers: Arc<Semaphore>,
+    pub large_answers: LargeAnswers,
     /// Held while the hook spool is drained, which only one call may do at a time.
     pub hook_spool: tokio::sync::Mutex<()>,
     /// Tasks that outlive their request and must end before the database is closed.
@@ -77,5 +77,32 @@ impl Activity {
     #[must_use]
     pub fn streams(&self) -> watch::Receiver<usize> {
         self.streams.clone()
+    }
+}
+
+/// How many large answers one process may leave unread at a time. Its next call waits for them, and
+/// nobody else's does. All callers over TCP count as one process.
+const MAX_LARGE: usize = 8;
+
+/// From this number of processes on, those without a call under way are forgotten.
+const MANY_PROCESSES: usize = 64;
+
+/// The large answers that are under way, by the process that they go to.
+#[derive(Debug, Default)]
+pub struct LargeAnswers(Mutex<HashMap<Option<u32>, Arc<Semaphore>>>);
+
+impl LargeAnswers {
+    /// Waits until a process may have one more large answer. The permit is held until it is read.
+    pub async fn permit(&self, pid: Option<u32>) -> Option<OwnedSemaphorePermit> {
+        self.of(pid).acquire_owned().await.ok()
+    }
+
+    fn of(&self, pid: Option<u32>) -> Arc<Semaphore> {
+        let mut processes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if processes.len() >= MANY_PROCESSES {
+            // What is under way holds the semaphore by its permit.
+            processes.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
+        }
+        Arc::clone(processes.entry(pid).or_insert_with(|| Arc::new(Semaphore::new(MAX_LARGE))))
     }
 }

@@ -1,8 +1,7 @@
-//! Large answers: only a few are in memory at a time, until their callers have read them.
+//! Large answers: only a few of one process are in memory at a time, until it has read them.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -11,37 +10,44 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::broker::http::request::Refusal;
+use crate::broker::http::request::{Refusal, Transport};
 use crate::broker::shared::Shared;
 use crate::protocol::ApiError;
-
-/// How many large answers may be unread at a time. The next caller waits.
-pub const MAX_LARGE: usize = 8;
 
 /// From this size on, in bytes, an answer is large.
 const LARGE: u64 = 256 * 1024;
 
-/// Answers with what `work` finds, which may be large.
+/// In how large parts it is sent, in bytes.
+const PART: usize = 64 * 1024;
+
+/// Answers with what `work` finds, which may be large. It waits for the large answers that its process
+/// has not read.
 pub async fn answer<T: Serialize>(
     shared: &Shared,
+    transport: Transport,
     work: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<Response, Refusal> {
-    let permit = Arc::clone(&shared.large_answers).acquire_owned().await.ok();
+    let permit = shared.large_answers.permit(transport.pid()).await;
     let response = Json(work.await?).into_response();
     let is_large = response.body().size_hint().exact().is_none_or(|size| size >= LARGE);
     Ok(match permit.filter(|_| is_large) {
-        Some(permit) => response.map(|body| Body::new(Held { body, _permit: permit })),
+        Some(permit) => {
+            response.map(|body| Body::new(Parts { body, rest: Bytes::new(), _permit: permit }))
+        }
         None => response,
     })
 }
 
-/// The body of a large answer.
-struct Held {
+/// The body of a large answer, in parts that hyper takes as the other side reads them. Of the whole it
+/// would take all bytes at once, and the permit would be free before they are read.
+struct Parts {
     body: Body,
+    /// What was not sent yet of the body's last frame.
+    rest: Bytes,
     _permit: OwnedSemaphorePermit,
 }
 
-impl hyper::body::Body for Held {
+impl hyper::body::Body for Parts {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -49,14 +55,33 @@ impl hyper::body::Body for Held {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)).transpose()? {
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                None => return Poll::Ready(None),
+            }
+        }
+        let length = self.rest.len().min(PART);
+        // A copy, because a slice would keep the whole answer.
+        let part = Bytes::copy_from_slice(&self.rest.split_to(length));
+        Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = self.rest.len() as u64;
+        let body = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }

@@ -10,7 +10,7 @@ use crate::broker::core::idempotency::{IdempotencyKey, run_once};
 use crate::broker::http::identity::Identity;
 use crate::broker::http::large_answers;
 use crate::broker::http::long_poll::LongPoll;
-use crate::broker::http::request::{Query, Refusal, WriteRequest};
+use crate::broker::http::request::{Query, Refusal, Transport, WriteRequest};
 use crate::broker::mailbox;
 use crate::broker::mailbox::WaitingCall;
 use crate::broker::shared::Shared;
@@ -20,6 +20,7 @@ use crate::protocol::mailbox::{Answered, Confirm, Noted, Take, TakeAnswer, Taken
 /// Takes the unread messages. With `wait_seconds`, waits for some if there are none.
 pub async fn take(
     State(shared): State<Arc<Shared>>,
+    Extension(transport): Extension<Transport>,
     Extension(identity): Extension<Identity>,
     Query(wait): Query<Wait>,
     WriteRequest { body, key }: WriteRequest<Take>,
@@ -33,7 +34,7 @@ pub async fn take(
         let receiver = caller.receiver();
         run_once(tx, &receiver, key.as_ref(), |tx| mailbox::take(tx, &caller, &receiver, &body))
     });
-    large_answers::answer(&shared, taken).await
+    large_answers::answer(&shared, transport, taken).await
 }
 
 /// Waits until there is a message that no other receiver has, and takes the messages then.

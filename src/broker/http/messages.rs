@@ -8,8 +8,9 @@ use axum::{Extension, Json};
 
 use crate::broker::core::idempotency::{IdempotencyKey, run_once};
 use crate::broker::http::identity::Identity;
-use crate::broker::http::request::{Query, Refusal, WriteRequest, check_key};
-use crate::broker::http::{large_answers, long_poll};
+use crate::broker::http::large_answers;
+use crate::broker::http::long_poll;
+use crate::broker::http::request::{Query, Refusal, Transport, WriteRequest, check_key};
 use crate::broker::mailbox;
 use crate::broker::mailbox::{Batch, BatchItem};
 use crate::broker::shared::Shared;
@@ -184,6 +185,7 @@ fn log_limit(refusal: &ApiError) {
 /// Lists messages of the history.
 pub async fn list(
     State(shared): State<Arc<Shared>>,
+    Extension(transport): Extension<Transport>,
     Extension(identity): Extension<Identity>,
     Query(query): Query<ListMessages>,
 ) -> Result<Response, Refusal> {
@@ -191,5 +193,5 @@ pub async fn list(
         let caller = identity.authenticate(tx)?;
         mailbox::list_messages(tx, &caller, &query)
     });
-    large_answers::answer(&shared, list).await
+    large_answers::answer(&shared, transport, list).await
 }

@@ -94,6 +94,7 @@ pub async fn unregister(
 /// Lists the peers.
 pub async fn list(
     State(shared): State<Arc<Shared>>,
+    Extension(transport): Extension<Transport>,
     Extension(identity): Extension<Identity>,
     Query(query): Query<ListPeers>,
 ) -> Result<Response, Refusal> {
@@ -101,7 +102,7 @@ pub async fn list(
         let caller = identity.authenticate(tx)?;
         registry::list(tx, &caller, &query)
     });
-    large_answers::answer(&shared, list).await
+    large_answers::answer(&shared, transport, list).await
 }
 
 /// Sets the summary or the name of the calling session.

@@ -38,15 +38,15 @@ fn idle_connections_lock_out_neither_new_sessions_nor_the_command_line() {
     let broker = small_broker(&sandbox);
     let mut before = sandbox.session("before");
     before.me();
-    // One kind has sent nothing, one a request, one the beginning of a request.
+    // Some have sent nothing, some a request, and a few, which end soon, half of one.
     let held: Vec<UnixStream> = (0..300)
         .filter_map(|number| {
             let mut stream = UnixStream::connect(sandbox.socket()).ok()?;
-            match number % 3 {
-                0 => {}
-                // An error means that it was closed meanwhile.
-                1 => drop(exchange(&mut stream, &Request::get("/health").bytes())),
-                _ => drop(stream.write_all(b"GET /health HTTP/1.1\r\n")),
+            // An error means that it was closed meanwhile.
+            match number % 2 {
+                0 => drop(exchange(&mut stream, &Request::get("/health").bytes())),
+                _ if number % 50 == 1 => drop(stream.write_all(b"GET /health HTTP/1.1\r\n")),
+                _ => {}
             }
             Some(stream)
         })
@@ -115,17 +115,12 @@ fn answers_that_nobody_reads_cost_bounded_memory_and_end() {
             stream
         })
         .collect();
-    until("what is small is answered", || sandbox.run(["peers"]).status.success());
-    // What is large is answered in the end, although the others are never read.
-    let mut mine = unix(&sandbox);
-    until("it has its turn", || {
-        exchange(&mut mine, &ask).is_some_and(|answer| answer.body.len() > 1_000_000) || {
-            mine = unix(&sandbox);
-            false
-        }
-    });
+    // Nobody else waits for those, with what is small or large.
+    sandbox.ok(["peers"]);
+    let log = sandbox.ok(["log", "--json", "--limit", "1000"]);
+    assert!(log.len() > 1_000_000, "{} bytes", log.len());
     let grown = peak_memory(pid) - before;
-    assert!(grown < 64 * 1024, "the broker grew by {grown} KiB");
+    assert!(grown < 32 * 1024, "the broker grew by {grown} KiB");
     drop(unread);
     sandbox.ok(["peers"]);
 }

@@ -35,6 +35,7 @@ struct control {
     uint32_t descriptors;      /* EMFILE at open, accept, socket */
     uint32_t threads;          /* EAGAIN at pthread_create */
     uint32_t hits[7];          /* how often each of these seven was done */
+    uint32_t syncs;            /* how often fsync or fdatasync succeeded */
 };
 
 static volatile struct control none;
@@ -140,16 +141,21 @@ int ftruncate64(int fd, off64_t length) {
     return real_ftruncate64(fd, length);
 }
 
+static int synced(int result) {
+    if (result == 0) __atomic_add_fetch(&control->syncs, 1, __ATOMIC_SEQ_CST);
+    return result;
+}
+
 int fsync(int fd) {
     REAL(fsync);
     if (happens(control->sync_error, 4)) { errno = EIO; return -1; }
-    return real_fsync(fd);
+    return synced(real_fsync(fd));
 }
 
 int fdatasync(int fd) {
     REAL(fdatasync);
     if (happens(control->sync_error, 4)) { errno = EIO; return -1; }
-    return real_fdatasync(fd);
+    return synced(real_fdatasync(fd));
 }
 
 static int open_fault(int flags) {

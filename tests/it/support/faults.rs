@@ -36,6 +36,9 @@ pub struct Control {
     /// How often each of the seven faults before happened.
     #[allow(dead_code, reason = "the fault run reports it")]
     pub hits: [AtomicU32; 7],
+    /// How often `fsync` or `fdatasync` succeeded.
+    #[allow(dead_code, reason = "the fault run does not ask")]
+    pub syncs: AtomicU32,
 }
 
 impl Control {
