@@ -72,6 +72,23 @@ struct BatchAttempt<'a> {
     again: bool,
 }
 
+/// The attempts to send a batch: all but the first say that they are not the first.
+struct BatchAttempts<'a> {
+    messages: &'a [BatchedMessage],
+    attempted: AtomicBool,
+}
+
+impl<'a> BatchAttempts<'a> {
+    fn of(messages: &'a [BatchedMessage]) -> Self {
+        Self { messages, attempted: AtomicBool::new(false) }
+    }
+
+    fn next(&self) -> BatchAttempt<'a> {
+        let again = self.attempted.swap(true, Ordering::Relaxed);
+        BatchAttempt { messages: self.messages, again }
+    }
+}
+
 /// A handle on the broker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -226,12 +243,8 @@ impl Client {
         let now = clock::now();
         let keyed = |message| BatchedMessage { key: idempotency_key(now), message };
         let messages: Vec<BatchedMessage> = messages.into_iter().map(keyed).collect();
-        let attempted = AtomicBool::new(false);
-        let request = || {
-            let again = attempted.swap(true, Ordering::Relaxed);
-            let body = BatchAttempt { messages: &messages, again };
-            self.request(&Method::POST, route::BATCH).json(&body)
-        };
+        let attempts = BatchAttempts::of(&messages);
+        let request = || self.request(&Method::POST, route::BATCH).json(&attempts.next());
         let sent: SentBatch = self.call_once(request).await?;
         if sent.outcomes.len() == messages.len() {
             return Ok(sent);
@@ -355,5 +368,18 @@ impl Client {
             Some(file) => request.header(header::DATABASE_FILE, file),
             None => request,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_is_sent_again_says_so() {
+        let attempts = BatchAttempts::of(&[]);
+        let said = || serde_json::to_value(attempts.next()).unwrap()["again"].clone();
+        assert!(said().is_null());
+        assert_eq!((said(), said()), (true.into(), true.into()));
     }
 }

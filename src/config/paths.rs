@@ -223,3 +223,41 @@ fn is_ours(path: &Path) -> bool {
 pub fn session_runtime_directory(environment: &Environment) -> Option<PathBuf> {
     runtime_directories(environment).into_iter().find(|path| is_ours(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    use super::*;
+
+    #[test]
+    fn a_runtime_directory_is_our_users_and_closed_to_others() {
+        let top = tempfile::tempdir().unwrap();
+        let run = top.path().join("run");
+        std::fs::create_dir(&run).unwrap();
+        let mode = |mode| {
+            std::fs::set_permissions(&run, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let chosen = |named: &Path| {
+            let named = (OsString::from("XDG_RUNTIME_DIR"), OsString::from(named));
+            session_runtime_directory(&std::iter::once(named).collect())
+        };
+        let is_chosen = || chosen(&run).as_ref() == Some(&run);
+        for closed in [0o700, 0o755] {
+            mode(closed);
+            assert!(is_chosen(), "{closed:o}");
+        }
+        for open in [0o777, 0o1777, 0o757] {
+            mode(open);
+            assert!(!is_chosen(), "{open:o}");
+        }
+        mode(0o700);
+        std::fs::write(run.join("file"), "").unwrap();
+        assert_ne!(chosen(&run.join("file")), Some(run.join("file")));
+        // Only root can give it away.
+        if chown(&run, Some(12_345), None).is_ok() {
+            assert!(!is_chosen(), "another user's");
+        }
+    }
+}

@@ -166,8 +166,8 @@ fn remove(path: &Path) -> bool {
 /// then: what no process has open any more is gone.
 fn remove_database(world: &Arc<World>, _: &mut Chance) -> bool {
     let database: PathBuf = world.sandbox.config().database;
-    let Some(before) = broker(world).filter(|broker| !broker.starting) else { return false };
-    if !world.sandbox.status_is("running") || !remove(&database) {
+    let serves = broker(world).is_some_and(|broker| !broker.starting);
+    if !serves || !world.sandbox.status_is("running") || !remove(&database) {
         return false;
     }
     let since = Instant::now();
@@ -175,8 +175,8 @@ fn remove_database(world: &Arc<World>, _: &mut Chance) -> bool {
         // Each write looks whether the database is in its place.
         world.run(Kind::CommandLine, &mut world.command(&["inbox", "--peek", "--json"]), None);
     }
-    let same = broker(world).is_some_and(|after| after.pid == before.pid);
-    if !database.exists() || !same {
+    // A broker that was about to end writes it back as well; what is missing then, the checker finds.
+    if !database.exists() {
         world.problem("a removed database was not written back by its broker".to_owned());
     }
     true

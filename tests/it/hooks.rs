@@ -178,8 +178,15 @@ fn a_hook_without_a_broker_or_with_a_silent_one_says_nothing_and_starts_none() {
         assert_eq!(context(&sandbox, event, "frontend", "t1", json!({})), "");
     }
     assert!(sandbox.broker().is_none());
-    // A listener that accepts and never answers, and nonsense on standard input.
+    // A socket that a broker left behind.
     std::fs::create_dir_all(sandbox.socket().parent().unwrap()).unwrap();
+    drop(UnixListener::bind(sandbox.socket()).unwrap());
+    for event in ["SessionStart", "UserPromptSubmit", "Stop"] {
+        assert_eq!(context(&sandbox, event, "frontend", "t1", json!({})), "");
+    }
+    assert!(sandbox.broker().is_none());
+    std::fs::remove_file(sandbox.socket()).unwrap();
+    // A listener that accepts and never answers, and nonsense on standard input.
     let _deaf = UnixListener::bind(sandbox.socket()).unwrap();
     assert_eq!(context(&sandbox, "Stop", "frontend", "t1", json!({})), "");
     let output = hook(&sandbox, "Stop", &json!("nonsense"));

@@ -55,13 +55,7 @@ fn a_broker_that_was_started_with_signals_blocked_or_ignored_stops_when_it_is_to
         let sandbox = Sandbox::new();
         let mut command = sandbox.command(["broker"]);
         way(&mut command);
-        let mut broker = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        until("the broker serves", || sandbox.status_is("running"));
+        let mut broker = sandbox.start_broker_by(command.stderr(Stdio::null()));
         sandbox.broker().unwrap().ask_to_stop();
         assert!(ends(&mut broker).success());
     }

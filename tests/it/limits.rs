@@ -39,6 +39,8 @@ fn the_rate_limit_names_its_key_and_leaves_nothing_behind() {
         hint.contains("CLAUDE_PEERS_MESSAGES_PER_MINUTE") && hint.contains("messages_per_minute"),
         "{hint}"
     );
+    let log = std::fs::read_to_string(sandbox.config().paths.log).unwrap();
+    assert!(log.contains("refused: ") && log.contains("60 a minute are allowed"), "{log}");
     assert_eq!(count(&sandbox), accepted);
     assert_eq!(b.take(&sandbox).len(), accepted);
     // Each pair has its own limit, and each direction.

@@ -10,6 +10,7 @@
 #[allow(dead_code, unused_imports)]
 #[path = "../support/history/mod.rs"]
 mod history;
+mod shortages;
 mod support;
 
 mod activation;

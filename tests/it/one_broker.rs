@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::hooks::context;
 use crate::support::http::Request;
-use crate::support::{Manager, Sandbox, SessionOptions, chmod, until};
+use crate::support::{Manager, Sandbox, SessionOptions, chmod, ends, until};
 
 fn private_directory(path: &Path) -> String {
     std::fs::create_dir_all(path).unwrap();
@@ -160,6 +160,34 @@ fn a_service_takes_over_from_a_broker_in_another_runtime_directory_and_all_come_
     assert_eq!(second.push()["content"], "from there");
     sandbox.broker().unwrap().ask_to_stop();
     service.wait().unwrap();
+}
+
+#[test]
+fn a_broker_that_is_started_by_hand_ends_none_that_serves() {
+    let sandbox = Sandbox::new();
+    let other = elsewhere(&sandbox);
+    let mut first = other.session("first");
+    let serving = other.broker().unwrap().pid;
+    let (_, error) = sandbox.fails(["broker"]);
+    assert!(error.contains(&serving.to_string()), "{error}");
+    assert_eq!(other.broker().unwrap().pid, serving);
+    sandbox.ok(["send", "first", "as before"]);
+    assert_eq!(first.push()["content"], "as before");
+}
+
+#[test]
+fn a_service_of_another_port_ends_no_broker_for_its_database() {
+    let first = Sandbox::new();
+    let mut session = first.session("session");
+    let serving = first.broker().unwrap().pid;
+    let second = Sandbox::new().with("CLAUDE_PEERS_DB", first.database().to_str().unwrap());
+    let mut manager = Manager::default();
+    manager.add_unix(&second, "unix", &second.socket());
+    let mut service = manager.start(&second);
+    assert!(!ends(&mut service).success());
+    assert_eq!(first.broker().unwrap().pid, serving);
+    first.ok(["send", "session", "as before"]);
+    assert_eq!(session.push()["content"], "as before");
 }
 
 /// The last logout removes it, and the next login makes it again; sessions in tmux outlive both.

@@ -252,6 +252,19 @@ fn a_shell_whose_variable_is_out_of_date_is_known_by_the_processes_above_it() {
 }
 
 #[test]
+fn a_shell_that_outlives_its_session_has_the_persons_command_line() {
+    let sandbox = Sandbox::new();
+    let mut backend = sandbox.session("backend");
+    let mut client = ClientProcess::open(&sandbox, "frontend", "claude-code", "claude");
+    let id = client.session.id();
+    client.session.kill9();
+    sandbox.until_away(&id);
+    let (_, error) = succeeds(bash(&sandbox, "frontend", &["send", "backend", "left behind"]));
+    assert!(error.contains("as `cli`"), "{error}");
+    assert_eq!(backend.push()["meta"]["from_name"], "cli (from frontend)");
+}
+
+#[test]
 fn the_shell_of_another_agent_inside_a_session_speaks_as_that_agent() {
     let sandbox = Sandbox::new();
     let mut backend = sandbox.session("backend");

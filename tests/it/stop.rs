@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::http::{self, RawPeer, Request};
+use crate::support::http::{RawPeer, Request, unix};
 use crate::support::{Frozen, Sandbox, SessionOptions, send_signal, until};
 
 #[test]
@@ -72,6 +72,19 @@ fn removing_the_database_and_kill_broker_reset_all_and_the_sessions_come_back() 
 #[test]
 fn removing_the_database_of_a_broker_that_is_killed_resets_all() {
     removal_resets_all(|sandbox| assert!(sandbox.kill9_broker().is_some()));
+}
+
+#[test]
+fn a_call_to_a_broker_that_does_not_know_the_session_registers_it_and_succeeds() {
+    let sandbox = Sandbox::new();
+    let mut session = sandbox.session("a");
+    for round in 0..5 {
+        std::fs::remove_file(sandbox.database()).unwrap();
+        sandbox.kill9_broker().unwrap();
+        let summary = format!("round {round}");
+        session.call("set_summary", json!({ "summary": summary }));
+        assert_eq!(session.me()["summary"], summary);
+    }
 }
 
 #[test]
@@ -155,6 +168,10 @@ fn a_broker_that_is_asked_to_stop_ends_its_streams_and_leaves_a_whole_database()
     let mut a = sandbox.session("a");
     let b = sandbox.session("b");
     a.send("b", "hello");
+    let raw = RawPeer::register(&sandbox, "raw");
+    let mut stream = unix(&sandbox);
+    stream.write_all(&Request::get("/v1/stream").session(&raw.secret).bytes()).unwrap();
+    until("the stream is open", || sandbox.live_peers() == Some(3));
     // Frozen, they neither read from the broker nor start another.
     let frozen = (Frozen::new(a.pid()), Frozen::new(b.pid()));
     let wal = claude_peers::sys::files::beside(&sandbox.database(), "-wal");
@@ -167,6 +184,9 @@ fn a_broker_that_is_asked_to_stop_ends_its_streams_and_leaves_a_whole_database()
     assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
     assert!(!wal.exists(), "the log was written back");
     assert!(!sandbox.socket().exists());
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.contains("bye") && said.contains("\"stopping\""), "{said}");
     drop(frozen);
     a.send("b", "hello again");
     assert_eq!(sandbox.json(["log"])["messages"].as_array().unwrap().len(), 2);
@@ -189,7 +209,7 @@ fn a_stream_is_told_that_its_broker_stops() {
     let sandbox = Sandbox::new();
     sandbox.ok(["peers"]);
     let peer = RawPeer::register(&sandbox, "peer");
-    let mut stream = http::unix(&sandbox);
+    let mut stream = unix(&sandbox);
     let open = Request::get("/v1/stream").session(&peer.secret);
     stream.write_all(&open.bytes()).unwrap();
     until("it is live", || sandbox.live_names().contains(&"peer".to_owned()));

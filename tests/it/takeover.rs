@@ -86,6 +86,8 @@ fn a_service_takes_over_from_a_fallback_broker_and_the_port_with_it() {
             sandbox.broker().is_some_and(|now| now.pid == service.id())
         });
         assert_ne!(fallback.pid, service.id());
+        let log = std::fs::read_to_string(sandbox.path().join("broker.log")).unwrap();
+        assert!(log.contains("is asked to stop") && !log.contains("is killed"), "{log}");
         service
     });
     assert_eq!(sandbox.broker().unwrap().pid, service.id());

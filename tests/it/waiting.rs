@@ -81,6 +81,10 @@ fn without_an_answer_the_truth_is_told_and_a_late_one_comes_by_itself() {
     assert_eq!(peer.take(&sandbox), ["anybody?"]);
     let late = reply(&sandbox, &peer, &me, "late", Some(&question));
     assert_eq!(asker.push()["meta"]["message_id"], late.as_str());
+    // What became of the question while it waited is told, too.
+    let (request, _) = ask(&sandbox, &mut asker, "peer", "and now?", 2);
+    assert_eq!(peer.take(&sandbox), ["and now?"]);
+    assert_eq!(result(&mut asker, request)["state"], "offered");
 }
 
 #[test]

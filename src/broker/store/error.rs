@@ -104,8 +104,6 @@ pub enum OpenError {
     LegacyRuns { path: PathBuf, owner: String },
     #[error("{path} is a database of another program")]
     Foreign { path: PathBuf },
-    #[error("the database {path} belongs to user id {owner}")]
-    Owner { path: PathBuf, owner: u32 },
     #[error("the database {path} cannot be opened: {}", plain(error))]
     Sqlite { path: PathBuf, error: rusqlite::Error },
     #[error("the database {path} cannot be opened: {error}")]
@@ -127,7 +125,7 @@ impl OpenError {
             Self::LegacyRuns { .. } => {
                 "Stop it first (`bun cli.ts kill-broker` in its directory, and end its sessions); nothing was changed.".to_owned()
             }
-            Self::Foreign { .. } | Self::Owner { .. } => {
+            Self::Foreign { .. } => {
                 "Set CLAUDE_PEERS_DB to another path; nothing was changed.".to_owned()
             }
             Self::Sqlite { path, error } => {

@@ -17,7 +17,7 @@ use crate::broker::store::origin::SchemaOrigin;
 use crate::broker::store::schema;
 use crate::broker::store::schema::{SCHEMA_VERSION, columns};
 use crate::broker::store::status::DatabaseStatus;
-use crate::sys::files::{beside, check_own, effective_uid};
+use crate::sys::files::{beside, check_own};
 use crate::sys::sqlite_error::is_without_shared_memory;
 
 /// Above this size, in bytes, a full check is made only after an unclean stop: it takes about 1.3 ms
@@ -207,12 +207,7 @@ fn import_legacy(
 fn check_files(path: &Path) -> Result<(), OpenError> {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         let file = beside(path, suffix);
-        match std::fs::symlink_metadata(&file) {
-            Ok(metadata) if metadata.uid() != effective_uid() => {
-                return Err(OpenError::Owner { path: file, owner: metadata.uid() });
-            }
-            _ => check_own(&file).map_err(|error| OpenError::Io { path: file, error })?,
-        }
+        check_own(&file).map_err(|error| OpenError::Io { path: file, error })?;
     }
     Ok(())
 }

@@ -62,6 +62,26 @@ mod tests {
     }
 
     #[test]
+    fn a_client_whose_command_line_loads_no_channel_has_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let claude = directory.path().join("claude");
+        std::os::unix::fs::symlink("/bin/sh", &claude).unwrap();
+        for (option, channel) in
+            [("--continue", Channel::Absent), ("--channels=plugin:peers@market", Channel::Presumed)]
+        {
+            let mut client = std::process::Command::new(&claude)
+                .args(["-c", "read line", option])
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let process = process::of_pid(client.id()).unwrap();
+            assert_eq!(detect(ChannelSetting::Auto, true, PERSON, Some(&process)), channel);
+            client.kill().unwrap();
+            client.wait().unwrap();
+        }
+    }
+
+    #[test]
     fn the_command_line_tells_whether_a_channel_is_loaded() {
         assert!(loads_channel(&argv(&["claude", "--channels", "plugin:peers@market"])));
         assert!(loads_channel(&argv(&[

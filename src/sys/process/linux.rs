@@ -1,6 +1,10 @@
 //! Processes on Linux, read from `/proc`.
 
+use std::io;
 use std::os::unix::ffi::OsStringExt as _;
+use std::time::Duration;
+
+use rustix::io::Errno;
 
 /// Returns whether `/proc` shows the processes of our own pid namespace.
 ///
@@ -57,38 +61,74 @@ pub fn boot_time_offset(pid: Option<u32>) -> i64 {
 /// Ticks per second in what the kernel shows to programs (`USER_HZ`).
 const TICKS: i64 = 100;
 
+/// How often, and after which pause, a file is opened again where descriptors or memory are short.
+const ATTEMPTS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Reads a file of `/proc`. A shortage that passes must not look like a process that has ended.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    for _ in 1..ATTEMPTS {
+        match std::fs::read(path) {
+            Err(error) if is_shortage(&error) => std::thread::sleep(PAUSE),
+            read => return read,
+        }
+    }
+    std::fs::read(path)
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR)
+    )
+}
+
 /// Reads a file of the process with this pid in our namespace.
 pub fn file(pid: u32, name: &str) -> Option<Vec<u8>> {
-    std::fs::read(format!("/proc/{pid}/{name}")).ok().filter(|_| is_readable())
+    read(&format!("/proc/{pid}/{name}")).ok().filter(|_| is_readable())
 }
 
 /// Returns the fields of `/proc/PID/stat` from the state on. The name before it may contain any
 /// character.
-fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = String::from_utf8_lossy(&file(pid, "stat")?).into_owned();
+fn fields(stat: &[u8]) -> Option<Vec<String>> {
+    let text = String::from_utf8_lossy(stat).into_owned();
     let (_, rest) = text.rsplit_once(')')?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Returns the start time, field 22 of proc_pid_stat(5), in ticks since boot. `None` for a zombie.
-pub fn start_time(pid: u32) -> Option<String> {
-    let fields = stat(pid)?;
+/// Returns the start time, field 22 of proc_pid_stat(5), in ticks since boot. `None` for a zombie and
+/// where there is no such process.
+///
+/// # Errors
+///
+/// If it cannot be read for another reason, which proves nothing.
+pub fn start_time(pid: u32) -> io::Result<Option<String>> {
+    let stat = match read(&format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat,
+        Err(error) => {
+            return match Errno::from_io_error(&error) {
+                Some(Errno::NOENT | Errno::SRCH) => Ok(None),
+                _ => Err(error),
+            };
+        }
+    };
+    let Some(fields) = fields(&stat).filter(|_| is_readable()) else { return Ok(None) };
     if fields.first().is_some_and(|state| state == "Z" || state == "X") {
-        return None;
+        return Ok(None);
     }
-    fields.get(19).cloned()
+    Ok(fields.get(19).cloned())
 }
 
 /// Returns the pid of the parent.
 pub fn parent(pid: u32) -> Option<u32> {
-    stat(pid)?.get(1)?.parse().ok()
+    fields(&file(pid, "stat")?)?.get(1)?.parse().ok()
 }
 
 /// Returns this boot's id; empty if the kernel does not tell it.
 #[must_use]
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_owned())
+    read("/proc/sys/kernel/random/boot_id")
+        .map(|id| String::from_utf8_lossy(&id).trim().to_owned())
         .unwrap_or_default()
 }
 

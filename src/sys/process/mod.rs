@@ -12,6 +12,8 @@ mod namespace;
 #[cfg(not(target_os = "linux"))]
 mod ps;
 
+use std::sync::OnceLock;
+
 use crate::protocol::ProcessId;
 #[cfg(target_os = "linux")]
 use crate::sys::process::linux as system;
@@ -38,7 +40,7 @@ pub enum ProcessStatus {
 pub fn of_pid(pid: u32) -> Option<ProcessId> {
     Some(ProcessId {
         pid,
-        start: system::start_time(pid)?,
+        start: system::start_time(pid).ok()??,
         boot: boot_id(),
         namespace: system::namespace(),
     })
@@ -73,9 +75,26 @@ pub fn status(process: &ProcessId) -> ProcessStatus {
     {
         return ProcessStatus::Unknown;
     }
-    match of_pid(process.pid) {
-        Some(now) if same_start(&process.start, &now.start, now.pid) => ProcessStatus::Alive,
-        _ => ProcessStatus::Gone,
+    match system::start_time(process.pid) {
+        Ok(Some(now)) if same_start(&process.start, &now, process.pid) => ProcessStatus::Alive,
+        Ok(_) => ProcessStatus::Gone,
+        Err(_) => ProcessStatus::Unknown,
+    }
+}
+
+/// Returns this boot's id; empty if the system does not tell it.
+///
+/// It is kept once it was read: the same process must not have two identities where it could not be
+/// read at one time.
+#[must_use]
+pub fn boot_id() -> String {
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return known.clone();
+    }
+    match system::boot_id() {
+        id if id.is_empty() => id,
+        id => KNOWN.get_or_init(|| id).clone(),
     }
 }
 
@@ -162,7 +181,7 @@ pub use exit::{ParentProcess, exited};
 pub use namespace::{
     Translation, ancestor_named, in_namespace_of, shares_our_namespace, translate,
 };
-pub use system::{argv, boot_id, command_name, environment_value};
+pub use system::{argv, command_name, environment_value};
 
 #[cfg(test)]
 mod tests {

@@ -2,25 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
+use std::process::Child;
 
 use serde_json::json;
 
 use crate::support::http::{RawPeer, Request, exchange, unix};
-use crate::support::{Frozen, PROGRAM, Sandbox, until};
-
-/// Starts a broker that may have few descriptors, and so few connections.
-fn small_broker(sandbox: &Sandbox) -> Child {
-    let child = sandbox
-        .command_of("sh", ["-c", "ulimit -n 256; exec \"$0\" broker", PROGRAM])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    until("the broker serves", || sandbox.status_is("running"));
-    child
-}
+use crate::support::{Frozen, Sandbox, until};
 
 fn end(mut broker: Child) {
     assert!(broker.try_wait().unwrap().is_none(), "the broker lives");
@@ -35,7 +22,7 @@ fn connect(sandbox: &Sandbox) -> UnixStream {
 #[test]
 fn idle_connections_lock_out_neither_new_sessions_nor_the_command_line() {
     let sandbox = Sandbox::new();
-    let broker = small_broker(&sandbox);
+    let broker = sandbox.start_small_broker();
     let mut before = sandbox.session("before");
     before.me();
     // Some have sent nothing, some a request, and a few, which end soon, half of one.

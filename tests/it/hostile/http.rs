@@ -4,52 +4,28 @@ use std::io::{Read as _, Write as _};
 
 use serde_json::json;
 
+use crate::refusals::World;
 use crate::support::Sandbox;
 use crate::support::http::{RawPeer, Request, exchange, read_answer, tcp, unix};
 
-/// A sandbox with a broker that must live through the test.
-struct World {
-    sandbox: Sandbox,
-    pid: u32,
-    token: String,
-}
-
-impl World {
-    fn new() -> Self {
-        let sandbox = Sandbox::new();
-        sandbox.ok(["peers"]);
-        let pid = sandbox.broker().unwrap().pid;
-        let token = sandbox.token();
-        Self { sandbox, pid, token }
+/// Sends bytes over a socket, ends our side, and returns the statuses of all answers.
+fn statuses(sandbox: &Sandbox, over_tcp: bool, bytes: &[u8]) -> Vec<u16> {
+    let mut all = Vec::new();
+    if over_tcp {
+        let mut stream = tcp(sandbox);
+        // An error means that the other side has closed; its answer can still be read.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut all);
+    } else {
+        let mut stream = unix(sandbox);
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut all);
     }
-
-    #[track_caller]
-    fn still_serves(&self, what: &str) {
-        let health = Request::get("/health").unix(&self.sandbox);
-        assert_eq!(health.json()["pid"], self.pid, "{what}: another broker answers");
-        let over_tcp = Request::get("/v1/peers").token(&self.token).tcp(&self.sandbox);
-        assert_eq!(over_tcp.status, 200, "{what}");
-    }
-
-    /// Sends bytes over a socket, ends our side, and returns the statuses of all answers.
-    fn statuses(&self, over_tcp: bool, bytes: &[u8]) -> Vec<u16> {
-        let mut all = Vec::new();
-        if over_tcp {
-            let mut stream = tcp(&self.sandbox);
-            // An error means that the other side has closed; its answer can still be read.
-            let _ = stream.write_all(bytes);
-            let _ = stream.shutdown(std::net::Shutdown::Write);
-            let _ = stream.read_to_end(&mut all);
-        } else {
-            let mut stream = unix(&self.sandbox);
-            let _ = stream.write_all(bytes);
-            let _ = stream.shutdown(std::net::Shutdown::Write);
-            let _ = stream.read_to_end(&mut all);
-        }
-        let text = String::from_utf8_lossy(&all).into_owned();
-        let heads = text.split("HTTP/1.1 ").skip(1);
-        heads.filter_map(|head| head.get(..3)?.parse().ok()).collect()
-    }
+    let text = String::from_utf8_lossy(&all).into_owned();
+    let heads = text.split("HTTP/1.1 ").skip(1);
+    heads.filter_map(|head| head.get(..3)?.parse().ok()).collect()
 }
 
 /// Each of these hides a request to stop the broker in what one reader takes for a body, or for a
@@ -127,9 +103,9 @@ fn a_request_that_hides_in_another_is_never_carried_out() {
     ];
     for (what, request) in cases {
         for over_tcp in [true, false] {
-            let statuses = world.statuses(over_tcp, request.as_bytes());
+            let statuses = statuses(&world.sandbox, over_tcp, request.as_bytes());
             assert!(statuses.len() <= 1, "{what}: it counts as {} requests", statuses.len());
-            world.still_serves(what);
+            world.still_serves_after(what);
         }
     }
     assert_eq!(world.sandbox.broker().unwrap().pid, world.pid);
@@ -142,10 +118,10 @@ fn the_token_counts_in_the_head_alone() {
         "POST /v1/mailbox/take HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\nAuthorization: Bearer {}\r\n\r\n",
         world.token
     );
-    assert_eq!(world.statuses(true, trailer.as_bytes()), [401]);
+    assert_eq!(statuses(&world.sandbox, true, trailer.as_bytes()), [401]);
     let query = Request::get(&format!("/v1/peers?token={}", world.token)).tcp(&world.sandbox);
     assert_eq!(query.refusal(), (401, "unauthorized".to_owned()));
-    world.still_serves("a token elsewhere");
+    world.still_serves_after("a token elsewhere");
 }
 
 #[test]
@@ -176,7 +152,7 @@ fn json_of_any_depth_is_refused_at_every_route() {
         let refusal = Request::raw(path, deep.clone()).unix(&world.sandbox).refusal();
         assert_eq!(refusal, (400, "bad_request".to_owned()), "{path}");
     }
-    world.still_serves("deep JSON");
+    world.still_serves_after("deep JSON");
 }
 
 #[test]
@@ -196,7 +172,7 @@ fn a_session_calls_neither_hooks_nor_the_wakes_of_others() {
         let answer = Request::post(path, &body).session(&ann.secret).unix(sandbox);
         assert_eq!(answer.refusal(), (403, "forbidden".to_owned()), "{path}");
     }
-    world.still_serves("calls of another");
+    world.still_serves_after("calls of another");
 }
 
 #[cfg(target_os = "linux")]
@@ -250,7 +226,7 @@ fn fields_of_any_length_are_refused_by_name_or_cut_and_cost_no_memory() {
     }
     let listed = Request::get("/v1/peers?all=true").unix(sandbox);
     assert!(listed.body.len() < 1024 * 1024, "{}", listed.body.len());
-    world.still_serves("long fields");
+    world.still_serves_after("long fields");
 }
 
 #[test]
@@ -271,7 +247,7 @@ fn one_process_cannot_become_hundreds_of_senders() {
     // One that is known, and another process, register as before.
     assert_eq!(register(0).status, 200);
     sandbox.session("another").me();
-    world.still_serves("many registrations");
+    world.still_serves_after("many registrations");
 }
 
 #[test]

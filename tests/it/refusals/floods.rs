@@ -3,12 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::World;
 use crate::support::http::{Request, exchange, tcp};
-use crate::support::{PATIENCE, PROGRAM, Sandbox, until};
+use crate::support::{PATIENCE, Sandbox, until};
 
 /// As many descriptors as this process may have, less what the other tests need.
 fn descriptors() -> usize {
@@ -55,14 +54,7 @@ fn ten_thousand_tcp_connections_are_capped_and_sessions_do_not_notice() {
 #[test]
 fn a_flood_on_the_unix_socket_leaves_the_broker_its_descriptors() {
     let sandbox = Sandbox::new();
-    let mut child = sandbox
-        .command_of("sh", ["-c", "ulimit -n 256; exec \"$0\" broker", PROGRAM])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    until("the broker serves", || sandbox.status_is("running"));
+    let mut child = sandbox.start_small_broker();
     let mut session = sandbox.session("backend");
     let flood: Vec<UnixStream> =
         (0..1_000).filter_map(|_| UnixStream::connect(sandbox.socket()).ok()).collect();

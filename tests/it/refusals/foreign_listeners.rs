@@ -144,6 +144,8 @@ fn a_socket_in_a_directory_that_others_may_write_is_not_trusted() {
         let error = talk(&sandbox).expect("nothing is sent");
         fake.heard_nothing(&format!("{mode:o}"));
         assert!(error.contains("b.sock") && error.contains("hint: "), "{error}");
+        // It was not even called.
+        assert!(error.contains(", a directory above "), "{error}");
     }
 }
 

@@ -30,14 +30,14 @@ const ROUTES: [(&str, &str); 12] = [
 ];
 
 /// A sandbox with a broker that must live through the test.
-struct World {
-    sandbox: Sandbox,
-    pid: u32,
-    token: String,
+pub struct World {
+    pub sandbox: Sandbox,
+    pub pid: u32,
+    pub token: String,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::in_sandbox(Sandbox::new())
     }
 
@@ -51,11 +51,17 @@ impl World {
     /// Checks that the same broker serves the command line, the Unix socket and TCP.
     #[track_caller]
     fn still_serves(&self) {
+        self.still_serves_after("");
+    }
+
+    /// The same; a failure says after what.
+    #[track_caller]
+    pub fn still_serves_after(&self, what: &str) {
         let health = Request::get("/health").unix(&self.sandbox);
-        assert_eq!(health.json()["pid"], self.pid, "another broker answers");
+        assert_eq!(health.json()["pid"], self.pid, "{what}: another broker answers");
         self.sandbox.ok(["peers"]);
         let peers = Request::get("/v1/peers").token(&self.token).tcp(&self.sandbox);
-        assert_eq!(peers.status, 200, "{:?}", peers.refusal());
+        assert_eq!(peers.status, 200, "{what}: {:?}", peers.refusal());
     }
 
     fn messages(&self) -> usize {

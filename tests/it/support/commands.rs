@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -75,15 +75,21 @@ impl Sandbox {
             .append(true)
             .open(self.path().join("broker.log"))
             .unwrap();
-        let child = self
-            .command(["broker"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        self.start_broker_by(self.command(["broker"]).stderr(log))
+    }
+
+    /// Starts a broker by this command, which says where its standard error goes, and waits until it
+    /// serves.
+    pub fn start_broker_by(&self, command: &mut Command) -> Child {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         until("the broker serves", || self.status_is("running"));
         child
+    }
+
+    /// Starts a broker that may have few descriptors, and so few connections.
+    pub fn start_small_broker(&self) -> Child {
+        let line = "ulimit -n 256; exec \"$0\" broker";
+        self.start_broker_by(self.command_of("sh", ["-c", line, PROGRAM]).stderr(Stdio::null()))
     }
 
     /// Ends the broker with SIGKILL, if one runs; returns its pid.

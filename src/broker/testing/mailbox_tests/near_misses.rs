@@ -26,6 +26,21 @@ fn an_answer_to_what_was_never_pushed_proves_no_channel() {
 }
 
 #[test]
+fn an_answer_to_what_a_push_and_a_tool_showed_proves_no_channel() {
+    let mut world = World::new();
+    let (ann, bob) = (world.live("ann"), world.live("bob"));
+    let id = world.send(&ann, &bob, "hello");
+    world.written(&bob, std::slice::from_ref(&id));
+    assert_eq!(world.take(&bob), ["hello (pushed)"]);
+    world.reply(&bob, &ann, &id);
+    assert_eq!(world.look(&bob).reach, Reachability::ChannelPresumed);
+    let id = world.send(&ann, &bob, "again");
+    world.written(&bob, std::slice::from_ref(&id));
+    world.reply(&bob, &ann, &id);
+    assert_eq!(world.look(&bob).reach, Reachability::ChannelProven, "only a push showed it");
+}
+
+#[test]
 fn a_prompt_that_quotes_anothers_push_proves_nothing_to_anybody() {
     let mut world = World::new();
     let (ann, bob, eve) = (world.peer("ann"), world.live("bob"), world.live("eve"));
