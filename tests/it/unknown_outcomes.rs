@@ -178,7 +178,7 @@ fn a_call_that_waits_for_its_answer_says_when_it_is_cancelled_that_the_message_w
     let request = writer.start_request("tools/call", call);
     until("the message was sent", || sandbox.ok(["log"]).contains("question"));
     // Its answer is with the server as well.
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    std::thread::sleep(Duration::from_millis(200));
     writer.signal(Signal::TERM);
     let result = writer.answer_to(&json!(request))["result"].clone();
     let text = result["content"][0]["text"].as_str().unwrap();
