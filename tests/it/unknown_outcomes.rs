@@ -23,16 +23,19 @@ enum Reply {
 }
 
 /// Stands in for a broker at the sandbox's socket: one reply for each request. Then the socket is gone.
-fn broker(sandbox: &Sandbox, replies: Vec<Reply>) -> JoinHandle<()> {
+/// Returns the idempotency keys of the requests.
+fn broker(sandbox: &Sandbox, replies: Vec<Reply>) -> JoinHandle<Vec<String>> {
     let socket = sandbox.socket();
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
     let listener = UnixListener::bind(&socket).unwrap();
     std::thread::spawn(move || {
+        let mut keys = Vec::new();
         for (at, reply) in replies.iter().enumerate() {
             let mut stream = loop {
                 let (mut stream, _) = listener.accept().unwrap();
                 // A client looks whether somebody listens before it starts a broker.
-                if read_request(&mut stream) {
+                if let Some(key) = read_request(&mut stream) {
+                    keys.push(key);
                     break stream;
                 }
             };
@@ -51,24 +54,25 @@ fn broker(sandbox: &Sandbox, replies: Vec<Reply>) -> JoinHandle<()> {
             let _ =
                 write!(stream, "{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
         }
+        keys
     })
 }
 
-/// Reads a request whole; false if there is none.
-fn read_request(stream: &mut UnixStream) -> bool {
+/// Reads a request whole, and returns its idempotency key; `None` if there is no request.
+fn read_request(stream: &mut UnixStream) -> Option<String> {
     let mut read = Vec::new();
     let mut byte = [0];
     while !read.ends_with(b"\r\n\r\n") {
         if stream.read(&mut byte).unwrap() == 0 {
-            return false;
+            return None;
         }
         read.push(byte[0]);
     }
     let head = String::from_utf8(read).unwrap().to_ascii_lowercase();
-    let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
-    let mut body = vec![0; length.parse().unwrap()];
+    let header = |name: &str| Some(head.split(name).nth(1)?.lines().next()?.to_owned());
+    let mut body = vec![0; header("content-length: ").unwrap().parse().unwrap()];
     stream.read_exact(&mut body).unwrap();
-    true
+    header("idempotency-key: ").or_else(|| Some(String::new()))
 }
 
 /// A sandbox in which no real broker can be started.
@@ -111,6 +115,18 @@ fn a_send_that_was_read_and_not_answered_is_not_told_as_failed() {
     let (code, said, _) = send(&[Reply::Nothing], &["--json", "bob", "hello"]);
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, said), (4, json!({ "state": "unknown" })));
+}
+
+#[test]
+fn a_request_is_repeated_with_its_first_key() {
+    for arguments in [&["send", "bob", "hello"][..], &["send", "--scope", "machine", "hello"]] {
+        let sandbox = without_broker();
+        let replies = vec![Reply::Nothing, Reply::Nothing, Reply::Refusal(404, "not_found")];
+        let stand_in = broker(&sandbox, replies);
+        sandbox.fails(arguments);
+        let keys = stand_in.join().unwrap();
+        assert!(!keys[0].is_empty() && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    }
 }
 
 #[test]
