@@ -75,6 +75,11 @@ mod tests {
                 .spawn()
                 .unwrap();
             let process = process::of_pid(client.id()).unwrap();
+            // The kernel lets go of us before the new program's name and arguments can be read.
+            let since = std::time::Instant::now();
+            while !is_claude_binary(&process) || process::argv(process.pid).is_none() {
+                assert!(since.elapsed().as_secs() < 30, "it does not run");
+            }
             assert_eq!(detect(ChannelSetting::Auto, true, PERSON, Some(&process)), channel);
             client.kill().unwrap();
             client.wait().unwrap();
