@@ -136,6 +136,10 @@ impl RateLimits {
     ///
     /// The number of seconds, 1 to 60, after which there is one.
     pub fn spend_registration(&mut self, pid: Option<u32>, now: Instant) -> Result<(), u64> {
+        // Without a rate for a sender there is none that many senders would get round.
+        if self.per_minute == 0.0 {
+            return Ok(());
+        }
         let (rate, burst) = (NEW_PEERS_PER_MINUTE.into(), NEW_PEERS.into());
         self.registrations.spend(pid, rate, burst, now)
     }
@@ -199,13 +203,15 @@ mod tests {
     #[test]
     fn a_process_registers_so_many_new_peers_and_then_one_after_the_other() {
         let start = Instant::now();
-        let mut rates = RateLimits::new(0, 0);
+        let mut rates = RateLimits::new(60, 20);
         for _ in 0..NEW_PEERS {
             assert_eq!(rates.spend_registration(Some(7), start), Ok(()));
         }
         assert_eq!(rates.spend_registration(Some(7), start), Err(10));
         assert_eq!(rates.spend_registration(Some(8), start), Ok(()), "another process");
         assert_eq!(rates.spend_registration(Some(7), start + Duration::from_secs(10)), Ok(()));
+        rates.set(0, 20);
+        assert_eq!(rates.spend_registration(Some(7), start), Ok(()), "no rate, no limit");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Large answers: only a few of one process are in memory at a time, until it has read them.
 
+use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::{Body as _, Frame, SizeHint};
 use serde::Serialize;
@@ -30,39 +32,32 @@ pub async fn answer<T: Serialize>(
     let permit = shared.large_answers.permit(transport.pid()).await;
     let response = Json(work.await?).into_response();
     let is_large = response.body().size_hint().exact().is_none_or(|size| size >= LARGE);
-    Ok(match permit.filter(|_| is_large) {
-        Some(permit) => {
-            response.map(|body| Body::new(Parts { body, rest: Bytes::new(), _permit: permit }))
-        }
-        None => response,
-    })
+    let Some(permit) = permit.filter(|_| is_large) else { return Ok(response) };
+    let (head, body) = response.into_parts();
+    // It is in memory already.
+    let Ok(rest) = to_bytes(body, usize::MAX).await else {
+        return Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+    };
+    Ok(Response::from_parts(head, Body::new(Parts { rest, _permit: permit })))
 }
 
 /// The body of a large answer, in parts that hyper takes as the other side reads them. Of the whole it
 /// would take all bytes at once, and the permit would be free before they are read.
 struct Parts {
-    body: Body,
-    /// What was not sent yet of the body's last frame.
     rest: Bytes,
     _permit: OwnedSemaphorePermit,
 }
 
 impl hyper::body::Body for Parts {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.rest.is_empty() {
-            match ready!(Pin::new(&mut self.body).poll_frame(context)).transpose()? {
-                Some(frame) => match frame.into_data() {
-                    Ok(data) => self.rest = data,
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
-                None => return Poll::Ready(None),
-            }
+            return Poll::Ready(None);
         }
         let length = self.rest.len().min(PART);
         // A copy, because a slice would keep the whole answer.
@@ -71,17 +66,10 @@ impl hyper::body::Body for Parts {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.rest.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.rest.len() as u64;
-        let body = self.body.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(body.lower() + rest);
-        if let Some(upper) = body.upper() {
-            hint.set_upper(upper + rest);
-        }
-        hint
+        SizeHint::with_exact(self.rest.len() as u64)
     }
 }

@@ -22,8 +22,7 @@ pub fn check_new_peer(tx: &mut Tx<'_>, pid: Option<u32>, request: &Register) -> 
         .db
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM receivers WHERE instance = ?1)")?
         .query_row(params![request.instance.as_str()], |row| row.get(0))?;
-    // Without a rate for a sender there is none that many senders would get round.
-    if is_known || tx.state.limits.messages_per_minute == 0 {
+    if is_known {
         return Ok(());
     }
     let now = tx.state.live.sources.clock.instant();

@@ -77,10 +77,7 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
 }
 
 fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR)
-    )
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 /// Reads a file of the process with this pid in our namespace.

@@ -7,6 +7,8 @@ use std::process::Child;
 use serde_json::json;
 
 use crate::support::http::{RawPeer, Request, exchange, unix};
+#[cfg(target_os = "linux")]
+use crate::support::process_status;
 use crate::support::{Frozen, Sandbox, until};
 
 fn end(mut broker: Child) {
@@ -76,13 +78,6 @@ fn a_head_or_body_that_dawdles_is_cut_off_on_the_unix_socket_too() {
 }
 
 #[cfg(target_os = "linux")]
-fn peak_memory(pid: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
-}
-
-#[cfg(target_os = "linux")]
 #[test]
 fn answers_that_nobody_reads_cost_bounded_memory_and_end() {
     let sandbox = Sandbox::unlimited();
@@ -93,7 +88,7 @@ fn answers_that_nobody_reads_cost_bounded_memory_and_end() {
     for _ in 0..20 {
         ann.send(&sandbox, &bob.id, &text);
     }
-    let before = peak_memory(pid);
+    let before = process_status(pid, "VmHWM");
     let ask = Request::get("/v1/messages?limit=10000").bytes();
     let unread: Vec<UnixStream> = (0..100)
         .map(|_| {
@@ -106,7 +101,7 @@ fn answers_that_nobody_reads_cost_bounded_memory_and_end() {
     sandbox.ok(["peers"]);
     let log = sandbox.ok(["log", "--json", "--limit", "1000"]);
     assert!(log.len() > 1_000_000, "{} bytes", log.len());
-    let grown = peak_memory(pid) - before;
+    let grown = process_status(pid, "VmHWM") - before;
     assert!(grown < 32 * 1024, "the broker grew by {grown} KiB");
     drop(unread);
     sandbox.ok(["peers"]);
@@ -127,12 +122,12 @@ fn a_session_whose_server_is_stopped_costs_others_nothing() {
     let texts: Vec<String> = (0..600).map(|number| format!("{number} {filler}")).collect();
     let ids = {
         let _frozen = Frozen::new(stopped.child.id());
-        let before = peak_memory(pid);
+        let before = process_status(pid, "VmHWM");
         let ids = sender.send_all("stopped", &texts, false);
         let id = sandbox.ok(["send", "other", "still here?"]);
         assert_eq!(other.push()["meta"]["message_id"], id.split(' ').next().unwrap());
         // At most a push window of texts, and what is in requests, is in memory.
-        let grown = peak_memory(pid) - before;
+        let grown = process_status(pid, "VmHWM") - before;
         assert!(grown < 64 * 1024, "the broker grew by {grown} KiB");
         ids
     };

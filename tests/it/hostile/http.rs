@@ -1,6 +1,7 @@
 //! Promise 4: HTTP that two readers could read in two ways stops, sends and opens nothing.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
+use std::net::Shutdown;
 
 use serde_json::json;
 
@@ -10,22 +11,26 @@ use crate::support::http::{RawPeer, Request, exchange, read_answer, tcp, unix};
 
 /// Sends bytes over a socket, ends our side, and returns the statuses of all answers.
 fn statuses(sandbox: &Sandbox, over_tcp: bool, bytes: &[u8]) -> Vec<u16> {
-    let mut all = Vec::new();
-    if over_tcp {
-        let mut stream = tcp(sandbox);
-        // An error means that the other side has closed; its answer can still be read.
-        let _ = stream.write_all(bytes);
-        let _ = stream.shutdown(std::net::Shutdown::Write);
-        let _ = stream.read_to_end(&mut all);
+    let all = if over_tcp {
+        all_answers(tcp(sandbox), bytes, |stream| stream.shutdown(Shutdown::Write))
     } else {
-        let mut stream = unix(sandbox);
-        let _ = stream.write_all(bytes);
-        let _ = stream.shutdown(std::net::Shutdown::Write);
-        let _ = stream.read_to_end(&mut all);
-    }
-    let text = String::from_utf8_lossy(&all).into_owned();
-    let heads = text.split("HTTP/1.1 ").skip(1);
+        all_answers(unix(sandbox), bytes, |stream| stream.shutdown(Shutdown::Write))
+    };
+    let heads = all.split("HTTP/1.1 ").skip(1);
     heads.filter_map(|head| head.get(..3)?.parse().ok()).collect()
+}
+
+fn all_answers<S: Read + Write>(
+    mut stream: S,
+    bytes: &[u8],
+    end: fn(&S) -> std::io::Result<()>,
+) -> String {
+    let mut all = Vec::new();
+    // An error means that the other side has closed; its answer can still be read.
+    let _ = stream.write_all(bytes);
+    let _ = end(&stream);
+    let _ = stream.read_to_end(&mut all);
+    String::from_utf8_lossy(&all).into_owned()
 }
 
 /// Each of these hides a request to stop the broker in what one reader takes for a body, or for a

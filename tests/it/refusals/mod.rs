@@ -11,8 +11,8 @@ mod roles;
 mod tcp;
 mod users;
 
-use crate::support::Sandbox;
 use crate::support::http::Request;
+use crate::support::{Sandbox, process_status};
 
 const ROUTES: [(&str, &str); 12] = [
     ("POST", "/v1/register"),
@@ -69,9 +69,7 @@ impl World {
     }
 
     fn process_status(&self, field: &str) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
-        let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':')).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
+        process_status(self.pid, field)
     }
 
     fn open_files(&self) -> usize {

@@ -30,7 +30,8 @@ pub use chat_endpoint::{Behaviour, Endpoint};
 pub use manager::{Manager, Notifications};
 pub use mounts::mounted;
 pub use processes::{
-    Frozen, chmod, copy_program, ends, in_a_terminal, mode, send_signal, terminal, write_program,
+    Frozen, chmod, copy_program, ends, in_a_terminal, mode, process_status, send_signal, terminal,
+    write_program,
 };
 pub use repositories::{git, repository};
 pub use sandbox::{

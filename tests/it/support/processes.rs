@@ -117,3 +117,10 @@ fn writing_program(path: &Path) -> Command {
     command.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(path);
     command
 }
+
+/// A number in `/proc/PID/status`: KiB, where it is memory.
+pub fn process_status(pid: u32, field: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
