@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::support::http::{RawPeer, Request, exchange, unix};
 #[cfg(target_os = "linux")]
-use crate::support::process_status;
-use crate::support::{Frozen, Sandbox, until};
+use crate::support::{Frozen, process_status};
+use crate::support::{Sandbox, until};
 
 fn end(mut broker: Child) {
     assert!(broker.try_wait().unwrap().is_none(), "the broker lives");

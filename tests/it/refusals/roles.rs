@@ -1,5 +1,6 @@
 //! Promise 4: what a session may not do that a hook, the owner or another session may.
 
+#[cfg(target_os = "linux")]
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
