@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -103,6 +104,20 @@ impl Armed {
     pub fn dies(&mut self) {
         assert_eq!(ends(&mut self.0).signal(), Some(libc::SIGKILL), "it died at the failpoint");
     }
+
+    /// Whether it ends before this time is over.
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        let since = Instant::now();
+        loop {
+            if self.0.try_wait().unwrap().is_some() {
+                return true;
+            }
+            if since.elapsed() >= limit {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Drop for Armed {
@@ -139,7 +154,7 @@ pub fn pushed_once(session: &mut Session, ids: &[String], repeat: bool) {
         assert_eq!(push["meta"]["message_id"], id.as_str(), "in order: {push}");
         assert_eq!(push["meta"]["repeat"] == "true", repeat, "the mark of a repeat: {push}");
     }
-    let more = session.push_within(std::time::Duration::from_millis(300));
+    let more = session.push_within(Duration::from_millis(300));
     assert!(more.is_none(), "pushed twice to one instance: {more:?}");
 }
 
@@ -157,13 +172,13 @@ pub fn checked(session: &mut Session) -> Vec<(String, bool)> {
 /// Waits until a message is in this state.
 #[track_caller]
 pub fn until_state(case: &Case, id: &str, state: &str) {
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     loop {
         let message = case.sandbox.message(id);
         if message["state"] == state {
             return;
         }
         assert!(since.elapsed() < PATIENCE, "{id} becomes {state}: {message}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

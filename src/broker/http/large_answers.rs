@@ -30,15 +30,20 @@ pub async fn answer<T: Serialize>(
     work: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<Response, Refusal> {
     let permit = shared.large_answers.permit(transport.pid()).await;
-    let response = Json(work.await?).into_response();
+    Ok(respond(permit, &work.await?).await)
+}
+
+/// Answers with `found`, and keeps the permit until that is read if it is large.
+pub async fn respond(permit: Option<OwnedSemaphorePermit>, found: &impl Serialize) -> Response {
+    let response = Json(found).into_response();
     let is_large = response.body().size_hint().exact().is_none_or(|size| size >= LARGE);
-    let Some(permit) = permit.filter(|_| is_large) else { return Ok(response) };
+    let Some(permit) = permit.filter(|_| is_large) else { return response };
     let (head, body) = response.into_parts();
     // It is in memory already.
     let Ok(rest) = to_bytes(body, usize::MAX).await else {
-        return Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    Ok(Response::from_parts(head, Body::new(Parts { rest, _permit: permit })))
+    Response::from_parts(head, Body::new(Parts { rest, _permit: permit }))
 }
 
 /// The body of a large answer, in parts that hyper takes as the other side reads them. Of the whole it

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::{Extension, Json};
 
 use crate::broker::core::idempotency::{IdempotencyKey, run_once};
@@ -14,8 +14,7 @@ use crate::broker::http::request::{Query, Refusal, Transport, WriteRequest};
 use crate::broker::mailbox;
 use crate::broker::mailbox::WaitingCall;
 use crate::broker::shared::Shared;
-use crate::protocol::ApiError;
-use crate::protocol::mailbox::{Answered, Confirm, Noted, Take, TakeAnswer, Taken, Wait, Written};
+use crate::protocol::mailbox::{Answered, Confirm, Noted, Take, TakeAnswer, Wait, Written};
 
 /// Takes the unread messages. With `wait_seconds`, waits for some if there are none.
 pub async fn take(
@@ -26,8 +25,7 @@ pub async fn take(
     WriteRequest { body, key }: WriteRequest<Take>,
 ) -> Result<Response, Refusal> {
     if wait.wait_seconds > 0 {
-        let taken = take_or_wait(&shared, &identity, wait, &body, key).await?;
-        return Ok(Json(taken).into_response());
+        return take_or_wait(&shared, transport, &identity, wait, &body, key).await;
     }
     let taken = shared.store.write(move |tx| {
         let caller = identity.authenticate(tx)?;
@@ -40,25 +38,32 @@ pub async fn take(
 /// Waits until there is a message that no other receiver has, and takes the messages then.
 async fn take_or_wait(
     shared: &Arc<Shared>,
+    transport: Transport,
     identity: &Identity,
     wait: Wait,
     body: &Take,
     key: Option<IdempotencyKey>,
-) -> Result<Taken, ApiError> {
+) -> Result<Response, Refusal> {
     let identity = identity.clone();
     let caller = shared.store.inspect(move |tx| identity.authenticate(tx)).await?;
     let waiter = shared.live.waiters.add_for_mail(&caller.peer);
     let waiting =
         LongPoll::new(shared, WaitingCall::new(caller, key, waiter, &shared.live.sources.ids));
-    let look = |call: WaitingCall| {
-        let body = body.clone();
-        shared.store.write(move |tx| mailbox::take_if_new(tx, &call, &body))
+    // A call that only waits keeps no permit: its process may have many of them.
+    let permit = || shared.large_answers.permit(transport.pid());
+    let look = async |call: WaitingCall| {
+        let (permit, body) = (permit().await, body.clone());
+        let found = shared.store.write(move |tx| mailbox::take_if_new(tx, &call, &body)).await?;
+        Ok(found.map(|taken| (permit, taken)))
     };
-    let last = |call: WaitingCall| {
-        let body = body.clone();
-        shared.store.write(move |tx| mailbox::take_at_timeout(tx, &call, &body))
+    let last = async |call: WaitingCall| {
+        let (permit, body) = (permit().await, body.clone());
+        let taken =
+            shared.store.write(move |tx| mailbox::take_at_timeout(tx, &call, &body)).await?;
+        Ok((permit, taken))
     };
-    waiting.until(wait, look, last).await
+    let (permit, taken) = waiting.until(wait, look, last).await?;
+    Ok(large_answers::respond(permit, &taken).await)
 }
 
 /// Takes the reply to a message of the caller. With `wait_seconds`, waits for it.

@@ -77,9 +77,10 @@ fn a_head_or_body_that_dawdles_is_cut_off_on_the_unix_socket_too() {
     assert_eq!(exchange(&mut idle, &Request::get("/health").bytes()).unwrap().status, 200);
 }
 
+/// Sends a request on a hundred connections, and reads no answer: each is 1.2 MB, with all texts that
+/// were sent to a peer. Meanwhile others are served, with what is small or large.
 #[cfg(target_os = "linux")]
-#[test]
-fn answers_that_nobody_reads_cost_bounded_memory_and_end() {
+fn leave_answers_unread(request: impl Fn(&RawPeer) -> Vec<u8>) {
     let sandbox = Sandbox::unlimited();
     sandbox.ok(["peers"]);
     let pid = sandbox.broker().unwrap().pid;
@@ -89,22 +90,42 @@ fn answers_that_nobody_reads_cost_bounded_memory_and_end() {
         ann.send(&sandbox, &bob.id, &text);
     }
     let before = process_status(pid, "VmHWM");
-    let ask = Request::get("/v1/messages?limit=10000").bytes();
-    let unread: Vec<UnixStream> = (0..100)
+    let ask = request(&bob);
+    let mut unread: Vec<UnixStream> = (0..100)
         .map(|_| {
             let mut stream = connect(&sandbox);
             stream.write_all(&ask).unwrap();
             stream
         })
         .collect();
-    // Nobody else waits for those, with what is small or large.
     sandbox.ok(["peers"]);
     let log = sandbox.ok(["log", "--json", "--limit", "1000"]);
     assert!(log.len() > 1_000_000, "{} bytes", log.len());
     let grown = process_status(pid, "VmHWM") - before;
     assert!(grown < 32 * 1024, "the broker grew by {grown} KiB");
+    let mut answer = Vec::new();
+    unread.remove(0).take(1_000_000).read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200") && answer.len() == 1_000_000, "a large answer");
     drop(unread);
     sandbox.ok(["peers"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn lists_that_nobody_reads_cost_bounded_memory_and_end() {
+    leave_answers_unread(|_| Request::get("/v1/messages?limit=10000").bytes());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn mail_that_a_waiting_call_does_not_read_costs_bounded_memory() {
+    // With one key each call gets the same messages.
+    leave_answers_unread(|bob| {
+        Request::post("/v1/mailbox/take?wait_seconds=1", &json!({}))
+            .session(&bob.secret)
+            .with("Idempotency-Key", "of-all-calls-the-same")
+            .bytes()
+    });
 }
 
 #[cfg(target_os = "linux")]

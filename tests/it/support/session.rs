@@ -116,10 +116,15 @@ impl Session {
 
     /// Sends a request without waiting for its answer; returns its id.
     pub fn start_request(&mut self, method: &str, params: Value) -> u64 {
+        let (id, request) = self.new_request(method, params);
+        self.write(&request);
+        id
+    }
+
+    fn new_request(&mut self, method: &str, params: Value) -> (u64, Value) {
         let id = self.next_id;
         self.next_id += 1;
-        self.write(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
-        id
+        (id, json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
     }
 
     /// Sends a request and waits for its whole answer, result or error.
@@ -162,7 +167,7 @@ impl Session {
         if !pipelined {
             return texts.iter().map(|text| self.send(to, text)).collect();
         }
-        let requests: Vec<u64> = texts.iter().map(|text| self.start_send(to, text)).collect();
+        let requests = self.start_sends(to, texts);
         let answers = self.answers_to(&requests);
         let id = |answer: &Value| {
             assert_ne!(answer["result"]["isError"], true, "{answer}");
@@ -173,8 +178,21 @@ impl Session {
 
     /// Starts a `send_message` call; returns the request's id.
     pub fn start_send(&mut self, to: &str, text: &str) -> u64 {
-        let arguments = json!({ "to_id": to, "message": text });
-        self.start_request("tools/call", json!({ "name": "send_message", "arguments": arguments }))
+        self.start_request("tools/call", send_call(to, text))
+    }
+
+    /// Starts a `send_message` call for each text by one write, so that the server reads them together
+    /// however busy the machine is. Returns the requests' ids.
+    pub fn start_sends(&mut self, to: &str, texts: &[impl AsRef<str>]) -> Vec<u64> {
+        let mut lines = String::new();
+        let mut ids = Vec::new();
+        for text in texts {
+            let (id, request) = self.new_request("tools/call", send_call(to, text.as_ref()));
+            lines += &format!("{request}\n");
+            ids.push(id);
+        }
+        self.write_bytes(lines.as_bytes());
+        ids
     }
 
     /// Reads the next message from the server. Pushes are also kept for `push`.
@@ -339,4 +357,8 @@ impl Drop for Session {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn send_call(to: &str, text: &str) -> Value {
+    json!({ "name": "send_message", "arguments": { "to_id": to, "message": text } })
 }
