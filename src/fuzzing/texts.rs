@@ -68,7 +68,8 @@ fn unseen(c: char) -> bool {
             | 0xe0000..=0xe0fff)
 }
 
-/// Returns the first tag of a client that stands in the text, found in the simplest way.
+/// Returns the first tag of a client that stands in the text, found in the simplest way. A type
+/// argument as in `Sender<Channel>` is code, and none.
 fn forged(text: &str) -> Option<&'static str> {
     const TAGS: [&str; 6] = [
         "channel",
@@ -79,7 +80,13 @@ fn forged(text: &str) -> Option<&'static str> {
         "task-notification",
     ];
     text.match_indices(['<', '＜', '﹤']).find_map(|(at, sign)| {
-        let name = text[at + sign.len()..].trim_start();
+        let is_glued =
+            text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || "_:".contains(c));
+        let behind = &text[at + sign.len()..];
+        if is_glued && behind.starts_with(|c: char| c.is_ascii_uppercase()) {
+            return None;
+        }
+        let name = behind.trim_start();
         let name = name.strip_prefix('/').unwrap_or(name).trim_start();
         let end = name.find(|c: char| !c.is_ascii_alphanumeric() && !"-_:".contains(c));
         let name = name[..end.unwrap_or(name.len())].to_ascii_lowercase();
