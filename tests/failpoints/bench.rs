@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, ends, until};
+use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, ends, until, within};
 
 /// The variable that arms a failpoint.
 const VARIABLE: &str = "CLAUDE_PEERS_FAILPOINT";
@@ -107,16 +107,7 @@ impl Armed {
 
     /// Whether it ends before this time is over.
     pub fn ends_within(&mut self, limit: Duration) -> bool {
-        let since = Instant::now();
-        loop {
-            if self.0.try_wait().unwrap().is_some() {
-                return true;
-            }
-            if since.elapsed() >= limit {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        within(limit, || self.0.try_wait().unwrap().is_some())
     }
 }
 

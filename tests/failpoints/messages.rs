@@ -36,8 +36,7 @@ pub fn batch(case: &Case) {
     let (mut a, mut b) = (case.session("a"), case.session("b"));
     let texts: Vec<String> = (0..6).map(|n| format!("message {n}")).collect();
     case.open_gate();
-    let requests = a.start_sends("b", &texts);
-    let sent = ids(&a.answers_to(&requests));
+    let sent = a.send_all("b", &texts, true);
     broker.dies();
     let pairs: Vec<(&str, &str)> =
         texts.iter().map(String::as_str).zip(sent.iter().map(String::as_str)).collect();

@@ -130,7 +130,7 @@ fn the_rate_limit_refuses_some_of_a_burst_and_lets_none_overtake() {
     let mut reader = sandbox.session("reader");
     let mut sender = sandbox.session("sender");
     let texts: Vec<String> = (0..60).map(|n| n.to_string()).collect();
-    let requests: Vec<u64> = texts.iter().map(|text| sender.start_send("reader", text)).collect();
+    let requests = sender.start_sends("reader", &texts);
     let answers = sender.answers_to(&requests);
     let sent: Vec<String> = texts
         .iter()

@@ -4,12 +4,12 @@
 
 use std::io::Write as _;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::hooks::{context, hook_of};
-use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, client_process, until};
+use crate::support::{PATIENCE, Sandbox, Session, SessionOptions, client_process, until, within};
 
 /// Runs a hook of a client process that shows `session`. Returns its output.
 #[track_caller]
@@ -39,18 +39,6 @@ fn ended_and_open(sandbox: &Sandbox) -> ((String, String), (String, String), Ses
     // Pushes begin one second after the session.
     std::thread::sleep(Duration::from_millis(1_000));
     (one, two, second)
-}
-
-/// Whether a condition holds within the limit.
-fn within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let since = Instant::now();
-    while !holds() {
-        if since.elapsed() > limit {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    true
 }
 
 fn state(sandbox: &Sandbox, sent: &str) -> String {

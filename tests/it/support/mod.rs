@@ -35,7 +35,7 @@ pub use processes::{
 };
 pub use repositories::{git, repository};
 pub use sandbox::{
-    HOOK_WAIT, PATIENCE, PROGRAM, ROUNDS, Sandbox, free_port, until, with_default_signals,
+    HOOK_WAIT, PATIENCE, PROGRAM, ROUNDS, Sandbox, free_port, until, with_default_signals, within,
 };
 pub use session::{Session, initialize};
 pub use session_options::{SessionOptions, client_process};

@@ -154,12 +154,20 @@ impl Drop for Sandbox {
 
 /// Waits until a condition holds.
 #[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, holds: impl FnMut() -> bool) {
+    assert!(within(PATIENCE, holds), "timed out waiting: {what}");
+}
+
+/// Whether a condition holds within the limit.
+pub fn within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let since = Instant::now();
     while !holds() {
-        assert!(since.elapsed() < PATIENCE, "timed out waiting: {what}");
+        if since.elapsed() > limit {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }
 
 /// Returns a port of 127.0.0.1 for this caller alone.
