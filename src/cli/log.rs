@@ -41,6 +41,7 @@ pub async fn run(
         peer: arguments.peer.clone(),
         id: arguments.message.as_deref().map(MessageId::from_text),
         sent: arguments.sent,
+        ..ListMessages::default()
     };
     let list = client.messages(&request).await?;
     if arguments.json {

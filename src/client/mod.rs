@@ -15,6 +15,7 @@ mod error;
 pub mod fuzzing;
 mod hooks;
 mod http;
+mod observe;
 mod own_profile;
 mod requests;
 pub mod status;
@@ -52,7 +53,7 @@ use http::{Http, Request};
 use own_profile::OwnProfile;
 
 pub use error::{ClientError, StartError};
-pub use stream::EventStream;
+pub use stream::{EventStream, ObserverStream};
 
 /// The session that a client acts for. It is registered with each broker that does not know it.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The event stream of a session, as its server reads it.
+//! Event streams: that of a session, as its server reads it, and that of an observer.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::client::error::{ClientError, Result};
 use crate::client::http::failed;
+use crate::protocol::events::Observed;
 use crate::protocol::mailbox::Delivery;
 use crate::protocol::stream::Event;
 
@@ -30,9 +31,13 @@ impl EventStream {
     ///
     /// If the stream breaks, or carries something that is not an event.
     pub async fn next(&mut self) -> Result<Option<Event>> {
+        self.next_by(event).await
+    }
+
+    async fn next_by<T>(&mut self, read: fn(&[u8]) -> Result<T>) -> Result<Option<T>> {
         loop {
             if let Some(data) = self.lines.next() {
-                return event(data).map(Some);
+                return read(data).map(Some);
             }
             match self.bytes().await? {
                 Some(bytes) => self.lines.extend(&bytes),
@@ -50,6 +55,27 @@ impl EventStream {
             }
         }
         Ok(None)
+    }
+}
+
+/// An observer's stream.
+pub struct ObserverStream(EventStream);
+
+impl ObserverStream {
+    pub(super) fn new(response: Response<Incoming>) -> Self {
+        Self(EventStream::new(response))
+    }
+
+    /// Returns the next event; `None` once the broker is gone.
+    ///
+    /// # Errors
+    ///
+    /// If the stream breaks, or carries something that is not an event.
+    pub async fn next(&mut self) -> Result<Option<Observed>> {
+        let read = |data: &[u8]| {
+            serde_json::from_slice(data).map_err(|error| ClientError::Nonsense(error.to_string()))
+        };
+        self.0.next_by(read).await
     }
 }
 

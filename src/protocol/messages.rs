@@ -263,6 +263,8 @@ impl Message {
 }
 
 /// `GET /v1/messages`: query parameters. The newest messages are chosen, and listed oldest first.
+///
+/// A message must fit all that is given.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListMessages {
@@ -272,12 +274,34 @@ pub struct ListMessages {
     /// Lists only messages from or to this peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// Lists only this message.
+    /// Lists only this message: its id, or an unambiguous prefix of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
     /// Lists only messages that this peer sent; without a peer, those that the caller sent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sent: bool,
+    /// Lists only messages of the caller's own, sent or received, as [`ListMessages::peer`] does for
+    /// another. For a session that reads its own history.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
+    /// Lists only messages with all of these words, in any order. The last may be the beginning of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    /// Lists only messages that were sent at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Lists only messages that were sent before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Lists only messages in these states, separated by commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Lists only the thread of this message: what it answers, and what answers it, over all steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<MessageId>,
+    /// Lists only messages that were sent before this one, to go on from an earlier answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<MessageId>,
 }
 
 /// The answer to [`ListMessages`], oldest first.
@@ -287,4 +311,7 @@ pub struct MessageList {
     /// Older messages were left out, because the answer would have become too large.
     #[serde(default)]
     pub truncated: bool,
+    /// There are older messages that fit.
+    #[serde(default)]
+    pub more: bool,
 }

@@ -5,15 +5,19 @@
 //! broker, so a field may be added (with a default) but never renamed or removed.
 
 pub mod bounds;
+pub mod brief;
 pub mod context;
 pub mod error;
+pub mod events;
 pub mod health;
+pub mod history;
 pub mod hook;
 pub mod ids;
 pub mod js_json;
 pub mod mailbox;
 pub mod messages;
 pub mod names;
+pub mod page;
 pub mod peers;
 pub mod process_id;
 pub mod scope;
@@ -73,6 +77,12 @@ pub mod route {
     pub const WAKE: &str = "/v1/wake";
     pub const WAKE_GIVEN: &str = "/v1/wake/given";
     pub const WAKE_LOOKED: &str = "/v1/wake/looked";
+    pub const EVENTS: &str = "/v1/events";
+    pub const BRIEF: &str = "/v1/brief";
+    pub const PRUNE: &str = "/v1/prune";
+    pub const PAGE: &str = "/";
+    pub const PAGE_LINK: &str = "/v1/page/link";
+    pub const PAGE_OPEN: &str = "/v1/page/open";
     pub const SHUTDOWN: &str = "/v1/shutdown";
     pub const FRESH_DATABASE: &str = "/v1/afresh";
 }

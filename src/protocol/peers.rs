@@ -150,6 +150,42 @@ pub enum Reachability {
     Unknown,
 }
 
+/// What a live session is doing, as far as its hooks or its client's own records tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    /// A turn is under way.
+    Busy,
+    /// No turn is under way: it is ready for a prompt.
+    Idle,
+    /// A dialog is open, such as a question for a permission: it waits for its person.
+    Waiting,
+    /// Nothing tells, or the peer is not live.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl Activity {
+    /// Returns the word on the wire and for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Idle => "idle",
+            Self::Waiting => "waiting",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether nothing is known, so that it needs no word.
+    #[must_use]
+    #[allow(clippy::trivially_copy_pass_by_ref)] // the form that serde calls
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown)
+    }
+}
+
 /// The kind of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -216,6 +252,9 @@ pub struct Peer {
     /// Its event stream is open, or its hooks report events and its client process runs.
     pub live: bool,
     pub reach: Reachability,
+    /// What it is doing.
+    #[serde(default, skip_serializing_if = "Activity::is_unknown")]
+    pub activity: Activity,
     /// Since when the peer is live or away.
     pub since: Timestamp,
     #[serde(default)]
@@ -223,6 +262,9 @@ pub struct Peer {
     pub cwd: String,
     #[serde(default)]
     pub repo: Option<String>,
+    /// The git branch that is checked out in `cwd`. Only events have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
     #[serde(default)]
     pub client_name: String,
     #[serde(default)]

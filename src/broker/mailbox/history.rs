@@ -65,7 +65,7 @@ pub fn list_messages(
         return Err(ApiError::new(ErrorCode::NotFound, format!("there is no message {id}")).into());
     }
     messages.reverse();
-    Ok(MessageList { messages, truncated })
+    Ok(MessageList { messages, truncated, more: false })
 }
 
 /// Returns the sequence numbers of the newest messages, the newest first.

@@ -8,7 +8,7 @@ use crate::broker::core::Tx;
 use crate::broker::registry::{client_sessions, keys};
 use crate::broker::store::Fault;
 use crate::protocol::bounds::{MAX_LABEL, MAX_PATH, MAX_SUMMARY, cut};
-use crate::protocol::peers::{Channel, Peer, PeerKind, Reachability};
+use crate::protocol::peers::{Activity, Channel, Peer, PeerKind, Reachability};
 use crate::protocol::{PeerId, Timestamp};
 
 /// The number of unread messages that a row of `peers` does not count, without notices.
@@ -123,10 +123,12 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<ListedPeer> {
         kind: PeerKind::from_word(row.get_ref(2)?.as_str()?),
         live: false,
         reach: Reachability::Away,
+        activity: Activity::Unknown,
         since: Timestamp::from_millis(seen_at),
         summary: short(row, 4, MAX_SUMMARY)?,
         cwd: short(row, 5, MAX_PATH)?,
         repo: short_any(row, 6, MAX_PATH)?,
+        branch: None,
         client_name: short(row, 7, MAX_LABEL)?,
         client_version: short(row, 8, MAX_LABEL)?,
         one_shot: row.get(9)?,

@@ -1,0 +1,48 @@
+//! What people look at: the observer's stream, the status line, the page's link, and pruning.
+
+use axum::http::Method;
+use tokio::time::timeout;
+
+use crate::client::Client;
+use crate::client::call::{ATTEMPT, read_all, refusal};
+use crate::client::error::{ClientError, Result};
+use crate::client::stream::ObserverStream;
+use crate::protocol::brief::{Brief, BriefStatus};
+use crate::protocol::events::Observe;
+use crate::protocol::history::{Prune, Pruned};
+use crate::protocol::page::PageLink;
+use crate::protocol::route;
+
+impl Client {
+    /// Opens an observer's stream. It starts a broker only if the client may.
+    ///
+    /// # Errors
+    ///
+    /// If the broker refuses or cannot be reached. The same holds for all calls below.
+    pub async fn events(&self, request: &Observe) -> Result<ObserverStream> {
+        // A call that may be repeated starts or replaces the broker as needed.
+        self.health().await?;
+        let request = self.request(&Method::GET, route::EVENTS).query(request);
+        let response =
+            timeout(ATTEMPT, request.send()).await.map_err(|_| ClientError::Silent)??;
+        if response.status().is_success() {
+            return Ok(ObserverStream::new(response));
+        }
+        Err(refusal(&read_all(response).await?))
+    }
+
+    /// Returns the line about a session that a status line shows.
+    pub async fn brief(&self, request: &Brief) -> Result<BriefStatus> {
+        self.get(route::BRIEF, request).await
+    }
+
+    /// Deletes old messages from the history, or counts them.
+    pub async fn prune(&self, request: &Prune) -> Result<Pruned> {
+        self.post(route::PRUNE, request).await
+    }
+
+    /// Returns a link that opens the page once.
+    pub async fn page_link(&self) -> Result<PageLink> {
+        self.post(route::PAGE_LINK, &serde_json::json!({})).await
+    }
+}
