@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::protocol::ProcessId;
+use crate::protocol::peers::Activity;
 use crate::sys::process;
 use crate::sys::subprocess::run_in_background;
 
@@ -89,12 +90,35 @@ pub async fn is_idle(config_directory: &Path, client: &ProcessId) -> Option<bool
 }
 
 fn idle(config_directory: &Path, client: &ProcessId) -> Option<bool> {
-    let file = config_directory.join("sessions").join(format!("{}.json", client.pid));
-    match read(&file).filter(|file| file.is_of(client))?.status.as_str()? {
-        "idle" => Some(true),
+    match activity(config_directory, client) {
+        Activity::Idle => Some(true),
         // In a dialog the client accepts no other prompt.
-        "busy" | "waiting" => Some(false),
-        _ => None,
+        Activity::Busy | Activity::Waiting => Some(false),
+        Activity::Unknown => None,
+    }
+}
+
+fn activity(config_directory: &Path, client: &ProcessId) -> Activity {
+    let file = config_directory.join("sessions").join(format!("{}.json", client.pid));
+    let file = read(&file).filter(|file| file.is_of(client));
+    match file.as_ref().and_then(|file| file.status.as_str()) {
+        Some("idle") => Activity::Idle,
+        Some("busy") => Activity::Busy,
+        Some("waiting") => Activity::Waiting,
+        _ => Activity::Unknown,
+    }
+}
+
+/// Returns what each of these clients says that its session does, in the same order; nothing if their
+/// files cannot be read in time.
+pub async fn activities(config_directory: &Path, clients: Vec<ProcessId>) -> Vec<Activity> {
+    let directory = config_directory.to_owned();
+    let read = run_in_background("activity", move || {
+        clients.iter().map(|client| activity(&directory, client)).collect()
+    });
+    match tokio::time::timeout(PATIENCE, read).await {
+        Ok(Ok(activities)) => activities,
+        _ => Vec::new(),
     }
 }
 

@@ -3,6 +3,9 @@
 //! What identifies something is refused where it is too long, because a part of it would be another
 //! thing. What only describes a session is cut.
 
+use crate::protocol::brief::Brief;
+use crate::protocol::events::Observe;
+use crate::protocol::history::Prune;
 use crate::protocol::hook::{DirectoryChanged, HookEvent, HookWritten};
 use crate::protocol::mailbox::{Confirm, Take, TakeAnswer, Wait, Written};
 use crate::protocol::messages::{ListMessages, SendBatch, SendMessage, SendToScope};
@@ -17,6 +20,9 @@ pub const MAX_PATH: usize = 4_096;
 
 /// Bytes of a word that means a peer, of a session id, a turn or a tool call.
 pub const MAX_WORD: usize = 512;
+
+/// Bytes of the words that are searched for.
+pub const MAX_SEARCH: usize = 1_024;
 
 /// Bytes of an id of ours, and of each part of a process identity.
 pub const MAX_ID: usize = 128;
@@ -155,7 +161,29 @@ impl Bounded for SendToScope {
 impl Bounded for ListMessages {
     fn bound(&mut self) -> Result<(), ApiError> {
         any_at_most("peer", self.peer.as_deref(), MAX_WORD)?;
-        any_at_most("id", self.id.as_ref().map(MessageId::as_str), MAX_ID)
+        for (field, id) in [("id", &self.id), ("thread", &self.thread), ("before", &self.before)] {
+            any_at_most(field, id.as_ref().map(MessageId::as_str), MAX_ID)?;
+        }
+        any_at_most("search", self.search.as_deref(), MAX_SEARCH)?;
+        any_at_most("state", self.state.as_deref(), MAX_WORD)
+    }
+}
+
+impl Bounded for Observe {
+    fn bound(&mut self) -> Result<(), ApiError> {
+        Ok(())
+    }
+}
+
+impl Bounded for Prune {
+    fn bound(&mut self) -> Result<(), ApiError> {
+        Ok(())
+    }
+}
+
+impl Bounded for Brief {
+    fn bound(&mut self) -> Result<(), ApiError> {
+        any_at_most("session", self.session.as_deref(), MAX_WORD)
     }
 }
 

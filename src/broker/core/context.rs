@@ -19,7 +19,7 @@ use crate::broker::live::presence::Stream;
 use crate::broker::live::push_state::PushChange;
 use crate::broker::live::turns::Turns;
 use crate::broker::live::waiters::WaiterList;
-use crate::broker::store::{Fault, Store, TransactionHooks};
+use crate::broker::store::{Fault, RowWatcher, Store, TransactionHooks};
 use crate::config::Limits;
 use crate::protocol::stream::Event;
 use crate::protocol::{InstanceId, PeerId, Timestamp};
@@ -281,6 +281,16 @@ impl TransactionHooks for MemoryState {
             || self.live.presence.lock().is_any_waiting_for_window()
     }
 
+    fn row_watcher(&self) -> Option<RowWatcher> {
+        let observers = self.live.observers.clone();
+        let watcher: RowWatcher = Box::new(move |table, row| observers.row_changed(table, row));
+        Some(watcher).filter(|_| self.has_row_watcher())
+    }
+
+    fn has_row_watcher(&self) -> bool {
+        self.live.observers.is_any()
+    }
+
     fn savepoint(&mut self) -> usize {
         self.changed = true;
         self.effects.list.len()
@@ -294,7 +304,12 @@ impl TransactionHooks for MemoryState {
     fn commit(&mut self) {
         self.shifted = 0;
         self.sent_unread.committed();
+        let is_observed = self.live.observers.is_any();
+        let peers = is_observed && self.effects.list.iter().any(Effect::changes_a_peer);
         self.apply_effects();
+        if is_observed {
+            self.live.observers.committed(peers);
+        }
         if std::mem::take(&mut self.changed) {
             self.changes.notify_one();
         }
@@ -303,6 +318,7 @@ impl TransactionHooks for MemoryState {
     fn abort(&mut self) {
         self.sent_unread.rolled_back();
         self.drop_effects(0);
+        self.live.observers.aborted();
         let by_millis = std::mem::take(&mut self.shifted);
         self.shift(by_millis.saturating_neg());
         // What the sweep did is undone with the rest, so the next one reads the stored clock again.
@@ -318,6 +334,7 @@ impl TransactionHooks for MemoryState {
         self.hooks_spoke_at = None;
         self.hook_reports = HookReports::default();
         self.replaced = Some(self.live.sources.clock.instant());
+        self.live.observers.reset();
         self.changes.notify_one();
         // The sessions find that they are not known, and register again.
         self.live.presence.close_all();

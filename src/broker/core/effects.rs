@@ -58,6 +58,21 @@ pub enum Effect {
     SetLimits(Box<Limits>),
 }
 
+impl Effect {
+    /// Whether others see a peer in another way after it.
+    #[must_use]
+    pub const fn changes_a_peer(&self) -> bool {
+        matches!(
+            self,
+            Self::PushState { .. }
+                | Self::Attached { .. }
+                | Self::Opened { .. }
+                | Self::Turn(..)
+                | Self::HookReported(..)
+        )
+    }
+}
+
 /// A change of what is known of a session's turn.
 #[derive(Debug, Clone, Copy)]
 pub enum TurnChange {

@@ -113,8 +113,8 @@ async fn idle_for(shared: &Arc<Shared>, limit: Duration) {
         loop {
             let left = limit.saturating_sub(shared.activity.last_at().elapsed());
             if left.is_zero() {
-                // A waiting call uses the broker although no new call comes.
-                if !shared.live.waiters.is_any() {
+                // A waiting call uses the broker although no new call comes, and so does an observer.
+                if !shared.live.waiters.is_any() && !shared.live.observers.is_any() {
                     return;
                 }
                 shared.activity.record();

@@ -8,6 +8,9 @@
 //!   (`long_poll`, and the tasks in `messages` and `stream` that outlive their request);
 //! * when a file may be deleted: the hook spool, after the commit (`peers`).
 
+mod activity;
+mod branches;
+mod events;
 mod health;
 mod hook;
 pub(in crate::broker) mod identity;
@@ -55,6 +58,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::WAKE_GIVEN, post(hook::wake_given))
         .route(route::WAKE_LOOKED, post(hook::idle_checked))
         .route(route::STREAM, get(stream::open))
+        .route(route::EVENTS, get(events::observe))
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
         .layer(body_limit(route::MESSAGES))

@@ -9,6 +9,7 @@ use axum::response::Response;
 use axum::{Extension, Json};
 
 use crate::broker::core::idempotency::run_once;
+use crate::broker::http::activity;
 use crate::broker::http::identity::Identity;
 use crate::broker::http::large_answers;
 use crate::broker::http::request::{EmptyBody, Query, Refusal, Transport, WriteRequest};
@@ -98,10 +99,17 @@ pub async fn list(
     Extension(identity): Extension<Identity>,
     Query(query): Query<ListPeers>,
 ) -> Result<Response, Refusal> {
-    let list = shared.store.inspect(move |tx| {
-        let caller = identity.authenticate(tx)?;
-        registry::list(tx, &caller, &query)
-    });
+    let list = async {
+        let found = shared.store.inspect(move |tx| {
+            let caller = identity.authenticate(tx)?;
+            let list = registry::list(tx, &caller, &query)?;
+            let clients = activity::clients_to_ask(tx, &list.peers)?;
+            Ok((list, clients))
+        });
+        let (mut list, clients) = found.await?;
+        activity::add(&shared, clients, &mut list.peers).await;
+        Ok(list)
+    };
     large_answers::answer(&shared, transport, list).await
 }
 

@@ -3,6 +3,7 @@
 pub mod client_processes;
 pub mod hook_reports;
 pub mod hook_waiters;
+pub mod observers;
 pub mod presence;
 pub mod push_state;
 pub mod signals;
@@ -11,6 +12,7 @@ pub mod waiters;
 
 use crate::broker::live::client_processes::ClientProcesses;
 use crate::broker::live::hook_waiters::HookWaiters;
+use crate::broker::live::observers::Observers;
 use crate::broker::live::presence::Presence;
 use crate::broker::live::signals::Signals;
 use crate::broker::live::waiters::Waiters;
@@ -31,6 +33,8 @@ pub struct LiveState {
     pub client_processes: ClientProcesses,
     /// How waiting calls learn that there may be something new.
     pub signals: Signals,
+    /// The people who look at what is going on.
+    pub observers: Observers,
 }
 
 impl LiveState {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::broker::sources::Clock;
 use crate::protocol::PeerId;
+use crate::protocol::peers::Activity;
 
 /// How long a turn counts as under way after its last hook event. No hook reports the end of a turn
 /// that the person interrupts.
@@ -39,6 +40,8 @@ struct LastEvent {
 pub struct Turns {
     numbers: u64,
     current: HashMap<PeerId, LastEvent>,
+    /// The sessions whose last turn is known to have ended.
+    idle: HashSet<PeerId>,
     /// The sessions whose last turn failed because the model could not be reached.
     failed: HashSet<PeerId>,
     clock: Clock,
@@ -55,6 +58,7 @@ impl Turns {
         self.numbers += 1;
         let event = LastEvent { number: self.numbers, at: self.clock.instant() };
         self.current.insert(peer.clone(), event);
+        self.idle.remove(peer);
     }
 
     /// Records that the model answered, so it can be reached.
@@ -76,11 +80,13 @@ impl Turns {
     /// Ends the session's turn.
     pub fn end(&mut self, peer: &PeerId) {
         self.current.remove(peer);
+        self.idle.insert(peer.clone());
     }
 
     /// Forgets a session that has ended.
     pub fn forget(&mut self, peer: &PeerId) {
-        self.end(peer);
+        self.current.remove(peer);
+        self.idle.remove(peer);
         self.failed.remove(peer);
     }
 
@@ -97,15 +103,29 @@ impl Turns {
 
     /// Records the result of an idle check of this very turn. Returns whether it ended the turn.
     pub fn record_idle_check(&mut self, peer: &PeerId, number: u64, idle: bool) -> bool {
-        let Some(turn) = self.current.get_mut(peer).filter(|turn| turn.number == number) else {
+        if self.current.get(peer).is_none_or(|turn| turn.number != number) {
             return false;
-        };
+        }
         if idle {
-            self.current.remove(peer);
-        } else {
+            self.end(peer);
+            return true;
+        }
+        if let Some(turn) = self.current.get_mut(peer) {
             turn.at = self.clock.instant();
         }
-        idle
+        false
+    }
+
+    /// Returns what the session's hooks tell of its work.
+    #[must_use]
+    pub fn activity(&self, peer: &PeerId) -> Activity {
+        if self.current(peer).is_some() {
+            Activity::Busy
+        } else if self.idle.contains(peer) {
+            Activity::Idle
+        } else {
+            Activity::Unknown
+        }
     }
 }
 

@@ -106,6 +106,18 @@ fn newest_of_peer(tx: &Tx<'_>, peer: &str, sent: bool, limit: u32) -> Result<Vec
     Ok(seqs.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Returns those of these messages that exist.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn messages_by_seq(tx: &Tx<'_>, seqs: &[i64]) -> Result<Vec<Message>, Fault> {
+    let mut statement = tx.db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.seq = ?1"))?;
+    let found =
+        seqs.iter().filter_map(|seq| statement.query_row([seq], message).optional().transpose());
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Returns a message that is known to exist.
 pub fn by_seq(tx: &Tx<'_>, seq: i64) -> Result<Message, Fault> {
     let mut statement = tx.db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.seq = ?1"))?;

@@ -124,6 +124,19 @@ fn client_process(tx: &Tx<'_>, id: &PeerId) -> Option<String> {
     process.ok().flatten()
 }
 
+/// Returns the client process that a peer had last, as far as it is known.
+///
+/// # Errors
+///
+/// If the database fails.
+pub fn client_of_peer(tx: &Tx<'_>, id: &PeerId) -> Result<Option<ProcessId>, Fault> {
+    let process: Option<String> = tx
+        .db
+        .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get(0))?;
+    Ok(process.and_then(|process| process.parse().ok()))
+}
+
 /// Returns whether the client process of a peer runs, so that its session may reconnect at any time.
 pub fn owner_may_return(tx: &Tx<'_>, id: &PeerId) -> bool {
     client_process(tx, id).is_some_and(|process| still_runs(&process))

@@ -196,6 +196,9 @@ fn set_presence(
 ) -> Result<(), Fault> {
     let id = &entry.peer.id;
     entry.peer.live = channel.is_some() || by_hooks;
+    if entry.peer.live {
+        entry.peer.activity = tx.state.turns.activity(id);
+    }
     // Only where it makes a difference.
     let has_hooks = || -> Result<bool, Fault> {
         Ok(entry.hook_at.is_some()

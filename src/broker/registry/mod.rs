@@ -38,7 +38,7 @@ pub use hook_reports::{
 };
 pub use hooks_seen::{is_hook_to_be_recorded, last_hook_at, record_hook};
 pub use identity::register;
-pub use keys::{may_return, still_runs};
+pub use keys::{client_of_peer, may_return, still_runs};
 pub use list::list;
 pub use listing::{live_and_backlog, peer, short, short_any, unread, waiting};
 pub use location::{has_moved, set_working_directory};

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::hooks::Action;
 
 use crate::broker::store::location::{Location, move_damaged_aside};
 use crate::broker::store::open::{OpenedStore, OpeningProgress, StoreOptions, create, open};
 use crate::broker::store::schema;
 use crate::broker::store::status::DatabaseStatus;
+use crate::broker::store::transaction::RowWatcher;
 use crate::protocol::{ApiError, ErrorCode};
 use crate::sys::files::{LockFile, NewFile, beside, sync_directory};
 use crate::sys::sqlite_error::plain;
@@ -44,6 +46,8 @@ pub(super) struct Database {
     pub(super) location: Location,
     /// Whether commits of this connection are fsynced now.
     synced: bool,
+    /// Whether the rows that change are reported.
+    is_watched: bool,
     /// Held until the connection is closed.
     pub(super) lock: LockFile,
     /// The description of this broker in the lock file.
@@ -69,6 +73,7 @@ impl Database {
             connection,
             location,
             synced: true,
+            is_watched: false,
             lock,
             owner: options.owner.to_owned(),
             legacy_port: options.legacy_port,
@@ -92,6 +97,20 @@ impl Database {
             self.synced = synced;
         }
         Ok(())
+    }
+
+    /// Whether the rows that change are reported.
+    pub const fn is_watched(&self) -> bool {
+        self.is_watched
+    }
+
+    /// Reports the rows that change to `watcher`, or no longer.
+    pub fn watch_rows(&mut self, watcher: Option<RowWatcher>) -> rusqlite::Result<()> {
+        self.is_watched = watcher.is_some();
+        let hook = watcher.map(|mut watcher| {
+            move |_: Action, _: &str, table: &str, row: i64| watcher(table, row)
+        });
+        self.connection.update_hook(hook)
     }
 
     /// Sets how long the next transaction waits while another process has the database locked.
@@ -165,6 +184,7 @@ impl Database {
     fn switch_connection(&mut self, next: Connection) {
         let before = std::mem::replace(&mut self.connection, next);
         self.synced = true;
+        self.is_watched = false;
         // A failure concerns files that are not the database any more.
         let _ = schema::set_persist_wal(&before, true);
         if let Err((_, error)) = before.close() {

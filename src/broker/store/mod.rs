@@ -67,7 +67,7 @@ pub use open::{OpenedStore, OpeningProgress, StoreOptions};
 #[cfg(test)]
 pub use schema::reference_schema;
 pub use status::DatabaseStatus;
-pub use transaction::{Context, TransactionHooks};
+pub use transaction::{Context, RowWatcher, TransactionHooks};
 
 /// How long a note waits for the next commit before it is written alone.
 const NOTE_DELAY: Duration = Duration::from_millis(100);

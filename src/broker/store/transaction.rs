@@ -6,6 +6,9 @@ use tokio::sync::oneshot;
 use crate::broker::store::error::{Fault, is_damage, storage_error};
 use crate::protocol::{ApiError, ErrorCode, Timestamp};
 
+/// Is told the table and the number of each row that changes, before the commit.
+pub type RowWatcher = Box<dyn FnMut(&str, i64) + Send>;
+
 /// The in-memory state beside the database, which must keep step with its transactions. By default
 /// there is none.
 pub trait TransactionHooks: Send + 'static {
@@ -42,6 +45,14 @@ pub trait TransactionHooks: Send + 'static {
     fn commit(&mut self) {}
     /// Drops everything since the last commit: the transaction is lost.
     fn abort(&mut self) {}
+    /// Returns what is to be told which rows a transaction changes, as long as anybody wants to know.
+    fn row_watcher(&self) -> Option<RowWatcher> {
+        None
+    }
+    /// Whether there is one. It is asked before each transaction.
+    fn has_row_watcher(&self) -> bool {
+        false
+    }
     /// Starts anew, because another database is in use.
     fn reset(&mut self) {}
 }

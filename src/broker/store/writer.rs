@@ -188,6 +188,7 @@ impl<S: TransactionHooks> Writer<S> {
     /// do about it, first of all.
     fn commit_on_task(&mut self, work: &mut Work<S>) -> Vec<Command<S>> {
         let sync = work.must_sync() || self.state.must_sync();
+        self.watch_rows();
         self.database.set_lock_timeout(Duration::ZERO);
         let begun = self.database.set_synced(sync).and_then(|()| begin(&self.database.connection));
         self.database.set_lock_timeout(LOCK_TIMEOUT);
@@ -237,6 +238,7 @@ impl<S: TransactionHooks> Writer<S> {
 
     /// Commits `jobs` and answers them.
     pub(super) fn write(&mut self, mut jobs: Jobs<S>, sync: bool) {
+        self.watch_rows();
         let outcome = self
             .database
             .set_synced(sync)
@@ -249,6 +251,16 @@ impl<S: TransactionHooks> Writer<S> {
         };
         self.finish_or_repair(jobs, outcome);
         self.sync_again();
+    }
+
+    /// Has the rows that change reported, as long as anybody wants to know.
+    fn watch_rows(&mut self) {
+        if self.database.is_watched() == self.state.has_row_watcher() {
+            return;
+        }
+        if let Err(error) = self.database.watch_rows(self.state.row_watcher()) {
+            tracing::warn!("the database cannot report what changes: {error}");
+        }
     }
 
     /// Has the next commit synced: it is likely to need it, and here no request is waiting. If that
