@@ -15,7 +15,7 @@ use crate::broker::daemon::listener;
 use crate::broker::daemon::listener::{Listeners, Server};
 use crate::broker::daemon::startup::StartupProgress;
 use crate::broker::daemon::takeover::Takeover;
-use crate::broker::daemon::{lifecycle, notify, takeover, token};
+use crate::broker::daemon::{lifecycle, notify, takeover, token, upkeep};
 use crate::broker::error::RunError;
 use crate::broker::live::LiveState;
 use crate::broker::mailbox;
@@ -153,6 +153,7 @@ async fn serve(options: Options) -> Result<(), RunError> {
         ready();
     }
     notify::start(&shared, status);
+    upkeep::start(&shared);
     for listener in unix {
         server.serve_unix(listener);
     }

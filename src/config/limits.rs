@@ -24,6 +24,8 @@ pub struct Limits {
     pub max_summary_chars: u32,
     /// How long a message is offered.
     pub time_to_live: Duration,
+    /// How long messages stay in the history once they are not unread; `None` is for ever.
+    pub keep_messages_for: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -49,6 +51,10 @@ impl Limits {
             time_to_live: match values.number(SettingId::MessageTtlSeconds) {
                 0 => FOR_EVER,
                 seconds => Duration::from_secs(seconds).min(FOR_EVER),
+            },
+            keep_messages_for: match values.number(SettingId::KeepDays) {
+                0 => None,
+                days => Some(Duration::from_secs(days.saturating_mul(24 * 60 * 60))),
             },
         }
     }

@@ -30,6 +30,7 @@ pub enum SettingId {
     MaxMessageBytes,
     MaxSummaryChars,
     MessageTtlSeconds,
+    KeepDays,
     AutoSummary,
     SummaryBaseUrl,
     SummaryModel,
@@ -290,6 +291,12 @@ pub const SETTINGS: &[Setting] = &[
             "CLAUDE_PEERS_MESSAGE_TTL_SECONDS",
             Reader::Broker,
         )
+    },
+    Setting {
+        kind: Kind::Number { from: 0, to: 36_500 },
+        default: Fallback::Value("0"),
+        help: "days that messages stay in the history once they are not unread; 0 keeps them for ever",
+        ..row(SettingId::KeepDays, "limits.keep_days", "CLAUDE_PEERS_KEEP_DAYS", Reader::Broker)
     },
     Setting {
         kind: Kind::Switch,

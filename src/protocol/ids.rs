@@ -183,6 +183,24 @@ impl MessageId {
     }
 }
 
+impl MessageId {
+    /// Returns the first and the last sequence number of the messages whose ids may begin with this.
+    ///
+    /// `None` if it has not the form of a beginning.
+    #[must_use]
+    pub fn seqs_of_prefix(&self) -> Option<(i64, i64)> {
+        const DIGITS: usize = 6;
+        let given = self.0.strip_prefix('m')?;
+        let digits = given.get(..given.len().min(DIGITS))?;
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return None;
+        }
+        let open = u32::try_from(DIGITS - digits.len()).ok()?;
+        let first = i64::from_str_radix(digits, 36).ok()? * 36i64.pow(open);
+        Some((first - FIRST_NUMBER, first + 36i64.pow(open) - 1 - FIRST_NUMBER))
+    }
+}
+
 impl InstanceId {
     /// Makes an id from random bytes.
     #[must_use]

@@ -304,6 +304,11 @@ pub struct ListMessages {
     pub before: Option<MessageId>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // the form that serde calls
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// The answer to [`ListMessages`], oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MessageList {
@@ -311,7 +316,11 @@ pub struct MessageList {
     /// Older messages were left out, because the answer would have become too large.
     #[serde(default)]
     pub truncated: bool,
-    /// There are older messages that fit.
-    #[serde(default)]
-    pub more: bool,
+    /// There may be older messages that fit: ask again with this as [`ListMessages::before`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<MessageId>,
+    /// About how many messages the index of words does not have yet, so that a search did not find them. It
+    /// is being built.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unindexed: u64,
 }

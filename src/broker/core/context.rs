@@ -312,6 +312,7 @@ impl TransactionHooks for MemoryState {
         }
         if std::mem::take(&mut self.changed) {
             self.changes.notify_one();
+            self.live.written.notify_one();
         }
     }
 

@@ -12,3 +12,4 @@ pub mod reload;
 pub mod startup;
 pub mod takeover;
 pub mod token;
+pub mod upkeep;

@@ -1,23 +1,21 @@
-//! Sending, and the history.
+//! Sending.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::Response;
 use axum::{Extension, Json};
 
 use crate::broker::core::idempotency::{IdempotencyKey, run_once};
 use crate::broker::http::identity::Identity;
-use crate::broker::http::large_answers;
 use crate::broker::http::long_poll;
-use crate::broker::http::request::{Query, Refusal, Transport, WriteRequest, check_key};
+use crate::broker::http::request::{Refusal, WriteRequest, check_key};
 use crate::broker::mailbox;
 use crate::broker::mailbox::{Batch, BatchItem};
 use crate::broker::shared::Shared;
 use crate::protocol::bounds::Bounded as _;
 use crate::protocol::messages::{
-    BatchOutcome, BatchedMessage, ListMessages, MAX_BATCH_MESSAGES, SendBatch, SendMessage,
-    SendToScope, Sent, SentBatch, SentToScope,
+    BatchOutcome, BatchedMessage, MAX_BATCH_MESSAGES, SendBatch, SendMessage, SendToScope, Sent,
+    SentBatch, SentToScope,
 };
 use crate::protocol::{ApiError, ErrorCode, route};
 
@@ -180,18 +178,4 @@ fn log_limit(refusal: &ApiError) {
     if matches!(refusal.code, ErrorCode::RateLimited | ErrorCode::MailboxFull) {
         tracing::warn!(event = "limit_reached", "refused: {}", refusal.message);
     }
-}
-
-/// Lists messages of the history.
-pub async fn list(
-    State(shared): State<Arc<Shared>>,
-    Extension(transport): Extension<Transport>,
-    Extension(identity): Extension<Identity>,
-    Query(query): Query<ListMessages>,
-) -> Result<Response, Refusal> {
-    let list = shared.store.inspect(move |tx| {
-        let caller = identity.authenticate(tx)?;
-        mailbox::list_messages(tx, &caller, &query)
-    });
-    large_answers::answer(&shared, transport, list).await
 }

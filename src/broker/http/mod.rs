@@ -10,8 +10,10 @@
 
 mod activity;
 mod branches;
+mod brief;
 mod events;
 mod health;
+pub(in crate::broker) mod history;
 mod hook;
 pub(in crate::broker) mod identity;
 pub(in crate::broker) mod large_answers;
@@ -43,7 +45,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::UNREGISTER, post(peers::unregister))
         .route(route::PEERS, get(peers::list))
         .route(route::PROFILE, post(peers::set_profile))
-        .route(route::MESSAGES, post(messages::send).get(messages::list))
+        .route(route::MESSAGES, post(messages::send).get(history::list))
         .route(route::BATCH, post(messages::send_batch).layer(body_limit(route::BATCH)))
         .route(route::SCOPE, post(messages::send_to_scope))
         .route(route::TAKE, post(mailbox::take))
@@ -58,6 +60,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::WAKE_GIVEN, post(hook::wake_given))
         .route(route::WAKE_LOOKED, post(hook::idle_checked))
         .route(route::STREAM, get(stream::open))
+        .route(route::PRUNE, post(history::prune))
+        .route(route::BRIEF, get(brief::brief))
         .route(route::EVENTS, get(events::observe))
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)

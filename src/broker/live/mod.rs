@@ -10,6 +10,10 @@ pub mod signals;
 pub mod turns;
 pub mod waiters;
 
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
 use crate::broker::live::client_processes::ClientProcesses;
 use crate::broker::live::hook_waiters::HookWaiters;
 use crate::broker::live::observers::Observers;
@@ -35,6 +39,8 @@ pub struct LiveState {
     pub signals: Signals,
     /// The people who look at what is going on.
     pub observers: Observers,
+    /// Notified when a transaction may have changed the database.
+    pub written: Arc<Notify>,
 }
 
 impl LiveState {

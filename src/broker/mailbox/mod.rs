@@ -20,7 +20,7 @@ mod wait;
 mod wake;
 
 pub use batch::{Batch, BatchItem, send_batch};
-pub use history::{list_messages, messages_by_seq};
+pub use history::{PruneStep, index, list_messages, messages_by_seq, prune_count, prune_step};
 pub use hook::{client_process_ended, hook, hook_written, record_client_process};
 pub use notices::insert_notices;
 pub use push::{close_stream, open_stream};

@@ -168,7 +168,11 @@ impl LivePeers {
         self.channels.contains_key(id) || self.by_hooks.contains(id)
     }
 
-    fn len(&self) -> u64 {
+    pub fn ids(&self) -> impl Iterator<Item = &PeerId> {
+        self.channels.keys().chain(&self.by_hooks)
+    }
+
+    pub fn len(&self) -> u64 {
         (self.channels.len() + self.by_hooks.len()) as u64
     }
 

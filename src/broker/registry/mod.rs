@@ -4,6 +4,7 @@
 //! and `name_owners`.
 
 mod automatic_names;
+mod brief;
 mod client_process;
 mod client_sessions;
 mod ended;
@@ -28,6 +29,7 @@ mod succession;
 mod windows;
 
 pub use automatic_names::ensure_automatic_name as ensure_name;
+pub use brief::brief;
 pub use client_process::{client_of_hook, client_of_session, client_of_shell};
 pub use client_sessions::{
     ShownPeer, client_of_hook_pid, has_moved_on, known_peer_for_hook, peer_for_hook,

@@ -13,6 +13,7 @@ mod near_misses;
 mod notices;
 mod quiet_hooks;
 mod scope;
+mod search;
 mod sender;
 mod statements;
 mod states;

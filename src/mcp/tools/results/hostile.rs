@@ -34,6 +34,8 @@ fn peer(kind: PeerKind) -> Peer {
         kind,
         live: true,
         reach: Reachability::Tools,
+        activity: crate::protocol::peers::Activity::Unknown,
+        branch: None,
         since: Timestamp::from_millis(0),
         summary: hostile(),
         cwd: hostile(),

@@ -288,6 +288,8 @@ mod tests {
             kind: PeerKind::Session,
             live: true,
             reach: Reachability::Tools,
+            activity: crate::protocol::peers::Activity::Unknown,
+            branch: None,
             since: Timestamp::from_millis(0),
             summary: summary.to_owned(),
             cwd: cwd.to_owned(),
