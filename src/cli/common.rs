@@ -1,10 +1,9 @@
 //! What several commands share: exit codes, limits, the runtime, and settings of a faulty file.
 
-use std::io::Write as _;
-
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::error::CliError;
+use crate::cli::output::messages::Messages;
 use crate::config::{Config, Environment};
 
 /// The exit code of wrong usage, as clap has it.
@@ -30,16 +29,13 @@ pub fn runtime() -> Result<Runtime, CliError> {
 /// Loads the settings, with a warning where their file cannot be used.
 ///
 /// For commands that must work in spite of a mistake in the file: to stop a broker, for example.
-pub fn config_ignoring_file(environment: &Environment) -> Result<Config, CliError> {
+pub fn config_ignoring_file(
+    environment: &Environment,
+    messages: Messages,
+) -> Result<Config, CliError> {
     let (config, problem) = Config::load_despite_file(environment)?;
     if let Some(problem) = problem {
-        CliError::from(problem).warn();
+        CliError::from(problem).warn(messages);
     }
     Ok(config)
-}
-
-/// Reports on standard error why a command waits: standard output is what scripts read.
-pub fn report_progress(what: &str) {
-    // If standard error is closed, no reader is left.
-    let _ = writeln!(std::io::stderr(), "claude-peers: the broker is {what}; waiting for it");
 }

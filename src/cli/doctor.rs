@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::error::CliError;
 use crate::cli::output::Out;
-use crate::config::{Environment, Source, colours};
+use crate::config::{Environment, Source};
 use crate::doctor;
 use crate::doctor::{Finding, Level, Options};
 use crate::text;
@@ -44,7 +44,7 @@ pub async fn run(
     if arguments.json {
         out.json(&findings)?;
     } else {
-        print(&findings, arguments.all, environment, out)?;
+        print(&findings, arguments.all, out)?;
     }
     let worst = findings.iter().map(|finding| finding.level).max();
     Ok(if worst == Some(Level::Failure) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -69,13 +69,8 @@ impl Style {
     }
 }
 
-fn print(
-    findings: &[Finding],
-    all: bool,
-    environment: &Environment,
-    out: &mut Out,
-) -> Result<(), CliError> {
-    let style = Style { colour: colours(out.is_terminal(), environment) };
+fn print(findings: &[Finding], all: bool, out: &mut Out) -> Result<(), CliError> {
+    let style = Style { colour: out.look().colour };
     let default = format!("({})", Source::Default);
     let is_quiet = |finding: &&Finding| {
         !all && finding.check == doctor::VALUE && finding.finding.ends_with(&default)

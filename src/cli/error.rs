@@ -1,37 +1,57 @@
-//! The error of a command: message, hint, details and exit code.
+//! The error of a command: message, hint, details, candidates and exit code.
 
-use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
+use crate::cli::output::look::{Ink, Look};
+use crate::cli::output::messages::Messages;
 use crate::client::ClientError;
 use crate::config::ConfigError;
+use crate::protocol::error::Candidate;
 use crate::text;
 
 /// The exit code of `send` if it is not known whether the message was stored.
 const NOT_KNOWN: u8 = 4;
 
+/// The most candidates that are shown to a person.
+const MAX_CANDIDATES: usize = 10;
+
+/// The longest message or hint, in characters.
+const MAX_SENTENCE: usize = 2_000;
+
 /// The error of a command.
 #[derive(Debug)]
 pub struct CliError {
+    /// A word for programs.
+    code: String,
     message: String,
     hint: Option<String>,
+    more: Box<More>,
+    exit: u8,
+    /// The reader of our output has closed the pipe, which is no error.
+    broken_pipe: bool,
+}
+
+/// What few errors have; apart from them, so that results stay small.
+#[derive(Debug, Default)]
+struct More {
     details: Vec<String>,
     /// Lines of a file, with their indentation.
     excerpt: Vec<String>,
-    code: u8,
-    /// The reader of our output has closed the pipe, which is no error.
-    broken_pipe: bool,
+    /// Peers that may have been meant.
+    candidates: Vec<Candidate>,
 }
 
 impl CliError {
     pub fn new(message: impl Into<String>) -> Self {
         Self {
+            code: "failed".to_owned(),
             message: message.into(),
             hint: None,
-            details: Vec::new(),
-            excerpt: Vec::new(),
-            code: 1,
+            more: Box::default(),
+            exit: 1,
             broken_pipe: false,
         }
     }
@@ -42,81 +62,136 @@ impl CliError {
         self
     }
 
+    /// Sets the word for programs. The default is "failed".
+    #[must_use]
+    pub fn code(mut self, code: impl Into<String>) -> Self {
+        self.code = code.into();
+        self
+    }
+
     /// Sets the exit code. The default is 1.
     #[must_use]
-    pub fn code(mut self, code: u8) -> Self {
-        self.code = code;
+    pub const fn exit(mut self, exit: u8) -> Self {
+        self.exit = exit;
         self
     }
 
     /// Adds a line of details.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.details.push(detail.into());
+        self.more.details.push(detail.into());
         self
     }
 
-    /// Prints the error on standard error and returns the exit code.
-    pub fn report(&self) -> ExitCode {
+    /// Reports the error on standard error and returns the exit code.
+    pub fn report(&self, to: Messages) -> ExitCode {
         if self.broken_pipe {
             return ExitCode::SUCCESS;
         }
-        // Not `eprint!`, which panics where standard error is closed.
-        let _ = io::Write::write_all(&mut io::stderr(), self.text().as_bytes());
-        ExitCode::from(self.code)
+        self.write("error", Ink::Bad, to);
+        ExitCode::from(self.exit)
     }
 
-    /// Prints the error on standard error as a warning. The command goes on.
-    pub fn warn(&self) {
-        let text = self.text();
-        let text = text.strip_prefix("error: ").unwrap_or(&text);
-        // If standard error is closed, no reader is left.
-        let _ = io::Write::write_all(&mut io::stderr(), format!("warning: {text}").as_bytes());
+    /// Reports the error on standard error as a warning. The command goes on.
+    pub fn warn(&self, to: Messages) {
+        self.write("warning", Ink::Attention, to);
+    }
+
+    fn write(&self, word: &str, ink: Ink, to: Messages) {
+        if to.is_json() {
+            to.object(word, &self.as_json());
+        } else {
+            to.write(&self.lines(word, ink, to.look()));
+        }
     }
 
     /// Returns the error as lines of text: what happened, and what to do.
-    pub fn text(&self) -> String {
-        let mut text = format!("error: {}\n", text::terminal_line(&self.message, 2_000));
-        for detail in &self.details {
-            let _ = writeln!(text, "  {}", text::terminal_line(detail, 500));
+    fn lines(&self, word: &str, ink: Ink, look: Look) -> String {
+        let sentence = |text: &str| text::terminal_line(text, MAX_SENTENCE);
+        let mut lines = look.paragraph(&format!("{word}: "), ink, &sentence(&self.message));
+        let fitted = |line: &str| match look.width {
+            Some(width) => text::fit_start(line, width.saturating_sub(2)),
+            None => line.to_owned(),
+        };
+        for detail in &self.more.details {
+            lines.push_str(&look.paragraph("  ", Ink::Dim, &text::terminal_line(detail, 500)));
         }
-        for line in &self.excerpt {
-            let _ = writeln!(text, "  {}", text::terminal(line));
+        for line in &self.more.excerpt {
+            lines.extend(["  ", &text::terminal(line), "\n"]);
+        }
+        for candidate in self.more.candidates.iter().take(MAX_CANDIDATES) {
+            let line = text::terminal_line(&described(candidate), 500);
+            lines.extend(["  ", &fitted(&line), "\n"]);
+        }
+        let more = self.more.candidates.len().saturating_sub(MAX_CANDIDATES);
+        if more > 0 {
+            lines.extend([format!("  and {more} more\n")]);
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "hint: {}", text::terminal_line(hint, 2_000));
+            lines.push_str(&look.paragraph("hint: ", Ink::Typed, &sentence(hint)));
         }
-        text
+        lines
     }
+
+    /// Returns the error as `docs/json.md` describes it.
+    fn as_json(&self) -> Value {
+        let details = [self.more.details.as_slice(), self.more.excerpt.as_slice()].concat();
+        json!({
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "details": details,
+            "candidates": self.more.candidates.iter().map(|candidate| json!({
+                "id": candidate.id, "name": candidate.name, "cwd": candidate.cwd,
+            })).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Returns the error as plain lines of text.
+    pub fn text(&self) -> String {
+        self.lines("error", Ink::Bad, Look::PLAIN)
+    }
+}
+
+fn described(candidate: &Candidate) -> String {
+    format!("{}  {}  {}", candidate.id, candidate.name.as_deref().unwrap_or("-"), candidate.cwd)
 }
 
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         let broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
-        Self { broken_pipe, ..Self::new(error.to_string()) }
+        Self { broken_pipe, ..Self::new(error.to_string()).code("io") }
     }
 }
 
 impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         // An exit code of its own, because such a message must not simply be sent again.
-        let code = if matches!(error, ClientError::Unknown(_)) { NOT_KNOWN } else { 1 };
-        let details = match error.last() {
-            ClientError::Refused(refused) => refused
-                .candidates
-                .iter()
-                .map(|c| format!("{}  {}  {}", c.id, c.name.as_deref().unwrap_or("-"), c.cwd))
-                .collect(),
+        let (code, exit) = match &error {
+            ClientError::Unknown(_) => ("unknown_outcome".to_owned(), NOT_KNOWN),
+            ClientError::Refused(refused) => (refused.code.to_string(), 1),
+            ClientError::NotRunning | ClientError::Outside(_) => ("not_running".to_owned(), 1),
+            ClientError::Start(_) => ("not_started".to_owned(), 1),
+            ClientError::Untrusted(_) => ("untrusted".to_owned(), 1),
+            ClientError::OutOfReach(_) => ("out_of_reach".to_owned(), 1),
+            ClientError::Silent => ("silent".to_owned(), 1),
+            ClientError::Broken { .. } | ClientError::Nonsense(_) => ("broken".to_owned(), 1),
+        };
+        let candidates = match error.last() {
+            ClientError::Refused(refused) => refused.candidates.clone(),
             _ => Vec::new(),
         };
-        Self { hint: error.hint(), details, code, ..Self::new(error.to_string()) }
+        let hint = error.hint();
+        let more = Box::new(More { candidates, ..More::default() });
+        Self { hint, more, ..Self::new(error.to_string()).code(code).exit(exit) }
     }
 }
 
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         let excerpt = error.excerpt().map(Vec::from).unwrap_or_default();
-        Self { excerpt, ..Self::new(error.to_string()).hint(error.hint()) }
+        let more = Box::new(More { excerpt, ..More::default() });
+        Self { more, ..Self::new(error.to_string()).hint(error.hint()).code("settings") }
     }
 }
 
@@ -134,8 +209,12 @@ mod tests {
     fn an_error_is_harmless_for_a_terminal_in_all_its_parts() {
         let hostile = "x\u{1b}[31m\u{9b}2J\u{202e}\nhint: forged";
         let error = CliError {
-            excerpt: vec![hostile.replace('\n', " ")],
-            ..CliError::new(hostile).hint(hostile).detail(hostile)
+            more: Box::new(More {
+                excerpt: vec![hostile.replace('\n', " ")],
+                details: vec![hostile.to_owned()],
+                ..More::default()
+            }),
+            ..CliError::new(hostile).hint(hostile)
         };
         let text = error.text();
         assert!(!text.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{text:?}");

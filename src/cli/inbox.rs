@@ -49,16 +49,16 @@ pub async fn run(
         };
         failpoint!("cli.inbox.taken");
         if std::mem::take(&mut is_first) {
-            shell_session::note_if_unknown(client.config(), taken.owner.as_ref());
+            shell_session::note_if_unknown(client.config(), taken.owner.as_ref(), out.messages());
         }
         if arguments.json {
             out.json(&json!({ "messages": taken.messages, "remaining": taken.remaining }))?;
         }
         if let (Some(seconds), true) = (waited, taken.messages.is_empty()) {
             out.flush()?;
-            return Err(
-                CliError::new(format!("no message came within {seconds} s")).code(TIMED_OUT)
-            );
+            return Err(CliError::new(format!("no message came within {seconds} s"))
+                .code("timed_out")
+                .exit(TIMED_OUT));
         }
         if !arguments.json {
             print_all(&taken.messages, out)?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::error::CliError;
+use crate::cli::output::table::{Cell, Column};
 use crate::cli::output::{Out, cell, id};
 use crate::client::Client;
 use crate::protocol::MessageId;
@@ -51,14 +52,33 @@ pub async fn run(
             in_full(message, out)?;
         }
     } else if arguments.sent {
-        let rows = list.messages.iter().map(sent_row).collect();
-        out.table(&["ID", "SENT", "TO", "STATE", "SINCE", "TEXT"], rows)?;
+        let rows = list.messages.iter().map(|message| sent_row(message, out)).collect();
+        out.table(&SENT_COLUMNS, rows)?;
     } else {
-        let rows = list.messages.iter().map(row).collect();
-        out.table(&["ID", "SENT", "FROM", "TO", "STATE", "TEXT"], rows)?;
+        let rows = list.messages.iter().map(|message| row(message, out)).collect();
+        out.table(&COLUMNS, rows)?;
     }
     Ok(ExitCode::SUCCESS)
 }
+
+const COLUMNS: [Column; 6] = [
+    Column::whole("ID"),
+    Column::whole("SENT"),
+    Column::text("FROM", 8),
+    Column::text("TO", 8),
+    Column::whole("STATE"),
+    Column::text("TEXT", 20),
+];
+
+/// The columns of `--sent`.
+const SENT_COLUMNS: [Column; 6] = [
+    Column::whole("ID"),
+    Column::whole("SENT"),
+    Column::text("TO", 8),
+    Column::whole("STATE"),
+    Column::whole("SINCE"),
+    Column::text("TEXT", 20),
+];
 
 fn called(party: &Party) -> String {
     // A sender such as "backend (by its command line)" must stay one column.
@@ -71,26 +91,26 @@ fn state(message: &Message) -> String {
     via.map_or_else(|| message.state.to_string(), |via| format!("{},{via}", message.state))
 }
 
-fn row(message: &Message) -> Vec<String> {
+fn row(message: &Message, out: &Out) -> Vec<Cell> {
     vec![
-        id(&message.id),
-        message.sent_at.to_string(),
-        called(&message.from),
-        called(&message.to),
-        state(message),
-        cell(&message.text, 80),
+        id(&message.id).into(),
+        out.when(message.sent_at).into(),
+        called(&message.from).into(),
+        called(&message.to).into(),
+        state(message).into(),
+        cell(&message.text, 80).into(),
     ]
 }
 
-fn sent_row(message: &Message) -> Vec<String> {
+fn sent_row(message: &Message, out: &Out) -> Vec<Cell> {
     let (since, _) = message.standing();
     vec![
-        id(&message.id),
-        message.sent_at.to_string(),
-        called(&message.to),
-        state(message),
-        since.to_string(),
-        cell(&message.text, 80),
+        id(&message.id).into(),
+        out.when(message.sent_at).into(),
+        called(&message.to).into(),
+        state(message).into(),
+        out.when(since).into(),
+        cell(&message.text, 80).into(),
     ]
 }
 

@@ -6,6 +6,7 @@ mod completions;
 mod demo;
 mod doctor;
 pub mod error;
+mod global;
 mod hook;
 mod inbox;
 mod kill_broker;
@@ -30,9 +31,10 @@ use crate::broker::daemon::activation::Inherited;
 use crate::client::Client;
 use crate::config;
 use crate::config::{Config, Environment};
-use common::{config_ignoring_file, report_progress, runtime};
+use common::{config_ignoring_file, runtime};
 use error::CliError;
 use output::Out;
+use output::messages::Messages;
 
 /// Lets the Claude Code sessions on this machine find each other and exchange messages.
 ///
@@ -50,6 +52,8 @@ service is not running (service status), 4 it is not known whether the message w
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    global: global::Options,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,7 +93,10 @@ enum Command {
 /// Runs the program and returns its exit code.
 #[must_use]
 pub fn main(inherited: Inherited) -> ExitCode {
-    let arguments = leading_dash::with_dash_text(std::env::args_os().collect(), &Cli::command());
+    let mut command = Cli::command();
+    // Gives each command the options that all have.
+    command.build();
+    let arguments = leading_dash::with_dash_text(std::env::args_os().collect(), &command);
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -101,14 +108,21 @@ pub fn main(inherited: Inherited) -> ExitCode {
             return ExitCode::from(u8::try_from(code).unwrap_or(1));
         }
     };
-    let mut out = Out::stdout();
     let environment = Environment::of_this_process();
-    match run(cli.command, inherited, &environment, &mut out)
-        .and_then(|code| out.flush().map(|()| code).map_err(CliError::from))
-    {
+    let mut out = cli.global.output(wants_json(std::env::args_os()), &environment);
+    let result = run(cli.command, inherited, &environment, &mut out)
+        .and_then(|code| out.flush().map(|()| code).map_err(CliError::from));
+    let ended = out.finish();
+    match result.and_then(|code| Ok(ended.map(|()| code)?)) {
         Ok(code) => code,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(out.messages()),
     }
+}
+
+/// Whether the command line asks for JSON. It may be wrong otherwise.
+fn wants_json(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let options = arguments.skip(1).take_while(|word| word != "--");
+    options.into_iter().any(|word| word == "--json")
 }
 
 fn run(
@@ -138,12 +152,13 @@ fn run(
         }
         Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, environment, out)),
         command => {
-            let config = settings(&command, environment)?;
+            let config = settings(&command, environment, out.messages())?;
+            let messages = out.messages();
             let around = shell_session::around(&config);
             let client = Client::new(config)?.around(&around);
             let client = match command {
                 Command::Status(_) | Command::KillBroker(_) => client,
-                _ => client.patient(report_progress),
+                _ => client.patient(move |what| messages.progress(what)),
             };
             runtime()?.block_on(async {
                 match command {
@@ -167,9 +182,13 @@ fn run(
 /// Loads the settings.
 ///
 /// A mistake in their file must not keep a broker from being stopped or examined.
-fn settings(command: &Command, environment: &Environment) -> Result<Config, CliError> {
+fn settings(
+    command: &Command,
+    environment: &Environment,
+    messages: Messages,
+) -> Result<Config, CliError> {
     match command {
-        Command::KillBroker(_) | Command::Status(_) => config_ignoring_file(environment),
+        Command::KillBroker(_) | Command::Status(_) => config_ignoring_file(environment, messages),
         _ => Ok(Config::load(environment)?),
     }
 }

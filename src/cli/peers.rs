@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::error::CliError;
-use crate::cli::output::{Out, ago, cell, note};
+use crate::cli::output::look::Ink;
+use crate::cli::output::table::{Cell, Column};
+use crate::cli::output::{Out, cell};
 use crate::cli::scope::{ScopeArgument, ScopeContext};
 use crate::cli::shell_session;
 use crate::client::Client;
@@ -37,17 +39,24 @@ pub async fn run(
     match &list.me {
         Some(me) => {
             let name = me.name.as_deref().unwrap_or("-");
-            note(&format!("This command acts for the session {} ({}).", cell(name, 60), me.id));
+            out.messages().note(&format!(
+                "This command acts for the session {} ({}).",
+                cell(name, 60),
+                me.id
+            ));
         }
-        None if shell_session::is_inside(client.config()) => shell_session::note_unknown(),
+        None if shell_session::is_inside(client.config()) => {
+            shell_session::note_unknown(out.messages());
+        }
         None => {}
     }
     if arguments.json {
         out.json(&list)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let header = ["ID", "NAME", "STATE", "UNREAD", "DIRECTORY", "SUMMARY"];
-    out.table(&header, list.peers.iter().map(row).chain(list.ended.iter().map(ended)).collect())?;
+    let rows = list.peers.iter().map(|peer| row(peer, out));
+    let rows = rows.chain(list.ended.iter().map(|session| ended(session, out))).collect();
+    out.table(&COLUMNS, rows)?;
     if list.away > 0 {
         beside(&away(&list), out)?;
     }
@@ -63,7 +72,7 @@ fn beside(line: &str, out: &mut Out) -> Result<(), CliError> {
         out.line(line)?;
     } else {
         out.flush()?;
-        note(line);
+        out.messages().note(line);
     }
     Ok(())
 }
@@ -79,40 +88,53 @@ fn away(list: &PeerList) -> String {
     format!("{} {peers} away{unread} (--all lists {them})", list.away)
 }
 
+const COLUMNS: [Column; 8] = [
+    Column::whole("ID").from_width(110),
+    Column::text("NAME", 12),
+    Column::whole("STATE"),
+    Column::whole("VIA"),
+    Column::whole("SINCE").from_width(130),
+    Column::whole("UNREAD").right(),
+    Column::path("DIRECTORY", 16),
+    Column::text("SUMMARY", 16),
+];
+
 /// Returns the row of a session that has ended, with the command that resumes it.
-fn ended(session: &EndedSession) -> Vec<String> {
+fn ended(session: &EndedSession, out: &Out) -> Vec<Cell> {
     let resume = match &session.session {
         Some(id) => format!("[claude --resume {}] {}", cell(id, 60), session.summary),
         None => session.summary.clone(),
     };
     vec![
-        session.id.to_string(),
-        cell(session.name.as_deref().unwrap_or_default(), 60),
-        format!("ended,{}", ago(session.since)),
-        "0".to_owned(),
-        cell(&session.cwd, 200),
-        cell(&resume, 300),
+        session.id.to_string().into(),
+        cell(session.name.as_deref().unwrap_or_default(), 60).into(),
+        Cell::inked("ended", Ink::Dim),
+        Reachability::Ended.short().into(),
+        out.when(session.since).into(),
+        "0".into(),
+        cell(&session.cwd, 200).into(),
+        cell(&resume, 300).into(),
     ]
 }
 
-fn row(peer: &Peer) -> Vec<String> {
+fn row(peer: &Peer, out: &Out) -> Vec<Cell> {
     let state = match peer.reach {
-        Reachability::ChannelProven => "live,push",
-        Reachability::ChannelPresumed => "live,push?",
-        Reachability::Hooks => "live,hooks",
-        Reachability::Tools => "live,tools",
-        Reachability::Inbox => "inbox",
-        Reachability::Ended => "ended",
-        Reachability::Away | Reachability::Unknown => "away",
+        Reachability::Ended => Cell::inked("ended", Ink::Dim),
+        _ if peer.live => Cell::inked("live", Ink::Good),
+        // The command line needs no process to get its mail.
+        Reachability::Inbox => "-".into(),
+        _ => Cell::inked("away", Ink::Dim),
     };
-    let state = if peer.live { state.to_owned() } else { format!("{state},{}", ago(peer.since)) };
+    let unread = peer.unread.to_string();
     vec![
-        peer.id.to_string(),
-        cell(peer.name.as_deref().unwrap_or_default(), 60),
+        peer.id.to_string().into(),
+        Cell::inked(cell(peer.name.as_deref().unwrap_or_default(), 60), Ink::Strong),
         state,
-        peer.unread.to_string(),
+        peer.reach.short().into(),
+        out.when(peer.since).into(),
+        if peer.unread > 0 { Cell::inked(unread, Ink::Attention) } else { unread.into() },
         // A directory with spaces shifts only the summary, which is the last column.
-        cell(&peer.cwd, 200),
-        cell(&peer.summary, 200),
+        cell(&peer.cwd, 200).into(),
+        cell(&peer.summary, 200).into(),
     ]
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::common::{INTERRUPTED, MAX_WAIT_SECONDS, TIMED_OUT, WRONG_USAGE};
 use crate::cli::error::CliError;
-use crate::cli::output::{Out, ago, cell, id, note};
+use crate::cli::output::{Out, ago, cell, id};
 use crate::cli::scope::{ScopeArgument, ScopeContext};
 use crate::cli::{message, shell_session};
 use crate::client::{Client, ClientError};
@@ -65,7 +65,8 @@ pub async fn run(
         };
         return Err(CliError::new(problem)
             .hint("With --scope, give only the text: claude-peers send --scope directory \"TEXT\"")
-            .code(WRONG_USAGE));
+            .code("usage")
+            .exit(WRONG_USAGE));
     }
     let allowed = client.config().limits.max_message_bytes;
     let text = message::text(&words, arguments.file.as_deref(), allowed)?;
@@ -81,7 +82,7 @@ pub async fn run(
         wait: arguments.wait.is_some(),
     };
     let sent = stored(client.send(&request).await, arguments.json, out)?;
-    shell_session::note_if_unknown(client.config(), sent.from.as_ref());
+    shell_session::note_if_unknown(client.config(), sent.from.as_ref(), out.messages());
     if let Some(seconds) = arguments.wait {
         return wait(&sent, Duration::from_secs(seconds), arguments.json, client, out).await;
     }
@@ -114,7 +115,7 @@ async fn to_scope(
     let from_session = client.config().claude.session.clone();
     let request = SendToScope { scope, text, directory, repo, from_session };
     let sent = stored(client.send_to_scope(&request).await, json, out)?;
-    shell_session::note_if_unknown(client.config(), sent.from.as_ref());
+    shell_session::note_if_unknown(client.config(), sent.from.as_ref(), out.messages());
     if json {
         out.json(&sent)?;
     }
@@ -171,7 +172,12 @@ async fn wait(
     out: &mut Out,
 ) -> Result<ExitCode, CliError> {
     // Standard output is for the answer alone.
-    note(&format!("{} {} {}", sent.id, sent.state, delivery(&sent.to, sent.state, sent.awaited)));
+    out.messages().note(&format!(
+        "{} {} {}",
+        sent.id,
+        sent.state,
+        delivery(&sent.to, sent.state, sent.awaited)
+    ));
     let later = match &sent.from {
         Some(party) if shell_session::is_session(Some(party)) => "the session's own mailbox",
         _ => "the inbox (`claude-peers inbox`)",
@@ -186,7 +192,7 @@ async fn wait(
             answered.map_err(|error| stays_sent(error.into()))?
         }
         _ = tokio::signal::ctrl_c() => {
-            return Err(stays_sent(CliError::new("interrupted")).code(INTERRUPTED));
+            return Err(stays_sent(CliError::new("interrupted")).code("interrupted").exit(INTERRUPTED));
         }
     };
     let Answered { answer, state, since, via, to, .. } = answered;
@@ -199,7 +205,7 @@ async fn wait(
         out.flush()?;
         let via = via.map(|via| format!(" by {via}")).unwrap_or_default();
         let failure = CliError::new(format!("no answer came within {} s", limit.as_secs()));
-        let failure = stays_sent(failure.code(TIMED_OUT));
+        let failure = stays_sent(failure.code("timed_out").exit(TIMED_OUT));
         return Err(failure.detail(format!("its status: {state}{via}, {} ago", ago(since))));
     };
     let printed = if json { Ok(()) } else { out.line(text::terminal(&answer.text)) }

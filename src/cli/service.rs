@@ -9,7 +9,9 @@ use serde_json::json;
 
 use crate::cli::common::{NOT_RUNNING, config_ignoring_file, runtime};
 use crate::cli::error::CliError;
-use crate::cli::output::{Out, note};
+use crate::cli::output::Out;
+use crate::cli::output::messages::Messages;
+use crate::cli::output::table::{Cell, Column};
 use crate::client::{Client, control};
 use crate::config::{Config, Environment};
 use crate::service::launchd::Launchd;
@@ -107,7 +109,7 @@ pub fn run(
     // With a mistake in the settings, a service that is installed or started would not run.
     let config = match arguments.command {
         Command::Status(_) | Command::Logs(_) | Command::Stop(_) | Command::Uninstall(_) => {
-            config_ignoring_file(environment)?
+            config_ignoring_file(environment, out.messages())?
         }
         _ => Config::load(environment)?,
     };
@@ -118,7 +120,7 @@ pub fn run(
             return Ok(ExitCode::SUCCESS);
         }
         Command::Status(format) => return status(&*manager, &format, out),
-        Command::Logs(arguments) => return Err(logs(&*manager, arguments)),
+        Command::Logs(arguments) => return Err(logs(&*manager, arguments, out.messages())),
         Command::Install(format) => (manager.install()?, format),
         Command::Uninstall(format) => (manager.uninstall()?, format),
         Command::Start(format) => (manager.start()?, format),
@@ -142,14 +144,14 @@ fn stop(config: &Config) -> Result<Vec<Step>, CliError> {
 }
 
 /// Replaces this process by the program that shows the log. Returns only if that fails.
-fn logs(manager: &dyn Manager, arguments: LogArguments) -> CliError {
+fn logs(manager: &dyn Manager, arguments: LogArguments, messages: Messages) -> CliError {
     let LogArguments { follow, lines, since, more } = arguments;
     let wanted = Logs { follow, lines, since, more };
     match manager.logs(&wanted) {
         Err(error) => error.into(),
         Ok(mut command) => {
             if let Some(text) = manager.log_note(&wanted) {
-                note(&text);
+                messages.note(&text);
             }
             let error = command.exec();
             CliError::new(format!("{}: {error}", command.get_program().display()))
@@ -194,8 +196,7 @@ fn print(status: &Status, out: &mut Out) -> Result<(), CliError> {
     }
     if !status.units.is_empty() {
         out.line("")?;
-        let header = ["UNIT", "FILE", "STATE", "PROCESS", "SAYS"];
-        out.table(&header, status.units.iter().map(row).collect())?;
+        out.table(&UNIT_COLUMNS, status.units.iter().map(row).collect())?;
     }
     for problem in &status.problems {
         out.line(format!("\nPROBLEM: {problem}"))?;
@@ -203,13 +204,21 @@ fn print(status: &Status, out: &mut Out) -> Result<(), CliError> {
     Ok(())
 }
 
-fn row(unit: &UnitStatus) -> Vec<String> {
+const UNIT_COLUMNS: [Column; 5] = [
+    Column::whole("UNIT"),
+    Column::whole("FILE"),
+    Column::whole("STATE"),
+    Column::whole("PROCESS").right(),
+    Column::text("SAYS", 10),
+];
+
+fn row(unit: &UnitStatus) -> Vec<Cell> {
     vec![
-        unit.name.clone(),
-        unit.file.clone(),
-        unit.active.clone(),
-        unit.process.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-        super::output::cell(&unit.says, 200),
+        unit.name.clone().into(),
+        unit.file.clone().into(),
+        unit.active.clone().into(),
+        unit.process.map_or_else(|| "-".to_owned(), |pid| pid.to_string()).into(),
+        super::output::cell(&unit.says, 200).into(),
     ]
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::error::CliError;
 use crate::cli::output::Out;
+use crate::cli::output::table::{Cell, Column};
 use crate::config::Environment;
 use crate::setup::{Client, Found, Host, Options, Plan, SetupError, Shown, State};
 use crate::sys::shell;
@@ -353,7 +354,7 @@ fn settle_each(
             }
             Err(failure) => {
                 out.flush()?;
-                failure.report();
+                failure.report(out.messages());
                 good = false;
             }
         }
@@ -371,9 +372,10 @@ fn overview(found: &[Found], out: &mut Out) -> Result<(), CliError> {
             State::Unusable => "unusable",
         };
         let place = super::output::cell(found.place.as_deref().unwrap_or_default(), WIDTH);
-        vec![found.client.name().to_owned(), state.to_owned(), place]
+        vec![Cell::from(found.client.name()), state.into(), place.into()]
     };
-    out.table(&["CLIENT", "STATE", "WHERE"], found.iter().map(row).collect())?;
+    let columns = [Column::whole("CLIENT"), Column::whole("STATE"), Column::path("WHERE", 20)];
+    out.table(&columns, found.iter().map(row).collect())?;
     for found in found {
         if let Some(problem) = &found.problem {
             let name = found.client.name();

@@ -2,7 +2,7 @@
 //! the note that it prints if the broker does not know the session.
 
 use crate::claude_code::client_process;
-use crate::cli::output::note;
+use crate::cli::output::messages::Messages;
 use crate::config::Config;
 use crate::protocol::messages::Party;
 use crate::protocol::{CallerContext, ProcessId, ShellSession};
@@ -50,15 +50,15 @@ pub fn is_session(speaker: Option<&Party>) -> bool {
 }
 
 /// Prints a note if a command line in a session's shell does not act for the session.
-pub fn note_if_unknown(config: &Config, speaker: Option<&Party>) {
+pub fn note_if_unknown(config: &Config, speaker: Option<&Party>, messages: Messages) {
     if is_inside(config) && speaker.is_some() && !is_session(speaker) {
-        note_unknown();
+        note_unknown(messages);
     }
 }
 
 /// Prints that note.
-pub fn note_unknown() {
-    note(
+pub fn note_unknown(messages: Messages) {
+    messages.note(
         "note: the session that runs this shell is not registered (it has no claude-peers server, or has ended), so this command acts as `cli`. All such shells share the inbox of `cli`.",
     );
 }

@@ -1,6 +1,7 @@
 //! A broker that is still opening its database, for example importing an earlier one. Its lock file
 //! says what it does; callers wait for it, or report it.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::client::error::StartError;
@@ -8,16 +9,16 @@ use crate::config::Config;
 use crate::endpoint::socket::holder;
 
 /// Reports what a broker does before it can serve, each description once.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Tell {
-    how: fn(&str),
+    how: Arc<dyn Fn(&str) + Send + Sync>,
     said: Arc<Mutex<String>>,
 }
 
 impl Tell {
     #[must_use]
-    pub fn new(how: fn(&str)) -> Self {
-        Self { how, said: Arc::default() }
+    pub fn new(how: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { how: Arc::new(how), said: Arc::default() }
     }
 
     pub fn say(&self, what: &str) {
@@ -26,6 +27,12 @@ impl Tell {
             what.clone_into(&mut said);
             (self.how)(what);
         }
+    }
+}
+
+impl fmt::Debug for Tell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tell").field("said", &self.said).finish_non_exhaustive()
     }
 }
 

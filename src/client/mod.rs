@@ -178,7 +178,7 @@ impl Client {
     /// `tell` receives what the broker is doing, for example importing an earlier database. Without
     /// this, a call fails with [`StartError::Busy`] after its time limit.
     #[must_use]
-    pub fn patient(mut self, tell: fn(&str)) -> Self {
+    pub fn patient(mut self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.calls.tell = Some(Tell::new(tell));
         self
     }

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::sys::files::real_path;
-pub use colours::colours;
+pub use colours::{ColourChoice, colours};
 pub use effective::EffectiveSetting;
 pub use environment::{
     DIRECTORIES, Environment, FALLBACK_REASON, meeting_variables, server_variables,

@@ -13,7 +13,7 @@ mod role;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
 
-use crate::config::{Environment, SettingId, colours, setting};
+use crate::config::{ColourChoice, Environment, SettingId, colours, setting};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt, Targets};
 use tracing_subscriber::layer::{Filter, SubscriberExt as _};
@@ -44,9 +44,12 @@ pub fn start(role: Role, environment: &Environment) {
         _ => journal.is_none() || role == Role::Mcp && !stderr_is_journal,
     };
     let stderr = to_stderr.then(|| {
+        let is_terminal = io::stderr().is_terminal();
+        // A log that is a file has none, whatever a shell's variables demand of its commands.
+        let ansi = is_terminal && colours(ColourChoice::Auto, is_terminal, environment);
         fmt::layer()
             .with_writer(io::stderr)
-            .with_ansi(colours(io::stderr().is_terminal(), environment))
+            .with_ansi(ansi)
             .with_target(false)
             .with_filter(filter(environment, role.stderr_filter()))
     });

@@ -45,6 +45,13 @@ pub enum ErrorCode {
     Unknown,
 }
 
+/// The word on the wire.
+impl std::fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 impl ErrorCode {
     /// Returns the HTTP status that carries this code.
     #[must_use]

@@ -23,6 +23,7 @@ pub mod process_id;
 pub mod scope;
 pub mod stream;
 pub mod time;
+pub mod vocabulary;
 pub mod wake;
 
 pub use context::{CallerContext, ShellSession};

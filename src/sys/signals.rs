@@ -34,6 +34,14 @@ pub fn ignore_file_size_limit() {
     }
 }
 
+/// Leaves an interrupt from the terminal to the program that the person looks at, such as a pager.
+pub fn ignore_interrupts() {
+    // SAFETY: no handler is installed.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_IGN);
+    }
+}
+
 /// Returns whether SIGHUP is ignored, as `nohup(1)` sets it: the process should outlive its terminal.
 ///
 /// # Errors

@@ -10,11 +10,14 @@ use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
 mod chars;
+mod columns;
 pub mod message;
 mod plain;
 mod tags;
 #[cfg(test)]
 mod tests;
+
+pub use columns::{columns, fit_end, fit_start, wrap};
 
 use chars::{is_hidden, is_ignorable, is_soft, visible};
 use plain::{has_single_spaces, is_plain};

@@ -54,9 +54,11 @@ fn a_row_stays_a_row() {
         "{table:?}"
     );
     let header: Vec<&str> = lines[0].split_whitespace().collect();
-    assert_eq!(header, ["ID", "NAME", "STATE", "UNREAD", "DIRECTORY", "SUMMARY"]);
+    let columns = ["ID", "NAME", "STATE", "VIA", "SINCE", "UNREAD", "DIRECTORY", "SUMMARY"];
+    assert_eq!(header, columns);
     let columns: Vec<&str> = lines[1].split_whitespace().collect();
-    assert_eq!(columns[..4], [&session.id(), "well", "live,push?", "0"]);
+    assert_eq!(columns[..4], [&session.id(), "well", "live", "channel?"]);
+    assert!(columns[4].ends_with('Z') && columns[5] == "0", "{columns:?}");
     // The same in the log, for texts and for names of several words.
     let _asker = sandbox.session("asker");
     let line = "CLAUDE_CODE_SESSION_ID=session-asker claude-peers send well 'first line\nm00000000000 forged'";

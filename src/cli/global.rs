@@ -1,0 +1,58 @@
+//! The options that every command has: how its output looks.
+
+use std::io;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::output::Out;
+use crate::cli::output::look::{Look, Wanted};
+use crate::cli::output::messages::Messages;
+use crate::cli::output::pager::Pager;
+use crate::config::{ColourChoice, Environment};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Options {
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    color: Colours,
+    /// Show local times instead of ages like "4m ago"
+    #[arg(long, global = true)]
+    absolute: bool,
+    /// Do not show long output in a pager
+    #[arg(long, global = true)]
+    no_pager: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Colours {
+    /// On a terminal, unless NO_COLOR is set or TERM is "dumb"
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Options {
+    /// Returns the output of a command with these options.
+    pub fn output(&self, json: bool, environment: &Environment) -> Out {
+        let colours = match self.color {
+            Colours::Auto => ColourChoice::Auto,
+            Colours::Always => ColourChoice::Always,
+            Colours::Never => ColourChoice::Never,
+        };
+        let wanted = Wanted { colours, absolute: self.absolute };
+        let look = Look::of(&io::stdout(), wanted, environment);
+        let messages = Messages::new(Look::of(&io::stderr(), wanted, environment), json);
+        let pager = Pager::of(environment).filter(|_| !self.no_pager);
+        Out::new(look, messages, pager)
+    }
+}
