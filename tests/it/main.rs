@@ -55,6 +55,7 @@ mod resumed_sessions;
 #[cfg(target_os = "linux")]
 mod sandboxed;
 mod scopes;
+mod seen;
 mod send_text;
 mod server_gone;
 mod service;
