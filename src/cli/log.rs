@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
+use crate::cli::complete;
 use crate::cli::error::CliError;
 use crate::cli::output::table::{Cell, Column};
 use crate::cli::output::{Out, cell, id};
@@ -15,12 +17,13 @@ use crate::text;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Show the message with this id in full
+    #[arg(add = ArgValueCompleter::new(complete::messages))]
     message: Option<String>,
     /// Show only the newest LIMIT messages
     #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Show only messages from or to this peer
-    #[arg(long, value_name = "PEER")]
+    #[arg(long, value_name = "PEER", add = ArgValueCompleter::new(complete::peers))]
     peer: Option<String>,
     /// Show only messages sent by the command line (in a session's shell: by that session; with
     /// --peer: by that peer), with the state of each, when it got

@@ -6,6 +6,7 @@ use crate::broker::core::{Caller, Tx};
 use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::registry;
 use crate::broker::store::Fault;
+use crate::protocol::error::Missing;
 use crate::protocol::messages::{ListMessages, Message, MessageList, MessageState, Party, Via};
 use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId, Timestamp};
 
@@ -62,7 +63,9 @@ pub fn list_messages(
         messages.push(message);
     }
     if let (Some(id), true) = (&request.id, messages.is_empty()) {
-        return Err(ApiError::new(ErrorCode::NotFound, format!("there is no message {id}")).into());
+        return Err(ApiError::new(ErrorCode::NotFound, format!("there is no message {id}"))
+            .missing(Missing::Message)
+            .into());
     }
     messages.reverse();
     Ok(MessageList { messages, truncated })
