@@ -22,6 +22,7 @@ mod setup;
 mod shell_session;
 mod status;
 mod token;
+mod top;
 
 use std::process::ExitCode;
 
@@ -68,6 +69,8 @@ enum Command {
     Inbox(inbox::Arguments),
     /// Show recent messages and their status
     Log(log::Arguments),
+    /// Watch sessions and messages as they come, read and send: a live view
+    Top(top::Arguments),
     /// Find problems and show how to fix them
     Doctor(doctor::Arguments),
     /// Run a demo: two sessions and a broker in a temporary directory
@@ -150,6 +153,7 @@ fn run(
             runtime.shutdown_background();
             code
         }
+        Command::Top(arguments) => top::run(&arguments, environment, out),
         Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, environment, out)),
         command => {
             let config = settings(&command, environment, out.messages())?;

@@ -14,6 +14,7 @@ fn every_command_explains_itself() {
         "send",
         "inbox",
         "log",
+        "top",
         "demo",
         "doctor",
         "setup",

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{PROGRAM, until};
 
@@ -66,10 +67,16 @@ pub fn terminal() -> (OwnedFd, OwnedFd) {
 }
 
 /// Starts a command on a terminal of its own, as the leader of a session.
-pub fn in_a_terminal(mut command: Command) -> (OwnedFd, Child) {
+pub fn in_a_terminal(command: Command) -> (OwnedFd, Child) {
+    in_a_terminal_of(Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }, command)
+}
+
+/// Starts a command on a terminal of its own, of this size, as the leader of a session.
+pub fn in_a_terminal_of(size: Winsize, mut command: Command) -> (OwnedFd, Child) {
     use rustix::process::{ioctl_tiocsctty, setsid};
 
     let (ours, theirs) = terminal();
+    tcsetwinsize(&ours, size).unwrap();
     command.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
     // SAFETY: both calls are single system calls.
     unsafe {
