@@ -6,6 +6,7 @@ mod completions;
 mod demo;
 mod doctor;
 pub mod error;
+mod events;
 mod global;
 mod hook;
 mod inbox;
@@ -13,16 +14,20 @@ mod kill_broker;
 mod leading_dash;
 mod log;
 mod message;
+mod moment;
 pub mod output;
 mod peers;
+mod prune;
 mod scope;
 mod send;
 mod service;
 mod setup;
 mod shell_session;
 mod status;
+mod statusline;
 mod token;
 mod top;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -69,8 +74,12 @@ enum Command {
     Inbox(inbox::Arguments),
     /// Show recent messages and their status
     Log(log::Arguments),
-    /// Watch sessions and messages as they come, read and send: a live view
+    /// Show a live view: sessions and messages as they come; read, search, send
     Top(top::Arguments),
+    /// Show what happens: peers that come and go, messages and their states
+    Watch(watch::Arguments),
+    /// Delete old messages from the history
+    Prune(prune::Arguments),
     /// Find problems and show how to fix them
     Doctor(doctor::Arguments),
     /// Run a demo: two sessions and a broker in a temporary directory
@@ -87,6 +96,8 @@ enum Command {
     Mcp,
     /// Handle an event of Claude Code (its hooks run this)
     Hook(hook::Arguments),
+    /// Print one line about the session (Claude Code runs this for its status line)
+    Statusline(statusline::Arguments),
     /// Run the broker in the foreground
     Broker(broker::Arguments),
     /// Print a shell completion script
@@ -154,6 +165,11 @@ fn run(
             code
         }
         Command::Top(arguments) => top::run(&arguments, environment, out),
+        Command::Statusline(arguments) => {
+            // A mistake in the settings is no reason to break the client's status line.
+            let (config, _) = Config::load_despite_file(environment)?;
+            statusline::run(&arguments, config, out)
+        }
         Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, environment, out)),
         command => {
             let config = settings(&command, environment, out.messages())?;
@@ -171,6 +187,8 @@ fn run(
                     Command::Send(arguments) => send::run(&arguments, &client, out).await,
                     Command::Inbox(arguments) => inbox::run(&arguments, &client, out).await,
                     Command::Log(arguments) => log::run(&arguments, &client, out).await,
+                    Command::Watch(arguments) => watch::run(&arguments, &client, out).await,
+                    Command::Prune(arguments) => prune::run(&arguments, &client, out).await,
                     Command::Token => token::run(&client, out).await,
                     Command::KillBroker(arguments) => {
                         kill_broker::run(&arguments, client, out).await

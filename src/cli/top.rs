@@ -1,4 +1,4 @@
-//! `claude-peers top`: the live view.
+//! `claude-peers top`: shows the live view.
 
 use std::process::ExitCode;
 
@@ -35,7 +35,7 @@ pub fn run(
 ) -> Result<ExitCode, CliError> {
     if !top::is_there() {
         return Err(CliError::new("top needs a terminal, for its output and for its keys")
-            .hint("`claude-peers peers` and `claude-peers log` print the same for scripts.")
+            .hint("`claude-peers peers` lists the sessions, and `claude-peers watch` prints what happens, for scripts.")
             .code("no_terminal")
             .exit(WRONG_USAGE));
     }

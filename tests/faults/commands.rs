@@ -135,8 +135,7 @@ fn log(world: &Arc<World>) {
     let began = world.recorder.now();
     let mut command = world.command(&["log", "-n", "40", "--json"]);
     let (output, success) = world.run(Kind::CommandLine, &mut command, None);
-    let log: Value = serde_json::from_str(&output).unwrap_or_default();
-    if success && !log.is_null() {
+    if success && let Some(log) = read::log_lines(output.as_bytes()) {
         world.succeeded();
         world.count("listings of states");
         world.recorder.told(world.recorder.until_now(began), read::log(&log));

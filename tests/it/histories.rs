@@ -239,7 +239,9 @@ impl Run {
         let mut log = Value::Null;
         until("the log is read", || {
             let output = self.sandbox.run(["log", "-n", ALL, "--json"]);
-            log = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            log = read::log_lines(&output.stdout)
+                .filter(|_| output.status.success())
+                .unwrap_or_default();
             log["messages"].is_array()
         });
         let now = self.recorder.now();

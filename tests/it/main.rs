@@ -25,6 +25,7 @@ mod database;
 mod doctor;
 mod documents;
 mod durability;
+mod earlier;
 mod expiry;
 mod failing_disks;
 mod foreign_locks;
@@ -56,6 +57,7 @@ mod resumed_sessions;
 #[cfg(target_os = "linux")]
 mod sandboxed;
 mod scopes;
+mod seen;
 mod send_text;
 mod server_gone;
 mod service;

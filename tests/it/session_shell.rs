@@ -127,9 +127,8 @@ fn peers_and_log_in_a_sessions_shell_are_those_of_the_session() {
     succeeds(bash(&sandbox, "frontend", &["send", "backend", "by the shell"]));
     sandbox.ok(["send", "backend", "by the person"]);
     let (json, _) = succeeds(bash(&sandbox, "frontend", &["log", "--sent", "--json"]));
-    let json: Value = serde_json::from_str(&json).unwrap();
-    let texts: Vec<&Value> =
-        json["messages"].as_array().unwrap().iter().map(|message| &message["text"]).collect();
+    let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let texts: Vec<&Value> = lines.iter().map(|message| &message["text"]).collect();
     assert_eq!(texts, ["by the tool", "by the shell"]);
     // A scope is that of the shell's directory; the session itself is not in it.
     let mut command = bash(&sandbox, "frontend", &["send", "--scope", "directory", "to all"]);

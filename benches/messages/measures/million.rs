@@ -151,8 +151,7 @@ impl Prepared {
         a.next();
         c.call("check_messages", json!({}));
         c.next();
-        let log =
-            || -> Value { serde_json::from_str(&world.sandbox.ok(["log", "--json"])).unwrap() };
+        let log = || world.sandbox.json(["log"]);
         until("both are read", || {
             log()["messages"].as_array().unwrap().iter().filter(|m| m["state"] == "read").count()
                 == 2

@@ -148,6 +148,34 @@ impl Out {
         self.painted(text::escaped_json(&text))
     }
 
+    /// Prints a value as JSON on one line.
+    pub fn json_line(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(value)?;
+        self.painted(text::escaped_json(&text))
+    }
+
+    /// Prints a line, on a terminal cut at its width.
+    pub fn fitted(&mut self, text: &str) -> io::Result<()> {
+        let line = text::terminal_line(text, usize::MAX);
+        match self.look.width {
+            Some(width) => self.painted(text::fit_start(&line, width)),
+            None => self.painted(line),
+        }
+    }
+
+    /// Returns the time of day of something that happens now: local on a terminal, RFC 3339 elsewhere.
+    pub fn clock_time(&self, then: Timestamp) -> String {
+        if self.is_terminal() {
+            let local = times::local(then);
+            match local.split_once(' ') {
+                Some((_, time)) if !self.look.absolute => time.to_owned(),
+                _ => local,
+            }
+        } else {
+            then.to_string()
+        }
+    }
+
     /// Prints aligned columns, each cell as one harmless line; on a terminal they fit its width.
     pub fn table(&mut self, columns: &[Column], rows: Vec<Vec<Cell>>) -> io::Result<()> {
         let lines = table::lines(columns, rows, self.look);

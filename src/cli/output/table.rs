@@ -80,6 +80,14 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// Returns its text.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        self.text
+    }
+}
+
 impl From<String> for Cell {
     fn from(text: String) -> Self {
         Self { text, ink: None }

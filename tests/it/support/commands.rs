@@ -37,11 +37,18 @@ impl Sandbox {
         std::fs::read_to_string(self.config().paths.token).unwrap().trim().to_owned()
     }
 
-    /// Runs the program with `--json`, which must succeed.
+    /// Runs the program with `--json`, which must succeed. `log` prints one message a line, which is
+    /// returned as the list that the broker has.
     pub fn json<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Value {
         let mut command = self.command(arguments);
+        let is_log = command.get_args().next().is_some_and(|word| word == "log");
         let output = command.arg("--json").stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        if is_log {
+            let lines = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
+            let messages: Vec<Value> = lines.collect::<Result<_, _>>().unwrap();
+            return serde_json::json!({ "messages": messages });
+        }
         serde_json::from_slice(&output.stdout).unwrap()
     }
 

@@ -41,7 +41,7 @@ def main() -> int:
 def _offered(program: str) -> bool:
     """Whether the newest message has been offered."""
     done = subprocess.run([program, "log", "-n", "1", "--json"], capture_output=True, check=True)
-    return json.loads(done.stdout)["messages"][0]["state"] == "offered"
+    return json.loads(done.stdout)["state"] == "offered"
 
 
 if __name__ == "__main__":

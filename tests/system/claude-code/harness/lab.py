@@ -202,7 +202,7 @@ class Lab:
 
     def message(self, text: str) -> dict[str, Any]:
         """The message with this text, as `claude-peers log --json` has it; empty if it has none."""
-        return next((m for m in self._json("log", "--json")["messages"] if m["text"] == text), {})
+        return next((m for m in self._json_lines("log", "--json") if m["text"] == text), {})
 
     def processes(self, *arguments: str) -> list[int]:
         """The processes of our program in this lab whose arguments begin with these."""
@@ -240,6 +240,12 @@ class Lab:
         if done.returncode:
             raise RuntimeError("claude-peers %s: %s" % (" ".join(arguments), done.stdout + done.stderr))
         return json.loads(done.stdout)
+
+    def _json_lines(self, *arguments: str) -> list[Any]:
+        done = self.run_peers(*arguments)
+        if done.returncode:
+            raise RuntimeError("claude-peers %s: %s" % (" ".join(arguments), done.stdout + done.stderr))
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     # The environment.
 
