@@ -32,7 +32,7 @@ impl PeerState {
             Self::Idle => "idle",
             Self::Waiting => "waiting",
             Self::Live => "live",
-            Self::Inbox => "inbox",
+            Self::Inbox => "-",
             Self::Away => "away",
             Self::Ended => "ended",
         }
@@ -51,19 +51,6 @@ impl PeerState {
     }
 }
 
-/// The word for how a peer is reached.
-#[must_use]
-pub const fn reached_by(reach: Reachability) -> &'static str {
-    match reach {
-        Reachability::ChannelProven => "push",
-        Reachability::ChannelPresumed => "push?",
-        Reachability::Hooks => "hooks",
-        Reachability::Tools => "tools",
-        Reachability::Inbox => "inbox",
-        Reachability::Away | Reachability::Ended | Reachability::Unknown => "-",
-    }
-}
-
 /// A peer as it is shown: its texts are harmless for a terminal.
 #[derive(Debug, Clone)]
 pub struct PeerRow {
@@ -76,7 +63,7 @@ pub struct PeerRow {
     /// Since when it is live or away.
     pub since: Timestamp,
     /// Its directory, the home as `~`.
-    pub place: String,
+    pub directory: String,
     pub branch: String,
     pub summary: String,
     /// The client program and its version.
@@ -95,7 +82,7 @@ impl PeerRow {
             unread: peer.unread,
             oldest_unread: peer.oldest_unread,
             since: peer.since,
-            place: line(&in_home(&peer.cwd, home), 500),
+            directory: line(&in_home(&peer.cwd, home), 500),
             branch: line(peer.branch.as_deref().unwrap_or_default(), 120),
             summary: line(&peer.summary, 500),
             client: if peer.kind == PeerKind::Cli { String::new() } else { line(&client, 80) },

@@ -10,7 +10,7 @@ use crate::top::look::{Ink, Look};
 use crate::top::model::command::Problem;
 use crate::top::model::conversation::{Conversation, INDENT, Line};
 use crate::top::model::entry::Entry;
-use crate::top::model::peers::{PeerState, reached_by};
+use crate::top::model::peers::PeerState;
 use crate::top::model::{Focus, Model, Writing};
 use crate::top::view::messages::ink;
 use crate::top::view::paint::{Row, title};
@@ -74,7 +74,7 @@ fn heading(model: &Model, open: &Conversation) -> (Vec<(Ink, String)>, String) {
     };
     let mut rest = format!("  {}", peer.state.as_str());
     if peer.is_live() {
-        rest = format!("{rest}, {}", reached_by(peer.reach));
+        rest = format!("{rest}, {}", peer.reach.short());
     }
     let mut left = vec![(Ink::Strong, peer.name.clone()), (Ink::Plain, rest)];
     if peer.unread > 0 {
@@ -83,7 +83,7 @@ fn heading(model: &Model, open: &Conversation) -> (Vec<(Ink, String)>, String) {
     let place = if peer.state == PeerState::Inbox {
         "claude-peers inbox reads it".to_owned()
     } else {
-        format!("{} {}", peer.place, peer.branch).trim_end().to_owned()
+        format!("{} {}", peer.directory, peer.branch).trim_end().to_owned()
     };
     (left, place)
 }

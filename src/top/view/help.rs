@@ -3,6 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::protocol::vocabulary::{MESSAGE_STATES, WAYS_TO_REACH};
 use crate::text::columns;
 use crate::top::look::{Ink, Look};
 use crate::top::model::{Content, Focus, Model};
@@ -92,15 +93,11 @@ const KEYS: [(&str, &str); 14] = [
     ("q  Ctrl-C", "quit"),
 ];
 
-const WORDS: [(&str, &str); 8] = [
+/// What a peer does. The other words come with their meanings.
+const PEERS: [(&str, &str); 3] = [
     ("busy, idle", "a turn is under way; it is ready for a prompt"),
-    ("waiting", "it asked its person something"),
+    ("waiting", "a dialog is open: it waits for its person"),
     ("live", "it is there, and nothing tells what it does"),
-    ("push, push?", "pushes were confirmed there; not confirmed yet"),
-    ("hooks, tools", "sees mail at its next step; when it calls a tool"),
-    ("queued", "stored, and shown to nobody yet"),
-    ("offered, read", "given to its client; known to have been read"),
-    ("expired, unconfirmed", "too old: never offered; offered, never confirmed"),
 ];
 
 /// Draws the page of help.
@@ -121,16 +118,25 @@ pub fn page(buffer: &mut Buffer, look: &Look, area: Rect) {
             row.cell(Ink::Key, key, 10, 1).cell(Ink::Plain, what, 25, 2);
         }
     }
-    let below = 2 + u16::try_from(rows).unwrap_or(0);
+    let below = 1 + u16::try_from(rows).unwrap_or(0);
     if below + 2 > area.height {
         return;
     }
-    let area = Rect { y: area.y + below, height: area.height - below, ..area };
+    words(buffer, look, Rect { y: area.y + below, height: area.height - below, ..area });
+}
+
+/// Draws what the words mean.
+fn words(buffer: &mut Buffer, look: &Look, area: Rect) {
     title(buffer, look, area, false, &[(Ink::Strong, "Words".to_owned())], "");
-    for (line, (word, meaning)) in WORDS.iter().enumerate() {
+    let ways = WAYS_TO_REACH.map(|way| (way.short(), way.meaning()));
+    let states = MESSAGE_STATES.map(|state| (state.as_str(), state.meaning()));
+    let all = PEERS.into_iter().chain(ways).chain(states);
+    let mut last = 1;
+    for (line, (word, meaning)) in all.enumerate() {
         let mut row = Row::of(buffer, look, area, 1 + line);
-        row.skip(1).cell(Ink::Strong, word, 20, 2).put(Ink::Plain, meaning);
+        row.skip(1).cell(Ink::Strong, word, 11, 2).put(Ink::Plain, meaning);
+        last = line + 2;
     }
     let mouse = "The mouse selects, opens and scrolls. Shift selects text for the clipboard.";
-    Row::of(buffer, look, area, 2 + WORDS.len()).skip(1).put(Ink::Dim, mouse);
+    Row::of(buffer, look, area, last).skip(1).put(Ink::Dim, mouse);
 }

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use crate::protocol::Timestamp;
 use crate::text::{columns, fit_end};
 use crate::top::look::{Ink, Look};
-use crate::top::model::peers::{PeerRow, PeerState, reached_by};
+use crate::top::model::peers::{PeerRow, PeerState};
 use crate::top::model::{Connection, Focus, Model};
 use crate::top::view::paint::{Row, title};
 use crate::top::wrap::wrap;
@@ -14,14 +14,14 @@ use crate::top::wrap::wrap;
 /// The widths of the columns. One of no width is left out.
 struct Columns {
     name: usize,
-    place: usize,
+    directory: usize,
     branch: usize,
     summary: usize,
     gap: usize,
 }
 
 const STATE: usize = 7;
-const REACH: usize = 5;
+const VIA: usize = 8;
 const UNREAD: usize = 6;
 
 /// From this width on, there are two spaces between columns.
@@ -30,15 +30,15 @@ const ROOMY: usize = 100;
 impl Columns {
     fn of<'a>(width: usize, rows: impl Iterator<Item = &'a PeerRow>) -> Self {
         let gap = if width < ROOMY { 1 } else { 2 };
-        let (mut name, mut place, mut branch) = (4, 5, 0);
+        let (mut name, mut directory, mut branch) = (4, 9, 0);
         for row in rows {
             name = name.max(columns(&row.name));
-            place = place.max(columns(&row.place));
+            directory = directory.max(columns(&row.directory));
             branch = branch.max(columns(&row.branch));
         }
         let name = name.min(24).min((width / 4).max(8));
         // One column for the mark of the selected peer.
-        let fixed = 1 + name + STATE + REACH + UNREAD + 4 * gap;
+        let fixed = 1 + name + STATE + VIA + UNREAD + 4 * gap;
         let mut room = width.saturating_sub(fixed);
         let mut take = |wanted: usize, most: usize, least: usize| {
             let given = wanted.min(most).min(room);
@@ -49,10 +49,10 @@ impl Columns {
             given
         };
         let all = width.saturating_sub(fixed);
-        let place = take(place, (all * 2 / 5).max(14), 5);
+        let directory = take(directory, (all * 2 / 5).max(14), 5);
         let branch = if branch == 0 { 0 } else { take(branch.max(6), (all / 5).max(8), 6) };
         let summary = take(usize::MAX, usize::MAX, 7);
-        Self { name, place, branch, summary, gap }
+        Self { name, directory, branch, summary, gap }
     }
 }
 
@@ -81,10 +81,10 @@ pub fn list(buffer: &mut Buffer, look: &Look, area: Rect, rows: Rect, model: &Mo
     let mut row = Row::of(buffer, look, area, 0);
     row.skip(1).cell(heading, "NAME", widths.name, widths.gap);
     row.cell(heading, "STATE", STATE, widths.gap);
-    row.cell(heading, "REACH", REACH, widths.gap);
+    row.cell(heading, "VIA", VIA, widths.gap);
     row.cell_right(heading, "UNREAD", UNREAD, widths.gap);
     for (word, width) in
-        [("PLACE", widths.place), ("BRANCH", widths.branch), ("SUMMARY", widths.summary)]
+        [("DIRECTORY", widths.directory), ("BRANCH", widths.branch), ("SUMMARY", widths.summary)]
     {
         if width > 0 {
             row.cell(heading, word, width, widths.gap);
@@ -109,11 +109,11 @@ fn peer_line(row: &mut Row<'_>, peer: &PeerRow, widths: &Columns, is_selected: b
     row.put(Ink::Plain, if is_selected { "▸" } else { " " });
     row.cell(name, &peer.name, widths.name, gap);
     row.cell(ink(peer.state), peer.state.as_str(), STATE, gap);
-    row.cell(text, reached_by(peer.reach), REACH, gap);
+    row.cell(text, peer.reach.short(), VIA, gap);
     let unread = if peer.unread == 0 { Ink::Dim } else { Ink::Attention };
     row.cell_right(unread, &peer.unread.to_string(), UNREAD, gap);
-    if widths.place > 0 {
-        row.cell(text, &fit_end(&peer.place, widths.place), widths.place, gap);
+    if widths.directory > 0 {
+        row.cell(text, &fit_end(&peer.directory, widths.directory), widths.directory, gap);
     }
     if widths.branch > 0 {
         row.cell(text, &peer.branch, widths.branch, gap);
@@ -169,25 +169,13 @@ pub fn details(buffer: &mut Buffer, look: &Look, area: Rect, model: &Model, now:
     };
     let ink = if peer.unread == 0 { Ink::Plain } else { Ink::Attention };
     let mut row = Row::of(buffer, look, inner, 2);
-    row.put(ink, &unread).put(Ink::Dim, &format!("; {}", explained(peer)));
+    row.put(ink, &unread).put(Ink::Dim, &format!("; {}", peer.reach.meaning()));
     let branch_wide = if peer.branch.is_empty() { 0 } else { columns(&peer.branch).min(30) + 2 };
-    let place = fit_end(&peer.place, usize::from(inner.width).saturating_sub(branch_wide));
+    let directory = fit_end(&peer.directory, usize::from(inner.width).saturating_sub(branch_wide));
     let mut row = Row::of(buffer, look, inner, 3);
-    row.put(Ink::Plain, &place).skip(2).put(Ink::Active, &peer.branch);
+    row.put(Ink::Plain, &directory).skip(2).put(Ink::Active, &peer.branch);
     let summary = wrap(&peer.summary, inner.width.into());
     for (line, (_, text)) in summary.into_iter().enumerate() {
         Row::of(buffer, look, inner, 4 + line).put(Ink::Plain, text);
-    }
-}
-
-/// Says how messages reach a peer.
-fn explained(peer: &PeerRow) -> &'static str {
-    match reached_by(peer.reach) {
-        "push" => "pushes arrive",
-        "push?" => "pushes, not confirmed yet",
-        "hooks" => "its hooks show mail at its next step",
-        "tools" => "sees mail when it calls a tool",
-        "inbox" => "read with `claude-peers inbox`",
-        _ => "its mail is kept",
     }
 }

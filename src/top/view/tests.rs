@@ -83,10 +83,10 @@ fn open(model: &mut Model) {
 fn peers_and_messages_at_80_by_24() {
     let expected = [
         " claude-peers  3 live, 1 away, 3 unread",
-        " NAME     STATE   REACH UNREAD PLACE          BRANCH    SUMMARY",
-        "▸backend  busy    push       3 ~/srv/backend  main      Works on the orders API.",
-        " frontend waiting push?      0 ~/srv/frontend checkout… Builds the checkout pag…",
-        " infra    live    tools      0 ~/srv/infra",
+        " NAME     STATE   VIA      UNREAD DIRECTORY      BRANCH    SUMMARY",
+        "▸backend  busy    channel       3 ~/srv/backend  main      Works on the orders…",
+        " frontend waiting channel?      0 ~/srv/frontend checkout… Builds the checkout…",
+        " infra    live    tools         0 ~/srv/infra",
         "─ Messages ──────────────────────────────────────────────────────────── newest ─",
         " 10:50:01  frontend → backend   read     Could you add a cursor to GET /orders?",
         " 10:50:20   backend → frontend  offered  Done: it returns next_cursor now.",
@@ -106,7 +106,7 @@ fn a_conversation_at_80_by_24() {
     open(&mut model);
     let expected = [
         " claude-peers  3 live, 1 away, 3 unread",
-        "─ backend  busy, push  3 unread ───────────────────────── ~/srv/backend main ─",
+        "─ backend  busy, channel  3 unread ───────────────────────── ~/srv/backend main ─",
         " Wednesday, 18 November 2026",
         " 10:50:01  frontend → backend                                   read 10:50:10",
         "   Could you add a cursor",
@@ -138,11 +138,11 @@ fn a_wide_terminal_has_both_sides_and_details() {
     open(&mut model);
     let text = lines(&model).join("\n");
     for part in [
-        "NAME     STATE   REACH UNREAD PLACE",
-        "│─ backend  busy, push  3 unread ─",
+        "NAME     STATE   VIA      UNREAD DIRECTORY",
+        "│─ backend  busy, channel  3 unread ─",
         "─ backend ─",
         " busy, live since 10:06:40  claude-code 2.1.330",
-        " 3 unread, the oldest from 10:56:40; pushes arrive",
+        " 3 unread, the oldest from 10:56:40; gets pushes",
         "~/srv/backend  main",
         "Works on the orders API.",
         "Done: it returns next_cursor now.",

@@ -50,6 +50,15 @@ pub fn svg(screen: &vt100::Screen) -> String {
             }
         }
     }
+    if !screen.hide_cursor() {
+        let (row, column) = screen.cursor_position();
+        let (x, y) = (f32::from(column) * WIDTH + MARGIN, f32::from(row) * HEIGHT + MARGIN);
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
+             fill=\"{FOREGROUND}\" opacity=\"0.7\"/>"
+        );
+    }
     svg.push_str("</svg>\n");
     svg
 }
