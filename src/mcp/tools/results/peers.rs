@@ -54,9 +54,8 @@ struct PeerView {
     name: Option<String>,
     /// for me: whether others see me
     live: Option<bool>,
-    /// channel_proven, channel_presumed, hooks, tools, inbox, away or ended
     reachability: Option<&'static str>,
-    /// busy, idle or waiting (a dialog is open)
+    /// busy, idle or waiting: a dialog is open
     activity: Option<&'static str>,
     cwd: Option<String>,
     summary: Option<String>,

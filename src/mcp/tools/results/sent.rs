@@ -31,7 +31,6 @@ pub struct SendMessageResult {
     /// what that means for this recipient
     standing: String,
     to_id: Option<String>,
-    /// channel_proven, channel_presumed, hooks, tools, inbox, away or ended
     reachability: Option<&'static str>,
     answer: Option<AnswerView>,
     /// for a scope: what holds for all recipients that say nothing else
