@@ -12,10 +12,10 @@ use crate::text;
 
 /// The commands, by what they are for.
 pub const GROUPS: [(&str, &[&str]); 4] = [
-    ("Everyday", &["peers", "send", "inbox", "log"]),
+    ("Everyday", &["peers", "send", "inbox", "log", "top", "watch"]),
     ("Set-up", &["setup", "demo", "completions"]),
-    ("Service and troubleshooting", &["status", "doctor", "service", "kill-broker"]),
-    ("Plumbing", &["mcp", "hook", "broker", "token"]),
+    ("Service and troubleshooting", &["status", "doctor", "service", "prune", "kill-broker"]),
+    ("Plumbing", &["mcp", "hook", "statusline", "broker", "token"]),
 ];
 
 /// The widest help.

@@ -30,6 +30,7 @@ mod shell_session;
 mod status;
 mod statusline;
 mod token;
+mod top;
 mod watch;
 
 use std::ffi::OsString;
@@ -73,6 +74,8 @@ enum Command {
     Inbox(inbox::Arguments),
     /// Show recent messages and their status
     Log(log::Arguments),
+    /// Show a live view: sessions and messages as they come; read, search, send
+    Top(top::Arguments),
     /// Show what happens: peers that come and go, messages and their states
     Watch(watch::Arguments),
     /// Delete old messages from the history
@@ -217,6 +220,7 @@ fn run(
             runtime.shutdown_background();
             code
         }
+        Command::Top(arguments) => top::run(&arguments, environment, out),
         Command::Statusline(arguments) => {
             // A mistake in the settings is no reason to break the client's status line.
             let (config, _) = Config::load_despite_file(environment)?;

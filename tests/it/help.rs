@@ -18,6 +18,7 @@ fn every_command_explains_itself() {
         "send",
         "inbox",
         "log",
+        "top",
         "demo",
         "doctor",
         "setup",

@@ -42,6 +42,7 @@ mod inherited;
 mod layering;
 mod lifetime;
 mod limits;
+mod live_view;
 mod manual;
 mod names;
 mod odd_input;

@@ -14,10 +14,12 @@ pub mod hooks;
 pub mod http;
 mod manager;
 mod mounts;
+mod picture;
 mod processes;
 pub mod questions;
 mod repositories;
 mod sandbox;
+mod screen;
 #[cfg(target_os = "linux")]
 pub mod seccomp;
 mod session;
@@ -38,5 +40,6 @@ pub use repositories::{git, repository};
 pub use sandbox::{
     HOOK_WAIT, PATIENCE, PROGRAM, ROUNDS, Sandbox, free_port, until, with_default_signals, within,
 };
+pub use screen::Screen;
 pub use session::{Session, initialize};
 pub use session_options::{SessionOptions, client_process};
