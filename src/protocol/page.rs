@@ -46,6 +46,34 @@ pub struct PageOpened {
     pub token: String,
 }
 
+/// `POST /v1/page/proof`: has the broker prove that it knows a page's token, which is not sent. It needs no
+/// authentication.
+///
+/// Whoever takes the port after the broker has left it must not be sent the token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvePage {
+    /// Until when the token is valid, as it says itself.
+    pub until: String,
+    /// Random text of the page.
+    pub nonce: String,
+}
+
+impl Bounded for ProvePage {
+    fn bound(&mut self) -> Result<(), ApiError> {
+        at_most("until", &self.until, MAX_SECRET)?;
+        at_most("nonce", &self.nonce, MAX_SECRET)
+    }
+}
+
+/// The answer to [`ProvePage`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PageProof {
+    /// HMAC-SHA256, with the token as its key, of `claude-peers page proof ` and the nonce, as hexadecimal
+    /// digits.
+    pub proof: String,
+}
+
 /// What became of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

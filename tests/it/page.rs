@@ -308,6 +308,28 @@ fn a_page_outlives_its_broker_and_ends_with_the_token_file() {
     assert_eq!(status(), 401);
 }
 
+#[test]
+fn a_broker_proves_to_its_page_who_it_is() {
+    let sandbox = sandbox();
+    let token = page_token(&sandbox);
+    let until = token.split('-').nth(1).unwrap();
+    let ask = |nonce: &str| {
+        let request = Request::post("/v1/page/proof", &json!({ "until": until, "nonce": nonce }));
+        from_page(&sandbox, request)
+    };
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, token.as_bytes());
+    let proof = ask("one").tcp(&sandbox).json()["proof"].as_str().unwrap().to_owned();
+    let bytes: Vec<u8> = (0..proof.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&proof[at..at + 2], 16).unwrap())
+        .collect();
+    ring::hmac::verify(&key, b"claude-peers page proof one", &bytes).unwrap();
+    assert_ne!(ask("two").tcp(&sandbox).json()["proof"], proof.as_str());
+    assert_eq!(ask("one").with("Origin", "https://evil.com").tcp(&sandbox).refusal(), forbidden());
+    assert_eq!(ask("one").unix(&sandbox).refusal(), forbidden());
+    assert_eq!(ask(&"x".repeat(500)).tcp(&sandbox).status, 400);
+}
+
 /// A program in place of a browser, and the file in which it notes its arguments.
 fn browser(sandbox: &Sandbox, then: &str) -> (Sandbox, PathBuf) {
     let (program, noted) = (sandbox.path().join("browser"), sandbox.path().join("noted"));

@@ -69,6 +69,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::PAGE_LINK, post(page::link))
         .route(route::PAGE_VISIT, post(page::await_visit))
         .route(route::PAGE_OPEN, post(page::open))
+        .route(route::PAGE_PROOF, post(page::prove))
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
         .layer(body_limit(route::MESSAGES))

@@ -17,6 +17,9 @@ use crate::protocol::{ApiError, ErrorCode, route};
 /// Says where a request comes from. Browsers set it, and no script can.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// What needs no token. `PAGE_OPEN` needs a code.
+const OPEN_ROUTES: [&str; 4] = [route::HEALTH, route::PAGE, route::PAGE_OPEN, route::PAGE_PROOF];
+
 /// Who calls over TCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TcpCaller {
@@ -35,12 +38,12 @@ pub fn check(shared: &Shared, request: &Request) -> Result<TcpCaller, ApiError> 
     let given = bearer(headers);
     let path = request.uri().path();
     let page_token = given.as_deref().filter(|given| token::has_form(given));
-    if path == route::PAGE_OPEN || page_token.is_some() {
+    if [route::PAGE_OPEN, route::PAGE_PROOF].contains(&path) || page_token.is_some() {
         check_own_site(shared, headers)?;
     } else if headers.contains_key(ORIGIN) {
         return Err(ApiError::new(ErrorCode::Forbidden, "requests of web pages are refused"));
     }
-    if [route::HEALTH, route::PAGE, route::PAGE_OPEN].contains(&path) {
+    if OPEN_ROUTES.contains(&path) {
         return Ok(TcpCaller::Anyone);
     }
     if let Some(given) = page_token {

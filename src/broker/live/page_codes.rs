@@ -103,7 +103,7 @@ mod tests {
         let codes = PageCodes::new(Clock::Held(clock.clone()));
         let (early, late) = (codes.issue(), codes.issue());
         let visit = codes.visit(&late).unwrap();
-        clock.advance(VALID_FOR - Duration::from_millis(1));
+        clock.advance(VALID_FOR.saturating_sub(Duration::from_millis(1)));
         assert!(codes.spend(&early));
         clock.advance(Duration::from_millis(1));
         assert!(!codes.spend(&late) && codes.visit(&late).is_none());

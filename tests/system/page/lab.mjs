@@ -100,6 +100,11 @@ export class Lab {
     return stdout;
   }
 
+  /** The history, oldest first. */
+  async messages() {
+    return (await this.request('GET', '/v1/messages?limit=10000')).json.messages;
+  }
+
   async link() {
     return JSON.parse(await this.run('open', '--print', '--json')).url;
   }

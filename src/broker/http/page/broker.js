@@ -4,19 +4,35 @@ const TOKEN = 'claude-peers-token';
 
 /** A refusal of the broker, or no answer at all. */
 class CallError extends Error {
-  constructor(message, { hint = '', status = 0 } = {}) {
+  constructor(message, { hint = '', status = 0, isStrange = false } = {}) {
     super(message);
     this.hint = hint;
     this.status = status;
+    this.isStrange = isStrange;
   }
 }
 
-/** The token is kept for this tab alone. A cookie would go to every port of this machine. */
+/**
+ * The token, for this tab alone: a cookie would go to every port of this machine. Whoever takes the port when
+ * the broker has left it gets neither the token nor a place from which to read it: it is sent only to who
+ * proved to know it, and it is in the tab's storage only while the broker is there.
+ */
 const access = {
-  get token() { return sessionStorage.getItem(TOKEN); },
-  set token(token) {
-    if (token) sessionStorage.setItem(TOKEN, token);
-    else sessionStorage.removeItem(TOKEN);
+  token: null,
+  isProven: false,
+  take() { this.token ??= sessionStorage.getItem(TOKEN); },
+  set(token) {
+    this.token = token;
+    this.isProven = false;
+    sessionStorage.removeItem(TOKEN);
+  },
+  trust() {
+    this.isProven = true;
+    sessionStorage.setItem(TOKEN, this.token);
+  },
+  doubt() {
+    this.isProven = false;
+    sessionStorage.removeItem(TOKEN);
   },
 };
 
@@ -28,10 +44,11 @@ function takeCode() {
   return code;
 }
 
-/** Sends a request; the answer's head. */
-async function request(path, { body, key, signal } = {}) {
+/** Sends a request; the answer's head. With `isOpen` it has no token. */
+async function request(path, { body, key, signal, isOpen } = {}) {
   const headers = {};
-  if (access.token) headers.Authorization = `Bearer ${access.token}`;
+  if (!isOpen && !access.isProven) await askForProof();
+  if (!isOpen) headers.Authorization = `Bearer ${access.token}`;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (key) headers['Idempotency-Key'] = key;
   let response;
@@ -65,8 +82,26 @@ async function call(path, options) {
 
 /** Exchanges the code of a link for a token. */
 async function openWith(code) {
-  const { token } = await call('/v1/page/open', { body: { code } });
-  access.token = token;
+  const { token } = await call('/v1/page/open', { body: { code }, isOpen: true });
+  access.set(token);
+}
+
+/** Has whoever answers prove that it is the broker that gave the token, without the token. */
+async function askForProof() {
+  const { token } = access;
+  const nonce = crypto.randomUUID();
+  const { proof } = await call('/v1/page/proof', { body: { until: token.split('-')[1], nonce }, isOpen: true });
+  const bytes = (text) => new TextEncoder().encode(text);
+  const key = await crypto.subtle.importKey('raw', bytes(token), { name: 'HMAC', hash: 'SHA-256' }, false, ['verify']);
+  const signature = Uint8Array.from(String(proof).match(/../g) ?? [], (pair) => parseInt(pair, 16));
+  if (!(await crypto.subtle.verify('HMAC', key, signature, bytes(`claude-peers page proof ${nonce}`)))) {
+    access.doubt();
+    throw new CallError('Who answers here is not the broker that opened this page.', {
+      hint: 'If `claude-peers status` says that your broker runs, run `claude-peers open` again.',
+      isStrange: true,
+    });
+  }
+  access.trust();
 }
 
 function listMessages(query) {
@@ -113,6 +148,7 @@ class Follower {
     this.running = true;
     let pause = FIRST_PAUSE;
     while (this.running) {
+      let trouble = null;
       try {
         this.on.state('connecting');
         this.stop = new AbortController();
@@ -123,13 +159,15 @@ class Follower {
           this.on.event(JSON.parse(data));
         }
       } catch (error) {
+        trouble = error;
         if (error instanceof CallError && [401, 403].includes(error.status)) {
           this.running = false;
           return this.on.refused(error);
         }
       }
       if (!this.running) return;
-      this.on.state('lost');
+      access.doubt();
+      this.on.state('lost', trouble);
       await new Promise((resolve) => {
         const timer = setTimeout(resolve, pause * (0.75 + Math.random() / 2));
         this.wake = () => { clearTimeout(timer); resolve(); };

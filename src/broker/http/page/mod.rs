@@ -19,7 +19,9 @@ use crate::broker::http::identity::Identity;
 use crate::broker::http::request::{EmptyBody, Refusal, Transport, WriteRequest};
 use crate::broker::live::page_codes::VALID_FOR;
 use crate::broker::shared::Shared;
-use crate::protocol::page::{OpenPage, PageLink, PageOpened, PageVisit, Visit};
+use crate::protocol::page::{
+    OpenPage, PageLink, PageOpened, PageProof, PageVisit, ProvePage, Visit,
+};
 use crate::protocol::{ApiError, ErrorCode, route};
 
 /// Headers that keep other pages apart from this one, and this one from what it does not need.
@@ -115,6 +117,18 @@ pub async fn open(
     tracing::info!(event = "page_opened", "a page was opened");
     let token = token::issue(&shared.token, shared.live.sources.clock.now());
     Ok(Json(PageOpened { token }))
+}
+
+/// Proves to a page that this is its broker, before the page sends its token.
+pub async fn prove(
+    State(shared): State<Arc<Shared>>,
+    Extension(transport): Extension<Transport>,
+    WriteRequest { body, .. }: WriteRequest<ProvePage>,
+) -> Result<Json<PageProof>, Refusal> {
+    if transport != Transport::Tcp {
+        return Err(Refusal::new(ErrorCode::Forbidden, "a page asks over TCP only"));
+    }
+    Ok(Json(PageProof { proof: token::prove(&shared.token, &body.until, &body.nonce) }))
 }
 
 /// A page writes as the person does. No session, nor a command in its shell, may get one.

@@ -2,7 +2,7 @@
 
 function showGate(title, text) {
   follower.end();
-  access.token = null;
+  access.set(null);
   $('gate-title').textContent = title;
   $('gate-text').textContent = text;
   $('gate').hidden = false;
@@ -16,6 +16,7 @@ async function enter() {
   } catch (error) {
     return showGate('This link does not open the page', error.status ? error.message : `${error.message} ${error.hint}`);
   }
+  access.take();
   if (!access.token) return showGate('This page needs a link', 'A link gives this tab access to your peers and messages.');
   $('gate').hidden = true;
   $('app').hidden = false;
@@ -24,7 +25,11 @@ async function enter() {
 }
 
 const follower = new Follower({
-  state: drawLink,
+  state(link, trouble) {
+    drawLink(link);
+    if (trouble?.isStrange) say(`${trouble.message} ${trouble.hint}`);
+    else if (link === 'live') say('');
+  },
   refused: (error) => showGate('This page’s access has ended', error.message),
   event(event) {
     const fresh = apply(event);
@@ -301,6 +306,9 @@ $('scroller').addEventListener('scroll', () => {
   }
 }, { passive: true });
 addEventListener('hashchange', enter);
+// The stream ends with the page, which is no reason to doubt the broker.
+addEventListener('pagehide', () => follower.end());
+addEventListener('pageshow', (event) => { if (event.persisted) enter(); });
 // Ages grow though nothing happens.
 setInterval(changed, 20_000);
 

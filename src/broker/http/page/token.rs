@@ -18,13 +18,26 @@ const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Makes the token for a page that is opened `now`.
 pub fn issue(secret: &str, now: Timestamp) -> String {
-    let until = now.plus(LIFETIME).millis().to_string();
-    let mut token = format!("{PREFIX}{until}-");
-    for byte in hmac::sign(&key(secret), claim(&until).as_bytes()).as_ref() {
+    make(secret, &now.plus(LIFETIME).millis().to_string())
+}
+
+fn make(secret: &str, until: &str) -> String {
+    format!("{PREFIX}{until}-{}", sign(secret, &claim(until)))
+}
+
+/// Proves to a page that this broker knows the page's token, though it was not sent.
+pub fn prove(secret: &str, until: &str, nonce: &str) -> String {
+    sign(&make(secret, until), &format!("claude-peers page proof {nonce}"))
+}
+
+/// Returns the HMAC of a text as hexadecimal digits.
+fn sign(secret: &str, text: &str) -> String {
+    let mut digits = String::with_capacity(64);
+    for byte in hmac::sign(&key(secret), text.as_bytes()).as_ref() {
         // Writing to a string cannot fail.
-        let _ = write!(token, "{byte:02x}");
+        let _ = write!(digits, "{byte:02x}");
     }
-    token
+    digits
 }
 
 /// Whether a token claims to be a page's.
@@ -79,6 +92,18 @@ mod tests {
         assert!(is_valid("secret", &token, last));
         assert!(!is_valid("secret", &token, last.shifted(1)));
         assert!(!is_valid("another", &token, now));
+    }
+
+    #[test]
+    fn a_proof_is_another_for_each_token_nonce_and_secret() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let until = now.plus(LIFETIME).millis().to_string();
+        let proof = prove("secret", &until, "nonce");
+        assert_eq!(proof, sign(&issue("secret", now), "claude-peers page proof nonce"));
+        assert_ne!(proof, prove("secret", &until, "other"));
+        assert_ne!(proof, prove("other", &until, "nonce"));
+        assert_ne!(proof, prove("secret", "0", "nonce"));
+        assert!(!issue("secret", now).contains(&proof));
     }
 
     #[test]

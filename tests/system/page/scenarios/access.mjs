@@ -43,7 +43,7 @@ export async function access({ lab, browser, check }) {
   // An access that has ended.
   await bare.evaluate(() => sessionStorage.setItem('claude-peers-token', 'page-1-00'));
   await bare.reload();
-  await bare.locator('#gate:visible', { hasText: 'has ended' }).waitFor();
+  await bare.locator('#problem:visible', { hasText: 'claude-peers open' }).waitFor();
 
   // `claude-peers open` leads a browser there, by a file and not by its arguments.
   const opened = await browser.newContext();
@@ -61,7 +61,7 @@ export async function access({ lab, browser, check }) {
   await new Promise((resolve) => strange.listen(0, '127.0.0.1', resolve));
   const elsewhere = await (await browser.newContext()).newPage();
   await elsewhere.goto(`http://127.0.0.1:${strange.address().port}/`);
-  const before = JSON.parse(await lab.run('log', '--json')).messages.length;
+  const before = (await lab.messages()).length;
   const outcomes = await elsewhere.evaluate(async ({ origin, token }) => {
     const ask = (path, options) => fetch(origin + path, options).then((answer) => answer.status, () => 'failed');
     const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` };
@@ -82,7 +82,7 @@ export async function access({ lab, browser, check }) {
     { read: 'failed', write: 'failed', simple: 'opaque', open: 'failed', framed: 'closed' }), outcomes);
   await elsewhere.context().close();
   strange.close();
-  check('another page sends nothing', JSON.parse(await lab.run('log', '--json')).messages.length === before);
+  check('another page sends nothing', (await lab.messages()).length === before);
 
   await until('the log has the opening', () => lab.log.includes('a page was opened'));
   const tokens = [code, token, await other.evaluate(() => sessionStorage.getItem('claude-peers-token'))];
