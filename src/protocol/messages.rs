@@ -280,8 +280,7 @@ pub struct ListMessages {
     /// Lists only messages that this peer sent; without a peer, those that the caller sent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sent: bool,
-    /// Lists only messages of the caller's own, sent or received, as [`ListMessages::peer`] does for
-    /// another. For a session that reads its own history.
+    /// Lists only messages that the caller sent or got; with a peer, those between the two.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own: bool,
     /// Lists only messages with all of these words, in any order. The last may be the beginning of one.

@@ -25,6 +25,7 @@ mod database;
 mod doctor;
 mod documents;
 mod durability;
+mod earlier;
 mod expiry;
 mod failing_disks;
 mod foreign_locks;

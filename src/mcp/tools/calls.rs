@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::mcp::error_text::{MAX_SENTENCE, error_text, no_repository, not_sent};
 use crate::mcp::session::Session;
 use crate::mcp::tools::arguments::read;
+use crate::mcp::tools::history;
 use crate::mcp::tools::reading::{Reading, Room};
 use crate::mcp::tools::results;
 use crate::mcp::tools::results::{Asked, Output};
@@ -98,6 +99,13 @@ impl Tools {
             ToolName::CheckMessages => {
                 let arguments = read::<CheckMessagesArguments>(tool, arguments)?;
                 let limit = waiting::limit(arguments.wait_seconds, context);
+                let asked = arguments.history.as_deref().map(str::trim);
+                if let Some(asked) = asked.filter(|asked| !asked.is_empty()) {
+                    let earlier = async {
+                        history::earlier(self.session.client(&context.peer).await?, asked).await
+                    };
+                    return Box::pin(earlier).await;
+                }
                 let check = async {
                     let client = self.session.client(&context.peer).await?;
                     self.check_messages(client, limit, context).await

@@ -2,6 +2,7 @@
 
 mod arguments;
 pub mod calls;
+mod history;
 mod reading;
 pub mod results;
 mod schema;
@@ -140,10 +141,12 @@ pub struct SetSummaryArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckMessagesArguments {
-    /// Seconds to wait for the next message if there is none yet: at most 110, fewer in some
-    /// clients. Default: return at once.
+    /// Seconds to wait for the next message if there is none yet, at most 110.
     #[serde(default, deserialize_with = "js_json::lenient_seconds")]
     pub wait_seconds: Option<u64>,
+    /// Show earlier messages instead: a message_id, a peer, or words.
+    #[serde(default)]
+    pub history: Option<String>,
 }
 
 /// The wire type carries no schema: its doc comments are not written for a model.

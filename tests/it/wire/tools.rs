@@ -45,7 +45,7 @@ fn the_tools_are_listed_in_a_form_that_every_client_takes() {
     assert_eq!(tools[1]["inputSchema"]["required"], json!(["to_id", "message"]));
     assert_eq!(properties(2), ["summary", "name"]);
     assert_eq!(tools[2]["inputSchema"]["required"], json!(["summary"]));
-    assert_eq!(properties(3), ["wait_seconds"]);
+    assert_eq!(properties(3), ["wait_seconds", "history"]);
 }
 
 /// Checks that a schema has only keywords that the simplest client knows, at any depth.

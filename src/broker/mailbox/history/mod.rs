@@ -44,6 +44,8 @@ const COLUMNS: &str =
 /// What a message must be to be listed, beside being one of the candidates.
 struct Filter {
     peer: Option<String>,
+    /// The caller, if it wants only messages of its own beside that peer.
+    own: Option<String>,
     sent: bool,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
@@ -54,7 +56,10 @@ impl Filter {
     fn fits(&self, message: &Message) -> bool {
         let sender = |peer: &String| message.from.id.as_str() == peer;
         let recipient = |peer: &String| message.to.id.as_str() == peer && !self.sent;
+        let party =
+            |peer: &String| [&message.from.id, &message.to.id].iter().any(|id| id.as_str() == peer);
         self.peer.as_ref().is_none_or(|peer| sender(peer) || recipient(peer))
+            && self.own.as_ref().is_none_or(party)
             && self.since.is_none_or(|since| message.sent_at >= since)
             && self.until.is_none_or(|until| message.sent_at < until)
             && (self.states.is_empty() || self.states.contains(&message.state))
@@ -82,6 +87,7 @@ pub fn list_messages(
         None => (request.sent || request.own).then(|| caller.peer.to_string()),
     };
     let filter = Filter {
+        own: request.own.then(|| caller.peer.to_string()),
         peer,
         sent: request.sent,
         since: request.since,

@@ -5,6 +5,7 @@
 //! out, and what many entries share is said once. Everything that another peer wrote passes through
 //! [`crate::text`] on its way in.
 
+mod earlier;
 #[cfg(test)]
 mod hostile;
 mod parts;
@@ -26,6 +27,7 @@ use crate::protocol::peers::{Peer, ProfileSet, Reachability};
 use crate::text;
 use crate::text::message::MAX_NAME;
 
+pub use earlier::earlier;
 pub use parts::Begun;
 pub use peers::{Asked, ListPeersResult, list_peers};
 pub use sent::{SendMessageResult, answered, send_message, sent_to_scope, wait_failed};
@@ -146,6 +148,11 @@ impl ReachabilityView {
             Self::Ended => "ended",
         }
     }
+}
+
+/// Returns what a peer is doing, if that is known.
+fn activity(peer: &Peer) -> Option<&'static str> {
+    Some(peer.activity.as_str()).filter(|_| !peer.activity.is_unknown())
 }
 
 /// Returns a peer's name on one line.

@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::mcp::tools::results::{
-    MAX_SUMMARY, Output, ROOM, ReachabilityView, commonest, describe_backlog, display_name,
-    fitting, if_any, if_said, if_some, if_true, name_of, waiting_notice, waiting_paragraph,
+    MAX_SUMMARY, Output, ROOM, ReachabilityView, activity, commonest, describe_backlog,
+    display_name, fitting, if_any, if_said, if_some, if_true, name_of, waiting_notice,
+    waiting_paragraph,
 };
 use crate::protocol::Timestamp;
 use crate::protocol::peers::{Peer, PeerKind, PeerList};
@@ -42,6 +43,7 @@ pub struct ListPeersResult {
 #[derive(Debug, Default, Serialize, JsonSchema)]
 struct DefaultView {
     reachability: Option<&'static str>,
+    activity: Option<&'static str>,
     cwd: Option<String>,
 }
 
@@ -54,6 +56,8 @@ struct PeerView {
     live: Option<bool>,
     /// channel_proven, channel_presumed, hooks, tools, inbox, away or ended
     reachability: Option<&'static str>,
+    /// busy, idle or waiting (a dialog is open)
+    activity: Option<&'static str>,
     cwd: Option<String>,
     summary: Option<String>,
     /// a session that ends with its answer (claude -p)
@@ -72,6 +76,7 @@ impl PeerView {
             name: name_of(peer),
             live: None,
             reachability: Some(ReachabilityView::new(peer.reach).as_str()),
+            activity: activity(peer),
             cwd: if_said(text::path(&peer.cwd, LISTED_PATH)),
             summary: if_said(text::line(&peer.summary, LISTED_SUMMARY)),
             one_shot: if_true(peer.one_shot),
@@ -97,12 +102,18 @@ impl PeerView {
 /// Takes what most of the views share out of them, and returns it.
 fn share(views: &mut [&mut PeerView]) -> Option<DefaultView> {
     let reachability = commonest(views.iter().filter_map(|view| view.reachability));
+    // It is shared only if all have one, because none is not the same.
+    let has_all = views.iter().all(|view| view.live.is_some() || view.activity.is_some());
+    let activity = commonest(views.iter().filter_map(|view| view.activity)).filter(|_| has_all);
     let cwds =
         views.iter().flat_map(|view| [view.plain_cwd().map(str::to_owned), view.cwd_by_name()]);
     let cwd = commonest(cwds.flatten());
     for view in views {
         if view.reachability == reachability {
             view.reachability = None;
+        }
+        if view.activity == activity {
+            view.activity = None;
         }
         let has_shared = view.plain_cwd() == cwd.as_deref() || view.cwd_by_name() == cwd;
         if cwd.is_some() && has_shared {
@@ -112,7 +123,7 @@ fn share(views: &mut [&mut PeerView]) -> Option<DefaultView> {
             view.cwd = Some(String::new());
         }
     }
-    let shared = DefaultView { reachability, cwd };
+    let shared = DefaultView { reachability, activity, cwd };
     (shared.reachability.is_some() || shared.cwd.is_some()).then_some(shared)
 }
 
@@ -157,7 +168,8 @@ pub fn list_peers(list: &PeerList, asked: Asked<'_>, notes: &[String]) -> Output
     let now = clock::now();
     let head = head(list, notes);
     let me = list.me.as_ref();
-    let me = me.map(|me| PeerView { live: Some(me.live), ..PeerView::new(me, now) });
+    let me =
+        me.map(|me| PeerView { live: Some(me.live), activity: None, ..PeerView::new(me, now) });
     let entries: Vec<Entry> = list.peers.iter().map(|peer| Entry::new(peer, now)).collect();
     let (_, output) = fitting(ROOM, entries.len(), |count| {
         let more = list.more + (entries.len() - count) as u64;
@@ -233,6 +245,9 @@ fn describe(view: &PeerView, peer: &Peer, now: Timestamp) -> String {
     let _ = write!(out, ": {reach}{}", describe_backlog(peer, now));
     if peer.one_shot {
         out.push_str(", a one-shot session that ends with its answer");
+    }
+    if let Some(activity) = view.activity {
+        let _ = write!(out, ", {activity}");
     }
     if let Some(client) = &view.client {
         let _ = write!(out, ", client {client}");

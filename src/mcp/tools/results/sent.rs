@@ -15,6 +15,7 @@ use crate::mcp::tools::results::{
 use crate::protocol::Timestamp;
 use crate::protocol::mailbox::Answered;
 use crate::protocol::messages::{MessageState, Outcome, Sent, SentToScope, Via};
+use crate::protocol::peers::{Activity, Peer};
 use crate::protocol::scope::Scope;
 use crate::sys::clock;
 use crate::text;
@@ -66,6 +67,16 @@ struct AnswerView {
     /// what this is
     about: &'static str,
     message: MessageView,
+}
+
+/// Says what a peer is doing, if that is known.
+const fn describe_activity(peer: &Peer) -> &'static str {
+    match peer.activity {
+        Activity::Busy => " It is at work.",
+        Activity::Idle => " It is idle.",
+        Activity::Waiting => " It waits for its person: a dialog is open.",
+        Activity::Unknown => "",
+    }
 }
 
 /// How far a message got.
@@ -126,6 +137,7 @@ impl MessageStateView {
             }
             (_, _) => format!("It waits behind earlier messages to {called}."),
         };
+        let standing = format!("{standing}{}", describe_activity(&self.sent.to));
         let backlog = describe_backlog(&self.sent.to, now);
         match backlog.trim_start_matches(", ") {
             "" => standing,

@@ -40,6 +40,13 @@ pub struct CheckMessagesResult {
     own_unread_total: Option<u64>,
 }
 
+impl CheckMessagesResult {
+    /// Returns the result that shows messages of before.
+    pub fn of_history(about: String, messages: Vec<MessageView>, mail: Option<String>) -> Self {
+        Self { about, messages, remaining: None, mail, own_unread: None, own_unread_total: None }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct MessageView {
     message_id: String,
