@@ -54,6 +54,54 @@ export async function watched(browser, origin, options = {}) {
   return page;
 }
 
+/** Texts whose contrast with what is behind them is below that of WCAG 2 AA. */
+export function faint(page) {
+  return page.evaluate(() => {
+    const context = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+    const rgba = (colour) => {
+      context.clearRect(0, 0, 1, 1);
+      context.fillStyle = colour;
+      context.fillRect(0, 0, 1, 1);
+      return [...context.getImageData(0, 0, 1, 1).data];
+    };
+    const ground = (element) => {
+      for (let one = element; one; one = one.parentElement) {
+        const [r, g, b, a] = rgba(getComputedStyle(one).backgroundColor);
+        if (a === 255) return [r, g, b];
+      }
+      return [255, 255, 255];
+    };
+    const luminance = (rgb) => {
+      const [r, g, b] = rgb.slice(0, 3).map((part) => {
+        const share = part / 255;
+        return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+      });
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const found = [];
+    let looked = 0;
+    for (const element of document.querySelectorAll('body *')) {
+      const hasText = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+      if (!hasText || !element.checkVisibility()) continue;
+      looked += 1;
+      const [text, behind] = [luminance(rgba(getComputedStyle(element).color)), luminance(ground(element))];
+      const ratio = (Math.max(text, behind) + 0.05) / (Math.min(text, behind) + 0.05);
+      if (ratio < 4.5) found.push(`${element.tagName}.${element.className} ${ratio.toFixed(2)}`);
+    }
+    return looked < 10 ? ['there are hardly any texts'] : [...new Set(found)];
+  });
+}
+
+/** Buttons, fields, lists and regions without a name for who does not see them. */
+export function nameless(page) {
+  return page.evaluate(() => {
+    const named = (one) => one.ariaLabel || one.labels?.length || one.textContent.trim()
+      || document.getElementById(one.getAttribute('aria-labelledby'))?.textContent.trim();
+    return [...document.querySelectorAll('button, input, textarea, nav, main, section, ol, ul, dialog')]
+      .filter((one) => one.checkVisibility() && !named(one)).map((one) => one.outerHTML.slice(0, 80));
+  });
+}
+
 export function pictures(directory) {
   mkdirSync(directory, { recursive: true });
   return (page, name) => page.screenshot({ path: join(directory, `${name}.png`) });

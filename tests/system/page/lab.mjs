@@ -128,6 +128,14 @@ export class Lab {
     return { stdout, file: read, mode, isGone: !existsSync(file) };
   }
 
+  /** Has the broker find this in its database: what no request could write. */
+  async tamper(statement, ...values) {
+    await this.stopBroker();
+    const script = 'import sqlite3, sys, json\nwith sqlite3.connect(sys.argv[1]) as db: db.execute(sys.argv[2], json.loads(sys.argv[3]))';
+    await promisify(execFile)('python3', ['-c', script, this.status.health.database, statement, JSON.stringify(values)]);
+    await this.startBroker();
+  }
+
   async forgetToken() {
     rmSync(this.status.health.token_file);
   }

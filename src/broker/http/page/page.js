@@ -63,6 +63,7 @@ async function reload(before) {
     if (search && !before) found.clear();
     for (const message of list.messages) found.set(message.id, message);
     model.hasOlder = Boolean(list.more || list.truncated);
+    if (search) $('announcer').textContent = `${found.size} messages found`;
     say('');
   } catch (error) {
     if (mine !== question) return;

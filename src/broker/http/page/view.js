@@ -58,7 +58,7 @@ function settleTabStop(elements) {
 
 function drawTitle() {
   const peer = model.peers.get(model.peer);
-  const title = model.search ? `Messages with “${plainLine(model.search, 80)}”`
+  const title = model.search ? `Messages containing “${plainLine(model.search, 80)}”`
     : model.peer ? null : 'All messages';
   const look = JSON.stringify([title, model.peer, peer && [peerLook(peer), age(peer.since), peer.client_version,
     peer.oldest_unread]]);
@@ -67,7 +67,7 @@ function drawTitle() {
   if (title) $('title').textContent = title;
   else $('title').replaceChildren(peerLine(peer ? called(peer) : model.peer));
   if (model.search && model.peer) {
-    $('title').append(make('span', { className: 'quiet' }, ' with '), peerLine(peer ? called(peer) : model.peer));
+    $('title').append(make('span', { className: 'quiet' }, 'with'), peerLine(peer ? called(peer) : model.peer));
   }
   $('about').replaceChildren(...(model.search || !model.peer ? []
     : peer ? aboutPeer(peer) : [make('p', { className: 'quiet' }, 'This peer is not listed any more.')]));
@@ -121,7 +121,7 @@ function firstVisible() {
 
 function drawComposer() {
   const peer = model.peers.get(model.peer);
-  const canWrite = Boolean(peer) && peer.name !== YOU;
+  const canWrite = Boolean(peer) && peer.name !== YOU && !model.search;
   $('composer').hidden = !canWrite;
   if (canWrite) $('draft-label').textContent = `Message to ${plainLine(called(peer))}`;
   if (canWrite) $('draft').placeholder = `Message to ${plainLine(called(peer), 60)}`;

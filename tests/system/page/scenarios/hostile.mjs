@@ -147,9 +147,17 @@ export async function hostile({ lab, browser, check, picture }) {
   }
   await lab.request('POST', '/v1/messages', { secret: reader.secret, body: { to: writer.id, text: TEXTS['event handler'], reply_to: ids['combining marks'] } });
 
+  // No session can take such a name, but a database of another program may have it.
+  const evil = await lab.rawPeer('named', { live: false });
+  const name = `${TEXTS['event handler']} \u202E${'N\u0301\u0334'.repeat(60)} ${'M'.repeat(400)}`;
+  await lab.tamper('UPDATE peers SET name = ? WHERE id = ?', name, evil.id);
+  await lab.request('POST', '/v1/messages', { secret: writer.secret, body: { to: evil.id, text: 'to the named' } });
+
   const page = await watched(browser, lab.origin);
   await page.goto(await lab.link());
   await page.locator(`li.message[data-id="${ids.emoji}"]`).waitFor();
+  const party = page.locator('li.message .party', { hasText: 'onerror' });
+  check('a name is shown as it is', (await party.textContent()).startsWith(`${TEXTS['event handler']} [U+202E]N`), await party.textContent());
   for (const [name, text] of Object.entries(TEXTS)) {
     const shown = await page.locator(`li.message[data-id="${ids[name]}"] .text`).textContent();
     check(`it is shown as it is: ${name}`, shown === (SHOWN[name] ?? text), shown.slice(0, 200));
@@ -164,18 +172,20 @@ export async function hostile({ lab, browser, check, picture }) {
   }
   await page.locator('#peers li', { hasText: 'writer' }).locator('.badge', { hasText: '1' }).waitFor();
   await page.locator('#peers li', { hasText: 'reader' }).locator('.badge', { hasText: '23' }).waitFor();
-  check('no peer paints outside its row', !(await paintsOutside(page, page.locator('#peers li', { hasText: 'writer' }))));
+  for (const peer of ['writer', '/srv/named']) {
+    check(`the row of a peer paints nothing outside: ${peer}`, !(await paintsOutside(page, page.locator('#peers li', { hasText: peer }))));
+  }
   await page.locator(`li.message[data-id="${ids['event handler']}"]`).scrollIntoViewIfNeeded();
   await picture(page, 'hostile');
   await page.locator(`li.message[data-id="${ids['bidi override']}"]`).scrollIntoViewIfNeeded();
   await picture(page, 'hostile-characters');
-  for (const peer of ['writer', 'reader', 'plain']) {
-    await page.locator('#peers button.peer', { has: page.locator('.peer-name', { hasText: peer }) }).click();
+  for (const peer of ['writer', 'reader', 'plain', 'onerror']) {
+    await page.locator('#peers button.peer', { has: page.locator('.peer-name', { hasText: peer }) }).first().click();
     await page.locator('.title', { hasText: peer }).waitFor();
+    if (peer === 'plain') check('the branch is shown', /onerror/.test(await page.locator('.about .branch').textContent()));
     await look(`conversation with ${peer}`);
     await picture(page, `hostile-${peer}`);
   }
-  check('the branch is shown', /onerror/.test(await page.locator('.about .branch').textContent()));
   await page.locator('#search').fill('<img src=x onerror=pwned=1> \u202E');
   await until('the search has an answer', async () => !/Searching/.test(await page.locator('#no-messages').textContent()));
   await look('search');

@@ -1,7 +1,7 @@
 // What a person sees and does: peers appear, a message flows and changes state, they write, search and use
 // the keys.
 
-import { watched } from '../browser.mjs';
+import { faint, nameless, watched } from '../browser.mjs';
 import { until } from '../lab.mjs';
 
 /** The row of the message with this text. */
@@ -60,6 +60,8 @@ export async function talk({ lab, browser, check, picture }) {
   check('it comes from the command line', push.meta.from_name === 'cli' || push.meta.from === 'cli', push.meta);
   const answer = await backend.send('cli', 'Renamed, and **deployed**.', { reply_to: push.meta.message_id });
   await page.locator(`li.message[data-id="${answer}"]`).waitFor();
+  check('every text has contrast, dark', (await faint(page)).length === 0, await faint(page));
+  check('everything has a name', (await nameless(page)).length === 0, await nameless(page));
   await picture(page, 'conversation');
   await page.locator(`li.message[data-id="${answer}"] .answer`).click();
   await page.locator('#reply-text', { hasText: 'Renamed' }).waitFor();
@@ -107,6 +109,7 @@ export async function talk({ lab, browser, check, picture }) {
   await page.keyboard.press('Escape');
   await page.keyboard.press('?');
   await page.locator('dialog[open]').waitFor();
+  check('the help has contrast', (await faint(page)).length === 0, await faint(page));
   await picture(page, 'help');
   await page.keyboard.press('Escape');
   await page.locator('dialog[open]').waitFor({ state: 'hidden' });
@@ -127,6 +130,7 @@ export async function talk({ lab, browser, check, picture }) {
   await page.emulateMedia({ colorScheme: 'light' });
   await picture(page, 'light');
   await peers.filter({ hasText: 'backend' }).click();
+  check('every text has contrast, light', (await faint(page)).length === 0, await faint(page));
   await picture(page, 'light-conversation');
   await page.locator('#everything').click();
   for (const [width, height] of [[360, 640], [768, 500], [1920, 1200], [320, 900]]) {
