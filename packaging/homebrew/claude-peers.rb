@@ -1,4 +1,4 @@
-# The words in capitals are filled in by packaging/homebrew/render, for a release's source tarball.
+# The words in capitals are filled in by packaging/release/render, for a release's source tarball.
 class ClaudePeers < Formula
   desc "Lets the Claude Code sessions on a machine find each other and talk"
   homepage "HOMEPAGE"
