@@ -1,4 +1,5 @@
 //! Live view: `claude-peers top` on a real terminal, with real sessions: what it shows, and what keys do.
+//! Promise 5: text of peers does nothing to the terminal.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
