@@ -48,6 +48,15 @@ fn fitting<'a>(characters: impl Iterator<Item = &'a str>, mut room: usize) -> us
     fit.map(str::len).sum()
 }
 
+/// Returns a path with `~` in the place of this home.
+#[must_use]
+pub fn path_below(path: &str, home: Option<&str>) -> String {
+    match home.and_then(|home| path.strip_prefix(home)) {
+        Some(below) if below.is_empty() || below.starts_with('/') => format!("~{below}"),
+        _ => path.to_owned(),
+    }
+}
+
 /// Breaks a line at its spaces into lines of at most `most` columns. A word that is longer than that
 /// stays whole, because half a command or path is another one.
 #[must_use]
@@ -105,6 +114,15 @@ mod tests {
             assert!(columns(&fit_start(line, most)) <= most, "{most}");
             assert!(columns(&fit_end(line, most)) <= most, "{most}");
         }
+    }
+
+    #[test]
+    fn a_home_is_abbreviated_where_it_is_a_directory_of_the_path() {
+        let home = Some("/home/ann");
+        assert_eq!(path_below("/home/ann/src", home), "~/src");
+        assert_eq!(path_below("/home/ann", home), "~");
+        assert_eq!(path_below("/home/anna/src", home), "/home/anna/src");
+        assert_eq!(path_below("/home/ann/src", None), "/home/ann/src");
     }
 
     #[test]

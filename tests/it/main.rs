@@ -64,6 +64,7 @@ mod service;
 mod session_shell;
 mod settings;
 mod setup;
+mod snapshots;
 mod start;
 mod stdio;
 mod stop;

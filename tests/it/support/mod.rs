@@ -29,11 +29,12 @@ mod session_options;
 pub use chance::number;
 pub use chance::{Chance, messages, rounds};
 pub use chat_endpoint::{Behaviour, Endpoint};
+pub use commands::findings_of;
 pub use manager::{Manager, Notifications};
 pub use mounts::mounted;
 pub use processes::{
-    Frozen, chmod, copy_program, ends, in_a_terminal, mode, process_status, send_signal, terminal,
-    write_program,
+    Frozen, chmod, copy_program, ends, in_a_terminal, in_a_terminal_of, mode, process_status,
+    send_signal, terminal, write_program,
 };
 pub use repositories::{git, repository};
 pub use sandbox::{

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{PROGRAM, until};
 
@@ -68,15 +67,15 @@ pub fn terminal() -> (OwnedFd, OwnedFd) {
 
 /// Starts a command on a terminal of its own, as the leader of a session.
 pub fn in_a_terminal(command: Command) -> (OwnedFd, Child) {
-    in_a_terminal_of(Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }, command)
+    in_a_terminal_of(command, |_| ())
 }
 
-/// Starts a command on a terminal of its own, of this size, as the leader of a session.
-pub fn in_a_terminal_of(size: Winsize, mut command: Command) -> (OwnedFd, Child) {
+/// The same on a terminal that is prepared first.
+pub fn in_a_terminal_of(mut command: Command, prepare: impl FnOnce(&OwnedFd)) -> (OwnedFd, Child) {
     use rustix::process::{ioctl_tiocsctty, setsid};
 
     let (ours, theirs) = terminal();
-    tcsetwinsize(&ours, size).unwrap();
+    prepare(&ours);
     command.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
     // SAFETY: both calls are single system calls.
     unsafe {

@@ -41,7 +41,9 @@ impl Screen {
 
     /// Starts a program that has its variables already.
     pub fn start_as(command: Command, columns: u16, rows: u16) -> Self {
-        let (terminal, child) = in_a_terminal_of(winsize(columns, rows), command);
+        let (terminal, child) = in_a_terminal_of(command, |terminal| {
+            tcsetwinsize(terminal, winsize(columns, rows)).unwrap();
+        });
         let screen = Arc::new(Mutex::new(vt100::Parser::new(size(rows), size(columns), 0)));
         let shown = Arc::clone(&screen);
         let mut output = std::fs::File::from(terminal.try_clone().unwrap());

@@ -19,6 +19,7 @@ use crate::broker::core::{Caller, Tx};
 use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::registry;
 use crate::broker::store::Fault;
+use crate::protocol::error::Missing;
 use crate::protocol::messages::{ListMessages, Message, MessageList, MessageState, Party, Via};
 use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId, Timestamp};
 
@@ -133,6 +134,7 @@ pub fn list_messages(
 
 fn unknown_message(id: &MessageId) -> ApiError {
     ApiError::new(ErrorCode::NotFound, format!("there is no message {id}"))
+        .missing(Missing::Message)
 }
 
 /// Returns the sequence number of a message, from which an earlier answer is to go on.
