@@ -19,6 +19,7 @@
 //! * [`broker`]: the daemon. It knows nothing of the modules below.
 //! * [`service`]: the broker's units, through systemd or launchd.
 //! * [`client`]: the thin client: start on demand, calls, the event stream.
+//! * [`browser`]: the broker's page in the person's browser.
 //! * [`setup`]: the server and the hooks in the configuration of Claude Code and other clients.
 //! * [`mcp`]: the MCP stdio server, one per session.
 //! * [`hook`]: what Claude Code runs at its own events.
@@ -31,6 +32,7 @@
 pub mod failpoint;
 
 pub mod broker;
+pub mod browser;
 pub mod claude_code;
 pub mod cli;
 pub mod client;

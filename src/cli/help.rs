@@ -12,7 +12,7 @@ use crate::text;
 
 /// The commands, by what they are for.
 pub const GROUPS: [(&str, &[&str]); 4] = [
-    ("Everyday", &["peers", "send", "inbox", "log", "top", "watch"]),
+    ("Everyday", &["peers", "send", "inbox", "log", "top", "open", "watch"]),
     ("Set-up", &["setup", "demo", "completions"]),
     ("Service and troubleshooting", &["status", "doctor", "service", "prune", "kill-broker"]),
     ("Plumbing", &["mcp", "hook", "statusline", "broker", "token"]),

@@ -18,6 +18,7 @@ mod legend;
 mod log;
 mod message;
 mod moment;
+mod open;
 pub mod output;
 mod overview;
 mod peers;
@@ -80,6 +81,8 @@ enum Command {
     Watch(watch::Arguments),
     /// Delete old messages from the history
     Prune(prune::Arguments),
+    /// Open a page with peers and messages in your browser
+    Open(open::Arguments),
     /// Find problems and show how to fix them
     Doctor(doctor::Arguments),
     /// Run a demo: two sessions and a broker in a temporary directory
@@ -245,6 +248,7 @@ fn run(
                     Command::Log(arguments) => log::run(&arguments, &client, out).await,
                     Command::Watch(arguments) => watch::run(&arguments, &client, out).await,
                     Command::Prune(arguments) => prune::run(&arguments, &client, out).await,
+                    Command::Open(arguments) => open::run(&arguments, &client, out).await,
                     Command::Token => token::run(&client, out).await,
                     Command::KillBroker(arguments) => {
                         kill_broker::run(&arguments, client, out).await

@@ -1,16 +1,18 @@
 //! What people look at: the observer's stream, the status line, the page's link, and pruning.
 
+use std::time::{Duration, Instant};
+
 use axum::http::Method;
 use tokio::time::timeout;
 
 use crate::client::Client;
-use crate::client::call::{ATTEMPT, read_all, refusal};
+use crate::client::call::{ATTEMPT, Time, read_all, refusal};
 use crate::client::error::{ClientError, Result};
 use crate::client::stream::ObserverStream;
 use crate::protocol::brief::{Brief, BriefStatus};
 use crate::protocol::events::Observe;
 use crate::protocol::history::{Prune, Pruned};
-use crate::protocol::page::PageLink;
+use crate::protocol::page::{OpenPage, PageLink, PageVisit};
 use crate::protocol::route;
 
 impl Client {
@@ -44,5 +46,12 @@ impl Client {
     /// Returns a link that opens the page once.
     pub async fn page_link(&self) -> Result<PageLink> {
         self.post(route::PAGE_LINK, &serde_json::json!({})).await
+    }
+
+    /// Waits until the page is opened with this code, or the code is no longer good.
+    pub async fn page_visit(&self, code: &str, good_for: Duration) -> Result<PageVisit> {
+        let body = OpenPage { code: code.to_owned() };
+        let time = Time { waits_until: Instant::now() + good_for };
+        self.call_known(time, || self.request(&Method::POST, route::PAGE_VISIT).json(&body)).await
     }
 }

@@ -70,7 +70,7 @@ fn shorten_any(text: &mut Option<String>, most: usize) {
     }
 }
 
-fn at_most(field: &str, text: &str, most: usize) -> Result<(), ApiError> {
+pub(in crate::protocol) fn at_most(field: &str, text: &str, most: usize) -> Result<(), ApiError> {
     let length = text.len();
     if length <= most {
         return Ok(());

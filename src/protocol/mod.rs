@@ -84,6 +84,8 @@ pub mod route {
     pub const PAGE: &str = "/";
     pub const PAGE_LINK: &str = "/v1/page/link";
     pub const PAGE_OPEN: &str = "/v1/page/open";
+    pub const PAGE_PROOF: &str = "/v1/page/proof";
+    pub const PAGE_VISIT: &str = "/v1/page/visit";
     pub const SHUTDOWN: &str = "/v1/shutdown";
     pub const FRESH_DATABASE: &str = "/v1/afresh";
 }

@@ -48,6 +48,7 @@ mod names;
 mod odd_input;
 mod one_broker;
 mod other_brokers;
+mod page;
 mod plugin;
 mod promises;
 mod pushed_and_shown;

@@ -20,6 +20,8 @@ pub(in crate::broker) mod large_answers;
 mod long_poll;
 mod mailbox;
 mod messages;
+mod over_tcp;
+mod page;
 mod peers;
 pub mod request;
 mod stream;
@@ -63,6 +65,11 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(route::PRUNE, post(history::prune))
         .route(route::BRIEF, get(brief::brief))
         .route(route::EVENTS, get(events::observe))
+        .route(route::PAGE, get(page::show))
+        .route(route::PAGE_LINK, post(page::link))
+        .route(route::PAGE_VISIT, post(page::await_visit))
+        .route(route::PAGE_OPEN, post(page::open))
+        .route(route::PAGE_PROOF, post(page::prove))
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
         .layer(body_limit(route::MESSAGES))

@@ -1,8 +1,6 @@
 //! Requests: which are accepted, who calls, what the body is, and how a refusal looks.
 //!
-//! On the Unix socket the kernel reports the caller's user. Over TCP the caller needs the token, and
-//! a request that a web page could have sent (a foreign `Host`, any `Origin`) is refused before the
-//! token is even checked.
+//! On the Unix socket the kernel reports the caller's user; who may call over TCP, `over_tcp` decides.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -11,18 +9,19 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::de::DeserializeOwned;
-use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
 use crate::broker::core::idempotency::IdempotencyKey;
 use crate::broker::http::identity::Identity;
+use crate::broker::http::over_tcp;
+use crate::broker::http::over_tcp::TcpCaller;
 use crate::broker::registry;
 use crate::broker::shared::Shared;
 use crate::config::MAX_MESSAGE_BYTES;
@@ -101,11 +100,17 @@ pub async fn check(
     shared.activity.record();
     let checked = check_request(&shared, transport, &request);
     let response = match checked {
-        Ok(()) => {
+        Ok(Some(TcpCaller::Page)) => {
+            // A page speaks for its person, whatever else it says.
+            request.extensions_mut().insert(Identity::Owner);
+            request.extensions_mut().insert(CallerContext::default());
+            next.run(request).await
+        }
+        Ok(_) => {
             let around = request.headers().get(header::CONTEXT).map(HeaderValue::as_bytes);
             let mut around = around.map(CallerContext::from_header).unwrap_or_default();
             if let Err(error) = around.bound() {
-                return answer(&shared, Refusal(error).into_response());
+                return answer(&shared, transport, Refusal(error).into_response());
             }
             let identity = match (request.headers().get(header::SESSION), &around.inside) {
                 (Some(secret), _) => Identity::Session(lossy(secret)),
@@ -123,13 +128,19 @@ pub async fn check(
         }
         Err(refusal) => refusal.into_response(),
     };
-    answer(&shared, response)
+    answer(&shared, transport, response)
 }
 
-/// Adds to each answer which protocol the broker speaks.
-fn answer(shared: &Shared, mut response: Response) -> Response {
+/// Adds to each answer which protocol the broker speaks, and over TCP what a browser may do with it:
+/// neither keep it nor take it for something else.
+fn answer(shared: &Shared, transport: Transport, mut response: Response) -> Response {
+    let headers = response.headers_mut();
     let name = HeaderName::from_static(header::PROTOCOL);
-    response.headers_mut().insert(name, HeaderValue::from(shared.protocol));
+    headers.insert(name, HeaderValue::from(shared.protocol));
+    if transport == Transport::Tcp {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
     response
 }
 
@@ -137,25 +148,26 @@ fn lossy(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
-fn check_request(shared: &Shared, transport: Transport, request: &Request) -> Result<(), Refusal> {
+/// Checks a request. Returns who calls, if it came over TCP.
+fn check_request(
+    shared: &Shared,
+    transport: Transport,
+    request: &Request,
+) -> Result<Option<TcpCaller>, Refusal> {
     let headers = request.headers();
     if let Transport::ForeignUser { uid } = transport {
         return Err(Refusal(foreign_user_error(uid)));
     }
-    if transport == Transport::Tcp {
-        check_host(request)?;
-        if headers.contains_key(ORIGIN) {
-            return Err(Refusal::new(ErrorCode::Forbidden, "requests of web pages are refused"));
-        }
-        if request.uri().path() != route::HEALTH {
-            check_token(shared, headers)?;
-        }
-    }
+    let caller = match transport {
+        Transport::Tcp => Some(over_tcp::check(shared, request)?),
+        _ => None,
+    };
     if request.method() == Method::POST {
         check_content_type(headers)?;
     }
     check_protocol(shared, headers)?;
-    check_database_setting(shared, headers)
+    check_database_setting(shared, headers)?;
+    Ok(caller)
 }
 
 /// Returns the error for a caller with another user id.
@@ -183,45 +195,6 @@ fn foreign_user_error(uid: u32) -> ApiError {
         )
     };
     ApiError::new(ErrorCode::Forbidden, message).hint(hint)
-}
-
-/// Rejects any `Host` that is not loopback: protection against DNS rebinding.
-///
-/// A request may carry several `Host` headers, and a host in its request target. All must be
-/// loopback, and there must be one.
-fn check_host(request: &Request) -> Result<(), Refusal> {
-    let in_target = request.uri().authority().map(|authority| authority.as_str().to_owned());
-    let named: Vec<String> =
-        request.headers().get_all(HOST).iter().map(lossy).chain(in_target).collect();
-    if !named.is_empty() && named.iter().all(|host| is_loopback(host)) {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        ErrorCode::Forbidden,
-        "the Host header does not name this machine's loopback address",
-    ))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    ["127.0.0.1", "localhost", "[::1]"].contains(&name.to_ascii_lowercase().as_str())
-}
-
-fn check_token(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
-    let given = headers.get(AUTHORIZATION).map(lossy).unwrap_or_default();
-    let given = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let right = given
-        .is_some_and(|(_, token)| token.trim().as_bytes().ct_eq(shared.token.as_bytes()).into());
-    if right {
-        return Ok(());
-    }
-    Err(Refusal(
-        ApiError::new(ErrorCode::Unauthorized, "the token is missing or wrong")
-            .hint("`claude-peers token` prints it; send it as `Authorization: Bearer TOKEN`."),
-    ))
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {

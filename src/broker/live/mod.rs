@@ -4,6 +4,7 @@ pub mod client_processes;
 pub mod hook_reports;
 pub mod hook_waiters;
 pub mod observers;
+pub mod page_codes;
 pub mod presence;
 pub mod push_state;
 pub mod signals;
@@ -17,6 +18,7 @@ use tokio::sync::Notify;
 use crate::broker::live::client_processes::ClientProcesses;
 use crate::broker::live::hook_waiters::HookWaiters;
 use crate::broker::live::observers::Observers;
+use crate::broker::live::page_codes::PageCodes;
 use crate::broker::live::presence::Presence;
 use crate::broker::live::signals::Signals;
 use crate::broker::live::waiters::Waiters;
@@ -39,6 +41,8 @@ pub struct LiveState {
     pub signals: Signals,
     /// The people who look at what is going on.
     pub observers: Observers,
+    /// The codes that open the page.
+    pub page_codes: PageCodes,
     /// Notified when a transaction may have changed the database.
     pub written: Arc<Notify>,
 }
@@ -50,6 +54,7 @@ impl LiveState {
         Self {
             presence: Presence::new(sources.clock.clone()),
             client_processes: ClientProcesses::new(sources.clock.clone()),
+            page_codes: PageCodes::new(sources.clock.clone()),
             sources,
             ..Self::default()
         }

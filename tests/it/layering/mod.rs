@@ -35,6 +35,7 @@ const LAYERS: [&[&str]; 28] = [
     &["broker"],
     &["service"],
     &["client"],
+    &["browser"],
     &["setup"],
     &["mcp"],
     &["hook"],
