@@ -221,6 +221,7 @@ fn it_fits_any_terminal_and_shows_two_hundred_peers() {
     screen.until_shows(" peer-000");
     screen.types("\u{1b}[<0;5;3M\u{1b}[<0;5;3m");
     screen.until_shows("▸peer-000");
+    screen.until_shows("to the last one");
     screen.picture("200-peers-conversation-120x40");
     drop(peers);
     screen.until_shows("0 live");
