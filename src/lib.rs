@@ -25,6 +25,7 @@
 //! * [`hook`]: what Claude Code runs at its own events.
 //! * [`doctor`]: end-to-end checks, each with a fix.
 //! * [`demo`]: two real sessions and a real broker in a throw-away directory.
+//! * [`top`]: what happens, on a terminal, as it happens.
 //! * [`cli`]: one file per command. Commands print and do not decide.
 
 #[macro_use]
@@ -50,6 +51,7 @@ pub mod service;
 pub mod setup;
 pub mod sys;
 pub mod text;
+pub mod top;
 
 /// This build's version, as `--version` prints it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -2,38 +2,48 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
-use clap_complete::Shell;
+use clap::{Args, ValueEnum};
+use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 
+use crate::cli::complete::VARIABLE;
 use crate::cli::error::CliError;
 use crate::cli::output::Out;
 
+/// The name under which people call this program.
+const NAME: &str = "claude-peers";
+
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The script asks claude-peers for the names of live peers and the ids of recent messages, and never \
+starts a broker. Debian packages install it; otherwise:
+
+  bash  echo 'source <(claude-peers completions bash)' >> ~/.bashrc
+  zsh   echo 'source <(claude-peers completions zsh)' >> ~/.zshrc
+  fish  claude-peers completions fish > ~/.config/fish/completions/claude-peers.fish")]
 pub struct Arguments {
     /// The shell to print a script for
     shell: Shell,
 }
 
-pub fn run(
-    arguments: &Arguments,
-    command: &mut clap::Command,
-    out: &mut Out,
-) -> Result<ExitCode, CliError> {
-    let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, command, "claude-peers", &mut script);
-    if arguments.shell == Shell::Bash {
-        script = one_name(script);
-    }
-    out.raw(&script)?;
-    Ok(ExitCode::SUCCESS)
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Powershell,
+    Zsh,
 }
 
-/// Makes bash's script find and complete each command under one name.
-///
-/// `clap_complete` 4.6 takes the dash in `claude-peers` for the border between two commands.
-fn one_name(script: Vec<u8>) -> Vec<u8> {
-    match String::from_utf8(script) {
-        Ok(text) => text.replace("claude__subcmd__peers", "claude__peers").into_bytes(),
-        Err(error) => error.into_bytes(),
-    }
+pub fn run(arguments: &Arguments, out: &mut Out) -> Result<ExitCode, CliError> {
+    let shell: &dyn EnvCompleter = match arguments.shell {
+        Shell::Bash => &Bash,
+        Shell::Elvish => &Elvish,
+        Shell::Fish => &Fish,
+        Shell::Powershell => &Powershell,
+        Shell::Zsh => &Zsh,
+    };
+    let mut script = Vec::new();
+    shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut script)?;
+    out.raw(&script)?;
+    Ok(ExitCode::SUCCESS)
 }

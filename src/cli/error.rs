@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 
 use crate::cli::output::look::{Ink, Look};
 use crate::cli::output::messages::Messages;
+use crate::cli::output::table::{self, Cell, Column};
+use crate::cli::output::{Out, cell};
 use crate::client::ClientError;
 use crate::config::ConfigError;
-use crate::protocol::error::Candidate;
+use crate::protocol::ApiError;
+use crate::protocol::error::{Candidate, Missing};
 use crate::text;
 
 /// The exit code of `send` if it is not known whether the message was stored.
@@ -84,45 +87,38 @@ impl CliError {
     }
 
     /// Reports the error on standard error and returns the exit code.
-    pub fn report(&self, to: Messages) -> ExitCode {
+    pub fn report(&self, out: &Out) -> ExitCode {
         if self.broken_pipe {
             return ExitCode::SUCCESS;
         }
-        self.write("error", Ink::Bad, to);
+        self.write("error", Ink::Bad, out.messages(), out.home());
         ExitCode::from(self.exit)
     }
 
     /// Reports the error on standard error as a warning. The command goes on.
     pub fn warn(&self, to: Messages) {
-        self.write("warning", Ink::Attention, to);
+        self.write("warning", Ink::Attention, to, None);
     }
 
-    fn write(&self, word: &str, ink: Ink, to: Messages) {
+    fn write(&self, word: &str, ink: Ink, to: Messages, home: Option<&str>) {
         if to.is_json() {
             to.object(word, &self.as_json());
         } else {
-            to.write(&self.lines(word, ink, to.look()));
+            to.write(&self.lines(word, ink, to.look(), home));
         }
     }
 
     /// Returns the error as lines of text: what happened, and what to do.
-    fn lines(&self, word: &str, ink: Ink, look: Look) -> String {
+    fn lines(&self, word: &str, ink: Ink, look: Look, home: Option<&str>) -> String {
         let sentence = |text: &str| text::terminal_line(text, MAX_SENTENCE);
         let mut lines = look.paragraph(&format!("{word}: "), ink, &sentence(&self.message));
-        let fitted = |line: &str| match look.width {
-            Some(width) => text::fit_start(line, width.saturating_sub(2)),
-            None => line.to_owned(),
-        };
         for detail in &self.more.details {
             lines.push_str(&look.paragraph("  ", Ink::Dim, &text::terminal_line(detail, 500)));
         }
         for line in &self.more.excerpt {
             lines.extend(["  ", &text::terminal(line), "\n"]);
         }
-        for candidate in self.more.candidates.iter().take(MAX_CANDIDATES) {
-            let line = text::terminal_line(&described(candidate), 500);
-            lines.extend(["  ", &fitted(&line), "\n"]);
-        }
+        lines.push_str(&self.candidates(look, home));
         let more = self.more.candidates.len().saturating_sub(MAX_CANDIDATES);
         if more > 0 {
             lines.extend([format!("  and {more} more\n")]);
@@ -131,6 +127,30 @@ impl CliError {
             lines.push_str(&look.paragraph("hint: ", Ink::Typed, &sentence(hint)));
         }
         lines
+    }
+
+    /// Returns a table of the peers that may have been meant.
+    fn candidates(&self, look: Look, home: Option<&str>) -> String {
+        let shown = self.more.candidates.iter().take(MAX_CANDIDATES);
+        let rows = shown.map(|candidate| {
+            let place = match look.width {
+                Some(_) => text::path_below(&candidate.cwd, home),
+                None => candidate.cwd.clone(),
+            };
+            [
+                candidate.id.to_string(),
+                cell(candidate.name.as_deref().unwrap_or_default(), 60),
+                place,
+            ]
+            .map(Cell::from)
+            .to_vec()
+        });
+        let columns =
+            [Column::whole("ID"), Column::text("NAME", 12), Column::path("DIRECTORY", 16)];
+        let indented = Look { width: look.width.map(|width| width.saturating_sub(2)), ..look };
+        let lines = table::lines(&columns, rows.collect(), indented);
+        // The columns need no header.
+        lines.iter().skip(1).flat_map(|line| ["  ", line, "\n"]).collect()
     }
 
     /// Returns the error as `docs/json.md` describes it.
@@ -149,12 +169,8 @@ impl CliError {
 
     /// Returns the error as plain lines of text.
     pub fn text(&self) -> String {
-        self.lines("error", Ink::Bad, Look::PLAIN)
+        self.lines("error", Ink::Bad, Look::PLAIN, None)
     }
-}
-
-fn described(candidate: &Candidate) -> String {
-    format!("{}  {}  {}", candidate.id, candidate.name.as_deref().unwrap_or("-"), candidate.cwd)
 }
 
 impl From<io::Error> for CliError {
@@ -181,7 +197,17 @@ impl From<ClientError> for CliError {
             ClientError::Refused(refused) => refused.candidates.clone(),
             _ => Vec::new(),
         };
-        let hint = error.hint();
+        let advice = match error.last() {
+            ClientError::Refused(ApiError { missing: Some(Missing::Peer), .. }) => {
+                Some("To see all peers: claude-peers peers --all".to_owned())
+            }
+            ClientError::Refused(ApiError { missing: Some(Missing::Message), .. }) => {
+                Some("To see the messages and their ids: claude-peers log".to_owned())
+            }
+            _ => None,
+        };
+        let hint: Vec<String> = error.hint().into_iter().chain(advice).collect();
+        let hint = Some(hint.join(" ")).filter(|hint| !hint.is_empty());
         let more = Box::new(More { candidates, ..More::default() });
         Self { hint, more, ..Self::new(error.to_string()).code(code).exit(exit) }
     }

@@ -53,6 +53,26 @@ impl Options {
         let look = Look::of(&io::stdout(), wanted, environment);
         let messages = Messages::new(Look::of(&io::stderr(), wanted, environment), json);
         let pager = Pager::of(environment).filter(|_| !self.no_pager);
-        Out::new(look, messages, pager)
+        Out::new(look, messages, pager, environment.text("HOME"))
     }
+}
+
+/// Returns when to use colours, before the command line is understood: what it is refused with has
+/// colours, too.
+pub fn colour(arguments: &[std::ffi::OsString]) -> clap::ColorChoice {
+    let mut words = arguments.iter().skip(1).take_while(|word| *word != "--");
+    let mut choice = clap::ColorChoice::Auto;
+    while let Some(word) = words.next().and_then(|word| word.to_str()) {
+        let value = match word.strip_prefix("--color") {
+            Some("") => words.next().and_then(|word| word.to_str()),
+            Some(rest) => rest.strip_prefix('='),
+            None => None,
+        };
+        choice = match value {
+            Some("always") => clap::ColorChoice::Always,
+            Some("never") => clap::ColorChoice::Never,
+            _ => choice,
+        };
+    }
+    choice
 }

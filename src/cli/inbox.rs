@@ -5,14 +5,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::common::{MAX_WAIT_SECONDS, TIMED_OUT};
 use crate::cli::error::CliError;
-use crate::cli::output::{Out, ago, cell, id};
+use crate::cli::output::look::Ink;
+use crate::cli::output::{Out, cell, id};
 use crate::cli::shell_session;
 use crate::client::Client;
 use crate::protocol::mailbox::{Confirm, Delivery, Take};
+use crate::protocol::{MessageId, PeerId, Timestamp};
 use crate::text;
 
 #[derive(Debug, Args)]
@@ -30,6 +33,47 @@ pub struct Arguments {
 
 /// The number of bytes of text that are taken at once.
 const PAGE: u64 = 1024 * 1024;
+
+/// A message that was received, as JSON has it: like one of `log`, as far as its receiver knows it.
+#[derive(Debug, Serialize)]
+pub struct Received<'a> {
+    id: &'a MessageId,
+    from: Sender<'a>,
+    sent_at: Timestamp,
+    text: &'a str,
+    reply_to: Option<&'a MessageId>,
+    /// An earlier receiver was offered it, so it may have been read already.
+    repeat: bool,
+    /// It was pushed to this session, so it may have been read already.
+    already_pushed: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Sender<'a> {
+    id: &'a PeerId,
+    name: Option<&'a str>,
+    cwd: &'a str,
+    summary: &'a str,
+}
+
+impl<'a> From<&'a Delivery> for Received<'a> {
+    fn from(message: &'a Delivery) -> Self {
+        Self {
+            id: &message.id,
+            from: Sender {
+                id: &message.from_id,
+                name: message.from_name.as_deref(),
+                cwd: &message.from_cwd,
+                summary: &message.from_summary,
+            },
+            sent_at: message.sent_at,
+            text: &message.text,
+            reply_to: message.reply_to.as_ref(),
+            repeat: message.repeat,
+            already_pushed: message.already_pushed,
+        }
+    }
+}
 
 /// Prints all unread messages, and confirms them once they are printed. With `--peek` they are not
 /// confirmed.
@@ -52,7 +96,8 @@ pub async fn run(
             shell_session::note_if_unknown(client.config(), taken.owner.as_ref(), out.messages());
         }
         if arguments.json {
-            out.json(&json!({ "messages": taken.messages, "remaining": taken.remaining }))?;
+            let messages: Vec<Received> = taken.messages.iter().map(Received::from).collect();
+            out.json(&json!({ "messages": messages, "remaining": taken.remaining }))?;
         }
         if let (Some(seconds), true) = (waited, taken.messages.is_empty()) {
             out.flush()?;
@@ -63,10 +108,8 @@ pub async fn run(
         if !arguments.json {
             print_all(&taken.messages, out)?;
             if arguments.peek && taken.remaining > 0 {
-                out.line(format!(
-                    "{} more; `claude-peers inbox` shows them all.",
-                    taken.remaining
-                ))?;
+                let more = taken.remaining;
+                out.wrapped(0, format!("{more} more; `claude-peers inbox` shows them all."))?;
             }
         }
         out.flush()?;
@@ -105,10 +148,12 @@ fn print(message: &Delivery, out: &mut Out) -> Result<(), CliError> {
     } else {
         format!("from {} ({})", cell(from, 60), id(&message.from_id))
     };
-    let ago = ago(message.sent_at);
-    out.line(format!("{}  {from}, {ago} ago{answers}{repeat}", id(&message.id)))?;
+    let when = out.when(message.sent_at);
+    let beginning = out.look().paint(Ink::Typed, &id(&message.id));
+    let from = out.look().paint(Ink::Strong, &from);
+    out.painted(format!("{beginning}  {from}, {when}{answers}{repeat}"))?;
     for line in text::terminal(&message.text).lines() {
-        out.line(format!("  {line}"))?;
+        out.after("  ", 2, line)?;
     }
     Ok(())
 }

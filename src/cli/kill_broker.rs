@@ -15,6 +15,9 @@ use crate::sys::socket_owner::Owner;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
+    /// Print only what fails
+    #[arg(short, long, conflicts_with = "json")]
+    quiet: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -25,6 +28,9 @@ pub async fn run(
     client: Client,
     out: &mut Out,
 ) -> Result<ExitCode, CliError> {
+    if arguments.quiet {
+        out.hush();
+    }
     let port = client.config().port;
     let outcome = control::stop_broker(client).await?;
     if arguments.json {
@@ -32,7 +38,7 @@ pub async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     match outcome {
-        StopOutcome::NotRunning { typescript: None } => out.line("No broker is running.")?,
+        StopOutcome::NotRunning { typescript: None } => out.wrapped(0, "No broker is running.")?,
         StopOutcome::NotRunning { typescript: Some(owner) } => typescript(&owner, port, out)?,
         StopOutcome::Stopped(stopped) => print(&stopped, out)?,
     }
@@ -42,39 +48,44 @@ pub async fn run(
 fn as_json(outcome: &StopOutcome, port: u16) -> Value {
     match outcome {
         StopOutcome::NotRunning { typescript } => {
-            let mut report = json!({ "stopped": false, "was_running": false });
-            if let Some(owner) = typescript {
-                report["other"] = json!({ "port": port, "processes": owner.processes });
-            }
-            report
+            let other = typescript.as_ref();
+            json!({
+                "stopped": false, "was_running": false, "pid": null, "note": null, "saved_in": null,
+                "other": other.map(|owner| json!({ "port": port, "pids": owner.processes })),
+            })
         }
         StopOutcome::Stopped(stopped) => {
-            let mut report =
-                json!({ "stopped": true, "was_running": true, "process": stopped.pid });
-            match &stopped.mail.location {
-                MailLocation::Kept { note: Some(note) } => report["note"] = json!(note),
-                MailLocation::Saved(path) => report["saved_in"] = json!(path),
-                MailLocation::Kept { note: None } | MailLocation::Lost => {}
-            }
-            report
+            let (note, saved_in) = match &stopped.mail.location {
+                MailLocation::Kept { note } => (note.as_ref(), None),
+                MailLocation::Saved(path) => (None, Some(path)),
+                MailLocation::Lost => (None, None),
+            };
+            json!({
+                "stopped": true, "was_running": true, "pid": stopped.pid, "note": note,
+                "saved_in": saved_in, "other": null,
+            })
         }
     }
 }
 
 fn print(stopped: &Stopped, out: &mut Out) -> Result<(), CliError> {
     let Stopped { pid, sessions, manager, mail } = stopped;
-    out.line(format!("Stopped the broker (process {pid}). {}", describe(mail)))?;
+    out.wrapped(0, format!("Stopped the broker (process {pid}). {}", describe(mail)))?;
     if let Some(manager) = manager {
-        out.line(format!(
-            "{manager} still listens, and starts the broker again on the next connection."
-        ))?;
+        out.wrapped(
+            0,
+            format!("{manager} still listens, and starts the broker again on the next connection."),
+        )?;
     }
     if *sessions > 0 {
         let (sessions_need, start) =
             if *sessions == 1 { ("session needs", "starts") } else { ("sessions need", "start") };
-        out.line(format!(
-            "{sessions} running {sessions_need} the broker and {start} a new one immediately."
-        ))?;
+        out.wrapped(
+            0,
+            format!(
+                "{sessions} running {sessions_need} the broker and {start} a new one immediately."
+            ),
+        )?;
     }
     Ok(())
 }
@@ -99,7 +110,7 @@ fn describe(mail: &MailStatus) -> String {
 
 /// Reports the broker of the TypeScript claude-peers: the user may mean that one.
 fn typescript(owner: &Owner, port: u16, out: &mut Out) -> Result<(), CliError> {
-    out.line(format!(
+    out.wrapped(0, format!(
         "No broker of this program is running, but the broker of the TypeScript claude-peers is: \
          {owner} has port {port}."
     ))?;
@@ -110,7 +121,10 @@ fn typescript(owner: &Owner, port: u16, out: &mut Out) -> Result<(), CliError> {
             format!("run that program's kill-broker, or `kill {}`", numbers.join(" "))
         }
     };
-    out.line(format!("It belongs to another program and was not stopped. To stop it, {kill}."))?;
+    out.wrapped(
+        0,
+        format!("It belongs to another program and was not stopped. To stop it, {kill}."),
+    )?;
     Ok(())
 }
 

@@ -12,14 +12,24 @@ use clap::Command;
 const SEND: &str = "send";
 
 /// Moves the options of `send` before its words if a word begins with a dash.
-pub fn with_dash_text(arguments: Vec<OsString>, command: &Command) -> Vec<OsString> {
-    let Some(send) = command.find_subcommand(SEND) else { return arguments };
-    if arguments.get(1).is_none_or(|word| word != SEND) {
+pub fn with_dash_text(
+    arguments: Vec<OsString>,
+    command: impl FnOnce() -> Command,
+) -> Vec<OsString> {
+    if !arguments.iter().any(|word| word == SEND) {
         return arguments;
     }
+    let mut command = command();
+    // Gives each command the options that all have.
+    command.build();
+    let Some(send) = command.find_subcommand(SEND) else { return arguments };
+    let Some(at) = place_of_command(&arguments, &command).filter(|at| arguments[*at] == SEND)
+    else {
+        return arguments;
+    };
     let mut options = Vec::new();
     let mut words = Vec::new();
-    let mut rest = arguments.iter().skip(2);
+    let mut rest = arguments.iter().skip(at + 1);
     while let Some(word) = rest.next() {
         if word == "--" {
             // The user has separated options and text already.
@@ -37,11 +47,20 @@ pub fn with_dash_text(arguments: Vec<OsString>, command: &Command) -> Vec<OsStri
     if !words.iter().any(|word| word != "-" && begins_with_dash(word)) {
         return arguments;
     }
-    let mut with_dash_text: Vec<OsString> = arguments[..2].to_vec();
+    let mut with_dash_text: Vec<OsString> = arguments[..=at].to_vec();
     with_dash_text.extend(options);
     with_dash_text.push("--".into());
     with_dash_text.extend(words);
     with_dash_text
+}
+
+/// Returns where the name of the command stands: after the options of the program.
+fn place_of_command(arguments: &[OsString], program: &Command) -> Option<usize> {
+    let mut at = 1;
+    while arguments.get(at).is_some_and(|word| begins_with_dash(word)) {
+        at += if takes_value(&arguments[at], program) { 2 } else { 1 };
+    }
+    (at < arguments.len()).then_some(at)
 }
 
 fn begins_with_dash(word: &OsStr) -> bool {
@@ -90,7 +109,7 @@ mod tests {
 
     fn settle(line: &[&str]) -> Vec<String> {
         let line = ["claude-peers", "send"].iter().chain(line).map(OsString::from).collect();
-        let with_dash_text = with_dash_text(line, &Cli::command());
+        let with_dash_text = with_dash_text(line, Cli::command);
         with_dash_text.into_iter().skip(2).map(|word| word.into_string().unwrap()).collect()
     }
 
@@ -120,6 +139,19 @@ mod tests {
     }
 
     #[test]
+    fn options_that_all_commands_have_may_stand_anywhere() {
+        let line = ["claude-peers", "--color", "never", "--no-pager", "send", "peer", "- a"];
+        let settled = with_dash_text(line.map(OsString::from).to_vec(), Cli::command);
+        let expected =
+            ["claude-peers", "--color", "never", "--no-pager", "send", "--", "peer", "- a"];
+        assert_eq!(settled, expected);
+        assert_eq!(
+            settle(&["peer", "- a", "--color", "always"]),
+            ["--color", "always", "--", "peer", "- a"]
+        );
+    }
+
+    #[test]
     fn all_else_stays_as_it_is() {
         for line in [
             &["peer", "hello"][..],
@@ -135,6 +167,6 @@ mod tests {
             assert_eq!(settle(line), line);
         }
         let other = ["claude-peers", "log", "- x"].map(OsString::from).to_vec();
-        assert_eq!(with_dash_text(other.clone(), &Cli::command()), other);
+        assert_eq!(with_dash_text(other.clone(), Cli::command), other);
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::error::CliError;
+use crate::cli::legend;
 use crate::cli::output::look::Ink;
 use crate::cli::output::table::{Cell, Column};
 use crate::cli::output::{Out, cell};
@@ -14,6 +15,7 @@ use crate::client::Client;
 use crate::protocol::peers::{EndedSession, ListPeers, Peer, PeerList, Reachability};
 
 #[derive(Debug, Args)]
+#[command(after_help = legend::of_peers())]
 pub struct Arguments {
     /// List all sessions on this machine, in this directory, or in this git repository
     #[arg(long, value_enum, default_value = "machine")]
@@ -26,6 +28,10 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 }
+
+/// What a person is told where there is no session.
+pub const NOBODY: &str = "No sessions yet. Start Claude Code, set it up first if that is not done \
+    (claude-peers setup), or watch two sessions talk: claude-peers demo";
 
 pub async fn run(
     arguments: &Arguments,
@@ -54,7 +60,14 @@ pub async fn run(
         out.json(&list)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows = list.peers.iter().map(|peer| row(peer, out));
+    if list.peers.is_empty() && list.ended.is_empty() && out.is_terminal() {
+        out.wrapped(0, if list.away == 0 { NOBODY } else { "No sessions are running." })?;
+        if list.away > 0 {
+            out.wrapped(0, away(&list))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = list.peers.iter().map(|peer| row(peer, Row::Full, out));
     let rows = rows.chain(list.ended.iter().map(|session| ended(session, out))).collect();
     out.table(&COLUMNS, rows)?;
     if list.away > 0 {
@@ -69,7 +82,7 @@ pub async fn run(
 /// Prints a line below the table, on standard error if a program reads the table.
 fn beside(line: &str, out: &mut Out) -> Result<(), CliError> {
     if out.is_terminal() {
-        out.line(line)?;
+        out.wrapped(0, line)?;
     } else {
         out.flush()?;
         out.messages().note(line);
@@ -112,12 +125,31 @@ fn ended(session: &EndedSession, out: &Out) -> Vec<Cell> {
         Reachability::Ended.short().into(),
         out.when(session.since).into(),
         "0".into(),
-        cell(&session.cwd, 200).into(),
+        cell(&out.path(&session.cwd), 200).into(),
         cell(&resume, 300).into(),
     ]
 }
 
-fn row(peer: &Peer, out: &Out) -> Vec<Cell> {
+/// The columns of a list of live peers beside other things.
+pub const SHORT_COLUMNS: [Column; 5] = [
+    Column::text("NAME", 12),
+    Column::whole("STATE"),
+    Column::whole("VIA"),
+    Column::path("DIRECTORY", 16),
+    Column::text("SUMMARY", 16),
+];
+
+/// Which columns a row has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    /// Those of [`COLUMNS`].
+    Full,
+    /// Those of [`SHORT_COLUMNS`].
+    Short,
+}
+
+/// Returns the row of a peer.
+pub fn row(peer: &Peer, row: Row, out: &Out) -> Vec<Cell> {
     let state = match peer.reach {
         Reachability::Ended => Cell::inked("ended", Ink::Dim),
         _ if peer.live => Cell::inked("live", Ink::Good),
@@ -126,15 +158,21 @@ fn row(peer: &Peer, out: &Out) -> Vec<Cell> {
         _ => Cell::inked("away", Ink::Dim),
     };
     let unread = peer.unread.to_string();
+    let name = Cell::inked(cell(peer.name.as_deref().unwrap_or_default(), 60), Ink::Strong);
+    // A directory with spaces shifts only the summary, which is the last column.
+    let directory = cell(&out.path(&peer.cwd), 200).into();
+    let summary = cell(&peer.summary, 200).into();
+    if row == Row::Short {
+        return vec![name, state, peer.reach.short().into(), directory, summary];
+    }
     vec![
         peer.id.to_string().into(),
-        Cell::inked(cell(peer.name.as_deref().unwrap_or_default(), 60), Ink::Strong),
+        name,
         state,
         peer.reach.short().into(),
         out.when(peer.since).into(),
         if peer.unread > 0 { Cell::inked(unread, Ink::Attention) } else { unread.into() },
-        // A directory with spaces shifts only the summary, which is the last column.
-        cell(&peer.cwd, 200).into(),
-        cell(&peer.summary, 200).into(),
+        directory,
+        summary,
     ]
 }

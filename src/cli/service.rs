@@ -10,12 +10,14 @@ use serde_json::json;
 use crate::cli::common::{NOT_RUNNING, config_ignoring_file, runtime};
 use crate::cli::error::CliError;
 use crate::cli::output::Out;
+use crate::cli::output::look::Ink;
 use crate::cli::output::messages::Messages;
 use crate::cli::output::table::{Cell, Column};
 use crate::client::{Client, control};
 use crate::config::{Config, Environment};
 use crate::service::launchd::Launchd;
 use crate::service::{Logs, Manager, ServiceError, State, Status, Step, UnitStatus, manager};
+use crate::text;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -48,17 +50,17 @@ after an upgrade it updates what has changed and restarts the broker, and no mes
 
 The service does not see the environment variables of your shell. Put its settings into the \
 configuration file, ~/.config/claude-peers/config.toml.")]
-    Install(Format),
+    Install(Order),
     /// Remove the service; the database is kept
     #[command(after_help = AFTER_UNINSTALL)]
-    Uninstall(Format),
+    Uninstall(Order),
     /// Open the sockets; the broker starts on the first connection
-    Start(Format),
+    Start(Order),
     /// Stop the broker and close its sockets, until a session needs them again
     #[command(after_help = HOW_TO_DISABLE)]
-    Stop(Format),
+    Stop(Order),
     /// Restart the broker; no message is lost
-    Restart(Format),
+    Restart(Order),
     /// Show the status of the service
     #[command(after_help = "\
 Exit status: 0 the service is running or ready, 1 it has failed or its status is unknown, 3 it is \
@@ -83,6 +85,15 @@ struct Format {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Order {
+    /// Print only what fails
+    #[arg(short, long, conflicts_with = "json")]
+    quiet: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -114,25 +125,28 @@ pub fn run(
         _ => Config::load(environment)?,
     };
     let manager = manager(&config);
-    let (steps, format) = match arguments.command {
+    let (steps, order) = match arguments.command {
         Command::Plist => {
             out.raw(Launchd::new(&config).property_list()?.as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Status(format) => return status(&*manager, &format, out),
         Command::Logs(arguments) => return Err(logs(&*manager, arguments, out.messages())),
-        Command::Install(format) => (manager.install()?, format),
-        Command::Uninstall(format) => (manager.uninstall()?, format),
-        Command::Start(format) => (manager.start()?, format),
-        Command::Stop(format) => (stop(&config)?, format),
-        Command::Restart(format) => (manager.restart()?, format),
+        Command::Install(order) => (manager.install()?, order),
+        Command::Uninstall(order) => (manager.uninstall()?, order),
+        Command::Start(order) => (manager.start()?, order),
+        Command::Stop(order) => (stop(&config)?, order),
+        Command::Restart(order) => (manager.restart()?, order),
     };
-    if format.json {
+    if order.quiet {
+        out.hush();
+    }
+    if order.format.json {
         let changed = steps.iter().any(|step| step.changed);
         out.json(&json!({ "changed": changed, "steps": steps }))?;
     } else {
         for step in &steps {
-            out.line(&step.what)?;
+            out.wrapped(0, &step.what)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -174,32 +188,36 @@ fn status(manager: &dyn Manager, format: &Format, out: &mut Out) -> Result<ExitC
 }
 
 fn print(status: &Status, out: &mut Out) -> Result<(), CliError> {
-    out.line(match status.state {
-        State::Running => format!("service   running, started by {}", status.manager),
+    let (ink, state) = match status.state {
+        State::Running => (Ink::Good, format!("running, started by {}", status.manager)),
         State::Ready => {
-            format!("service   ready: {} starts it on the first connection", status.manager)
+            (Ink::Good, format!("ready: {} starts it on the first connection", status.manager))
         }
-        State::Stopped => {
-            "service   stopped; it starts with the next session or with `claude-peers service \
-                           start`"
-                .to_owned()
-        }
-        State::Failed => "service   failed; sessions start the broker themselves".to_owned(),
-        State::Masked => "service   masked; sessions start the broker themselves".to_owned(),
+        State::Stopped => (
+            Ink::Dim,
+            "stopped; it starts with the next session or with `claude-peers service start`"
+                .to_owned(),
+        ),
+        State::Failed => (Ink::Bad, "failed; sessions start the broker themselves".to_owned()),
+        State::Masked => (Ink::Dim, "masked; sessions start the broker themselves".to_owned()),
         State::NotInstalled => {
-            "service   not installed; to install it: claude-peers service install".to_owned()
+            (Ink::Dim, "not installed; to install it: claude-peers service install".to_owned())
         }
-    })?;
+    };
+    out.field(ink, "service", state)?;
     if let Some(directory) = &status.directory {
         let owner = if status.packaged { "of the installed package" } else { "of this user" };
-        out.line(format!("units     {} ({owner})", directory.display()))?;
+        out.field(Ink::Dim, "units", format!("{} ({owner})", directory.display()))?;
     }
     if !status.units.is_empty() {
         out.line("")?;
         out.table(&UNIT_COLUMNS, status.units.iter().map(row).collect())?;
     }
     for problem in &status.problems {
-        out.line(format!("\nPROBLEM: {problem}"))?;
+        out.line("")?;
+        let problem = text::terminal_line(problem, usize::MAX);
+        let look = out.look();
+        out.painted(look.paragraph("PROBLEM: ", Ink::Bad, &problem).trim_end())?;
     }
     Ok(())
 }

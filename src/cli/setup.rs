@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::error::CliError;
 use crate::cli::output::Out;
+use crate::cli::output::look::Ink;
 use crate::cli::output::table::{Cell, Column};
 use crate::config::Environment;
 use crate::setup::{Client, Found, Host, Options, Plan, SetupError, Shown, State};
@@ -54,6 +55,9 @@ pub struct Arguments {
     /// Make the changes without asking
     #[arg(short, long)]
     yes: bool,
+    /// Print only what fails; needs --yes, because nothing else is asked
+    #[arg(short, long, requires = "yes", conflicts_with_all = ["dry_run", "json"])]
+    quiet: bool,
     /// Do not add Claude Code's hooks
     #[arg(long)]
     no_hooks: bool,
@@ -124,6 +128,9 @@ pub fn run(
     environment: &Environment,
     out: &mut Out,
 ) -> Result<ExitCode, CliError> {
+    if arguments.quiet {
+        out.hush();
+    }
     let host = Host::load(environment)?;
     let Some(client) = arguments.client else {
         return if arguments.undo {
@@ -139,11 +146,18 @@ pub fn run(
         client.plan(&host, arguments.options())?
     };
     let shown = described(client, &plan);
+    let found = arguments.json.then(|| client.look(&host, arguments.options()));
     let outcome = settle(client, plan, arguments, out)?;
-    if arguments.json {
-        out.json(&with_outcome(shown, outcome))?;
+    if let Some(found) = found {
+        report(&[found], &[with_outcome(shown, outcome)], out)?;
     }
     Ok(code(outcome))
+}
+
+/// Prints what was found of the clients before, and what was done.
+fn report(clients: &[Found], done: &[Value], out: &mut Out) -> Result<(), CliError> {
+    out.json(&json!({ "clients": clients, "done": done }))?;
+    Ok(())
 }
 
 fn code(outcome: Outcome) -> ExitCode {
@@ -182,17 +196,20 @@ fn settle(
     }
     if !arguments.json {
         out.line("")?;
-        out.line(if arguments.undo {
-            format!("Removed claude-peers from {title}.")
-        } else if !in_effect {
-            format!("{title} is set up, but see the WARNING above.")
-        } else {
-            format!(
-                "{title} is set up. Restart running sessions to use it. To undo: claude-peers \
+        out.wrapped(
+            0,
+            if arguments.undo {
+                format!("Removed claude-peers from {title}.")
+            } else if !in_effect {
+                format!("{title} is set up, but see the WARNING above.")
+            } else {
+                format!(
+                    "{title} is set up. Restart running sessions to use it. To undo: claude-peers \
                  setup {} --undo",
-                client.name()
-            )
-        })?;
+                    client.name()
+                )
+            },
+        )?;
     }
     Ok(Outcome::Done)
 }
@@ -235,10 +252,10 @@ fn show(title: &str, plan: &Plan, undo: bool, out: &mut Out) -> Result<(), CliEr
         }
     }
     for note in &plan.notes {
-        out.line(format!("\n{}", text::terminal_line(note, WIDTH)))?;
+        out.wrapped(0, format!("\n{}", text::terminal_line(note, WIDTH)))?;
     }
     if let Some(caveat) = &plan.caveat {
-        out.line(format!("\nWARNING: {}", text::terminal_line(caveat, WIDTH)))?;
+        out.wrapped(2, format!("\nWARNING: {}", text::terminal_line(caveat, WIDTH)))?;
     }
     Ok(())
 }
@@ -270,14 +287,14 @@ fn all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, Cl
     if !act && !arguments.json && !open.is_empty() {
         let words: Vec<String> =
             open.iter().map(|client| format!("claude-peers setup {}", client.name())).collect();
-        out.line(format!("\nTo set up a client: {}", words.join(", ")))?;
+        out.wrapped(0, format!("\nTo set up a client: {}", words.join(", ")))?;
         return cannot_ask("claude-peers setup", out);
     }
     let plan = |client: Client| (client, client.plan(host, arguments.options()));
     let plans = open.into_iter().filter(|_| act).map(plan).collect();
     let (good, done) = settle_each(plans, arguments, out)?;
     if arguments.json {
-        out.json(&json!({ "clients": found, "done": done }))?;
+        report(&found, &done, out)?;
     }
     let unusable = found.iter().any(|found| found.state == State::Unusable);
     let good = good && !(act && unusable);
@@ -287,18 +304,21 @@ fn all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, Cl
 /// Reports why nothing is changed.
 fn none_open(found: &[Found], out: &mut Out) -> Result<(), CliError> {
     if found.iter().all(|found| found.state == State::NotFound) {
-        out.line(
+        out.wrapped(
+            0,
             "\nNone of these clients was found, so nothing was done. To set one up anyway, name it: \
              claude-peers setup claude",
         )?;
     } else if found.iter().all(|found| found.state != State::Unusable) {
-        out.line("\nAll clients found are already set up; no changes.")?;
+        out.wrapped(0, "\nAll clients found are already set up; no changes.")?;
     }
     Ok(())
 }
 
 /// Without a client: reverts the changes for all of them.
 fn undo_all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, CliError> {
+    let look = |client: Client| client.look(host, arguments.options());
+    let found: Vec<Found> = Client::ALL.into_iter().filter(|_| arguments.json).map(look).collect();
     let plans = Client::ALL.into_iter().map(|client| (client, client.undo(host)));
     let to_do = |plan: &Result<Plan, SetupError>| match plan {
         Ok(plan) => !plan.is_empty() || !plan.notes.is_empty(),
@@ -318,7 +338,7 @@ fn undo_all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCod
     }
     let (good, done) = settle_each(plans, arguments, out)?;
     if arguments.json {
-        out.json(&json!({ "done": done }))?;
+        report(&found, &done, out)?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -354,7 +374,7 @@ fn settle_each(
             }
             Err(failure) => {
                 out.flush()?;
-                failure.report(out.messages());
+                failure.report(out);
                 good = false;
             }
         }
@@ -371,15 +391,23 @@ fn overview(found: &[Found], out: &mut Out) -> Result<(), CliError> {
             State::SetUp => "set up",
             State::Unusable => "unusable",
         };
-        let place = super::output::cell(found.place.as_deref().unwrap_or_default(), WIDTH);
-        vec![Cell::from(found.client.name()), state.into(), place.into()]
+        let place = out.path(found.place.as_deref().unwrap_or_default());
+        let place = super::output::cell(&place, WIDTH);
+        let ink = match found.state {
+            State::NotFound => Ink::Dim,
+            State::NotSetUp | State::Partly => Ink::Attention,
+            State::SetUp => Ink::Good,
+            State::Unusable => Ink::Bad,
+        };
+        vec![found.client.name().into(), Cell::inked(state, ink), place.into()]
     };
     let columns = [Column::whole("CLIENT"), Column::whole("STATE"), Column::path("WHERE", 20)];
-    out.table(&columns, found.iter().map(row).collect())?;
+    let rows = found.iter().map(row).collect();
+    out.table(&columns, rows)?;
     for found in found {
         if let Some(problem) = &found.problem {
             let name = found.client.name();
-            out.line(format!("\n{name}: {}", text::terminal_line(problem, WIDTH)))?;
+            out.wrapped(2, format!("\n{name}: {}", text::terminal_line(problem, WIDTH)))?;
         }
     }
     Ok(())

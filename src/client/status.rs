@@ -56,21 +56,18 @@ impl Observed {
 #[derive(Debug, Serialize)]
 pub struct BrokerStatus {
     pub state: BrokerState,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub process: Option<u32>,
+    pub pid: Option<u32>,
     /// What the broker does before it can serve.
-    #[serde(rename = "busy", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "busy")]
     pub opening: Option<String>,
     pub socket: String,
     pub database: String,
     pub port: u16,
     /// Who else listens where `localhost` may lead.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub other_localhost: Option<String>,
     /// Why the service does not serve, or would not.
-    #[serde(rename = "no_service", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "no_service")]
     pub service_unused: Option<ServiceUnused>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
     /// The broker that holds the lock.
     #[serde(skip)]
@@ -84,7 +81,6 @@ pub struct BrokerStatus {
 #[derive(Debug, Serialize)]
 pub struct ServiceUnused {
     pub reason: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
@@ -150,7 +146,7 @@ impl BrokerStatus {
             localhost::other_listener(config.port, broker.as_ref().map(|broker| broker.pid));
         Ok(Self {
             state,
-            process: broker.as_ref().map(|broker| broker.pid),
+            pid: broker.as_ref().map(|broker| broker.pid),
             opening: broker.as_ref().and_then(|broker| broker.busy.clone()),
             socket: config.paths.socket.display().to_string(),
             database: config.database_path().display().to_string(),

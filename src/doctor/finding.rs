@@ -24,10 +24,8 @@ pub struct Finding {
     /// What the check found, in one line.
     pub finding: String,
     /// The cause or the consequence, in one line.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// The shell command that solves the problem.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use crate::client::{Client, ClientError};
+use crate::protocol::error::Missing;
 use crate::protocol::scope::Scope;
 use crate::sys::git::{Git, NoRepository};
 use crate::text;
@@ -22,6 +23,15 @@ pub fn error_text(error: &ClientError) -> String {
     if let Some(hint) = error.hint() {
         words.push(' ');
         words.push_str(&text::line(&hint, MAX_SENTENCE));
+    }
+    if let ClientError::Refused(refused) = error.last() {
+        words.push_str(match refused.missing {
+            Some(Missing::Peer) => " To see all peers, call list_peers.",
+            Some(Missing::Message) => {
+                " Give the message_id of the message that you answer, or leave reply_to out."
+            }
+            Some(Missing::Unknown) | None => "",
+        });
     }
     if let ClientError::Refused(refused) = error {
         for candidate in refused.candidates.iter().take(MAX_CANDIDATES) {

@@ -84,9 +84,25 @@ pub struct ApiError {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// For [`ErrorCode::Ambiguous`]: the peers that match. For an ended peer: the live peers in its
-    /// directory.
+    /// directory. For a word that means no peer: those with similar names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
+    /// What was not found: each program has its own way to look for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
+}
+
+/// What a word means nothing of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// There is no such peer.
+    Peer,
+    /// There is no such message, or it is not the caller's to answer.
+    Message,
+    /// Something that a later version knows.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A peer that a word could mean.
@@ -102,13 +118,20 @@ pub struct Candidate {
 impl ApiError {
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, candidates: Vec::new() }
+        Self { code, message: message.into(), hint: None, candidates: Vec::new(), missing: None }
     }
 
     /// Returns the refusal of a broker that stops; the next broker will accept the call.
     #[must_use]
     pub fn stopping() -> Self {
         Self::new(ErrorCode::ShuttingDown, "the broker is stopping").hint("Try again.")
+    }
+
+    /// Says what was not found.
+    #[must_use]
+    pub const fn missing(mut self, what: Missing) -> Self {
+        self.missing = Some(what);
+        self
     }
 
     #[must_use]

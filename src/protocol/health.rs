@@ -62,15 +62,15 @@ pub struct Detail {
     pub database_moved_to: Option<String>,
     /// What last happened to the database's files under this broker, as a sentence: that they were
     /// removed or replaced, and what the broker did then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub database_note: Option<String>,
     /// Why nothing can be stored now, as a sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub database_problem: Option<String>,
     pub tcp: Tcp,
     /// When a hook of any session last reported an event, to the hour. Absent if none ever did, and
     /// from an older broker.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub hooks_spoke_at: Option<Timestamp>,
     /// Seconds without peers and calls after which the broker exits; 0 means never.
     pub idle_exit_seconds: u64,
@@ -84,7 +84,7 @@ pub struct Detail {
     #[serde(default)]
     pub settings_problem: Option<String>,
     /// The effective settings of the broker; empty from an older broker.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub settings: Vec<Setting>,
 }
 

@@ -122,7 +122,7 @@ pub struct Sent {
     /// How many messages are unread in the sender's own mailbox.
     pub waiting: u64,
     /// The sender, for a command line that speaks as a session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub from: Option<Party>,
 }
 
@@ -196,7 +196,7 @@ pub struct SentToScope {
     /// How many messages are unread in the sender's own mailbox.
     pub waiting: u64,
     /// The sender, for a command line that speaks as a session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub from: Option<Party>,
 }
 

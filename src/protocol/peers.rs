@@ -127,7 +127,7 @@ pub struct Profile {
 }
 
 /// How a peer can be reached now, by evidence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reachability {
     /// Live, and there is evidence that a push arrived.
@@ -332,13 +332,13 @@ pub struct PeerList {
     /// How many away peers, with mail or with a name that the person chose, were left out.
     pub away: u64,
     /// The backlog of the away peers that were left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub away_unread: Option<u64>,
     /// With `all`: ended sessions that can be resumed, the most recently ended first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub ended: Vec<EndedSession>,
     /// There are more ended sessions, which ended earlier.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub more_ended: bool,
     /// How many messages are unread in the caller's own mailbox.
     pub waiting: u64,

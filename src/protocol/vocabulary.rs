@@ -58,6 +58,15 @@ impl Via {
 }
 
 impl Reachability {
+    /// Returns this, or for a way of a later version the one that promises least.
+    #[must_use]
+    pub const fn known(self) -> Self {
+        match self {
+            Self::Unknown => Self::Away,
+            known => known,
+        }
+    }
+
     /// Returns the word in JSON and in the tools' results.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

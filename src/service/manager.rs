@@ -97,7 +97,6 @@ pub struct Status {
     pub manager: &'static str,
     pub state: State,
     /// The directory of the units that are in use.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
     /// Whether the units belong to an installed package.
     pub packaged: bool,
@@ -129,10 +128,9 @@ pub struct UnitStatus {
     pub file: String,
     /// `active (listening)`, `failed (resources)`, …
     pub active: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "pid")]
     pub process: Option<u32>,
     /// The service's own status text.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub says: String,
 }
 

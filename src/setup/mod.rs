@@ -58,10 +58,8 @@ pub struct Found {
     pub client: Client,
     pub state: State,
     /// Its program, else the directory of its configuration, for display.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// Why its configuration is unusable, or the set-up has no effect.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 

@@ -57,3 +57,27 @@ pub fn hangup_is_ignored() -> io::Result<bool> {
         Ok(now.sa_sigaction == libc::SIG_IGN)
     }
 }
+
+/// Stops this process, or all processes of its group, as Ctrl-Z does. Returns when it is continued.
+///
+/// Without a shell that could continue it (an orphaned process group) the system does not stop it.
+///
+/// # Errors
+///
+/// If a system call fails.
+pub fn stop_this_process(group: bool) -> io::Result<()> {
+    // SAFETY: the structures are of the right type and live during the calls. No handler is installed:
+    // the signal gets its default action, and then what it had before.
+    unsafe {
+        let mut before = std::mem::zeroed::<libc::sigaction>();
+        let mut default = std::mem::zeroed::<libc::sigaction>();
+        default.sa_sigaction = libc::SIG_DFL;
+        if libc::sigaction(libc::SIGTSTP, &raw const default, &raw mut before) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let sent = if group { libc::kill(0, libc::SIGTSTP) } else { libc::raise(libc::SIGTSTP) };
+        let error = io::Error::last_os_error();
+        libc::sigaction(libc::SIGTSTP, &raw const before, std::ptr::null_mut());
+        if sent == 0 { Ok(()) } else { Err(error) }
+    }
+}

@@ -1,8 +1,9 @@
 //! How many columns of a terminal a line takes, and lines cut to columns.
 //!
-//! East Asian characters take two columns and combining ones none. A cut never leaves half of a wide
-//! character, nor a joiner without the character that it joins.
+//! East Asian characters take two columns and combining ones none. A cut never goes
+//! through what is seen as one character, nor leaves a joiner at its end.
 
+use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::chars::is_soft;
@@ -20,8 +21,7 @@ pub fn fit_start(line: &str, most: usize) -> String {
         return line.to_owned();
     }
     let Some(room) = most.checked_sub(1) else { return String::new() };
-    let ends = line.char_indices().map(|(at, c)| at + c.len_utf8());
-    let end = ends.take_while(|end| columns(&line[..*end]) <= room).last().unwrap_or(0);
+    let end = fitting(line.graphemes(true), room);
     format!("{}…", line[..end].trim_end_matches(|c: char| c.is_whitespace() || is_soft(c)))
 }
 
@@ -34,13 +34,27 @@ pub fn fit_end(line: &str, most: usize) -> String {
         return line.to_owned();
     }
     let Some(room) = most.checked_sub(1) else { return String::new() };
-    let starts = line.char_indices().rev().map(|(at, _)| at);
-    let start = starts.take_while(|at| columns(&line[*at..]) <= room).last().unwrap_or(line.len());
-    // What is combined with a character that was cut off has nothing to stand on.
-    let kept = line[start..].trim_start_matches(|c: char| {
-        c.is_whitespace() || is_soft(c) || columns(c.encode_utf8(&mut [0; 4])) == 0
+    let start = line.len() - fitting(line.graphemes(true).rev(), room);
+    format!("…{}", line[start..].trim_start_matches(|c: char| c.is_whitespace() || is_soft(c)))
+}
+
+/// Returns how many bytes the first of these characters have that take at most `room` columns.
+fn fitting<'a>(characters: impl Iterator<Item = &'a str>, mut room: usize) -> usize {
+    let fit = characters.take_while(|character| {
+        let left = room.checked_sub(columns(character));
+        room = left.unwrap_or(0);
+        left.is_some()
     });
-    format!("…{kept}")
+    fit.map(str::len).sum()
+}
+
+/// Returns a path with `~` in the place of this home.
+#[must_use]
+pub fn path_below(path: &str, home: Option<&str>) -> String {
+    match home.and_then(|home| path.strip_prefix(home)) {
+        Some(below) if below.is_empty() || below.starts_with('/') => format!("~{below}"),
+        _ => path.to_owned(),
+    }
 }
 
 /// Breaks a line at its spaces into lines of at most `most` columns. A word that is longer than that
@@ -100,6 +114,15 @@ mod tests {
             assert!(columns(&fit_start(line, most)) <= most, "{most}");
             assert!(columns(&fit_end(line, most)) <= most, "{most}");
         }
+    }
+
+    #[test]
+    fn a_home_is_abbreviated_where_it_is_a_directory_of_the_path() {
+        let home = Some("/home/ann");
+        assert_eq!(path_below("/home/ann/src", home), "~/src");
+        assert_eq!(path_below("/home/ann", home), "~");
+        assert_eq!(path_below("/home/anna/src", home), "/home/anna/src");
+        assert_eq!(path_below("/home/ann/src", None), "/home/ann/src");
     }
 
     #[test]

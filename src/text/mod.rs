@@ -17,7 +17,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
-pub use columns::{columns, fit_end, fit_start, wrap};
+pub use columns::{columns, fit_end, fit_start, path_below, wrap};
 
 use chars::{is_hidden, is_ignorable, is_soft, visible};
 use plain::{has_single_spaces, is_plain};

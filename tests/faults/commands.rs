@@ -80,13 +80,11 @@ fn send(world: &Arc<World>, chance: &mut Chance, waits: bool) {
     let began = world.recorder.now();
     let (output, success) = world.run(Kind::CommandLine, &mut command, None);
     let answer: Value = serde_json::from_str(&output).unwrap_or_default();
-    let sent = if waits { &answer["sent"] } else { &answer };
-    let sent = if sent.is_null() { &answer } else { sent };
-    match sent["id"].as_str() {
+    match answer["id"].as_str() {
         Some(id) => {
             world.count("sends acknowledged");
             world.succeeded();
-            let state = sent["state"].as_str().filter(|_| !waits);
+            let state = answer["state"].as_str().filter(|_| !waits);
             world.recorder.accepted(sending, id, state);
         }
         None => {

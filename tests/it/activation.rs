@@ -46,7 +46,7 @@ fn serves_as_a_service(tcp: bool) {
     let said = sandbox.ok(["status"]);
     assert!(said.contains("running (started by systemd)"), "{said}");
     let status: Value = sandbox.json(["status"]);
-    assert_eq!(status["process"], broker.id());
+    assert_eq!(status["pid"], broker.id());
     assert_eq!(status["health"]["tcp"]["listening"], true);
     assert_eq!(status["health"]["tcp"]["inherited"], tcp);
     assert_eq!(status["health"]["socket_inherited"], true);

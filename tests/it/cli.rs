@@ -80,7 +80,8 @@ fn exit_codes_tell_what_happened() {
     assert_eq!(serde_json::from_slice::<Value>(&stopped.stdout).unwrap()["state"], "stopped");
     assert!(sandbox.broker().is_none(), "status starts nothing");
     let none = sandbox.json(["kill-broker"]);
-    assert_eq!(none, json!({ "stopped": false, "was_running": false }));
+    assert_eq!((&none["stopped"], &none["was_running"]), (&json!(false), &json!(false)));
+    assert_eq!((&none["pid"], &none["other"]), (&Value::Null, &Value::Null));
     assert!(sandbox.broker().is_none(), "kill-broker starts nothing");
 
     assert_eq!(sandbox.fails(["send", "nobody", "x"]).0, 1);
@@ -112,7 +113,10 @@ fn exit_codes_tell_what_happened() {
     let pid = sandbox.broker().unwrap().pid;
     assert_eq!(
         sandbox.json(["kill-broker"]),
-        json!({ "stopped": true, "was_running": true, "process": pid })
+        json!({
+            "stopped": true, "was_running": true, "pid": pid, "note": null, "saved_in": null,
+            "other": null,
+        })
     );
     assert_eq!(sandbox.run(["status"]).status.code(), Some(3));
 }
@@ -127,7 +131,7 @@ fn an_unknown_or_ambiguous_peer_sends_nothing_and_names_the_candidates() {
     assert!(error.starts_with("error: \"backend\" matches 2 peers; nothing was done\n"), "{error}");
     for peer in [&api, &app] {
         assert!(
-            error.contains(&format!("  {} {} /srv/{}\n", peer.id, peer.name, peer.name)),
+            error.contains(&format!("  {}  {}  /srv/{}\n", peer.id, peer.name, peer.name)),
             "{error}"
         );
     }
@@ -249,7 +253,7 @@ fn json_says_what_the_words_say() {
     assert_eq!(peers["away"], 0);
     let status = sandbox.json(["status"]);
     assert_eq!(status["state"], "running");
-    assert_eq!(status["process"], sandbox.broker().unwrap().pid);
+    assert_eq!(status["pid"], sandbox.broker().unwrap().pid);
     assert_eq!(status["health"]["peers"], 1);
     assert_eq!(sandbox.json(["inbox"]), json!({ "messages": [], "remaining": 0 }));
     assert_eq!(sandbox.ok(["token"]).trim(), sandbox.token());

@@ -9,9 +9,9 @@ use claude_peers::endpoint::broker_lock::database_lock;
 use claude_peers::protocol::ProcessId;
 use claude_peers::sys::files::{LockFile, private_directory};
 use claude_peers::sys::process;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Sandbox, SessionOptions};
+use crate::support::{Sandbox, SessionOptions, findings_of};
 
 /// A process of this user that has nothing to do with claude-peers.
 struct Bystander(Child);
@@ -85,8 +85,7 @@ fn harms_nobody(sandbox: &Sandbox, bystander: &mut Bystander, place: &str) {
     assert!(told.contains(place) && !told.contains("kill-broker"), "{told}");
 
     let doctor = sandbox.run(["doctor", "--no-claude", "--json"]);
-    let findings: Value = serde_json::from_slice(&doctor.stdout).unwrap();
-    for finding in findings.as_array().unwrap() {
+    for finding in &findings_of(&doctor) {
         let advice = finding["fix"].as_str().unwrap_or_default();
         assert!(!advice.contains("kill"), "{finding}");
     }

@@ -219,7 +219,7 @@ fn after_clear_the_client_process_has_another_session_and_the_same_mailbox() {
     let sandbox = sandbox.with("CLAUDE_PID", std::process::id().to_string());
     assert_eq!(said(&sandbox, "SessionStart", json!({ "source": "clear" })), "");
     let peers = backend.listed(json!({}))["peers"].clone();
-    assert_eq!(peers[0]["reachability"], "hooks");
+    assert_eq!(peers[0]["reach"], "hooks");
     assert!(said(&sandbox, "UserPromptSubmit", json!({})).contains("| one"));
     assert_eq!(said(&sandbox, "Stop", json!({})), "");
     sandbox.assert_state(&id, "read", "hook");

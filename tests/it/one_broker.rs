@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::hooks::context;
 use crate::support::http::Request;
-use crate::support::{Manager, Sandbox, SessionOptions, chmod, ends, until};
+use crate::support::{Manager, Sandbox, SessionOptions, chmod, ends, findings_of, until};
 
 fn private_directory(path: &Path) -> String {
     std::fs::create_dir_all(path).unwrap();
@@ -32,8 +32,7 @@ fn names(listed: &Value) -> BTreeSet<String> {
 
 fn faults(sandbox: &Sandbox) -> Vec<Value> {
     let output = sandbox.run(["doctor", "--json", "--no-claude"]);
-    let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    findings.into_iter().filter(|finding| finding["level"] != "ok").collect()
+    findings_of(&output).into_iter().filter(|finding| finding["level"] != "ok").collect()
 }
 
 #[test]
@@ -50,7 +49,7 @@ fn two_runtime_directories_of_one_user_have_one_broker() {
         let all = ["first", "second", "third"].map(str::to_owned);
         assert_eq!(names(&shell.json(["peers"])), BTreeSet::from(all));
         let status = shell.json(["status"]);
-        assert_eq!((&status["state"], &status["process"]), (&json!("running"), &json!(broker)));
+        assert_eq!((&status["state"], &status["pid"]), (&json!("running"), &json!(broker)));
         assert_eq!(status["socket"], socket.to_str().unwrap());
         assert_eq!(faults(shell), Vec::<Value>::new());
         assert_eq!(shell.ok(["token"]).trim(), sandbox.token());
@@ -66,14 +65,14 @@ fn two_runtime_directories_of_one_user_have_one_broker() {
     assert_eq!(first.push()["content"], "from the command line");
 
     let stopped = other.json(["kill-broker"]);
-    assert_eq!((&stopped["was_running"], &stopped["process"]), (&json!(true), &json!(broker)));
+    assert_eq!((&stopped["was_running"], &stopped["pid"]), (&json!(true), &json!(broker)));
     // All clients meet at the next broker, whichever of them starts it.
     for session in [&mut third, &mut second, &mut first] {
         session.call("list_peers", json!({}));
     }
     until("all are live again", || sandbox.live_peers() == Some(3));
     assert_eq!(other.live_peers(), Some(3));
-    assert_eq!(sandbox.json(["status"])["process"], other.json(["status"])["process"]);
+    assert_eq!(sandbox.json(["status"])["pid"], other.json(["status"])["pid"]);
 }
 
 #[test]
@@ -124,13 +123,13 @@ fn a_socket_that_is_named_comes_first_and_where_nothing_listens_the_database_lea
     let mut first = sandbox.session("first");
     by_name.ok(["send", "first", "nobody listens there"]);
     assert_eq!(first.push()["content"], "nobody listens there");
-    assert_eq!(by_name.json(["status"])["process"], sandbox.json(["status"])["process"]);
+    assert_eq!(by_name.json(["status"])["pid"], sandbox.json(["status"])["pid"]);
     sandbox.ok(["kill-broker"]);
     drop(first);
     // A broker that was started there serves all shells.
     by_name.ok(["peers"]);
-    let process = by_name.json(["status"])["process"].clone();
-    assert_eq!(sandbox.json(["status"])["process"], process);
+    let process = by_name.json(["status"])["pid"].clone();
+    assert_eq!(sandbox.json(["status"])["pid"], process);
     sandbox.ok(["peers"]);
 }
 
@@ -249,12 +248,12 @@ fn other_names(sandbox: &Sandbox) -> Vec<Sandbox> {
 fn one_place_under_two_names_is_one_place() {
     let sandbox = Sandbox::new();
     let mut session = sandbox.session("here");
-    let process = sandbox.json(["status"])["process"].clone();
+    let process = sandbox.json(["status"])["pid"].clone();
     for shell in other_names(&sandbox) {
         shell.ok(["send", "here", "hello"]);
         assert_eq!(session.push()["content"], "hello");
         let status = shell.json(["status"]);
-        assert_eq!((&status["state"], &status["process"]), (&json!("running"), &process));
+        assert_eq!((&status["state"], &status["pid"]), (&json!("running"), &process));
         assert_eq!(faults(&shell), Vec::<Value>::new());
         let mut other = SessionOptions::new("there").at_once().start(&shell);
         other.send("here", "from there");
@@ -268,8 +267,8 @@ fn a_broker_that_was_started_under_another_name_is_found() {
         let sandbox = Sandbox::new();
         let shell = other_names(&sandbox).swap_remove(number);
         shell.ok(["peers"]);
-        let process = shell.json(["status"])["process"].clone();
-        assert_eq!(sandbox.json(["status"])["process"], process, "{number}");
+        let process = shell.json(["status"])["pid"].clone();
+        assert_eq!(sandbox.json(["status"])["pid"], process, "{number}");
         sandbox.ok(["peers"]);
         assert_eq!(faults(&sandbox), Vec::<Value>::new(), "{number}");
         sandbox.ok(["kill-broker"]);

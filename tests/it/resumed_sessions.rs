@@ -214,7 +214,7 @@ fn the_first_listing_of_a_session_says_that_it_is_live() {
         let mut session = SessionOptions::new(&name).at_once().start(&sandbox);
         let me = session.me();
         assert_eq!(me["live"], true, "{me}");
-        assert_ne!(me["reachability"], "away", "{me}");
+        assert_ne!(me["reach"], "away", "{me}");
     }
 }
 

@@ -5,10 +5,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
-
 use crate::support::seccomp::{NO_CONNECTIONS, NO_UNIX_SOCKETS, Refused, refuse};
-use crate::support::{Sandbox, SessionOptions, mounted, until};
+use crate::support::{Sandbox, SessionOptions, findings_of, mounted, until};
 
 const SETTING: &str = "sandbox.network.allowUnixSockets";
 
@@ -54,9 +52,9 @@ fn nothing_is_harmed(calls: &[Refused]) {
             assert_eq!(now, before, "{words:?} started and stopped nothing");
         }
         let output = run_in(calls, sandbox.command(["doctor", "--no-claude", "--json"]));
-        let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert!(both(&output).contains(SETTING), "{findings:#}");
-        for finding in findings.as_array().unwrap() {
+        let findings = findings_of(&output);
+        assert!(both(&output).contains(SETTING), "{findings:#?}");
+        for finding in &findings {
             let advice = finding["fix"].as_str().unwrap_or_default();
             assert!(!advice.contains("kill") && !advice.contains("rm "), "{finding}");
         }

@@ -58,7 +58,7 @@ fn a_scope_reaches_all_live_sessions_in_it_but_the_sender() {
     assert_eq!(said["standing"], "Stored for 2 of 2 live peers in this repository.");
     // What holds for both is said once.
     let all = &said["default"];
-    assert_eq!((&all["state"], &all["reachability"]), (&json!("queued"), &json!("tools")));
+    assert_eq!((&all["state"], &all["reach"]), (&json!("queued"), &json!("tools")));
     let words = format!("{}\n", sent["content"][0]["text"].as_str().unwrap());
     assert!(words.contains("it is queued: It is live and gets it when"), "{words}");
     for one in said["recipients"].as_array().unwrap() {

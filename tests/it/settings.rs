@@ -224,7 +224,7 @@ fn a_mistake_in_the_file_keeps_no_broker_from_being_examined_and_stopped() {
         let (code, told, _) = sandbox(&["doctor", "--no-claude", "--json"]);
         let findings: Value = serde_json::from_str(&told).unwrap();
         let of = |check: &str| {
-            findings.as_array().unwrap().iter().filter(|f| f["check"] == check).count()
+            findings["findings"].as_array().unwrap().iter().filter(|f| f["check"] == check).count()
         };
         assert_eq!(code, 1);
         assert!(of("configuration") > 0 && of("round trip") > 0 && of("database") > 0, "{told}");

@@ -104,11 +104,11 @@ fn the_broker_outlives_the_terminal_that_started_it() {
     std::thread::sleep(Duration::from_millis(200));
 
     other.call("list_peers", json!({}));
-    assert_eq!(sandbox.json(["status"])["process"], broker);
+    assert_eq!(sandbox.json(["status"])["pid"], broker);
     send_signal(broker, rustix::process::Signal::HUP);
     std::thread::sleep(Duration::from_millis(100));
     other.call("list_peers", json!({}));
-    assert_eq!(sandbox.json(["status"])["process"], broker);
+    assert_eq!(sandbox.json(["status"])["pid"], broker);
 
     #[cfg(target_os = "linux")]
     {
@@ -158,7 +158,7 @@ fn a_second_broker_is_refused_on_the_same_socket() {
     assert_eq!(code, 1);
     assert!(error.contains("another broker is already running"), "{error}");
     assert!(error.contains(&running.to_string()) && error.contains("kill-broker"), "{error}");
-    assert_eq!(sandbox.json(["status"])["process"], running);
+    assert_eq!(sandbox.json(["status"])["pid"], running);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_second_broker_is_refused_on_the_same_database() {
         assert_eq!(output.status.code(), Some(1), "{command}: {error}");
         assert!(error.contains("one.db") && error.contains("hint: "), "{command}: {error}");
     }
-    assert_eq!(sandbox.json(["status"])["process"], running);
+    assert_eq!(sandbox.json(["status"])["pid"], running);
 }
 
 #[test]

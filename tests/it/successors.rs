@@ -50,7 +50,7 @@ fn a_client_that_is_started_again_in_its_directory_takes_over_name_and_mail() {
     }
     let mut sender = sandbox.session("sender");
     let told = sender.call("send_message", json!({ "to_id": me.1, "message": "by a session" }));
-    assert_eq!(told["structuredContent"]["reachability"], "ended", "{told}");
+    assert_eq!(told["structuredContent"]["reach"], "ended", "{told}");
     let standing = told["structuredContent"]["standing"].as_str().unwrap();
     assert!(standing.contains("has ended") && !standing.contains("away"), "{standing}");
     let listed = sender.listed(json!({}));

@@ -44,14 +44,14 @@ fn an_answer_proves_the_channel_and_its_pushes_are_no_backlog_from_then_on() {
     let question = backend.send("frontend", "are you there?");
     assert_eq!(frontend.push()["meta"]["message_id"], question.as_str());
     let reach = |session: &mut Session| session.listed(json!({}))["peers"][0].clone();
-    assert_eq!(reach(&mut backend)["reachability"], "channel_presumed");
+    assert_eq!(reach(&mut backend)["reach"], "channel_presumed");
     assert_eq!(reach(&mut backend)["unread"], 1);
 
     let to = backend.id();
     frontend.call("send_message", json!({ "to_id": to, "message": "yes", "reply_to": question }));
     assert_eq!(sandbox.message(&question)["state"], "read");
     assert_eq!(sandbox.message(&question)["read_via"], "reply");
-    assert_eq!(reach(&mut backend)["reachability"], "channel_proven");
+    assert_eq!(reach(&mut backend)["reach"], "channel_proven");
 
     let next = backend.send("frontend", "good");
     assert_eq!(frontend.push()["content"], "good");

@@ -32,7 +32,7 @@ fn the_command_line_prints_the_answer_alone_and_no_inbox_has_it() {
     let (json, _) = ended(second, 0);
     assert!(!json.contains('\u{1b}') && !json.contains('\u{202e}'), "{json}");
     let json: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["sent"]["id"], question_2.as_str());
+    assert_eq!(json["id"], question_2.as_str());
     assert_eq!(json["state"], "read");
     assert_eq!(json["answer"]["id"], answer_2.as_str());
     assert_eq!(json["answer"]["text"], "2\u{202e}\u{1b}[2J");

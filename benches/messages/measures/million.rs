@@ -151,12 +151,13 @@ impl Prepared {
         a.next();
         c.call("check_messages", json!({}));
         c.next();
-        let log = || world.sandbox.json(["log"]);
-        until("both are read", || {
-            log()["messages"].as_array().unwrap().iter().filter(|m| m["state"] == "read").count()
-                == 2
-        });
-        let message = log()["messages"][1]["id"].as_str().unwrap().to_owned();
+        // One message a line.
+        let log = || -> Vec<Value> {
+            let output = world.sandbox.ok(["log", "--json"]);
+            output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        until("both are read", || log().iter().filter(|m| m["state"] == "read").count() == 2);
+        let message = log()[1]["id"].as_str().unwrap().to_owned();
         drop((a, c));
         world.stop_broker();
         let message = if stored == 0 { message } else { fill(&world, stored) };

@@ -8,6 +8,7 @@ use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::registry;
 use crate::broker::registry::Resolved;
 use crate::broker::store::Fault;
+use crate::protocol::error::Missing;
 use crate::protocol::peers::PeerKind;
 use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId};
 
@@ -110,7 +111,7 @@ pub fn check_reply(tx: &Tx<'_>, caller: &Caller, id: &MessageId) -> Result<i64, 
         ErrorCode::NotFound,
         format!("no message {id} was sent to you, so nothing can answer it"),
     )
-    .hint("Give the message_id of the message that you answer, or leave reply_to out.")
+    .missing(Missing::Message)
     .into())
 }
 

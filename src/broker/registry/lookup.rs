@@ -14,7 +14,7 @@ use crate::broker::registry::listing::{
 use crate::broker::registry::profile::COMMAND_LINE_SUFFIX;
 use crate::broker::registry::scan::all_listed;
 use crate::broker::store::Fault;
-use crate::protocol::error::Candidate;
+use crate::protocol::error::{Candidate, Missing};
 use crate::protocol::peers::{Peer, PeerKind, Reachability};
 use crate::protocol::{ApiError, ErrorCode, PeerId, Timestamp, names};
 
@@ -197,22 +197,50 @@ pub fn resolve(tx: &Tx<'_>, word: &str) -> Result<Resolved, Fault> {
             fitting.push(last);
             Err(ambiguous(word, &fitting).into())
         }
-        (None, _) => Err(ApiError::new(ErrorCode::NotFound, format!("there is no peer {word:?}"))
-            .hint(not_found_hint(tx))
-            .into()),
+        (None, _) => Err(not_found(tx, word)?.into()),
     }
 }
 
 /// How long sessions may take to register again after the database was replaced.
 const RETURN_GRACE: Duration = Duration::from_secs(60);
 
-fn not_found_hint(tx: &Tx<'_>) -> &'static str {
-    match tx.state.replaced {
-        Some(at) if tx.state.live.sources.clock.elapsed(at) < RETURN_GRACE => {
-            "The database was replaced while the broker was running (see `claude-peers status`). Running sessions are registering again; try again in a moment."
-        }
-        _ => "To see all peers, call list_peers, or run `claude-peers peers` on the command line.",
+/// The most peers with similar names that are named.
+const MAX_SIMILAR: usize = 3;
+
+/// Refuses a word that means no peer, and names those that it may have meant.
+fn not_found(tx: &Tx<'_>, word: &str) -> Result<ApiError, Fault> {
+    let error = ApiError::new(ErrorCode::NotFound, format!("there is no peer {word:?}"));
+    let replaced = tx.state.replaced;
+    if replaced.is_some_and(|at| tx.state.live.sources.clock.elapsed(at) < RETURN_GRACE) {
+        return Ok(error.hint("The database was replaced while the broker was running (see `claude-peers status`). Running sessions are registering again; try again in a moment."));
     }
+    let mut error = error.missing(Missing::Peer);
+    let similar = similar(all_listed(tx)?, &names::key(word));
+    let names: Vec<String> =
+        similar.iter().filter_map(|one| one.peer.name.as_ref()).map(|n| format!("{n:?}")).collect();
+    if !names.is_empty() {
+        error = error.hint(format!("Did you mean {}?", names.join(" or ")));
+    }
+    error.candidates = fitting_candidates(&similar);
+    Ok(error)
+}
+
+/// Returns the peers whose names differ from a word by few letters, the most similar first.
+fn similar(listed: Vec<ListedPeer>, key: &str) -> Vec<ListedPeer> {
+    let most = key.chars().count().div_ceil(3);
+    let mut near: Vec<(usize, ListedPeer)> = listed
+        .into_iter()
+        .filter_map(|one| {
+            let name = names::key(one.peer.name.as_deref()?);
+            // A word that is much longer or shorter is another one; the distance of two long ones is
+            // costly.
+            let close = name.chars().count().abs_diff(key.chars().count()) <= most;
+            let distance = close.then(|| strsim::damerau_levenshtein(&name, key))?;
+            (distance <= most).then_some((distance, one))
+        })
+        .collect();
+    near.sort_by_key(|(distance, _)| *distance);
+    near.into_iter().take(MAX_SIMILAR).map(|(_, one)| one).collect()
 }
 
 /// Returns whether a peer has given up its name: a session that ended without mail, and whose name no

@@ -14,7 +14,12 @@ use super::World;
 
 /// What may be read whole, and by which statement: an index of the unread messages, of which there
 /// are never many, or of those under a lease.
-const ALLOWED: [(&str, &str); 7] = [
+const ALLOWED: [(&str, &str); 8] = [
+    // The history of what is unread.
+    (
+        "SELECT seq FROM messages INDEXED BY messages_unread\n                 WHERE state",
+        "messages_unread",
+    ),
     // The unread messages of all senders, once after a start.
     ("SELECT sender, seq FROM messages INDEXED BY messages_unread", "messages_unread"),
     // Whether a peer has sent anything.

@@ -8,7 +8,9 @@ mod rows;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
+use crate::cli::complete;
 use crate::cli::error::CliError;
 use crate::cli::moment;
 use crate::cli::output::Out;
@@ -25,6 +27,7 @@ const MOST: u32 = 10_000;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Show the message with this id, or the only one whose id begins so, in full
+    #[arg(add = ArgValueCompleter::new(complete::messages))]
     message: Option<String>,
     /// Show only the newest LIMIT messages [default: 20; all that fit, with --export or --thread]
     #[arg(long, short = 'n', value_parser = clap::value_parser!(u32).range(1..))]
@@ -34,10 +37,10 @@ pub struct Arguments {
     #[arg(long, short = 's', value_name = "TEXT", help_heading = "Which messages")]
     search: Option<String>,
     /// Show only messages from or to this peer
-    #[arg(long, value_name = "PEER", help_heading = "Which messages")]
+    #[arg(long, value_name = "PEER", help_heading = "Which messages", add = ArgValueCompleter::new(complete::peers))]
     peer: Option<String>,
     /// Show the message with this id, what it answers, and what answers it
-    #[arg(long, value_name = "MESSAGE", help_heading = "Which messages", conflicts_with_all = ["message", "search", "peer", "sent"])]
+    #[arg(long, value_name = "MESSAGE", add = ArgValueCompleter::new(complete::messages), help_heading = "Which messages", conflicts_with_all = ["message", "search", "peer", "sent"])]
     thread: Option<String>,
     /// Show only messages sent since then: a duration like 2h or 3d, a date, or a time
     #[arg(long, value_name = "WHEN", value_parser = moment::parse, help_heading = "Which messages")]

@@ -10,6 +10,9 @@ use crate::text;
 /// The width of a terminal that does not tell it.
 const USUAL_WIDTH: usize = 80;
 
+/// The fewest lines that a terminal is taken to have.
+const USUAL_HEIGHT: usize = 24;
+
 /// What the options of the command line say of the output.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted {
@@ -54,13 +57,16 @@ pub struct Look {
     /// The columns of the terminal; `None` if the output is no terminal, and nothing is cut.
     pub width: Option<usize>,
     pub colour: bool,
+    /// The lines of the terminal.
+    pub height: usize,
     /// Times instead of ages.
     pub absolute: bool,
 }
 
 impl Look {
     /// Plain text for a file or a program.
-    pub const PLAIN: Self = Self { width: None, colour: false, absolute: false };
+    pub const PLAIN: Self =
+        Self { width: None, height: USUAL_HEIGHT, colour: false, absolute: false };
 
     /// Finds out how this output looks.
     ///
@@ -71,12 +77,14 @@ impl Look {
         environment: &Environment,
     ) -> Self {
         let is_terminal = output.is_terminal();
-        let told = || tcgetwinsize(output.as_fd()).ok().map(|size| usize::from(size.ws_col));
+        let size = tcgetwinsize(output.as_fd()).ok().filter(|_| is_terminal);
+        let told = || size.map(|size| usize::from(size.ws_col));
         let named = environment.text("COLUMNS").and_then(|columns| columns.trim().parse().ok());
         let known = |width: &usize| *width > 0;
         let width = named.filter(known).or_else(|| told().filter(known)).unwrap_or(USUAL_WIDTH);
         Self {
             width: is_terminal.then_some(width),
+            height: size.map_or(0, |size| size.ws_row.into()).max(USUAL_HEIGHT),
             colour: colours(wanted.colours, is_terminal, environment),
             absolute: wanted.absolute,
         }

@@ -31,6 +31,10 @@ pub struct Out {
     messages: Messages,
     /// The pager to use for long output.
     pager: Option<Pager>,
+    /// Whether only errors are wanted.
+    hushed: bool,
+    /// The home of this person, for which a terminal shows `~`.
+    home: Option<String>,
 }
 
 #[derive(Debug)]
@@ -57,9 +61,21 @@ impl Write for Sink {
 
 impl Out {
     /// Output to standard output. `pager` is the one to use if a command asks for one.
-    pub fn new(look: Look, messages: Messages, pager: Option<Pager>) -> Self {
+    pub fn new(look: Look, messages: Messages, pager: Option<Pager>, home: Option<String>) -> Self {
+        let writer = BufWriter::new(Sink::Stdout(io::stdout()));
         let pager = pager.filter(|_| look.is_terminal());
-        Self { writer: BufWriter::new(Sink::Stdout(io::stdout())), look, messages, pager }
+        let home = home.filter(|home| home.len() > 1);
+        Self { writer, look, messages, pager, hushed: false, home }
+    }
+
+    /// Returns a path as people write it: on a terminal with `~` for their home.
+    pub fn path(&self, path: &str) -> String {
+        if self.is_terminal() { text::path_below(path, self.home()) } else { path.to_owned() }
+    }
+
+    /// Returns the home of this person.
+    pub fn home(&self) -> Option<&str> {
+        self.home.as_deref()
     }
 
     /// Whether standard output is a terminal.
@@ -74,6 +90,11 @@ impl Out {
     /// Returns standard error: for the person, where standard output is for a program.
     pub const fn messages(&self) -> Messages {
         self.messages
+    }
+
+    /// Drops what is printed from now on: the person wants to know only what fails.
+    pub const fn hush(&mut self) {
+        self.hushed = true;
     }
 
     /// Shows what is printed from now on in the person's pager, if standard output is a terminal.
@@ -103,6 +124,9 @@ impl Out {
 
     /// Prints a line as it is, with colours. What it is made of is harmless already.
     pub fn painted(&mut self, text: impl AsRef<str>) -> io::Result<()> {
+        if self.hushed {
+            return Ok(());
+        }
         writeln!(self.writer, "{}", text.as_ref()).map_err(|error| unwritten(&error))
     }
 
@@ -132,7 +156,11 @@ impl Out {
         indent: usize,
         text: impl AsRef<str>,
     ) -> io::Result<()> {
-        let text = text::terminal(text.as_ref());
+        let mut text = text::terminal(text.as_ref());
+        if self.is_terminal() {
+            // A terminal would show as many columns as are left to the next stop.
+            text = text.replace('\t', "    ");
+        }
         let room = self.look.room(indent);
         let lines: Vec<String> = text.lines().flat_map(|line| text::wrap(line, room)).collect();
         let joined = lines.join(&format!("\n{}", " ".repeat(indent)));

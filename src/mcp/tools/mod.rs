@@ -67,7 +67,7 @@ impl ToolName {
             ),
             Self::CheckMessages => tool::<CheckMessagesArguments, CheckMessagesResult>(
                 self,
-                "Show the messages from other sessions that this session has not read yet, and which of its own messages are still unread. With wait_seconds it waits for the next message if there is none. A subagent must hand the messages on to its main session word for word.",
+                "Show the messages from other sessions that this session has not read yet, and which of its own messages are still unread. A subagent must hand the messages on to its main session word for word.",
                 annotations(false),
             ),
         }

@@ -8,12 +8,12 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use super::is_clean;
-use crate::support::Sandbox;
+use crate::support::{Sandbox, findings_of};
 
 /// Returns the finding about the database.
 fn told(sandbox: &Sandbox, arguments: &[&str]) -> Value {
     let output = sandbox.run([&["doctor", "--json", "--no-claude"], arguments].concat());
-    let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = findings_of(&output);
     let mut of_database = findings.into_iter().filter(|finding| finding["check"] == "database");
     of_database.next().expect("a finding about the database")
 }
@@ -50,7 +50,7 @@ fn a_large_database_is_read_whole_on_request_only_and_that_is_said() {
     is_clean(&sandbox);
     let small = told(&sandbox, &[]);
     assert!(small["finding"].as_str().unwrap().contains("is intact"), "{small}");
-    assert!(small.get("detail").is_none(), "{small}");
+    assert!(small["detail"].is_null(), "{small}");
     assert!(told(&sandbox, &["--deep"])["finding"].as_str().unwrap().contains("is intact"));
 
     sandbox.ok(["kill-broker"]);

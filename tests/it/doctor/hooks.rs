@@ -33,7 +33,12 @@ fn doctor_says_whether_our_hooks_are_run_and_when_the_last_event_came() {
     let local = sandbox.path().join(".claude/settings.local.json");
     let of_hooks = || {
         let findings = sandbox.json(["doctor", "--no-claude"]);
-        findings.as_array().unwrap().iter().find(|found| found["check"] == "hooks").cloned()
+        findings["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|found| found["check"] == "hooks")
+            .cloned()
     };
     assert_eq!(of_hooks(), None, "there is no Claude Code");
     write(&user, &json!({}));

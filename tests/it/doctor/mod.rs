@@ -15,14 +15,12 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::support::http::{RawPeer, Request};
-use crate::support::{Sandbox, until, write_program};
+use crate::support::{Sandbox, findings_of, until, write_program};
 
 /// Runs doctor. Returns the exit code and the findings.
 fn examine(sandbox: &Sandbox) -> (i32, Vec<Value>) {
     let output = sandbox.run(["doctor", "--json", "--no-claude"]);
-    let error = String::from_utf8_lossy(&output.stderr);
-    let findings = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("{e}: {error}{}", String::from_utf8_lossy(&output.stdout)));
+    let findings = findings_of(&output);
     (output.status.code().unwrap(), findings)
 }
 
@@ -201,8 +199,7 @@ fn claude_code_is_asked_with_a_time_limit_or_left_out() {
         let claude = bin.join("claude");
         write_program(&claude, format!("#!/bin/sh\n{script}\n"));
         let output = sandbox.run(["doctor", "--json"]);
-        let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-        findings.into_iter().find(|f| f["check"] == "claude").unwrap()
+        findings_of(&output).into_iter().find(|f| f["check"] == "claude").unwrap()
     };
     let sandbox = sandbox.with("PATH", format!("{}:{path}", bin.display()));
     let none = told(&sandbox, "[ \"$1\" = --version ] && echo '2.1.0 (Claude Code)'; exit 0");
@@ -248,8 +245,7 @@ fn a_permission_rule_that_is_missing_or_denied_is_named_with_its_fix() {
         let path = format!("{}:{path}", sandbox.path().join("claude-bin").display());
         let sandbox = sandbox.with("PATH", path);
         let told = || -> Vec<Value> {
-            let findings: Vec<Value> =
-                serde_json::from_slice(&sandbox.run(["doctor", "--json"]).stdout).unwrap();
+            let findings = findings_of(&sandbox.run(["doctor", "--json"]));
             let claude = findings.into_iter().filter(|f| f["check"] == "claude");
             claude.filter(|finding| finding["level"] != "ok").collect()
         };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use imports::{Imports, Module};
 
 /// The layers from the bottom to the top. A file imports from its own layer and from those before it.
-const LAYERS: [&[&str]; 28] = [
+const LAYERS: [&[&str]; 29] = [
     // The root declares the modules and defines the version.
     &[""],
     // Nothing at all in what ships.
@@ -41,6 +41,7 @@ const LAYERS: [&[&str]; 28] = [
     &["hook"],
     &["doctor"],
     &["demo"],
+    &["top"],
 ];
 
 /// The module that may import every other.

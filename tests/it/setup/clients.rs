@@ -355,7 +355,8 @@ fn places_whose_names_are_not_utf_8_are_reported_and_nothing_is_done_there() {
             let error = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(1), "{variable} {how}: {error}");
             assert!(error.contains("odd") && error.contains("UTF-8"), "{error}");
-            assert!(error.contains("\nhint: "), "{error}");
+            let error: Value = serde_json::from_str(&error).unwrap();
+            assert!(error["error"]["hint"].is_string(), "{error}");
         }
     }
     assert_eq!(std::fs::read_dir(&odd).unwrap().count(), 0);

@@ -20,7 +20,10 @@ fn nothing_changes_without_a_yes() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("cannot ask for confirmation"), "{error}");
     assert!(error.contains("claude-peers setup cursor --yes"), "{error}");
-    assert!(fails(&sandbox, &["cursor", "--json"]).contains("cannot ask for confirmation"));
+    let json = setup(&sandbox, &["cursor", "--json"]);
+    let error: Value = serde_json::from_slice(&json.stderr).unwrap();
+    let told = error["error"]["message"].as_str().unwrap();
+    assert!(told.contains("cannot ask for confirmation"), "{error}");
     assert_eq!(everything(&sandbox), before);
     assert!(!sandbox.path().join("state/claude-peers").exists(), "not even a directory is made");
     assert_eq!(sandbox.fails(["setup", "emacs"]).0, 2);
@@ -188,6 +191,6 @@ fn the_overview_lists_the_installed_clients_and_the_state_of_each() {
     assert_eq!(state("codex"), "partly");
     // The directory was there before.
     let undone = sandbox.json(["setup", "gemini", "--undo", "--yes"]);
-    assert_eq!(undone["steps"][0]["kind"], "remove");
+    assert_eq!(undone["done"][0]["steps"][0]["kind"], "remove");
     assert!(!sandbox.home().join(".gemini").exists());
 }

@@ -9,6 +9,14 @@ use serde_json::Value;
 
 use super::{PROGRAM, Sandbox, Session, SessionOptions, until};
 
+/// The findings in the output of `doctor --json`.
+#[track_caller]
+pub fn findings_of(output: &Output) -> Vec<Value> {
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    report["findings"].as_array().unwrap().clone()
+}
+
 impl Sandbox {
     /// The same user in a shell that differs in one variable; an empty value unsets it.
     pub fn shell_with(&self, name: &str, value: impl Into<String>) -> Self {

@@ -14,10 +14,12 @@ pub mod hooks;
 pub mod http;
 mod manager;
 mod mounts;
+mod picture;
 mod processes;
 pub mod questions;
 mod repositories;
 mod sandbox;
+mod screen;
 #[cfg(target_os = "linux")]
 pub mod seccomp;
 mod session;
@@ -27,15 +29,17 @@ mod session_options;
 pub use chance::number;
 pub use chance::{Chance, messages, rounds};
 pub use chat_endpoint::{Behaviour, Endpoint};
+pub use commands::findings_of;
 pub use manager::{Manager, Notifications};
 pub use mounts::mounted;
 pub use processes::{
-    Frozen, chmod, copy_program, ends, in_a_terminal, mode, process_status, send_signal, terminal,
-    write_program,
+    Frozen, chmod, copy_program, ends, in_a_terminal, in_a_terminal_of, mode, process_status,
+    send_signal, terminal, write_program,
 };
 pub use repositories::{git, repository};
 pub use sandbox::{
     HOOK_WAIT, PATIENCE, PROGRAM, ROUNDS, Sandbox, free_port, until, with_default_signals, within,
 };
+pub use screen::Screen;
 pub use session::{Session, initialize};
 pub use session_options::{SessionOptions, client_process};

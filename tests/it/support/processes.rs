@@ -66,10 +66,16 @@ pub fn terminal() -> (OwnedFd, OwnedFd) {
 }
 
 /// Starts a command on a terminal of its own, as the leader of a session.
-pub fn in_a_terminal(mut command: Command) -> (OwnedFd, Child) {
+pub fn in_a_terminal(command: Command) -> (OwnedFd, Child) {
+    in_a_terminal_of(command, |_| ())
+}
+
+/// The same on a terminal that is prepared first.
+pub fn in_a_terminal_of(mut command: Command, prepare: impl FnOnce(&OwnedFd)) -> (OwnedFd, Child) {
     use rustix::process::{ioctl_tiocsctty, setsid};
 
     let (ours, theirs) = terminal();
+    prepare(&ours);
     command.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
     // SAFETY: both calls are single system calls.
     unsafe {

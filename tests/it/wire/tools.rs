@@ -137,7 +137,7 @@ fn structured_content_is_what_the_output_schema_says() {
     assert!(list["mail"].as_str().unwrap().starts_with("1 message waits for you"));
     assert_eq!(list["me"]["name"], "frontend");
     assert_eq!(list["peers"][0]["summary"], "the API");
-    assert_eq!(list["peers"][0]["reachability"], "channel_presumed");
+    assert_eq!(list["peers"][0]["reach"], "channel_presumed");
     let here = check(&mut frontend, "list_peers", json!({ "scope": "directory" }));
     assert_eq!(here["peers"], json!([]));
     let own = check(&mut backend, "check_messages", json!({}));
@@ -169,7 +169,7 @@ fn structured_content_is_what_the_output_schema_says() {
     drop(frontend);
     until("frontend is away", || peer(&sandbox, "frontend")["live"] != true);
     let away = check(&mut backend, "send_message", json!({ "to_id": "frontend", "message": "3" }));
-    assert_eq!(away["reachability"], "away");
+    assert_eq!(away["reach"], "away");
     assert_eq!(check(&mut backend, "list_peers", json!({}))["away"], 1);
 }
 

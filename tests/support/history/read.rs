@@ -72,7 +72,7 @@ pub fn answer_to_command(output: &Value) -> Option<Seen> {
 fn delivery(message: &Value) -> Seen {
     Seen {
         id: word(&message["id"]),
-        from: word(&message["from_id"]),
+        from: word(&message["from"]["id"]),
         text: word(&message["text"]),
         repeat: message["repeat"] == true,
         already_pushed: message["already_pushed"] == true,

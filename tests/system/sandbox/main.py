@@ -77,7 +77,7 @@ class World:
     def broker(self) -> int | None:
         """The pid of the broker; `None` if no broker runs."""
         status = self.run("status", "--json")
-        return json.loads(status.stdout).get("process") if status.stdout else None
+        return json.loads(status.stdout).get("pid") if status.stdout else None
 
 
 def said(result: subprocess.CompletedProcess) -> str:
@@ -94,7 +94,7 @@ def no_sockets(world: World, report: Report) -> None:
         report.check("%s advises to end nothing" % name, not any(word in said(result) for word in ("ends it", "stops it")), said(result))
         report.check("%s leaves the broker as it is" % name, world.broker() == before, said(result))
     result = world.boxed(["doctor", "--no-claude", "--json"], sockets=False)
-    advice = [finding.get("fix") or "" for finding in json.loads(result.stdout)]
+    advice = [finding.get("fix") or "" for finding in json.loads(result.stdout)["findings"]]
     report.check("doctor names the setting", SETTING in result.stdout, result.stdout)
     report.check("doctor advises to end or remove nothing", not any("kill" in a or "rm " in a for a in advice), advice)
     report.check("doctor leaves the broker as it is", world.broker() == before)

@@ -48,6 +48,15 @@ impl Candidates {
                     .hint("Give at least one word with a letter or a digit.")
             })?;
             Source::Words(query)
+        } else if filter.is_of_unread() {
+            let mut unread = seqs(
+                tx,
+                "SELECT seq FROM messages INDEXED BY messages_unread
+                 WHERE state IN ('queued', 'offered')",
+                &[],
+            )?;
+            unread.sort_unstable();
+            Source::These(unread)
         } else if let Some(peer) = &filter.peer {
             Source::OfPeer { peer: peer.clone(), sent: filter.sent }
         } else {

@@ -19,6 +19,7 @@ use crate::broker::core::{Caller, Tx};
 use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::registry;
 use crate::broker::store::Fault;
+use crate::protocol::error::Missing;
 use crate::protocol::messages::{ListMessages, Message, MessageList, MessageState, Party, Via};
 use crate::protocol::{ApiError, ErrorCode, MessageId, PeerId, Timestamp};
 
@@ -33,7 +34,7 @@ const MAX_LIMIT: u32 = 10_000;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// How many messages one answer looks at.
-const MAX_LOOKED_AT: usize = 20_000;
+const MAX_LOOKED_AT: usize = 4_000;
 
 /// The columns that [`message`] reads, and the tables that they are in.
 const COLUMNS: &str =
@@ -53,6 +54,13 @@ struct Filter {
 }
 
 impl Filter {
+    /// Whether only unread messages fit, of which there are never many.
+    fn is_of_unread(&self) -> bool {
+        let is_unread =
+            |state: &MessageState| matches!(state, MessageState::Queued | MessageState::Offered);
+        !self.states.is_empty() && self.states.iter().all(is_unread)
+    }
+
     fn fits(&self, message: &Message) -> bool {
         let sender = |peer: &String| message.from.id.as_str() == peer;
         let recipient = |peer: &String| message.to.id.as_str() == peer && !self.sent;
@@ -126,6 +134,7 @@ pub fn list_messages(
 
 fn unknown_message(id: &MessageId) -> ApiError {
     ApiError::new(ErrorCode::NotFound, format!("there is no message {id}"))
+        .missing(Missing::Message)
 }
 
 /// Returns the sequence number of a message, from which an earlier answer is to go on.

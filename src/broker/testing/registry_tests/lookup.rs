@@ -1,6 +1,7 @@
 //! Whom a word means: an id, a name, or an unambiguous prefix of either.
 
 use crate::broker::testing::{ErrorCode, World};
+use crate::protocol::error::Missing;
 
 #[test]
 fn an_exact_id_or_name_is_that_peer() {
@@ -89,4 +90,26 @@ fn a_peer_cannot_write_to_itself_or_to_the_broker() {
         assert_eq!(refused.code, ErrorCode::BadRequest, "{word}");
     }
     assert_eq!(world.count("messages"), 0);
+}
+
+#[test]
+fn a_mistyped_name_is_answered_with_those_that_may_have_been_meant() {
+    let mut world = World::new();
+    let _ = (world.live("frontend"), world.live("backend"), world.live("日本語"));
+    for (word, meant) in [
+        ("fronted", Some("frontend")),
+        ("Frnotend", Some("frontend")),
+        ("backedn", Some("backend")),
+        ("日木語", Some("日本語")),
+        ("sidecar", None),
+        ("f-and-much-longer-than-that", None),
+    ] {
+        let refused = world.resolve(word).unwrap_err();
+        assert_eq!(refused.missing, Some(Missing::Peer));
+        let names: Vec<_> =
+            refused.candidates.iter().filter_map(|one| one.name.as_deref()).collect();
+        assert_eq!(names.first().copied(), meant, "{word}");
+        let asked = meant.map(|name| format!("Did you mean {name:?}?"));
+        assert_eq!(refused.hint, asked, "{word}");
+    }
 }

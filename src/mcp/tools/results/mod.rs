@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::protocol::Timestamp;
-use crate::protocol::peers::{Peer, ProfileSet, Reachability};
+use crate::protocol::peers::{Peer, ProfileSet};
 use crate::text;
 use crate::text::message::MAX_NAME;
 
@@ -110,44 +110,6 @@ fn if_said(text: String) -> Option<String> {
 
 fn if_some<T>(list: Vec<T>) -> Option<Vec<T>> {
     Some(list).filter(|list| !list.is_empty())
-}
-
-/// How a peer is reached, in the words of the results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum ReachabilityView {
-    ChannelProven,
-    ChannelPresumed,
-    Hooks,
-    Tools,
-    Inbox,
-    Away,
-    Ended,
-}
-
-impl ReachabilityView {
-    const fn new(reach: Reachability) -> Self {
-        match reach {
-            Reachability::ChannelProven => Self::ChannelProven,
-            Reachability::ChannelPresumed => Self::ChannelPresumed,
-            Reachability::Hooks => Self::Hooks,
-            Reachability::Tools => Self::Tools,
-            Reachability::Inbox => Self::Inbox,
-            Reachability::Ended => Self::Ended,
-            Reachability::Away | Reachability::Unknown => Self::Away,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::ChannelProven => "channel_proven",
-            Self::ChannelPresumed => "channel_presumed",
-            Self::Hooks => "hooks",
-            Self::Tools => "tools",
-            Self::Inbox => "inbox",
-            Self::Away => "away",
-            Self::Ended => "ended",
-        }
-    }
 }
 
 /// Returns what a peer is doing, if that is known.

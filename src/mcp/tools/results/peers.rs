@@ -6,12 +6,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::mcp::tools::results::{
-    MAX_SUMMARY, Output, ROOM, ReachabilityView, activity, commonest, describe_backlog,
-    display_name, fitting, if_any, if_said, if_some, if_true, name_of, waiting_notice,
-    waiting_paragraph,
+    MAX_SUMMARY, Output, ROOM, activity, commonest, describe_backlog, display_name, fitting,
+    if_any, if_said, if_some, if_true, name_of, waiting_notice, waiting_paragraph,
 };
 use crate::protocol::Timestamp;
-use crate::protocol::peers::{Peer, PeerKind, PeerList};
+use crate::protocol::peers::{Peer, PeerKind, PeerList, Reachability};
 use crate::protocol::scope::Scope;
 use crate::sys::clock;
 use crate::text;
@@ -42,7 +41,7 @@ pub struct ListPeersResult {
 
 #[derive(Debug, Default, Serialize, JsonSchema)]
 struct DefaultView {
-    reachability: Option<&'static str>,
+    reach: Option<&'static str>,
     activity: Option<&'static str>,
     cwd: Option<String>,
 }
@@ -54,9 +53,8 @@ struct PeerView {
     name: Option<String>,
     /// for me: whether others see me
     live: Option<bool>,
-    /// channel_proven, channel_presumed, hooks, tools, inbox, away or ended
-    reachability: Option<&'static str>,
-    /// busy, idle or waiting (a dialog is open)
+    reach: Option<&'static str>,
+    /// busy, idle or waiting: a dialog is open
     activity: Option<&'static str>,
     cwd: Option<String>,
     summary: Option<String>,
@@ -75,7 +73,7 @@ impl PeerView {
             id: text::id(&peer.id),
             name: name_of(peer),
             live: None,
-            reachability: Some(ReachabilityView::new(peer.reach).as_str()),
+            reach: Some(peer.reach.known().as_str()),
             activity: activity(peer),
             cwd: if_said(text::path(&peer.cwd, LISTED_PATH)),
             summary: if_said(text::line(&peer.summary, LISTED_SUMMARY)),
@@ -101,7 +99,7 @@ impl PeerView {
 
 /// Takes what most of the views share out of them, and returns it.
 fn share(views: &mut [&mut PeerView]) -> Option<DefaultView> {
-    let reachability = commonest(views.iter().filter_map(|view| view.reachability));
+    let reach = commonest(views.iter().filter_map(|view| view.reach));
     // It is shared only if all have one, because none is not the same.
     let has_all = views.iter().all(|view| view.live.is_some() || view.activity.is_some());
     let activity = commonest(views.iter().filter_map(|view| view.activity)).filter(|_| has_all);
@@ -109,8 +107,8 @@ fn share(views: &mut [&mut PeerView]) -> Option<DefaultView> {
         views.iter().flat_map(|view| [view.plain_cwd().map(str::to_owned), view.cwd_by_name()]);
     let cwd = commonest(cwds.flatten());
     for view in views {
-        if view.reachability == reachability {
-            view.reachability = None;
+        if view.reach == reach {
+            view.reach = None;
         }
         if view.activity == activity {
             view.activity = None;
@@ -123,8 +121,8 @@ fn share(views: &mut [&mut PeerView]) -> Option<DefaultView> {
             view.cwd = Some(String::new());
         }
     }
-    let shared = DefaultView { reachability, activity, cwd };
-    (shared.reachability.is_some() || shared.cwd.is_some()).then_some(shared)
+    let shared = DefaultView { reach, activity, cwd };
+    (shared.reach.is_some() || shared.cwd.is_some()).then_some(shared)
 }
 
 /// What was asked for.
@@ -152,13 +150,13 @@ impl Asked<'_> {
 struct Entry {
     line: String,
     view: PeerView,
-    way: ReachabilityView,
+    way: Reachability,
 }
 
 impl Entry {
     fn new(peer: &Peer, now: Timestamp) -> Self {
         let view = PeerView::new(peer, now);
-        let way = ReachabilityView::new(peer.reach);
+        let way = peer.reach.known();
         Self { line: describe(&view, peer, now), view, way }
     }
 }
@@ -241,7 +239,7 @@ fn describe(view: &PeerView, peer: &Peer, now: Timestamp) -> String {
     if let Some(cwd) = &view.cwd {
         let _ = write!(out, ", in {cwd}");
     }
-    let reach = ReachabilityView::new(peer.reach).as_str();
+    let reach = peer.reach.known().as_str();
     let _ = write!(out, ": {reach}{}", describe_backlog(peer, now));
     if peer.one_shot {
         out.push_str(", a one-shot session that ends with its answer");
@@ -265,16 +263,7 @@ fn describe_ways(shown: &[Entry], out: &mut String) {
     ways.sort_unstable();
     ways.dedup();
     for way in ways {
-        let meaning = match way {
-            ReachabilityView::ChannelProven => "gets pushes",
-            ReachabilityView::ChannelPresumed => "is pushed to; not known whether it is shown",
-            ReachabilityView::Hooks => "its hooks show messages at its next step",
-            ReachabilityView::Tools => "sees messages when it calls a claude-peers tool",
-            ReachabilityView::Inbox => "a person at the command line",
-            ReachabilityView::Away => "not live; messages wait for it",
-            ReachabilityView::Ended => "cannot come back",
-        };
-        let _ = writeln!(out, "{}: {meaning}.", way.as_str());
+        let _ = writeln!(out, "{}: {}.", way.as_str(), way.meaning());
     }
 }
 
@@ -294,7 +283,6 @@ mod tests {
 
     use super::*;
     use crate::protocol::PeerId;
-    use crate::protocol::peers::Reachability;
 
     fn peer(name: &str, cwd: &str, summary: &str) -> Peer {
         Peer {
@@ -366,17 +354,14 @@ mod tests {
             vec![peer("api", "/src/api", ""), peer("api-2", "/src/api", ""), away, odd, none];
         let shown = list(peer("shop", "/src/shop", ""), peers, 0).structured;
         let default = &shown["default"];
-        assert_eq!(
-            (&default["reachability"], &default["cwd"]),
-            (&"tools".into(), &"/src/{name}".into())
-        );
+        assert_eq!((&default["reach"], &default["cwd"]), (&"tools".into(), &"/src/{name}".into()));
         let cwd = |at: usize| shown["peers"][at].get("cwd").and_then(Value::as_str);
         assert_eq!(cwd(0), None);
         assert_eq!(
             [cwd(1), cwd(2), cwd(3), cwd(4)],
             ["/src/api", "/srv/docs", "/src/{name}", ""].map(Some)
         );
-        assert_eq!(shown["peers"][2]["reachability"], "away");
+        assert_eq!(shown["peers"][2]["reach"], "away");
         assert_eq!(shown["peers"][2]["unread"], 3);
         assert!(shown["peers"][0].get("unread").is_none() && shown["me"]["live"] == true);
     }

@@ -9,13 +9,13 @@ use serde::Serialize;
 use crate::mcp::tools::results::parts::{Part, Shown};
 use crate::mcp::tools::results::unread::{ABOUT_MESSAGES, GOES_ON, MessageView};
 use crate::mcp::tools::results::{
-    Output, ROOM, ReachabilityView, commonest, describe_backlog, display_name, fitting, if_any,
-    name_of, waiting_notice, waiting_paragraph,
+    Output, ROOM, commonest, describe_backlog, display_name, fitting, if_any, name_of,
+    waiting_notice, waiting_paragraph,
 };
 use crate::protocol::Timestamp;
 use crate::protocol::mailbox::Answered;
 use crate::protocol::messages::{MessageState, Outcome, Sent, SentToScope, Via};
-use crate::protocol::peers::{Activity, Peer};
+use crate::protocol::peers::{Activity, Peer, Reachability};
 use crate::protocol::scope::Scope;
 use crate::sys::clock;
 use crate::text;
@@ -31,8 +31,7 @@ pub struct SendMessageResult {
     /// what that means for this recipient
     standing: String,
     to_id: Option<String>,
-    /// channel_proven, channel_presumed, hooks, tools, inbox, away or ended
-    reachability: Option<&'static str>,
+    reach: Option<&'static str>,
     answer: Option<AnswerView>,
     /// for a scope: what holds for all recipients that say nothing else
     default: Option<ReceptionView>,
@@ -47,7 +46,7 @@ pub struct SendMessageResult {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 struct ReceptionView {
     state: Option<String>,
-    reachability: &'static str,
+    reach: &'static str,
     standing: String,
 }
 
@@ -58,7 +57,7 @@ struct RecipientView {
     /// missing if the message was refused for this recipient; standing says why
     message_id: Option<String>,
     state: Option<String>,
-    reachability: Option<&'static str>,
+    reach: Option<&'static str>,
     standing: Option<String>,
 }
 
@@ -98,7 +97,7 @@ impl MessageStateView {
         let via = self.via.map(|via| format!(" by {via}")).unwrap_or_default();
         let ago = self.since.age(now);
         let to = &self.sent.to;
-        let standing = match (self.sent.state, ReachabilityView::new(to.reach)) {
+        let standing = match (self.sent.state, to.reach.known()) {
             _ if self.sent.awaited => {
                 format!("{called} is waiting for a message and receives it immediately.")
             }
@@ -112,27 +111,27 @@ impl MessageStateView {
                     "{called} was shown it{via}, {ago} ago; whether it was read is not known yet."
                 )
             }
-            (MessageState::Offered, ReachabilityView::ChannelProven) => {
+            (MessageState::Offered, Reachability::ChannelProven) => {
                 format!("Pushed to {called}, where pushes have arrived before.")
             }
-            (_, ReachabilityView::Hooks) => {
+            (_, Reachability::Hooks) => {
                 format!("{called} is live; its hooks show the message at its next step.")
             }
             (MessageState::Offered, _) => {
                 format!("Pushed to {called}; whether its client shows pushes is not known.")
             }
-            (_, ReachabilityView::Away) => {
+            (_, Reachability::Away) => {
                 format!("{called} has been away since {}; the message waits for it.", to.since)
             }
-            (_, ReachabilityView::Ended) => {
+            (_, Reachability::Ended) => {
                 format!(
                     "{called} has ended. The message will be delivered when its client is next started in that directory."
                 )
             }
-            (_, ReachabilityView::Tools) => {
+            (_, Reachability::Tools) => {
                 format!("{called} is live and gets it when it next calls a claude-peers tool.")
             }
-            (_, ReachabilityView::Inbox) => {
+            (_, Reachability::Inbox) => {
                 "The user will see it with `claude-peers inbox`.".to_owned()
             }
             (_, _) => format!("It waits behind earlier messages to {called}."),
@@ -158,7 +157,7 @@ impl MessageStateView {
             state: Some(self.sent.state.to_string()),
             standing,
             to_id: Some(text::id(&self.sent.to.id)),
-            reachability: Some(ReachabilityView::new(self.sent.to.reach).as_str()),
+            reach: Some(self.sent.to.reach.known().as_str()),
             answer,
             mail: waiting_notice(self.sent.waiting),
             ..SendMessageResult::default()
@@ -253,7 +252,7 @@ fn first_recipients(sent: &SentToScope, standing: &str, shown: &[Reception<'_>])
             name: name_of(to),
             message_id,
             state: view.state.clone().filter(|_| !is_default),
-            reachability: Some(view.reachability).filter(|_| !is_default),
+            reach: Some(view.reach).filter(|_| !is_default),
             standing: Some(view.standing.clone()).filter(|_| !is_default),
         });
     }
@@ -309,7 +308,7 @@ impl<'a> Reception<'a> {
         };
         let view = ReceptionView {
             state: outcome.state.map(|state| state.to_string()),
-            reachability: ReachabilityView::new(outcome.to.reach).as_str(),
+            reach: outcome.to.reach.known().as_str(),
             standing: capitalized(&standing),
         };
         Self { outcome, view }

@@ -60,5 +60,5 @@ def run(lab: Lab, check: Report) -> None:
 
 
 def found(lab: Lab) -> str:
-    findings: list[dict[str, Any]] = json.loads(lab.run_peers("doctor", "--no-claude", "--json").stdout)
+    findings: list[dict[str, Any]] = json.loads(lab.run_peers("doctor", "--no-claude", "--json").stdout)["findings"]
     return next((finding["finding"] for finding in findings if finding["check"] == "hooks"), "")

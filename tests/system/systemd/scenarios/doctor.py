@@ -44,7 +44,7 @@ def doctor(environment: str = "") -> tuple[int, list[Finding]]:
     """Runs doctor. Claude Code is not installed here, so findings about it are left out."""
     done = machine.run("bash", "-c", environment + "claude-peers doctor --json")
     try:
-        findings = json.loads(done.out)
+        findings = json.loads(done.out)["findings"]
     except ValueError:
         findings = [{"check": "none", "level": "failure", "finding": str(done)}]
     return done.code, [finding for finding in findings if finding["check"] != "claude"]

@@ -53,7 +53,7 @@ def second_without_port(report: Report) -> None:
 
 def findings(done: machine.Done) -> list[dict]:
     try:
-        return json.loads(done.out)
+        return json.loads(done.out)["findings"]
     except ValueError:
         return []
 
