@@ -15,11 +15,11 @@ const NAME: &str = "claude-peers";
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The script asks claude-peers for the names of live peers and the ids of recent messages, and never \
-starts a broker. Debian packages install it; otherwise:
+starts a broker. Packages install it; otherwise add this line to the file of your shell:
 
-  bash  echo 'source <(claude-peers completions bash)' >> ~/.bashrc
-  zsh   echo 'source <(claude-peers completions zsh)' >> ~/.zshrc
-  fish  claude-peers completions fish > ~/.config/fish/completions/claude-peers.fish")]
+  ~/.bashrc                   source <(claude-peers completions bash)
+  ~/.zshrc, after compinit    source <(claude-peers completions zsh)
+  ~/.config/fish/config.fish  claude-peers completions fish | source")]
 pub struct Arguments {
     /// The shell to print a script for
     shell: Shell,

@@ -50,13 +50,16 @@ pub async fn run(
     if arguments.json {
         out.json(&list)?;
     } else if arguments.message.is_some() {
+        out.page()?;
         for message in &list.messages {
             in_full(message, out)?;
         }
     } else if arguments.sent {
+        out.page()?;
         let rows = list.messages.iter().map(|message| sent_row(message, out)).collect();
         out.table(&SENT_COLUMNS, rows)?;
     } else {
+        out.page()?;
         let rows = list.messages.iter().map(|message| row(message, out)).collect();
         out.table(&COLUMNS, rows)?;
     }
