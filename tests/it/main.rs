@@ -38,6 +38,7 @@ mod identity;
 #[cfg(target_os = "linux")]
 mod idle;
 mod inherited;
+mod json;
 mod layering;
 mod lifetime;
 mod limits;
