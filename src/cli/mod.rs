@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod doctor;
 pub mod error;
+mod found;
 mod global;
 pub mod help;
 mod hook;
