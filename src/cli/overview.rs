@@ -153,7 +153,7 @@ fn next_step(status: &BrokerStatus, list: Option<&PeerList>, environment: &Envir
 /// Whether any agent program is set up, as its files tell. What cannot be read is not.
 fn is_set_up(environment: &Environment) -> bool {
     let Ok(host) = Host::load(environment) else { return false };
-    let options = Options { hooks: true, permission: true, sandbox: true };
+    let options = Options { hooks: true, permission: true, sandbox: true, status_line: false };
     AgentProgram::ALL.into_iter().any(|program| {
         let found = program.look(&host, options);
         matches!(found.state, State::SetUp | State::Partly)

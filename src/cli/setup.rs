@@ -57,6 +57,9 @@ pub struct Arguments {
     /// Print only what fails; needs --yes, because nothing else is asked
     #[arg(short, long, requires = "yes", conflicts_with_all = ["dry_run", "json"])]
     quiet: bool,
+    /// Show name, peers and unread messages in Claude Code's status line, if you have none
+    #[arg(long)]
+    statusline: bool,
     /// Do not add Claude Code's hooks
     #[arg(long)]
     no_hooks: bool,
@@ -98,6 +101,7 @@ impl Arguments {
             hooks: !self.no_hooks,
             permission: !self.no_permission,
             sandbox: !self.no_sandbox,
+            status_line: self.statusline,
         }
     }
 

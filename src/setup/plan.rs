@@ -21,6 +21,8 @@ pub struct Options {
     pub permission: bool,
     /// Whether commands in its sandbox may reach the broker.
     pub sandbox: bool,
+    /// Whether its status line is to show what concerns peers.
+    pub status_line: bool,
 }
 
 /// The changes for one client.

@@ -12,6 +12,7 @@ use crate::setup::clients::effective_hooks::{Bringer, Places};
 use crate::setup::clients::hooks;
 use crate::setup::clients::sandbox;
 use crate::setup::clients::servers::Servers;
+use crate::setup::clients::statusline;
 use crate::setup::edit::change::{Change, at, path};
 use crate::setup::edit::file::ConfigFile;
 use crate::setup::edit::json;
@@ -100,8 +101,9 @@ impl<'a> Claude<'a> {
             plan.present = true;
             // Only the user's settings can contain the rule, so the plugin cannot.
             let permission = permission(&settings_value, ownership::PLUGIN_SERVER);
-            let changes: Vec<Change> =
+            let mut changes: Vec<Change> =
                 permission.filter(|_| options.permission).into_iter().collect();
+            self.add_status_line(&settings_value, options, &mut changes, &mut plan.notes);
             plan.change(settings, Syntax::Json, &changes, "correct that, and run this again")?;
             return Ok(plan);
         }
@@ -162,8 +164,27 @@ impl<'a> Claude<'a> {
             changes.push(change);
             plan.notes.extend(sandbox::note());
         }
+        self.add_status_line(&settings_value, options, &mut changes, &mut plan.notes);
         plan.change(settings, Syntax::Json, &changes, "correct that, and run this again")?;
         Ok(plan)
+    }
+
+    /// Plans the status line if it is wanted, and offers it otherwise when something else is set up.
+    fn add_status_line(
+        &self,
+        settings: &Value,
+        options: Options,
+        changes: &mut Vec<Change>,
+        notes: &mut Vec<String>,
+    ) {
+        if !options.status_line {
+            notes.extend(statusline::offer(settings).filter(|_| !changes.is_empty()));
+            return;
+        }
+        match statusline::wanted(settings, &hooks::quoted(&self.host.program)) {
+            Ok(change) => changes.extend(change),
+            Err(remark) => notes.push(remark),
+        }
     }
 
     /// Returns what keeps our hooks from running in sessions that are started here.

@@ -11,3 +11,4 @@ pub mod opencode;
 pub mod permission;
 pub mod sandbox;
 pub mod servers;
+pub mod statusline;

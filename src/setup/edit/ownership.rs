@@ -14,11 +14,11 @@ pub const PLUGIN_SERVER: &str = "plugin_peers_claude-peers";
 pub const SANDBOX_SOCKETS: [&str; 3] = ["sandbox", "network", "allowUnixSockets"];
 
 /// Returns whether a value is ours: a server entry, a permission rule, a group of hooks,
-/// the path of our program or of the broker's socket.
+/// a status line, the path of our program or of the broker's socket.
 pub fn is_ours(value: &Value) -> bool {
     match value {
         Value::String(text) => is_rule(text) || is_program(text) || is_our_socket(text),
-        Value::Object(_) => is_server(value) || is_group(value),
+        Value::Object(_) => is_server(value) || is_group(value) || is_status_line(value),
         _ => false,
     }
 }
@@ -69,6 +69,13 @@ pub fn is_hook(hook: &Value) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '-';
     event.split_whitespace().all(|part| part.chars().all(word))
         && one_word(program.trim()).is_some_and(is_program)
+}
+
+/// Returns whether a status line runs `claude-peers statusline` and nothing else.
+pub fn is_status_line(line: &Value) -> bool {
+    let command = line.get("command").and_then(Value::as_str);
+    let program = command.and_then(|command| command.trim().strip_suffix(" statusline"));
+    program.is_some_and(|program| one_word(program.trim()).is_some_and(is_program))
 }
 
 /// Returns whether these settings contain a hook of ours.

@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use crate::setup::edit::change::{Change, Path as Place, at, path};
 use crate::setup::edit::ownership::{
-    SANDBOX_SOCKETS, is_group, is_hook, is_our_socket, is_rule, is_server,
+    SANDBOX_SOCKETS, is_group, is_hook, is_our_socket, is_rule, is_server, is_status_line,
 };
 
 /// Returns the changes that remove everything recognisably ours from the servers in `container`, the
-/// permissions and the hooks.
+/// permissions, the hooks and the status line.
 pub fn removals(value: &Value, container: &str) -> Vec<Change> {
     let mut out = Vec::new();
     let servers = value.get(container).and_then(Value::as_object);
@@ -24,6 +24,9 @@ pub fn removals(value: &Value, container: &str) -> Vec<Change> {
     let events = value.get("hooks").and_then(Value::as_object);
     for event in events.into_iter().flat_map(|events| events.keys()) {
         out.extend(hook_removals(value, event));
+    }
+    if value.get("statusLine").is_some_and(is_status_line) {
+        out.push(Change::Remove { path: path(&["statusLine"]) });
     }
     prune(value, out)
 }
@@ -94,6 +97,7 @@ mod tests {
         let ours = json!({ "type": "command", "command": "/a/claude-peers hook Stop" });
         let mut value = json!({
             "mcpServers": { "claude-peers": { "command": "/a/claude-peers", "args": ["mcp"] } },
+            "statusLine": { "type": "command", "command": "'/a b/claude-peers' statusline" },
             "permissions": { "allow": ["Bash", "mcp__claude-peers", "mcp__claude-peers-other"] },
             "hooks": {
                 "Stop": [{ "hooks": [ours, theirs] }, { "hooks": [ours] }],
