@@ -34,7 +34,7 @@ mod world;
 
 use figures::Figures;
 use measures::{
-    burst, counts, crowd, hook, hops, idle, latency, list, million, start, tokens, trace,
+    burst, counts, crowd, hook, hops, idle, latency, list, million, start, tokens, trace, view,
 };
 use world::World;
 
@@ -56,6 +56,9 @@ pub struct Size {
     pub listed: usize,
     /// Live sessions at once.
     pub crowd: usize,
+    /// Live peers of the live view.
+    pub view_peers: usize,
+    pub view_seconds: u64,
     /// Messages in a full database.
     pub stored: usize,
 }
@@ -70,6 +73,8 @@ const FULL: Size = Size {
     idle_seconds: 10,
     listed: 1_000,
     crowd: 1_000,
+    view_peers: 200,
+    view_seconds: 30,
     stored: 1_000_000,
 };
 
@@ -81,6 +86,7 @@ const QUICK: Size = Size {
     idle_sessions: 5,
     idle_seconds: 2,
     listed: 200,
+    view_seconds: 5,
     stored: 100_000,
     ..FULL
 };
@@ -96,13 +102,15 @@ const TRIAL: Size = Size {
     idle_seconds: 1,
     listed: 20,
     crowd: 20,
+    view_peers: 5,
+    view_seconds: 1,
     stored: 1_000,
 };
 
 type Measure = fn(&World, &Size, &mut Figures);
 
 /// The measures, and whether a run without names makes them.
-const MEASURES: [(&str, bool, Measure); 13] = [
+const MEASURES: [(&str, bool, Measure); 14] = [
     ("latency", true, latency::latency),
     ("hops", true, hops::hops),
     ("counts", true, counts::counts),
@@ -115,6 +123,7 @@ const MEASURES: [(&str, bool, Measure); 13] = [
     ("idle", true, idle::idle),
     ("crowd", false, crowd::crowd),
     ("million", false, million::million),
+    ("view", false, view::view),
     ("trace", false, trace::trace),
 ];
 

@@ -1,6 +1,6 @@
 //! Completion in a shell, from what is there now: names of live peers, ids of recent messages.
 //!
-//! The script of [`super::completions`] runs this program with the words of the line. It must be
+//! The script that `claude-peers completions` prints runs this program with the words of the line. It must be
 //! quick and silent, and it never starts a broker.
 
 use std::ffi::{OsStr, OsString};

@@ -12,14 +12,22 @@ use crate::cli::output::Out;
 /// The name under which people call this program.
 const NAME: &str = "claude-peers";
 
+/// What zsh needs of a script that it loads as the function `_claude-peers`, at the first completion: the
+/// script itself only defines what completes from then on.
+const WHERE_AUTOLOADED: &str = "\
+if [[ $funcstack[1] == _claude-peers ]]; then
+    _clap_dynamic_completer_claude_peers \"$@\"
+fi
+";
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The script asks claude-peers for the names of live peers and the ids of recent messages, and never \
-starts a broker. Debian packages install it; otherwise:
+starts a broker. Packages install it; otherwise add this line to the file of your shell:
 
-  bash  echo 'source <(claude-peers completions bash)' >> ~/.bashrc
-  zsh   echo 'source <(claude-peers completions zsh)' >> ~/.zshrc
-  fish  claude-peers completions fish > ~/.config/fish/completions/claude-peers.fish")]
+  ~/.bashrc                   source <(claude-peers completions bash)
+  ~/.zshrc, after compinit    source <(claude-peers completions zsh)
+  ~/.config/fish/config.fish  claude-peers completions fish | source")]
 pub struct Arguments {
     /// The shell to print a script for
     shell: Shell,
@@ -44,6 +52,9 @@ pub fn run(arguments: &Arguments, out: &mut Out) -> Result<ExitCode, CliError> {
     };
     let mut script = Vec::new();
     shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut script)?;
+    if matches!(arguments.shell, Shell::Zsh) {
+        script.extend_from_slice(WHERE_AUTOLOADED.as_bytes());
+    }
     out.raw(&script)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `claude-peers demo`: runs the demo and prints its report.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -22,8 +23,37 @@ pub async fn run(
     environment: &Environment,
     out: &mut Out,
 ) -> Result<ExitCode, CliError> {
-    demo::run(arguments.keep, environment, out).await?;
+    demo::run(arguments.keep, environment, &mut Report { out, line: Vec::new() }).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The report, whose lines are wrapped as they come, each as far in as it begins.
+struct Report<'a> {
+    out: &'a mut Out,
+    /// A line that is not complete yet.
+    line: Vec<u8>,
+}
+
+impl Write for Report<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.line);
+                let line = String::from_utf8_lossy(&line);
+                let text = line.trim_end_matches('\n');
+                let begins = text.len() - text.trim_start().len();
+                // What belongs to a numbered step stands below its first word.
+                let is_step = text.starts_with(|c: char| c.is_ascii_digit());
+                self.out.wrapped(if is_step { 3 } else { begins }, text)?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 impl From<DemoError> for CliError {

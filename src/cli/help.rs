@@ -86,7 +86,9 @@ fn option(argument: &Arg) -> (String, String) {
             let _ = write!(words, " <{name}>");
         }
     }
-    let mut help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    // Here `-h` and `--help` are the same.
+    let mut help = help.replace(" (see more with '--help')", "");
     let values: Vec<_> = argument.get_possible_values();
     if argument.get_action().takes_values() && !values.is_empty() {
         let names: Vec<&str> = values.iter().map(clap::builder::PossibleValue::get_name).collect();

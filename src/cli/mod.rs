@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 pub mod error;
 mod events;
+mod found;
 mod global;
 pub mod help;
 mod hook;
@@ -54,7 +55,7 @@ use output::messages::Messages;
 /// Each session runs `claude-peers mcp` as an MCP server. One broker per user stores the sessions
 /// and their messages; it starts on demand.
 #[derive(Debug, Parser)]
-#[command(name = "claude-peers", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "claude-peers", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -88,7 +89,7 @@ enum Command {
     /// Run a demo: two sessions and a broker in a temporary directory
     Demo(demo::Arguments),
     /// Print the token for requests over TCP
-    Token,
+    Token(token::Arguments),
     /// Set up Claude Code and other MCP clients, or undo it
     Setup(setup::Arguments),
     /// Run the broker as a service of your user: install, control and inspect it
@@ -249,7 +250,7 @@ fn run(
                     Command::Watch(arguments) => watch::run(&arguments, &client, out).await,
                     Command::Prune(arguments) => prune::run(&arguments, &client, out).await,
                     Command::Open(arguments) => open::run(&arguments, &client, out).await,
-                    Command::Token => token::run(&client, out).await,
+                    Command::Token(arguments) => token::run(&arguments, &client, out).await,
                     Command::KillBroker(arguments) => {
                         kill_broker::run(&arguments, client, out).await
                     }

@@ -7,9 +7,8 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::cli::error::CliError;
+use crate::cli::found;
 use crate::cli::output::Out;
-use crate::cli::output::look::Ink;
-use crate::cli::output::table::{Cell, Column};
 use crate::config::Environment;
 use crate::setup::{Client, Found, Host, Options, Plan, SetupError, Shown, State};
 use crate::sys::shell;
@@ -278,7 +277,7 @@ fn all(arguments: &Arguments, host: &Host, out: &mut Out) -> Result<ExitCode, Cl
     let open = |found: &&Found| matches!(found.state, State::NotSetUp | State::Partly);
     let open: Vec<Client> = found.iter().filter(open).map(|found| found.client).collect();
     if !arguments.json {
-        overview(&found, out)?;
+        found::print(&found, out)?;
         if open.is_empty() {
             none_open(&found, out)?;
         }
@@ -380,37 +379,6 @@ fn settle_each(
         }
     }
     Ok((good, done))
-}
-
-fn overview(found: &[Found], out: &mut Out) -> Result<(), CliError> {
-    let row = |found: &Found| {
-        let state = match found.state {
-            State::NotFound => "not found",
-            State::NotSetUp => "not set up",
-            State::Partly => "incomplete",
-            State::SetUp => "set up",
-            State::Unusable => "unusable",
-        };
-        let place = out.path(found.place.as_deref().unwrap_or_default());
-        let place = super::output::cell(&place, WIDTH);
-        let ink = match found.state {
-            State::NotFound => Ink::Dim,
-            State::NotSetUp | State::Partly => Ink::Attention,
-            State::SetUp => Ink::Good,
-            State::Unusable => Ink::Bad,
-        };
-        vec![found.client.name().into(), Cell::inked(state, ink), place.into()]
-    };
-    let columns = [Column::whole("CLIENT"), Column::whole("STATE"), Column::path("WHERE", 20)];
-    let rows = found.iter().map(row).collect();
-    out.table(&columns, rows)?;
-    for found in found {
-        if let Some(problem) = &found.problem {
-            let name = found.client.name();
-            out.wrapped(2, format!("\n{name}: {}", text::terminal_line(problem, WIDTH)))?;
-        }
-    }
-    Ok(())
 }
 
 impl From<SetupError> for CliError {

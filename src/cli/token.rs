@@ -2,15 +2,29 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
+use serde_json::json;
+
 use crate::cli::error::CliError;
 use crate::cli::output::Out;
 use crate::client::Client;
 use crate::sys::files::{MAX_RECORD, read_text};
 
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 /// Prints the token if the broker listens on the port.
 ///
 /// Another user may have the port instead, and must not be sent the secret.
-pub async fn run(client: &Client, out: &mut Out) -> Result<ExitCode, CliError> {
+pub async fn run(
+    arguments: &Arguments,
+    client: &Client,
+    out: &mut Out,
+) -> Result<ExitCode, CliError> {
     let health = client.health().await?;
     let mut file = client.config().paths.token.clone();
     if let Some(detail) = health.detail {
@@ -27,6 +41,11 @@ pub async fn run(client: &Client, out: &mut Out) -> Result<ExitCode, CliError> {
     }
     let token = read_text(&file, MAX_RECORD)
         .map_err(|error| CliError::new(format!("the token file {}: {error}", file.display())))?;
-    out.line(token.trim())?;
+    let token = token.trim();
+    if arguments.json {
+        out.json(&json!({ "token": token }))?;
+    } else {
+        out.line(token)?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -120,11 +120,13 @@ fn masked(snapshot: &Snapshot, units: &[Unit]) -> Option<Finding> {
     let names: Vec<&str> = masked.iter().map(|unit| unit.id.as_str()).collect();
     let mut steps: Vec<String> = masked.iter().map(|unit| unmask(snapshot, unit)).collect();
     steps.push(listen_again(snapshot));
-    let detail = if names == [TCP_SOCKET] {
-        "the broker does not open the port, which matters only to scripts that use TCP; do nothing if that is what you want"
-    } else {
-        "clients start the broker themselves; it is not supervised"
-    };
+    if names == [TCP_SOCKET] {
+        // That is how a user closes the port, which matters only to scripts that use TCP.
+        let words = format!("{TCP_SOCKET} is masked, as you chose: the port stays closed");
+        let detail = format!("to open it again: {}", steps.join(" && "));
+        return Some(Finding::ok(CHECK, words).detail(detail));
+    }
+    let detail = "clients start the broker themselves; it is not supervised";
     Some(
         Finding::warning(
             CHECK,

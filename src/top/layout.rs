@@ -12,7 +12,7 @@ pub const WIDE: u16 = 120;
 const TALL: u16 = 20;
 
 /// The lines of these details.
-const DETAILS: u16 = 8;
+const DETAILS: u16 = 9;
 
 /// What there is to show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -53,3 +53,24 @@ fn the_log_of_a_broker_on_a_terminal_has_colours_only_where_they_are_wanted() {
         assert_eq!(shown.contains("\u{1b}["), expected, "{set:?}: {shown}");
     }
 }
+
+#[test]
+fn colours_can_be_demanded_and_forbidden() {
+    let sandbox = Sandbox::new();
+    let _peer = sandbox.session("backend");
+    let has_colours = |words: &[&str], set: &[(&str, &str)]| {
+        let mut command = sandbox.command(words);
+        command.env_remove("NO_COLOR").env("TERM", "xterm").envs(set.iter().copied());
+        let output = command.output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap().contains("\u{1b}[")
+    };
+    for words in [&["peers"][..], &["send", "nobody", "x"], &["--help"], &["send"]] {
+        let with = |more: &[&str], set: &[(&str, &str)]| has_colours(&[words, more].concat(), set);
+        assert!(!with(&[], &[]), "{words:?}");
+        assert!(with(&["--color", "always"], &[("NO_COLOR", "1")]), "{words:?}");
+        assert!(with(&[], &[("CLICOLOR_FORCE", "1")]), "{words:?}");
+        assert!(!with(&["--color=never"], &[("CLICOLOR_FORCE", "1")]), "{words:?}");
+    }
+    // What is for programs never has any.
+    assert!(!has_colours(&["peers", "--json", "--color", "always"], &[]));
+}

@@ -1,4 +1,5 @@
 //! Live view: `claude-peers top` on a real terminal, with real sessions: what it shows, and what keys do.
+//! Promise 5: text of peers does nothing to the terminal.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
@@ -7,8 +8,11 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::support::hooks::context;
 use crate::support::http::{RawPeer, Request, unix};
-use crate::support::{PROGRAM, Sandbox, Screen, Session, send_signal, until};
+use crate::support::{
+    PROGRAM, Sandbox, Screen, Session, SessionOptions, repository, send_signal, until,
+};
 
 const ENTER: &str = "\r";
 const ESCAPE: &str = "\u{1b}";
@@ -65,6 +69,29 @@ fn peers_appear_and_a_message_flows_and_changes_its_state() {
     screen.picture("messages-80x24");
     drop(frontend);
     screen.until_shows("1 live");
+}
+
+#[test]
+fn what_a_session_is_doing_is_shown_and_where() {
+    let sandbox = Sandbox::new().with("CLAUDE_PID", std::process::id().to_string());
+    let directory = sandbox.home().join("project");
+    repository(&directory);
+    let _session = SessionOptions::new("backend").directory(&directory).start(&sandbox);
+    let screen = top(&sandbox, 80, 24);
+    screen.until("its directory, and the branch", |text| {
+        text.contains("~/project") && text.contains("main")
+    });
+    let state = |screen: &Screen| -> String {
+        let text = screen.text();
+        let line = text.lines().find(|line| line.starts_with('▸')).unwrap_or_default();
+        line.split_whitespace().nth(1).unwrap_or_default().to_owned()
+    };
+    let hook = |event| context(&sandbox, event, "backend", "t1", json!({ "cwd": directory }));
+    hook("UserPromptSubmit");
+    screen.until("busy", |_| state(&screen) == "busy");
+    screen.picture("busy-80x24");
+    hook("Stop");
+    screen.until("idle", |_| state(&screen) == "idle");
 }
 
 #[test]
@@ -161,7 +188,7 @@ fn a_search_finds_old_messages_and_leads_to_their_conversation() {
 #[test]
 fn it_fits_any_terminal_and_shows_two_hundred_peers() {
     let sandbox = Sandbox::unlimited();
-    let _broker = sandbox.start_broker();
+    sandbox.ok(["peers"]);
     let peers: Vec<_> =
         (0..200).map(|number| live_peer(&sandbox, &format!("peer-{number:03}"))).collect();
     let mut screen = top(&sandbox, 80, 24);
@@ -194,6 +221,7 @@ fn it_fits_any_terminal_and_shows_two_hundred_peers() {
     screen.until_shows(" peer-000");
     screen.types("\u{1b}[<0;5;3M\u{1b}[<0;5;3m");
     screen.until_shows("▸peer-000");
+    screen.until_shows("to the last one");
     screen.picture("200-peers-conversation-120x40");
     drop(peers);
     screen.until_shows("0 live");
@@ -202,7 +230,7 @@ fn it_fits_any_terminal_and_shows_two_hundred_peers() {
 #[test]
 fn the_terminal_is_given_back_as_it_was() {
     let sandbox = Sandbox::new();
-    let _broker = sandbox.start_broker();
+    sandbox.ok(["peers"]);
     let line = r#"stty -a >before; "$0" top; echo "code=$?"; stty -a >after; cmp before after && echo same"#;
     type Leave = fn(&mut Screen, u32);
     let leave: [(Leave, &str); 4] = [
@@ -251,7 +279,7 @@ fn child_of(parent: u32) -> u32 {
 #[test]
 fn it_is_stopped_and_continued_as_any_program() {
     let sandbox = Sandbox::new();
-    let _broker = sandbox.start_broker();
+    sandbox.ok(["peers"]);
     let line = r#"set -m; "$0" top; echo "stopped=$?"; read answer; fg; echo "over=$?""#;
     let mut screen = Screen::start(sandbox.command_of("sh", ["-c", line, PROGRAM]), 80, 24);
     screen.until_shows("No sessions yet.");

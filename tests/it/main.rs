@@ -39,6 +39,7 @@ mod identity;
 #[cfg(target_os = "linux")]
 mod idle;
 mod inherited;
+mod json;
 mod layering;
 mod lifetime;
 mod limits;

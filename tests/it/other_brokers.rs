@@ -41,6 +41,6 @@ fn kill_broker_beside_the_typescript_broker_names_it_and_leaves_it_alone() {
         let pid = std::process::id();
         assert!(said.contains(&format!("process {pid}")), "{said}");
         // A process that another test is just starting may hold the socket for a moment, too.
-        assert!(json["other"]["processes"].as_array().unwrap().contains(&json!(pid)), "{json}");
+        assert!(json["other"]["pids"].as_array().unwrap().contains(&json!(pid)), "{json}");
     }
 }

@@ -65,8 +65,14 @@ fn sessions(sandbox: &Sandbox, count: usize) -> Vec<Session> {
 
 /// Runs a command on a terminal of this width. Returns what it wrote.
 fn shown(mut command: Command, columns: u16) -> String {
+    command.env("TZ", "UTC").env("PAGER", "");
+    shown_by(command, columns)
+}
+
+/// The same with the pager and time zone that the command has.
+fn shown_by(mut command: Command, columns: u16) -> String {
     command.env("TERM", "xterm-256color").env_remove("COLUMNS").env_remove("NO_COLOR");
-    command.env_remove("CLICOLOR_FORCE").env("TZ", "UTC").env("PAGER", "");
+    command.env_remove("CLICOLOR_FORCE");
     let size = Winsize { ws_row: HEIGHT, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     let (terminal, mut child) = in_a_terminal_of(command, |terminal| {
         tcsetwinsize(terminal, size).unwrap();
@@ -239,6 +245,64 @@ fn sixty_peers_take_a_line_each_and_the_overview_a_screen() {
     assert!(overview.lines().count() < HEIGHT.into(), "{overview}");
     let commands: [&[&str]; 3] = [&[], &["peers"], &["send", "service", "hello"]];
     compare("peers-60.txt", &look(&sandbox, &commands, &ids));
+}
+
+/// Long output goes through the pager of the person, and only on a terminal.
+#[test]
+fn a_pager_shows_the_log_on_a_terminal_only() {
+    let sandbox = Sandbox::new().with("PAGER", "sed s/^/page:/");
+    let _peer = sessions(&sandbox, 1);
+    let id = sandbox.json(["send", "backend", "hello"])["id"].as_str().unwrap().to_owned();
+    let paged = |words: &[&str], pager: &str| {
+        let mut command = sandbox.command(words);
+        command.env("PAGER", pager);
+        shown_by(command, 80)
+    };
+    let pager = "sed s/^/page:/";
+    let log = paged(&["log"], pager);
+    assert!(log.lines().count() > 1 && log.lines().all(|line| line.starts_with("page:")), "{log}");
+    assert!(log.contains(&id), "{log}");
+    for (words, pager) in [
+        (&["log", "--no-pager"][..], pager),
+        (&["log"], ""),
+        (&["log"], "cat"),
+        (&["log"], "no-such-pager"),
+        (&["peers"], pager),
+    ] {
+        let plain = paged(words, pager);
+        assert!(!plain.contains("page:") && plain.contains("TE"), "{words:?} {pager}: {plain}");
+    }
+    assert!(!sandbox.ok(["log"]).contains("page:"));
+    // A reader who has seen enough is no error.
+    let left = paged(&["log"], "head -1");
+    assert!(left.lines().count() == 1 && !left.contains("error"), "{left}");
+}
+
+#[test]
+fn absolute_times_are_those_of_the_time_zone() {
+    let sandbox = Sandbox::new();
+    let mut sessions = sessions(&sandbox, 1);
+    sessions[0].send("cli", "hello");
+    let hour = |zone: &str| -> u32 {
+        let mut command = sandbox.command(["inbox", "--peek", "--absolute"]);
+        command.env("TZ", zone);
+        let text = shown_by(command, 80);
+        let time = text.split(", ").nth(1).unwrap().to_owned();
+        assert!(is_time(&time[..19]), "{text}");
+        time[11..13].parse().unwrap()
+    };
+    let before = hour("UTC");
+    let there = hour("TST-9");
+    // The hour may have ended in between.
+    let ahead = (24 + there - before) % 24;
+    assert!(ahead == 9 || ahead == 10, "{before} {there}");
+    if Path::new("/usr/share/zoneinfo/Asia/Tokyo").exists() {
+        assert_eq!(hour("Asia/Tokyo"), hour("TST-9"));
+    }
+    // Without the option, and for programs, times are told otherwise.
+    let aged = shown(sandbox.command(["inbox", "--peek"]), 80);
+    assert!(aged.contains("s ago"), "{aged}");
+    assert!(sandbox.ok(["inbox", "--peek", "--absolute"]).contains("Z, shown before"));
 }
 
 /// The reports whose words differ from machine to machine keep to the terminal as well.

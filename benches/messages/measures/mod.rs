@@ -12,3 +12,4 @@ pub mod million;
 pub mod start;
 pub mod tokens;
 pub mod trace;
+pub mod view;

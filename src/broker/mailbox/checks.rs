@@ -135,7 +135,7 @@ pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) ->
     if max > 0 && unread >= max {
         return Err(ApiError::new(
             ErrorCode::MailboxFull,
-            format!("{to} has {max} unread messages already"),
+            format!("{} has {max} unread messages already", registry::display_name(tx, to)?),
         )
         .hint("Wait until it reads them, or raise the limit max_unread (CLAUDE_PEERS_MAX_UNREAD).")
         .into());
@@ -145,7 +145,11 @@ pub fn check_limits(tx: &mut Tx<'_>, from: &PeerId, to: &PeerId, unread: u64) ->
     }
     // The last check: a message that is refused for another reason does not count.
     let now = tx.state.live.sources.clock.instant();
-    tx.state.rates.spend(from, to, now).map_err(|exceeded| rate_refusal(tx, to, exceeded))?;
+    tx.state.rates.spend(from, to, now).or_else(|exceeded| {
+        let refused: Result<(), Fault> =
+            Err(rate_refusal(tx, &registry::display_name(tx, to)?, exceeded));
+        refused
+    })?;
     tx.state.effects.push(Effect::Spent { from: from.clone(), to: to.clone() });
     Ok(())
 }
@@ -172,7 +176,8 @@ fn check_share(
     let error = ApiError::new(
         ErrorCode::MailboxFull,
         format!(
-            "{to} has {unread} unread messages, {own} of them from you; the rest of its mailbox is for others"
+            "{} has {unread} unread messages, {own} of them from you; the rest of its mailbox is for others",
+            registry::display_name(tx, to)?
         ),
     );
     Err(error
@@ -180,7 +185,7 @@ fn check_share(
         .into())
 }
 
-fn rate_refusal(tx: &Tx<'_>, to: &PeerId, exceeded: Exceeded) -> Fault {
+fn rate_refusal(tx: &Tx<'_>, to: &str, exceeded: Exceeded) -> Fault {
     let (rate, burst) = (tx.state.limits.messages_per_minute, tx.state.limits.burst);
     let (message, seconds) = match exceeded {
         Exceeded::Pair(seconds) => (

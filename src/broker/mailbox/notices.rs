@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use rusqlite::OptionalExtension as _;
-
 use crate::broker::core::{EndedMessage, Tx};
 use crate::broker::mailbox::send::insert_notice;
 use crate::broker::registry;
@@ -29,24 +27,12 @@ pub fn insert_notices(tx: &mut Tx<'_>, ended: &[EndedMessage]) -> Result<(), Fau
         if !registry::may_return(tx, sender)? {
             continue;
         }
-        let text = notice_text(&display_name(tx, recipient)?, &messages);
+        let text = notice_text(&registry::display_name(tx, recipient)?, &messages);
         let id = insert_notice(tx, sender, &text)?;
         failpoint!("broker.expiry.noticed");
         tracing::info!(event = "notice", mail = %id, peer = %sender, "messages ended unread");
     }
     Ok(())
-}
-
-fn display_name(tx: &Tx<'_>, peer: &PeerId) -> Result<String, Fault> {
-    let name: Option<Option<String>> = tx
-        .db
-        .prepare_cached("SELECT name FROM peers WHERE id = ?1")?
-        .query_row([peer.as_str()], |row| row.get(0))
-        .optional()?;
-    Ok(match name.flatten() {
-        Some(name) => format!("{name} ({peer})"),
-        None => peer.to_string(),
-    })
 }
 
 fn notice_text(to: &str, messages: &[&EndedMessage]) -> String {

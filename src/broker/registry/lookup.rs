@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::broker::core::Tx;
 use crate::broker::registry::ended;
@@ -145,6 +145,19 @@ fn by_id(tx: &Tx<'_>, id: &PeerId) -> Result<Resolved, Fault> {
         tx.db.prepare_cached(BY_ID)?.query_row(params![id.as_str(), tx.now.millis()], read)?;
     add_presence(tx, &mut found)?;
     Ok(Resolved { found, mail, name_while_away: None })
+}
+
+/// Returns what a peer is called, with its id.
+pub fn display_name(tx: &Tx<'_>, peer: &PeerId) -> Result<String, Fault> {
+    let name: Option<Option<String>> = tx
+        .db
+        .prepare_cached("SELECT name FROM peers WHERE id = ?1")?
+        .query_row([peer.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(match name.flatten() {
+        Some(name) => format!("{name} ({peer})"),
+        None => peer.to_string(),
+    })
 }
 
 /// Returns the peer with this id, else with this name, else with an unambiguous prefix of either.

@@ -44,7 +44,7 @@ pub use keys::{client_of_peer, may_return, still_runs};
 pub use list::list;
 pub use listing::{live_and_backlog, peer, short, short_any, unread, waiting};
 pub use location::{has_moved, set_working_directory};
-pub use lookup::{Resolved, resolve};
+pub use lookup::{Resolved, display_name, resolve};
 pub use newcomers::check_new_peer;
 pub use probe::{next_number as next_probe_number, unregister};
 pub use profile::{Own, Sender, adopt_session_title, party, sender, set_profile, set_seen_now};

@@ -220,16 +220,6 @@ impl Out {
     }
 }
 
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.write(bytes).map_err(|error| unwritten(&error))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Self::flush(self)
-    }
-}
-
 fn unwritten(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))
 }

@@ -50,8 +50,12 @@ impl Columns {
         };
         let all = width.saturating_sub(fixed);
         let directory = take(directory, (all * 2 / 5).max(14), 5);
-        let branch = if branch == 0 { 0 } else { take(branch.max(6), (all / 5).max(8), 6) };
+        let wanted = branch.max(6);
+        let mut branch = if branch == 0 { 0 } else { take(wanted, (all / 5).max(8), 6) };
         let summary = take(usize::MAX, usize::MAX, 7);
+        if summary == 0 && branch > 0 {
+            branch = (branch + room).min(wanted);
+        }
         Self { name, directory, branch, summary, gap }
     }
 }
@@ -168,14 +172,16 @@ pub fn details(buffer: &mut Buffer, look: &Look, area: Rect, model: &Model, now:
         (unread, None) => format!("{unread} unread"),
     };
     let ink = if peer.unread == 0 { Ink::Plain } else { Ink::Attention };
-    let mut row = Row::of(buffer, look, inner, 2);
-    row.put(ink, &unread).put(Ink::Dim, &format!("; {}", peer.reach.meaning()));
+    Row::of(buffer, look, inner, 2).put(ink, &unread);
+    let mut row = Row::of(buffer, look, inner, 3);
+    row.put(Ink::Plain, peer.reach.short());
+    row.put(Ink::Dim, &format!(": {}", peer.reach.meaning()));
     let branch_wide = if peer.branch.is_empty() { 0 } else { columns(&peer.branch).min(30) + 2 };
     let directory = fit_end(&peer.directory, usize::from(inner.width).saturating_sub(branch_wide));
-    let mut row = Row::of(buffer, look, inner, 3);
+    let mut row = Row::of(buffer, look, inner, 4);
     row.put(Ink::Plain, &directory).skip(2).put(Ink::Active, &peer.branch);
     let summary = wrap(&peer.summary, inner.width.into());
     for (line, (_, text)) in summary.into_iter().enumerate() {
-        Row::of(buffer, look, inner, 4 + line).put(Ink::Plain, text);
+        Row::of(buffer, look, inner, 5 + line).put(Ink::Plain, text);
     }
 }

@@ -37,7 +37,7 @@ fn results_pushes_and_lists_are_read() {
     assert_eq!(read::answer(&json!({ "answer": { "message": view } })), Some(part));
     assert_eq!(read::answer(&json!({})), None);
     let delivery =
-        json!({ "id": "m1", "from_id": "4pns9z43", "text": "one", "already_pushed": true });
+        json!({ "id": "m1", "from": { "id": "4pns9z43" }, "text": "one", "already_pushed": true });
     let pushed = seen("m1", "one", false, true, false);
     assert_eq!(read::inbox(&json!({ "messages": [delivery] })), std::slice::from_ref(&pushed));
     assert_eq!(read::answer_to_command(&json!({ "answer": delivery })), Some(pushed));
