@@ -175,7 +175,11 @@ export class Lab {
   async end() {
     for (const stream of this.streams) stream.destroy();
     await Promise.all(this.sessions.map((session) => session.end()));
-    if (this.broker.exitCode === null && this.broker.signalCode === null) await this.stopBroker();
+    // Whichever broker serves: a session may have started one while ours was away.
+    const ended = this.broker.exitCode === null && this.broker.signalCode === null
+      && new Promise((resolve) => this.broker.once('exit', resolve));
+    await this.run('kill-broker');
+    await ended;
     rmSync(this.directory, { recursive: true, force: true });
   }
 }

@@ -91,13 +91,21 @@ async function paintsOutside(page, row) {
   return true;
 }
 
+/** The room of the marks before the names of peers, in pixels. */
+const MARKS = 20;
+
 /** Whether what lies around a row looks different without the row. */
 async function differsAround(page, row) {
   await row.scrollIntoViewIfNeeded();
   const box = await row.boundingBox();
   const around = async () => {
-    const above = await page.screenshot({ clip: { x: box.x, y: Math.max(box.y - 60, 0), width: box.width, height: Math.min(60, box.y) } });
-    const below = await page.screenshot({ clip: { x: box.x, y: box.y + box.height, width: box.width, height: 60 } });
+    // Whole pixels: those that the row has in part are its own.
+    // The round marks of other rows, on the left, are smoothed anew with each picture.
+    const x = Math.ceil(box.x) + MARKS;
+    const width = Math.floor(box.width) - MARKS;
+    const [top, bottom] = [Math.floor(box.y), Math.ceil(box.y + box.height)];
+    const above = await page.screenshot({ clip: { x, y: Math.max(top - 60, 0), width, height: Math.min(60, top) } });
+    const below = await page.screenshot({ clip: { x, y: bottom, width, height: 60 } });
     return Buffer.concat([above, below]);
   };
   const before = await around();
@@ -147,7 +155,6 @@ export async function hostile({ lab, browser, check, picture }) {
   };
   await describe(writer, `${`Z${'\u0301\u0334'.repeat(40)}`} ${TEXTS['style attribute']} ${TEXTS['bidi override']}`);
   await describe(reader, TEXTS['long word'].slice(0, 240));
-  await lab.session('plain', { branch: '<img/src=x/onerror=pwned=1>', directory: '<img src=x onerror=pwned=1> \u202Efdp' });
   const ids = {};
   for (const [name, text] of Object.entries(TEXTS)) {
     const { json } = await lab.request('POST', '/v1/messages', { secret: writer.secret, body: { to: reader.id, text } });
@@ -160,6 +167,7 @@ export async function hostile({ lab, browser, check, picture }) {
   const name = `${TEXTS['event handler']} \u202E${'N\u0301\u0334'.repeat(60)} ${'M'.repeat(400)}`;
   await lab.tamper('UPDATE peers SET name = ? WHERE id = ?', name, evil.id);
   await lab.request('POST', '/v1/messages', { secret: writer.secret, body: { to: evil.id, text: 'to the named' } });
+  await lab.session('plain', { branch: '<img/src=x/onerror=pwned=1>', directory: '<img src=x onerror=pwned=1> \u202Efdp' });
 
   const page = await watched(browser, lab.origin);
   await page.goto(await lab.link());
