@@ -9,7 +9,6 @@ use crate::browser::{Outcome, Reason, open_page};
 use crate::cli::error::CliError;
 use crate::cli::output::Out;
 use crate::client::Client;
-use crate::protocol::page::PageLink;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -35,11 +34,11 @@ pub struct Arguments {
 #[derive(Serialize)]
 struct Report<'a> {
     opened: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<&'a str>,
     /// A link that is left to the person.
-    #[serde(flatten)]
-    link: Option<&'a PageLink>,
+    url: Option<&'a str>,
+    /// For how long the link can be used, in seconds.
+    valid_for: Option<u64>,
 }
 
 pub async fn run(
@@ -62,14 +61,16 @@ pub async fn run(
     match outcome {
         Outcome::Opened { program } => {
             if arguments.json {
-                out.json(&Report { opened: true, program: Some(&program), link: None })?;
+                let program = Some(&*program);
+                out.json(&Report { opened: true, program, url: None, valid_for: None })?;
             } else {
                 out.line("The page is open.")?;
             }
         }
         Outcome::Link { link, reason } => {
             if arguments.json {
-                out.json(&Report { opened: false, program: None, link: Some(&link) })?;
+                let (url, valid_for) = (Some(&*link.url), Some(link.valid_for));
+                out.json(&Report { opened: false, program: None, url, valid_for })?;
             } else {
                 out.line(&link.url)?;
                 out.flush()?;
@@ -90,7 +91,7 @@ pub async fn run(
             let error = CliError::new(format!(
                 "{program} was started, but no browser opened the page within {seconds} s"
             ));
-            return Err(error.hint(
+            return Err(error.code("page_not_opened").hint(
                 "Run `claude-peers open --print`, and paste the link into a browser. A browser that is a snap or a Flatpak may not read the file by which it is led to the page.",
             ));
         }

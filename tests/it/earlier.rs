@@ -1,4 +1,4 @@
-//! Messages of before, which a model reads again: its conversation may have lost them.
+//! Tools: a model reads messages of before again: its own, bounded, and none that is unread.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,4 @@
-//! What people see of what was said: `log` with its searches, `watch`, `prune`, the status line, and the
-//! events that these follow.
+//! Command line: what was said is found, followed and deleted, and what happens is shown.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Stdio};

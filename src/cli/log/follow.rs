@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::cli::error::CliError;
 use crate::cli::events::Events;
-use crate::cli::log::Arguments;
+use crate::cli::log::arguments::Arguments;
 use crate::cli::log::rows::{called, state};
 use crate::cli::output::{Out, cell, id};
 use crate::client::Client;

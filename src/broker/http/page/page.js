@@ -62,7 +62,7 @@ async function reload(before) {
     const found = search ? (model.found ??= new Map()) : model.history;
     if (search && !before) found.clear();
     for (const message of list.messages) found.set(message.id, message);
-    model.hasOlder = Boolean(list.more || list.truncated);
+    model.hasOlder = Boolean(list.next);
     if (search) $('announcer').textContent = `${found.size} messages found`;
     say('');
   } catch (error) {

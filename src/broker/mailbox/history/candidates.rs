@@ -1,9 +1,9 @@
 //! Which messages come into question, the newest first, a page at a time.
 
 use crate::broker::core::Tx;
-use crate::broker::mailbox::history::{
-    Filter, index, known_seq, prefix, seqs, thread, times, words,
-};
+use crate::broker::mailbox::history::filter::Filter;
+use crate::broker::mailbox::history::rows::{known_seq, seqs};
+use crate::broker::mailbox::history::{index, prefix, thread, times, words};
 use crate::broker::store::Fault;
 use crate::protocol::messages::ListMessages;
 use crate::protocol::{ApiError, ErrorCode, PeerId};

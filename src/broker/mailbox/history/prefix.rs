@@ -1,7 +1,7 @@
 //! Messages by the beginning of their ids.
 
 use crate::broker::core::Tx;
-use crate::broker::mailbox::history::{seqs, unknown_message};
+use crate::broker::mailbox::history::rows::{seqs, unknown_message};
 use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::store::Fault;
 use crate::protocol::{ApiError, ErrorCode, MessageId};

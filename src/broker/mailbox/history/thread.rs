@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::broker::core::Tx;
-use crate::broker::mailbox::history::{at, index, prefix, seqs};
+use crate::broker::mailbox::history::rows::{at, seqs};
+use crate::broker::mailbox::history::{index, prefix};
 use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::store::Fault;
 use crate::protocol::MessageId;
