@@ -2,10 +2,10 @@
 
 use crate::client::Client;
 use crate::protocol::messages::{ListMessages, SendMessage};
-use crate::top::model::command::{Command, Outcome, PAGE, Problem};
+use crate::top::model::command::{Command, Outcome, PAGE, Problem, Surroundings};
 
 /// How many messages are read that were sent after one that was found.
-const AFTER_FOUND: u32 = 500;
+const AFTER_FOUND: u32 = 200;
 
 /// Makes the call that a command asks for; `None` if it asks for none.
 pub async fn call(client: Client, command: Command) -> Option<Outcome> {
@@ -23,9 +23,13 @@ pub async fn call(client: Client, command: Command) -> Option<Outcome> {
             let limit = AFTER_FOUND;
             let after =
                 ListMessages { limit, peer, since: Some(sent_at), ..ListMessages::default() };
-            let result = match tokio::join!(client.messages(&before), client.messages(&after)) {
-                (Ok(before), Ok(after)) => Ok((before, after)),
-                (Err(error), _) | (_, Err(error)) => Err(Problem::from(&error)),
+            let found = ListMessages { id: Some(message.clone()), ..ListMessages::default() };
+            let [before, found, after] = [&before, &found, &after].map(|it| client.messages(it));
+            let result = match tokio::join!(before, found, after) {
+                (Ok(before), Ok(found), Ok(after)) => Ok(Surroundings { before, found, after }),
+                (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+                    Err(Problem::from(&error))
+                }
             };
             Some(Outcome::Around { serial, found: message, result })
         }

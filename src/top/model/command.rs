@@ -55,11 +55,11 @@ pub enum Outcome {
         serial: Serial,
         result: Result<MessageList, Problem>,
     },
-    /// What was sent before the message, and the message with what was sent after it.
+    /// A message that was found, and what was sent before and after it.
     Around {
         serial: Serial,
         found: MessageId,
-        result: Result<(MessageList, MessageList), Problem>,
+        result: Result<Surroundings, Problem>,
     },
     Search {
         serial: Serial,
@@ -69,6 +69,16 @@ pub enum Outcome {
         to: PeerId,
         result: Result<Box<Sent>, Problem>,
     },
+}
+
+/// A message, and what was sent before and after it.
+#[derive(Debug)]
+pub struct Surroundings {
+    pub before: MessageList,
+    pub found: MessageList,
+    /// The newest messages that are not older than the one that was found. If there are more of them, it
+    /// is not among these.
+    pub after: MessageList,
 }
 
 /// Why something failed, and what to do about it.

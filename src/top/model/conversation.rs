@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use crate::protocol::messages::{Message, MessageList};
 use crate::protocol::{MessageId, PeerId, Timestamp};
 use crate::text::{fit_start, terminal_line};
-use crate::top::model::command::{Problem, Serial};
+use crate::top::model::command::{Problem, Serial, Surroundings};
 use crate::top::model::cursor::Step;
 use crate::top::model::entry::Entry;
 use crate::top::wrap::wrap;
@@ -114,13 +114,14 @@ impl Conversation {
     }
 
     /// Takes a message that was looked for, with what was sent before and after it.
-    pub fn around(&mut self, before: &MessageList, after: &MessageList, found: &MessageId) {
+    pub fn around(&mut self, list: &Surroundings, found: &MessageId) {
+        let Surroundings { before, found: one, after } = list;
         self.entries = before.messages.iter().map(Entry::whole).collect();
         self.older.clone_from(&before.next);
-        // The newest that are that new were asked for. If there are more, those between are missing.
+        // If there are more newer ones, those between are missing.
         let whole = after.next.is_none() && !after.truncated;
-        let found_or_all = |message: &&Message| whole || message.id == *found;
-        for message in after.messages.iter().filter(found_or_all) {
+        let later = if whole { &after.messages } else { &one.messages };
+        for message in later {
             if !self.entries.iter().any(|known| known.id == message.id) {
                 self.entries.push(Entry::whole(message));
             }

@@ -219,6 +219,10 @@ impl Model {
     /// Fits everything that scrolls into its part of the terminal.
     fn settle(&mut self) {
         let Some(areas) = self.areas() else { return };
+        if areas.peers.height == 0 {
+            // Keys do nothing to what is not seen.
+            self.focus = Focus::Content;
+        }
         let rows = areas.rows();
         let (width, height) = (usize::from(rows.width), usize::from(rows.height));
         self.peers.settle(areas.peer_rows().height.into());
@@ -297,7 +301,7 @@ impl Model {
                 if let Some(open) = self.conversation.as_mut().filter(waits) {
                     open.loading = None;
                     match result {
-                        Ok((before, after)) => open.around(&before, &after, &found),
+                        Ok(list) => open.around(&list, &found),
                         Err(problem) => open.problem = Some(problem),
                     }
                 }

@@ -1,3 +1,4 @@
+use super::command::Surroundings;
 use super::cursor::Step;
 use super::editor::Edit;
 use super::testing::{NOW, away, changed, id, list, message, model, peer, read, snapshot, told};
@@ -245,12 +246,14 @@ fn a_search_leads_to_a_conversation_and_back() {
     };
     assert_eq!((peer, found.as_str()), (&id("web"), "m000001"));
     // There are more newer ones than were asked for: those between are missing.
-    let before = list(vec![message(0, "api", "web", "before")], None);
+    let before = || list(vec![message(0, "api", "web", "before")], None);
+    let one = || message(1, "web", "api", "a walrus");
     let after: Vec<Message> = (500..510).map(|n| message(n, "web", "api", "much later")).collect();
-    let mut after = list(after, Some(500));
-    after.messages.insert(0, message(1, "web", "api", "a walrus"));
-    let (serial, found) = (*serial, found.clone());
-    model.finish(Outcome::Around { serial, found, result: Ok((before, after)) });
+    let (serial, id) = (*serial, found.clone());
+    let mut whole = model.clone();
+    let around = |found, after| Ok(Surroundings { before: before(), found, after });
+    let result = around(list(vec![one()], None), list(after, Some(500)));
+    model.finish(Outcome::Around { serial, found: id.clone(), result });
     assert_eq!(kept(&model), ["before", "a walrus"]);
     // What comes now does not belong there.
     model.observe(told(message(600, "web", "api", "now")));
@@ -258,6 +261,12 @@ fn a_search_leads_to_a_conversation_and_back() {
     model.act(Action::Step(Step::Last));
     answer(&mut model, vec![message(600, "web", "api", "now")], None);
     assert_eq!(kept(&model), ["now"]);
+    // There are no others: all of them are shown, and more as they come.
+    let after = list(vec![one(), message(2, "api", "web", "after")], None);
+    let result = around(list(vec![one()], None), after);
+    whole.finish(Outcome::Around { serial, found: id, result });
+    whole.observe(told(message(600, "web", "api", "now")));
+    assert_eq!(kept(&whole), ["before", "a walrus", "after", "now"]);
     model.act(Action::Back);
     assert_eq!((model.content, model.focus), (Content::Search, Focus::Content));
     model.act(Action::Back);
@@ -280,6 +289,11 @@ fn beside_the_list_the_conversation_is_that_of_the_selected_peer() {
     assert_eq!((selected(&model), model.focus), ("api", Focus::Peers));
     assert_eq!(model.conversation.as_ref().unwrap().peer, id("api"));
     model.act(Action::Click(place));
+    assert_eq!(model.focus, Focus::Content);
+    // Where the list is not seen, it has no keys.
+    model.act(Action::NextPane);
+    assert_eq!(model.focus, Focus::Peers);
+    model.resize(80, 24);
     assert_eq!(model.focus, Focus::Content);
 }
 
