@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::core::MemoryState;
+use crate::broker::core::{MailStore, MemoryState};
 use crate::broker::daemon::activation::Inherited;
 use crate::broker::daemon::listener;
 use crate::broker::daemon::listener::{Listeners, Server};
@@ -170,6 +170,11 @@ async fn serve(options: Options) -> Result<(), RunError> {
     if let Some(bound) = listeners.bound {
         bound.remove();
     }
+    drain(&shared, &server, &store).await
+}
+
+/// Lets what is under way finish, and closes the database.
+async fn drain(shared: &Shared, server: &Server, store: &MailStore) -> Result<(), RunError> {
     let drained = tokio::time::timeout(DRAIN_TIMEOUT, server.drained()).await;
     if drained.is_err() {
         tracing::warn!(event = "stopping", "some requests did not finish in time");

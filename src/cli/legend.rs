@@ -18,13 +18,16 @@ fn entries<'a>(all: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> String 
 /// The columns STATE and VIA of `peers`.
 pub fn of_peers() -> String {
     let states = [
-        ("live", "its session is running"),
+        ("busy", "its session is at work"),
+        ("idle", "its session is ready for a prompt"),
+        ("waiting", "its session waits for its person: a dialog is open"),
+        ("live", "its session is running; what it does is not known"),
         ("away", "not running; messages wait for it"),
         ("ended", "ended; `--all` shows the command that resumes it"),
     ];
     let ways = WAYS_TO_REACH.map(|reach| (reach.short(), reach.meaning()));
     format!(
-        "STATE:{}\n\nVIA, how a message reaches it:{}\n\nIn JSON these are `live` and `reach`: \
+        "STATE:{}\n\nVIA, how a message reaches it:{}\n\nIn JSON these are `live`, `activity` and `reach`: \
          `channel` is \"channel_proven\" there, and `channel?` is \"channel_presumed\".",
         entries(states.into_iter()),
         entries(ways.into_iter()),

@@ -12,7 +12,7 @@ use crate::cli::output::{Out, cell};
 use crate::cli::scope::{ScopeArgument, ScopeContext};
 use crate::cli::shell_session;
 use crate::client::Client;
-use crate::protocol::peers::{EndedSession, ListPeers, Peer, PeerList, Reachability};
+use crate::protocol::peers::{Activity, EndedSession, ListPeers, Peer, PeerList, Reachability};
 
 #[derive(Debug, Args)]
 #[command(after_help = legend::of_peers())]
@@ -152,7 +152,11 @@ pub enum Row {
 pub fn row(peer: &Peer, row: Row, out: &Out) -> Vec<Cell> {
     let state = match peer.reach {
         Reachability::Ended => Cell::inked("ended", Ink::Dim),
-        _ if peer.live => Cell::inked("live", Ink::Good),
+        _ if peer.live => match peer.activity {
+            Activity::Waiting => Cell::inked("waiting", Ink::Attention),
+            Activity::Unknown => Cell::inked("live", Ink::Good),
+            known => Cell::inked(known.as_str(), Ink::Good),
+        },
         // The command line needs no process to get its mail.
         Reachability::Inbox => "-".into(),
         _ => Cell::inked("away", Ink::Dim),

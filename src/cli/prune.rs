@@ -1,5 +1,6 @@
 //! `claude-peers prune`: deletes old messages from the history.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -61,14 +62,13 @@ fn sentence(pruned: &Pruned, dry_run: bool) -> String {
     let what = if dry_run { "Would delete" } else { "Deleted" };
     let mut text = format!("{what} {}", count(pruned.messages));
     if pruned.never_read > 0 {
-        text.push_str(&format!(" ({} expired or unconfirmed)", pruned.never_read));
+        // Writing to a string cannot fail.
+        let _ = write!(text, " ({} expired or unconfirmed)", pruned.never_read);
     }
     text.push('.');
     if pruned.unread_kept > 0 {
-        text.push_str(&format!(
-            " {} of that age stay, because nobody has read them.",
-            count(pruned.unread_kept)
-        ));
+        let kept = count(pruned.unread_kept);
+        let _ = write!(text, " {kept} of that age stay, because nobody has read them.");
     }
     text
 }

@@ -16,6 +16,7 @@ use crate::setup::undo::{Record, Store};
 
 /// Which parts of Claude Code's set-up are wanted.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)] // each is an option of the command line
 pub struct Options {
     pub hooks: bool,
     pub permission: bool,

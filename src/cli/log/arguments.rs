@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
-use crate::cli::{complete, moment};
+use crate::cli::{complete, legend, moment};
 use crate::protocol::messages::{ListMessages, MessageState};
 use crate::protocol::{MessageId, Timestamp};
 
@@ -14,6 +14,13 @@ pub const USUAL_LIMIT: u32 = 20;
 const MOST: u32 = 10_000;
 
 #[derive(Debug, Args)]
+#[command(after_help = format!("\
+Examples:
+  claude-peers log --search \"orders api\" --since 2d
+  claude-peers log --follow
+  claude-peers log --peer backend --export markdown > backend.md
+
+{}", legend::of_messages()))]
 pub struct Arguments {
     /// Show the message with this id, or the only one whose id begins so, in full
     #[arg(add = ArgValueCompleter::new(complete::messages))]

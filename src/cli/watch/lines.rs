@@ -126,8 +126,9 @@ fn party(party: &Party) -> String {
 /// Prints a line.
 pub fn print(line: &Line, out: &mut Out) -> Result<(), CliError> {
     let text = format!("{}  {}  {}", out.clock_time(line.at), line.title, line.text);
-    Ok(match line.ink {
+    match line.ink {
         Some(ink) => out.inked(ink, text)?,
         None => out.line(text)?,
-    })
+    }
+    Ok(())
 }

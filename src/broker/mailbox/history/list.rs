@@ -48,7 +48,7 @@ pub fn list_messages(
     let mut candidates = Candidates::new(tx, request, &filter)?;
     let mut list = MessageList { messages: Vec::new(), truncated: false, next: None, unindexed: 0 };
     let (mut bytes, mut looked_at) = (0, 0);
-    let mut last = None;
+    let mut reached = None;
     while let Some(seq) = candidates.next(tx)? {
         let Some(message) = at(tx, seq)? else { continue };
         let id = message.id.clone();
@@ -56,15 +56,15 @@ pub fn list_messages(
             bytes += message.text.len();
             list.truncated = bytes > MAX_BYTES && !list.messages.is_empty();
             if list.truncated || list.messages.len() == limit {
-                list.next = last;
+                list.next = reached;
                 break;
             }
             list.messages.push(message);
         }
         looked_at += 1;
-        last = Some(id);
+        reached = Some(id);
         if looked_at == MAX_LOOKED_AT {
-            list.next = last;
+            list.next = reached;
             break;
         }
     }

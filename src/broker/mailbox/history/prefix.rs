@@ -44,7 +44,7 @@ pub(super) fn resolve(tx: &Tx<'_>, id: &MessageId) -> Result<Option<i64>, Fault>
 }
 
 fn ambiguous(tx: &Tx<'_>, prefix: &str, found: &[i64]) -> Result<ApiError, Fault> {
-    let is_more = found.len() as i64 > MAX_CANDIDATES;
+    let is_more = i64::try_from(found.len()).is_ok_and(|count| count > MAX_CANDIDATES);
     let mut named = tx.db.prepare_cached("SELECT id FROM messages WHERE seq = ?1")?;
     let ids = found
         .iter()
