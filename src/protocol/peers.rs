@@ -10,6 +10,7 @@ pub const CLAUDE_CODE: &str = "claude-code";
 
 /// Whether a push can reach the model of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// The client loads no channel of ours: nothing is pushed.
@@ -46,6 +47,7 @@ impl Channel {
 ///
 /// The same `instance` may register again at any time, and gets the same answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Register {
     /// One life of the server process.
@@ -93,6 +95,7 @@ pub struct Register {
 
 /// The answer to `POST /v1/unregister`, by which a probe ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unregistered {
     /// How many messages were deleted with it.
     pub messages: u64,
@@ -100,6 +103,7 @@ pub struct Unregistered {
 
 /// The answer to [`Register`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Registered {
     pub peer: Peer,
     /// Notes for the session, each a sentence: for example that a name was taken.
@@ -115,6 +119,7 @@ pub struct Registered {
 
 /// A session's own description of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Profile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
@@ -128,6 +133,7 @@ pub struct Profile {
 
 /// How a peer can be reached now, by evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reachability {
     /// Live, and there is evidence that a push arrived.
@@ -152,6 +158,7 @@ pub enum Reachability {
 
 /// What a live session is doing, as far as its hooks or its client's own records tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
     /// A turn is under way.
@@ -188,6 +195,7 @@ impl Activity {
 
 /// The kind of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PeerKind {
     /// A session of Claude Code.
@@ -244,6 +252,7 @@ impl PeerKind {
 
 /// A peer, as others see it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Peer {
     pub id: PeerId,
     #[serde(default)]
@@ -280,6 +289,7 @@ pub struct Peer {
 
 /// `GET /v1/peers`: query parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListPeers {
     #[serde(default)]
@@ -320,6 +330,7 @@ const fn is_zero(number: &u32) -> bool {
 
 /// The answer to [`ListPeers`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PeerList {
     /// The caller, if it is a session.
     #[serde(default)]
@@ -346,6 +357,7 @@ pub struct PeerList {
 
 /// An ended session: it is not live, and returns if its client resumes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndedSession {
     pub id: PeerId,
     /// The name that it had; another peer may have it now.
@@ -363,6 +375,7 @@ pub struct EndedSession {
 
 /// `POST /v1/profile`: sets the summary and the name of a session.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetProfile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -377,6 +390,7 @@ pub struct SetProfile {
 
 /// The answer to [`SetProfile`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProfileSet {
     pub peer: Peer,
     /// False if an automatic summary gave way to one that the session set itself.

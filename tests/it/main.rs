@@ -14,6 +14,7 @@ mod shortages;
 mod support;
 
 mod activation;
+mod api;
 mod batches;
 mod bursts;
 mod cli;
