@@ -24,6 +24,7 @@ mod containers;
 mod crowds;
 mod database;
 mod doctor;
+mod documented;
 mod documents;
 mod durability;
 mod earlier;
