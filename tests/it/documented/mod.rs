@@ -144,7 +144,7 @@ fn the_command_lines_of_others_in_running_text_are_run_somewhere() {
         let is_word = |begin: &&str| {
             first == *begin || (first.starts_with(begin) && begin.ends_with(['/', '=', '_']))
         };
-        if !text.contains(' ') || !OTHERS.iter().any(|begin| is_word(&begin)) {
+        if !text.contains(' ') || !OTHERS.iter().any(is_word) {
             continue;
         }
         let is_known = MENTIONS.contains(&text.as_str()) || IN_TEXT.iter().any(|one| one.0 == text);
