@@ -22,6 +22,7 @@ pub mod status;
 mod stream;
 mod waiting;
 
+use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -357,13 +358,15 @@ impl Client {
 
     /// Sets name and summary again on a broker that does not know them.
     async fn set_again(&self, session: &Session, answer: &mut Registered) {
-        for profile in session.own.to_repeat(answer) {
+        let mut profiles: VecDeque<_> = session.own.to_repeat(answer).into();
+        while let Some(profile) = profiles.pop_front() {
             let key = idempotency_key(clock::now());
             let request = || self.write_request(route::PROFILE, &key, &profile);
             match self.calls.call::<ProfileSet>(Time::short(), &mut false, request).await {
                 Ok(set) => {
                     answer.undescribed &= profile.summary.is_none();
                     answer.peer = set.peer;
+                    profiles.extend(session.own.newer_than(&profile));
                 }
                 // Another session may have the name by now. The session is registered all the same.
                 Err(error) => {
