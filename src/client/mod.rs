@@ -36,8 +36,7 @@ use crate::config::Config;
 use crate::protocol::health::{FreshDatabase, Health, Stopping};
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 use crate::protocol::messages::{
-    BatchedMessage, ListMessages, MessageList, SendMessage, SendToScope, Sent, SentBatch,
-    SentToScope,
+    BatchedMessage, SendMessage, SendToScope, Sent, SentBatch, SentToScope,
 };
 use crate::protocol::peers::{
     ListPeers, Peer, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
@@ -258,23 +257,6 @@ impl Client {
 
     pub async fn send_to_scope(&self, request: &SendToScope) -> Result<SentToScope> {
         self.post_once(route::SCOPE, request).await
-    }
-
-    /// Lists messages of the history: all that the request asks for, by several calls if need be.
-    pub async fn messages(&self, request: &ListMessages) -> Result<MessageList> {
-        let mut list: MessageList = self.get(route::MESSAGES, request).await?;
-        // One answer looks at a bounded number of messages, and has a bounded size.
-        let limit = if request.limit == 0 { 20 } else { request.limit as usize };
-        while list.messages.len() < limit
-            && let Some(before) = list.next.take()
-        {
-            let rest = u32::try_from(limit - list.messages.len()).unwrap_or(u32::MAX);
-            let request = ListMessages { limit: rest, before: Some(before), ..request.clone() };
-            let older: MessageList = self.get(route::MESSAGES, &request).await?;
-            list.messages.splice(..0, older.messages);
-            (list.next, list.truncated) = (older.next, older.truncated);
-        }
-        Ok(list)
     }
 
     pub async fn take(&self, request: &Take) -> Result<Taken> {
