@@ -22,6 +22,7 @@ pub mod status;
 mod stream;
 mod waiting;
 
+use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,8 +36,7 @@ use crate::config::Config;
 use crate::protocol::health::{FreshDatabase, Health, Stopping};
 use crate::protocol::mailbox::{Confirm, Noted, Take, Taken, Written};
 use crate::protocol::messages::{
-    BatchedMessage, ListMessages, MessageList, SendMessage, SendToScope, Sent, SentBatch,
-    SentToScope,
+    BatchedMessage, SendMessage, SendToScope, Sent, SentBatch, SentToScope,
 };
 use crate::protocol::peers::{
     ListPeers, Peer, PeerList, ProfileSet, Register, Registered, SetProfile, Unregistered,
@@ -259,23 +259,6 @@ impl Client {
         self.post_once(route::SCOPE, request).await
     }
 
-    /// Lists messages of the history: all that the request asks for, by several calls if need be.
-    pub async fn messages(&self, request: &ListMessages) -> Result<MessageList> {
-        let mut list: MessageList = self.get(route::MESSAGES, request).await?;
-        // One answer looks at a bounded number of messages, and has a bounded size.
-        let limit = if request.limit == 0 { 20 } else { request.limit as usize };
-        while list.messages.len() < limit
-            && let Some(before) = list.next.take()
-        {
-            let rest = u32::try_from(limit - list.messages.len()).unwrap_or(u32::MAX);
-            let request = ListMessages { limit: rest, before: Some(before), ..request.clone() };
-            let older: MessageList = self.get(route::MESSAGES, &request).await?;
-            list.messages.splice(..0, older.messages);
-            (list.next, list.truncated) = (older.next, older.truncated);
-        }
-        Ok(list)
-    }
-
     pub async fn take(&self, request: &Take) -> Result<Taken> {
         self.post(route::TAKE, request).await
     }
@@ -357,13 +340,15 @@ impl Client {
 
     /// Sets name and summary again on a broker that does not know them.
     async fn set_again(&self, session: &Session, answer: &mut Registered) {
-        for profile in session.own.to_repeat(answer) {
+        let mut profiles: VecDeque<_> = session.own.to_repeat(answer).into();
+        while let Some(profile) = profiles.pop_front() {
             let key = idempotency_key(clock::now());
             let request = || self.write_request(route::PROFILE, &key, &profile);
             match self.calls.call::<ProfileSet>(Time::short(), &mut false, request).await {
                 Ok(set) => {
                     answer.undescribed &= profile.summary.is_none();
                     answer.peer = set.peer;
+                    profiles.extend(session.own.newer_than(&profile));
                 }
                 // Another session may have the name by now. The session is registered all the same.
                 Err(error) => {

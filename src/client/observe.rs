@@ -1,4 +1,4 @@
-//! What people look at: the observer's stream, the status line, the page's link, and pruning.
+//! What people look at: the observer's stream, the history, the status line, the page's link, and pruning.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use crate::client::stream::ObserverStream;
 use crate::protocol::brief::{Brief, BriefStatus};
 use crate::protocol::events::Observe;
 use crate::protocol::history::{Prune, Pruned};
+use crate::protocol::messages::{ListMessages, MessageList};
 use crate::protocol::page::{OpenPage, PageLink, PageVisit};
 use crate::protocol::route;
 
@@ -31,6 +32,23 @@ impl Client {
             return Ok(ObserverStream::new(response));
         }
         Err(refusal(&read_all(response).await?))
+    }
+
+    /// Lists messages of the history: all that the request asks for, by several calls if need be.
+    pub async fn messages(&self, request: &ListMessages) -> Result<MessageList> {
+        let mut list: MessageList = self.get(route::MESSAGES, request).await?;
+        // One answer looks at a bounded number of messages, and has a bounded size.
+        let limit = if request.limit == 0 { 20 } else { request.limit as usize };
+        while list.messages.len() < limit
+            && let Some(before) = list.next.take()
+        {
+            let rest = u32::try_from(limit - list.messages.len()).unwrap_or(u32::MAX);
+            let request = ListMessages { limit: rest, before: Some(before), ..request.clone() };
+            let older: MessageList = self.get(route::MESSAGES, &request).await?;
+            list.messages.splice(..0, older.messages);
+            (list.next, list.truncated) = (older.next, older.truncated);
+        }
+        Ok(list)
     }
 
     /// Returns the line about a session that a status line shows.

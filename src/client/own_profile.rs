@@ -32,6 +32,18 @@ impl OwnProfile {
         }
     }
 
+    /// Returns the summary to set once more, if the session has set another one while `sent` was under
+    /// way: which of the two the broker took last is not known.
+    pub fn newer_than(&self, sent: &SetProfile) -> Option<SetProfile> {
+        let known = self.lock();
+        let summary = known.summary.clone().filter(|_| sent.summary.is_some())?;
+        (Some(&summary) != sent.summary.as_ref()).then_some(SetProfile {
+            summary: Some(summary),
+            name: None,
+            automatic: known.automatic,
+        })
+    }
+
     /// Returns what has to be set again after a registration.
     ///
     /// Nothing, if the broker knows the session: what it has is newer. Name and summary are

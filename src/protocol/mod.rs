@@ -4,6 +4,7 @@
 //! module and on nothing else of each other. MCP servers outlive upgrades of the
 //! broker, so a field may be added (with a default) but never renamed or removed.
 
+pub mod activity;
 pub mod bounds;
 pub mod brief;
 pub mod context;

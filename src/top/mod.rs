@@ -1,7 +1,7 @@
 //! `claude-peers top`: what happens, on a terminal, as it happens.
 //!
-//! Data goes one way. Events of the broker and answers to calls change the [`model`]; the picture
-//! ([`view`]) is a function of the model; keys become actions on the model, which asks for calls.
+//! Data goes one way. Events of the broker and answers to calls change the `model`; the picture
+//! (`view`) is a function of the model; keys become actions on the model, which asks for calls.
 //! Nothing polls: with no event and no key nothing runs, and nothing is drawn.
 
 mod calls;

@@ -10,7 +10,7 @@ use crate::protocol::MessageId;
 use crate::protocol::messages::{Message, MessageState, Party};
 
 /// How many characters of a text a row has where nothing else cuts it.
-const TEXT: usize = 80;
+const TEXT: usize = 500;
 
 /// How many steps of a thread are indented.
 const DEEPEST: usize = 8;

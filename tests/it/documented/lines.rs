@@ -152,6 +152,7 @@ pub const LINES: &[(&str, How)] = &[
         By("tests/system/container/box.py", "CLAUDE_PEERS_SOCKET"),
     ),
     // They go on.
+    ("claude-peers log --follow", Follows),
     ("claude-peers watch", Follows),
     ("claude-peers watch --notify", Follows),
     ("claude-peers watch --json | jq -r 'select(.type == \"message\") | .message.text'", Follows),

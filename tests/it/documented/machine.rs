@@ -1,5 +1,6 @@
 //! Documentation: a machine on which the documented lines make sense.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -49,9 +50,22 @@ impl Machine {
 
     /// Runs a line to its end.
     pub fn run(&self, Line { document, text }: &Line) {
-        let output = self.command(text).stdin(Stdio::null()).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{document}: {text}\n{errors}");
+        let errors = self.sandbox.path().join("errors");
+        let mut command = self.command(text);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&errors).unwrap());
+        let mut child = command.spawn().unwrap();
+        let mut status = None;
+        if !within(PATIENCE, || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        }) {
+            child.kill().unwrap();
+            panic!(
+                "{document}: {text}\nIt goes on; tests/it/documented/lines.rs says how such a line is run."
+            );
+        }
+        let errors = std::fs::read_to_string(errors).unwrap();
+        assert!(status.unwrap().success(), "{document}: {text}\n{errors}");
     }
 
     /// Runs a line in a terminal, where it goes on until it is interrupted, and prints what happens
@@ -60,7 +74,7 @@ impl Machine {
         let mut command = self.command(text);
         command.env("TERM", "xterm-256color");
         let (terminal, mut child) = in_a_terminal(command);
-        let mut terminal = std::fs::File::from(terminal);
+        let mut terminal = File::from(terminal);
         let mut output = terminal.try_clone().unwrap();
         let printed = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&printed);
@@ -91,7 +105,7 @@ impl Machine {
         let mut command = self.command(text);
         command.env("TERM", "xterm-256color");
         let (terminal, mut child) = in_a_terminal(command);
-        let mut terminal = std::fs::File::from(terminal);
+        let mut terminal = File::from(terminal);
         let mut reader = terminal.try_clone().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(move || {

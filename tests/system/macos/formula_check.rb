@@ -88,7 +88,7 @@ class Formula
               "fish" => "share/fish/vendor_completions.d/claude-peers.fish" }
     files.each do |shell, file|
       script = shell_output([*command.map(&:to_s), shell].shelljoin)
-      raise Problem, "no completions for #{shell}" unless script.include?("claude-peers --")
+      raise Problem, "no completions for #{shell}" unless script.match?(/claude-peers"? -- /)
       (@prefix/file).dirname.mkpath
       (@prefix/file).write(script)
     end

@@ -21,9 +21,9 @@ const MAX_LOOKED_AT: usize = 4_000;
 ///
 /// # Errors
 ///
-/// [`ErrorCode::NotFound`] for an unknown message or peer, [`ErrorCode::Ambiguous`] for the beginning of
-/// several ids, [`ErrorCode::BadRequest`] for a search without words or an unknown state, and
-/// [`ErrorCode::Storage`] if the index of words is damaged.
+/// `NotFound` for an unknown message or peer, `Ambiguous` for the beginning of
+/// several ids, `BadRequest` for a search without words or an unknown state, and
+/// `Storage` if the index of words is damaged.
 pub fn list_messages(
     tx: &Tx<'_>,
     caller: &Caller,
