@@ -32,10 +32,11 @@ msrv:
 ci *steps:
     .ci/run {{ steps }}
 
-# Writes the man pages and the README's table of settings anew
+# Writes what is made from the program anew: man pages, the references in docs/
 generate:
+    UPDATE_OPENAPI=1 cargo test --locked --lib openapi
     UPDATE_MAN_PAGES=1 cargo test --locked --test it manual
-    UPDATE_README=1 cargo test --locked --test it documents
+    UPDATE_DOCS=1 cargo test --locked --test it documented::reference
 
 # Builds the Debian package
 deb *options:

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a live session is doing, as far as its hooks or its client's own records tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
     /// A turn is under way.

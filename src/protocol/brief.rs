@@ -6,6 +6,7 @@ use crate::protocol::PeerId;
 
 /// `GET /v1/brief`: query parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Brief {
     /// The session id in its client; without one, the command line is meant.
@@ -15,6 +16,7 @@ pub struct Brief {
 
 /// The answer to [`Brief`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BriefStatus {
     /// The session's peer; `None` if it has none.
     #[serde(default)]

@@ -9,6 +9,7 @@ use crate::protocol::ProcessId;
 
 /// The value of the header [`super::header::CONTEXT`], as JSON. An absent field is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CallerContext {
     /// The session in whose shell a command line runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,6 +24,7 @@ pub struct CallerContext {
 
 /// The session in whose shell a command line runs, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ShellSession {
     /// The session's id, from the environment that its client gave the shell.
     #[serde(default, skip_serializing_if = "Option::is_none")]

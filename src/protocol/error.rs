@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Why a call was refused. The HTTP status follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// The request itself is wrong: malformed, a field too many, an impossible value.
@@ -42,6 +43,7 @@ pub enum ErrorCode {
     ShuttingDown,
     /// A code of a later version.
     #[serde(other)]
+    #[cfg_attr(test, schemars(skip))]
     Unknown,
 }
 
@@ -75,6 +77,7 @@ impl ErrorCode {
 
 /// A refusal. The refused request has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[error("{message}")]
 pub struct ApiError {
     pub code: ErrorCode,
@@ -94,6 +97,7 @@ pub struct ApiError {
 
 /// What a word means nothing of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
     /// There is no such peer.
@@ -102,11 +106,13 @@ pub enum Missing {
     Message,
     /// Something that a later version knows.
     #[serde(other)]
+    #[cfg_attr(test, schemars(skip))]
     Unknown,
 }
 
 /// A peer that a word could mean.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Candidate {
     pub id: super::PeerId,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ use crate::protocol::stream::ByeReason;
 
 /// `GET /v1/events`: query parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Observe {
     /// How many of the newest messages the snapshot has, at most [`MAX_RECENT`].
@@ -24,6 +25,7 @@ pub const MAX_RECENT: u32 = 1_000;
 
 /// What an observer is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Observed {
     /// The first event. It comes again if the observer read too slowly: what it knows is out of date.
@@ -43,5 +45,6 @@ pub enum Observed {
     Bye { reason: ByeReason },
     /// An event of a later version, which is ignored.
     #[serde(other)]
+    #[cfg_attr(test, schemars(skip))]
     Unknown,
 }

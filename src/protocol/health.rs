@@ -11,6 +11,7 @@ use crate::protocol::{ProcessId, Timestamp};
 
 /// How the broker was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Started {
     /// A client started it, because no service manager did.
@@ -24,11 +25,13 @@ pub enum Started {
     /// A value of a later version.
     #[default]
     #[serde(other)]
+    #[cfg_attr(test, schemars(skip))]
     Unknown,
 }
 
 /// The broker's health.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Health {
     /// `ok`.
     pub status: String,
@@ -39,6 +42,7 @@ pub struct Health {
 
 /// What the broker tells its own user only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Detail {
     pub version: String,
     pub pid: u32,
@@ -100,6 +104,7 @@ impl Detail {
 
 /// An effective setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Setting {
     /// Its key in the configuration file, or its environment variable if it has no key.
     pub name: String,
@@ -110,6 +115,7 @@ pub struct Setting {
 
 /// The state of the TCP listener.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tcp {
     pub port: u16,
     pub listening: bool,
@@ -123,12 +129,14 @@ pub struct Tcp {
 
 /// The answer to `POST /v1/shutdown`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stopping {
     pub pid: u32,
 }
 
 /// The answer to `POST /v1/afresh`, the request for an empty database in place of a removed one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FreshDatabase {
     /// Where the broker saved its data; `None` if its database is in place.
     #[serde(default)]

@@ -9,6 +9,7 @@ pub const MIN_PRUNE_AGE: u64 = 24 * 60 * 60;
 /// `POST /v1/prune`: deletes messages that were sent longer ago than this and are not unread: those that
 /// are `read`, `expired` or `unconfirmed`. What is `queued` or `offered` stays, however old it is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Prune {
     /// In seconds; at least [`MIN_PRUNE_AGE`].
@@ -20,6 +21,7 @@ pub struct Prune {
 
 /// The answer to [`Prune`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pruned {
     /// How many messages were deleted, or would be.
     pub messages: u64,

@@ -7,6 +7,7 @@ use crate::protocol::{MessageId, ProcessId};
 
 /// The name of a hook event of Claude Code, of those that the broker uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum HookEventName {
     SessionStart,
     UserPromptSubmit,
@@ -51,6 +52,7 @@ pub const COMPACT: &str = "compact";
 /// The event is evidence for what an earlier event of the same turn showed. What was shown in another
 /// turn without evidence is offered again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HookEvent {
     pub event: HookEventName,
@@ -99,6 +101,7 @@ impl HookEvent {
 
 /// The answer to [`HookEvent`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HookMail {
     /// The messages to show, oldest first. They are read once the turn goes on.
     #[serde(default)]
@@ -118,6 +121,7 @@ pub struct HookMail {
 ///
 /// A hook reports this only on request, because it has to read the file system for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DirectoryChanged {
     /// As in the [`HookEvent`] before.
@@ -142,6 +146,7 @@ pub struct DirectoryChanged {
 /// Without it the turn's next event is no evidence, because the hook may have been killed before it
 /// wrote.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HookWritten {
     /// As in the [`HookEvent`] before.

@@ -9,6 +9,7 @@ use crate::protocol::{MessageId, PeerId, Timestamp};
 
 /// A message on its way to a model or a person.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Delivery {
     pub id: MessageId,
     pub from_id: PeerId,
@@ -35,6 +36,7 @@ pub struct Delivery {
 /// The time to wait is not part of the request: a retry with less time left is the same call, with
 /// the same idempotency key.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Wait {
     /// How long to wait, in seconds; at most [`MAX_WAIT`].
@@ -50,6 +52,7 @@ pub const MAX_WAIT: u64 = 600;
 /// Each message has a short lease, in which no other receiver is offered it. It is read after
 /// [`Confirm`], and offered again without it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Take {
     /// The most bytes that the messages take in a tool's result, but at least one is returned; 0 means
@@ -60,6 +63,7 @@ pub struct Take {
 
 /// The answer to [`Take`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Taken {
     pub messages: Vec<Delivery>,
     /// How many more messages are unread after these.
@@ -79,6 +83,7 @@ pub struct Taken {
 /// A message without `reply_to` counts as the reply if no other call waits for a reply of the same
 /// sender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TakeAnswer {
     pub id: MessageId,
@@ -86,6 +91,7 @@ pub struct TakeAnswer {
 
 /// The answer to [`TakeAnswer`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Answered {
     /// The reply. It is read after [`Confirm`], and offered again without it.
     #[serde(default)]
@@ -104,6 +110,7 @@ pub struct Answered {
 
 /// A message of the caller that is not known to have been read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OwnUnread {
     pub id: MessageId,
     pub to_id: PeerId,
@@ -120,6 +127,7 @@ pub struct OwnUnread {
 
 /// `POST /v1/mailbox/confirm`: reports a tool result with these messages as sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Confirm {
     pub ids: Vec<MessageId>,
@@ -129,6 +137,7 @@ pub struct Confirm {
 ///
 /// That is a receipt, and no evidence that they were read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Written {
     pub ids: Vec<MessageId>,
@@ -136,6 +145,7 @@ pub struct Written {
 
 /// The answer to [`Confirm`] and [`Written`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Noted {
     /// How many of the ids belong to messages of the caller's mailbox.
     pub noted: u64,

@@ -11,6 +11,7 @@ use crate::protocol::{ApiError, MessageId, PeerId, Timestamp};
 /// After its time to live a message that was never offered is `expired`, and one that was offered
 /// without evidence is `unconfirmed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MessageState {
     /// Stored, and offered to no receiver yet.
@@ -30,6 +31,7 @@ pub enum MessageState {
 
 /// The way by which a message was offered, or by which it is known to have been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
     /// A pushed notification.
@@ -91,6 +93,7 @@ words!(Via {
 ///
 /// The broker derives the sender from the session token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SendMessage {
     /// Id, name, or an unambiguous prefix of either.
@@ -110,6 +113,7 @@ pub struct SendMessage {
 
 /// The answer to [`SendMessage`]: the message is stored durably.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sent {
     pub id: MessageId,
     pub state: MessageState,
@@ -137,6 +141,7 @@ pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Each message is accepted or refused for itself. Those that are accepted share one commit. A
 /// request of more than [`MAX_BATCH_MESSAGES`] or [`MAX_BATCH_BYTES`] is refused as a whole.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SendBatch {
     pub messages: Vec<BatchedMessage>,
@@ -150,6 +155,7 @@ pub struct SendBatch {
 
 /// One message of a [`SendBatch`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BatchedMessage {
     /// The idempotency key of this message, which has the place of the header of the same name.
     pub key: String,
@@ -158,12 +164,14 @@ pub struct BatchedMessage {
 
 /// The answer to [`SendBatch`]: an outcome for each message, in the same order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SentBatch {
     pub outcomes: Vec<BatchOutcome>,
 }
 
 /// What became of one message of a [`SendBatch`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BatchOutcome {
     /// The message is stored durably.
@@ -174,6 +182,7 @@ pub enum BatchOutcome {
 
 /// `POST /v1/messages/scope`: sends the same text to all live sessions of a scope but the sender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SendToScope {
     pub scope: Scope,
@@ -191,6 +200,7 @@ pub struct SendToScope {
 
 /// The answer to [`SendToScope`]: for each recipient, its message was stored or refused.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SentToScope {
     pub outcomes: Vec<Outcome>,
     /// How many messages are unread in the sender's own mailbox.
@@ -202,6 +212,7 @@ pub struct SentToScope {
 
 /// The result of the message to one recipient.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// The recipient, with its reachability and backlog.
     pub to: Peer,
@@ -220,6 +231,7 @@ pub struct Outcome {
 
 /// One end of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Party {
     pub id: PeerId,
     #[serde(default)]
@@ -228,6 +240,7 @@ pub struct Party {
 
 /// A message and its state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Message {
     pub id: MessageId,
     pub from: Party,
@@ -266,6 +279,7 @@ impl Message {
 ///
 /// A message must fit all that is given.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListMessages {
     /// The most messages to list; 0 means the default of 20.
@@ -310,6 +324,7 @@ const fn is_zero(number: &u64) -> bool {
 
 /// The answer to [`ListMessages`], oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessageList {
     pub messages: Vec<Message>,
     /// Older messages were left out, because the answer would have become too large.

@@ -18,6 +18,8 @@ pub mod js_json;
 pub mod mailbox;
 pub mod messages;
 pub mod names;
+#[cfg(test)]
+mod openapi;
 pub mod page;
 pub mod peers;
 pub mod process_id;

@@ -7,6 +7,7 @@ use crate::protocol::bounds::{Bounded, MAX_SECRET, at_most};
 
 /// The answer to `POST /v1/page/link`, over the Unix socket only: a code that opens the page once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PageLink {
     /// The address of the page with the code in its fragment, which no browser sends to a server.
     pub url: String,
@@ -26,6 +27,7 @@ impl PageLink {
 ///
 /// `POST /v1/page/visit`, over the Unix socket only: waits until the code is used, or can no longer be.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OpenPage {
     pub code: String,
@@ -39,6 +41,7 @@ impl Bounded for OpenPage {
 
 /// The answer to [`OpenPage`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PageOpened {
     /// The page sends it as `Authorization: Bearer TOKEN`. It opens the routes that the page needs, to
     /// the page's own origin and to programs, for a week. A restart of the broker does not end it, a new
@@ -51,6 +54,7 @@ pub struct PageOpened {
 ///
 /// Whoever takes the port after the broker has left it must not be sent the token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ProvePage {
     /// Until when the token is valid, as it says itself.
@@ -68,6 +72,7 @@ impl Bounded for ProvePage {
 
 /// The answer to [`ProvePage`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PageProof {
     /// HMAC-SHA256, with the token as its key, of `claude-peers page proof ` and the nonce, as hexadecimal
     /// digits.
@@ -76,6 +81,7 @@ pub struct PageProof {
 
 /// What became of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Visit {
     /// It can still be used.
@@ -86,11 +92,13 @@ pub enum Visit {
     Missed,
     /// A state of a later version.
     #[serde(other)]
+    #[cfg_attr(test, schemars(skip))]
     Unknown,
 }
 
 /// The answer to `POST /v1/page/visit`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PageVisit {
     pub visit: Visit,
 }

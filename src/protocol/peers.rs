@@ -11,6 +11,7 @@ pub const CLAUDE_CODE: &str = "claude-code";
 
 /// Whether a push can reach the model of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// The client loads no channel of ours: nothing is pushed.
@@ -47,6 +48,7 @@ impl Channel {
 ///
 /// The same `instance` may register again at any time, and gets the same answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Register {
     /// One life of the server process.
@@ -94,6 +96,7 @@ pub struct Register {
 
 /// The answer to `POST /v1/unregister`, by which a probe ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unregistered {
     /// How many messages were deleted with it.
     pub messages: u64,
@@ -101,6 +104,7 @@ pub struct Unregistered {
 
 /// The answer to [`Register`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Registered {
     pub peer: Peer,
     /// Notes for the session, each a sentence: for example that a name was taken.
@@ -116,6 +120,7 @@ pub struct Registered {
 
 /// A session's own description of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Profile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
@@ -129,6 +134,7 @@ pub struct Profile {
 
 /// How a peer can be reached now, by evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reachability {
     /// Live, and there is evidence that a push arrived.
@@ -153,6 +159,7 @@ pub enum Reachability {
 
 /// The kind of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PeerKind {
     /// A session of Claude Code.
@@ -209,6 +216,7 @@ impl PeerKind {
 
 /// A peer, as others see it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Peer {
     pub id: PeerId,
     #[serde(default)]
@@ -245,6 +253,7 @@ pub struct Peer {
 
 /// `GET /v1/peers`: query parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListPeers {
     #[serde(default)]
@@ -285,6 +294,7 @@ const fn is_zero(number: &u32) -> bool {
 
 /// The answer to [`ListPeers`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PeerList {
     /// The caller, if it is a session.
     #[serde(default)]
@@ -311,6 +321,7 @@ pub struct PeerList {
 
 /// An ended session: it is not live, and returns if its client resumes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndedSession {
     pub id: PeerId,
     /// The name that it had; another peer may have it now.
@@ -328,6 +339,7 @@ pub struct EndedSession {
 
 /// `POST /v1/profile`: sets the summary and the name of a session.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetProfile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -342,6 +354,7 @@ pub struct SetProfile {
 
 /// The answer to [`SetProfile`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProfileSet {
     pub peer: Peer,
     /// False if an automatic summary gave way to one that the session set itself.

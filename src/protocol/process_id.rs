@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Two processes are the same only if all four parts agree: pids are reused, and mean other processes
 /// in other containers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProcessId {
     pub pid: u32,
     /// The start time as the system writes it; empty where it cannot be read.

@@ -7,6 +7,7 @@ pub const PREFIX: &str = "scope:";
 
 /// A set of peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// All peers on this machine.

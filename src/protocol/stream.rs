@@ -10,6 +10,7 @@ use crate::protocol::wake::{IdleCheck, WakeReason};
 
 /// An event that the broker sends on a session's stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// The first event: the session is live.
@@ -25,11 +26,13 @@ pub enum Event {
     Bye { reason: ByeReason },
     /// An event of a later version, which is ignored.
     #[serde(other)]
+    #[cfg_attr(test, schemars(skip))]
     Unknown,
 }
 
 /// Why a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ByeReason {
     /// The broker stops.

@@ -10,6 +10,7 @@ use crate::protocol::{PeerId, ProcessId};
 ///
 /// One request waits for each client process; a newer one replaces an older one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AwaitWake {
     /// The session that the client shows now.
@@ -23,6 +24,7 @@ pub struct AwaitWake {
 ///
 /// The receiver of the wake reports it with [`WakeGiven`]; without that the broker sends another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WakeReason {
     pub peer: PeerId,
     /// How many messages wait.
@@ -33,6 +35,7 @@ pub struct WakeReason {
 
 /// The answer to [`AwaitWake`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Wake {
     /// Mail waits.
@@ -44,11 +47,13 @@ pub enum Wake {
     Replaced,
     /// A value of a later version, which causes no wake.
     #[serde(other)]
+    #[cfg_attr(test, schemars(skip))]
     Unknown,
 }
 
 /// Query parameters of `POST /v1/wake`. An older broker ignores them.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WakeOptions {
     /// The caller can check whether the client is idle, and accepts the first [`IdleCheck`] in so
     /// many seconds.
@@ -60,6 +65,7 @@ pub struct WakeOptions {
 ///
 /// The receiver answers with [`IdleCheckResult`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IdleCheck {
     pub peer: PeerId,
     /// The turn that seems to run. A later hook event begins another.
@@ -68,6 +74,7 @@ pub struct IdleCheck {
 
 /// `POST /v1/wake/looked`: the result of an idle check. An unknown result is not reported.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct IdleCheckResult {
     pub peer: PeerId,
@@ -79,6 +86,7 @@ pub struct IdleCheckResult {
 
 /// `POST /v1/wake/given`: reports a wake, so these messages cause no other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WakeGiven {
     pub peer: PeerId,

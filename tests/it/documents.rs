@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use claude_peers::config::{Config, Fallback, SETTINGS, Setting, Source};
+use claude_peers::config::{Config, Source};
 
 /// What people read before or after the installation.
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
+    "docs/setup.md",
     "debian/README.Debian",
     "packaging/claude-plugin/README.md",
     "packaging/claude-plugin/skills/peers/SKILL.md",
@@ -22,46 +23,11 @@ fn text(document: &str) -> String {
     std::fs::read_to_string(path(document)).unwrap()
 }
 
-/// The first lines of the README's table of settings.
-const TABLE: &str = "| variable | file | default | |\n|---|---|---|---|\n";
-
-/// A row of the README's table of settings.
-fn row(setting: &Setting) -> String {
-    let key = setting.key.map(|key| format!(" `{key}`")).unwrap_or_default();
-    let default = match setting.default {
-        Fallback::Value(value) => format!("`{value}`"),
-        Fallback::Words(words) => words.to_owned(),
-    };
-    assert!(!setting.help.contains('|') && !default.contains('|'), "{}", setting.variable);
-    format!("| `{}` |{key} | {default} | {} |\n", setting.variable, setting.help)
-}
-
-/// The README's table is that of the program. After a change of it:
-///
-/// ```sh
-/// UPDATE_README=1 cargo test --test it documents
-/// ```
+/// The example of a file is one that loads.
 #[test]
-fn the_readme_has_every_setting_as_the_program_has_it() {
-    let readme = text("README.md");
-    let (before, rest) = readme.split_once(TABLE).unwrap();
-    let end = rest.find("\n\n").unwrap() + 1;
-    let rows: String = SETTINGS.iter().map(row).collect();
-    if std::env::var_os("UPDATE_README").is_some() {
-        let new = format!("{before}{TABLE}{rows}{}", &rest[end..]);
-        return std::fs::write(path("README.md"), new).unwrap();
-    }
-    let written: Vec<&str> = rest[..end].lines().collect();
-    let expected: Vec<&str> = rows.lines().collect();
-    assert_eq!(written, expected, "UPDATE_README=1 cargo test --test it documents");
-}
-
-/// And the example of a file is one that loads.
-#[test]
-fn the_readmes_configuration_file_is_read_as_it_stands_there() {
-    let readme = text("README.md");
-    let (_, example) =
-        readme.split_once("```toml\n# ~/.config/claude-peers/config.toml\n").unwrap();
+fn the_configuration_file_of_the_settings_is_read_as_it_stands_there() {
+    let page = text("docs/settings.md");
+    let (_, example) = page.split_once("```toml\n# ~/.config/claude-peers/config.toml\n").unwrap();
     let (example, _) = example.split_once("```").unwrap();
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join(".config/claude-peers/config.toml");
@@ -103,7 +69,7 @@ fn the_one_command_that_installs_the_plugin_is_named_with_the_version_that_has_i
         );
         taught += add;
     }
-    assert_eq!(taught, 4, "README, Debian, the plugin itself and Homebrew");
+    assert_eq!(taught, 4, "the set-up, Debian, the plugin itself and Homebrew");
 }
 
 /// Settings that were never written, or a database in another place, are no failure.
@@ -143,15 +109,12 @@ fn packages_have_a_profile_of_their_own_and_the_first_command_a_quick_one() {
 #[test]
 fn every_file_that_the_documentation_names_exists() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let documents = [
-        "README.md",
-        "CONTRIBUTING.md",
-        "docs/architecture.md",
-        "docs/delivery.md",
-        "docs/glossary.md",
-    ];
-    for document in documents {
-        let text = text(document);
+    let pages = std::fs::read_dir(root.join("docs")).unwrap();
+    let pages = pages.map(|page| page.unwrap().file_name().into_string().unwrap());
+    let pages = pages.filter(|page| page.ends_with(".md")).map(|page| format!("docs/{page}"));
+    let above = ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned);
+    for document in above.into_iter().chain(pages) {
+        let (text, document) = (text(&document), document.as_str());
         let code = text.split('`').skip(1).step_by(2);
         let links =
             text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to);

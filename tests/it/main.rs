@@ -14,6 +14,7 @@ mod shortages;
 mod support;
 
 mod activation;
+mod api;
 mod batches;
 mod bursts;
 mod cli;
@@ -23,6 +24,7 @@ mod containers;
 mod crowds;
 mod database;
 mod doctor;
+mod documented;
 mod documents;
 mod durability;
 mod earlier;

@@ -74,13 +74,20 @@ impl Sandbox {
 
     /// Runs a line in `sh`, where `claude-peers` is the program under test.
     pub fn shell(&self, line: &str) -> Output {
+        self.shell_command(line).output().unwrap()
+    }
+
+    /// A line in `sh`, where `claude-peers` is the program under test.
+    pub fn shell_command(&self, line: &str) -> Command {
         let bin = self.path().join("bin");
         if !bin.exists() {
             std::fs::create_dir(&bin).unwrap();
             std::os::unix::fs::symlink(PROGRAM, bin.join("claude-peers")).unwrap();
         }
         let path = format!("{}:{}", bin.display(), self.variable("PATH").unwrap());
-        self.command_of("sh", ["-c", line]).env("PATH", path).stdin(Stdio::null()).output().unwrap()
+        let mut command = self.command_of("sh", ["-c", line]);
+        command.env("PATH", path).stdin(Stdio::null());
+        command
     }
 
     /// Starts a broker in the foreground and waits until it serves.

@@ -23,6 +23,10 @@ impl Request {
         Self { line: format!("{method} {path} HTTP/1.1"), headers, body: Vec::new() }
     }
 
+    pub fn is_post(&self) -> bool {
+        self.line.starts_with("POST ")
+    }
+
     pub fn get(path: &str) -> Self {
         Self::new("GET", path)
     }
