@@ -6,6 +6,7 @@ use super::*;
 use crate::protocol::messages::Message;
 use crate::protocol::peers::{Activity, Peer};
 use crate::top::model::conversation::Line;
+use crate::top::model::entry::Entry;
 
 fn names(model: &Model) -> Vec<&str> {
     model.peers.listed().map(|row| row.name.as_str()).collect()
@@ -362,5 +363,16 @@ fn it_survives_every_size_and_key() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn an_entry_holds_no_text_that_a_terminal_would_obey() {
+    let hostile = "\u{1b}[2J\u{202e}evil\u{9b}\r\tend";
+    let sent = message(1, "api", "web", hostile);
+    for entry in [Entry::brief(&sent), Entry::whole(&sent), Entry::found(&sent, "evil")] {
+        let obeyed = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!entry.text.contains(obeyed), "{:?}", entry.text);
+        assert!(entry.text.contains("evil") && entry.text.contains("end"), "{:?}", entry.text);
     }
 }
