@@ -254,5 +254,5 @@ def a_changed_setting(report: Report) -> None:
     peers("peers")
     machine.configure("idle_exit_seconds = 777\n[limits]\nmax_unread = 5\n")
     fixes(report, "a setting that was changed since the broker started", "max_unread", check="configuration")
-    seconds = machine.broker().get("health", {}).get("idle_exit_seconds")
+    seconds = (machine.broker().get("health") or {}).get("idle_exit_seconds")
     report.check("the broker goes by the new settings", seconds == 777, seconds)

@@ -62,7 +62,7 @@ async def the_first_call_starts_it(report: Report) -> None:
     systemctl("stop", SERVICE)
     done = peers("send", "worker", SECRET)
     report.check("the first `send` is accepted and starts it", done.ok and active(SERVICE) == "active", done)
-    started = broker().get("health", {}).get("started")
+    started = (broker().get("health") or {}).get("started")
     report.check("`status` says that systemd started it", started == "systemd", broker())
 
 
@@ -116,7 +116,7 @@ async def a_reload(report: Report) -> None:
     report.check("systemctl --user reload succeeds", done.ok, done)
 
     def seconds() -> int:
-        return broker().get("health", {}).get("idle_exit_seconds", 0)
+        return (broker().get("health") or {}).get("idle_exit_seconds", 0)
 
     await until(report, "the new settings are effective", lambda: seconds() == 1234, broker, 10)
     machine.configure("idle_exit_seconds = nonsense\n")

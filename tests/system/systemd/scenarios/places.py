@@ -130,11 +130,11 @@ def parsed(done: Done) -> dict:
 
 
 def started(answer: dict) -> str:
-    return answer.get("health", {}).get("started", "")
+    return (answer.get("health") or {}).get("started", "")
 
 
 def process(answer: dict) -> int:
-    return answer.get("health", {}).get("pid", 0)
+    return (answer.get("health") or {}).get("pid", 0)
 
 
 def tcp_health() -> int:

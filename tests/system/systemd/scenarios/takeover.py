@@ -73,7 +73,7 @@ async def to_fallback(report: Report) -> None:
 
 
 def started(health: dict) -> str:
-    return health.get("health", {}).get("started", "")
+    return (health.get("health") or {}).get("started", "")
 
 
 def pid(health: dict) -> int:
