@@ -208,8 +208,15 @@ fn without_peers_a_person_is_told_what_to_do() {
     let stopped = look(&sandbox, &[&[]], &[]);
     assert!(sandbox.broker().is_none(), "it starts nothing");
     sandbox.ok(["peers"]);
-    let running: [&[&str]; 5] =
-        [&[], &["peers"], &["inbox"], &["send", "nobody", "hello"], &["log", "m0"]];
+    let running: [&[&str]; 7] = [
+        &[],
+        &["peers"],
+        &["inbox"],
+        &["send", "nobody", "hello"],
+        &["log", "m0"],
+        &["log", "--no-pager"],
+        &["prune", "--older-than", "90d"],
+    ];
     compare("peers-0.txt", &(stopped + &look(&sandbox, &running, &[])));
 }
 
@@ -223,9 +230,14 @@ fn three_peers_are_shown_whole_or_cut_in_the_right_column() {
     let overview = look(&sandbox, &[&[]], &ids);
     // What was shown once is marked as such from then on.
     sandbox.ok(["inbox", "--peek"]);
-    let commands: [&[&str]; 5] = [
+    let commands: [&[&str]; 10] = [
         &["peers"],
         &["inbox", "--peek"],
+        &["log", "--no-pager"],
+        &["log", "--no-pager", "--sent"],
+        &["log", "--no-pager", "--search", "orders"],
+        &["log", "--no-pager", "--state", "expired"],
+        &["prune", "--older-than", "90d", "--dry-run"],
         &["send", "bakcend", "hello"],
         &["peers", "--scope", "nowhere"],
         &["peers", "--help"],
