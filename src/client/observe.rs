@@ -12,7 +12,7 @@ use crate::client::stream::ObserverStream;
 use crate::protocol::brief::{Brief, BriefStatus};
 use crate::protocol::events::Observe;
 use crate::protocol::history::{Prune, Pruned};
-use crate::protocol::messages::{ListMessages, MessageList};
+use crate::protocol::messages::{DEFAULT_LIMIT, ListMessages, MessageList};
 use crate::protocol::page::{OpenPage, PageLink, PageVisit};
 use crate::protocol::route;
 
@@ -38,7 +38,7 @@ impl Client {
     pub async fn messages(&self, request: &ListMessages) -> Result<MessageList> {
         let mut list: MessageList = self.get(route::MESSAGES, request).await?;
         // One answer looks at a bounded number of messages, and has a bounded size.
-        let limit = if request.limit == 0 { 20 } else { request.limit as usize };
+        let limit = if request.limit == 0 { DEFAULT_LIMIT } else { request.limit } as usize;
         while list.messages.len() < limit
             && let Some(before) = list.next.take()
         {

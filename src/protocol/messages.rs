@@ -275,6 +275,9 @@ impl Message {
     }
 }
 
+/// How many messages [`ListMessages`] lists if it names no limit.
+pub const DEFAULT_LIMIT: u32 = 20;
+
 /// `GET /v1/messages`: query parameters. The newest messages are chosen, and listed oldest first.
 ///
 /// A message must fit all that is given.

@@ -28,12 +28,12 @@ const PEERS: [(&str, &str, &str); 3] = [
     ("backend", "srv/backend", "Works on the orders API."),
     (
         "日本語の名前",
-        "work/プロジェクト/注文-サービス/バックエンド",
+        "src/プロジェクト/注文-サービス/バックエンド",
         "注文の一覧にページ送りを追加しています。次は顧客サービスの認証を新しくします。",
     ),
     (
         "a-name-of-forty-characters-which-is-most",
-        "work/monorepo/packages/team-0/services/a/very/deep/directory/of-a-service",
+        "src/monorepo/packages/team-0/services/a/very/deep/directory/of-a-service",
         "مشروع الويب: إصلاح صفحة الدفع \u{202e}and \u{1b}[31mred\u{1b}[0m, \u{1F469}\u{200D}\u{1F4BB} e\u{301}",
     ),
 ];
@@ -48,7 +48,7 @@ fn sessions(sandbox: &Sandbox, count: usize) -> Vec<Session> {
                 }
                 None => (
                     format!("service-{number:02}"),
-                    format!("work/monorepo/packages/team-{}/service-{number:02}", number % 7),
+                    format!("src/monorepo/packages/team-{}/service-{number:02}", number % 7),
                     format!("Worker {number}: refactors module number {number}."),
                 ),
             };

@@ -48,16 +48,8 @@ async fn follow(shared: &Shared) {
         let is_due = pruned_at.is_none_or(|at| at.elapsed() >= PRUNE_EVERY);
         if let Some(age) = keep_for.filter(|_| is_due) {
             pruned_at = Some(Instant::now());
-            match prune_older(shared, age, false).await {
-                Ok(pruned) if pruned.messages > 0 => {
-                    tracing::info!(
-                        event = "pruned",
-                        "{} old messages were deleted",
-                        pruned.messages
-                    );
-                }
-                Ok(_) => {}
-                Err(error) => tracing::warn!("old messages could not be deleted: {error}"),
+            if let Err(error) = prune_older(shared, age, false).await {
+                tracing::warn!("old messages could not be deleted: {error}");
             }
         }
     }

@@ -25,6 +25,7 @@ use crate::broker::http::activity;
 use crate::broker::http::branches::Branches;
 use crate::broker::http::identity::Identity;
 use crate::broker::http::request::{Query, Refusal};
+use crate::broker::http::stream::append;
 use crate::broker::live::observers::{MAX_OBSERVERS, Observer};
 use crate::broker::shared::Shared;
 use crate::broker::{mailbox, registry};
@@ -86,7 +87,8 @@ pub async fn observe(
         chunk: Vec::new(),
         chunks,
         peers_at: Instant::now(),
-        recheck_at: None,
+        busy_at: None,
+        settles_at: None,
         shared: Arc::clone(&shared),
     };
     shared.tasks.spawn(feed.run());
@@ -134,15 +136,17 @@ struct Feed {
     chunks: mpsc::Sender<Bytes>,
     /// When peers may be looked at again.
     peers_at: Instant,
-    /// When they must be looked at again, though nothing is told to have changed.
-    recheck_at: Option<Instant>,
+    /// When they must be looked at again because one of them is busy, …
+    busy_at: Option<Instant>,
+    /// … and because something has changed that has later effects.
+    settles_at: Option<Instant>,
 }
 
 impl Feed {
     async fn run(mut self) {
         let ended = self.follow().await;
         if let Err(End::Bye(reason)) = ended {
-            self.append(&Observed::Bye { reason });
+            append(&mut self.chunk, &Observed::Bye { reason });
             let rest = std::mem::take(&mut self.chunk);
             // An observer that does not read is not waited for.
             let _ = self.chunks.try_send(rest.into());
@@ -153,7 +157,8 @@ impl Feed {
         self.snapshot().await?;
         let mut peers_changed = false;
         loop {
-            let peers_due = peers_changed.then_some(self.peers_at).or(self.recheck_at);
+            let again_at = self.busy_at.into_iter().chain(self.settles_at).min();
+            let peers_due = peers_changed.then_some(self.peers_at).or(again_at);
             tokio::select! {
                 () = self.shared.stop.cancelled() => return Err(End::Bye(ByeReason::Stopping)),
                 () = self.chunks.closed() => return Err(End::Gone),
@@ -166,7 +171,7 @@ impl Feed {
                 }
             }
             let changes = self.observer.take();
-            self.recheck_at.get_or_insert_with(|| Instant::now() + AFTER_CHANGE);
+            self.settles_at = Some(Instant::now() + AFTER_CHANGE);
             if changes.everything {
                 self.snapshot().await?;
                 continue;
@@ -194,7 +199,7 @@ impl Feed {
             });
             messages = within(newest.await?.messages, SNAPSHOT_BYTES);
         }
-        self.append(&Observed::Snapshot { peers, messages });
+        append(&mut self.chunk, &Observed::Snapshot { peers, messages });
         self.flush().await
     }
 
@@ -210,7 +215,7 @@ impl Feed {
             if self.told.insert(message.id.clone(), now) == Some(now) {
                 continue;
             }
-            self.append(&Observed::Message { message: Box::new(message) });
+            append(&mut self.chunk, &Observed::Message { message: Box::new(message) });
             if self.chunk.len() > CHUNK {
                 self.flush().await?;
             }
@@ -224,7 +229,7 @@ impl Feed {
         for peer in self.listed().await? {
             let now = hash(&peer);
             if gone.remove(&peer.id) != Some(now) {
-                self.append(&Observed::Peer { peer: Box::new(peer.clone()) });
+                append(&mut self.chunk, &Observed::Peer { peer: Box::new(peer.clone()) });
             }
             self.known.insert(peer.id, now);
             if self.chunk.len() > CHUNK {
@@ -232,7 +237,7 @@ impl Feed {
             }
         }
         for id in gone.into_keys() {
-            self.append(&Observed::PeerGone { id });
+            append(&mut self.chunk, &Observed::PeerGone { id });
         }
         Ok(())
     }
@@ -254,21 +259,9 @@ impl Feed {
         let now = Instant::now();
         self.peers_at = now + PEERS_PAUSE;
         let is_at_work = |peer: &Peer| matches!(peer.activity, Activity::Busy | Activity::Waiting);
-        // What was to be looked at later is looked at now.
-        self.recheck_at = peers.iter().any(is_at_work).then_some(now + WHILE_BUSY);
+        self.busy_at = peers.iter().any(is_at_work).then_some(now + WHILE_BUSY);
+        self.settles_at = self.settles_at.filter(|at| *at > now);
         Ok(peers)
-    }
-
-    fn append(&mut self, event: &Observed) {
-        let start = self.chunk.len();
-        self.chunk.extend_from_slice(b"data: ");
-        match serde_json::to_writer(&mut self.chunk, event) {
-            Ok(()) => self.chunk.extend_from_slice(b"\n\n"),
-            Err(error) => {
-                tracing::error!("an event cannot be serialised: {error}");
-                self.chunk.truncate(start);
-            }
-        }
     }
 
     /// Sends what is appended, as soon as the observer has taken what came before.

@@ -80,11 +80,8 @@ pub async fn prune(
         );
         return Err(error.into());
     }
-    let pruned = prune_older(&shared, Duration::from_secs(body.older_than), body.dry_run).await?;
-    if !body.dry_run && pruned.messages > 0 {
-        tracing::info!(event = "pruned", "{} old messages were deleted", pruned.messages);
-    }
-    Ok(Json(pruned))
+    let age = Duration::from_secs(body.older_than);
+    Ok(Json(prune_older(&shared, age, body.dry_run).await?))
 }
 
 /// Deletes messages that are older than this, in many short transactions.
@@ -106,6 +103,9 @@ pub async fn prune_older(
         } else {
             shared.store.write(move |tx| mailbox::prune_step(tx, step, so_far)).await?
         };
+    }
+    if !dry_run && pruned.messages > 0 {
+        tracing::info!(event = "pruned", "{} old messages were deleted", pruned.messages);
     }
     Ok(pruned)
 }

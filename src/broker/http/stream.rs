@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -153,7 +154,8 @@ impl Stream for EventStream {
     }
 }
 
-fn append(chunk: &mut Vec<u8>, event: &Event) {
+/// Appends an event, unless it cannot be serialised.
+pub(super) fn append(chunk: &mut Vec<u8>, event: &impl Serialize) {
     let start = chunk.len();
     chunk.extend_from_slice(b"data: ");
     match serde_json::to_writer(&mut *chunk, event) {

@@ -23,14 +23,19 @@ pub fn seq_of(tx: &Tx<'_>, id: &MessageId) -> Result<Option<i64>, Fault> {
         .optional()?)
 }
 
+/// Returns the sequence number of the newest message; 0 if there is none.
+pub fn last_seq(tx: &Tx<'_>) -> Result<i64, Fault> {
+    Ok(tx
+        .db
+        .prepare_cached("SELECT max(coalesce(max(seq), 0), 0) FROM messages")?
+        .query_row([], |row| row.get(0))?)
+}
+
 /// Returns the sequence number of the next message. It is greater than that of every message before.
 pub fn next_seq(tx: &mut Tx<'_>) -> Result<i64, Fault> {
     let last = match tx.state.last_seq {
         Some(last) => last,
-        None => tx
-            .db
-            .prepare_cached("SELECT max(coalesce(max(seq), 0), 0) FROM messages")?
-            .query_row([], |row| row.get(0))?,
+        None => last_seq(tx)?,
     };
     let next = last + 1;
     tx.state.last_seq = Some(next);

@@ -12,8 +12,8 @@ use crate::broker::core::Tx;
 use crate::broker::live::presence::Stream;
 use crate::broker::registry::hook_reports::{HookReport, record_hook_report};
 use crate::broker::registry::keys::{
-    bind_key, create_peer, is_live_or_arriving, last_of_process, peer_of_key, session_key,
-    session_of,
+    bind_key, client_process_of, create_peer, is_live_or_arriving, last_of_process, peer_of_key,
+    session_key, session_of,
 };
 use crate::broker::registry::windows;
 use crate::broker::store::Fault;
@@ -228,14 +228,6 @@ fn is_free(tx: &Tx<'_>, known: &PeerId, report: &HookReport<'_>) -> Result<bool,
     let here = owner.as_deref() == Some(report.client.to_string().as_str());
     let elsewhere = owner.is_some_and(|owner| windows::runs_beside(&owner, Some(report.client)));
     Ok(!elsewhere && !is_live_or_arriving(tx, known) && (!here || report.source == RESUME))
-}
-
-/// Returns the client process that a peer had last, in its text form.
-fn client_process_of(tx: &Tx<'_>, peer: &PeerId) -> Result<Option<String>, Fault> {
-    Ok(tx
-        .db
-        .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")?
-        .query_row([peer.as_str()], |row| row.get(0))?)
 }
 
 fn client_process_peers(tx: &Tx<'_>, client: &ProcessId) -> Result<ClientProcessPeers, Fault> {

@@ -115,13 +115,17 @@ pub fn still_runs(process: &str) -> bool {
     !matches!(status, Ok(ProcessStatus::Gone | ProcessStatus::OtherBoot))
 }
 
-/// Returns the client process of a peer, in its text form.
-fn client_process(tx: &Tx<'_>, id: &PeerId) -> Option<String> {
-    let process: rusqlite::Result<Option<String>> = tx
+/// Returns the client process that a peer had last, in its text form.
+pub fn client_process_of(tx: &Tx<'_>, id: &PeerId) -> Result<Option<String>, Fault> {
+    Ok(tx
         .db
-        .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")
-        .and_then(|mut statement| statement.query_row([id.as_str()], |row| row.get(0)));
-    process.ok().flatten()
+        .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get(0))?)
+}
+
+/// Returns the same as far as it is known, whatever the database says.
+fn client_process(tx: &Tx<'_>, id: &PeerId) -> Option<String> {
+    client_process_of(tx, id).ok().flatten()
 }
 
 /// Returns the client process that a peer had last, as far as it is known.
@@ -130,11 +134,7 @@ fn client_process(tx: &Tx<'_>, id: &PeerId) -> Option<String> {
 ///
 /// If the database fails.
 pub fn client_of_peer(tx: &Tx<'_>, id: &PeerId) -> Result<Option<ProcessId>, Fault> {
-    let process: Option<String> = tx
-        .db
-        .prepare_cached("SELECT client_process FROM peers WHERE id = ?1")?
-        .query_row([id.as_str()], |row| row.get(0))?;
-    Ok(process.and_then(|process| process.parse().ok()))
+    Ok(client_process_of(tx, id)?.and_then(|process| process.parse().ok()))
 }
 
 /// Returns whether the client process of a peer runs, so that its session may reconnect at any time.

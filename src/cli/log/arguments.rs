@@ -4,11 +4,8 @@ use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
 use crate::cli::{complete, legend, moment};
-use crate::protocol::messages::{ListMessages, MessageState};
+use crate::protocol::messages::{DEFAULT_LIMIT, ListMessages, MessageState};
 use crate::protocol::{MessageId, Timestamp};
-
-/// How many messages are shown if nothing else is asked for.
-pub const USUAL_LIMIT: u32 = 20;
 
 /// How many a search, a thread or an export has at most.
 const MOST: u32 = 10_000;
@@ -107,7 +104,7 @@ impl Arguments {
     /// Returns the request for these messages.
     pub fn request(&self) -> ListMessages {
         let takes_all = self.export.is_some() || self.thread.is_some();
-        let usual = if takes_all { MOST } else { USUAL_LIMIT };
+        let usual = if takes_all { MOST } else { DEFAULT_LIMIT };
         let states: Vec<&str> = self.state.iter().map(|state| state.word()).collect();
         ListMessages {
             limit: self.limit.unwrap_or(usual),

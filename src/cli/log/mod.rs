@@ -11,9 +11,9 @@ use std::process::ExitCode;
 use crate::cli::error::CliError;
 use crate::cli::output::Out;
 use crate::client::Client;
-use crate::protocol::messages::MessageList;
+use crate::protocol::messages::{DEFAULT_LIMIT, MessageList};
 
-use arguments::{Export, USUAL_LIMIT};
+use arguments::Export;
 
 pub use arguments::Arguments;
 
@@ -73,7 +73,7 @@ fn remarks(arguments: &Arguments, list: &MessageList, out: &Out) {
         ));
     }
     if list.next.is_some() && arguments.message.is_none() && out.is_terminal() {
-        let limit = arguments.limit.unwrap_or(USUAL_LIMIT).saturating_mul(5);
+        let limit = arguments.limit.unwrap_or(DEFAULT_LIMIT).saturating_mul(5);
         out.messages().note(&format!("There are older messages (-n {limit} shows more)."));
     }
 }

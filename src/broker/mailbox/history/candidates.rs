@@ -105,19 +105,12 @@ impl Candidates {
 }
 
 fn search(tx: &Tx<'_>, query: &str, from: i64, before: i64, size: i64) -> Result<Vec<i64>, Fault> {
-    if index::indexed_to(tx)? == 0 {
-        return Ok(Vec::new());
-    }
-    let found = seqs(
+    index::find(
         tx,
         "SELECT rowid FROM message_words
          WHERE message_words MATCH ?1 AND rowid >= ?2 AND rowid < ?3 ORDER BY rowid DESC LIMIT ?4",
         &[&format!("words : ({query})"), &from, &before, &size],
-    );
-    found.map_err(|fault| match fault {
-        fault if index::is_damaged(&fault) => index::damaged().into(),
-        fault => fault,
-    })
+    )
 }
 
 /// Returns the newest messages that a peer sent, and got unless `sent`, the newest first.

@@ -8,10 +8,13 @@
 
 use std::time::Duration;
 
+use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::broker::core::Tx;
+use crate::broker::mailbox::history::rows::seqs;
 use crate::broker::mailbox::history::words::spaced;
+use crate::broker::mailbox::sequence::last_seq;
 use crate::broker::store::{Fault, meta};
 use crate::protocol::{ApiError, ErrorCode};
 
@@ -30,7 +33,7 @@ const CREATE: &str = "CREATE VIRTUAL TABLE message_words USING fts5 (
     tokenize = 'unicode61 remove_diacritics 2')";
 
 /// Returns the last message that is indexed, by its sequence number; 0 if there is no index.
-pub fn indexed_to(tx: &Tx<'_>) -> Result<i64, Fault> {
+fn indexed_to(tx: &Tx<'_>) -> Result<i64, Fault> {
     if !exists(tx.db)? {
         return Ok(0);
     }
@@ -38,13 +41,24 @@ pub fn indexed_to(tx: &Tx<'_>) -> Result<i64, Fault> {
     Ok(stored.and_then(|stored| stored.parse().ok()).unwrap_or(0))
 }
 
+/// Returns the messages that a statement finds in the index; none if there is no index.
+///
+/// # Errors
+///
+/// [`ErrorCode::Storage`] if the index is damaged.
+pub fn find(tx: &Tx<'_>, statement: &str, parameters: &[&dyn ToSql]) -> Result<Vec<i64>, Fault> {
+    if indexed_to(tx)? == 0 {
+        return Ok(Vec::new());
+    }
+    seqs(tx, statement, parameters).map_err(|fault| match fault {
+        fault if is_damaged(&fault) => damaged().into(),
+        fault => fault,
+    })
+}
+
 /// Returns how many messages are not indexed yet, about.
 pub fn left(tx: &Tx<'_>) -> Result<u64, Fault> {
-    let last: i64 = tx
-        .db
-        .prepare_cached("SELECT max(coalesce(max(seq), 0), 0) FROM messages")?
-        .query_row([], |row| row.get(0))?;
-    Ok(u64::try_from(last - indexed_to(tx)?).unwrap_or(0))
+    Ok(u64::try_from(last_seq(tx)? - indexed_to(tx)?).unwrap_or(0))
 }
 
 /// Indexes the next messages, as many as a short time allows. Returns about how many are left.
@@ -117,7 +131,7 @@ pub fn drop_index(db: &Connection) -> Result<(), Fault> {
 }
 
 /// Whether it is the index that is damaged. Nothing else of the database need be.
-pub fn is_damaged(fault: &Fault) -> bool {
+fn is_damaged(fault: &Fault) -> bool {
     matches!(
         fault,
         Fault::Database(rusqlite::Error::SqliteFailure(error, _))
@@ -126,7 +140,7 @@ pub fn is_damaged(fault: &Fault) -> bool {
 }
 
 /// Returns the error for a search in an index that is damaged.
-pub fn damaged() -> ApiError {
+fn damaged() -> ApiError {
     ApiError::new(ErrorCode::Storage, "the index for the search is damaged")
         .hint("It is built anew. Search again in a moment.")
 }

@@ -6,9 +6,8 @@ use crate::broker::mailbox::history::filter::{Filter, states};
 use crate::broker::mailbox::history::rows::{at, unknown_message};
 use crate::broker::registry;
 use crate::broker::store::Fault;
-use crate::protocol::messages::{ListMessages, MessageList};
+use crate::protocol::messages::{DEFAULT_LIMIT, ListMessages, MessageList};
 
-const DEFAULT_LIMIT: u32 = 20;
 const MAX_LIMIT: u32 = 10_000;
 
 /// Bytes of text in one answer: all other requests wait while it is read.

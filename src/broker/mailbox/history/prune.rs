@@ -6,6 +6,7 @@ use rusqlite::params;
 
 use crate::broker::core::Tx;
 use crate::broker::mailbox::history::{index, times};
+use crate::broker::mailbox::sequence::last_seq;
 use crate::broker::store::Fault;
 use crate::protocol::Timestamp;
 use crate::protocol::history::Pruned;
@@ -63,10 +64,7 @@ fn look(
     let clock = tx.state.live.sources.clock.clone();
     let began = clock.instant();
     // The newest message stays, because the next one gets the number after it.
-    let newest: i64 = tx
-        .db
-        .prepare_cached("SELECT max(coalesce(max(seq), 0), 0) FROM messages")?
-        .query_row([], |row| row.get(0))?;
+    let newest = last_seq(tx)?;
     let end = times::first_since(tx, step.before)?.min(newest);
     while !step.done && clock.elapsed(began) < TIME_AT_ONCE {
         let rows = next_rows(tx, &step, end)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::broker::core::Tx;
-use crate::broker::mailbox::history::rows::{at, seqs};
+use crate::broker::mailbox::history::rows::at;
 use crate::broker::mailbox::history::{index, prefix};
 use crate::broker::mailbox::sequence::seq_of;
 use crate::broker::store::Fault;
@@ -32,16 +32,12 @@ pub(super) fn of(tx: &Tx<'_>, id: &MessageId) -> Result<Vec<i64>, Fault> {
 
 /// Returns the answers to a message: an index of their own would cost each answer a page.
 fn answers(tx: &Tx<'_>, id: &MessageId) -> Result<Vec<i64>, Fault> {
-    if index::indexed_to(tx)? == 0 || !id.as_str().bytes().all(|b| b.is_ascii_alphanumeric()) {
+    if !id.as_str().bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Ok(Vec::new());
     }
-    let found = seqs(
+    index::find(
         tx,
         "SELECT rowid FROM message_words WHERE message_words MATCH ?1 ORDER BY rowid LIMIT ?2",
         &[&format!("answers : \"{id}\""), &i64::try_from(LONGEST).unwrap_or(i64::MAX)],
-    );
-    found.map_err(|fault| match fault {
-        fault if index::is_damaged(&fault) => index::damaged().into(),
-        fault => fault,
-    })
+    )
 }

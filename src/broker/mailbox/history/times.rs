@@ -3,6 +3,7 @@
 use rusqlite::OptionalExtension as _;
 
 use crate::broker::core::Tx;
+use crate::broker::mailbox::sequence::last_seq;
 use crate::broker::store::Fault;
 use crate::protocol::Timestamp;
 
@@ -15,12 +16,8 @@ pub(super) fn first_since(tx: &Tx<'_>, time: Timestamp) -> Result<i64, Fault> {
     let mut next = tx
         .db
         .prepare_cached("SELECT seq, sent_at FROM messages WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
-    let last: i64 = tx
-        .db
-        .prepare_cached("SELECT max(coalesce(max(seq), 0), 0) FROM messages")?
-        .query_row([], |row| row.get(0))?;
     // Everything before `low` is earlier, and from `high` on nothing is. A number may have no message.
-    let (mut low, mut high) = (1, last + 1);
+    let (mut low, mut high) = (1, last_seq(tx)? + 1);
     while low < high {
         let middle = low + (high - low) / 2;
         let found: Option<(i64, i64)> =
