@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::history::{Answer, Send, Way, read};
-use crate::support::Chance;
+use crate::support::{Chance, log_lines};
 use crate::world::{Kind, World};
 
 /// One turn of a session, as its hooks report it.
@@ -133,7 +133,7 @@ fn log(world: &Arc<World>) {
     let began = world.recorder.now();
     let mut command = world.command(&["log", "-n", "40", "--json"]);
     let (output, success) = world.run(Kind::CommandLine, &mut command, None);
-    if success && let Some(log) = read::log_lines(output.as_bytes()) {
+    if success && let Some(log) = log_lines(output.as_bytes()) {
         world.succeeded();
         world.count("listings of states");
         world.recorder.told(world.recorder.until_now(began), read::log(&log));

@@ -175,8 +175,8 @@ fn live_peers_and_recent_messages_are_completed_and_no_broker_is_started() {
             });
             offers
         };
-        let to = |_, word| full(&["claude-peers", "send", word]);
-        let names = |word| to(shell, word).iter().map(|offer| value(offer)).collect::<Vec<_>>();
+        let to = |word| full(&["claude-peers", "send", word]);
+        let names = |word| to(word).iter().map(|offer| value(offer)).collect::<Vec<_>>();
         assert_eq!(names("fro"), ["frontend"], "{shell}");
         let all = names("");
         assert!(
@@ -190,7 +190,7 @@ fn live_peers_and_recent_messages_are_completed_and_no_broker_is_started() {
             "{shell}"
         );
         if shell != "bash" {
-            let described = to(shell, "fro").concat();
+            let described = to("fro").concat();
             assert!(described.ends_with("/frontend"), "{shell}: {described}");
             assert!(message[0].ends_with("cli: which port?"), "{shell}: {message:?}");
         }

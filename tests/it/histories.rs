@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::history::{Answer, Event, Recorder, Send, Span, Way, assert_holds, read};
 use crate::support::hooks::hook;
-use crate::support::{Chance, Sandbox, Session, SessionOptions, rounds, until};
+use crate::support::{Chance, Sandbox, Session, SessionOptions, log_lines, rounds, until};
 
 /// The most lines of the log that are read. No test sends as many.
 const ALL: &str = "1000";
@@ -239,9 +239,7 @@ impl Run {
         let mut log = Value::Null;
         until("the log is read", || {
             let output = self.sandbox.run(["log", "-n", ALL, "--json"]);
-            log = read::log_lines(&output.stdout)
-                .filter(|_| output.status.success())
-                .unwrap_or_default();
+            log = log_lines(&output.stdout).filter(|_| output.status.success()).unwrap_or_default();
             log["messages"].is_array()
         });
         let now = self.recorder.now();

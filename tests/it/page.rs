@@ -3,14 +3,13 @@
 //! What a browser makes of the page is shown by `tests/system/page`.
 
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::support::http::{Answer, RawPeer, Request};
-use crate::support::{Manager, Sandbox, SessionOptions, until};
+use crate::support::{Manager, Sandbox, SessionOptions, mode, until, write_program};
 
 /// A sandbox with a broker.
 fn sandbox() -> Sandbox {
@@ -337,8 +336,7 @@ fn browser(sandbox: &Sandbox, then: &str) -> (Sandbox, PathBuf) {
     let script = format!(
         "#!/bin/sh\nprintf '%s\\n' \"$@\" >'{noted_at}.new' && mv '{noted_at}.new' '{noted_at}'\n{then}\n"
     );
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&program, script);
     (sandbox.shell_with("BROWSER", program.display().to_string()), noted)
 }
 
@@ -353,9 +351,9 @@ fn open_gives_a_browser_a_private_file_and_waits_until_the_page_is_open() {
     let argument = std::fs::read_to_string(&noted).unwrap();
     let file = PathBuf::from(argument.trim());
     let text = std::fs::read_to_string(&file).unwrap();
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(mode(&file), 0o600);
     let parent = file.parent().unwrap();
-    assert_eq!(std::fs::metadata(parent).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(mode(parent), 0o700);
     let (_, rest) = text.split_once("/#").unwrap();
     let code = &rest[..64];
     assert!(!argument.contains(code) && !argument.contains("http"), "{argument}");

@@ -17,6 +17,14 @@ pub fn findings_of(output: &Output) -> Vec<Value> {
     report["findings"].as_array().unwrap().clone()
 }
 
+/// Reads `claude-peers log --json`, which has one message a line, as the list that the broker has;
+/// `None` if it is no such output.
+pub fn log_lines(output: &[u8]) -> Option<Value> {
+    let lines = serde_json::Deserializer::from_slice(output).into_iter();
+    let messages = lines.collect::<Result<Vec<Value>, _>>().ok()?;
+    Some(serde_json::json!({ "messages": messages }))
+}
+
 impl Sandbox {
     /// The same user in a shell that differs in one variable; an empty value unsets it.
     pub fn shell_with(&self, name: &str, value: impl Into<String>) -> Self {
@@ -53,9 +61,7 @@ impl Sandbox {
         let output = command.arg("--json").stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         if is_log {
-            let lines = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
-            let messages: Vec<Value> = lines.collect::<Result<_, _>>().unwrap();
-            return serde_json::json!({ "messages": messages });
+            return log_lines(&output.stdout).unwrap();
         }
         serde_json::from_slice(&output.stdout).unwrap()
     }

@@ -29,7 +29,7 @@ mod session_options;
 pub use chance::number;
 pub use chance::{Chance, messages, rounds};
 pub use chat_endpoint::{Behaviour, Endpoint};
-pub use commands::findings_of;
+pub use commands::{findings_of, log_lines};
 pub use manager::{Manager, Notifications};
 pub use mounts::mounted;
 pub use processes::{

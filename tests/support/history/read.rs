@@ -123,14 +123,6 @@ pub fn hook_output(output: &str) -> Vec<Seen> {
     hook(said["hookSpecificOutput"]["additionalContext"].as_str().unwrap_or_default())
 }
 
-/// Reads `claude-peers log --json`, which has one message a line, as the list that the broker has;
-/// `None` if it is no such output.
-pub fn log_lines(output: &[u8]) -> Option<Value> {
-    let lines = serde_json::Deserializer::from_slice(output).into_iter();
-    let messages = lines.collect::<Result<Vec<Value>, _>>().ok()?;
-    Some(serde_json::json!({ "messages": messages }))
-}
-
 /// Reads `claude-peers log --json`, as what is stored.
 pub fn stored(log: &Value, span: Span) -> Vec<Stored> {
     let messages = list(&log["messages"]).iter();
