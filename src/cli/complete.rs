@@ -4,7 +4,6 @@
 //! quick and silent, and it never starts a broker.
 
 use std::ffi::{OsStr, OsString};
-use std::future::Future;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,9 +12,8 @@ use clap::Command;
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::Shells;
 
-use crate::cli::common::runtime;
+use crate::cli::common::ask_running;
 use crate::client::Client;
-use crate::client::status::Observed;
 use crate::config::{Config, Environment};
 use crate::protocol::messages::ListMessages;
 use crate::protocol::names;
@@ -64,7 +62,7 @@ pub fn peers(word: &OsStr) -> Vec<CompletionCandidate> {
     let list = ask(async |client: &Client| client.peers(&ListPeers::default()).await.ok());
     let peers = list.map(|list| list.peers).unwrap_or_default();
     let named = peers.iter().map(|peer| {
-        let name = peer.name.as_deref().unwrap_or(peer.id.as_str());
+        let name = peer.called();
         let path = text::path_below(&peer.cwd, home.as_deref());
         (name, text::fit_end(&text::terminal_line(&path, usize::MAX), MAX_DESCRIPTION))
     });
@@ -103,18 +101,5 @@ fn candidates<'a>(
 /// Asks the broker, if one runs and answers at once.
 fn ask<T>(question: impl AsyncFnOnce(&Client) -> Option<T>) -> Option<T> {
     let config = Config::load(&Environment::of_this_process()).ok()?;
-    let observed = Observed::take(&config);
-    if observed.broker.is_none() || observed.opening().is_some() {
-        // A connection could start one.
-        return None;
-    }
-    let client = Client::new(config).ok()?.without_start();
-    let runtime = runtime().ok()?;
-    let asked = runtime.block_on(within(question(&client)));
-    runtime.shutdown_background();
-    asked
-}
-
-async fn within<T>(answer: impl Future<Output = Option<T>>) -> Option<T> {
-    tokio::time::timeout(LIMIT, answer).await.ok().flatten()
+    ask_running(config, LIMIT, question)
 }

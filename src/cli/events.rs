@@ -16,6 +16,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub struct Events {
     request: Observe,
     stream: Option<ObserverStream>,
+    backoff: Backoff,
 }
 
 impl Events {
@@ -23,7 +24,7 @@ impl Events {
     pub async fn open(client: &Client, recent: u32) -> Result<Self, CliError> {
         let request = Observe { recent };
         let stream = Some(client.events(&request).await?);
-        Ok(Self { request, stream })
+        Ok(Self { request, stream, backoff: Backoff::new(PAUSE, LONGEST_PAUSE) })
     }
 
     /// Returns the next event. If the broker goes away it is waited for, and its snapshot comes again.
@@ -36,14 +37,19 @@ impl Events {
         client: &Client,
         messages: Messages,
     ) -> Result<Observed, CliError> {
-        let mut backoff = Backoff::new(PAUSE, LONGEST_PAUSE);
         let mut is_told = false;
         loop {
             if let Some(stream) = &mut self.stream {
                 match stream.next().await {
-                    Ok(Some(Observed::Bye { .. }) | None) | Err(_) => self.stream = None,
+                    Ok(Some(Observed::Bye { .. }) | None) | Err(_) => {
+                        self.stream = None;
+                        tokio::time::sleep(self.backoff.pause()).await;
+                    }
                     Ok(Some(Observed::Unknown)) => {}
-                    Ok(Some(event)) => return Ok(event),
+                    Ok(Some(event)) => {
+                        self.backoff.reset();
+                        return Ok(event);
+                    }
                 }
                 continue;
             }
@@ -56,7 +62,7 @@ impl Events {
                             .note(&format!("The broker cannot be reached, trying again: {error}"));
                         is_told = true;
                     }
-                    tokio::time::sleep(backoff.pause()).await;
+                    tokio::time::sleep(self.backoff.pause()).await;
                 }
             }
         }

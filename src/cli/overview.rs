@@ -112,7 +112,7 @@ fn is_session(peer: &Peer) -> bool {
 
 /// Says who has mail, and why it has not been read.
 fn unread(peer: &Peer) -> String {
-    let name = cell(peer.name.as_deref().unwrap_or(peer.id.as_str()), 40);
+    let name = cell(peer.called(), 40);
     let age = peer.oldest_unread.map(|oldest| format!(", the oldest {} old", ago(oldest)));
     let why = match peer.reach.known() {
         Reachability::Ended => "it has ended, and cannot come back",

@@ -175,7 +175,7 @@ fn report(
         }
         (count, None) => Some(format!("{count} unread{place}")),
     };
-    let (sent, name, peer) = (id(sent), called(to), id(&to.id));
+    let (sent, name, peer) = (id(sent), cell(to.called(), 120), id(&to.id));
     match (is_terminal, backlog) {
         (true, Some(backlog)) => format!("Sent {sent} to {name}: {how} ({backlog})."),
         (true, None) => format!("Sent {sent} to {name}: {how}."),
@@ -193,7 +193,7 @@ fn line(outcome: &Outcome, is_terminal: bool) -> String {
             let why = refusal.as_ref().map_or("refused", |refusal| refusal.message.as_str());
             format!(
                 "- refused to {} ({}): {}",
-                called(&outcome.to),
+                cell(outcome.to.called(), 120),
                 id(&outcome.to.id),
                 cell(why, 500)
             )
@@ -261,11 +261,6 @@ async fn wait(
     })?;
     client.confirm(&Confirm { ids: vec![answer.id] }).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the name of a peer, or its id if it has none.
-fn called(peer: &Peer) -> String {
-    cell(peer.name.as_deref().unwrap_or(peer.id.as_str()), 120)
 }
 
 /// Describes how far a message to this peer has come.

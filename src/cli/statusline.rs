@@ -10,10 +10,10 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
+use crate::cli::common::ask_running;
 use crate::cli::error::CliError;
 use crate::cli::output::look::Ink;
 use crate::cli::output::{Out, cell};
-use crate::client::Client;
 use crate::config::Config;
 use crate::protocol::brief::{Brief, BriefStatus};
 use crate::sys::subprocess::run_on_thread;
@@ -49,7 +49,9 @@ struct Input {
 
 pub fn run(arguments: &Arguments, config: Config, out: &mut Out) -> Result<ExitCode, CliError> {
     let session = input().session_id.or_else(|| config.claude.session.clone());
-    let status = ask(config, session);
+    let request = Brief { session };
+    // A broker that is only ready to start says nothing.
+    let status = ask_running(config, PATIENCE, async |client| client.brief(&request).await.ok());
     if arguments.json {
         out.json(&status)?;
     } else {
@@ -58,18 +60,6 @@ pub fn run(arguments: &Arguments, config: Config, out: &mut Out) -> Result<ExitC
         out.inked(if unread { Ink::Attention } else { Ink::Dim }, line)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns what the broker says; `None` if none runs, or it takes too long.
-fn ask(config: Config, session: Option<String>) -> Option<BriefStatus> {
-    let client = Client::new(config).ok()?.without_start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    let request = Brief { session };
-    let asked =
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, client.brief(&request)).await });
-    // What hangs must not hold the process.
-    runtime.shutdown_background();
-    asked.ok()?.ok()
 }
 
 /// Reads what the client tells, if it does so at once.

@@ -27,7 +27,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderValue, Method, Response};
+use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
@@ -306,12 +307,7 @@ impl Client {
 
     async fn open_stream(&self) -> Result<EventStream> {
         let request = self.request(&Method::GET, route::STREAM);
-        let response =
-            timeout(ATTEMPT, request.send()).await.map_err(|_| ClientError::Silent)??;
-        if response.status().is_success() {
-            return Ok(EventStream::new(response));
-        }
-        Err(refusal(&read_all(response).await?))
+        Ok(EventStream::new(opened(request).await?))
     }
 
     /// Registers the session. Concurrent calls register it once.
@@ -368,6 +364,15 @@ impl Client {
             None => request,
         }
     }
+}
+
+/// Sends a request whose answer is a stream. Returns the answer once the broker has accepted it.
+async fn opened(request: Request) -> Result<Response<Incoming>> {
+    let response = timeout(ATTEMPT, request.send()).await.map_err(|_| ClientError::Silent)??;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    Err(refusal(&read_all(response).await?))
 }
 
 #[cfg(test)]

@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
-use tokio::time::timeout;
 
-use crate::client::Client;
-use crate::client::call::{ATTEMPT, Time, read_all, refusal};
-use crate::client::error::{ClientError, Result};
+use crate::client::call::Time;
+use crate::client::error::Result;
 use crate::client::stream::ObserverStream;
+use crate::client::{Client, opened};
 use crate::protocol::brief::{Brief, BriefStatus};
 use crate::protocol::events::Observe;
 use crate::protocol::history::{Prune, Pruned};
@@ -26,12 +25,7 @@ impl Client {
         // A call that may be repeated starts or replaces the broker as needed.
         self.health().await?;
         let request = self.request(&Method::GET, route::EVENTS).query(request);
-        let response =
-            timeout(ATTEMPT, request.send()).await.map_err(|_| ClientError::Silent)??;
-        if response.status().is_success() {
-            return Ok(ObserverStream::new(response));
-        }
-        Err(refusal(&read_all(response).await?))
+        Ok(ObserverStream::new(opened(request).await?))
     }
 
     /// Lists messages of the history: all that the request asks for, by several calls if need be.

@@ -238,6 +238,14 @@ pub struct Party {
     pub name: Option<String>,
 }
 
+impl Party {
+    /// Returns its name, or its id if it has none.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.id.as_str())
+    }
+}
+
 /// A message and its state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -330,9 +338,12 @@ const fn is_zero(number: &u64) -> bool {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessageList {
     pub messages: Vec<Message>,
-    /// Older messages were left out, because the answer would have become too large.
+    /// Older messages were left out, because the answer would have become too large; `next` is set.
     #[serde(default)]
     pub truncated: bool,
+    /// The peer whose messages are listed, if only those of one are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<PeerId>,
     /// There may be older messages that fit: ask again with this as [`ListMessages::before`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<MessageId>,

@@ -251,6 +251,14 @@ pub struct Peer {
     pub oldest_unread: Option<Timestamp>,
 }
 
+impl Peer {
+    /// Returns its name, or its id if it has none.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.id.as_str())
+    }
+}
+
 /// `GET /v1/peers`: query parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -91,7 +91,8 @@ impl Look {
     }
 }
 
-fn zoned(then: Timestamp, zone: &TimeZone) -> jiff::Zoned {
+/// Returns a moment in a time zone.
+pub fn zoned(then: Timestamp, zone: &TimeZone) -> jiff::Zoned {
     let moment = jiff::Timestamp::from_millisecond(then.millis());
     // Beyond the year 9999 there is no calendar.
     moment.unwrap_or(jiff::Timestamp::MAX).to_zoned(zone.clone())

@@ -59,7 +59,9 @@ async fn follow_once(
     loop {
         match stream.next().await {
             Ok(Some(event)) => {
-                backoff.reset();
+                if !matches!(event, Observed::Bye { .. }) {
+                    backoff.reset();
+                }
                 news.send(News::Observed(event)).await.ok()?;
             }
             Ok(None) => return Some(stopped()),

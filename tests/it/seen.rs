@@ -93,6 +93,8 @@ fn what_was_said_is_found_and_followed() {
     );
     let thread = sandbox.json(["log", "--thread", question.as_str()]);
     assert_eq!(texts(&thread), ["Does GET /orders return a cursor?", "Yes, since today."]);
+    let shown = sandbox.ok(["log", "--thread", question.as_str()]);
+    assert!(shown.lines().nth(2).unwrap().contains("    Yes, since today."), "further in: {shown}");
     let prefix = &question.as_str()[..8];
     assert_eq!(texts(&sandbox.json(["log", prefix])), ["Does GET /orders return a cursor?"]);
     let (code, error) = sandbox.fails(["log", "ma"]);
@@ -109,6 +111,18 @@ fn what_was_said_is_found_and_followed() {
     for wrong in [["--since", "soon"], ["--state", "lost"], ["--search", "->"]] {
         assert!(!sandbox.run(["log", wrong[0], wrong[1]]).status.success(), "{wrong:?}");
     }
+}
+
+#[test]
+fn who_is_followed_is_who_is_listed() {
+    let sandbox = Sandbox::unlimited();
+    let _sessions = ["back", "backend"].map(|name| sandbox.session(name));
+    sandbox.ok(["send", "back", "before"]);
+    let follow = Following::start(&sandbox, &["log", "--follow", "--json", "--peer", "back"]);
+    follow.json("what was before", |message| message["text"] == "before");
+    sandbox.ok(["send", "backend", "to another whose name begins so"]);
+    sandbox.ok(["send", "back", "after"]);
+    assert_eq!(follow.json("the next", |_| true)["text"], "after");
 }
 
 #[test]

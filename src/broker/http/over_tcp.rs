@@ -20,19 +20,9 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// What needs no token. `PAGE_OPEN` needs a code.
 const OPEN_ROUTES: [&str; 4] = [route::HEALTH, route::PAGE, route::PAGE_OPEN, route::PAGE_PROOF];
 
-/// Who calls over TCP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TcpCaller {
-    /// Anybody. Only for routes that tell and change nothing.
-    Anyone,
-    /// A program with the token.
-    Owner,
-    /// The broker's own page in a browser, with the page's token.
-    Page,
-}
-
-/// Checks a request that came over TCP.
-pub fn check(shared: &Shared, request: &Request) -> Result<TcpCaller, ApiError> {
+/// Checks a request that came over TCP. Returns whether it is the broker's own page that calls, in a
+/// browser.
+pub fn check(shared: &Shared, request: &Request) -> Result<bool, ApiError> {
     check_host(request)?;
     let headers = request.headers();
     let given = bearer(headers);
@@ -44,15 +34,15 @@ pub fn check(shared: &Shared, request: &Request) -> Result<TcpCaller, ApiError> 
         return Err(ApiError::new(ErrorCode::Forbidden, "requests of web pages are refused"));
     }
     if OPEN_ROUTES.contains(&path) {
-        return Ok(TcpCaller::Anyone);
+        return Ok(false);
     }
     if let Some(given) = page_token {
         check_page_token(shared, given)?;
         check_page_route(request.method(), path)?;
-        return Ok(TcpCaller::Page);
+        return Ok(true);
     }
     check_token(shared, given.as_deref())?;
-    Ok(TcpCaller::Owner)
+    Ok(false)
 }
 
 /// Rejects any `Host` that is not loopback: protection against DNS rebinding.
@@ -98,7 +88,7 @@ fn check_own_site(shared: &Shared, headers: &HeaderMap) -> Result<(), ApiError> 
         .hint(format!("The page is at {origin}; `claude-peers open` opens it.")))
 }
 
-fn lossy(value: &HeaderValue) -> String {
+pub(super) fn lossy(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::broker::core::idempotency::IdempotencyKey;
 use crate::broker::http::identity::Identity;
 use crate::broker::http::over_tcp;
-use crate::broker::http::over_tcp::TcpCaller;
+use crate::broker::http::over_tcp::lossy;
 use crate::broker::registry;
 use crate::broker::shared::Shared;
 use crate::config::MAX_MESSAGE_BYTES;
@@ -100,35 +100,40 @@ pub async fn check(
     shared.activity.record();
     let checked = check_request(&shared, transport, &request);
     let response = match checked {
-        Ok(Some(TcpCaller::Page)) => {
-            // A page speaks for its person, whatever else it says.
-            request.extensions_mut().insert(Identity::Owner);
-            request.extensions_mut().insert(CallerContext::default());
-            next.run(request).await
-        }
-        Ok(_) => {
-            let around = request.headers().get(header::CONTEXT).map(HeaderValue::as_bytes);
-            let mut around = around.map(CallerContext::from_header).unwrap_or_default();
-            if let Err(error) = around.bound() {
-                return answer(&shared, transport, Refusal(error).into_response());
+        Ok(is_page) => match caller(transport, &request, is_page) {
+            Ok((identity, around)) => {
+                request.extensions_mut().insert(identity);
+                request.extensions_mut().insert(around);
+                let response = next.run(request).await;
+                failpoint!("broker.request.answered");
+                response
             }
-            let identity = match (request.headers().get(header::SESSION), &around.inside) {
-                (Some(secret), _) => Identity::Session(lossy(secret)),
-                (None, Some(inside)) => {
-                    let inside = registry::client_of_shell(transport.pid(), inside);
-                    Identity::Inside(inside)
-                }
-                (None, None) => Identity::Owner,
-            };
-            request.extensions_mut().insert(identity);
-            request.extensions_mut().insert(around);
-            let response = next.run(request).await;
-            failpoint!("broker.request.answered");
-            response
-        }
+            Err(error) => Refusal(error).into_response(),
+        },
         Err(refusal) => refusal.into_response(),
     };
     answer(&shared, transport, response)
+}
+
+/// Returns who calls, and from where.
+fn caller(
+    transport: Transport,
+    request: &Request,
+    is_page: bool,
+) -> Result<(Identity, CallerContext), ApiError> {
+    // A page speaks for its person, whatever else it says.
+    let said = |name| request.headers().get(name).filter(|_| !is_page);
+    let around = said(header::CONTEXT).map(HeaderValue::as_bytes);
+    let mut around = around.map(CallerContext::from_header).unwrap_or_default();
+    around.bound()?;
+    let identity = match (said(header::SESSION), &around.inside) {
+        (Some(secret), _) => Identity::Session(lossy(secret)),
+        (None, Some(inside)) => {
+            Identity::Inside(registry::client_of_shell(transport.pid(), inside))
+        }
+        (None, None) => Identity::Owner,
+    };
+    Ok((identity, around))
 }
 
 /// Adds to each answer which protocol the broker speaks, and over TCP what a browser may do with it:
@@ -144,30 +149,23 @@ fn answer(shared: &Shared, transport: Transport, mut response: Response) -> Resp
     response
 }
 
-fn lossy(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).into_owned()
-}
-
-/// Checks a request. Returns who calls, if it came over TCP.
+/// Checks a request. Returns whether it is the broker's own page that calls, in a browser.
 fn check_request(
     shared: &Shared,
     transport: Transport,
     request: &Request,
-) -> Result<Option<TcpCaller>, Refusal> {
+) -> Result<bool, Refusal> {
     let headers = request.headers();
     if let Transport::ForeignUser { uid } = transport {
         return Err(Refusal(foreign_user_error(uid)));
     }
-    let caller = match transport {
-        Transport::Tcp => Some(over_tcp::check(shared, request)?),
-        _ => None,
-    };
+    let is_page = transport == Transport::Tcp && over_tcp::check(shared, request)?;
     if request.method() == Method::POST {
         check_content_type(headers)?;
     }
     check_protocol(shared, headers)?;
     check_database_setting(shared, headers)?;
-    Ok(caller)
+    Ok(is_page)
 }
 
 /// Returns the error for a caller with another user id.

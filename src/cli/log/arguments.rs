@@ -66,12 +66,6 @@ pub struct Arguments {
     pub json: bool,
 }
 
-impl Arguments {
-    pub const fn is_json(&self) -> bool {
-        self.json
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum State {
     Queued,

@@ -9,13 +9,9 @@ use crate::cli::log::arguments::Arguments;
 use crate::cli::log::rows::{called, state};
 use crate::cli::output::{Out, cell, id};
 use crate::client::Client;
-use crate::protocol::MessageId;
-use crate::protocol::brief::Brief;
 use crate::protocol::events::{MAX_RECENT, Observed};
-use crate::protocol::messages::{ListMessages, Message, Party};
-
-/// From this number of printed messages on, those are forgotten that no snapshot can have any more.
-const MAX_PRINTED: usize = 20_000;
+use crate::protocol::messages::{ListMessages, Message};
+use crate::protocol::{MessageId, PeerId};
 
 /// Prints the newest messages, and then each as it is sent. Returns only with an error, or when it is
 /// interrupted.
@@ -28,19 +24,11 @@ pub async fn run(
     // The stream is open before the newest are read, so that none is missed in between.
     let mut events = Events::open(client, MAX_RECENT).await?;
     let newest = client.messages(request).await?;
-    // The command line's own peer, by which what it sent is known.
-    let own = if arguments.sent && arguments.peer.is_none() {
-        client.brief(&Brief::default()).await?.id.map(|id| id.to_string())
-    } else {
-        None
-    };
-    let peer = arguments.peer.clone().or(own);
-    let mut printed: HashSet<MessageId> = HashSet::new();
-    let mut latest = newest.messages.last().map(|message| message.sent_at);
-    for message in &newest.messages {
-        printed.insert(message.id.clone());
-        print(arguments, message, out)?;
-    }
+    // Ids of messages that were sent at `latest`: what is older is not printed again.
+    let mut latest = newest.messages.last().map(|message| message.sent_at).or(request.since);
+    let mut printed: HashSet<MessageId> =
+        newest.messages.iter().map(|message| message.id.clone()).collect();
+    newest.messages.iter().try_for_each(|message| print(arguments, message, out))?;
     out.flush()?;
     loop {
         let messages = match events.next(client, out.messages()).await? {
@@ -52,14 +40,14 @@ pub async fn run(
         };
         for message in messages {
             let is_older = latest.is_some_and(|latest| message.sent_at < latest);
-            if is_older || !fits(arguments, peer.as_deref(), &message) {
+            if is_older || !fits(arguments, newest.peer.as_ref(), &message) {
                 continue;
             }
-            if printed.len() > MAX_PRINTED {
+            if latest != Some(message.sent_at) {
                 printed.clear();
+                latest = Some(message.sent_at);
             }
             if printed.insert(message.id.clone()) {
-                latest = Some(message.sent_at);
                 print(arguments, &message, out)?;
             }
         }
@@ -67,17 +55,12 @@ pub async fn run(
     }
 }
 
-fn fits(arguments: &Arguments, peer: Option<&str>, message: &Message) -> bool {
-    let Some(word) = peer else { return true };
-    let is = |party: &Party| {
-        party.id.as_str().starts_with(word)
-            || party.name.as_deref().is_some_and(|name| name.starts_with(word))
-    };
-    is(&message.from) || (!arguments.sent && is(&message.to))
+fn fits(arguments: &Arguments, peer: Option<&PeerId>, message: &Message) -> bool {
+    peer.is_none_or(|peer| message.from.id == *peer || (!arguments.sent && message.to.id == *peer))
 }
 
 fn print(arguments: &Arguments, message: &Message, out: &mut Out) -> Result<(), CliError> {
-    if arguments.is_json() {
+    if arguments.json {
         return Ok(out.json_line(message)?);
     }
     let when = out.clock_time(message.sent_at);

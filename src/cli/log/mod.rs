@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use crate::cli::error::CliError;
 use crate::cli::output::Out;
 use crate::client::Client;
-use crate::protocol::messages::{DEFAULT_LIMIT, MessageList};
+use crate::protocol::messages::MessageList;
 
 use arguments::Export;
 
@@ -36,7 +36,7 @@ pub async fn run(
             print(arguments, &list, out)?;
         }
     }
-    remarks(arguments, &list, out);
+    remarks(arguments, request.limit, &list, out);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -65,7 +65,7 @@ fn json_lines(list: &MessageList, out: &mut Out) -> Result<(), CliError> {
 }
 
 /// Says what is not shown.
-fn remarks(arguments: &Arguments, list: &MessageList, out: &Out) {
+fn remarks(arguments: &Arguments, limit: u32, list: &MessageList, out: &Out) {
     if list.unindexed > 0 {
         out.messages().note(&format!(
             "{} messages are not searched yet: their words are being indexed.",
@@ -73,7 +73,7 @@ fn remarks(arguments: &Arguments, list: &MessageList, out: &Out) {
         ));
     }
     if list.next.is_some() && arguments.message.is_none() && out.is_terminal() {
-        let limit = arguments.limit.unwrap_or(DEFAULT_LIMIT).saturating_mul(5);
+        let limit = limit.saturating_mul(5);
         out.messages().note(&format!("There are older messages (-n {limit} shows more)."));
     }
 }

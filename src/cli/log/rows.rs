@@ -60,8 +60,10 @@ pub fn sent(messages: &[Message], out: &mut Out) -> Result<(), CliError> {
 /// Prints a thread: each answer below what it answers, and further in.
 pub fn thread(messages: &[Message], out: &mut Out) -> Result<(), CliError> {
     let rows = in_thread(messages).into_iter().map(|(message, depth)| {
-        let indent = "  ".repeat(depth.min(DEEPEST));
-        row(message, &format!("{indent}{}", cell(&message.text, TEXT)), out)
+        let mut row = row(message, &message.text, out);
+        let text = row.pop().map(|text| text.indented(2 * depth.min(DEEPEST)));
+        row.extend(text);
+        row
     });
     let rows = rows.collect();
     Ok(out.table(&COLUMNS, rows)?)
@@ -109,7 +111,7 @@ fn marked(message: &Message, out: &Out) -> String {
 /// Returns a name in one word.
 pub fn called(party: &Party) -> String {
     // A sender such as "backend (by its command line)" must stay one column.
-    cell(party.name.as_deref().unwrap_or(party.id.as_str()), 60).replace(' ', "_")
+    cell(party.called(), 60).replace(' ', "_")
 }
 
 /// Returns "read,tool", "offered,channel", "queued" and the like.

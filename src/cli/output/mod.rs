@@ -184,7 +184,7 @@ impl Out {
 
     /// Prints a line, on a terminal cut at its width.
     pub fn fitted(&mut self, text: &str) -> io::Result<()> {
-        let line = text::terminal_line(text, usize::MAX);
+        let line = text::terminal(text);
         match self.look.width {
             Some(width) => self.painted(text::fit_start(&line, width)),
             None => self.painted(line),

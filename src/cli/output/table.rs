@@ -71,16 +71,23 @@ impl Column {
 pub struct Cell {
     text: String,
     ink: Option<Ink>,
+    /// The blanks before its text.
+    indent: usize,
 }
 
 impl Cell {
     #[must_use]
     pub fn inked(text: impl Into<String>, ink: Ink) -> Self {
-        Self { text: text.into(), ink: Some(ink) }
+        Self { text: text.into(), ink: Some(ink), indent: 0 }
     }
-}
 
-impl Cell {
+    /// Begins its text so many columns in.
+    #[must_use]
+    pub const fn indented(mut self, columns: usize) -> Self {
+        self.indent = columns;
+        self
+    }
+
     /// Returns its text.
     #[must_use]
     pub fn into_text(self) -> String {
@@ -90,7 +97,7 @@ impl Cell {
 
 impl From<String> for Cell {
     fn from(text: String) -> Self {
-        Self { text, ink: None }
+        Self { text, ink: None, indent: 0 }
     }
 }
 
@@ -110,9 +117,9 @@ pub fn lines(columns: &[Column], rows: Vec<Vec<Cell>>, look: Look) -> Vec<String
         .map(|row| {
             let cells = row.into_iter().zip(columns).filter(|(_, column)| is_shown(column));
             cells
-                .map(|(cell, _)| Cell {
-                    text: text::terminal_line(&cell.text, usize::MAX),
-                    ink: cell.ink,
+                .map(|(cell, _)| {
+                    let line = text::terminal_line(&cell.text, usize::MAX);
+                    Cell { text: " ".repeat(cell.indent) + &line, ..cell }
                 })
                 .collect()
         })

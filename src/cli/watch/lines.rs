@@ -6,10 +6,13 @@ use crate::cli::error::CliError;
 use crate::cli::output::look::Ink;
 use crate::cli::output::{Out, cell, id};
 use crate::protocol::events::Observed;
-use crate::protocol::messages::{Message, MessageState, Party};
+use crate::protocol::messages::{Message, MessageState};
 use crate::protocol::peers::{Activity, Peer, PeerKind};
 use crate::protocol::{PeerId, Timestamp};
 use crate::sys::clock;
+
+/// How many characters of a name a line has.
+const NAME: usize = 60;
 
 /// How many characters of a message a line has.
 const TEXT: usize = 500;
@@ -53,7 +56,7 @@ pub fn of(event: &Observed, known: &HashMap<PeerId, Peer>) -> Vec<Line> {
         Observed::Peer { peer } => changed(known.get(&peer.id), peer),
         Observed::PeerGone { id } => known
             .get(id)
-            .map(|peer| Line::new(called(peer), "is gone").ink(Ink::Dim))
+            .map(|peer| Line::new(cell(peer.called(), NAME), "is gone").ink(Ink::Dim))
             .into_iter()
             .collect(),
         Observed::Message { message } => vec![message_line(message, known)],
@@ -63,7 +66,7 @@ pub fn of(event: &Observed, known: &HashMap<PeerId, Peer>) -> Vec<Line> {
 
 /// Returns what has changed of a peer, in a line for each.
 fn changed(before: Option<&Peer>, now: &Peer) -> Vec<Line> {
-    let name = called(now);
+    let name = cell(now.called(), NAME);
     let was_live = before.is_some_and(|before| before.live);
     if now.live && !was_live {
         let line = Line::new(&name, format!("is here, in {}", cell(&now.cwd, 200))).ink(Ink::Good);
@@ -75,7 +78,7 @@ fn changed(before: Option<&Peer>, now: &Peer) -> Vec<Line> {
     }
     let mut lines = Vec::new();
     if before.name != now.name {
-        lines.push(Line::new(&name, format!("was called {}", called(before))));
+        lines.push(Line::new(&name, format!("was called {}", cell(before.called(), NAME))));
     }
     if before.summary != now.summary && !now.summary.is_empty() {
         lines.push(Line::new(&name, cell(&now.summary, TEXT)));
@@ -95,14 +98,17 @@ fn changed(before: Option<&Peer>, now: &Peer) -> Vec<Line> {
 }
 
 fn message_line(message: &Message, known: &HashMap<PeerId, Peer>) -> Line {
-    let way = format!("{} → {}", party(&message.from), party(&message.to));
+    let way =
+        format!("{} → {}", cell(message.from.called(), NAME), cell(message.to.called(), NAME));
     let (since, via) = message.standing();
     let via = via.map(|via| format!(" by {via}")).unwrap_or_default();
     let text = cell(&message.text, TEXT);
     let is_to_person = known.get(&message.to.id).is_some_and(|peer| peer.kind == PeerKind::Cli);
     let line = match message.state {
         MessageState::Queued | MessageState::Offered => {
-            Line::new(way, format!("{}{via}: {text}", message.state)).for_person(is_to_person)
+            // One that the command line has just been shown is no news.
+            let is_news = is_to_person && message.state == MessageState::Queued;
+            Line::new(way, format!("{}{via}: {text}", message.state)).for_person(is_news)
         }
         MessageState::Read => {
             Line::new(way, format!("read{via}: {}", id(&message.id))).ink(Ink::Good)
@@ -113,14 +119,6 @@ fn message_line(message: &Message, known: &HashMap<PeerId, Peer>) -> Line {
         MessageState::Unknown => Line::new(way, text),
     };
     Line { at: since, ..line }
-}
-
-fn called(peer: &Peer) -> String {
-    cell(peer.name.as_deref().unwrap_or(peer.id.as_str()), 60)
-}
-
-fn party(party: &Party) -> String {
-    cell(party.name.as_deref().unwrap_or(party.id.as_str()), 60)
 }
 
 /// Prints a line.

@@ -46,11 +46,11 @@ pub async fn run(
         if arguments.json {
             out.json_line(&event)?;
         } else {
-            for line in lines::of(&event, &peers) {
-                lines::print(&line, out)?;
-                if let Some(notifier) = &notifier
-                    && line.concerns_person
-                {
+            let lines = lines::of(&event, &peers);
+            lines.iter().try_for_each(|line| lines::print(line, out))?;
+            out.flush()?;
+            for line in lines.iter().filter(|line| line.concerns_person) {
+                if let Some(notifier) = &notifier {
                     notifier.show(&line.title, &line.text, out.messages());
                 }
             }

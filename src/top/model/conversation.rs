@@ -6,8 +6,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::protocol::messages::{Message, MessageList};
-use crate::protocol::{MessageId, PeerId, Timestamp};
+use crate::protocol::{MessageId, PeerId};
 use crate::text::{fit_start, terminal_line};
+use crate::top::look::zoned;
 use crate::top::model::command::{Problem, Serial, Surroundings};
 use crate::top::model::cursor::Step;
 use crate::top::model::entry::Entry;
@@ -119,7 +120,7 @@ impl Conversation {
         self.entries = before.messages.iter().map(Entry::whole).collect();
         self.older.clone_from(&before.next);
         // If there are more newer ones, those between are missing.
-        let whole = after.next.is_none() && !after.truncated;
+        let whole = after.next.is_none();
         let later = if whole { &after.messages } else { &one.messages };
         for message in later {
             if !self.entries.iter().any(|known| known.id == message.id) {
@@ -135,21 +136,22 @@ impl Conversation {
         self.top = self.lines.iter().position(is_found).unwrap_or(0).saturating_sub(INDENT);
     }
 
-    /// Adds a message of this peer, or replaces what is known of it. Returns whether anything has
-    /// changed.
-    pub fn put(&mut self, message: &Message) -> bool {
+    /// Adds a message of this peer, or replaces what is known of it.
+    pub fn put(&mut self, message: &Message) {
+        if message.from.id != self.peer && message.to.id != self.peer {
+            return;
+        }
         if let Some(known) = self.entries.iter_mut().rev().find(|known| known.id == message.id) {
             known.update(message);
-            return true;
+            return;
         }
-        let entry = Entry::whole(message);
         let is_first = self.entries.is_empty() && self.loading.is_some();
         // An old message has changed its state, which is not loaded.
-        let is_old = self.entries.first().is_some_and(|first| entry.sent_at < first.sent_at);
-        if !entry.concerns(&self.peer) || self.newer_missing || is_old && !is_first {
-            return false;
+        let is_old = self.entries.first().is_some_and(|first| message.sent_at < first.sent_at);
+        if self.newer_missing || is_old && !is_first {
+            return;
         }
-        self.entries.push(entry);
+        self.entries.push(Entry::whole(message));
         if self.follows && self.entries.len() > KEPT {
             self.entries.drain(..DROPPED);
             self.older = self.entries.first().map(|first| first.id.clone());
@@ -157,7 +159,6 @@ impl Conversation {
         } else {
             self.append(self.entries.len() - 1);
         }
-        true
     }
 
     /// Takes the width and height in which it is seen.
@@ -213,9 +214,9 @@ impl Conversation {
 
     fn append(&mut self, at: usize) {
         let entry = &self.entries[at];
-        let day = day(entry.sent_at, &self.zone);
+        let day = zoned(entry.sent_at, &self.zone).date();
         let last =
-            at.checked_sub(1).map(|before| self::day(self.entries[before].sent_at, &self.zone));
+            at.checked_sub(1).map(|before| zoned(self.entries[before].sent_at, &self.zone).date());
         if !self.lines.is_empty() {
             self.lines.push(Line::Blank);
         }
@@ -242,9 +243,4 @@ fn entry_of(line: &Line) -> Option<usize> {
         Line::Head(at) | Line::Answers(at, _) | Line::Text(at, _) => Some(*at),
         Line::Day(_) | Line::Blank => None,
     }
-}
-
-fn day(then: Timestamp, zone: &TimeZone) -> Date {
-    let moment = jiff::Timestamp::from_millisecond(then.millis());
-    moment.unwrap_or(jiff::Timestamp::MAX).to_zoned(zone.clone()).date()
 }

@@ -91,12 +91,6 @@ impl Entry {
         (self.since, self.via) = message.standing();
         self.state = message.state;
     }
-
-    /// Whether a peer is one of its ends.
-    #[must_use]
-    pub fn concerns(&self, peer: &PeerId) -> bool {
-        self.from.id == *peer || self.to.id == *peer
-    }
 }
 
 /// Returns a peer's name, or its id if it has none, as one harmless line.

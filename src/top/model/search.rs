@@ -52,10 +52,11 @@ impl Search {
         self.unindexed = list.unindexed;
     }
 
-    /// Takes the new state of a message. Returns whether it was found before.
-    pub fn update(&mut self, message: &Message) -> bool {
-        let known = self.results.iter_mut().find(|known| known.id == message.id);
-        known.map(|known| known.update(message)).is_some()
+    /// Takes the new state of a message, if it was found.
+    pub fn update(&mut self, message: &Message) {
+        if let Some(known) = self.results.iter_mut().find(|known| known.id == message.id) {
+            known.update(message);
+        }
     }
 
     #[must_use]

@@ -81,7 +81,7 @@ pub fn read(message: Message) -> Message {
 
 pub fn list(messages: Vec<Message>, next: Option<u32>) -> MessageList {
     let next = next.map(|number| MessageId::from_text(format!("m{number:06}")));
-    MessageList { messages, truncated: false, next, unindexed: 0 }
+    MessageList { messages, peer: None, truncated: false, next, unindexed: 0 }
 }
 
 pub fn snapshot(peers: Vec<Peer>, messages: Vec<Message>) -> Observed {

@@ -56,7 +56,7 @@ async function reload(before) {
   const [oldest] = isProbe ? shownMessages() : [];
   try {
     const list = isProbe
-      ? { messages: [], more: oldest && (await listMessages({ before: oldest.id, limit: 1 })).messages.length > 0 }
+      ? { messages: [], next: oldest && (await listMessages({ before: oldest.id, limit: 1 })).messages.length > 0 }
       : await listMessages({ peer, search, before, limit: PAGE_SIZE });
     if (mine !== question) return;
     const found = search ? (model.found ??= new Map()) : model.history;
@@ -179,9 +179,10 @@ async function send() {
   } catch (error) {
     if (error.status === 401) return showGate('This page’s access has ended', error.message);
     // The same text under the same key after an unknown outcome; a refused one is another request.
-    if (error.status) key = null;
-    if (model.peer === to) fail(error);
-    else drafts.set(to, { text, replyTo: null, key });
+    if (model.peer === to) {
+      if (error.status) key = null;
+      fail(error);
+    } else if (error.status && drafts.has(to)) drafts.get(to).key = null;
   } finally {
     sending = false;
     $('send').disabled = false;

@@ -6,6 +6,7 @@ use crate::broker::mailbox::history::filter::{Filter, states};
 use crate::broker::mailbox::history::rows::{at, unknown_message};
 use crate::broker::registry;
 use crate::broker::store::Fault;
+use crate::protocol::PeerId;
 use crate::protocol::messages::{DEFAULT_LIMIT, ListMessages, MessageList};
 
 const MAX_LIMIT: u32 = 10_000;
@@ -45,7 +46,13 @@ pub fn list_messages(
         states: states(request.state.as_deref().unwrap_or_default())?,
     };
     let mut candidates = Candidates::new(tx, request, &filter)?;
-    let mut list = MessageList { messages: Vec::new(), truncated: false, next: None, unindexed: 0 };
+    let mut list = MessageList {
+        messages: Vec::new(),
+        peer: filter.peer.as_deref().map(PeerId::from_text),
+        truncated: false,
+        next: None,
+        unindexed: 0,
+    };
     let (mut bytes, mut looked_at) = (0, 0);
     let mut reached = None;
     while let Some(seq) = candidates.next(tx)? {
